@@ -1,0 +1,47 @@
+# Everything runs in .venv, which the first target that needs it makes. `make demo` and `make test` each work alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXTRAS := demo,xarray,export,hub,test,dev
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help install demo test test-all check format benchmark wheel clean
+
+help:
+	@echo "make demo       fuse real data (Indian Pines), print scores, draw a figure into demo-output/"
+	@echo "make test       the fast tests    make test-all   all tests"
+	@echo "make check      lint and types    make format     format the code"
+	@echo "make benchmark  speed and quality against peers, into benchmarks/results/"
+	@echo "make wheel      build the package into dist/"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+demo: $(STAMP)
+	OMP_NUM_THREADS=2 $(BIN)/hyperfuse demo demo-output --overwrite
+
+test: $(STAMP)
+	$(BIN)/pytest -q -n 2 -m "not slow"
+
+test-all: $(STAMP)
+	$(BIN)/pytest -q -n 2
+
+check: $(STAMP)
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
+
+wheel: $(STAMP)
+	$(BIN)/python -m build --outdir dist .
+
+clean:
+	rm -rf dist build demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis

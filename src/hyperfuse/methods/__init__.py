@@ -1,0 +1,17 @@
+"""Fusion methods, classical and learned, registered by name."""
+
+from hyperfuse.methods import bicubic, gsa, local_regression, mtf_glp_hs, regression
+from hyperfuse.methods.registry import Method, MethodSettings, Progress, get_method, list_methods
+
+__all__ = [
+    "Method",
+    "MethodSettings",
+    "Progress",
+    "bicubic",
+    "get_method",
+    "gsa",
+    "list_methods",
+    "local_regression",
+    "mtf_glp_hs",
+    "regression",
+]

@@ -1,0 +1,173 @@
+"""What a fusion method is, and the table of those there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.sensor.model import Sensor
+
+
+class Progress(Protocol):
+    """Called by long work with the share done in [0, 1] and a few words about the current step."""
+
+    def __call__(self, fraction: float, message: str = "") -> None:
+        """Report progress."""
+
+
+def silent(fraction: float, message: str = "") -> None:
+    """Report nothing: the progress of callers that do not ask for any."""
+
+
+class MethodSettings(BaseModel):
+    """Base of every method's settings: immutable, unknown names refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+SettingsT = TypeVar("SettingsT", bound=MethodSettings)
+Run = Callable[[torch.Tensor, torch.Tensor, Sensor, Any, Progress], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered method.
+
+    Attributes:
+        name: what ``--method`` takes.
+        run: ``(hsi, msi, sensor, settings, progress) -> fused`` on tensors (bands, rows, cols) of one floating dtype
+            and device; gaps are filled before and cut after by the caller.
+        settings: class of its settings.
+        summary: one line.
+        reference: the paper it is built from.
+        cost: ``seconds`` or ``minutes`` for a 512x512x31 image on two cores.
+        needs_srf: whether the spectral responses of the MSI must be known.
+    """
+
+    name: str
+    run: Run
+    settings: type[MethodSettings]
+    summary: str
+    reference: str
+    cost: Literal["seconds", "minutes"]
+    needs_srf: bool
+
+    def configure(self, **values: Any) -> MethodSettings:
+        """Build the method's settings from keyword values.
+
+        Raises:
+            InputError: an unknown setting or a value out of range, in one line.
+        """
+        try:
+            return self.settings(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                known = self.settings.model_fields
+                hint = nearest_name(name, known) if known else "; it has none"
+                raise InputError(f"the method {self.name} has no setting {name!r}{hint}") from error
+            raise InputError(f"the setting {name} of {self.name} is wrong: {first['msg']}") from error
+
+    def __call__(
+        self,
+        hsi: torch.Tensor,
+        msi: torch.Tensor,
+        sensor: Sensor,
+        settings: MethodSettings | None = None,
+        progress: Progress = silent,
+    ) -> torch.Tensor:
+        """Fuse one pair, checked first.
+
+        Args:
+            hsi: LR-HSI (bands, h, w), finite, floating.
+            msi: HR-MSI (msi_bands, H, W), same dtype and device, finite.
+            sensor: the forward model of the pair.
+            settings: of this method's class; its defaults if None.
+            progress: see :class:`Progress`.
+
+        Returns:
+            The fused image (bands, H, W), same dtype and device.
+
+        Raises:
+            InputError: shapes, types or values that do not fit together.
+        """
+        _check_pair(hsi, msi, sensor)
+        if self.needs_srf and sensor.srf is None:
+            raise InputError(f"the method {self.name} needs the spectral responses of the MSI; give them (--srf)")
+        chosen = self.configure() if settings is None else settings
+        if not isinstance(chosen, self.settings):
+            raise InputError(f"the method {self.name} takes {self.settings.__name__}, got {type(chosen).__name__}")
+        return self.run(hsi, msi, sensor, chosen, progress)
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def register_method(
+    name: str,
+    *,
+    settings: type[SettingsT],
+    summary: str,
+    reference: str,
+    cost: Literal["seconds", "minutes"],
+    needs_srf: bool = False,
+) -> Callable[
+    [Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], torch.Tensor]],
+    Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], torch.Tensor],
+]:
+    """Return the decorator that puts a function into the table under ``name``; see :class:`Method`."""
+
+    def register(
+        run: Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], torch.Tensor],
+    ) -> Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], torch.Tensor]:
+        if name in _METHODS:
+            raise ValueError(f"a method {name!r} is registered already")
+        _METHODS[name] = Method(name, run, settings, summary, reference, cost, needs_srf)
+        return run
+
+    return register
+
+
+def get_method(name: str) -> Method:
+    """Return the method of that name.
+
+    Raises:
+        InputError: there is none; the nearest name is told.
+    """
+    if name not in _METHODS:
+        raise InputError(f"no method {name!r}{nearest_name(name, _METHODS)}")
+    return _METHODS[name]
+
+
+def list_methods() -> list[Method]:
+    """Return every registered method, by name."""
+    return [_METHODS[name] for name in sorted(_METHODS)]
+
+
+def _check_pair(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> None:
+    for name, image in (("HSI", hsi), ("MSI", msi)):
+        if image.ndim != 3 or 0 in image.shape:
+            raise InputError(f"the {name} has the shape {tuple(image.shape)}; (bands, rows, cols) is needed")
+        if not image.is_floating_point():
+            raise InputError(f"the {name} holds {image.dtype}; floating-point values are needed")
+        if not bool(torch.isfinite(image).all()):
+            raise InputError(f"the {name} holds NaN or infinite values that are not declared as gaps (--nodata nan)")
+    if hsi.dtype != msi.dtype or hsi.device != msi.device:
+        raise InputError(f"HSI and MSI differ in type or device ({hsi.dtype}, {hsi.device}; {msi.dtype}, {msi.device})")
+    for axis, name in ((0, "rows"), (1, "columns")):
+        coarse, fine = hsi.shape[axis + 1], msi.shape[axis + 1]
+        last = sensor.offset[axis] + sensor.ratio[axis] * (coarse - 1)
+        if not (-sensor.ratio[axis] < sensor.offset[axis] and last < fine - 1 + sensor.ratio[axis]):
+            raise InputError(f"{coarse} HSI {name} at a ratio of {sensor.ratio[axis]:g} do not fit {fine} MSI {name}")
+    if sensor.srf is not None and sensor.srf.matrix.shape != (msi.shape[0], hsi.shape[0]):
+        made, read = sensor.srf.matrix.shape
+        raise InputError(
+            f"the spectral responses turn {read} bands into {made};"
+            f" the HSI has {hsi.shape[0]} and the MSI {msi.shape[0]}"
+        )

@@ -1,0 +1,156 @@
+"""Linear synthesis: least-squares models of some bands from others, and the moments that injection gains need."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from hyperfuse.errors import InputError
+
+# Ridge on standardised predictors: directions below 1e-4 of a band's contrast count as noise. Real bands carry more
+# noise than that, and coefficients stay below 1 / (2 sqrt(RIDGE)) = 5e3 even for predictors that are copies.
+RIDGE = 1e-8
+
+# Pixels converted to float64 at a time when moments are summed over a whole HR image.
+_BLOCK_PIXELS = 16384
+
+# A band whose contrast is below this many rounding steps of its own level is constant; dividing by that contrast
+# would turn rounding into structure.
+_ROUNDING_STEPS = 8.0
+
+
+def fit_linear(
+    predictors: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None, *, ridge: float = RIDGE
+) -> torch.Tensor:
+    """Fit every target band as a linear combination of the predictor bands and a constant, over all pixels.
+
+    Minimises ``sum_p w_p (t_p - c_0 - sum_j c_j x_jp)^2``: weighted least squares by normal equations in float64.
+    The predictors are centred and scaled to unit variance first and ``ridge`` is added to the diagonal of their
+    correlation matrix, so that the solution exists, is unique and keeps moderate coefficients for any number of
+    pixels and for predictors that depend on each other (copies share the weight); it does not depend on the units
+    of any band. A predictor that is constant up to the rounding of its dtype gets the coefficient 0.
+
+    Args:
+        predictors: (k, h, w).
+        targets: (bands, h, w), same device.
+        weights: (h, w), weight of each pixel, 0 or more, not all 0; None for equal ones.
+        ridge: relative to the variance of a predictor, above 0.
+
+    Returns:
+        Coefficients (bands, k + 1) in float64, the constant first: what :func:`apply_linear` takes.
+
+    Raises:
+        InputError: shapes that do not fit, or weights that are negative or all 0.
+
+    Example:
+        >>> x = torch.tensor([[[0.0, 1.0, 2.0, 3.0]]])
+        >>> fit_linear(x, 2 * x + 1).round(decimals=6).tolist()
+        [[1.0, 2.0]]
+    """
+    _check_shapes(predictors, targets, weights)
+    own = _moments(predictors, predictors, weights)
+    both = _moments(predictors, targets, weights)
+    variance = own.covariance.diagonal()
+    scale = torch.where(_is_contrast(variance, own.mean_first, predictors.dtype), variance.rsqrt(), 0.0)
+    correlations = own.covariance * torch.outer(scale, scale)
+    correlations.diagonal().add_(ridge)
+    scaled = torch.cholesky_solve(both.covariance * scale[:, None], torch.linalg.cholesky(correlations))
+    slopes = (scaled * scale[:, None]).T
+    constant = both.mean_second - slopes @ both.mean_first
+    return torch.cat([constant[:, None], slopes], dim=1)
+
+
+def apply_linear(coefficients: torch.Tensor, predictors: torch.Tensor) -> torch.Tensor:
+    """Evaluate linear models at every pixel: ``c_0 + sum_j c_j x_j``.
+
+    Args:
+        coefficients: (bands, k + 1), the constant first, as :func:`fit_linear` returns them.
+        predictors: (k, H, W).
+
+    Returns:
+        (bands, H, W) in the dtype of the predictors; no other array of that size is made.
+    """
+    weights = coefficients.to(predictors.dtype)
+    flat = torch.addmm(weights[:, :1], weights[:, 1:], predictors.flatten(1))
+    return flat.view(-1, *predictors.shape[1:])
+
+
+def covariance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Return the covariances of every band of one image with every band of another, as population moments.
+
+    Args:
+        first: (a, H, W).
+        second: (b, H, W).
+
+    Returns:
+        (a, b) in float64. Summed over blocks of pixels, so that no float64 copy of an image is held.
+    """
+    return _moments(first, second, None).covariance
+
+
+def correlation(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Return Pearson's correlations (a, b) of the bands of (a, h, w) and (b, h, w); 0 where a band is constant."""
+    return covariance(first, second) * torch.outer(_inverse_deviation(first), _inverse_deviation(second))
+
+
+def injection_gains(
+    covariances: torch.Tensor, variances: torch.Tensor, levels: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
+    """Return the slopes ``covariances / variances`` of a regression on one image a band.
+
+    Args:
+        covariances: of each band with its image, shape (bands,).
+        variances: of the images, shape (bands,) or one for all.
+        levels: magnitude of the images' values, likewise.
+        dtype: of the images: one that is constant up to the rounding of this type gives the gain 0.
+    """
+    return torch.where(_is_contrast(variances, levels, dtype), covariances / variances, 0.0)
+
+
+class _Moments(NamedTuple):
+    mean_first: torch.Tensor
+    mean_second: torch.Tensor
+    covariance: torch.Tensor
+
+
+def _moments(first: torch.Tensor, second: torch.Tensor, weights: torch.Tensor | None) -> _Moments:
+    a, b = first.flatten(1), second.flatten(1)
+    share = None if weights is None else weights.flatten().double() / weights.sum(dtype=torch.float64)
+    # Sums around a value inside the data: around 0, the difference of large numbers would lose the contrast.
+    origin_a, origin_b = a.mean(1, dtype=torch.float64), b.mean(1, dtype=torch.float64)
+    sum_a, sum_b = torch.zeros_like(origin_a), torch.zeros_like(origin_b)
+    product = torch.outer(sum_a, sum_b)
+    for start in range(0, a.shape[1], _BLOCK_PIXELS):
+        part = slice(start, start + _BLOCK_PIXELS)
+        block_a, block_b = a[:, part].double() - origin_a[:, None], b[:, part].double() - origin_b[:, None]
+        shared_a = block_a / a.shape[1] if share is None else block_a * share[part]
+        shared_b = block_b / a.shape[1] if share is None else block_b * share[part]
+        product += shared_a @ block_b.T
+        sum_a += shared_a.sum(1)
+        sum_b += shared_b.sum(1)
+    return _Moments(origin_a + sum_a, origin_b + sum_b, product - torch.outer(sum_a, sum_b))
+
+
+def _inverse_deviation(image: torch.Tensor) -> torch.Tensor:
+    variance = torch.stack([band.double().var(correction=0) for band in image])
+    level = image.flatten(1).mean(1, dtype=torch.float64)
+    return torch.where(_is_contrast(variance, level, image.dtype), variance.rsqrt(), 0.0)
+
+
+def _is_contrast(variance: torch.Tensor, level: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return variance > (_ROUNDING_STEPS * torch.finfo(dtype).eps * level) ** 2
+
+
+def _check_shapes(predictors: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None) -> None:
+    if predictors.ndim != 3 or targets.ndim != 3 or predictors.shape[1:] != targets.shape[1:]:
+        raise InputError(
+            f"predictors of the shape {tuple(predictors.shape)} and targets of {tuple(targets.shape)} do not fit;"
+            " both are (bands, rows, cols) on the same pixels"
+        )
+    if weights is None:
+        return
+    if weights.shape != predictors.shape[1:]:
+        raise InputError(f"weights of the shape {tuple(weights.shape)} for pixels of {tuple(predictors.shape[1:])}")
+    if not bool((weights >= 0).all()) or not bool((weights > 0).any()):
+        raise InputError("the weights of a fit must be 0 or more, and not all 0")

@@ -1,0 +1,212 @@
+"""The pipeline behind ``hyperfuse fuse``: match the pair, fill its gaps, run a method, give the metadata back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import hyperfuse.methods  # noqa: F401  (registers every method)
+from hyperfuse import __version__
+from hyperfuse.cube import Cube
+from hyperfuse.errors import InputError
+from hyperfuse.methods.registry import Method, MethodSettings, Progress, get_method, silent
+from hyperfuse.scenes.gaps import fill_gaps
+from hyperfuse.scenes.pair import MatchedPair, match_pair
+from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.srf import Srf
+
+DEFAULT_METHOD = "local-regression"
+
+
+def fuse(
+    hsi: Cube,
+    msi: Cube,
+    *,
+    method: str = DEFAULT_METHOD,
+    sensor: Sensor | None = None,
+    srf: str | Srf | None = None,
+    psf: str | None = None,
+    ratio: float | tuple[float, float] | None = None,
+    phase: float | tuple[float, float] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> Cube:
+    """Fuse an LR-HSI with an HR-MSI.
+
+    Args:
+        hsi: LR-HSI, (bands, h, w).
+        msi: HR-MSI of the same place in the same unit, (msi_bands, H, W); one band is a panchromatic image.
+        method: name of a registered method.
+        sensor: how the two relate; what is not given here or below comes from their transforms and sizes.
+        srf: spectral responses of the MSI, as text (see ``create_srf``) or an ``Srf``; overrides the sensor's.
+        psf: blur of the HSI, as text (see ``create_psf``); overrides the sensor's.
+        ratio: HR pixels an LR pixel; must agree with the transforms where there are any.
+        phase: HR position of the first LR sample; overrides transforms and sensor.
+        mask: bool (H, W), True where the MSI must not be used (clouds, water): gaps in the result.
+        device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``.
+        seed: of methods that draw random numbers.
+        settings: of the method.
+        progress: called with the share done and a few words.
+
+    Returns:
+        The fused image on the MSI's grid, cut to the common extent: float32 (bands, rows, cols) with the HSI's bands
+        and the MSI's CRS and transform. A gap in either input is a gap here; bands that are empty or marked as bad
+        are not fused: they stay empty and marked.
+
+    Raises:
+        InputError: a pair, a name or a setting that does not fit; the message says what to do.
+
+    Example:
+        >>> import numpy as np
+        >>> hsi, msi = Cube(data=np.ones((4, 6, 6))), Cube(data=np.ones((2, 12, 12)))
+        >>> fuse(hsi, msi).data.shape
+        (4, 12, 12)
+    """
+    chosen = get_method(method)
+    options = _configure(chosen, settings, seed)
+    place = _device(device)
+    if mask is not None:
+        msi = _masked(msi, mask)
+    pair = match_pair(hsi, msi, sensor=sensor, srf=srf, psf=psf, ratio=ratio, phase=phase)
+    bands, msi_bands = pair.hsi.usable_bands, pair.msi.usable_bands
+    if not bands.any() or not msi_bands.any():
+        raise InputError(f"the {'MSI' if bands.any() else 'HSI'} holds no data where the two images overlap")
+    used = pair.sensor.replace(srf=_select(pair.sensor.srf, msi_bands, bands))
+    hsi_valid, msi_valid = _validity(pair, bands)
+    if not (msi_valid & _at_hr(np.asarray(hsi_valid.any(axis=0)), pair, used)).any():
+        raise InputError("no pixel holds data in both HSI and MSI; the result would be empty")
+
+    low = torch.from_numpy(np.nan_to_num(pair.hsi.data[bands], nan=0.0)).float().to(place)
+    high = torch.from_numpy(np.nan_to_num(pair.msi.data[msi_bands], nan=0.0)).float().to(place)
+    if not (hsi_valid.all() and msi_valid.all()):
+        progress(0.0, "filling gaps")
+        low, high = fill_gaps(
+            low, torch.from_numpy(hsi_valid).to(place), high, torch.from_numpy(msi_valid).to(place), used
+        )
+    fused = chosen(low, high, used, options, progress).cpu().numpy()
+    if not np.isfinite(fused).all():
+        raise InputError(f"the method {method} gave values that are not finite; try --method regression")
+    valid = _at_hr(hsi_valid, pair, used) & msi_valid
+    step = {
+        "step": "fuse",
+        "method": chosen.name,
+        "settings": options.model_dump(mode="json"),
+        "sensor": _summary(pair.sensor),
+        "seed": seed,
+        "device": place.type,
+        "notes": list(pair.notes),
+        "version": __version__,
+    }
+    return _result(pair, fused, bands, valid, step)
+
+
+def _configure(method: Method, settings: Mapping[str, Any] | None, seed: int) -> MethodSettings:
+    values = dict(settings or {})
+    if "seed" in method.settings.model_fields:
+        values.setdefault("seed", seed)
+    return method.configure(**values)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"the device {name!r} cannot be used here; write auto, cpu or cuda") from error
+    return device
+
+
+def _masked(msi: Cube, mask: NDArray[np.bool_]) -> Cube:
+    distrusted = np.asarray(mask, np.bool_)
+    if distrusted.shape != (msi.rows, msi.cols):
+        raise InputError(
+            f"the mask has {' x '.join(map(str, distrusted.shape))} pixels, the MSI {msi.rows} x {msi.cols}"
+        )
+    valid = np.ones(msi.data.shape, np.bool_) if msi.valid is None else msi.valid
+    masked = msi.replace(valid=valid & ~distrusted)
+    if not masked.usable_bands.any():
+        raise InputError("the mask leaves no pixel of the MSI")
+    return masked
+
+
+def _select(srf: Srf | None, msi_bands: NDArray[np.bool_], bands: NDArray[np.bool_]) -> Srf | None:
+    """Return the responses between the bands that are used; what falls on other HSI bands is shared out."""
+    if srf is None or (msi_bands.all() and bands.all()):
+        return srf
+    if srf.matrix.shape != (msi_bands.size, bands.size):
+        made, read = srf.matrix.shape
+        raise InputError(
+            f"the spectral responses turn {read} bands into {made}; HSI and MSI have {bands.size} and {msi_bands.size}"
+        )
+    matrix = srf.matrix[np.ix_(msi_bands, bands)]
+    total = matrix.sum(axis=1)
+    if (total < 0.5).any():
+        lost = np.flatnonzero(msi_bands)[np.argmin(total)]
+        raise InputError(f"more than half of the response of MSI band {srf.names[lost]!r} lies on unusable HSI bands")
+    names = tuple(name for name, keep in zip(srf.names, msi_bands, strict=True) if keep)
+    wavelengths = None if srf.wavelengths is None else srf.wavelengths[msi_bands]
+    fwhm = None if srf.fwhm is None else srf.fwhm[msi_bands]
+    return Srf(matrix / total[:, None], names, wavelengths, fwhm, srf.source)
+
+
+def _validity(pair: MatchedPair, bands: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return where usable HSI bands (bands, h, w) and whole MSI pixels (H, W) hold data."""
+    shape = (int(bands.sum()), pair.hsi.rows, pair.hsi.cols)
+    hsi_valid = np.ones(shape, np.bool_) if pair.hsi.valid is None else pair.hsi.valid[bands]
+    return hsi_valid, pair.msi.valid_pixels
+
+
+def _at_hr(valid: NDArray[Any], pair: MatchedPair, sensor: Sensor) -> NDArray[np.bool_]:
+    """Give every HR pixel the validity of the LR pixel that its centre lies in."""
+    index = []
+    for axis, fine, coarse in ((0, pair.msi.rows, pair.hsi.rows), (1, pair.msi.cols, pair.hsi.cols)):
+        cell = np.floor((np.arange(fine) - sensor.offset[axis]) / sensor.ratio[axis] + 0.5).astype(np.intp)
+        index.append(np.clip(cell, 0, coarse - 1))
+    return np.asarray(valid[..., index[0][:, None], index[1][None, :]])
+
+
+def _result(
+    pair: MatchedPair,
+    fused: NDArray[np.float32],
+    bands: NDArray[np.bool_],
+    valid: NDArray[np.bool_],
+    step: Mapping[str, Any],
+) -> Cube:
+    hsi, msi = pair.hsi, pair.msi
+    data, where = fused, valid
+    if not bands.all():
+        shape = (hsi.bands, msi.rows, msi.cols)
+        data, where = np.full(shape, np.nan, np.float32), np.zeros(shape, np.bool_)
+        data[bands], where[bands] = fused, valid
+    gaps = not where.all()
+    return Cube(
+        data=data,
+        valid=where if gaps else None,
+        wavelengths=hsi.wavelengths,
+        fwhm=hsi.fwhm,
+        good_bands=None if hsi.good_bands is None and bands.all() else bands,
+        band_names=hsi.band_names,
+        transform=msi.transform,
+        crs=msi.crs or hsi.crs,
+        nodata=(hsi.nodata if hsi.nodata is not None else float("nan")) if gaps else hsi.nodata,
+        units=hsi.units,
+        scale=hsi.scale,
+        offset=hsi.offset,
+        attributes=hsi.attributes,
+        history=(*hsi.history, step),
+    )
+
+
+def _summary(sensor: Sensor) -> dict[str, Any]:
+    values = sensor.to_dict()
+    values["srf"] = None if sensor.srf is None else sensor.srf.source
+    return values

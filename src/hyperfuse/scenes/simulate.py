@@ -1,0 +1,159 @@
+"""Make a pair from one reference image (Wald's protocol): the LR-HSI, the HR-MSI and the sensor that made them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hyperfuse.cube import Cube, Transform
+from hyperfuse.errors import InputError
+from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.presets import create_sensor
+from hyperfuse.sensor.psf import create_psf
+from hyperfuse.sensor.srf import Srf
+from hyperfuse.sensor.srf_names import create_srf
+
+# An LR pixel whose PSF sees less than this share of valid HR pixels is a gap.
+_SEEN = 0.5
+
+
+class Pair(NamedTuple):
+    """A simulated pair: ``hsi`` and ``msi``, the ``sensor`` that made them, and the ``reference`` cut to fit."""
+
+    hsi: Cube
+    msi: Cube
+    sensor: Sensor
+    reference: Cube
+
+
+def simulate(
+    reference: Cube | NDArray[Any],
+    *,
+    ratio: float | tuple[float, float],
+    preset: str = "mtf",
+    srf: str | Srf | None = None,
+    psf: str | None = None,
+    phase: float | tuple[float, float] | None = None,
+    hsi_snr_db: float | None = None,
+    msi_snr_db: float | None = None,
+    seed: int = 0,
+) -> Pair:
+    """Degrade a reference image into a pair.
+
+    Args:
+        reference: image (bands, H, W), cropped at the top left to whole LR pixels.
+        ratio: HR pixels an LR pixel, 1 or more, one number or (y, x).
+        preset: ``uestc``, ``dhif`` or ``mtf``; fixes PSF, phase and border.
+        srf: responses of the MSI, as :func:`~hyperfuse.sensor.srf_names.create_srf` reads them, or an ``Srf``.
+        psf: another PSF than the preset's, as :func:`~hyperfuse.sensor.psf.create_psf` reads it.
+        phase: another phase than the preset's, in HR pixels.
+        hsi_snr_db: add white Gaussian noise to every HSI band at this ratio of its mean square to the noise variance.
+        msi_snr_db: the same for the MSI.
+        seed: of the noise.
+
+    Returns:
+        The pair. Bands without any data stay empty and have no part in the MSI; gaps of the reference are gaps of
+        the MSI, and of those HSI pixels that see less than half of their PSF.
+
+    Raises:
+        InputError: a ratio, name or band count that does not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> pair = simulate(np.ones((4, 8, 8)), ratio=2, srf="boxes:2")
+        >>> pair.hsi.data.shape, pair.msi.data.shape
+        ((4, 4, 4), (2, 8, 8))
+    """
+    cube = reference if isinstance(reference, Cube) else Cube(data=np.asarray(reference))
+    if srf is None:
+        raise InputError("an MSI needs spectral responses; name them (--srf sentinel-2a, nikon-d700, boxes:6, a table)")
+    responses = create_srf(srf, cube) if isinstance(srf, str) else srf
+    sensor = create_sensor(preset, ratio, responses)
+    if psf is not None:
+        sensor = sensor.replace(psf=create_psf(psf, sensor.ratio))
+    if phase is not None:
+        sensor = sensor.replace(phase=phase)
+    cube = _crop_to_cells(cube, sensor)
+    if not cube.usable_bands.any():
+        raise InputError("the reference holds no usable band: all are empty or marked as bad")
+
+    shape = sensor.lr_shape((cube.rows, cube.cols))
+    image = torch.from_numpy(np.nan_to_num(cube.data, nan=0.0))
+    hsi_data, hsi_valid = _degrade(image, cube.valid, sensor, shape)
+    msi_data = sensor.respond(image)
+    generator = np.random.default_rng(seed)
+    step = {"step": "simulate", "preset": preset, "ratio": list(sensor.ratio), "srf": responses.source, "seed": seed}
+    hsi = Cube(
+        data=_noisy(hsi_data.numpy(), hsi_valid, hsi_snr_db, generator),
+        valid=hsi_valid,
+        wavelengths=cube.wavelengths,
+        fwhm=cube.fwhm,
+        good_bands=cube.good_bands,
+        band_names=cube.band_names,
+        transform=lr_transform(cube.transform, sensor),
+        crs=cube.crs,
+        nodata=cube.nodata,
+        units=cube.units,
+        attributes=cube.attributes,
+        history=(*cube.history, {**step, "snr_db": hsi_snr_db}),
+    )
+    seen = np.broadcast_to(cube.valid_pixels, (responses.msi_bands, cube.rows, cube.cols))
+    msi = Cube(
+        data=_noisy(msi_data.numpy(), seen, msi_snr_db, generator),
+        valid=seen,
+        wavelengths=responses.wavelengths,
+        fwhm=responses.fwhm,
+        band_names=responses.names,
+        transform=cube.transform,
+        crs=cube.crs,
+        nodata=cube.nodata,
+        units=cube.units,
+        attributes=cube.attributes,
+        history=(*cube.history, {**step, "snr_db": msi_snr_db}),
+    )
+    return Pair(hsi, msi, sensor, cube)
+
+
+def lr_transform(transform: Transform | None, sensor: Sensor) -> Transform | None:
+    """Return the transform of the LR grid from that of the HR grid, phase and ratio of the sensor."""
+    if transform is None:
+        return None
+    a, b, c, d, e, f = transform
+    ratio_y, ratio_x = sensor.ratio
+    # The first LR pixel reaches ratio / 2 to either side of its centre, which is phase + 1/2 from the HR corner.
+    y, x = (phase + 0.5 - ratio / 2 for phase, ratio in zip(sensor.offset, sensor.ratio, strict=True))
+    return (a * ratio_x, b * ratio_y, c + a * x + b * y, d * ratio_x, e * ratio_y, f + d * x + e * y)
+
+
+def _crop_to_cells(cube: Cube, sensor: Sensor) -> Cube:
+    shape = sensor.lr_shape((cube.rows, cube.cols))
+    rows, cols = (int(np.ceil(cells * ratio - 1e-6)) for cells, ratio in zip(shape, sensor.ratio, strict=True))
+    return cube if (rows, cols) == (cube.rows, cube.cols) else cube.crop(0, 0, rows, cols)
+
+
+def _degrade(
+    image: torch.Tensor, valid: NDArray[np.bool_] | None, sensor: Sensor, shape: tuple[int, int]
+) -> tuple[torch.Tensor, NDArray[np.bool_] | None]:
+    """Degrade an image whose gaps hold 0; the weights of what a PSF sees are made to sum to 1 again."""
+    degraded = sensor.degrade(image, shape)
+    if valid is None:
+        return degraded, None
+    share = sensor.degrade(torch.from_numpy(valid).to(image.dtype), shape)
+    seen = share >= _SEEN
+    return torch.where(seen, degraded / share.clamp_min(_SEEN), torch.nan), seen.numpy()
+
+
+def _noisy(
+    data: NDArray[Any], valid: NDArray[np.bool_] | None, snr_db: float | None, generator: np.random.Generator
+) -> NDArray[Any]:
+    if snr_db is None:
+        return data
+    where = np.ones(data.shape, np.bool_) if valid is None else valid
+    count = np.maximum(where.sum(axis=(1, 2)), 1)
+    power = np.where(where, data.astype(np.float64) ** 2, 0.0).sum(axis=(1, 2)) / count
+    sigma = np.sqrt(power * 10 ** (-snr_db / 10))
+    noise = sigma[:, None, None] * generator.standard_normal(data.shape)
+    return np.asarray(data + noise, data.dtype)

@@ -1,0 +1,267 @@
+"""Sensor: the forward model of a pair, ``hsi = degrade(X)`` and ``msi = respond(X)``, with its exact adjoints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from hyperfuse.errors import InputError
+from hyperfuse.sensor.axis import AxisOperator, Boundary, interpolation_operator, sampling_operator
+from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf, Psf, SeparableFactor
+from hyperfuse.sensor.srf import Srf
+
+Shape = tuple[int, int]
+_PSF_ADAPTER: TypeAdapter[GaussianPsf | BoxPsf | KernelPsf] = TypeAdapter(Psf)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sensor:
+    """How an image ``X`` (bands, H, W) becomes the LR-HSI (bands, h, w) and the HR-MSI (msi_bands, H, W).
+
+    Sample (i, j) of the LR-HSI is the PSF-weighted mean around the HR position ``phase + ratio * (i, j)``, counted
+    in HR pixels from the centre of pixel (0, 0). Any PSF, ratio and phase give a linear operator whose adjoint is
+    exact to rounding. Tensors keep their dtype and device, and gradients flow.
+
+    Attributes:
+        ratio: HR pixels an LR pixel along (y, x); 1 or more, not necessarily whole.
+        phase: HR position of the first LR sample along (y, x); ``(ratio - 1) / 2``, blocks aligned with the HR
+            image's corner, unless given.
+        psf: the blur.
+        srf: spectral responses of the MSI, or None where unknown (then ``respond`` is refused).
+        boundary: how the blur sees beyond the image: ``reflect`` or ``circular``.
+    """
+
+    ratio: tuple[float, float]
+    psf: GaussianPsf | BoxPsf | KernelPsf
+    phase: tuple[float, float] | None = None
+    srf: Srf | None = None
+    boundary: Boundary = "reflect"
+    _operators: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        ratio = _pair(self.ratio, "ratio")
+        if min(ratio) < 1:
+            raise InputError(
+                f"the ratio of LR to HR pixel size is below 1 ({ratio[0]:g}, {ratio[1]:g}); are HSI and MSI swapped?"
+            )
+        object.__setattr__(self, "ratio", ratio)
+        phase = ((ratio[0] - 1) / 2, (ratio[1] - 1) / 2) if self.phase is None else _pair(self.phase, "phase")
+        object.__setattr__(self, "phase", phase)
+        if self.boundary not in ("reflect", "circular"):
+            raise InputError(f"no boundary {self.boundary!r}; write reflect or circular")
+
+    @property
+    def offset(self) -> tuple[float, float]:
+        """The phase along (y, x), as numbers."""
+        assert self.phase is not None  # set on construction
+        return self.phase
+
+    @property
+    def mean_ratio(self) -> float:
+        """Geometric mean of the ratios along y and x."""
+        return math.sqrt(self.ratio[0] * self.ratio[1])
+
+    @property
+    def whole_ratio(self) -> int | None:
+        """The ratio as a whole number where it is one and the same along both axes, else None."""
+        y, x = self.ratio
+        return round(y) if y == x and abs(y - round(y)) < 1e-9 else None
+
+    def lr_shape(self, shape: Shape) -> Shape:
+        """Return the (rows, cols) of the LR image whose whole cells fit the HR ``shape``."""
+        rows, cols = (math.floor(size / ratio + 1e-6) for size, ratio in zip(shape, self.ratio, strict=True))
+        if min(rows, cols) < 1:
+            raise InputError(f"an image of {shape[0]}x{shape[1]} pixels holds no LR pixel at the ratio {self.ratio}")
+        return rows, cols
+
+    def degrade(self, image: torch.Tensor, shape: Shape | None = None) -> torch.Tensor:
+        """Blur and sample: (..., H, W) to (..., h, w), the values of the LR image.
+
+        Args:
+            image: HR image of any number of bands.
+            shape: (rows, cols) of the result, :meth:`lr_shape` unless given.
+        """
+        size = (image.shape[-2], image.shape[-1])
+        total: torch.Tensor | None = None
+        for along_y, along_x in self.sampling(size, shape or self.lr_shape(size)):
+            term = along_x(along_y(image, -2), -1)
+            total = term if total is None else total + term
+        assert total is not None  # a PSF has at least one factor
+        return total
+
+    def degrade_adjoint(self, image: torch.Tensor, shape: Shape) -> torch.Tensor:
+        """Apply the transpose of :meth:`degrade`: (..., h, w) to (..., H, W) with ``shape = (H, W)``."""
+        total: torch.Tensor | None = None
+        for along_y, along_x in self.sampling(shape, (image.shape[-2], image.shape[-1])):
+            term = along_y.transposed(along_x.transposed(image, -1), -2)
+            total = term if total is None else total + term
+        assert total is not None
+        return total
+
+    def upsample(self, image: torch.Tensor, shape: Shape, kernel: Literal["linear", "cubic"] = "cubic") -> torch.Tensor:
+        """Interpolate (..., h, w) at every HR pixel, aware of the phase: a linear ramp comes back in place.
+
+        Args:
+            image: LR image.
+            shape: (H, W) of the result.
+            kernel: ``linear``, or ``cubic`` (Keys, a = -1/2).
+        """
+        operators = []
+        for axis in (0, 1):
+            key = ("up", kernel, axis, image.shape[axis - 2], shape[axis])
+            if key not in self._operators:
+                self._operators[key] = interpolation_operator(
+                    image.shape[axis - 2], shape[axis], ratio=self.ratio[axis], phase=self.offset[axis], kernel=kernel
+                )
+            operators.append(self._operators[key])
+        along_y, along_x = operators
+        return torch.as_tensor(along_x(along_y(image, -2), -1))
+
+    def respond(self, image: torch.Tensor) -> torch.Tensor:
+        """Apply the spectral responses: (..., bands, rows, cols) to (..., msi_bands, rows, cols).
+
+        Raises:
+            InputError: the responses are not known, or are for another number of bands.
+        """
+        matrix = self._response(image)
+        if image.shape[-3] != matrix.shape[1]:
+            raise InputError(f"the spectral responses are for {matrix.shape[1]} bands, the image has {image.shape[-3]}")
+        return _mix(matrix, image)
+
+    def respond_adjoint(self, image: torch.Tensor) -> torch.Tensor:
+        """Apply the transpose of :meth:`respond`: (..., msi_bands, rows, cols) to (..., bands, rows, cols)."""
+        matrix = self._response(image)
+        if image.shape[-3] != matrix.shape[0]:
+            raise InputError(f"the spectral responses make {matrix.shape[0]} bands, the image has {image.shape[-3]}")
+        return _mix(matrix.T, image)
+
+    def replace(self, **changes: Any) -> Sensor:
+        """Return a copy with the given fields changed; see the attributes."""
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for a YAML or JSON file; :meth:`from_dict` reads them back."""
+        return {
+            "ratio": list(self.ratio),
+            "phase": list(self.offset),
+            "boundary": self.boundary,
+            "psf": self.psf.model_dump(mode="json", exclude_none=True),
+            "srf": None if self.srf is None else self.srf.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Sensor:
+        """Build a sensor from plain values.
+
+        Args:
+            values: ``ratio`` (number or pair), ``psf`` (mapping with ``kind``), and optionally ``phase``, ``srf``,
+                ``boundary``.
+
+        Raises:
+            InputError: a key is missing, unknown or wrong.
+        """
+        if not isinstance(values, Mapping):
+            raise InputError("a sensor is a mapping with the keys ratio, psf and optionally phase, srf, boundary")
+        unknown = set(values) - {"ratio", "phase", "boundary", "psf", "srf"}
+        missing = {"ratio", "psf"} - set(values)
+        if unknown or missing:
+            what = f"unknown key {sorted(unknown)[0]!r}" if unknown else f"the key {sorted(missing)[0]!r} is missing"
+            raise InputError(f"{what} in the sensor; keys are ratio, phase, boundary, psf, srf")
+        try:
+            psf = _PSF_ADAPTER.validate_python(values["psf"])
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(
+                f"the sensor's psf is wrong: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+            ) from error
+        srf = values.get("srf")
+        return cls(
+            ratio=values["ratio"],
+            phase=values.get("phase"),
+            psf=psf,
+            srf=None if srf is None else Srf.from_dict(srf),
+            boundary=values.get("boundary", "reflect"),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the sensor as YAML."""
+        Path(path).write_text(
+            yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120), "utf-8"
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Sensor:
+        """Read a sensor that :meth:`save` wrote, or one written by hand.
+
+        Raises:
+            InputError: no such file, not YAML, or not a sensor.
+        """
+        try:
+            values = yaml.safe_load(Path(path).read_text("utf-8"))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not a YAML file ({str(error).splitlines()[0]})") from error
+        try:
+            return cls.from_dict(values)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+    def sampling(self, fine: Shape, coarse: Shape) -> list[tuple[AxisOperator, AxisOperator]]:
+        """Return the operators along y and x from ``fine`` to ``coarse`` (rows, cols), a pair for each PSF factor."""
+        key = ("down", fine, coarse)
+        if key not in self._operators:
+            self._operators[key] = [
+                (self._sampler(factor, 0, fine[0], coarse[0]), self._sampler(factor, 1, fine[1], coarse[1]))
+                for factor in self.psf.factors()
+            ]
+        found: list[tuple[AxisOperator, AxisOperator]] = self._operators[key]
+        return found
+
+    def _sampler(self, factor: SeparableFactor, axis: int, fine: int, coarse: int) -> AxisOperator:
+        return sampling_operator(
+            fine,
+            coarse,
+            ratio=self.ratio[axis],
+            phase=self.offset[axis],
+            profile=factor.x if axis else factor.y,
+            radius=factor.radius_x if axis else factor.radius_y,
+            normalise=factor.normalise,
+            boundary=self.boundary,
+        )
+
+    def _response(self, image: torch.Tensor) -> torch.Tensor:
+        if self.srf is None:
+            raise InputError("the spectral responses of the MSI are not known; give them (--srf, or srf= in Python)")
+        key = ("srf", image.dtype, image.device)
+        if key not in self._operators:
+            self._operators[key] = torch.as_tensor(self.srf.matrix, dtype=image.dtype, device=image.device)
+        matrix: torch.Tensor = self._operators[key]
+        return matrix
+
+
+def _mix(matrix: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    return (matrix @ image.flatten(-2)).reshape(*image.shape[:-3], matrix.shape[0], *image.shape[-2:])
+
+
+def _pair(value: Any, name: str) -> tuple[float, float]:
+    values = np.atleast_1d(np.asarray(value, dtype=np.float64)).ravel() if _is_numeric(value) else np.empty(0)
+    if values.size not in (1, 2) or not np.isfinite(values).all():
+        raise InputError(f"the {name} is one number or a pair (y, x), got {value!r}")
+    return float(values[0]), float(values[-1])
+
+
+def _is_numeric(value: Any) -> bool:
+    try:
+        np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,97 @@
+"""The degradations that published numbers rest on, each with the phase that its authors' code implies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.psf import GaussianPsf, gaussian_from_mtf
+from hyperfuse.sensor.srf import Srf
+
+Ratio = float | tuple[float, float]
+PresetName = Literal["uestc", "dhif", "mtf"]
+
+
+def uestc(ratio: Ratio, srf: Srf | None = None) -> Sensor:
+    """Gaussian 3x3, sigma 0.5, circular border, first sample at ``ratio // 2``.
+
+    The degradation of PSRT, FeINFN and the other networks of that group: HSI samples are half an HR pixel off the
+    centres of their blocks.
+
+    Args:
+        ratio: whole, the same along both axes.
+        srf: spectral responses of the MSI.
+
+    Raises:
+        InputError: a ratio that is not whole.
+    """
+    whole = _whole(ratio, "uestc")
+    phase = float(whole // 2)
+    psf = GaussianPsf(sigma=(0.5, 0.5), radius=(1.0, 1.0))
+    return Sensor(ratio=(whole, whole), phase=(phase, phase), psf=psf, srf=srf, boundary="circular")
+
+
+def dhif(ratio: Ratio, srf: Srf | None = None) -> Sensor:
+    """Gaussian ratio x ratio, sigma 2, circular convolution; for even ratios centred on the blocks.
+
+    The kernel's centre is index ``ratio // 2`` and the first sample kept ``ratio // 2 - 1``. An even kernel lies
+    half a pixel beside its centre index, so that the weights of the first LR sample are centred at
+    ``2 (ratio // 2) - 1 - (ratio - 1) / 2``: the middle of the block for even ratios, which is the phase given here.
+
+    Args:
+        ratio: whole, 2 or more, the same along both axes.
+        srf: spectral responses of the MSI.
+
+    Raises:
+        InputError: a ratio that is not whole, or 1.
+    """
+    whole = _whole(ratio, "dhif")
+    if whole < 2:
+        raise InputError("the preset dhif starts at a ratio of 2")
+    half = (whole - 1) / 2
+    phase = 2 * (whole // 2) - 1 - half
+    psf = GaussianPsf(sigma=(2.0, 2.0), radius=(half, half))
+    return Sensor(ratio=(whole, whole), phase=(phase, phase), psf=psf, srf=srf, boundary="circular")
+
+
+def mtf(ratio: Ratio, srf: Srf | None = None) -> Sensor:
+    """Gaussian with a modulation of 0.3 at the Nyquist frequency of the LR grid, centred, reflected border.
+
+    Args:
+        ratio: any, 1 or more, or one along (y, x).
+        srf: spectral responses of the MSI.
+    """
+    pair = (float(ratio), float(ratio)) if isinstance(ratio, int | float) else (float(ratio[0]), float(ratio[1]))
+    if min(pair) < 1:
+        raise InputError(f"a ratio is 1 or more, got {min(pair):g}")
+    return Sensor(ratio=pair, psf=gaussian_from_mtf(0.3, pair), srf=srf)
+
+
+_PRESETS: dict[str, Callable[[Ratio, Srf | None], Sensor]] = {"uestc": uestc, "dhif": dhif, "mtf": mtf}
+assert set(_PRESETS) == set(get_args(PresetName))
+
+
+def create_sensor(preset: str, ratio: Ratio, srf: Srf | None = None) -> Sensor:
+    """Return the sensor of the preset named ``uestc``, ``dhif`` or ``mtf``.
+
+    Raises:
+        InputError: an unknown name, or a ratio the preset does not define.
+    """
+    if preset not in _PRESETS:
+        raise InputError(f"no preset {preset!r}{nearest_name(preset, _PRESETS)}")
+    return _PRESETS[preset](ratio, srf)
+
+
+def list_presets() -> list[str]:
+    """Return the names of the presets."""
+    return sorted(_PRESETS)
+
+
+def _whole(ratio: Ratio, preset: str) -> int:
+    pair = (ratio, ratio) if isinstance(ratio, int | float) else ratio
+    whole = round(pair[0])
+    if pair[0] != pair[1] or abs(pair[0] - whole) > 1e-9 or whole < 1:
+        raise InputError(f"the preset {preset} is defined for whole ratios, the same in y and x; got {ratio}; use mtf")
+    return whole

@@ -1,0 +1,173 @@
+"""Point spread functions: how the hyperspectral sensor blurs, as profiles along y and x in HR pixels."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from hyperfuse.errors import InputError
+from hyperfuse.sensor.axis import Profile
+
+Pair = tuple[float, float]
+
+
+class SeparableFactor(NamedTuple):
+    """One separable term of a PSF: a profile along y, one along x, how far they reach, and if each sums to 1."""
+
+    y: Profile
+    x: Profile
+    radius_y: float
+    radius_x: float
+    normalise: bool
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GaussianPsf(_Model):
+    """Gaussian, sampled at pixel centres, cut at a radius and made to sum to 1.
+
+    Attributes:
+        sigma: standard deviation along (y, x), in HR pixels.
+        radius: largest offset kept along (y, x), in HR pixels; 4 sigma unless given.
+    """
+
+    kind: Literal["gaussian"] = "gaussian"
+    sigma: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    radius: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = None
+
+    def factors(self) -> list[SeparableFactor]:
+        """Return the separable terms: one."""
+        # Half a pixel at least, so that a PSF between two pixel centres still finds both.
+        reach = self.radius or (max(4 * self.sigma[0], 0.5), max(4 * self.sigma[1], 0.5))
+        return [SeparableFactor(_gaussian(self.sigma[0]), _gaussian(self.sigma[1]), reach[0], reach[1], True)]
+
+
+class BoxPsf(_Model):
+    """Uniform over a rectangle; pixels that it covers in part count in part.
+
+    Attributes:
+        width: full width along (y, x), in HR pixels.
+    """
+
+    kind: Literal["box"] = "box"
+    width: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+
+    def factors(self) -> list[SeparableFactor]:
+        """Return the separable terms: one."""
+        y, x = self.width
+        return [SeparableFactor(_box(y), _box(x), (y + 1) / 2, (x + 1) / 2, True)]
+
+
+class KernelPsf(_Model):
+    """Any kernel given on the HR grid, its centre at ((rows - 1) / 2, (cols - 1) / 2); made to sum to 1.
+
+    At sampling positions between pixel centres the kernel is interpolated linearly. ``weights[i][j]`` is the weight
+    of the pixel at offset (i, j) from the centre (a correlation kernel; flip it for a convolution kernel).
+    """
+
+    kind: Literal["kernel"] = "kernel"
+    weights: tuple[tuple[float, ...], ...]
+
+    @field_validator("weights")
+    @classmethod
+    def _check(cls, weights: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+        if not weights or not weights[0] or len({len(row) for row in weights}) != 1:
+            raise ValueError("a kernel needs rows of one length")
+        array = np.asarray(weights)
+        if not np.isfinite(array).all() or abs(array.sum()) < 1e-12:
+            raise ValueError("a kernel needs finite weights with a sum other than 0")
+        return weights
+
+    def factors(self) -> list[SeparableFactor]:
+        """Return as many separable terms as the kernel has singular values: their sum is the kernel exactly."""
+        kernel = np.asarray(self.weights, np.float64)
+        kernel = kernel / kernel.sum()
+        left, values, right = np.linalg.svd(kernel)
+        keep = values > values[0] * 1e-12
+        reach_y, reach_x = (kernel.shape[0] + 1) / 2, (kernel.shape[1] + 1) / 2
+        return [
+            SeparableFactor(_sampled(value * column), _sampled(row), reach_y, reach_x, False)
+            for value, column, row in zip(values[keep], left.T, right, strict=False)
+        ]
+
+
+Psf = Annotated[GaussianPsf | BoxPsf | KernelPsf, Field(discriminator="kind")]
+
+
+def gaussian_from_fwhm(fwhm: Pair) -> GaussianPsf:
+    """Return the Gaussian of the given full width at half maximum along (y, x), in HR pixels."""
+    factor = 2 * math.sqrt(2 * math.log(2))
+    return GaussianPsf(sigma=(fwhm[0] / factor, fwhm[1] / factor))
+
+
+def gaussian_from_mtf(mtf_at_nyquist: float, ratio: Pair, radius: Pair | None = None) -> GaussianPsf:
+    """Return the Gaussian whose modulation at the Nyquist frequency of the LR grid is ``mtf_at_nyquist``.
+
+    The Fourier transform of a Gaussian is ``exp(-2 (pi sigma f)^2)``; at ``f = 1 / (2 ratio)`` it is the modulation
+    ``m`` for ``sigma = ratio sqrt(2 ln(1/m)) / pi``, 0.494 ratio for m = 0.3 (Aiazzi et al., 2006).
+    """
+    if not 0 < mtf_at_nyquist < 1:
+        raise InputError(f"the modulation at Nyquist lies between 0 and 1, got {mtf_at_nyquist}")
+    factor = math.sqrt(2 * math.log(1 / mtf_at_nyquist)) / math.pi
+    return GaussianPsf(sigma=(factor * ratio[0], factor * ratio[1]), radius=radius)
+
+
+def create_psf(text: str, ratio: Pair) -> GaussianPsf | BoxPsf:
+    """Build a PSF from its text form.
+
+    Args:
+        text: ``sigma:S`` or ``sigma:SY,SX`` (HR pixels), ``fwhm:F``, ``mtf:M`` (modulation at the Nyquist frequency
+            of the LR grid), ``box`` (as wide as an LR pixel) or ``box:W``.
+        ratio: HR pixels an LR pixel along (y, x).
+
+    Raises:
+        InputError: a text that is none of these.
+    """
+    kind, _, rest = text.partition(":")
+    try:
+        numbers = [float(part) for part in rest.split(",")] if rest else []
+    except ValueError:
+        numbers = []
+    pair = (numbers[0], numbers[-1]) if len(numbers) in (1, 2) and min(numbers) > 0 else None
+    if kind == "box" and not rest:
+        return BoxPsf(width=ratio)
+    if pair is not None:
+        if kind == "sigma":
+            return GaussianPsf(sigma=pair)
+        if kind == "fwhm":
+            return gaussian_from_fwhm(pair)
+        if kind == "mtf" and len(numbers) == 1:
+            return gaussian_from_mtf(pair[0], ratio)
+        if kind == "box":
+            return BoxPsf(width=pair)
+    raise InputError(f"no PSF {text!r}; write sigma:1.5, sigma:1.5,2 (y,x), fwhm:3, mtf:0.3, box or box:4")
+
+
+def _gaussian(sigma: float) -> Profile:
+    return lambda offset: np.exp(-0.5 * (offset / sigma) ** 2)
+
+
+def _box(width: float) -> Profile:
+    def overlap(offset: NDArray[np.float64]) -> NDArray[np.float64]:
+        low = np.maximum(offset - 0.5, -width / 2)
+        return np.asarray(np.clip(np.minimum(offset + 0.5, width / 2) - low, 0, None))
+
+    return overlap
+
+
+def _sampled(weights: NDArray[np.float64]) -> Profile:
+    grid = np.arange(weights.size) - (weights.size - 1) / 2
+    # A zero on either side lets the interpolation run out linearly, which keeps the sum at any position.
+    grid = np.concatenate([[grid[0] - 1], grid, [grid[-1] + 1]])
+    padded = np.concatenate([[0.0], weights, [0.0]])
+
+    def interpolated(offset: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.interp(offset, grid, padded, left=0.0, right=0.0))
+
+    return interpolated
