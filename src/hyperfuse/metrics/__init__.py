@@ -1,0 +1,54 @@
+"""Metrics: how good a fused image is, with a reference and without one. Needs numpy only."""
+
+from __future__ import annotations
+
+from hyperfuse.metrics.evaluate import (
+    METRICS,
+    Convention,
+    NoReferenceScores,
+    Scores,
+    aggregate,
+    evaluate,
+    evaluate_without_reference,
+)
+from hyperfuse.metrics.full_reference import (
+    cross_correlation,
+    cross_correlation_per_band,
+    ergas,
+    psnr,
+    psnr_per_band,
+    rmse,
+    rmse_per_band,
+    sam_degrees,
+    sam_map,
+)
+from hyperfuse.metrics.no_reference import d_lambda, d_lambda_khan, d_s, hqnr, qnr
+from hyperfuse.metrics.windowed import ssim, ssim_per_band, uiqi, uiqi_per_band
+
+__all__ = [
+    "METRICS",
+    "Convention",
+    "NoReferenceScores",
+    "Scores",
+    "aggregate",
+    "cross_correlation",
+    "cross_correlation_per_band",
+    "d_lambda",
+    "d_lambda_khan",
+    "d_s",
+    "ergas",
+    "evaluate",
+    "evaluate_without_reference",
+    "hqnr",
+    "psnr",
+    "psnr_per_band",
+    "qnr",
+    "rmse",
+    "rmse_per_band",
+    "sam_degrees",
+    "sam_map",
+    "ssim",
+    "ssim_per_band",
+    "uiqi",
+    "uiqi_per_band",
+]

@@ -1,0 +1,170 @@
+"""What a metric accepts: arrays, torch tensors and cubes of (bands, rows, cols), and the pixels that are scored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperfuse.cube import Cube
+from hyperfuse.errors import InputError
+
+Ratio = float | Sequence[float]
+
+
+def as_bands(image: Any, name: str) -> NDArray[Any]:
+    """Return ``image`` as an array (bands, rows, cols), without a copy where that is possible.
+
+    Args:
+        image: array, torch tensor on any device, or Cube; a 2-D one is a single band.
+        name: what the image is called in an error.
+
+    Raises:
+        InputError: another number of dimensions, an empty image, or values that are no real numbers.
+    """
+    if isinstance(image, Cube):
+        return image.data
+    if hasattr(image, "detach"):
+        image = image.detach().cpu()
+        if str(image.dtype) == "torch.bfloat16":  # numpy has no such type
+            image = image.float()
+    array = np.asarray(image)
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim != 3 or 0 in array.shape:
+        raise InputError(f"{name} needs (bands, rows, cols), none of them 0; got the shape {array.shape}")
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} needs real numbers, got {array.dtype}")
+    return array
+
+
+def as_mask(mask: Any, shape: tuple[int, ...], name: str = "mask") -> NDArray[np.bool_] | None:
+    """Return ``mask`` as booleans (rows, cols), True where a pixel is scored; None where every pixel is.
+
+    Raises:
+        InputError: another shape than ``shape``, another type than bool, or no True at all.
+    """
+    if mask is None:
+        return None
+    array = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
+    if array.dtype != np.bool_:
+        raise InputError(f"{name} needs booleans (True = scored), got {array.dtype}; pass for example {name} != 0")
+    if array.shape != tuple(shape):
+        raise InputError(f"{name} has the shape {array.shape}, the image {tuple(shape)} (rows, cols)")
+    if not array.any():
+        raise InputError(f"{name} leaves no pixel to score (True = scored)")
+    return None if array.all() else array
+
+
+def check_finite(array: NDArray[Any], mask: NDArray[np.bool_] | None, name: str) -> None:
+    """Refuse NaN and infinity in the scored pixels of ``array`` (bands, rows, cols)."""
+    if array.dtype.kind != "f":
+        return
+    for band in array:
+        finite = np.isfinite(band)
+        if mask is not None:
+            finite |= ~mask
+        if not finite.all():
+            row, col = np.argwhere(~finite)[0]
+            raise InputError(
+                f"{name} holds NaN or infinite values, the first at row {row}, column {col} (from 0); "
+                "declare them as gaps or leave them out by a mask"
+            )
+
+
+def check_shapes(reference: NDArray[Any], fused: NDArray[Any]) -> None:
+    """Refuse images of different shapes."""
+    if reference.shape != fused.shape:
+        raise InputError(
+            f"the reference has the shape {reference.shape}, the fused image {fused.shape} (bands, rows, cols); "
+            "they must be equal"
+        )
+
+
+def checked_pair(reference: Any, fused: Any, mask: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_] | None]:
+    """Return both images as arrays of one shape, finite where scored, and the mask (None = all pixels).
+
+    Raises:
+        InputError: shapes that differ, non-finite values in scored pixels, or a mask that does not fit.
+    """
+    a, b = as_bands(reference, "the reference"), as_bands(fused, "the fused image")
+    check_shapes(a, b)
+    scored = as_mask(mask, a.shape[1:])
+    check_finite(a, scored, "the reference")
+    check_finite(b, scored, "the fused image")
+    return a, b, scored
+
+
+def usable_bands(images: Sequence[Any], bands: int) -> NDArray[np.bool_]:
+    """Return, as booleans (bands,), the bands that no cube among ``images`` marks as bad or has wholly empty."""
+    used = np.ones(bands, np.bool_)
+    for image in images:
+        if isinstance(image, Cube):
+            used &= image.usable_bands
+    if not used.any():
+        raise InputError("no band is left to score: all are marked bad or empty")
+    return used
+
+
+def scored_pixels(
+    images: Sequence[tuple[Any, NDArray[np.bool_]]], mask: Any, shape: tuple[int, ...], name: str = "mask"
+) -> NDArray[np.bool_] | None:
+    """Return the pixels (rows, cols) in ``mask`` without a gap in the used bands of any cube; None for all pixels.
+
+    Args:
+        images: pairs of an image and its used bands, as :func:`usable_bands` gives them.
+        mask: bool (rows, cols), True = scored, or None.
+        shape: (rows, cols) of the images.
+        name: what the mask is called in an error.
+    """
+    chosen = as_mask(mask, shape, name)
+    scored = np.ones(shape, np.bool_) if chosen is None else chosen.copy()
+    for image, used in images:
+        if isinstance(image, Cube) and image.valid is not None:
+            for band in np.flatnonzero(used):
+                scored &= image.valid[band]
+    if not scored.any():
+        raise InputError("no pixel is left to score: gaps and mask cover the whole image")
+    return None if scored.all() else scored
+
+
+def varying_bands(image: NDArray[Any], mask: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Return, as booleans (bands,), the bands of ``image`` that are not constant over the scored pixels."""
+    values = (band if mask is None else band[mask] for band in image)
+    return np.array([v.min() != v.max() for v in values], np.bool_)
+
+
+def scored_values(band: NDArray[Any], mask: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+    """Return the scored values of one band as a float64 vector."""
+    values = band.ravel() if mask is None else band[mask]
+    return values.astype(np.float64, copy=False)
+
+
+def zero_filled(part: NDArray[Any], mask: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+    """Return ``part`` (..., rows, cols) in float64, 0 where it is not scored so that garbage there stays harmless."""
+    if mask is None:
+        return part.astype(np.float64)
+    return np.where(mask, part, 0).astype(np.float64, copy=False)
+
+
+def linear_ratio(ratio: Ratio) -> float:
+    """Return the resolution ratio as one number: the geometric mean where it is given per axis (y, x).
+
+    Raises:
+        InputError: not one or two finite numbers of at least 1.
+    """
+    values = np.atleast_1d(np.asarray(ratio, dtype=np.float64))
+    if values.ndim != 1 or values.size not in (1, 2) or not np.isfinite(values).all() or values.min() < 1:
+        raise InputError(f"ratio needs one number of at least 1, or two for (y, x); got {ratio!r}")
+    return math.exp(float(np.log(values).mean())) if values.size == 2 else float(values[0])
+
+
+def positive_peak(peak: float) -> float:
+    """Return ``peak`` as a float, or refuse one that is not positive and finite."""
+    value = float(peak)
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"peak needs a positive number, got {peak!r}; it is the largest value the image can have")
+    return value

@@ -1,0 +1,306 @@
+"""All metrics of a fused image at once under one convention, with what was done; and their mean over images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.metrics.arrays import (
+    Ratio,
+    as_bands,
+    check_finite,
+    check_shapes,
+    checked_pair,
+    linear_ratio,
+    positive_peak,
+    scored_pixels,
+    usable_bands,
+    varying_bands,
+)
+from hyperfuse.metrics.full_reference import cross_correlation, ergas, mean_angle, psnr, rmse, spectral_angles
+from hyperfuse.metrics.ground import Degrade
+from hyperfuse.metrics.no_reference import d_lambda, d_lambda_khan, d_s
+from hyperfuse.metrics.windowed import SSIM_WINDOW, UIQI_WINDOW, has_window, ssim, uiqi
+
+Convention = Literal["psrt"]
+
+METRICS = ("psnr_db", "sam_degrees", "sam_bright_degrees", "ergas", "ssim", "rmse", "uiqi", "cc")
+BRIGHT_SHARE = 0.01
+
+_OWN = (
+    "PSNR per band, then averaged; SAM in degrees where neither spectrum is zero (bright: and the reference's norm is "
+    "at least 1 % of its maximum); ERGAS with the true ratio; SSIM 11x11 Gaussian, sigma 1.5, population moments, "
+    "whole windows; UIQI 8x8, whole windows; RMSE over all values; CC per band, then averaged; no border cut"
+)
+_CONVENTIONS: Mapping[str | None, str] = {
+    None: _OWN,
+    "psrt": f"psrt: PSNR over the whole cube, the reference's maximum as peak; ERGAS with a ratio of 4; else: {_OWN}",
+}
+_NO_REFERENCE = (
+    "Q over blocks of at least 8x8 LR pixels and the same ground in HR; D_lambda over all pairs of bands; D_s over all "
+    "pairs of a band and an MSI band, the MSI degraded by the sensor; Khan's D_lambda 1 - Q2n over blocks of at least "
+    "32x32 LR pixels; all exponents 1"
+)
+
+
+class Scores(TypedDict):
+    """What :func:`evaluate` returns; all values go into JSON, but PSNR may be infinite and others NaN as told there."""
+
+    psnr_db: float
+    sam_degrees: float
+    sam_bright_degrees: float
+    ergas: float
+    ssim: float
+    rmse: float
+    uiqi: float
+    cc: float
+    ratio: float
+    peak: float
+    clipped: tuple[float, float] | None
+    bands_used: int
+    bands_left_out: int
+    pixels: int
+    pixels_left_out: int
+    pixels_left_out_sam: int
+    pixels_left_out_sam_bright: int
+    convention: str
+
+
+def evaluate(
+    reference: Any,
+    fused: Any,
+    ratio: Ratio,
+    *,
+    mask: Any = None,
+    peak: float | None = None,
+    clip: bool | None = None,
+    convention: Convention | None = None,
+) -> Scores:
+    """Score a fused image against its reference by all metrics, under one convention that is printed with them.
+
+    Where the reference lies in [0, 1], the fused image is clipped to it first and the peak is 1; else the peak is the
+    reference's maximum and nothing is clipped. Left out, and counted, are bands that are marked bad or wholly empty in
+    either cube, bands in which the reference is constant, and pixels outside ``mask`` or with a gap in any other band
+    of either cube. No border is cut.
+
+    Args:
+        reference: the true image: Cube, array or torch tensor, (bands, rows, cols).
+        fused: the image to score, of the same shape.
+        ratio: the true resolution ratio between LR-HSI and HR-MSI (for ERGAS), one number or (y, x).
+        mask: bool (rows, cols), True = scored; None scores every pixel.
+        peak: the peak of PSNR and range of SSIM in place of the one above.
+        clip: True clips the fused image to [0, peak] always, False never.
+        convention: None, or "psrt" to compare with the tables of PSRT and BDT: PSNR over the whole cube with the
+            reference's maximum as peak, and ERGAS with a ratio of 4 whatever the true one is; the rest stays.
+
+    Returns:
+        The scores ``psnr_db`` (infinite where a band is perfect), ``sam_degrees`` and, without the pixels whose
+        reference norm is below 1 % of its maximum, ``sam_bright_degrees`` (NaN where no pixel has an angle), ``ergas``,
+        ``ssim`` (NaN where no 11x11 window of scored pixels exists), ``rmse``, ``uiqi`` (8x8, likewise) and ``cc``; and
+        what was done: ``ratio``, ``peak`` (of PSNR), ``clipped`` (the interval or None), ``bands_used``,
+        ``bands_left_out``, ``pixels`` (scored), ``pixels_left_out`` (gaps and mask), ``pixels_left_out_sam`` (zero
+        spectra among those scored), ``pixels_left_out_sam_bright`` (those and the dark ones), ``convention`` (text).
+
+    Raises:
+        InputError: shapes that differ, non-finite values outside gaps and mask, no band or pixel left, a peak that is
+            not positive, a ratio below 1, an unknown convention, or a peak together with a convention that sets it.
+
+    Example:
+        >>> import numpy as np
+        >>> reference = np.random.default_rng(0).random((3, 16, 16))
+        >>> scores = evaluate(reference, reference * 0.9, ratio=4)
+        >>> scores["peak"], scores["clipped"], scores["bands_used"], scores["pixels"]
+        (1.0, (0.0, 1.0), 3, 256)
+        >>> 24 < scores["psnr_db"] < 25 and scores["sam_degrees"] < 1e-6
+        True
+    """
+    if convention is not None and convention not in get_args(Convention):
+        raise InputError(f"unknown convention {convention!r}{nearest_name(str(convention), get_args(Convention))}")
+    if convention == "psrt" and peak is not None:
+        raise InputError("the convention psrt sets the peak itself; leave peak out")
+    scale = linear_ratio(ratio)
+    truth, image, scored, left_out = _select(reference, fused, mask)
+    lowest, highest = _extent(truth, scored)
+    in_unit = lowest >= 0 and highest <= 1
+    if peak is None and not in_unit and highest <= 0:
+        raise InputError(f"the reference's maximum is {highest:g}, which gives no peak; pass peak=")
+    level = positive_peak(peak) if peak is not None else 1.0 if in_unit else highest
+    interval = ((0.0, 1.0) if in_unit else None) if clip is None else (0.0, level) if clip else None
+    if interval is not None:
+        image = _clipped(image, interval)
+
+    if convention == "psrt":
+        psnr_peak, ergas_ratio = highest, 4.0
+        error = rmse(truth, image, mask=scored)
+        psnr_db = 20 * math.log10(highest / error) if error else math.inf
+    else:
+        psnr_peak, ergas_ratio = level, scale
+        psnr_db = psnr(truth, image, peak=level, mask=scored)
+    angles, norms = spectral_angles(truth, image, scored)
+    defined = ~np.isnan(angles)
+    bright = defined & (norms >= BRIGHT_SHARE * norms.max())
+    pixels = angles.size if scored is None else int(np.count_nonzero(scored))
+    shape = truth.shape[1:]
+    return Scores(
+        psnr_db=psnr_db,
+        sam_degrees=mean_angle(angles, norms, 0.0),
+        sam_bright_degrees=mean_angle(angles, norms, BRIGHT_SHARE),
+        ergas=ergas(truth, image, ergas_ratio, mask=scored),
+        ssim=ssim(truth, image, peak=level, mask=scored) if has_window(shape, scored, SSIM_WINDOW) else math.nan,
+        rmse=rmse(truth, image, mask=scored),
+        uiqi=uiqi(truth, image, mask=scored) if has_window(shape, scored, UIQI_WINDOW) else math.nan,
+        cc=cross_correlation(truth, image, mask=scored),
+        ratio=scale,
+        peak=psnr_peak,
+        clipped=interval,
+        bands_used=len(truth),
+        bands_left_out=left_out,
+        pixels=pixels,
+        pixels_left_out=angles.size - pixels,
+        pixels_left_out_sam=pixels - int(np.count_nonzero(defined)),
+        pixels_left_out_sam_bright=pixels - int(np.count_nonzero(bright)),
+        convention=_CONVENTIONS[convention],
+    )
+
+
+def _select(reference: Any, fused: Any, mask: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_] | None, int]:
+    """Return both images with the bands to score, the mask of the pixels to score, and how many bands were left out."""
+    a, b = as_bands(reference, "the reference"), as_bands(fused, "the fused image")
+    check_shapes(a, b)
+    used = usable_bands([reference, fused], len(a))
+    scored = scored_pixels([(reference, used), (fused, used)], mask, a.shape[1:])
+    for band in np.flatnonzero(used):  # before constant bands are left out: one of nothing but inf is constant
+        check_finite(a[band : band + 1], scored, "the reference")
+    used &= varying_bands(a, scored)
+    if not used.any():
+        raise InputError("no band is left to score: the reference is constant in every usable one")
+    left_out = int(np.count_nonzero(~used))
+    if left_out:
+        a, b = a[used], b[used]
+    return *checked_pair(a, b, scored), left_out
+
+
+def _extent(image: NDArray[Any], mask: NDArray[np.bool_] | None) -> tuple[float, float]:
+    values = [band if mask is None else band[mask] for band in image]
+    return float(min(v.min() for v in values)), float(max(v.max() for v in values))
+
+
+def _clipped(image: NDArray[Any], interval: tuple[float, float]) -> NDArray[Any]:
+    return np.asarray(np.clip(image.astype(np.promote_types(image.dtype, np.float32), copy=False), *interval))
+
+
+class NoReferenceScores(TypedDict):
+    """What :func:`evaluate_without_reference` returns."""
+
+    d_lambda: float
+    d_s: float
+    qnr: float
+    d_lambda_khan: float
+    hqnr: float
+    bands_used: int
+    bands_left_out: int
+    convention: str
+
+
+def evaluate_without_reference(
+    hsi: Any, msi: Any, fused: Any, degrade: Degrade, *, mask: Any = None, hsi_mask: Any = None
+) -> NoReferenceScores:
+    """Score a fused image against its two inputs, where there is no reference, with bad bands and gaps left out.
+
+    Left out, and counted, are bands that are marked bad or wholly empty in the LR-HSI or the fused image, bands in
+    which the LR-HSI is constant, and pixels outside the masks or with a gap in any other band of a cube. Bad and empty
+    MSI bands are left out as well.
+
+    Args:
+        hsi: the LR-HSI: Cube, array or torch tensor, (bands, rows, cols).
+        msi: the HR-MSI, likewise, (MSI bands, HR rows, HR cols).
+        fused: the fused image, likewise, (bands, HR rows, HR cols).
+        degrade: blur and decimation of the LR-HSI's sensor, for any number of bands; see
+            :mod:`hyperfuse.metrics.no_reference`.
+        mask: bool (HR rows, HR cols), True = scored.
+        hsi_mask: bool (rows, cols), True = scored.
+
+    Returns:
+        ``d_lambda``, ``d_s``, ``qnr``, ``d_lambda_khan``, ``hqnr``; ``bands_used``, ``bands_left_out``,
+        ``convention`` (text).
+
+    Raises:
+        InputError: shapes that do not agree, non-finite values outside gaps and masks, or no band or block left.
+
+    Example:
+        >>> import numpy as np
+        >>> truth = np.random.default_rng(0).random((3, 16, 16)).repeat(4, axis=1).repeat(4, axis=2)
+        >>> scores = evaluate_without_reference(truth[:, ::4, ::4], truth[:2], truth, lambda image: image[:, ::4, ::4])
+        >>> round(scores["qnr"], 6), round(scores["hqnr"], 6), scores["bands_used"]
+        (1.0, 1.0, 3)
+    """
+    low, high, fine = (as_bands(*pair) for pair in ((hsi, "the HSI"), (fused, "the fused image"), (msi, "the MSI")))
+    if len(low) != len(high):
+        raise InputError(f"the HSI has {len(low)} bands and the fused image {len(high)}; they must be the same bands")
+    if high.shape[1:] != fine.shape[1:]:
+        raise InputError(f"the MSI has the shape {fine.shape}, the fused image {high.shape}; rows and cols must agree")
+    used, msi_used = usable_bands([hsi, fused], len(low)), usable_bands([msi], len(fine))
+    masks = {
+        "mask": scored_pixels([(fused, used), (msi, msi_used)], mask, high.shape[1:]),
+        "hsi_mask": scored_pixels([(hsi, used)], hsi_mask, low.shape[1:], "hsi_mask"),
+    }
+    used &= varying_bands(low, masks["hsi_mask"])
+    if not used.any():
+        raise InputError("no band is left to score: the HSI is constant in every usable one")
+    if not used.all():
+        low, high = low[used], high[used]
+    if not msi_used.all():
+        fine = fine[msi_used]
+    spectral, spatial = d_lambda(low, high, **masks), d_s(low, fine, high, degrade, **masks)
+    khan = d_lambda_khan(low, high, degrade, **masks)
+    return NoReferenceScores(
+        d_lambda=spectral,
+        d_s=spatial,
+        qnr=(1 - spectral) * (1 - spatial),
+        d_lambda_khan=khan,
+        hqnr=(1 - khan) * (1 - spatial),
+        bands_used=len(low),
+        bands_left_out=len(used) - len(low),
+        convention=_NO_REFERENCE,
+    )
+
+
+def aggregate(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation of every metric over images, from what :func:`evaluate` returned for each.
+
+    Args:
+        scores: at least one mapping, all of one convention and ratio.
+
+    Returns:
+        ``{"images": n, "mean": {metric: …}, "std": {metric: …}, "ratio": …, "convention": …}``. The deviation divides
+        by n (of one image it is 0), and is NaN where a score is infinite.
+
+    Raises:
+        InputError: no scores, or scores of several conventions or ratios.
+
+    Example:
+        >>> import numpy as np
+        >>> reference = np.random.default_rng(0).random((3, 16, 16))
+        >>> table = aggregate([evaluate(reference, reference * gain, ratio=4) for gain in (0.9, 0.8)])
+        >>> table["images"], round(table["mean"]["psnr_db"], 1), round(table["std"]["psnr_db"], 1)
+        (2, 21.5, 3.0)
+    """
+    if not scores:
+        raise InputError("there are no scores to average")
+    for key in ("convention", "ratio"):
+        if len({one[key] for one in scores}) > 1:
+            raise InputError(f"scores of more than one {key} cannot be averaged; evaluate all images alike")
+    table = {metric: np.array([one[metric] for one in scores], dtype=np.float64) for metric in METRICS}
+    with np.errstate(invalid="ignore"):
+        return {
+            "images": len(scores),
+            "mean": {metric: float(values.mean()) for metric, values in table.items()},
+            "std": {metric: float(values.std()) for metric, values in table.items()},
+            "ratio": scores[0]["ratio"],
+            "convention": scores[0]["convention"],
+        }
