@@ -1,0 +1,27 @@
+"""Networks that fuse an LR-HSI with an HR-MSI.
+
+Example:
+    >>> import torch
+    >>> from hyperfuse.networks import create_network
+    >>> network = create_network("feinfn", hsi_bands=31, msi_bands=3, width=16)
+    >>> network(torch.rand(1, 31, 5, 6), torch.rand(1, 3, 16, 18)).shape
+    torch.Size([1, 31, 16, 18])
+"""
+
+from hyperfuse.networks.base import FusionNetwork
+from hyperfuse.networks.feinfn import FeINFN
+from hyperfuse.networks.feinfn_release import FeINFNRelease
+from hyperfuse.networks.options import FeINFNOptions, FeINFNSize, NetworkOptions
+from hyperfuse.networks.registry import create_network, list_networks, network_options
+
+__all__ = [
+    "FeINFN",
+    "FeINFNOptions",
+    "FeINFNRelease",
+    "FeINFNSize",
+    "FusionNetwork",
+    "NetworkOptions",
+    "create_network",
+    "list_networks",
+    "network_options",
+]

@@ -1,0 +1,109 @@
+"""The EDSR-like convolutional encoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from hyperfuse.networks.blocks.precision import weights_as
+
+# Rows times columns of one strip at inference: at 128 channels in float32 a strip's activation is 8 MiB, so that the
+# two convolutions of a residual block hand it over in the last-level cache.
+STRIP_PIXELS = 16384
+
+
+def conv(layer: nn.Conv2d, x: torch.Tensor, padding: tuple[int, int]) -> torch.Tensor:
+    """Apply ``layer``'s weights, cast to the type of ``x``, with the given padding."""
+    return F.conv2d(x, *weights_as(layer, x.dtype), padding=padding)
+
+
+class ResidualBlock(nn.Module):
+    """3x3 conv, ReLU, 3x3 conv, plus the input; no normalisation.
+
+    Args:
+        width: channels in and out.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (B, width, H, W) to the same shape."""
+        return x + conv(self.conv2, conv(self.conv1, x, (1, 1)).relu_(), (1, 1))
+
+    def update_(self, x: torch.Tensor, strip: int) -> None:
+        """Do the same to ``x`` in place, ``strip`` rows at a time: nothing of the size of ``x`` is allocated."""
+        rows, strip = x.shape[2], max(strip, 2)
+        above: tuple[torch.Tensor, torch.Tensor] | None = None  # rows and what is to be added to them
+        for start in range(0, rows, strip):
+            stop = min(start + strip, rows)
+            # The hidden layer on rows start-1 to stop. Beyond the image conv2 sees zeros, not what conv1 would give.
+            window = x[:, :, max(start - 2, 0) : min(stop + 2, rows)]
+            hidden = conv(self.conv1, pad_rows(window, start < 2, stop > rows - 2), (0, 1)).relu_()
+            change = conv(self.conv2, pad_rows(hidden, start == 0, stop == rows), (0, 1))
+            # The strip below needs the last two rows of this one as they were, so a strip is updated one turn late.
+            if above is not None:
+                above[0].add_(above[1])
+            above = x[:, :, start:stop], change
+        if above is not None:
+            above[0].add_(above[1])
+
+
+def pad_rows(x: torch.Tensor, top: bool, bottom: bool) -> torch.Tensor:
+    """Add a row of zeros on the sides that are asked for."""
+    return F.pad(x, (0, 0, int(top), int(bottom))) if top or bottom else x
+
+
+class EDSREncoder(nn.Module):
+    """3x3 conv, residual blocks, 3x3 conv, plus the output of the first (after EDSR, Lim et al., CVPRW 2017).
+
+    Args:
+        in_channels: channels of the input.
+        width: channels of everything after the first conv.
+        blocks: number of residual blocks.
+
+    Example:
+        >>> EDSREncoder(34, width=16, blocks=2)(torch.zeros(1, 34, 8, 8)).shape
+        torch.Size([1, 16, 8, 8])
+    """
+
+    def __init__(self, in_channels: int, width: int = 128, blocks: int = 4) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
+        self.tail = nn.Conv2d(width, width, 3, padding=1)
+
+    @property
+    def reach(self) -> int:
+        """Pixels beyond an output pixel that its value depends on, in each direction."""
+        return 2 + 2 * len(self.blocks)
+
+    def forward(self, x: torch.Tensor, strip: int | None = None) -> torch.Tensor:
+        """Encode an image.
+
+        Args:
+            x: (B, in_channels, H, W); its type is the type that is computed in.
+            strip: rows to hold at a time where no gradient is wanted; None for the whole image at once.
+
+        Returns:
+            (B, width, H, W).
+        """
+        first = conv(self.head, x, (1, 1))
+        if strip is None or torch.is_grad_enabled():
+            features = first
+            for block in self.blocks:
+                features = block(features)
+            return conv(self.tail, features, (1, 1)) + first
+        features = first.clone()
+        for block in self.blocks:
+            assert isinstance(block, ResidualBlock)
+            block.update_(features, strip)
+        rows = x.shape[2]
+        for start in range(0, rows, strip):
+            stop = min(start + strip, rows)
+            window = features[:, :, max(start - 1, 0) : min(stop + 1, rows)]
+            first[:, :, start:stop] += conv(self.tail, pad_rows(window, start == 0, stop == rows), (0, 1))
+        return first

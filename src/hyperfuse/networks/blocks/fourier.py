@@ -1,0 +1,178 @@
+"""Implicit fusion of amplitudes and phases of two latent images of different size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from hyperfuse.networks.blocks.cells import AxisCells, axis_cells
+from hyperfuse.networks.blocks.implicit import ImplicitFunction, blend_by_logit
+from hyperfuse.networks.blocks.precision import transform_dtype, weights_as
+from hyperfuse.networks.blocks.rows import evaluate_rows
+
+
+def amplitude_and_phase(
+    spectrum: torch.Tensor, start: int, rows: int, columns: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Split rows of the half spectrum of a real image.
+
+    The bins that are their own conjugate (DC and the Nyquist bins) are real; rounding leaves them on either side of the
+    cut at pi, so their phase is taken as 0 or +pi by rule.
+
+    Args:
+        spectrum: (B, C, R, columns // 2 + 1) complex: rows ``start`` to ``start + R - 1`` of ``rfft2``.
+        start: the first of these rows.
+        rows: rows of the image.
+        columns: columns of the image.
+
+    Returns:
+        Amplitude and phase in (-pi, pi], each (B, R, columns // 2 + 1, C).
+    """
+    part = spectrum.permute(0, 2, 3, 1)
+    row = torch.arange(start, start + part.shape[1], device=part.device)
+    column = torch.arange(part.shape[2], device=part.device)
+    own_row = (2 * row) % rows == 0
+    own_column = (2 * column) % columns == 0
+    own = (own_row[:, None] & own_column[None, :])[..., None]
+    phase = part.angle()
+    return part.abs(), torch.where(own, phase.abs(), phase)
+
+
+def mirror(half: torch.Tensor, columns: int, sign: float) -> torch.Tensor:
+    """Complete a half-plane map to the full plane: the value at ``-k`` is ``sign`` times the value at ``k``.
+
+    Args:
+        half: (B, h, columns // 2 + 1, C).
+        columns: columns of the full plane.
+        sign: 1 for amplitudes, -1 for phases.
+
+    Returns:
+        (B, h, columns, C) in the order of ``fft2``.
+    """
+    missing = half[:, :, 1 : (columns + 1) // 2].flip(1, 2).roll(1, dims=1)
+    return torch.cat([half, sign * missing], dim=2)
+
+
+class PhaseConvolution(ImplicitFunction):
+    """An implicit function whose every Linear is followed by a 3x3 depthwise conv over the half spectrum.
+
+    This is the ``phase_kernel=3`` of the paper's comparison: the kernel mixes neighbouring frequencies (leakage).
+    Beyond the evaluated half plane it sees zeros.
+    """
+
+    def __init__(self, lr_channels: int, hr_channels: int, hidden: Sequence[int], out_channels: int) -> None:
+        super().__init__(lr_channels, hr_channels, 0, hidden, out_channels)
+        widths = [*hidden, out_channels + 1]
+        self.depthwise = nn.ModuleList(nn.Conv2d(n, n, 3, padding=1, groups=n) for n in widths)
+
+    def forward(self, table: torch.Tensor, hr: torch.Tensor, rows: AxisCells, columns: AxisCells) -> torch.Tensor:
+        """As :meth:`ImplicitFunction.forward`; ``hr`` must hold all rows of the plane."""
+        _, hr_weight, delta_weight = self.split_weight(hr.dtype)
+        base = F.linear(hr, hr_weight)
+        answers = []
+        for index_y, offset_y in rows.pairs():
+            for index_x, offset_x in columns.pairs():
+                x = base + table.index_select(1, index_y).index_select(2, index_x)
+                x = x + offset_y[:, None, None].to(hr.dtype) * delta_weight[:, 0]
+                x = x + offset_x[:, None].to(hr.dtype) * delta_weight[:, 1]
+                answers.append(self._convolve(x))
+        return blend_by_logit(answers)
+
+    def _convolve(self, x: torch.Tensor) -> torch.Tensor:
+        for i, depthwise in enumerate(self.depthwise):
+            if i:
+                x = F.linear(x.relu(), *weights_as(self.layers[i], x.dtype))
+            kernel, bias = weights_as(depthwise, x.dtype)
+            image = x.permute(0, 3, 1, 2)
+            x = F.conv2d(image, kernel, bias, padding=1, groups=image.shape[1]).permute(0, 2, 3, 1)
+        return x
+
+
+class FourierFusion(nn.Module):
+    """Fuses the spectra of an LR and an HR latent image: amplitudes by one implicit function, phases by another.
+
+    Transforms are orthonormal, so amplitudes do not grow with the image. Latents are real, so half the plane is
+    evaluated (columns 0 to W//2, at the coordinates that they have in the full plane) and the result is real. Liang et
+    al., FeINFN, NeurIPS 2024, frequency implicit fusion.
+
+    Args:
+        width: channels of both latents.
+        hidden: widths of the hidden layers of both functions.
+        latent: channels that come out.
+        phase_kernel: 1, or 3 for a depthwise 3x3 conv after each layer of the phase function.
+        function: what fuses amplitudes and, where ``phase_kernel`` is 1, phases.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        hidden: Sequence[int],
+        latent: int,
+        phase_kernel: int = 1,
+        function: type[ImplicitFunction] = ImplicitFunction,
+    ) -> None:
+        super().__init__()
+        self.amplitude = function(width, width, 0, hidden, latent)
+        self.phase: ImplicitFunction
+        if phase_kernel == 1:
+            self.phase = function(width, width, 0, hidden, latent)
+        else:
+            self.phase = PhaseConvolution(width, width, hidden, latent)
+
+    def forward(self, lr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
+        """Fuse two latent images.
+
+        Args:
+            lr: (B, width, h, w); its type is that of the phase function's products.
+            hr: (B, width, H, W), of the same type.
+
+        Returns:
+            (B, H, W, latent), float32 (float64 for float64 input).
+        """
+        size = hr.shape[-2:]
+        fused = self.fuse_spectra(self.spectrum(lr), self.spectrum(hr), lr.shape[-2:], size, hr.dtype)
+        image: torch.Tensor = torch.fft.irfft2(fused, s=tuple(size), dim=(1, 2), norm="ortho")
+        return image
+
+    @staticmethod
+    def spectrum(latent: torch.Tensor) -> torch.Tensor:
+        """Return the orthonormal half spectrum, (B, C, H, W//2 + 1), of a real (B, C, H, W) map of any real type."""
+        half: torch.Tensor = torch.fft.rfft2(latent.to(transform_dtype(latent)), norm="ortho")
+        return half
+
+    def fuse_spectra(
+        self, lr: torch.Tensor, hr: torch.Tensor, lr_size: Sequence[int], hr_size: Sequence[int], dtype: torch.dtype
+    ) -> torch.Tensor:
+        """Fuse two half spectra.
+
+        Args:
+            lr: (B, width, h, w//2 + 1) complex.
+            hr: (B, width, H, W//2 + 1) complex.
+            lr_size: (h, w).
+            hr_size: (H, W).
+            dtype: type of the phase function's products; amplitudes stay in that of the transforms.
+
+        Returns:
+            (B, H, W//2 + 1, latent) complex.
+        """
+        (h, w), (height, width) = lr_size, hr_size
+        half = width // 2 + 1
+        amplitude, phase = amplitude_and_phase(lr, 0, h, w)
+        amplitudes = self.amplitude.table(mirror(amplitude, w, 1.0))
+        phases = self.phase.table(mirror(phase, w, -1.0).to(dtype))
+        real = amplitude.dtype
+        rows = axis_cells(h, height, dtype=real, device=lr.device)
+        columns = axis_cells(w, width, count=half, dtype=real, device=lr.device)
+
+        def block(start: int, stop: int) -> torch.Tensor:
+            cells, (first, last) = rows.part(start, stop), rows.span(start, stop)
+            cells = cells.counted_from(first)
+            here, angle = amplitude_and_phase(hr[:, :, start:stop], start, height, width)
+            fused = self.amplitude(amplitudes[:, first:last], here, cells, columns)
+            turned = self.phase(phases[:, first:last], angle.to(dtype), cells, columns)
+            return torch.complex(fused * turned.cos(), fused * turned.sin())
+
+        return evaluate_rows(block, height, half * hr.shape[0], whole=isinstance(self.phase, PhaseConvolution))

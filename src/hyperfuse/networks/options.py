@@ -1,0 +1,77 @@
+"""Options of the networks: frozen, typed, refused where unknown."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from hyperfuse.networks.blocks.gabor import Activation
+from hyperfuse.networks.blocks.precision import Precision
+from hyperfuse.networks.blocks.upsample import Upsampler
+
+
+class NetworkOptions(BaseModel):
+    """What every network's options share: they cannot be changed, and an unknown one is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class FeINFNSize(NetworkOptions):
+    """Widths and depths of FeINFN, and the precision it computes in.
+
+    Attributes:
+        width: channels ``D`` of both encoders.
+        encoder_blocks: residual blocks of each encoder.
+        hidden: widths of the hidden layers of the implicit functions.
+        latent: channels ``d`` of the implicit functions' output; None for the HSI's bands plus one.
+        decoder_width: channels of each decoder layer.
+        decoder_depth: layers of the decoder.
+        gabor_frequency: where each Gabor layer's ``w`` starts.
+        gabor_scale: where each Gabor layer's ``s`` starts.
+        precision: type of the heavy products outside ``torch.autocast``; weights stay float32.
+
+    Example:
+        >>> FeINFNSize(width=32).hidden
+        (256, 128)
+    """
+
+    width: PositiveInt = 128
+    encoder_blocks: int = Field(default=4, ge=0)
+    hidden: tuple[PositiveInt, ...] = Field(default=(256, 128), min_length=1)
+    latent: PositiveInt | None = None
+    decoder_width: PositiveInt = 128
+    decoder_depth: PositiveInt = 3
+    gabor_frequency: float = 30.0
+    gabor_scale: float = 10.0
+    precision: Precision = "float32"
+
+
+class FeINFNOptions(FeINFNSize):
+    """Options of ``feinfn``: sizes, and the switches that the paper's tables need.
+
+    Attributes:
+        domains: which fusion there is; with one of them the decoder takes its output for both of its inputs.
+        activation: what the decoder's query branch is passed through.
+        upsampler: ``"implicit"`` is the network of the paper; ``"liif"`` blends cells by area (only with domains
+            ``"spatial"``); the others bring the LR latents to the HR grid first, and plain MLPs take the place of
+            implicit functions.
+        phase_kernel: 1, or 3 to convolve phases over neighbouring frequencies.
+        shuffle_ratio: the ratio that ``"pixel-shuffle"`` is built for.
+    """
+
+    domains: Literal["spatial", "frequency", "both"] = "both"
+    activation: Activation = "gabor"
+    upsampler: Upsampler = "implicit"
+    phase_kernel: Literal[1, 3] = 1
+    shuffle_ratio: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> FeINFNOptions:
+        if self.upsampler == "liif" and self.domains != "spatial":
+            raise ValueError("upsampler='liif' has no frequency branch: set domains='spatial'")
+        if (self.upsampler == "pixel-shuffle") != (self.shuffle_ratio is not None):
+            raise ValueError("upsampler='pixel-shuffle' and shuffle_ratio belong together: set both or neither")
+        if self.phase_kernel == 3 and (self.upsampler != "implicit" or self.domains == "spatial"):
+            raise ValueError("phase_kernel=3 needs upsampler='implicit' and a frequency branch")
+        return self

@@ -1,0 +1,99 @@
+"""Networks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.networks.base import FusionNetwork
+from hyperfuse.networks.options import NetworkOptions
+
+NetworkClass = TypeVar("NetworkClass", bound=type[FusionNetwork])
+
+_NETWORKS: dict[str, type[FusionNetwork]] = {}
+
+
+def register_network(name: str) -> Callable[[NetworkClass], NetworkClass]:
+    """Class decorator: make a network known as ``name``; its ``options_class`` says what can be set."""
+
+    def add(network: NetworkClass) -> NetworkClass:
+        network.name = name
+        _NETWORKS[name] = network
+        return network
+
+    return add
+
+
+def list_networks() -> list[str]:
+    """Return the names that :func:`create_network` knows, sorted.
+
+    Example:
+        >>> list_networks()
+        ['feinfn', 'feinfn-release']
+    """
+    return sorted(_NETWORKS)
+
+
+def network_options(name: str) -> type[NetworkOptions]:
+    """Return the options class of the network ``name``.
+
+    Raises:
+        InputError: where there is no such network.
+    """
+    return _network_class(name).options_class
+
+
+def create_network(name: str, *, hsi_bands: int, msi_bands: int, **options: Any) -> FusionNetwork:
+    """Build a network with torch's default initialisation (seed with ``torch.manual_seed``).
+
+    Args:
+        name: one of :func:`list_networks`.
+        hsi_bands: bands of the LR-HSI and of the fused image, at least 1.
+        msi_bands: bands of the HR-MSI, at least 1.
+        **options: fields of the network's options class, see :func:`network_options`.
+
+    Returns:
+        A module with ``forward(hsi, msi) -> fused`` on (B, bands, rows, columns).
+
+    Raises:
+        InputError: for an unknown network or option (with the nearest name) or a value that does not fit.
+
+    Example:
+        >>> network = create_network("feinfn", hsi_bands=31, msi_bands=3)
+        >>> sum(p.numel() for p in network.parameters())
+        3161480
+    """
+    network = _network_class(name)
+    for bands, what in ((hsi_bands, "hsi_bands"), (msi_bands, "msi_bands")):
+        if isinstance(bands, bool) or not isinstance(bands, int) or bands < 1:
+            raise InputError(f"{what} must be a whole number of at least 1, not {bands!r}")
+    return network(hsi_bands, msi_bands, parse_options(name, options))
+
+
+def parse_options(name: str, options: dict[str, Any]) -> NetworkOptions:
+    """Check ``options`` for the network ``name``.
+
+    Raises:
+        InputError: one line that names the option and what is wrong.
+    """
+    known = network_options(name)
+    for option in options:
+        if option not in known.model_fields:
+            raise InputError(f"network {name!r} has no option {option!r}{nearest_name(option, known.model_fields)}")
+    try:
+        return known(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        given = f" (given: {first['input']!r})" if where else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"network {name!r}: {where + ': ' if where else ''}{message}{given}") from None
+
+
+def _network_class(name: str) -> type[FusionNetwork]:
+    if name not in _NETWORKS:
+        raise InputError(f"no network is called {name!r}{nearest_name(name, _NETWORKS)}")
+    return _NETWORKS[name]

@@ -1,0 +1,71 @@
+import pytest
+
+from hyperfuse.errors import InputError
+from hyperfuse.networks import create_network, list_networks, network_options
+
+
+def test_names():
+    assert list_networks() == ["feinfn", "feinfn-release"]
+
+
+def test_unknown_network_names_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'feinfn'"):
+        create_network("feinf", hsi_bands=31, msi_bands=3)
+    with pytest.raises(InputError, match="known: feinfn, feinfn-release"):
+        network_options("xyz")
+
+
+def test_unknown_option_names_the_nearest():
+    with pytest.raises(InputError, match="no option 'phase_kernal'; did you mean 'phase_kernel'"):
+        create_network("feinfn", hsi_bands=31, msi_bands=3, phase_kernal=3)
+
+
+def test_release_has_no_switches():
+    with pytest.raises(InputError, match="no option 'domains'"):
+        create_network("feinfn-release", hsi_bands=31, msi_bands=3, domains="spatial")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width": 0}, "width: .*greater than 0.*given: 0"),
+        ({"hidden": ()}, "hidden"),
+        ({"activation": "tanh"}, "activation: .*'gabor'"),
+        ({"precision": "float16"}, "precision"),
+        ({"upsampler": "liif"}, "set domains='spatial'"),
+        ({"upsampler": "pixel-shuffle"}, "shuffle_ratio belong together"),
+        ({"shuffle_ratio": 4}, "shuffle_ratio belong together"),
+        ({"phase_kernel": 3, "domains": "spatial"}, "phase_kernel=3 needs"),
+        ({"phase_kernel": 2}, "phase_kernel"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused_in_one_line(options, message):
+    with pytest.raises(InputError, match=message) as error:
+        create_network("feinfn", hsi_bands=31, msi_bands=3, **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("bands", [0, -1, 2.0, True])
+def test_bands_must_be_a_positive_whole_number(bands):
+    with pytest.raises(InputError, match="hsi_bands must be a whole number"):
+        create_network("feinfn", hsi_bands=bands, msi_bands=3)
+
+
+@pytest.mark.parametrize(("name", "count"), [("feinfn", 3161480), ("feinfn-release", 3164816)])
+def test_parameter_counts(name, count):
+    network = create_network(name, hsi_bands=31, msi_bands=3)
+    assert sum(p.numel() for p in network.parameters()) == count
+
+
+def test_parameter_counts_of_the_parts():
+    network = create_network("feinfn-release", hsi_bands=31, msi_bands=3)
+
+    def count(module):
+        return sum(p.numel() for p in module.parameters())
+
+    assert count(network.spatial_encoder) == 1367552
+    assert count(network.spectral_encoder) == 1364096
+    assert count(network.spatial_fusion) == 136225
+    assert count(network.frequency_fusion.amplitude) == 103457
+    assert count(network.frequency_fusion.phase) == 106793
+    assert count(network.decoder) == 86693
