@@ -25,7 +25,8 @@ class Cube:
     """An image of shape (bands, rows, cols) with its metadata. Immutable; use :meth:`replace` for a changed copy.
 
     Attributes:
-        data: float32 (float64 is kept), shape (bands, rows, cols), in ``units``. Gaps hold NaN.
+        data: float32 (float64 is kept), shape (bands, rows, cols), in ``units``; (rows, cols) is one band. Gaps hold
+            NaN. Of a numpy masked array, what is masked is a gap.
         wavelengths: band centres in nm, shape (bands,), any order; NaN where unknown. None if no band has one.
         fwhm: full widths at half maximum in nm, shape (bands,), or None.
         good_bands: bool, shape (bands,): the bad-band list (False = bad), or None where all are good.
@@ -67,14 +68,20 @@ class Cube:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
+        if isinstance(self.data, np.ma.MaskedArray):
+            # Taken as a plain array, what the mask hides would silently become data.
+            seen = ~np.ma.getmaskarray(self.data)
+            put(self, "valid", seen if self.valid is None else seen & np.asarray(self.valid, np.bool_))
         data = np.asarray(self.data)
         if data.ndim == 2:
             data = data[None]
+            put(self, "valid", None if self.valid is None else np.asarray(self.valid)[None])
         if data.ndim != 3 or 0 in data.shape:
             raise InputError(f"a cube needs (bands, rows, cols), none of them 0; got the shape {data.shape}")
         if data.dtype.kind not in "fiub":
             raise InputError(f"a cube needs real numbers, got {data.dtype}")
-        put(self, "data", data if data.dtype == np.float64 else data.astype(np.float32, copy=False))
+        kept = np.float64 if data.dtype.newbyteorder("=") == np.float64 else np.float32
+        put(self, "data", data.astype(kept, copy=False))
         put(self, "wavelengths", self._per_band("wavelengths", np.float64))
         put(self, "fwhm", self._per_band("fwhm", np.float64))
         put(self, "good_bands", self._per_band("good_bands", np.bool_))
@@ -89,6 +96,11 @@ class Cube:
         put(self, "attributes", MappingProxyType(dict(self.attributes)))
         put(self, "history", tuple(self.history))
         self._check_gaps()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The read-only view of the attributes cannot be pickled; a cube must, to travel between processes.
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return _rebuild, (values | {"attributes": dict(self.attributes)},)
 
     def _per_band(self, name: str, dtype: type[np.generic]) -> NDArray[Any] | None:
         values: ArrayLike | None = getattr(self, name)
@@ -117,7 +129,7 @@ class Cube:
             object.__setattr__(self, "valid", None)
             return
         object.__setattr__(self, "valid", valid)
-        if finite[~valid].any():
+        if not np.isnan(self.data[~valid]).all():
             object.__setattr__(self, "data", np.where(valid, self.data, np.array(np.nan, self.data.dtype)))
 
     @property
@@ -176,10 +188,15 @@ class Cube:
 
     def select_bands(self, bands: Sequence[int] | NDArray[Any]) -> Cube:
         """Return the cube with the bands of the given indices (from 0) or boolean mask, in that order."""
-        index = np.asarray(bands)
-        index = np.flatnonzero(index) if index.dtype == np.bool_ else index.astype(np.intp)
+        index = np.atleast_1d(np.asarray(bands))
+        if index.dtype == np.bool_:
+            if index.shape != (self.bands,):
+                raise InputError(f"a mask of the shape {index.shape} cannot select among {self.bands} bands")
+            index = np.flatnonzero(index)
         if index.size == 0:
             raise InputError("no band is selected")
+        if index.ndim != 1 or index.dtype.kind not in "iu":
+            raise InputError(f"bands are selected by a list of indices or a mask, got {index.dtype} {index.shape}")
         if index.min() < 0 or index.max() >= self.bands:
             wrong = int(index.min() if index.min() < 0 else index.max())
             raise InputError(f"band {wrong} is not among 0 to {self.bands - 1}")
@@ -223,3 +240,7 @@ class Cube:
         except ImportError as error:
             raise MissingDependencyError("xarray", "xarray", "Cube.from_xarray") from error
         return cube_from_xarray(array)
+
+
+def _rebuild(values: dict[str, Any]) -> Cube:
+    return Cube(**values)

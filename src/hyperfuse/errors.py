@@ -33,6 +33,6 @@ class HyperfuseWarning(UserWarning):
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest of ``known``, or the list of all where none is close."""
-    names = sorted(known)
+    names = {candidate.lower(): candidate for candidate in sorted(known)}
     close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
+    return f"; did you mean {names[close[0]]!r}?" if close else f"; known: {', '.join(names.values())}"

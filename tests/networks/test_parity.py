@@ -1,6 +1,6 @@
 """Both variants against the plain form written from the equations, with the same weights."""
 
-import feinfn as plain
+import plain_feinfn as plain
 import pytest
 import torch
 
@@ -128,6 +128,7 @@ def test_strips_and_blocks_change_nothing(name, pair, monkeypatch):
         for pixels in (1, 90, 200):
             monkeypatch.setattr("hyperfuse.networks.blocks.rows.BLOCK_PIXELS", pixels)
             monkeypatch.setattr("hyperfuse.networks.feinfn.STRIP_PIXELS", pixels)
+            monkeypatch.setattr("hyperfuse.networks.feinfn_release.STRIP_PIXELS", pixels)
             torch.testing.assert_close(network(hsi, msi), whole, rtol=0, atol=1e-12)
 
 

@@ -1,6 +1,6 @@
 """Fusion methods, classical and learned, registered by name."""
 
-from hyperfuse.methods import bicubic, gsa, local_regression, mtf_glp_hs, regression
+from hyperfuse.methods import bicubic, cnmf, gsa, local_regression, mtf_glp_hs, regression
 from hyperfuse.methods.registry import Method, MethodSettings, Progress, get_method, list_methods
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "MethodSettings",
     "Progress",
     "bicubic",
+    "cnmf",
     "get_method",
     "gsa",
     "list_methods",

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 
 from hyperfuse.methods.noise import estimate_noise
 from hyperfuse.sensor.axis import AxisOperator
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.psf import KernelPsf
+
+Operator = Callable[[torch.Tensor], torch.Tensor]
 
 _LENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # in LR pixels
 _FLOOR = 1e-5  # of the prior variance: keeps the system well conditioned
 _BANDS_AT_ONCE = 32
+_BANDS_IN_SOLVER = 8  # float64 images at HR
+_SOLVER_STEPS = 100
+_SOLVER_TOLERANCE = 1e-6
 
 
 def restore_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
@@ -20,29 +29,32 @@ def restore_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
     measurement as ``hsi = A X + noise``: the correction is ``C A' (A C A' + N)^-1 (hsi - A fused)`` (kriging; for
     white ``C`` and no noise the smallest change that agrees exactly). The length ``l`` is that of highest likelihood
     and ``N`` the noise of each band as estimated from the HSI, so that a clean HSI is met to rounding and a noisy one
-    is not chased. With a separable PSF the system is a Kronecker product and is solved by two eigendecompositions.
+    is not chased. With a separable PSF the system is a Kronecker product and is solved by two eigendecompositions;
+    with any other by conjugate gradients, preconditioned by the system of the PSF's marginals, whose likelihood also
+    chooses ``l`` and the ratio of noise to prior.
 
     Args:
         fused: image (bands, H, W).
         hsi: LR-HSI (bands, h, w).
-        sensor: its forward model; of a PSF that is not separable, the dominant separable term shapes the correction
-            and the exact residual is fed to it until it no longer shrinks.
+        sensor: its forward model.
     """
     fine, coarse = (fused.shape[-2], fused.shape[-1]), (hsi.shape[-2], hsi.shape[-1])
     noise = estimate_noise(hsi).double().square()
-    kriging = _Kriging(sensor, fine, coarse, fused.device)
+    kriging = _Kriging(_separable(sensor), fine, coarse, fused.device)
     residual = (hsi - sensor.degrade(fused, coarse)).double()
     kriging.choose_length(residual, noise)
-    corrected = kriging.correct(fused, residual, noise)
-    if len(sensor.psf.factors()) > 1:
-        size = residual.square().sum()
-        for _ in range(20):
-            residual = (hsi - sensor.degrade(corrected, coarse)).double()
-            if not residual.square().sum() < 0.98 * size:
-                break
-            size = residual.square().sum()
-            corrected = kriging.correct(corrected, residual, noise)
-    return corrected
+    if len(sensor.psf.factors()) == 1:
+        return kriging.correct(fused, residual, noise)
+    return kriging.correct_exactly(fused, residual, noise, sensor)
+
+
+def _separable(sensor: Sensor) -> Sensor:
+    """Return the sensor with the product of the PSF's marginals, which keeps its sum and what it does to low tones."""
+    if len(sensor.psf.factors()) == 1 or not isinstance(sensor.psf, KernelPsf):
+        return sensor
+    kernel = np.asarray(sensor.psf.weights)
+    product = np.outer(kernel.sum(axis=1), kernel.sum(axis=0))
+    return sensor.replace(psf=KernelPsf(weights=tuple(map(tuple, product.tolist()))))
 
 
 class _Kriging:
@@ -70,12 +82,39 @@ class _Kriging:
     def correct(self, image: torch.Tensor, residual: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         y, x = self._axes
         shares = self._noise_share(residual, noise)
+        spread_y, spread_x = y.spread.to(image.dtype), x.spread.to(image.dtype)
         result = torch.empty_like(image)
         for start in range(0, image.shape[0], _BANDS_AT_ONCE):
             part = slice(start, start + _BANDS_AT_ONCE)
             weights = y.vectors.T @ residual[part] @ x.vectors / self._spectrum(shares[part])
-            change = y.spread @ weights.to(image.dtype) @ x.spread.T
+            change = spread_y @ weights.to(image.dtype) @ spread_x.T
             result[part] = image[part] + change
+        return result
+
+    def correct_exactly(
+        self, image: torch.Tensor, residual: torch.Tensor, noise: torch.Tensor, sensor: Sensor
+    ) -> torch.Tensor:
+        """Correct for a PSF that this model's axes only approximate."""
+        y, x = self._axes
+        shares = self._noise_share(residual, noise)
+        fine = (image.shape[-2], image.shape[-1])
+        result = torch.empty_like(image)
+        for start in range(0, image.shape[0], _BANDS_IN_SOLVER):
+            part = slice(start, start + _BANDS_IN_SOLVER)
+            share = shares[part, None, None]
+            spectrum = self._spectrum(shares[part])
+
+            def spread(weights: torch.Tensor) -> torch.Tensor:
+                return y.covariance @ sensor.degrade_adjoint(weights, fine) @ x.covariance
+
+            def system(weights: torch.Tensor, share: torch.Tensor = share) -> torch.Tensor:
+                return sensor.degrade(spread(weights), (weights.shape[-2], weights.shape[-1])) + share * weights
+
+            def approximate_inverse(weights: torch.Tensor, spectrum: torch.Tensor = spectrum) -> torch.Tensor:
+                return y.vectors @ (y.vectors.T @ weights @ x.vectors / spectrum) @ x.vectors.T
+
+            weights = _conjugate_gradients(system, approximate_inverse, residual[part])
+            result[part] = image[part] + spread(weights).to(image.dtype)
         return result
 
     def _spectrum(self, shares: torch.Tensor) -> torch.Tensor:
@@ -113,13 +152,43 @@ class _Axis:
         distance = torch.arange(operator.size_in, dtype=torch.float64, device=device) / ratio
         self._distance = (distance[:, None] - distance[None, :]).abs()
         self.values = self.vectors = self.spread = self._matrix
+        self._length = 1.0
         self._known: dict[float, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
 
+    @property
+    def covariance(self) -> torch.Tensor:
+        """``C`` along this axis, at the length that is set."""
+        return torch.exp(-self._distance / self._length)
+
     def set_length(self, length: float) -> None:
+        self._length = length
         if length not in self._known:
-            covariance = torch.exp(-self._distance / length)
-            cross = covariance @ self._matrix.T
+            cross = self.covariance @ self._matrix.T
             values, vectors = torch.linalg.eigh(self._matrix @ cross)
             self._known[length] = values.clamp_min(0.0), vectors, cross @ vectors
-        values, vectors, spread = self._known[length]
-        self.values, self.vectors, self.spread = values, vectors, spread.to(torch.float32)
+        self.values, self.vectors, self.spread = self._known[length]
+
+
+def _conjugate_gradients(system: Operator, preconditioner: Operator, right: torch.Tensor) -> torch.Tensor:
+    """Solve ``system(w) = right`` for every band of (bands, h, w), float64, by preconditioned conjugate gradients."""
+
+    def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a * b).sum((1, 2), keepdim=True)
+
+    def ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.where(b > 0, a / b, 0.0)  # a band that is solved stands still
+
+    solution, rest = torch.zeros_like(right), right
+    goal = _SOLVER_TOLERANCE * right.square().sum((1, 2)).sqrt()
+    direction = preconditioned = preconditioner(rest)
+    product = dot(rest, preconditioned)
+    for _ in range(_SOLVER_STEPS):
+        if not bool((rest.square().sum((1, 2)).sqrt() > goal).any()):
+            break
+        image = system(direction)
+        step = ratio(product, dot(direction, image))
+        solution, rest = solution + step * direction, rest - step * image
+        preconditioned = preconditioner(rest)
+        before, product = product, dot(rest, preconditioned)
+        direction = preconditioned + ratio(product, before) * direction
+    return solution

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
+from pydantic import Field
 
 from hyperfuse.errors import InputError
 from hyperfuse.methods.expansion import BANDS_AT_ONCE, expand
@@ -15,17 +16,18 @@ from hyperfuse.sensor.model import Sensor
 
 
 class GsaSettings(MethodSettings):
-    """Settings of GSA.
+    """Settings of ``gsa``."""
 
-    Attributes:
-        grouping: how each HSI band gets its MSI band: ``correlation``, the one whose degraded image it correlates
-            with most; ``srf``, the one that responds most to it (a band to which none responds goes by correlation).
-        intensity: which HSI bands the image that an MSI band replaces is fitted from: ``all``, or only its ``group``
-            (what the group lacks of the response is then injected as an error of low frequency).
-    """
-
-    grouping: Literal["correlation", "srf"] = "correlation"
-    intensity: Literal["all", "group"] = "all"
+    grouping: Literal["correlation", "srf"] = Field(
+        default="correlation",
+        description="how an HSI band gets its MSI band: by correlation at LR, or as the one that responds most to it"
+        " (a band to which none responds goes by correlation)",
+    )
+    intensity: Literal["all", "group"] = Field(
+        default="all",
+        description="HSI bands that the image replaced by an MSI band is fitted from: all, or those of its group"
+        " (what they lack of the response is then injected as a slow error)",
+    )
 
 
 @register_method(

@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import Field
 
-from hyperfuse.methods.expansion import expand
+from hyperfuse.methods.expansion import band_blocks, expand
 from hyperfuse.methods.registry import MethodSettings, Progress, register_method
 from hyperfuse.methods.synthesis import correlation, covariance, fit_linear, injection_gains
 from hyperfuse.sensor.model import Sensor
 
 
 class MtfGlpHsSettings(MethodSettings):
-    """Settings of MTF-GLP-HS.
+    """Settings of ``mtf-glp-hs``."""
 
-    Attributes:
-        detail: which image gives each HSI band its details: ``synthesis``, the linear combination of all MSI bands
-            that fits the band best at LR; ``best-band``, the MSI band that correlates with it most at LR.
-    """
-
-    detail: Literal["synthesis", "best-band"] = "synthesis"
+    detail: Literal["synthesis", "best-band"] = Field(
+        default="synthesis",
+        description="where a band's details come from: the combination of all MSI bands that fits it best at LR,"
+        " or the one MSI band that correlates with it most",
+    )
 
 
 @register_method(
@@ -61,6 +61,8 @@ def mtf_glp_hs(
     gains = injection_gains(cross, variance, level, hsi.dtype)
     progress(0.8, "gains found")
     detail = torch.sub(msi, low, out=low)
-    fused.flatten(1).addmm_((gains[:, None] * weights).to(hsi.dtype), detail.flatten(1))
+    injected = (gains[:, None] * weights).to(hsi.dtype)
+    for block in band_blocks(hsi.shape[0]):
+        fused[block] += (injected[block] @ detail.flatten(1)).view(-1, *shape)
     progress(1.0, "details injected")
     return fused

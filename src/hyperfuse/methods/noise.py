@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy.optimize import nnls
 
 # Mask of Immerkaer: the difference of two Laplacians, blind to any image that is locally a quadratic surface.
 _LAPLACIAN_DIFFERENCE = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))
+
+# Of what is left of a band, at least this part is its own noise.
+_LEAST_SHARE = 0.1
 
 
 def estimate_noise(hsi: torch.Tensor) -> torch.Tensor:
@@ -14,6 +19,10 @@ def estimate_noise(hsi: torch.Tensor) -> torch.Tensor:
     Every band is predicted from all others by least squares (Roger & Arnold 1996; the noise step of HySime,
     Bioucas-Dias & Nascimento 2008). What is left holds the noise and the signal that is peculiar to the band; the
     latter is spatially smooth, so only the part that a difference of Laplacians sees is counted (Immerkaer 1996).
+    What is left of a band also holds the noise of the bands that predict it, which with few bands a material is as
+    much as its own: with ``P`` the inverse covariance, the variances ``N_j`` of all bands solve ``sum_j (P_bj /
+    P_bb)^2 N_j`` = variance left in band b (non-negative least squares). A pattern that one band alone shows adds
+    about its deviation times sqrt(bands / pixels).
 
     Args:
         hsi: image (bands, rows, cols), finite. With one band, or fewer than 3 x 3 pixels or than two pixels per
@@ -35,7 +44,22 @@ def estimate_noise(hsi: torch.Tensor) -> torch.Tensor:
     residual = (inverse @ pixels / inverse.diagonal()[:, None]).unflatten(1, (rows, cols))
     kernel = torch.tensor(_LAPLACIAN_DIFFERENCE, dtype=residual.dtype, device=residual.device)[None, None]
     response = torch.nn.functional.conv2d(residual[:, None], kernel)[:, 0]
-    # Degrees of freedom that the regression took.
-    inflation = pixels.shape[1] / (pixels.shape[1] - bands)
-    variance = response.square().mean((1, 2)) / kernel.square().sum() * inflation
+    left = response.square().mean((1, 2)) / kernel.square().sum()
+    # Both the variance left and the weights of the other bands suffer from the degrees of freedom the regression took.
+    inflation = (pixels.shape[1] / (pixels.shape[1] - bands)) ** 2
+    mixing = (inverse / inverse.diagonal()[:, None]).square()
+    variance = inflation * _unmix(mixing, left, bands / pixels.shape[1])
     return torch.minimum(variance, scale).sqrt().to(hsi.dtype)
+
+
+def _unmix(mixing: torch.Tensor, left: torch.Tensor, doubt: float) -> torch.Tensor:
+    """Solve ``mixing @ variances = left`` for variances of 0 or more, pulled to ``left`` by as much as there is doubt.
+
+    With few pixels a band the mixing is itself an estimate, and no band must come out as clean by its chance.
+    """
+    unit = left.clamp_min(1e-12 * float(left.max())).clamp_min(torch.finfo(left.dtype).tiny)
+    equations = (mixing * unit / unit[:, None]).cpu().numpy()
+    share = (left / unit).cpu().numpy()
+    pull = np.sqrt(doubt)
+    solution, _ = nnls(np.vstack([equations, pull * np.eye(len(share))]), np.concatenate([share, pull * share]))
+    return torch.as_tensor(np.maximum(solution, _LEAST_SHARE * share), device=left.device) * unit

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.progress import Progress, silent
 from hyperfuse.sensor.model import Sensor
 
-
-class Progress(Protocol):
-    """Called by long work with the share done in [0, 1] and a few words about the current step."""
-
-    def __call__(self, fraction: float, message: str = "") -> None:
-        """Report progress."""
-
-
-def silent(fraction: float, message: str = "") -> None:
-    """Report nothing: the progress of callers that do not ask for any."""
+__all__ = ["Method", "MethodSettings", "Progress", "get_method", "list_methods", "register_method", "silent"]
 
 
 class MethodSettings(BaseModel):
@@ -163,7 +155,10 @@ def _check_pair(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> None:
     for axis, name in ((0, "rows"), (1, "columns")):
         coarse, fine = hsi.shape[axis + 1], msi.shape[axis + 1]
         last = sensor.offset[axis] + sensor.ratio[axis] * (coarse - 1)
-        if not (-sensor.ratio[axis] < sensor.offset[axis] and last < fine - 1 + sensor.ratio[axis]):
+        # Every sample belongs to the image, and no LR pixel is missing where the image goes on.
+        reach = 1.5 * sensor.ratio[axis]
+        starts = -sensor.ratio[axis] < sensor.offset[axis] < reach
+        if not (starts and -reach < last - (fine - 1) < sensor.ratio[axis]):
             raise InputError(f"{coarse} HSI {name} at a ratio of {sensor.ratio[axis]:g} do not fit {fine} MSI {name}")
     if sensor.srf is not None and sensor.srf.matrix.shape != (msi.shape[0], hsi.shape[0]):
         made, read = sensor.srf.matrix.shape

@@ -117,8 +117,9 @@ class _Moments(NamedTuple):
 def _moments(first: torch.Tensor, second: torch.Tensor, weights: torch.Tensor | None) -> _Moments:
     a, b = first.flatten(1), second.flatten(1)
     share = None if weights is None else weights.flatten().double() / weights.sum(dtype=torch.float64)
-    # Sums around a value inside the data: around 0, the difference of large numbers would lose the contrast.
-    origin_a, origin_b = a.mean(1, dtype=torch.float64), b.mean(1, dtype=torch.float64)
+    # Sums around a value inside the data (any would do): around 0, the difference of large numbers would lose the
+    # contrast. Summed in the image's own type, as torch would else convert all of it.
+    origin_a, origin_b = a.mean(1).double(), b.mean(1).double()
     sum_a, sum_b = torch.zeros_like(origin_a), torch.zeros_like(origin_b)
     product = torch.outer(sum_a, sum_b)
     for start in range(0, a.shape[1], _BLOCK_PIXELS):
@@ -134,7 +135,7 @@ def _moments(first: torch.Tensor, second: torch.Tensor, weights: torch.Tensor | 
 
 def _inverse_deviation(image: torch.Tensor) -> torch.Tensor:
     variance = torch.stack([band.double().var(correction=0) for band in image])
-    level = image.flatten(1).mean(1, dtype=torch.float64)
+    level = image.flatten(1).mean(1).double()
     return torch.where(_is_contrast(variance, level, image.dtype), variance.rsqrt(), 0.0)
 
 

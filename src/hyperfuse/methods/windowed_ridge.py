@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,10 +36,13 @@ class WindowedRidge:
     Args:
         predictors: float64 (k, h, w), whitened over the image so that one ridge suits every direction.
         sigma: standard deviation of the window, in pixels.
+        known: float64 (h, w), 0 for pixels that the models must not see, else 1; None for all ones.
     """
 
-    def __init__(self, predictors: torch.Tensor, sigma: float) -> None:
+    def __init__(self, predictors: torch.Tensor, sigma: float, known: torch.Tensor | None = None) -> None:
+        self.sigma = sigma
         self._x = predictors
+        self._known = known
         self._along_y = _window_operator(predictors.shape[-2], sigma)
         self._along_x = _window_operator(predictors.shape[-1], sigma)
 
@@ -50,12 +54,16 @@ class WindowedRidge:
             slopes: ``S_0``, float64 (bands, k).
             ridge: relative to the variance of the predictors.
         """
-        sums = self._sums(targets, None)
-        solved = _solve(sums, slopes, ridge)
+        return self.blend(targets, slopes, {ridge: 1.0})
+
+    def blend(self, targets: torch.Tensor, slopes: torch.Tensor, weights: dict[float, float]) -> torch.Tensor:
+        """Return the sum of the models of several ridges (bands, k + 1, h, w), each with its weight."""
+        moments = _Moments.of(self._sums(targets, None))
+        solved = _blend(moments, slopes, weights)
         return solved.permute(2, 1, 0).reshape(solved.shape[2], solved.shape[1], *self._x.shape[-2:])
 
     def held_out_errors(
-        self, targets: torch.Tensor, slopes: torch.Tensor, ridges: tuple[float, ...], pixels: torch.Tensor
+        self, targets: torch.Tensor, slopes: torch.Tensor, ridges: Sequence[float], pixels: torch.Tensor
     ) -> torch.Tensor:
         """Return the mean squared error (len(ridges), bands) of predicting pixels left out of their own windows.
 
@@ -63,8 +71,20 @@ class WindowedRidge:
             targets: float64 (bands, h, w).
             slopes: ``S_0``, float64 (bands, k).
             ridges: to compare.
-            pixels: flat indices of the pixels to predict.
+            pixels: flat indices of the pixels to predict, all of them known.
         """
+        x, y, moments = self._without_centre(targets, pixels)
+        return torch.stack([(_predict(moments.solve(slopes, ridge), x) - y).square().mean(0) for ridge in ridges])
+
+    def held_out(self, targets: torch.Tensor, slopes: torch.Tensor, weights: dict[float, float]) -> torch.Tensor:
+        """Return what :meth:`blend` predicts for every pixel left out of its own window, (bands, h, w)."""
+        pixels = torch.arange(targets.shape[-2] * targets.shape[-1], device=targets.device)
+        x, _, moments = self._without_centre(targets, pixels)
+        return _predict(_blend(moments, slopes, weights), x).T.reshape(targets.shape)
+
+    def _without_centre(
+        self, targets: torch.Tensor, pixels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, _Moments]:
         x, y = self._x.flatten(1).T[pixels], targets.flatten(1).T[pixels]
         sums = self._sums(targets, pixels)
         # The window's centre has weight 1: without it the model has not seen the pixel.
@@ -75,12 +95,7 @@ class WindowedRidge:
             sums.xx - x[:, :, None] * x[:, None, :],
             sums.xy - x[:, :, None] * y[:, None, :],
         )
-        errors = []
-        for ridge in ridges:
-            model = _solve(rest, slopes, ridge)
-            predicted = model[:, 0] + torch.einsum("nk,nkb->nb", x, model[:, 1:])
-            errors.append((predicted - y).square().mean(0))
-        return torch.stack(errors)
+        return x, y, _Moments.of(rest)
 
     def _sums(self, targets: torch.Tensor, pixels: torch.Tensor | None) -> _Sums:
         mass, x, xx = self._predictor_sums
@@ -99,20 +114,47 @@ class WindowedRidge:
         return mass, self._sum(self._x), xx
 
     def _sum(self, image: torch.Tensor) -> torch.Tensor:
-        return self._along_x(self._along_y(image, -2), -1).flatten(1).T
+        seen = image if self._known is None else image * self._known
+        return self._along_x(self._along_y(seen, -2), -1).flatten(1).T
 
 
-def _solve(sums: _Sums, slopes: torch.Tensor, ridge: float) -> torch.Tensor:
-    """Return the models (n, k + 1, bands), the offset first."""
-    mass = sums.mass.clamp_min(_TINY)[:, None]
-    x, y = sums.x / mass, sums.y / mass
-    normal = sums.xx / mass[..., None] - x[:, :, None] * x[:, None, :]
-    right = sums.xy / mass[..., None] - x[:, :, None] * y[:, None, :] + ridge * slopes.T
-    normal.diagonal(dim1=1, dim2=2).add_(ridge)
-    # Rounding can leave a variance a hair below zero, never by as much as the smallest ridge in use.
-    local = torch.cholesky_solve(right, torch.linalg.cholesky(normal))
-    offset = y - torch.einsum("nk,nkb->nb", x, local)
-    return torch.cat([offset[:, None], local], dim=1)
+@dataclass(frozen=True)
+class _Moments:
+    """Window means and covariances: x (n, k), y (n, bands), x x' (n, k, k), x y' (n, k, bands)."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+    xx: torch.Tensor
+    xy: torch.Tensor
+
+    @classmethod
+    def of(cls, sums: _Sums) -> _Moments:
+        share = 1.0 / sums.mass.clamp_min(_TINY)[:, None]
+        x, y = sums.x * share, sums.y * share
+        xx = sums.xx * share[..., None] - x[:, :, None] * x[:, None, :]
+        xy = torch.addcmul(sums.xy * share[..., None], x[:, :, None], y[:, None, :], value=-1)
+        return cls(x, y, xx, xy)
+
+    def solve(self, slopes: torch.Tensor, ridge: float) -> torch.Tensor:
+        """Return the models (n, k + 1, bands), the offset first."""
+        normal = self.xx.clone()
+        normal.diagonal(dim1=1, dim2=2).add_(ridge)
+        # Rounding can leave a variance a hair below zero, never by as much as the smallest ridge in use.
+        local = torch.cholesky_solve(self.xy + ridge * slopes.T, torch.linalg.cholesky(normal))
+        offset = self.y - torch.bmm(self.x[:, None], local)[:, 0]
+        return torch.cat([offset[:, None], local], dim=1)
+
+
+def _blend(moments: _Moments, slopes: torch.Tensor, weights: dict[float, float]) -> torch.Tensor:
+    total = torch.zeros((), dtype=moments.y.dtype, device=moments.y.device)
+    for ridge, weight in weights.items():
+        total = total + weight * moments.solve(slopes, ridge)
+    return total
+
+
+def _predict(models: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Evaluate models (n, k + 1, bands) at predictors (n, k): (n, bands)."""
+    return models[:, 0] + torch.bmm(x[:, None], models[:, 1:])[:, 0]
 
 
 def _window_operator(size: int, sigma: float) -> AxisOperator:

@@ -19,10 +19,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from hyperfuse.errors import InputError
+from hyperfuse.networks.blocks.encoder import STRIP_PIXELS, pad_rows
 from hyperfuse.networks.blocks.implicit import ImplicitFunction, blend_by_logit, run_mlp
 from hyperfuse.networks.blocks.padded import PaddedAxis, padded_axis
 from hyperfuse.networks.blocks.precision import transform_dtype, weights_as
-from hyperfuse.networks.blocks.rows import evaluate_rows
+from hyperfuse.networks.blocks.rows import add_rows, evaluate_rows, rows_at_once
 from hyperfuse.networks.blocks.upsample import resample
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.options import FeINFNOptions, FeINFNSize, NetworkOptions
@@ -80,15 +81,30 @@ class PaddedImplicitFunction(ImplicitFunction):
         """
         _, hr_weight, delta_weight = self.split_weight(hr.dtype)
         base = F.linear(hr, hr_weight)
+        if code is not None:
+            base = base + F.linear(code.to(hr.dtype), delta_weight)
         first, last = rows.span()
         near = table[:, first:last]
+        y_weight, x_weight = delta_weight[:, 0], delta_weight[:, 1]
         answers = []
         for side_y in range(2):
+            y = rows.along_axis(side_y)
+            in_row = base + y[:, None, None].to(hr.dtype) * y_weight
+            runs = [] if torch.compiler.is_compiling() else [(a, b, c - first) for a, b, c in rows.runs(side_y)]
             for side_x in range(2):
-                offset = rows.offsets(columns, side_y, side_x)
-                offset = (offset if code is None else offset + code).to(hr.dtype)
-                cells = near.index_select(2, columns.index[side_x]).index_select(1, rows.index[side_y] - first)
-                answers.append(run_mlp(self.layers, cells.add_(base).add_(F.linear(offset, delta_weight))))
+                x = columns.along_axis(side_x)
+                column = near.index_select(2, columns.index[side_x]) + x[:, None].to(hr.dtype) * x_weight
+                layer = add_rows(in_row, column, rows.index[side_y] - first, runs)
+                # A cell beyond the border on one axis has coordinate 0 on the other too.
+                if torch.compiler.is_compiling():  # slices would tie the graph to the ratio
+                    apart = torch.stack([y[:, None].expand(-1, len(x)), x.expand(len(y), -1)], dim=-1)
+                    missing = rows.offsets(columns, side_y, side_x) - apart
+                    layer = layer + F.linear(missing.to(hr.dtype), delta_weight)
+                else:
+                    beside, above = columns.outside(side_x), rows.outside(side_y)
+                    layer[:, :, beside] += (rows.from_centre - y)[:, None, None].to(hr.dtype) * y_weight
+                    layer[:, above] += (columns.from_centre - x)[:, None].to(hr.dtype) * x_weight
+                answers.append(run_mlp(self.layers, layer))
         return blend_by_logit(answers)
 
 
@@ -110,11 +126,39 @@ class ScrambledPhaseStack(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (B, H, W, in_channels), contiguous, to (B, H, W, out_channels)."""
         batch, height, width, channels = x.shape
-        x = x.reshape(batch, channels, height, width)  # not a transpose: channels and pixels are scrambled
+        # Not a transpose: channels and pixels are scrambled. Through one dimension, which torch.export can follow.
+        x = x.flatten().reshape(batch, channels, height, width)
+        whole = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        strip = height if whole else rows_at_once(batch * width, STRIP_PIXELS)
         for i, (mix, smooth) in enumerate(zip(self.pointwise, self.depthwise, strict=True)):
-            x = F.conv2d(x.relu_() if i else x, *weights_as(mix, x.dtype))
-            x = F.conv2d(x, *weights_as(smooth, x.dtype), padding=1, groups=x.shape[1])
-        return x.reshape(batch, height, width, -1)
+            weight, kernel = weights_as(mix, x.dtype)[0].flatten(1), weights_as(smooth, x.dtype)[0]
+            x = mix_and_smooth(x.relu_() if i else x, weight, kernel, strip)
+        return x.flatten().reshape(batch, height, width, -1)
+
+
+def mix_and_smooth(x: torch.Tensor, weight: torch.Tensor, kernel: torch.Tensor, strip: int) -> torch.Tensor:
+    """Apply a 1x1 conv, then a depthwise 3x3 conv with zero padding, ``strip`` rows at a time.
+
+    Args:
+        x: (B, channels, H, W), contiguous.
+        weight: (out_channels, channels).
+        kernel: (out_channels, 1, 3, 3).
+        strip: rows at a time; what the first conv gives for a strip stays in cache.
+
+    Returns:
+        (B, out_channels, H, W).
+    """
+    batch, _, height, width = x.shape
+    channels = weight.shape[0]
+    parts: list[torch.Tensor] = []
+    for start in range(0, height, strip):
+        stop = min(start + strip, height)
+        window = x[:, :, max(start - 1, 0) : min(stop + 1, height)]
+        # As a matrix product: torch's own 1x1 conv without bias goes through a slow path.
+        mixed = torch.bmm(weight.expand(batch, -1, -1), window.flatten(2)).reshape(batch, channels, -1, width)
+        mixed = pad_rows(mixed, start == 0, stop == height)
+        parts.append(F.conv2d(mixed, kernel, padding=(0, 1), groups=channels))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
 class ReleaseFourierFusion(nn.Module):
@@ -148,8 +192,8 @@ class ReleaseFourierFusion(nn.Module):
     def fuse_phases(self, lr: torch.Tensor, hr: torch.Tensor, rows: PaddedAxis, columns: PaddedAxis) -> torch.Tensor:
         """Map LR phases (B, width, h, w) and HR phases (B, width, H, W) to fused ones, (B, H, W, latent)."""
         padded = F.pad(lr, (1, 1, 1, 1)).permute(0, 2, 3, 1)
-        pixels = hr.permute(0, 2, 3, 1)
-        answers = []
+        pixels = hr.permute(0, 2, 3, 1).contiguous()
+        answers: list[torch.Tensor] = []
         for side_y in range(2):
             for side_x in range(2):
                 cells = padded.index_select(1, rows.index[side_y]).index_select(2, columns.index[side_x])
@@ -219,7 +263,7 @@ class FeINFNRelease(FeINFN):
         table = self.spatial_fusion.table(maps.permute(0, 2, 3, 1))
         pixels = spatial.permute(0, 2, 3, 1)
         codes = F.interpolate(self.raster_codes[None], size=height * width, mode="linear", align_corners=False)
-        code = codes[0].T.reshape(height, width, 2)
+        code = codes[0].reshape(2, height, width).permute(1, 2, 0)
 
         def block(start: int, stop: int) -> torch.Tensor:
             part = rows.part(start, stop)

@@ -16,6 +16,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.methods.registry import Method, MethodSettings, Progress, get_method, silent
 from hyperfuse.scenes.gaps import fill_gaps
 from hyperfuse.scenes.pair import MatchedPair, match_pair
+from hyperfuse.scenes.simulate import hr_transform
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.srf import Srf
 
@@ -57,8 +58,8 @@ def fuse(
 
     Returns:
         The fused image on the MSI's grid, cut to the common extent: float32 (bands, rows, cols) with the HSI's bands
-        and the MSI's CRS and transform. A gap in either input is a gap here; bands that are empty or marked as bad
-        are not fused: they stay empty and marked.
+        and the MSI's CRS and transform (where it has none, those that follow from the HSI's). A gap in either input
+        is a gap here; bands that are empty or marked as bad are not fused: they stay empty and marked.
 
     Raises:
         InputError: a pair, a name or a setting that does not fit; the message says what to do.
@@ -119,7 +120,7 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"the device {name!r} cannot be used here; write auto, cpu or cuda") from error
     return device
@@ -187,6 +188,9 @@ def _result(
         shape = (hsi.bands, msi.rows, msi.cols)
         data, where = np.full(shape, np.nan, np.float32), np.zeros(shape, np.bool_)
         data[bands], where[bands] = fused, valid
+    transform, crs = msi.transform, msi.crs or hsi.crs
+    if transform is None:
+        transform, crs = hr_transform(hsi.transform, pair.sensor), hsi.crs or msi.crs
     gaps = not where.all()
     return Cube(
         data=data,
@@ -195,8 +199,8 @@ def _result(
         fwhm=hsi.fwhm,
         good_bands=None if hsi.good_bands is None and bands.all() else bands,
         band_names=hsi.band_names,
-        transform=msi.transform,
-        crs=msi.crs or hsi.crs,
+        transform=transform,
+        crs=crs,
         nodata=(hsi.nodata if hsi.nodata is not None else float("nan")) if gaps else hsi.nodata,
         units=hsi.units,
         scale=hsi.scale,

@@ -10,6 +10,8 @@ from hyperfuse.sensor.model import Sensor
 _TRUSTED = 0.999
 # Principal components of one image that predict the other: enough for its materials, few enough for few pixels.
 _COMPONENTS = 8
+# Rounds in which the fill of the MSI is made to agree with the HSI.
+_AGREEMENT_STEPS = 20
 
 
 def fill_gaps(
@@ -38,10 +40,46 @@ def fill_gaps(
     if not bool(msi_valid.all()):
         predicted = _predict(hsi, sensor.degrade(msi, coarse), trusted)
         msi = torch.where(msi_valid, msi, sensor.upsample(predicted, fine, "linear"))
+        msi = _agree(msi, msi_valid, predicted, trusted, sensor)
     if not bool(whole.all()):
         predicted = _predict(sensor.degrade(msi, coarse), hsi, trusted)
         hsi = torch.where(hsi_valid, hsi, predicted)
     return hsi, msi
+
+
+def _agree(
+    msi: torch.Tensor, msi_valid: torch.Tensor, goal: torch.Tensor, trusted: torch.Tensor, sensor: Sensor
+) -> torch.Tensor:
+    """Change the fill of the MSI (bands, H, W) so that it degrades to ``goal`` (bands, h, w).
+
+    LR pixels on the rim of a gap see known pixels too. Unless the fill makes up what these lack, a method finds the
+    HSI at odds with the MSI there and blames the known ones. Ridge regression by conjugate gradients: the goal is
+    held as far as it holds on the ``trusted`` pixels, the fill as far as smooth fills are right where the MSI is known.
+    """
+    fine, coarse = (msi.shape[-2], msi.shape[-1]), (goal.shape[-2], goal.shape[-1])
+
+    def dot(image: torch.Tensor) -> torch.Tensor:
+        return image.square().sum((1, 2), keepdim=True)
+
+    def ratio(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return torch.where(other > 0, one / other, 0.0)
+
+    degraded = sensor.degrade(msi, coarse)
+    rest = goal - degraded
+    detail = msi - sensor.upsample(degraded, fine, "linear")
+    damping = ratio(
+        dot(torch.where(trusted, rest, 0.0)) / trusted.sum(), dot(torch.where(msi_valid, detail, 0.0)) / msi_valid.sum()
+    )
+    change = torch.zeros_like(msi)
+    step = slope = torch.where(msi_valid, 0.0, sensor.degrade_adjoint(rest, fine))
+    for _ in range(_AGREEMENT_STEPS):
+        seen = sensor.degrade(step, coarse)
+        length = ratio(dot(slope), dot(seen) + damping * dot(step))
+        change, rest = change + length * step, rest - length * seen
+        before = dot(slope)
+        slope = torch.where(msi_valid, 0.0, sensor.degrade_adjoint(rest, fine)) - damping * change
+        step = slope + ratio(dot(slope), before) * step
+    return msi + change
 
 
 def _predict(source: torch.Tensor, target: torch.Tensor, trusted: torch.Tensor) -> torch.Tensor:

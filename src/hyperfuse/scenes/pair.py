@@ -22,6 +22,8 @@ Two = tuple[float, float]
 _DRIFT = 0.05
 # LR pixels may reach beyond the MSI by this many HR pixels: the phase of a simulated pair does that.
 _OVERHANG = 1.0
+# Phases that differ by less than this, in HR pixels, are the same.
+_SAME_PHASE = 0.05
 # Values whose upper ends differ by more than this factor are not in one unit.
 _SCALE_FACTOR = 100.0
 
@@ -48,6 +50,8 @@ def match_pair(
 ) -> MatchedPair:
     """Cut a pair to its common extent in whole LR pixels and return the sensor that relates the two.
 
+    Where sizes and phase are those of a pair simulated from one image, nothing is cut.
+
     The ratio comes from the transforms, else from ``sensor``, else from the sizes; a given ``ratio`` must agree. The
     phase is the given one, else that of the transforms, else that of ``sensor``, else centred blocks. Without a PSF
     a Gaussian with a modulation of 0.3 at Nyquist is taken, and noted.
@@ -72,8 +76,10 @@ def match_pair(
             notes.append("PSF not known: Gaussian with a modulation of 0.3 at Nyquist")
     else:
         base = sensor
-    rows = _Extent.common(start[0], chosen[0], hsi.rows, msi.rows, "rows")
-    cols = _Extent.common(start[1], chosen[1], hsi.cols, msi.cols, "columns")
+    # Sizes that match and a phase that is told describe the whole images; only transforms can say that they do not.
+    told = placed is None or (sensor is not None and _distance(start, sensor.offset) <= _SAME_PHASE)
+    rows = _Extent.common(start[0], chosen[0], hsi.rows, msi.rows, "rows", told)
+    cols = _Extent.common(start[1], chosen[1], hsi.cols, msi.cols, "columns", told)
     cut_hsi = hsi.crop(rows.first_lr, cols.first_lr, rows.lr, cols.lr)
     cut_msi = msi.crop(rows.first_hr, cols.first_hr, rows.hr, cols.hr)
     for name, cut, whole in (("HSI", cut_hsi, hsi), ("MSI", cut_msi, msi)):
@@ -106,7 +112,10 @@ class _Extent:
     phase: float
 
     @classmethod
-    def common(cls, phase: float, ratio: float, coarse: int, fine: int, name: str) -> _Extent:
+    def common(cls, phase: float, ratio: float, coarse: int, fine: int, name: str, told: bool) -> _Extent:
+        if told and fine == math.ceil(coarse * ratio - 1e-6) and -0.5 <= phase <= ratio - 0.5:
+            # A simulated pair: samples at any phase, each LR pixel belongs to the image, and so does each HR pixel.
+            return cls(0, coarse, 0, fine, phase)
         corner = phase + 0.5 - ratio / 2
         overhang = min(_OVERHANG, ratio / 2) + 1e-6
         first = max(0, math.ceil((-overhang - corner) / ratio))
@@ -125,9 +134,9 @@ def _relative_grid(hsi: Cube, msi: Cube) -> _Placement | None:
     if hsi.transform is None or msi.transform is None:
         return None
     if hsi.crs is not None and msi.crs is not None:
-        from rasterio.crs import CRS
+        from hyperfuse.georeference import same_crs
 
-        if CRS.from_user_input(hsi.crs) != CRS.from_user_input(msi.crs):
+        if not same_crs(hsi.crs, msi.crs):
             raise InputError(
                 f"HSI and MSI have different coordinate systems ({_crs_name(hsi.crs)} and {_crs_name(msi.crs)});"
                 " warp one to the other's first"
@@ -137,6 +146,9 @@ def _relative_grid(hsi: Cube, msi: Cube) -> _Placement | None:
         warnings.warn(
             f"the {which} has no coordinate system; it is taken to be the other image's", HyperfuseWarning, stacklevel=4
         )
+    for transform, name in ((hsi.transform, "HSI"), (msi.transform, "MSI")):
+        if not (np.isfinite(transform).all() and np.linalg.det(_matrix(transform)) != 0):
+            raise InputError(f"the transform of the {name}, {transform}, gives its pixels no area; correct it")
     matrix = np.linalg.inv(_matrix(msi.transform)) @ _matrix(hsi.transform)
     size = max(abs(matrix[0, 0]), abs(matrix[1, 1]), 1e-12)
     if max(abs(matrix[0, 1]) * hsi.rows, abs(matrix[1, 0]) * hsi.cols) > max(_DRIFT, 1e-4 * size):
@@ -181,7 +193,7 @@ def _choose_phase(ratio: Two, given: float | Two | None, placed: _Placement | No
         return _as_pair(given)
     if placed is not None:
         y, x = (corner + size / 2 - 0.5 for corner, size in zip(placed.corner, ratio, strict=True))
-        if sensor is not None and max(abs(y - sensor.offset[0]), abs(x - sensor.offset[1])) > 0.05:
+        if sensor is not None and _distance((y, x), sensor.offset) > _SAME_PHASE:
             warnings.warn(
                 f"the sensor's phase {_text(sensor.offset)} is not that of the transforms ({y:.2f},{x:.2f}), which is"
                 " used; --phase overrides both",
@@ -230,8 +242,15 @@ def _snap(ratio: float, cells: int) -> float:
     return float(round(ratio)) if abs(ratio - round(ratio)) * cells < _DRIFT else ratio
 
 
+def _distance(first: Two, second: Two) -> float:
+    return max(abs(first[0] - second[0]), abs(first[1] - second[1]))
+
+
 def _as_pair(value: float | Two) -> Two:
-    return (float(value), float(value)) if isinstance(value, int | float) else (float(value[0]), float(value[1]))
+    pair = np.asarray(value, np.float64).ravel()
+    if pair.size not in (1, 2):
+        raise InputError(f"a ratio or phase is one number or two (y, x), got {value!r}")
+    return float(pair[0]), float(pair[-1])
 
 
 def _text(pair: Two) -> str:
@@ -239,7 +258,7 @@ def _text(pair: Two) -> str:
 
 
 def _crs_name(crs: str) -> str:
-    from rasterio.crs import CRS
+    from hyperfuse.georeference import parse_crs
 
-    known = CRS.from_user_input(crs)
+    known = parse_crs(crs)
     return f"EPSG:{known.to_epsg()}" if known.to_epsg() else known.to_string()[:40]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hyperfuse import __version__
 from hyperfuse.cube import Cube, Transform
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.model import Sensor
@@ -70,8 +71,7 @@ def simulate(
     cube = reference if isinstance(reference, Cube) else Cube(data=np.asarray(reference))
     if srf is None:
         raise InputError("an MSI needs spectral responses; name them (--srf sentinel-2a, nikon-d700, boxes:6, a table)")
-    responses = create_srf(srf, cube) if isinstance(srf, str) else srf
-    sensor = create_sensor(preset, ratio, responses)
+    sensor = create_sensor(preset, ratio)
     if psf is not None:
         sensor = sensor.replace(psf=create_psf(psf, sensor.ratio))
     if phase is not None:
@@ -79,13 +79,22 @@ def simulate(
     cube = _crop_to_cells(cube, sensor)
     if not cube.usable_bands.any():
         raise InputError("the reference holds no usable band: all are empty or marked as bad")
+    responses = create_srf(srf, cube) if isinstance(srf, str) else _without_unusable(srf, cube)
+    sensor = sensor.replace(srf=responses)
 
     shape = sensor.lr_shape((cube.rows, cube.cols))
     image = torch.from_numpy(np.nan_to_num(cube.data, nan=0.0))
     hsi_data, hsi_valid = _degrade(image, cube.valid, sensor, shape)
     msi_data = sensor.respond(image)
     generator = np.random.default_rng(seed)
-    step = {"step": "simulate", "preset": preset, "ratio": list(sensor.ratio), "srf": responses.source, "seed": seed}
+    step = {
+        "step": "simulate",
+        "preset": preset,
+        **sensor.to_dict(),
+        "srf": responses.source,
+        "seed": seed,
+        "version": __version__,
+    }
     hsi = Cube(
         data=_noisy(hsi_data.numpy(), hsi_valid, hsi_snr_db, generator),
         valid=hsi_valid,
@@ -97,6 +106,8 @@ def simulate(
         crs=cube.crs,
         nodata=cube.nodata,
         units=cube.units,
+        scale=cube.scale,
+        offset=cube.offset,
         attributes=cube.attributes,
         history=(*cube.history, {**step, "snr_db": hsi_snr_db}),
     )
@@ -111,6 +122,8 @@ def simulate(
         crs=cube.crs,
         nodata=cube.nodata,
         units=cube.units,
+        scale=cube.scale,
+        offset=cube.offset,
         attributes=cube.attributes,
         history=(*cube.history, {**step, "snr_db": msi_snr_db}),
     )
@@ -128,10 +141,37 @@ def lr_transform(transform: Transform | None, sensor: Sensor) -> Transform | Non
     return (a * ratio_x, b * ratio_y, c + a * x + b * y, d * ratio_x, e * ratio_y, f + d * x + e * y)
 
 
+def hr_transform(transform: Transform | None, sensor: Sensor) -> Transform | None:
+    """Return the transform of the HR grid from that of the LR grid: the inverse of :func:`lr_transform`."""
+    if transform is None:
+        return None
+    a, b, c, d, e, f = transform
+    ratio_y, ratio_x = sensor.ratio
+    y, x = (0.5 - (phase + 0.5) / ratio for phase, ratio in zip(sensor.offset, sensor.ratio, strict=True))
+    return (a / ratio_x, b / ratio_y, c + a * x + b * y, d / ratio_x, e / ratio_y, f + d * x + e * y)
+
+
 def _crop_to_cells(cube: Cube, sensor: Sensor) -> Cube:
     shape = sensor.lr_shape((cube.rows, cube.cols))
-    rows, cols = (int(np.ceil(cells * ratio - 1e-6)) for cells, ratio in zip(shape, sensor.ratio, strict=True))
+    # A ratio such as 3.333334 for 10/3 must not ask for an eleventh row.
+    rows, cols = (
+        min(size, int(np.ceil(cells * ratio - 1e-6)))
+        for size, cells, ratio in zip((cube.rows, cube.cols), shape, sensor.ratio, strict=True)
+    )
     return cube if (rows, cols) == (cube.rows, cube.cols) else cube.crop(0, 0, rows, cols)
+
+
+def _without_unusable(srf: Srf, cube: Cube) -> Srf:
+    """Return the responses with no weight on unusable bands, as names of SRFs are read; the other weights make up."""
+    usable = cube.usable_bands
+    if srf.hsi_bands != cube.bands:
+        raise InputError(f"the spectral responses are for {srf.hsi_bands} bands, the reference has {cube.bands}")
+    matrix = srf.matrix * usable
+    total = matrix.sum(axis=1)
+    if (total < 0.5).any():
+        lost = srf.names[int(np.argmin(total))]
+        raise InputError(f"more than half of the response of MSI band {lost!r} lies on bands that are empty or bad")
+    return srf if usable.all() else Srf(matrix / total[:, None], srf.names, srf.wavelengths, srf.fwhm, srf.source)
 
 
 def _degrade(
@@ -141,7 +181,7 @@ def _degrade(
     degraded = sensor.degrade(image, shape)
     if valid is None:
         return degraded, None
-    share = sensor.degrade(torch.from_numpy(valid).to(image.dtype), shape)
+    share = sensor.degrade(torch.tensor(valid, dtype=image.dtype), shape)
     seen = share >= _SEEN
     return torch.where(seen, degraded / share.clamp_min(_SEEN), torch.nan), seen.numpy()
 

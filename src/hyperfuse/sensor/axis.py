@@ -66,12 +66,12 @@ class AxisOperator:
             for start in range(0, self.size_out, _BLOCK):
                 rows = self.matrix[start : start + _BLOCK]
                 read = np.unique(rows.indices) if rows.nnz else np.zeros(1, np.intp)
-                dense = torch.as_tensor(rows[:, read].toarray(), dtype=dtype, device=device)
-                window: slice | torch.Tensor
-                if read[-1] - read[0] + 1 == read.size:
-                    window = slice(int(read[0]), int(read[-1]) + 1)
-                else:
-                    window = torch.as_tensor(read.astype(np.int64), device=device)
+                window: slice | torch.Tensor = slice(int(read[0]), int(read[-1]) + 1)
+                # Kept for later calls: made inside inference_mode, these tensors could not serve training.
+                with torch.inference_mode(False):
+                    dense = torch.as_tensor(rows[:, read].toarray(), dtype=dtype, device=device)
+                    if read[-1] - read[0] + 1 != read.size:
+                        window = torch.as_tensor(read.astype(np.int64), device=device)
                 blocks.append((window, dense))
             self._blocks[key] = blocks
         return self._blocks[key]

@@ -47,11 +47,7 @@ class Sensor:
     _operators: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        ratio = _pair(self.ratio, "ratio")
-        if min(ratio) < 1:
-            raise InputError(
-                f"the ratio of LR to HR pixel size is below 1 ({ratio[0]:g}, {ratio[1]:g}); are HSI and MSI swapped?"
-            )
+        ratio = ratio_pair(self.ratio)
         object.__setattr__(self, "ratio", ratio)
         phase = ((ratio[0] - 1) / 2, (ratio[1] - 1) / 2) if self.phase is None else _pair(self.phase, "phase")
         object.__setattr__(self, "phase", phase)
@@ -170,7 +166,7 @@ class Sensor:
         """
         if not isinstance(values, Mapping):
             raise InputError("a sensor is a mapping with the keys ratio, psf and optionally phase, srf, boundary")
-        unknown = set(values) - {"ratio", "phase", "boundary", "psf", "srf"}
+        unknown = {str(key) for key in values} - {"ratio", "phase", "boundary", "psf", "srf"}
         missing = {"ratio", "psf"} - set(values)
         if unknown or missing:
             what = f"unknown key {sorted(unknown)[0]!r}" if unknown else f"the key {sorted(missing)[0]!r} is missing"
@@ -179,9 +175,8 @@ class Sensor:
             psf = _PSF_ADAPTER.validate_python(values["psf"])
         except ValidationError as error:
             first = error.errors()[0]
-            raise InputError(
-                f"the sensor's psf is wrong: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-            ) from error
+            where = ".".join(["psf", *map(str, first["loc"])])
+            raise InputError(f"the sensor's {where} is wrong: {first['msg']}") from error
         srf = values.get("srf")
         return cls(
             ratio=values["ratio"],
@@ -243,9 +238,24 @@ class Sensor:
             raise InputError("the spectral responses of the MSI are not known; give them (--srf, or srf= in Python)")
         key = ("srf", image.dtype, image.device)
         if key not in self._operators:
-            self._operators[key] = torch.as_tensor(self.srf.matrix, dtype=image.dtype, device=image.device)
+            with torch.inference_mode(False):  # kept for later calls, which may train
+                self._operators[key] = torch.as_tensor(self.srf.matrix, dtype=image.dtype, device=image.device)
         matrix: torch.Tensor = self._operators[key]
         return matrix
+
+
+def ratio_pair(value: Any) -> tuple[float, float]:
+    """Return the ratio along (y, x) of one number or a pair.
+
+    Raises:
+        InputError: anything else, or a ratio below 1.
+    """
+    ratio = _pair(value, "ratio")
+    if min(ratio) < 1:
+        raise InputError(
+            f"a ratio is 1 or more, got {min(ratio):g}: it counts MSI pixels an HSI pixel; are HSI and MSI swapped?"
+        )
+    return ratio
 
 
 def _mix(matrix: torch.Tensor, image: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 from hyperfuse.errors import InputError, nearest_name
-from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.model import Sensor, ratio_pair
 from hyperfuse.sensor.psf import GaussianPsf, gaussian_from_mtf
 from hyperfuse.sensor.srf import Srf
 
@@ -63,9 +63,7 @@ def mtf(ratio: Ratio, srf: Srf | None = None) -> Sensor:
         ratio: any, 1 or more, or one along (y, x).
         srf: spectral responses of the MSI.
     """
-    pair = (float(ratio), float(ratio)) if isinstance(ratio, int | float) else (float(ratio[0]), float(ratio[1]))
-    if min(pair) < 1:
-        raise InputError(f"a ratio is 1 or more, got {min(pair):g}")
+    pair = ratio_pair(ratio)
     return Sensor(ratio=pair, psf=gaussian_from_mtf(0.3, pair), srf=srf)
 
 
@@ -90,8 +88,8 @@ def list_presets() -> list[str]:
 
 
 def _whole(ratio: Ratio, preset: str) -> int:
-    pair = (ratio, ratio) if isinstance(ratio, int | float) else ratio
+    pair = ratio_pair(ratio)
     whole = round(pair[0])
-    if pair[0] != pair[1] or abs(pair[0] - whole) > 1e-9 or whole < 1:
+    if pair[0] != pair[1] or abs(pair[0] - whole) > 1e-9:
         raise InputError(f"the preset {preset} is defined for whole ratios, the same in y and x; got {ratio}; use mtf")
     return whole

@@ -13,6 +13,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.sensor.axis import Profile
 
 Pair = tuple[float, float]
+Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class SeparableFactor(NamedTuple):
@@ -38,8 +39,8 @@ class GaussianPsf(_Model):
     """
 
     kind: Literal["gaussian"] = "gaussian"
-    sigma: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
-    radius: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = None
+    sigma: tuple[Length, Length]
+    radius: tuple[Length, Length] | None = None
 
     def factors(self) -> list[SeparableFactor]:
         """Return the separable terms: one."""
@@ -56,7 +57,7 @@ class BoxPsf(_Model):
     """
 
     kind: Literal["box"] = "box"
-    width: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    width: tuple[Length, Length]
 
     def factors(self) -> list[SeparableFactor]:
         """Return the separable terms: one."""
@@ -134,7 +135,7 @@ def create_psf(text: str, ratio: Pair) -> GaussianPsf | BoxPsf:
         numbers = [float(part) for part in rest.split(",")] if rest else []
     except ValueError:
         numbers = []
-    pair = (numbers[0], numbers[-1]) if len(numbers) in (1, 2) and min(numbers) > 0 else None
+    pair = (numbers[0], numbers[-1]) if len(numbers) in (1, 2) and all(0 < n < math.inf for n in numbers) else None
     if kind == "box" and not rest:
         return BoxPsf(width=ratio)
     if pair is not None:

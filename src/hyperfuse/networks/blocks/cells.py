@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from hyperfuse.networks.blocks.rows import runs_of
+
 
 @dataclass(frozen=True)
 class AxisCells:
@@ -19,6 +21,8 @@ class AxisCells:
         upper_offset: the same for ``upper``.
         size_in: cells on the LR axis.
         size_out: pixels on the HR axis (``n`` may be fewer: a half spectrum evaluates only the first columns).
+        first_pixel: the pixel that entry 0 describes.
+        first_cell: the cell that index 0 means.
     """
 
     lower: torch.Tensor
@@ -27,6 +31,8 @@ class AxisCells:
     upper_offset: torch.Tensor
     size_in: int
     size_out: int
+    first_pixel: int = 0
+    first_cell: int = 0
 
     def pairs(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield (index, offset) of the lower and then of the upper cell."""
@@ -42,11 +48,21 @@ class AxisCells:
             upper=self.upper[window],
             lower_offset=self.lower_offset[window],
             upper_offset=self.upper_offset[window],
+            first_pixel=self.first_pixel + start,
         )
 
     def counted_from(self, first: int) -> AxisCells:
         """Return the same cells with indices counted from cell ``first``."""
-        return replace(self, lower=self.lower - first, upper=self.upper - first)
+        return replace(self, lower=self.lower - first, upper=self.upper - first, first_cell=self.first_cell + first)
+
+    def runs(self, side: int) -> list[tuple[int, int, int]]:
+        """Return (start, stop, cell) for runs of pixels with the same lower (``side`` 0) or upper (1) cell.
+
+        In plain integers, as :meth:`span`, and counted as the tensors are.
+        """
+        pixels = range(self.first_pixel, self.first_pixel + self.lower.shape[0])
+        below = (lower_cell(pixel, self.size_in, self.size_out) + side for pixel in pixels)
+        return runs_of([min(max(cell, 0), self.size_in - 1) - self.first_cell for cell in below])
 
     def span(self, start: int, stop: int) -> tuple[int, int]:
         """Return the first cell and one past the last that pixels ``start`` to ``stop - 1`` touch, as plain integers.

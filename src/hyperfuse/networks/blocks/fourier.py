@@ -34,8 +34,8 @@ def amplitude_and_phase(
     part = spectrum.permute(0, 2, 3, 1)
     row = torch.arange(start, start + part.shape[1], device=part.device)
     column = torch.arange(part.shape[2], device=part.device)
-    own_row = (2 * row) % rows == 0
-    own_column = (2 * column) % columns == 0
+    own_row = (row == 0) | (2 * row == rows)
+    own_column = (column == 0) | (2 * column == columns)
     own = (own_row[:, None] & own_column[None, :])[..., None]
     phase = part.angle()
     return part.abs(), torch.where(own, phase.abs(), phase)

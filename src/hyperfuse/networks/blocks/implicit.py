@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from hyperfuse.networks.blocks.cells import AxisCells
 from hyperfuse.networks.blocks.precision import weights_as
+from hyperfuse.networks.blocks.rows import add_rows
 
 
 def mlp_layers(in_features: int, hidden: Sequence[int], out_features: int) -> nn.ModuleList:
@@ -98,9 +99,10 @@ class ImplicitFunction(nn.Module):
             for index, offset in columns.pairs()
         ]
         answers: list[torch.Tensor] = []
-        for index, offset in rows.pairs():
+        for side, (index, offset) in enumerate(rows.pairs()):
             in_row = base + offset[:, None, None].to(hr.dtype) * delta_weight[:, 0]
-            first_layers = (column.index_select(1, index).add_(in_row) for column in by_column)
+            runs = [] if torch.compiler.is_compiling() else rows.runs(side)
+            first_layers = (add_rows(in_row, column, index, runs) for column in by_column)
             answers.extend(run_mlp(self.layers, first_layer) for first_layer in first_layers)
         if self.ensemble == "area":
             return blend_by_area(answers, rows, columns)

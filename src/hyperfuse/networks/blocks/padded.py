@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from hyperfuse.networks.blocks.rows import runs_of
+
 
 @dataclass(frozen=True)
 class PaddedAxis:
@@ -47,6 +49,23 @@ class PaddedAxis:
         """Return the first padded cell and one past the last that these pixels touch, as plain integers."""
         last = self.first_pixel + self.from_centre.shape[0] - 1
         return self._lower(self.first_pixel), self._lower(last) + 2
+
+    def runs(self, side: int) -> list[tuple[int, int, int]]:
+        """Return (start, stop, padded cell) for runs of pixels with the same lower (0) or upper (1) cell."""
+        pixels = range(self.first_pixel, self.first_pixel + self.from_centre.shape[0])
+        return runs_of([self._lower(pixel) + side for pixel in pixels])
+
+    def outside(self, side: int) -> slice:
+        """Return which of these pixels have their lower (0) or upper (1) cell beyond the border."""
+        half = self.size_out // self.size_in // 2  # pixels between the border and the outermost cell's centre
+        count = self.from_centre.shape[0]
+        if side == 0:
+            return slice(0, min(max(half - self.first_pixel, 0), count))
+        return slice(min(max(self.size_out - half - self.first_pixel, 0), count), count)
+
+    def along_axis(self, side: int) -> torch.Tensor:
+        """Return the offset from a cell if only this axis mattered: 0 coordinates for cells beyond its border, (n,)."""
+        return torch.where(self.inside[side], self.offset[side], self.from_centre)
 
     def offsets(self, columns: PaddedAxis, side_y: int, side_x: int) -> torch.Tensor:
         """Return the offset from one of the four cells, y before x, (n, m, 2), for these rows and ``columns``.

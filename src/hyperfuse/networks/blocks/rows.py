@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 
@@ -43,3 +44,31 @@ def evaluate_rows(
         stop = min(start + step, rows)
         result[:, start:stop] = block(start, stop)
     return result
+
+
+def add_rows(
+    rows: torch.Tensor, cells: torch.Tensor, index: torch.Tensor, runs: list[tuple[int, int, int]]
+) -> torch.Tensor:
+    """Return ``rows + cells[:, index]`` without forming ``cells[:, index]`` where no gradient is wanted.
+
+    Args:
+        rows: (B, R, W, K).
+        cells: (B, r, W, K).
+        index: (R,) int64, the row of ``cells`` that goes to each row.
+        runs: the same index as runs (start, stop, cell) of equal cells.
+
+    Returns:
+        (B, R, W, K).
+    """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return cells.index_select(1, index).add_(rows)
+    result = torch.empty_like(rows, memory_format=torch.contiguous_format)
+    for start, stop, cell in runs:
+        torch.add(rows[:, start:stop], cells[:, cell : cell + 1], out=result[:, start:stop])
+    return result
+
+
+def runs_of(cells: list[int]) -> list[tuple[int, int, int]]:
+    """Return (start, stop, cell) for each run of equal numbers."""
+    edges = [0, *(i for i in range(1, len(cells)) if cells[i] != cells[i - 1]), len(cells)]
+    return [(start, stop, cells[start]) for start, stop in pairwise(edges)]

@@ -261,3 +261,8 @@ def dft2(x):
                     turn = -2 * math.pi * (k * r / h + j * c / w)
                     result[k, j] += x[r, c] * complex(math.cos(turn), math.sin(turn))
     return result / math.sqrt(h * w)
+
+
+def dft2_complex(x):
+    """As :func:`dft2`, of a complex map."""
+    return dft2(x.real.double()) + 1j * dft2(x.imag.double())

@@ -1,0 +1,101 @@
+"""The command ``hyperfuse``: parse, call, print. Commands import what they need when they run."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+
+from cyclopts import App, CycloptsError, Parameter
+
+import hyperfuse
+from hyperfuse.cli.failures import describe_failure, describe_misuse, silence_stdout
+from hyperfuse.cli.options import COMMON
+from hyperfuse.cli.session import Session
+from hyperfuse.errors import HyperfuseWarning
+
+# The first line of each command's own text, so that the list of commands needs none of their modules.
+COMMANDS = {
+    "fuse": "Fuse an LR-HSI with an HR-MSI into one image that has both resolutions.",
+    "simulate": "Make a pair from a reference image: hsi, msi and sensor.yaml in a folder.",
+    "evaluate": "Score a fused image against the reference.",
+    "info": "Tell what a file holds; several files are tiles of one image and are merged.",
+    "methods": "List the fusion methods with their settings and papers.",
+    "demo": "Simulate, fuse and score a real scene that needs no download.",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the words after ``hyperfuse``; those of the process unless given.
+
+    Returns:
+        The exit code: 0 done, 1 the work failed, 2 the call or its input is wrong, 130 interrupted.
+
+    Example:
+        >>> main(["--version"])
+        hyperfuse 0.1.0
+        0
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    session = Session(debug="--debug" in words)
+    with warnings.catch_warnings():
+        # Warnings of libraries are for developers; those meant for users come as one line each.
+        if not session.debug:
+            warnings.simplefilter("ignore")
+        warnings.simplefilter("default", category=HyperfuseWarning)
+        warnings.showwarning = session.show_warning
+        try:
+            _run(words, session)
+            sys.stdout.flush()
+        except CycloptsError as error:
+            session.error(describe_misuse(error))
+            return 2
+        except BrokenPipeError:
+            silence_stdout()
+            return 1
+        except (Exception, KeyboardInterrupt) as error:
+            code, message = describe_failure(error)
+            if session.debug:
+                session.traceback()
+            session.error(message)
+            return code
+    return 0
+
+
+def _run(words: list[str], session: Session) -> None:
+    command, bound, injected = _create_app(words).parse_args(words, exit_on_error=False, print_error=False)
+    if "session" not in injected:  # --help and --version
+        command(*bound.args, **bound.kwargs)
+        return
+    common = bound.arguments.get("common", COMMON)
+    session.quiet = common.quiet
+    with session.threads(common.threads):
+        command(*bound.args, **bound.kwargs, session=session)
+
+
+def _create_app(words: list[str]) -> App:
+    app = App(
+        name="hyperfuse",
+        help="Fuse a hyperspectral image of low resolution with a multispectral one of high resolution.",
+        version=f"hyperfuse {hyperfuse.__version__}",
+        help_format="plaintext",
+        version_format="plaintext",
+        default_parameter=Parameter(negative=(), show_default=_shown_default),
+        suppress_keyboard_interrupt=False,
+    )
+    for rank, (name, line) in enumerate(COMMANDS.items()):
+        module = f"hyperfuse.cli.{name}"
+        if name in words[:1]:
+            app.command(getattr(import_module(module), name), name=name, sort_key=rank, help_format="markdown")
+        else:
+            app.command(f"{module}:{name}", name=name, sort_key=rank, help=line)
+    return app
+
+
+def _shown_default(value: object) -> str | None:
+    """Return what the help says about a default: nothing for one that is none, off or empty."""
+    return None if value is None or value is False or value == () else str(value)

@@ -1,0 +1,136 @@
+"""``hyperfuse demo``: the main job on a real scene that a package ships."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from hyperfuse.cli.options import COMMON, CommonOptions, OutputOptions
+from hyperfuse.cli.outputs import check_folder, writing_folder
+from hyperfuse.cli.session import Report, Session
+from hyperfuse.errors import HyperfuseError
+
+if TYPE_CHECKING:
+    from hyperfuse.cube import Cube
+    from hyperfuse.scenes.simulate import Pair
+
+_RATIO = 4
+_SRF = "sentinel-2a"
+_FUSED = "fused.tif"
+_FIGURE = "comparison.png"
+_COLUMNS = (
+    ("psnr_db", "PSNR (dB)", ".2f"),
+    ("sam_degrees", "SAM (degrees)", ".3f"),
+    ("ergas", "ERGAS", ".3f"),
+    ("ssim", "SSIM", ".4f"),
+)
+
+
+def demo(
+    outdir: Path = Path("hyperfuse-demo"),
+    /,
+    *,
+    overwrite: bool = False,
+    common: CommonOptions = COMMON,
+    session: Annotated[Session, Parameter(parse=False)],
+) -> None:
+    """Simulate, fuse and score a real scene that needs no download.
+
+    The scene is Indian Pines (AVIRIS, 200 bands), from the package tensorly (`pip install 'hyperfuse[demo]'`). An
+    LR-HSI of a quarter of its resolution and a Sentinel-2A MSI are made from it, fused with every method, and scored.
+    OUTDIR gets the image fused by the default method (fused.tif) and a figure (comparison.png).
+
+    Args:
+        outdir: Folder to write to.
+        overwrite: Replace what an earlier demo wrote.
+        common: Options of every command.
+        session: Where results and notes go.
+    """
+    from hyperfuse.datasets import INDIAN_PINES_SOURCE, load_indian_pines
+    from hyperfuse.io import write
+    from hyperfuse.reports import comparison_figure, save_figure
+    from hyperfuse.scenes.fuse import DEFAULT_METHOD
+    from hyperfuse.scenes.simulate import simulate
+
+    writing = OutputOptions(overwrite=overwrite)
+    check_folder(outdir, [_FUSED], [_FIGURE], writing)
+    pair = simulate(load_indian_pines(), ratio=_RATIO, preset="mtf", srf=_SRF)
+    session.note(f"scene: Indian Pines. {INDIAN_PINES_SOURCE}")
+    session.note(f"pair: LR-HSI {_size(pair.hsi)}, Sentinel-2A MSI {_size(pair.msi)}, ratio {_RATIO}, preset mtf")
+    with session.progress("fusing") as report:
+        rows, kept = _compare(pair, DEFAULT_METHOD, report)
+    session.result_table(_table(rows))
+    failed = [row["method"] for row in rows if "failure" in row]
+    if kept is None:
+        raise HyperfuseError(f"the default method {DEFAULT_METHOD} failed: {_row(rows, DEFAULT_METHOD)['failure']}")
+    scores = _row(rows, DEFAULT_METHOD)
+    figure = comparison_figure(
+        pair.hsi,
+        pair.msi,
+        kept,
+        pair.reference,
+        title=f"Indian Pines (AVIRIS): LR-HSI at ratio {_RATIO} and Sentinel-2A MSI, simulated and fused",
+        fused_label=f"fused: {DEFAULT_METHOD}, {scores['psnr_db']:.1f} dB",
+        footnote=f"Data: {INDIAN_PINES_SOURCE}. Wavelengths are nominal.",
+    )
+    with writing_folder(outdir) as scratch:
+        write(scratch / _FUSED, kept)
+        save_figure(figure, scratch / _FIGURE)
+    session.note(f"wrote {outdir / _FUSED} and {outdir / _FIGURE} in {session.seconds:.1f} s")
+    if failed:
+        raise HyperfuseError(f"methods failed on the scene: {', '.join(failed)}; the table says why")
+
+
+def _compare(pair: Pair, keep: str, report: Report) -> tuple[list[dict[str, Any]], Cube | None]:
+    """Fuse with every method; return a row of scores each, and the image fused by the method ``keep``."""
+    from hyperfuse.methods import list_methods
+    from hyperfuse.metrics import evaluate
+    from hyperfuse.scenes.fuse import fuse
+
+    names = [method.name for method in list_methods()]
+    rows: list[dict[str, Any]] = []
+    kept = None
+    for index, name in enumerate(names):
+
+        def step(fraction: float, message: str = "", *, index: int = index, name: str = name) -> None:
+            report((index + fraction) / len(names), f"{name}, {message}" if message else name)
+
+        start = time.monotonic()
+        try:
+            fused = fuse(pair.hsi, pair.msi, method=name, sensor=pair.sensor, progress=step)
+        except HyperfuseError as error:
+            rows.append({"method": name, "failure": str(error)})
+            continue
+        seconds = time.monotonic() - start
+        rows.append({"method": name, "seconds": seconds, **evaluate(pair.reference, fused, _RATIO)})
+        kept = fused if name == keep else kept
+    return rows, kept
+
+
+def _row(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
+    return next(row for row in rows if row["method"] == method)
+
+
+def _table(rows: list[dict[str, Any]]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    for _, title, _ in _COLUMNS:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    for row in rows:
+        if "failure" in row:
+            table.add_row(row["method"], f"failed: {row['failure']}")
+        else:
+            numbers = [format(row[key], form) for key, _, form in _COLUMNS]
+            table.add_row(row["method"], *numbers, f"{row['seconds']:.1f}")
+    return table
+
+
+def _size(cube: Cube) -> str:
+    return f"{cube.rows}x{cube.cols}, {cube.bands} bands"

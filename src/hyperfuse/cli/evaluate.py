@@ -1,0 +1,107 @@
+"""``hyperfuse evaluate``: scores of a fused image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from hyperfuse.cli.inputs import naming, read_image, read_mask
+from hyperfuse.cli.options import (
+    COMMON,
+    FUSED_INPUT,
+    INPUT,
+    CommonOptions,
+    FusedInputOptions,
+    InputOptions,
+    parse_pair,
+)
+from hyperfuse.cli.session import Session
+from hyperfuse.errors import InputError
+
+_ROWS = (
+    ("PSNR", "psnr_db", ".2f", "dB"),
+    ("SAM", "sam_degrees", ".3f", "degrees"),
+    ("SAM, bright pixels", "sam_bright_degrees", ".3f", "degrees"),
+    ("ERGAS", "ergas", ".4f", ""),
+    ("SSIM", "ssim", ".5f", ""),
+    ("RMSE", "rmse", ".5g", ""),
+    ("UIQI", "uiqi", ".5f", ""),
+    ("CC", "cc", ".5f", ""),
+)
+
+
+def evaluate(
+    reference: Annotated[str, Parameter(name="REF")],
+    fused: str,
+    /,
+    *,
+    ratio: str,
+    json: bool = False,
+    mask: str | None = None,
+    peak: float | None = None,
+    clip: Annotated[bool | None, Parameter(negative="--no-clip")] = None,
+    reading: InputOptions = INPUT,
+    fused_reading: FusedInputOptions = FUSED_INPUT,
+    common: CommonOptions = COMMON,
+    session: Annotated[Session, Parameter(parse=False)],
+) -> None:
+    """Score a fused image against the reference.
+
+    Args:
+        reference: The true image.
+        fused: The image to score, on the same grid.
+        ratio: MSI pixels an HSI pixel, such as 4, or 4,2 for y,x (for ERGAS).
+        json: Write the scores as JSON.
+        mask: One-band image on the same grid; pixels that are not 0 are left out.
+        peak: Peak of PSNR and SSIM; 1 where REF lies in [0, 1], else its maximum, unless given.
+        clip: Clip FUSED to [0, peak] first; done where REF lies in [0, 1] unless told.
+        reading: How REF is read.
+        fused_reading: How FUSED is read.
+        common: Options of every command.
+        session: Where results and notes go.
+    """
+    import numpy as np
+
+    from hyperfuse.metrics import evaluate as score
+
+    pair = parse_pair(ratio, "--ratio")
+    assert pair is not None  # a required option
+    truth = read_image(reference, **reading.keywords())
+    image = read_image(fused, **fused_reading.keywords())
+    if truth.data.shape != image.data.shape:
+        raise InputError(
+            f"{reference} has {_size(truth)}, {fused} has {_size(image)}; they must be equal "
+            "(`hyperfuse simulate` writes the reference that its pair was made from where it had to crop)"
+        )
+    left_out = None if mask is None else read_mask(mask, truth, "reference")
+    scored = None if left_out is None else np.logical_not(left_out)
+    with naming(reference, fused):
+        scores = score(truth, image, pair, mask=scored, peak=peak, clip=clip)
+    if json:
+        session.result_json(dict(scores))
+        return
+    for name, key, form, unit in _ROWS:
+        value: Any = scores[key]  # type: ignore[literal-required]  # the keys are the rows' own
+        session.result(f"{name:<20}{value:>10{form}} {unit}".rstrip())
+    session.result(_conditions(scores))
+
+
+def _conditions(scores: Mapping[str, Any]) -> str:
+    """Say on what the scores rest: peak, clipping, bands and pixels left out, and the convention."""
+    clipped = scores["clipped"]
+    lines = [
+        f"ratio {scores['ratio']:g}, peak {scores['peak']:g}, "
+        + ("not clipped" if clipped is None else f"clipped to [{clipped[0]:g}, {clipped[1]:g}]"),
+        f"{scores['bands_used']} bands ({scores['bands_left_out']} left out: bad, empty or constant), "
+        f"{scores['pixels']} pixels ({scores['pixels_left_out']} left out: gaps and mask; "
+        f"for SAM {scores['pixels_left_out_sam']} more without a spectrum, "
+        f"{scores['pixels_left_out_sam_bright']} more that are not bright)",
+        str(scores["convention"]),
+    ]
+    return "\n".join(lines)
+
+
+def _size(cube: Any) -> str:
+    return f"{cube.rows} rows, {cube.cols} columns, {cube.bands} bands"

@@ -1,0 +1,110 @@
+"""``hyperfuse info``: what a file holds."""
+
+from __future__ import annotations
+
+import json as json_text
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from hyperfuse.cli.inputs import read_image
+from hyperfuse.cli.options import COMMON, INPUT, CommonOptions, InputOptions
+from hyperfuse.cli.session import Session
+
+_LINE = 100
+_SHOWN = 2
+
+
+def info(
+    file: Annotated[str, Parameter(name="FILE")],
+    /,
+    *more: Annotated[str, Parameter(name="MORE")],
+    json: bool = False,
+    reading: InputOptions = INPUT,
+    common: CommonOptions = COMMON,
+    session: Annotated[Session, Parameter(parse=False)],
+) -> None:
+    """Tell what a file holds; several files are tiles of one image and are merged.
+
+    Args:
+        file: Image, with a variable where it holds several (scene.mat:cube), or a quoted pattern ('tile_*.tif').
+        more: Further tiles.
+        json: Write all there is as JSON, wavelengths and history included.
+        reading: How the files are read.
+        common: Options of every command.
+        session: Where results and notes go.
+    """
+    from hyperfuse.io import read_mosaic, summary
+
+    options = reading.keywords()
+    cube = read_mosaic([file, *more], **options) if more else read_image(file, **options)
+    found = summary(cube)
+    if json:
+        session.result_json(found)
+        return
+    name = file if not more else f"{file} and {len(more)} more, merged"
+    for label, text in [("file", name), *_lines(found)]:
+        session.result(f"{label:<14}{text}")
+
+
+def _lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return labels and texts for what is known; what is not known has no line."""
+    size = f"{found['rows']} rows, {found['cols']} columns, {found['bands']} bands, {found['dtype']}"
+    lines = [("size", size)]
+    if found["crs"]:
+        lines.append(("CRS", found["crs"]))
+    if found["resolution"]:
+        y, x = found["resolution"]
+        pixel = f"{y:g}" if abs(y - x) <= 1e-9 * x else f"{y:g} x {x:g} (y x x)"
+        lines.append(("pixel", f"{pixel} {found['crs_units'] or ''}".strip()))
+    if found["bounds"]:
+        lines.append(("bounds", "west {:.10g}, south {:.10g}, east {:.10g}, north {:.10g}".format(*found["bounds"])))
+    if found["wavelength_range_nm"]:
+        lines.append(("wavelengths", "{:g} to {:g} nm".format(*found["wavelength_range_nm"]) + _widths(found)))
+    else:
+        lines.append(("wavelengths", "unknown"))
+    if found["band_names"]:
+        lines.append(("band names", _listed(found["band_names"])))
+    for key, label in (("bad_bands", "bad bands"), ("empty_bands", "empty bands")):
+        if found[key]:
+            lines.append((label, f"{len(found[key])} ({_ranges(found[key])}, counted from 1)"))
+    nodata = "none declared" if found["nodata"] is None else f"{found['nodata']}"
+    lines.append(("nodata", f"{nodata}; {100 * found['gap_share']:.3g} % of the values are gaps"))
+    if found["value_range"]:
+        low, high = found["value_range"]
+        lines.append(("values", f"{low:.6g} to {high:.6g}, mean {found['mean']:.6g} {found['units'] or ''}".rstrip()))
+    else:
+        lines.append(("values", "none: all are gaps"))
+    if (found["scale"], found["offset"]) != (1.0, 0.0):
+        lines.append(("coded as", f"{found['scale']:g} * stored + {found['offset']:g} (applied)"))
+    lines += [(key, str(text)) for key, text in found["attributes"].items()]
+    lines += [(f"step {rank}", _step(step)) for rank, step in enumerate(found["history"], 1)]
+    return lines
+
+
+def _widths(found: Mapping[str, Any]) -> str:
+    known = [width for width in found["fwhm_nm"] or () if width is not None]
+    return f", {min(known):g} to {max(known):g} nm wide" if known else ""
+
+
+def _listed(names: list[str]) -> str:
+    whole = ", ".join(names)
+    return whole if len(whole) <= _LINE else f"{', '.join(names[:_SHOWN])}, and {len(names) - _SHOWN} more"
+
+
+def _ranges(bands: list[int]) -> str:
+    """Return 3, 4, 5, 9 as ``3-5, 9``."""
+    parts: list[list[int]] = []
+    for band in bands:
+        if parts and band == parts[-1][-1] + 1:
+            parts[-1][1:] = [band]
+        else:
+            parts.append([band])
+    return ", ".join("-".join(map(str, part)) for part in parts)
+
+
+def _step(step: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{key} {value if isinstance(value, str) else json_text.dumps(value)}" for key, value in step.items()
+    )

@@ -1,0 +1,92 @@
+"""Images, masks and sensors as commands name them."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hyperfuse.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hyperfuse.cube import Cube
+
+
+def read_image(path: str, **options: Any) -> Cube:
+    """Read a file, or the tiles that a pattern such as ``tile_*.tif`` matches as one image.
+
+    Args:
+        path: file, ``file:variable``, or pattern.
+        options: those of ``hyperfuse.io.read``.
+
+    Raises:
+        InputError: no such file, nothing that matches, or a file that is no image.
+    """
+    from hyperfuse.io import read, read_mosaic
+
+    if not any(character in path for character in "*?") or Path(path).exists():
+        return read(path, **options)
+    tiles = sorted(glob.glob(path))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    if not tiles:
+        raise InputError(f"{path}: no file matches this pattern")
+    return read(tiles[0], **options) if len(tiles) == 1 else read_mosaic(tiles, **options)
+
+
+def read_mask(path: str, image: Cube, image_name: str) -> NDArray[np.bool_]:
+    """Read a mask on the grid of ``image``: True, shape (rows, cols), where it is not 0.
+
+    Gaps of the mask count as not 0, unless 0 itself is its nodata value.
+
+    Raises:
+        InputError: more than one band, or another grid.
+    """
+    import numpy as np
+
+    mask = read_image(path)
+    if mask.bands != 1:
+        raise InputError(f"{path}: a mask has one band, this file {mask.bands}")
+    size, wanted = (mask.rows, mask.cols), (image.rows, image.cols)
+    if size != wanted:
+        raise InputError(
+            f"{path}: the mask has {size[0]}x{size[1]} pixels, the {image_name} {wanted[0]}x{wanted[1]}; "
+            f"put it on the {image_name}'s grid"
+        )
+    if mask.transform is not None and image.transform is not None:
+        pixel = max(image.resolution or (1.0,))
+        if not np.allclose(mask.transform, image.transform, rtol=0, atol=0.01 * pixel):
+            raise InputError(f"{path}: the mask lies elsewhere than the {image_name}; put it on the same grid")
+    gap = mask.nodata != 0
+    return np.where(np.isnan(mask.data[0]), gap, mask.data[0] != 0)
+
+
+@contextmanager
+def naming(*paths: str) -> Iterator[None]:
+    """Put the names of the files before the message of an InputError that is raised inside."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{', '.join(paths)}: {error}") from error
+
+
+def sensor_beside(path: str) -> Path | None:
+    """Return the ``sensor.yaml`` in the folder of an image, or None."""
+    found = file_of(path).parent / "sensor.yaml"
+    return found if found.is_file() else None
+
+
+def file_of(path: str) -> Path:
+    """Return the path of a file without the variable that may be named after it."""
+    from hyperfuse.io import split_variable
+
+    return split_variable(path)[0]
+
+
+def name_of(path: str) -> str:
+    """Return what an image is called in records: the file's name, with the variable, without its folders."""
+    file = file_of(path)
+    return file.name + path.removeprefix(str(file))

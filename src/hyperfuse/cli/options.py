@@ -1,0 +1,143 @@
+"""Options that several commands share, and the text forms of their values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+from hyperfuse.errors import InputError
+
+_READING = Group("Reading", sort_key=1)
+_WRITING = Group("Writing", sort_key=2)
+_COMMON = Group("Common", sort_key=3)
+
+Dtype = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
+
+
+@Parameter(name="*", group=_COMMON)
+@dataclass(frozen=True, kw_only=True)
+class CommonOptions:
+    """Options of every command."""
+
+    threads: Annotated[int | None, Parameter(help="Threads to compute with; all cores unless given.")] = None
+    quiet: Annotated[bool, Parameter(help="No progress and no notes on stderr; warnings and errors stay.")] = False
+    debug: Annotated[bool, Parameter(help="Show the traceback of an error and all warnings.")] = False
+
+
+@Parameter(name="*", group=_READING)
+@dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """How the first image of a command is read, where its file does not say so itself."""
+
+    bands: Annotated[
+        str | None, Parameter(help="Bands to take, counted from 1, such as 1-30,45. All unless given.")
+    ] = None
+    nodata: Annotated[float | None, Parameter(help="Value that marks gaps; nan where NaN does.")] = None
+    scale: Annotated[float | None, Parameter(help="For values that are coded: scale * stored + offset.")] = None
+    offset: Annotated[float | None, Parameter(help="See --scale.")] = None
+    axes: Annotated[str | None, Parameter(help="Order of the axes, such as rows,cols,bands.")] = None
+
+    def keywords(self) -> dict[str, Any]:
+        """Return the options as keyword arguments of ``hyperfuse.io.read``."""
+        return asdict(self)
+
+
+@Parameter(name="*", group=_READING)
+@dataclass(frozen=True, kw_only=True)
+class MsiInputOptions:
+    """How the MSI is read: its values are coded as the HSI's unless these say otherwise, its axes are its own."""
+
+    msi_bands: Annotated[str | None, Parameter(help="Bands of the MSI; --bands are the HSI's.")] = None
+    msi_nodata: Annotated[float | None, Parameter(help="For the MSI, if not --nodata.")] = None
+    msi_scale: Annotated[float | None, Parameter(help="For the MSI, if not --scale.")] = None
+    msi_offset: Annotated[float | None, Parameter(help="For the MSI, if not --offset.")] = None
+    msi_axes: Annotated[str | None, Parameter(help="Axes of the MSI; --axes are the HSI's.")] = None
+
+    def keywords(self, hsi: InputOptions) -> dict[str, Any]:
+        """Return the options as keyword arguments of ``hyperfuse.io.read``, given those of the HSI."""
+        # A coding is one thing: an offset of the HSI makes no sense beside a scale of the MSI's own.
+        coded = self.msi_scale is not None or self.msi_offset is not None
+        return {
+            "bands": self.msi_bands,
+            "nodata": hsi.nodata if self.msi_nodata is None else self.msi_nodata,
+            "scale": self.msi_scale if coded else hsi.scale,
+            "offset": self.msi_offset if coded else hsi.offset,
+            "axes": self.msi_axes,
+        }
+
+
+@Parameter(name="*", group=_READING)
+@dataclass(frozen=True, kw_only=True)
+class FusedInputOptions:
+    """How the fused image of ``evaluate`` is read: as its file says, unless these say otherwise."""
+
+    fused_bands: Annotated[str | None, Parameter(help="Bands of FUSED; --bands are REF's.")] = None
+    fused_nodata: Annotated[float | None, Parameter(help="For FUSED; --nodata is for REF.")] = None
+    fused_scale: Annotated[float | None, Parameter(help="For FUSED; --scale is for REF.")] = None
+    fused_offset: Annotated[float | None, Parameter(help="For FUSED; --offset is for REF.")] = None
+    fused_axes: Annotated[str | None, Parameter(help="For FUSED; --axes is for REF.")] = None
+
+    def keywords(self) -> dict[str, Any]:
+        """Return the options as keyword arguments of ``hyperfuse.io.read``."""
+        return {name.removeprefix("fused_"): value for name, value in asdict(self).items()}
+
+
+@Parameter(name="*", group=_WRITING)
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """How outputs are written."""
+
+    overwrite: Annotated[bool, Parameter(help="Replace an existing output.")] = False
+    dtype: Annotated[Dtype, Parameter(help="Type of the stored values.")] = "float32"
+    compress: Annotated[str | None, Parameter(help="Compression of the format, such as deflate or zstd.")] = None
+
+
+COMMON = CommonOptions()
+INPUT = InputOptions()
+MSI_INPUT = MsiInputOptions()
+FUSED_INPUT = FusedInputOptions()
+OUTPUT = OutputOptions()
+
+
+def parse_pair(text: str | None, option: str) -> float | tuple[float, float] | None:
+    """Return ``3`` or ``3.2`` as a number, ``4,2`` as the pair (y, x).
+
+    Raises:
+        InputError: neither one nor two numbers; ``option`` is named.
+    """
+    if text is None:
+        return None
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 1:
+        return numbers[0]
+    if len(numbers) == 2:
+        return numbers[0], numbers[1]
+    raise InputError(f"{option} takes a number such as 3 or 3.2, or a pair y,x such as 4,2; got {text!r}")
+
+
+def parse_settings(words: Iterable[str]) -> Mapping[str, Any]:
+    """Return ``name=value`` words as a mapping; a value that is JSON is read as such, any other is text.
+
+    Raises:
+        InputError: a word without a name or an equals sign, or a name given twice.
+    """
+    settings: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name:
+            raise InputError(f"--set takes name=value, got {word!r}; `hyperfuse methods` lists the settings")
+        if name in settings:
+            raise InputError(f"--set gives {name} twice")
+        try:
+            settings[name] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[name] = value
+    return settings

@@ -1,0 +1,166 @@
+"""Outputs: refused before any work where they could not be written, and whole or absent afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hyperfuse.cli.inputs import file_of
+from hyperfuse.cli.options import OutputOptions
+from hyperfuse.errors import HyperfuseError, InputError
+
+if TYPE_CHECKING:
+    from hyperfuse.cube import Cube
+
+_PREFIX = ".hyperfuse-"
+
+
+def check_output(path: str, writing: OutputOptions, *, inputs: Sequence[str] = ()) -> list[Path]:
+    """Refuse an image that cannot be written: a tiny one is written beside its place, and removed.
+
+    That tries the folder, the extension, the type and the compression as they will be used, and tells which files
+    there will be.
+
+    Args:
+        path: the image to write.
+        writing: how it will be written.
+        inputs: images that are read, which must not be replaced.
+
+    Returns:
+        The files or folders that there will be, such as the two of an ENVI image.
+
+    Raises:
+        InputError: no such folder, one that cannot be written to, a format, type or compression that does not exist,
+            or a file that exists already (unless it is to be replaced) or is an input.
+    """
+    target = file_of(path)
+    if not target.parent.is_dir():
+        raise InputError(f"{path}: the folder {target.parent} does not exist")
+    files = _probe(target.parent, path, writing)
+    _refuse_existing(target.parent, files, writing.overwrite, inputs)
+    return [target.parent / name for name in files]
+
+
+def check_folder(
+    folder: Path,
+    images: Sequence[str],
+    others: Sequence[str],
+    writing: OutputOptions,
+    *,
+    inputs: Sequence[str] = (),
+) -> None:
+    """Refuse a folder of outputs that cannot be written; see :func:`check_output`.
+
+    Args:
+        folder: where to write; made later, with its parents, where it does not exist.
+        images: names of the images in it.
+        others: names of the other files in it.
+        writing: how images will be written.
+        inputs: images that are read, which must not be replaced.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder")
+    files = dict.fromkeys(others, False)
+    for name in images:
+        files |= _probe(_existing(folder), str(folder / name), writing)
+    _refuse_existing(folder, files, writing.overwrite, inputs)
+
+
+@contextmanager
+def writing_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder; when the block ends well, all that was written to it moves to ``folder``, or nothing does.
+
+    Other files that ``folder`` holds already stay.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=".part", dir=_existing(folder)))
+    try:
+        new = scratch / "new"
+        new.mkdir()
+        yield new
+        if folder.is_dir():
+            _move_all(new, folder, scratch)
+        else:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            new.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def describe_output(path: str, written: Sequence[Path], cube: Cube, seconds: float) -> str:
+    """Return the line that ends a command: what was written, its size, and how long it took."""
+    stored = sum(_bytes(place) for place in written)
+    size = f"{stored / 1e6:.1f} MB" if stored >= 1e5 else f"{stored / 1e3:.1f} kB"
+    return f"wrote {path}: {cube.rows} rows, {cube.cols} columns, {cube.bands} bands, {size} in {seconds:.1f} s"
+
+
+def _bytes(place: Path) -> int:
+    parts = place.rglob("*") if place.is_dir() else [place]
+    return sum(part.stat().st_size for part in parts if part.is_file())
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or the nearest one around it that exists."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+
+
+def _probe(parent: Path, path: str, writing: OutputOptions) -> dict[str, bool]:
+    """Write a tiny image in a scratch folder of ``parent``; return the names that came out, and which are folders."""
+    import numpy as np
+
+    from hyperfuse.cube import Cube
+    from hyperfuse.io import write
+
+    file = file_of(path)
+    name = file.name + path.removeprefix(str(file))
+    shown = str(file).removesuffix(file.name)
+    try:
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, suffix=".part", dir=parent) as scratch:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    tiny = Cube(data=np.zeros((1, 2, 2), np.float32))
+                    write(f"{scratch}{os.sep}{name}", tiny, dtype=writing.dtype, compress=writing.compress)
+            except InputError as error:
+                raise InputError(str(error).replace(f"{scratch}{os.sep}", shown)) from error
+            found = {part.name: part.is_dir() for part in Path(scratch).iterdir()}
+            return dict(sorted(found.items(), key=lambda item: item[0] != file.name))  # the named one first
+    except OSError as error:
+        raise InputError(f"{path}: the folder {parent} cannot be written to ({error.strerror})") from error
+
+
+def _refuse_existing(parent: Path, files: dict[str, bool], overwrite: bool, inputs: Sequence[str]) -> None:
+    read = [file_of(path) for path in inputs]
+    for name, folder in files.items():
+        place = parent / name
+        if not place.exists():
+            continue
+        if any(file.exists() and place.samefile(file) for file in read):
+            raise InputError(f"{place}: is an input of this call; write elsewhere")
+        if place.is_dir() != folder:
+            raise InputError(f"{place}: is a {'file' if folder else 'folder'}; give another name")
+        if not overwrite:
+            raise InputError(f"{place}: exists already; --overwrite replaces it")
+
+
+def _move_all(new: Path, folder: Path, scratch: Path) -> None:
+    kept = scratch / "old"
+    kept.mkdir()
+    done: list[tuple[Path, Path]] = []
+    try:
+        for part in sorted(new.iterdir()):
+            place = folder / part.name
+            if place.exists():
+                place.rename(kept / part.name)
+                done.append((kept / part.name, place))
+            part.rename(place)
+            done.append((place, part))
+    except OSError as error:
+        for now, before in reversed(done):
+            now.rename(before)
+        raise HyperfuseError(f"{folder}: cannot be written to ({error.strerror})") from error

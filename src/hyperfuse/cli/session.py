@@ -1,0 +1,159 @@
+"""One run of a command: what goes to stdout, what to stderr, progress and threads."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from hyperfuse.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+# Read by the linear algebra libraries when they are first loaded, so set before numpy is.
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Report(Protocol):
+    """Receives the share done in [0, 1] and a few words about the current step."""
+
+    def __call__(self, fraction: float, message: str = "") -> None:
+        """Report progress."""
+
+
+class Session:
+    """Results go to stdout; notes, warnings, errors and progress to stderr.
+
+    Attributes:
+        debug: tracebacks and the warnings of libraries are shown.
+        quiet: no notes and no progress.
+    """
+
+    def __init__(self, *, debug: bool = False, quiet: bool = False) -> None:
+        self.debug = debug
+        self.quiet = quiet
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the command started."""
+        return time.monotonic() - self._start
+
+    def result(self, text: str) -> None:
+        """Write a line of results."""
+        sys.stdout.write(text + "\n")
+
+    def result_json(self, value: Any) -> None:
+        """Write results for machines; what JSON cannot hold (NaN, infinity) becomes null."""
+        self.result(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+    def result_table(self, table: RenderableType) -> None:
+        """Write a rich table: as wide as the terminal, or as it needs where stdout is none."""
+        from rich.console import Console
+
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(
+                highlight=False, width=max(console.measure(table, options=_unbounded(console)).maximum, 1)
+            )
+        console.print(table)
+
+    def note(self, text: str) -> None:
+        """Tell something on stderr, unless quiet."""
+        if not self.quiet:
+            self._to_stderr(text)
+
+    def error(self, text: str) -> None:
+        """Tell on stderr why the command ends."""
+        self._to_stderr(f"error: {text}")
+
+    def traceback(self) -> None:
+        """Write the traceback of the exception being handled."""
+        traceback.print_exc(file=sys.stderr)
+
+    def show_warning(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        """Write a warning as one line; the signature is that of ``warnings.showwarning``."""
+        where = f" ({category.__name__} at {filename}:{lineno})" if self.debug else ""
+        self._to_stderr(f"warning: {' '.join(str(message).split())}{where}")
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[Report]:
+        """Show a bar with the time left on a terminal, and nothing elsewhere or when quiet."""
+        if self.quiet or not sys.stderr.isatty():
+            yield _silent
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        # stdout stays the results' own: rich would otherwise send it to the bar's console.
+        with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+            task = bar.add_task(title, total=1.0)
+
+            def report(fraction: float, message: str = "") -> None:
+                bar.update(task, completed=fraction, description=f"{title}: {message}" if message else title)
+
+            yield report
+
+    @contextmanager
+    def threads(self, count: int | None) -> Iterator[None]:
+        """Compute with ``count`` threads inside; all cores where None."""
+        if count is None:
+            yield
+            return
+        if count < 1:
+            raise InputError(f"--threads is 1 or more, got {count}")
+        kept = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(count)))
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            for name, value in kept.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+    def _to_stderr(self, text: str) -> None:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+def _silent(fraction: float, message: str = "") -> None:
+    """Report nothing."""
+
+
+def _unbounded(console: Any) -> Any:
+    return console.options.update(max_width=10_000, width=10_000)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of numpy's or ours as one that JSON can hold."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not (value == value and abs(value) != float("inf")):
+        return None
+    return value

@@ -1,0 +1,96 @@
+"""``hyperfuse simulate``: a pair from a reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from hyperfuse.cli.inputs import file_of, naming, read_image
+from hyperfuse.cli.options import COMMON, INPUT, OUTPUT, CommonOptions, InputOptions, OutputOptions, parse_pair
+from hyperfuse.cli.outputs import check_folder, writing_folder
+from hyperfuse.cli.session import Session
+
+if TYPE_CHECKING:
+    from hyperfuse.cube import Cube
+
+
+def simulate(
+    reference: Annotated[str, Parameter(name="REF")],
+    outdir: Path,
+    /,
+    *,
+    ratio: str,
+    srf: str,
+    preset: str = "mtf",
+    psf: str | None = None,
+    phase: str | None = None,
+    snr_hsi: float | None = None,
+    snr_msi: float | None = None,
+    seed: int = 0,
+    format: str | None = None,
+    reading: InputOptions = INPUT,
+    writing: OutputOptions = OUTPUT,
+    common: CommonOptions = COMMON,
+    session: Annotated[Session, Parameter(parse=False)],
+) -> None:
+    """Make a pair from a reference image: hsi, msi and sensor.yaml in a folder.
+
+    All files are written, or none. Where the reference is not a whole number of HSI pixels it is cropped, and written
+    beside them as `reference`, to evaluate against. `fuse` finds sensor.yaml by itself.
+
+    Args:
+        reference: Image of high resolution in space and spectrum.
+        outdir: Folder to write to.
+        ratio: MSI pixels an HSI pixel, such as 4 or 3.2, or 4,2 for y,x.
+        preset: Blur, phase and border: uestc and dhif as published networks are tested, mtf as in remote sensing.
+        srf: Spectral responses of the MSI: sentinel-2a, nikon-d700, boxes:6, gaussian:450/60,550/60, a table.
+        psf: Blur in place of the preset's: sigma:1.5, fwhm:3, mtf:0.3, box.
+        phase: Centre of the first HSI pixel in MSI pixels, one number or y,x, in place of the preset's.
+        snr_hsi: Signal-to-noise ratio of every band of the HSI in dB; no noise unless given.
+        snr_msi: Signal-to-noise ratio of every band of the MSI in dB; no noise unless given.
+        seed: Seed of the noise.
+        format: Extension of the files to write, such as tif; that of REF unless given.
+        reading: How REF is read.
+        writing: How the images are written.
+        common: Options of every command.
+        session: Where results and notes go.
+    """
+    from hyperfuse.io import write
+    from hyperfuse.scenes.simulate import simulate as simulate_pair
+
+    cells, start = parse_pair(ratio, "--ratio"), parse_pair(phase, "--phase")
+    assert cells is not None  # a required option
+    extension = file_of(reference).suffix if format is None else f".{format.removeprefix('.')}"
+    names = (f"hsi{extension}", f"msi{extension}")
+    check_folder(outdir, names, ["sensor.yaml"], writing, inputs=[reference])
+
+    cube = read_image(reference, **reading.keywords())
+    with naming(reference):
+        pair = simulate_pair(
+            cube,
+            ratio=cells,
+            preset=preset,
+            srf=srf,
+            psf=psf,
+            phase=start,
+            hsi_snr_db=snr_hsi,
+            msi_snr_db=snr_msi,
+            seed=seed,
+        )
+    images: dict[str, Cube] = {names[0]: pair.hsi, names[1]: pair.msi}
+    if (pair.reference.rows, pair.reference.cols) != (cube.rows, cube.cols):
+        cropped = f"reference{extension}"
+        check_folder(outdir, [cropped], [], writing, inputs=[reference])
+        images[cropped] = pair.reference
+        session.note(
+            f"the reference of {cube.rows}x{cube.cols} pixels was cropped at the top left to "
+            f"{pair.reference.rows}x{pair.reference.cols}; evaluate against {outdir / cropped}"
+        )
+    with writing_folder(outdir) as scratch:
+        for name, image in images.items():
+            write(scratch / name, image, dtype=writing.dtype, compress=writing.compress)
+        pair.sensor.save(scratch / "sensor.yaml")
+    sizes = ", ".join(f"{name} {image.rows}x{image.cols}x{image.bands}" for name, image in images.items())
+    session.note(f"wrote {outdir}: {sizes} (rows x columns x bands), sensor.yaml in {session.seconds:.1f} s")

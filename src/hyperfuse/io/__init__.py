@@ -1,0 +1,20 @@
+"""Reading and writing of cubes: GeoTIFF, COG, ENVI, netCDF, MATLAB, NumPy and Zarr."""
+
+from hyperfuse.io.describe import summary
+from hyperfuse.io.files import check_output, read, write
+from hyperfuse.io.mosaic import read_mosaic
+from hyperfuse.io.options import parse_bands
+from hyperfuse.io.registry import FORMATS, Format, format_of, split_variable
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "check_output",
+    "format_of",
+    "parse_bands",
+    "read",
+    "read_mosaic",
+    "split_variable",
+    "summary",
+    "write",
+]

@@ -1,0 +1,107 @@
+"""An output is whole or absent: written in a scratch folder beside its place, then renamed into it."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hyperfuse.errors import HyperfuseError, InputError
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NEXT_TO_NOTHING = 2**20
+
+
+def check_target(path: Path, *, overwrite: bool, companions: Sequence[Path] = (), folder: bool = False) -> None:
+    """Refuse an output path that cannot or must not be written, before any work is done for it.
+
+    Args:
+        path: the output.
+        overwrite: whether an existing output may be replaced.
+        companions: files that belong to the output, such as the header of an ENVI file.
+        folder: whether the output is a folder.
+
+    Raises:
+        InputError: the folder around it does not exist, it exists already, or is a folder where a file is to go.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist")
+    if path.is_dir() and not folder:
+        raise InputError("is a folder; name a file to write")
+    if path.is_file() and folder:
+        raise InputError("is a file where a folder is to be written; give another name")
+    for existing in (path, *companions):
+        if existing.exists() and not overwrite:
+            named = "" if existing == path else f"its companion {existing.name} "
+            raise InputError(f"{named}exists already; use --overwrite (overwrite=True) to replace it")
+
+
+@contextmanager
+def replacing(path: Path, *, stale: Sequence[Path] = ()) -> Iterator[Path]:
+    """Give a path of the same name in a scratch folder; when the block ends well, all that was written moves in place.
+
+    Whatever the writer puts beside the given path (headers, ``.aux.xml``) moves along. When the block fails or is
+    interrupted nothing is left behind and what was there before stays.
+
+    Args:
+        path: file or folder to write or replace.
+        stale: files that belong to what is replaced, removed unless written anew.
+
+    Raises:
+        HyperfuseError: no space left, no permission, or another failure of the file system.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder) / "a.txt") as scratch:
+        ...         _ = scratch.write_text("whole")
+        ...     (Path(folder) / "a.txt").read_text()
+        'whole'
+    """
+    target = path.resolve() if path.is_symlink() else path
+    scratch = None
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+        (scratch / "new").mkdir()
+        yield scratch / "new" / target.name
+        _move_in_place(scratch, target, stale)
+    except OSError as error:
+        raise HyperfuseError(_reason(error, target.parent)) from error
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _reason(error: OSError, folder: Path) -> str:
+    # GDAL fails without an error number, so the space that is left is looked at as well.
+    if error.errno in _NO_SPACE or shutil.disk_usage(folder).free < _NEXT_TO_NOTHING:
+        return "no space left on the disk; free some or write elsewhere"
+    text = str(error.strerror or error).splitlines()[0]
+    return f"cannot be written: {text}"
+
+
+def _move_in_place(scratch: Path, target: Path, stale: Sequence[Path]) -> None:
+    # The file that the user named comes last: where it is there, all that belongs to it is.
+    written = sorted((scratch / "new").iterdir(), key=lambda item: item.name == target.name)
+    moves = [(item, target.parent / item.name) for item in written]
+    outdated = [item for item in (*stale, *(place for _, place in moves)) if item.exists()]
+    if len(moves) == 1 and not target.is_dir() and outdated in ([], [target]):
+        moves[0][0].replace(target)
+        return
+    kept = scratch / "old"
+    kept.mkdir()
+    done: list[tuple[Path, Path]] = []
+    try:
+        for place in dict.fromkeys(outdated):
+            place.rename(kept / place.name)
+            done.append((kept / place.name, place))
+        for item, place in moves:
+            item.rename(place)
+            done.append((place, item))
+    except BaseException:
+        for now, before in reversed(done):
+            now.rename(before)
+        raise

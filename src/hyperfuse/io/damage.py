@@ -1,0 +1,31 @@
+"""What a damaged file makes a library raise, told in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hyperfuse.errors import HyperfuseError, InputError
+
+
+@contextmanager
+def damage_told(what: str, *, reason: bool = False) -> Iterator[None]:
+    """Turn any exception of a file library into an ``InputError``; only calls of such a library belong into the block.
+
+    The parsers of h5py, numpy, scipy and zarr raise whatever they trip over in a damaged file: ``KeyError``,
+    ``TypeError``, ``RuntimeError``, ``tokenize.TokenError``, ``zlib.error`` and more.
+
+    Args:
+        what: the message.
+        reason: whether to add what the library said.
+
+    Raises:
+        InputError: the message.
+    """
+    try:
+        yield
+    except (HyperfuseError, MemoryError):
+        raise
+    except Exception as error:
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{what} ({said})" if reason else what) from error

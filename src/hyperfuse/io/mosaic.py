@@ -1,0 +1,155 @@
+"""Merging of georeferenced tiles that lie on one grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hyperfuse.cube import Cube, Transform
+from hyperfuse.errors import InputError
+from hyperfuse.io.files import read
+
+# Origins may be off the grid by this share of a pixel; more would be a shift worth resampling.
+_OFF_GRID = 1e-3
+_LARGEST_SPARSE = 100_000_000
+
+
+def read_mosaic(
+    paths: Sequence[str | Path],
+    *,
+    bands: str | Sequence[int] | None = None,
+    nodata: float | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    axes: str | None = None,
+) -> Cube:
+    """Read tiles that lie on one grid and merge them; pixels that none covers are gaps.
+
+    Where tiles overlap the first one given counts, a later one fills its gaps. Attributes that all tiles share are
+    kept, a band is good where all tiles say so.
+
+    Args:
+        paths: one file or more; one alone is simply read.
+        bands: see :func:`hyperfuse.io.read`, as for the other options.
+        nodata: see there.
+        scale: see there.
+        offset: see there.
+        axes: see there.
+
+    Raises:
+        InputError: tiles with other bands, CRS, resolution or grid than the first, or without a transform.
+
+    Example:
+        >>> import numpy, pathlib, tempfile
+        >>> from hyperfuse.io import write
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> tiles = [pathlib.Path(folder.name) / name for name in ("west.tif", "east.tif")]
+        >>> for tile, x in zip(tiles, (0, 150)):
+        ...     write(tile, Cube(data=numpy.ones((2, 4, 5)), crs="EPSG:32633", transform=(30, 0, x, 0, -30, 0)))
+        >>> read_mosaic(tiles).data.shape
+        (2, 4, 10)
+    """
+    if not paths:
+        raise InputError("no file is named")
+    cubes = [read(path, bands=bands, nodata=nodata, scale=scale, offset=offset, axes=axes) for path in paths]
+    return cubes[0] if len(cubes) == 1 else merge(cubes, [str(path) for path in paths])
+
+
+def merge(cubes: Sequence[Cube], names: Sequence[str]) -> Cube:
+    """Merge cubes on one grid; see :func:`read_mosaic`. ``names`` are for messages.
+
+    Raises:
+        InputError: cubes that do not agree.
+    """
+    first = cubes[0]
+    for cube, name in zip(cubes, names, strict=True):
+        _check(first, names[0], cube, name)
+    corners = [_corner(first, cube, name) for cube, name in zip(cubes, names, strict=True)]
+    top, left = min(row for row, _ in corners), min(col for _, col in corners)
+    rows = max(row + cube.rows for (row, _), cube in zip(corners, cubes, strict=True)) - top
+    cols = max(col + cube.cols for (_, col), cube in zip(corners, cubes, strict=True)) - left
+    covered = sum(cube.rows * cube.cols for cube in cubes)
+    if rows * cols > max(_LARGEST_SPARSE, 100 * covered):
+        raise InputError(f"the {len(cubes)} tiles lie far apart: together they would span {rows} x {cols} pixels")
+    dtype = np.result_type(*(cube.data for cube in cubes))
+    data = np.full((first.bands, rows, cols), np.nan, dtype)
+    valid = np.zeros(data.shape, np.bool_)
+    for cube, (row, col) in zip(cubes, corners, strict=True):
+        window = np.s_[:, row - top : row - top + cube.rows, col - left : col - left + cube.cols]
+        fresh = ~valid[window]
+        if cube.valid is not None:
+            fresh &= cube.valid
+        data[window] = np.where(fresh, cube.data, data[window])
+        valid[window] |= fresh
+    good = [cube.good_bands for cube in cubes if cube.good_bands is not None]
+    shared = {
+        key: text for key, text in first.attributes.items() if all(cube.attributes.get(key) == text for cube in cubes)
+    }
+    return first.replace(
+        data=data,
+        valid=valid,
+        transform=_moved(first, top, left),
+        good_bands=np.logical_and.reduce(good) if good else None,
+        attributes=shared,
+        history=first.history if all(cube.history == first.history for cube in cubes) else (),
+    )
+
+
+def _check(first: Cube, first_name: str, cube: Cube, name: str) -> None:
+    from hyperfuse.georeference import same_crs
+
+    def refuse(what: str) -> InputError:
+        return InputError(f"{name}: cannot be merged with {first_name}: {what}")
+
+    if cube.transform is None or first.transform is None:
+        raise refuse("a tile without a transform has no place on the grid")
+    if cube.bands != first.bands:
+        raise refuse(f"{cube.bands} bands, not {first.bands}")
+    if not same_crs(cube.crs, first.crs):
+        raise refuse(f"its CRS is {_short(cube.crs)}, not {_short(first.crs)}; reproject it")
+    if not np.allclose(cube.transform[:2] + cube.transform[3:5], first.transform[:2] + first.transform[3:5], rtol=1e-6):
+        raise refuse(f"its pixels are {_pixel(cube)}, not {_pixel(first)}; resample it")
+    for field in ("wavelengths", "fwhm"):
+        own, others = getattr(cube, field), getattr(first, field)
+        if (own is None) != (others is None) or (
+            own is not None and not np.allclose(own, others, rtol=1e-4, equal_nan=True)
+        ):
+            raise refuse(f"its {field} are other ones")
+    if cube.units != first.units:
+        raise refuse(f"its units are {cube.units}, not {first.units}")
+
+
+def _short(crs: str | None) -> str:
+    return "not given" if crs is None else crs if len(crs) < 40 else f"{crs[:40]}…"
+
+
+def _pixel(cube: Cube) -> str:
+    height, width = cube.resolution or (math.nan, math.nan)
+    return f"{height:g} x {width:g}"
+
+
+def _corner(first: Cube, cube: Cube, name: str) -> tuple[int, int]:
+    """Return row and column of the corner of a tile on the grid of the first."""
+    a, b, c, d, e, f = _transform(first)
+    _, _, x, _, _, y = _transform(cube)
+    determinant = a * e - b * d
+    col = (e * (x - c) - b * (y - f)) / determinant
+    row = (a * (y - f) - d * (x - c)) / determinant
+    if abs(row - round(row)) > _OFF_GRID or abs(col - round(col)) > _OFF_GRID:
+        shift = f"{abs(row - round(row)):.3f} rows and {abs(col - round(col)):.3f} columns"
+        raise InputError(f"{name}: lies off the grid of the first tile by {shift}; resample it to that grid")
+    return round(row), round(col)
+
+
+def _moved(cube: Cube, row: int, col: int) -> Transform:
+    a, b, c, d, e, f = _transform(cube)
+    return a, b, c + a * col + b * row, d, e, f + d * col + e * row
+
+
+def _transform(cube: Cube) -> Transform:
+    if cube.transform is None:
+        raise InputError("a tile without a transform has no place on the grid")
+    return cube.transform

@@ -1,0 +1,157 @@
+"""Correct bands that are focused or placed a little differently from the MSI: one small kernel a band."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from hyperfuse.sensor.model import Sensor
+
+# Scales of the derivatives in HR pixels, and whether shifts may grow with the position (lateral colour). The empty
+# one is no correction. The later ones pay only where the HSI resolves fine detail; held-out pixels decide.
+Kernel = tuple[tuple[float, ...], bool]
+_KERNELS: tuple[Kernel, ...] = (((), False), ((0.7,), False), ((0.7,), True), ((0.7, 1.5), True))
+_ORDERS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))  # derivatives along (y, x)
+# Optics differ by fractions of a pixel: the prior deviation of a weight, and the size beyond which a fit has learned
+# something else (under a wide blur, detail that the HSI cannot show).
+_PRIOR_PIXELS = 0.3
+_LARGEST_PIXELS = 0.9
+_CORRELATION = 10.0  # LR pixels that share one error, so that so many count as one
+_FOLDS = 4
+_BLOCK = 4  # LR pixels; neighbours share errors, so folds are made of blocks
+_GAIN = 0.98  # a kernel must reduce the held-out error at least to this share of the simpler one's
+_WIDE_BLUR = 0.5
+
+
+@dataclass(frozen=True)
+class BandOptics:
+    """For every band the weights of the derivatives of its own image that make up for its optics.
+
+    A band seen through slightly other optics is ``X_b = (1 + d . grad + second derivatives) X^_b`` to second order:
+    a shift ``d`` (that may grow with position, as lateral colour of a lens does) and a change of focus. These are
+    few numbers a band, fitted to what a model that has not seen the pixels leaves of them.
+
+    Attributes:
+        choices: index into the kernels tried, one a band; 0 is none.
+        weights: one tensor of weights a band.
+    """
+
+    choices: list[int]
+    weights: list[torch.Tensor]
+
+    @classmethod
+    def fit(cls, image: torch.Tensor, hsi: torch.Tensor, held_out: torch.Tensor, sensor: Sensor) -> BandOptics:
+        """Fit the kernels and choose among them by cross-validation over blocks of LR pixels, band by band.
+
+        Args:
+            image: estimate at HR (bands, H, W).
+            hsi: LR-HSI (bands, h, w).
+            held_out: what models that have not seen a pixel predict for it, (bands, h, w).
+            sensor: the forward model.
+        """
+        shape = (hsi.shape[-2], hsi.shape[-1])
+        folds = _block_folds(shape, image.device)
+        # Under a wide blur the HSI says little about detail of the MSI's scale, and a rich kernel would invent it.
+        tried = _KERNELS[:2] if _nyquist_response(sensor) < _WIDE_BLUR else _KERNELS
+        choices, weights = [], []
+        for band in range(hsi.shape[0]):
+            residual = (hsi[band] - held_out[band]).double()
+            best, chosen, kept = float(residual.square().mean()), 0, torch.zeros(0)
+            for index, (scales, placed) in enumerate(tried):
+                if index == 0 or best == 0.0:
+                    continue
+                features = sensor.degrade(_derivatives(image[band], scales, placed), shape).double()
+                error = _cross_validated(features, residual, folds)
+                if error < _GAIN * best:
+                    weight = _fit(features.flatten(1), residual.flatten())
+                    if float(weight.abs().max()) <= _LARGEST_PIXELS:
+                        best, chosen, kept = error, index, weight
+            choices.append(chosen)
+            weights.append(kept)
+        return cls(choices, weights)
+
+    def correct(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the corrected image (bands, H, W)."""
+        result = image.clone()
+        for band, (choice, weight) in enumerate(zip(self.choices, self.weights, strict=True)):
+            if choice:
+                features = _derivatives(image[band], *_KERNELS[choice])
+                result[band] += torch.tensordot(weight.to(image.dtype), features, dims=1)
+        return result
+
+
+def _derivatives(band: torch.Tensor, scales: tuple[float, ...], placed: bool) -> torch.Tensor:
+    """Return Gaussian derivatives of one band (H, W), stacked (n, H, W), in units of one HR pixel."""
+    maps = [_gaussian_derivative(band, scale, *order) for scale in scales for order in _ORDERS]
+    if placed:
+        rows, cols = band.shape
+        y = torch.linspace(-1, 1, rows, dtype=band.dtype, device=band.device)[:, None]
+        x = torch.linspace(-1, 1, cols, dtype=band.dtype, device=band.device)[None, :]
+        first = [maps[start + order] for start in range(0, len(maps), len(_ORDERS)) for order in (0, 1)]
+        maps += [gradient * place for gradient in first for place in (y, x)]
+    return torch.stack(maps)
+
+
+def _gaussian_derivative(band: torch.Tensor, sigma: float, order_y: int, order_x: int) -> torch.Tensor:
+    radius = max(1, int(3 * sigma))
+    padded = torch.nn.functional.pad(band[None, None], (radius,) * 4, mode="replicate")
+    along_y = _profile(sigma, order_y, band)[None, None, :, None]
+    along_x = _profile(sigma, order_x, band)[None, None, None, :]
+    return torch.nn.functional.conv2d(torch.nn.functional.conv2d(padded, along_y), along_x)[0, 0]
+
+
+def _profile(sigma: float, order: int, like: torch.Tensor) -> torch.Tensor:
+    """Sample a Gaussian or its derivative, made to answer 1 to ``1``, ``t`` or ``t^2 / 2`` and 0 to lower powers."""
+    radius = max(1, int(3 * sigma))
+    t = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
+    gaussian = torch.exp(-0.5 * (t / sigma) ** 2)
+    gaussian = gaussian / gaussian.sum()
+    if order == 0:
+        return gaussian
+    if order == 1:
+        profile = t * gaussian
+        return profile / (profile * t).sum()
+    profile = (t**2 - (t**2 * gaussian).sum()) * gaussian
+    return 2 * profile / (profile * t**2).sum()
+
+
+def _fit(features: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+    """Return the weights of highest posterior probability, (n,), for features (n, pixels) and residual (pixels,)."""
+    ridge = _CORRELATION * residual.square().mean() / _PRIOR_PIXELS**2
+    normal = features @ features.T
+    normal.diagonal().add_(ridge + 1e-12 * normal.diagonal().max())
+    weights: torch.Tensor = torch.linalg.solve(normal, features @ residual)
+    return weights
+
+
+def _cross_validated(features: torch.Tensor, residual: torch.Tensor, folds: torch.Tensor) -> float:
+    total = torch.zeros((), dtype=residual.dtype, device=residual.device)
+    for fold in range(_FOLDS):
+        unseen = folds == fold
+        if not bool(unseen.any()) or bool(unseen.all()):
+            continue
+        weight = _fit(features[:, ~unseen], residual[~unseen])
+        left = residual[unseen] - weight @ features[:, unseen]
+        total = total + left.square().sum()
+    return float(total) / residual.numel()
+
+
+def _block_folds(shape: tuple[int, int], device: torch.device) -> torch.Tensor:
+    rows = torch.arange(shape[0], device=device)[:, None] // _BLOCK
+    cols = torch.arange(shape[1], device=device)[None, :] // _BLOCK
+    return (2 * (rows % 2) + cols % 2) % _FOLDS
+
+
+def _nyquist_response(sensor: Sensor) -> float:
+    """Return what the PSF lets through at the Nyquist frequency of the LR grid, the smaller of y and x."""
+    responses = []
+    for axis in (0, 1):
+        size = max(64, int(16 * sensor.ratio[axis]))
+        size -= size % 2
+        centred = sensor.replace(phase=(size / 2, size / 2), boundary="circular")
+        along = centred.sampling((size, size), (1, 1))
+        row = sum(factor[axis].matrix.toarray()[0] * factor[1 - axis].matrix.sum() for factor in along)
+        wave = torch.cos(torch.pi * (torch.arange(size) - size / 2) / sensor.ratio[axis]).double()
+        responses.append(abs(float(torch.as_tensor(row) @ wave)))
+    return min(responses)

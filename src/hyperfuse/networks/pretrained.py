@@ -1,0 +1,168 @@
+"""Networks on disk: safetensors and a JSON configuration, nothing that executes code."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from hyperfuse.errors import InputError, MissingDependencyError
+from hyperfuse.networks.base import FusionNetwork
+from hyperfuse.networks.registry import create_network
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+CONFIG_FORMAT = 1
+
+
+def save_pretrained(network: FusionNetwork, folder: str | os.PathLike[str]) -> Path:
+    """Write ``model.safetensors`` and ``config.json`` into a folder, making it if need be.
+
+    Each file is written beside its place and renamed, so that an interrupted call leaves no half file.
+
+    Args:
+        network: from :func:`hyperfuse.networks.create_network`.
+        folder: where to.
+
+    Returns:
+        The folder.
+
+    Example:
+        >>> import tempfile
+        >>> network = create_network("feinfn", hsi_bands=4, msi_bands=2, width=8)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     type(from_pretrained(save_pretrained(network, folder))).__name__
+        'FeINFN'
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    partial = folder / (WEIGHTS + ".part")
+    save_file(tensors, partial)
+    partial.replace(folder / WEIGHTS)
+    config = {
+        "format": CONFIG_FORMAT,
+        "network": network.name,
+        "hsi_bands": network.hsi_bands,
+        "msi_bands": network.msi_bands,
+        "options": network.options.model_dump(mode="json"),
+    }
+    partial = folder / (CONFIG + ".part")
+    partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    partial.replace(folder / CONFIG)
+    return folder
+
+
+def from_pretrained(folder: str | os.PathLike[str]) -> FusionNetwork:
+    """Read a network that :func:`save_pretrained` wrote, in evaluation mode, on the CPU.
+
+    Args:
+        folder: a local folder.
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: where a file is missing, not readable or does not fit.
+    """
+    folder = Path(folder)
+    for file in (CONFIG, WEIGHTS):
+        if not (folder / file).is_file():
+            raise InputError(f"{folder}: no {file}; give the folder that save_pretrained wrote")
+    network = _build(_read_config(folder / CONFIG), folder / CONFIG)
+    state = read_weights(folder / WEIGHTS)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise InputError(f"{folder / WEIGHTS}: does not fit config.json: {first}") from None
+    return network.eval()
+
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """Read a state dict from a ``.safetensors`` file, or from a torch checkpoint by torch's weights-only reader.
+
+    A checkpoint may hold the state dict under ``model``, ``state_dict`` or ``model_state_dict``.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        InputError: where the file is missing, damaged, holds anything but tensors in plain containers, or no weights.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+    try:
+        held: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the reader raises many kinds, each meaning: not weights
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: not a checkpoint of plain weights ({reason}); convert it to safetensors") from None
+    for key in ("model", "state_dict", "model_state_dict"):
+        if isinstance(held, dict) and isinstance(held.get(key), dict):
+            held = held[key]
+            break
+    if not isinstance(held, dict) or not held or not all(isinstance(v, torch.Tensor) for v in held.values()):
+        raise InputError(f"{path}: holds no state dict of tensors")
+    return dict(held)
+
+
+def push_to_hub(
+    network: FusionNetwork, folder: str | os.PathLike[str], repository: str, *, private: bool = True
+) -> str:
+    """Write a network to ``folder`` and upload that folder to a model repository of the Hugging Face hub.
+
+    Args:
+        network: what to upload.
+        folder: a local folder, written as by :func:`save_pretrained`; all of it is uploaded (a model card too).
+        repository: ``owner/name``; made if it is not there.
+        private: whether a new repository is private.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        MissingDependencyError: without huggingface_hub.
+    """
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:
+        raise MissingDependencyError("huggingface_hub", "hub", "uploading a network") from None
+    save_pretrained(network, folder)
+    api = HfApi()
+    api.create_repo(repository, repo_type="model", private=private, exist_ok=True)
+    return str(api.upload_folder(repo_id=repository, folder_path=str(folder), repo_type="model"))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable JSON ({error})") from None
+    if not isinstance(config, dict) or config.get("format") != CONFIG_FORMAT:
+        raise InputError(f"{path}: not a configuration of format {CONFIG_FORMAT}; was it written by save_pretrained?")
+    return config
+
+
+def _build(config: dict[str, Any], path: Path) -> FusionNetwork:
+    missing = {"network", "hsi_bands", "msi_bands", "options"} - config.keys()
+    if missing:
+        raise InputError(f"{path}: {', '.join(sorted(missing))} missing")
+    try:
+        return create_network(
+            config["network"], hsi_bands=config["hsi_bands"], msi_bands=config["msi_bands"], **config["options"]
+        )
+    except (InputError, TypeError) as error:
+        raise InputError(f"{path}: {error}") from None

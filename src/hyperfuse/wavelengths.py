@@ -1,0 +1,106 @@
+"""Wavelengths in files come in many units; inside the package they are nanometres."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hyperfuse.errors import HyperfuseWarning
+
+NANOMETRES_PER_UNIT = {
+    "nm": 1.0,
+    "nanometer": 1.0,
+    "nanometre": 1.0,
+    "um": 1e3,
+    "µm": 1e3,
+    "μm": 1e3,
+    "micrometer": 1e3,
+    "micrometre": 1e3,
+    "micron": 1e3,
+    "mm": 1e6,
+    "millimeter": 1e6,
+    "millimetre": 1e6,
+    "cm": 1e7,
+    "centimeter": 1e7,
+    "centimetre": 1e7,
+    "m": 1e9,
+    "meter": 1e9,
+    "metre": 1e9,
+    "angstrom": 0.1,
+    "å": 0.1,
+}
+_WAVENUMBERS = ("wavenumber", "cm-1", "cm^-1", "1/cm", "cm**-1")
+_NO_UNIT = ("", "unknown", "none", "1")
+
+# Optical imagers see 300 nm to some 15 µm, so a typical value below this one cannot be nanometres.
+_LARGEST_MICROMETRES = 100.0
+_SMALLEST_MICROMETRES = 0.1
+
+
+def to_nanometres(
+    wavelengths: ArrayLike | None, units: str | None, fwhm: ArrayLike | None = None, *, where: str = "the file"
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Convert band centres and widths to nanometres.
+
+    Without a unit the magnitude decides: with a median below 100 they are micrometres, which a warning says.
+
+    Args:
+        wavelengths: band centres in ``units``, shape (bands,), NaN where unknown; None if there are none.
+        units: unit as the file spells it ("Nanometers", "um", "Wavenumber", ...), or None where it names none.
+        fwhm: full widths at half maximum in the same unit, shape (bands,), or None.
+        where: name of the file, for the warning.
+
+    Returns:
+        Centres and widths in nm, shape (bands,) each; None where no band has one or the unit is not one of length.
+
+    Example:
+        >>> to_nanometres([0.45, 2.2], "Micrometers")[0].tolist()
+        [450.0, 2200.0]
+    """
+    centres, widths = _numbers(wavelengths), _numbers(fwhm)
+    unit = (units or "").strip().lower()
+    if unit in _WAVENUMBERS:
+        if centres is None:
+            return None, None
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # lambda = 1e7 / k in nm for k in 1/cm; to first order its width is 1e7 / k^2 times the width in k.
+            return 1e7 / centres, None if widths is None else 1e7 / centres**2 * widths
+    factor = NANOMETRES_PER_UNIT.get(unit, NANOMETRES_PER_UNIT.get(unit.removesuffix("s")))
+    if factor is None and unit in _NO_UNIT:
+        factor = _factor_by_magnitude(centres, where)
+    if factor is None:
+        if centres is not None or widths is not None:
+            warnings.warn(
+                f"{where}: the wavelength unit {units!r} is not a length; the wavelengths are left out",
+                HyperfuseWarning,
+                stacklevel=2,
+            )
+        return None, None
+    return _scaled(centres, factor), _scaled(widths, factor)
+
+
+def _numbers(values: ArrayLike | None) -> NDArray[np.float64] | None:
+    numbers = np.asarray(() if values is None else values, np.float64).ravel()
+    return numbers if np.isfinite(numbers).any() else None
+
+
+def _scaled(values: NDArray[np.float64] | None, factor: float) -> NDArray[np.float64] | None:
+    # 0.41824 µm times 1000 is 418.23999999999995 in binary; a femtometre is far below what any file states.
+    return values if factor == 1.0 or values is None else np.round(values * factor, 9)
+
+
+def _factor_by_magnitude(centres: NDArray[np.float64] | None, where: str) -> float | None:
+    known = np.empty(0) if centres is None else centres[np.isfinite(centres)]
+    if known.size == 0 or float(np.median(known)) >= _LARGEST_MICROMETRES:
+        return 1.0
+    if known.min() < _SMALLEST_MICROMETRES:
+        # Numbers of bands, most likely; no imager sees below 100 nm.
+        return None
+    warnings.warn(
+        f"{where}: wavelengths without a unit, from {known.min():g} to {known.max():g}; taken as micrometres",
+        HyperfuseWarning,
+        stacklevel=3,
+    )
+    return 1e3

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from hyperfuse.cli import main
+from hyperfuse.cube import Cube
+from hyperfuse.io import write
+from hyperfuse.scenes.simulate import simulate
+
+SCENE = (24, 24, 36)
+RATIO = 3
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line in this process; return its exit code and what it wrote to stdout and stderr."""
+
+    def call(*words):
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def fails(run):
+    """Run a command line that has to fail; return its exit code and its only line on stderr that is no note."""
+
+    def call(*words):
+        code, out, err = run(*words)
+        lines = err.splitlines()
+        assert out == ""
+        assert lines[-1].startswith("error: ")
+        assert sum(line.startswith("error: ") for line in lines) == 1
+        assert "Traceback" not in err
+        return code, lines[-1].removeprefix("error: ")
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def scene():
+    """Four materials in smooth patches, 24 bands from 430 to 890 nm, 24 x 36 pixels of 10 m in UTM 33N."""
+    bands, rows, cols = SCENE
+    y, x = np.mgrid[0:rows, 0:cols] / 6.0
+    weights = np.stack([1 + np.sin(x), 1 + np.cos(y), 1 + np.sin(x + y), 1 + np.cos(x - 2 * y)])
+    weights /= weights.sum(axis=0)
+    spectra = np.random.default_rng(7).uniform(0.05, 0.6, (4, bands))
+    spectra = np.cumsum(spectra, axis=1) / np.arange(1, bands + 1)
+    data = np.einsum("kb,krc->brc", spectra, weights)
+    return Cube(
+        data=data.astype(np.float32),
+        wavelengths=np.linspace(430, 890, bands),
+        transform=(10.0, 0.0, 364000.0, 0.0, -10.0, 5810000.0),
+        crs="EPSG:32633",
+        units="reflectance",
+    )
+
+
+@pytest.fixture(scope="session")
+def pair(scene):
+    return simulate(scene, ratio=RATIO, preset="mtf", srf="gaussian:480/60,560/60,660/60,840/80")
+
+
+@pytest.fixture
+def files(tmp_path, pair):
+    """A folder with reference.tif, hsi.tif and msi.tif, and no sensor.yaml."""
+    folder = tmp_path / "scene"
+    folder.mkdir()
+    for name, cube in (("reference", pair.reference), ("hsi", pair.hsi), ("msi", pair.msi)):
+        write(folder / f"{name}.tif", cube)
+    return folder

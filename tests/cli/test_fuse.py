@@ -1,0 +1,259 @@
+import json
+
+import numpy as np
+import pytest
+
+import hyperfuse.scenes.fuse
+from hyperfuse.cli import fuse as fuse_module
+from hyperfuse.errors import HyperfuseWarning
+from hyperfuse.io import read, write
+
+
+def listing(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_pair_is_fused_with_its_metadata(run, files, pair):
+    code, out, err = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif")
+    assert (code, out) == (0, "")
+    fused = read(files / "fused.tif")
+    assert fused.data.shape == pair.reference.data.shape
+    assert fused.crs == "EPSG:32633"
+    assert fused.transform == pair.reference.transform
+    assert fused.units == "reflectance"
+    np.testing.assert_allclose(fused.wavelengths, pair.reference.wavelengths)
+    assert np.abs(fused.data - pair.reference.data).max() < 0.05
+    last = err.splitlines()[-1]
+    assert last.startswith(f"wrote {files / 'fused.tif'}: 24 rows, 36 columns, 24 bands, ")
+    assert last.endswith(" s")
+    assert listing(files) == ["fused.tif", "hsi.tif", "msi.tif", "reference.tif"]
+
+
+def test_the_history_says_what_was_done(run, files, pair):
+    pair.sensor.save(files / "sensor.yaml")
+    words = ("--method", "regression", "--set", "consistency=false", "--seed", 5, "--quiet")
+    code, _, err = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
+    assert (code, err) == (0, "")
+    step = read(files / "fused.tif").history[-1]
+    assert step["step"] == "fuse"
+    assert step["method"] == "regression"
+    assert step["settings"]["consistency"] is False
+    assert step["seed"] == 5
+    assert step["version"] == hyperfuse.__version__
+    assert step["inputs"] == {"hsi": "hsi.tif", "msi": "msi.tif"}
+    assert step["sensor"]["ratio"] == [3, 3]
+    assert step["sensor"]["srf"] == "gaussian:480/60,560/60,660/60,840/80"
+
+
+def test_the_default_method_is_that_of_the_package():
+    assert fuse_module.DEFAULT_METHOD == hyperfuse.scenes.fuse.DEFAULT_METHOD
+
+
+def test_sensor_yaml_beside_the_hsi_is_used_and_named(run, files, pair):
+    pair.sensor.replace(psf=pair.sensor.psf.model_copy(update={"sigma": (0.7, 0.7)})).save(files / "sensor.yaml")
+    code, _, err = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif")
+    assert code == 0
+    assert f"sensor: {files / 'sensor.yaml'}" in err.splitlines()
+    assert read(files / "fused.tif").history[-1]["sensor"]["psf"]["sigma"] == [0.7, 0.7]
+
+
+def test_the_sensor_option_overrides_the_file_beside_and_single_options_both(run, files, pair, tmp_path):
+    def sigma(value):
+        return pair.sensor.replace(psf=pair.sensor.psf.model_copy(update={"sigma": (value, value)}))
+
+    sigma(0.7).save(files / "sensor.yaml")
+    sigma(0.9).save(tmp_path / "other.yaml")
+    words = ("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--sensor", tmp_path / "other.yaml")
+    code, _, err = run(*words)
+    assert code == 0
+    assert "sensor.yaml" not in err
+    assert read(files / "fused.tif").history[-1]["sensor"]["psf"]["sigma"] == [0.9, 0.9]
+    code, _, _ = run(*words, "--psf", "sigma:1.25", "--srf", "boxes:4", "--phase", "1,0.5", "--overwrite")
+    assert code == 0
+    sensor = read(files / "fused.tif").history[-1]["sensor"]
+    assert sensor["psf"]["sigma"] == [1.25, 1.25]
+    assert sensor["srf"] == "boxes:4"
+    assert sensor["phase"] == [1.0, 0.5]
+
+
+def test_masked_pixels_become_gaps(run, files, pair):
+    from hyperfuse.cube import Cube
+
+    clouds = np.zeros((1, 24, 36), np.uint8)
+    clouds[0, 5:9, 10:15] = 3
+    write(files / "clouds.tif", Cube(data=clouds, transform=pair.msi.transform, crs=pair.msi.crs), dtype="uint8")
+    words = ("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--mask", files / "clouds.tif")
+    code, _, _ = run(*words)
+    assert code == 0
+    fused = read(files / "fused.tif")
+    np.testing.assert_array_equal(fused.empty_pixels, clouds[0] != 0)
+    assert fused.history[-1]["inputs"]["mask"] == "clouds.tif"
+
+
+@pytest.mark.parametrize(("nodata", "masked"), [(0, False), (255, True)])
+def test_gaps_of_a_mask_count_unless_zero_marks_them(tmp_path, nodata, masked):
+    from hyperfuse.cli.inputs import read_mask
+    from hyperfuse.cube import Cube
+
+    image = Cube(data=np.zeros((2, 4, 4)))
+    stored = np.full((1, 4, 4), 1.0)
+    stored[0, 0, 0] = nodata
+    stored[0, 1, 1] = 0 if nodata else 1
+    valid = stored != nodata
+    write(tmp_path / "mask.tif", Cube(data=stored, valid=valid, nodata=nodata), dtype="uint8")
+    mask = read_mask(str(tmp_path / "mask.tif"), image, "MSI")
+    assert mask[0, 0] == masked
+    assert mask[2, 2]
+    assert mask[1, 1] == (nodata == 0)
+
+
+def test_a_mask_off_the_grid_is_refused(fails, files, pair):
+    from hyperfuse.cube import Cube
+
+    a, b, c, d, e, f = pair.msi.transform
+    words = ("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--mask", files / "mask.tif")
+    write(files / "mask.tif", Cube(data=np.ones((1, 24, 35)), transform=pair.msi.transform, crs=pair.msi.crs))
+    code, message = fails(*words)
+    assert code == 2
+    assert message.startswith(f"{files / 'mask.tif'}: the mask has 24x35 pixels, the MSI 24x36")
+    moved = Cube(data=np.ones((1, 24, 36)), transform=(a, b, c + a, d, e, f), crs=pair.msi.crs)
+    write(files / "mask.tif", moved, overwrite=True)
+    code, message = fails(*words)
+    assert code == 2
+    assert "lies elsewhere than the MSI" in message
+    code, message = fails(*words[:-1], files / "hsi.tif")
+    assert "a mask has one band, this file 24" in message
+    assert not (files / "fused.tif").exists()
+
+
+def test_codings_apply_to_both_images_unless_the_msi_has_its_own(run, files, pair):
+    coded = files / "hsi.npy"
+    np.save(coded, np.rint(pair.hsi.data * 1e4).astype(np.uint16))
+    np.save(files / "msi.npy", np.rint(pair.msi.data * 1e4).astype(np.uint16))
+    code, _, err = run("fuse", coded, files / "msi.npy", files / "both.npy", "--ratio", 3, "--scale", "0.0001")
+    assert code == 0, err
+    np.save(files / "msi8.npy", np.rint(pair.msi.data * 200).astype(np.uint8))
+    words = ("--ratio", "3,3", "--scale", "0.0001", "--msi-scale", "0.005")
+    code, _, err = run("fuse", coded, files / "msi8.npy", files / "own.npy", *words)
+    assert code == 0, err
+    for name in ("both.npy", "own.npy"):
+        assert np.abs(np.load(files / name) - pair.reference.data).max() < 0.06
+
+
+def test_bands_are_those_of_the_hsi_and_msi_bands_those_of_the_msi(run, files):
+    words = ("--bands", "3-8", "--msi-bands", "1,4")
+    code, _, _ = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
+    assert code == 0
+    fused = read(files / "fused.tif")
+    np.testing.assert_allclose(fused.wavelengths, np.linspace(430, 890, 24)[2:8])
+
+
+def test_tiles_are_merged_by_a_quoted_pattern(run, files, pair):
+    write(files / "tile_1.tif", pair.msi.crop(0, 0, 24, 20))
+    write(files / "tile_2.tif", pair.msi.crop(0, 20, 24, 16))
+    code, _, _ = run("fuse", files / "hsi.tif", files / "tile_*.tif", files / "tiles.tif", "--quiet")
+    assert code == 0
+    run("fuse", files / "hsi.tif", files / "msi.tif", files / "whole.tif", "--quiet")
+    np.testing.assert_array_equal(read(files / "tiles.tif").data, read(files / "whole.tif").data)
+
+
+def test_integers_keep_the_coding_of_the_hsi(run, files, pair):
+    write(files / "coded.tif", pair.hsi.replace(scale=1e-4), dtype="uint16")
+    words = ("--dtype", "uint16", "--compress", "deflate")
+    code, _, _ = run("fuse", files / "coded.tif", files / "msi.tif", files / "fused.tif", *words)
+    assert code == 0
+    fused = read(files / "fused.tif")
+    assert fused.scale == pytest.approx(1e-4)
+    assert np.abs(fused.data - pair.reference.data).max() < 0.05
+
+
+def test_the_same_seed_gives_the_same_file(run, files):
+    for name in ("a.tif", "b.tif"):
+        run("fuse", files / "hsi.tif", files / "msi.tif", files / name)
+    assert (files / "a.tif").read_bytes() == (files / "b.tif").read_bytes()
+
+
+def test_a_warning_is_one_line(run, files):
+    with pytest.warns(HyperfuseWarning) as caught:
+        write(files / "control.npy", read(files / "hsi.tif"))
+    code, _, err = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.npy", "--quiet")
+    assert code == 0
+    lines = err.splitlines()
+    assert len(lines) == len(caught) == 1
+    assert lines[0].startswith("warning: ")
+    assert "wavelengths" in lines[0]
+
+
+def test_progress_is_shown_on_a_terminal_only(run, files, monkeypatch):
+    import sys
+
+    words = ("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--overwrite")
+    _, _, piped = run(*words)
+    assert "fusing" not in piped
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    code, out, shown = run(*words)
+    assert (code, out) == (0, "")
+    assert "fusing" in shown
+    _, _, quiet = run(*words, "--quiet")
+    assert quiet == ""
+
+
+def test_threads_are_set_for_the_work_and_put_back(run, files, monkeypatch):
+    import torch
+
+    import hyperfuse.scenes.fuse as scenes
+
+    seen = []
+    work = scenes.fuse
+
+    def spy(*args, **kwargs):
+        seen.append(torch.get_num_threads())
+        return work(*args, **kwargs)
+
+    monkeypatch.setattr(scenes, "fuse", spy)
+    before = torch.get_num_threads()
+    wanted = before + 1
+    code, _, _ = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--threads", wanted)
+    assert code == 0
+    assert seen == [wanted]
+    assert torch.get_num_threads() == before
+
+
+def test_settings_are_read_as_json_or_text():
+    from hyperfuse.cli.options import parse_settings
+
+    read_as = parse_settings(["window=1.5", "back-projection=true", "detail=best-band", "ridge=null", "name=a=b"])
+    assert json.dumps(read_as) == json.dumps(
+        {"window": 1.5, "back_projection": True, "detail": "best-band", "ridge": None, "name": "a=b"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("out", "written"),
+    [
+        ("fused.hdr", ["fused.hdr", "fused.img"]),
+        ("fused.bil", ["fused.bil", "fused.hdr"]),
+        ("fused.nc", ["fused.nc"]),
+        ("fused.mat:cube_1", ["fused.mat"]),
+        ("fused.zarr", ["fused.zarr"]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::hyperfuse.errors.HyperfuseWarning")
+def test_every_format_is_written_told_and_replaced_when_asked(run, fails, files, out, written):
+    if out.endswith(".zarr"):
+        pytest.importorskip("zarr")
+    words = ("fuse", files / "hsi.tif", files / "msi.tif", f"{files}/{out}")
+    code, _, err = run(*words)
+    assert code == 0, err
+    assert listing(files) == sorted([*written, "hsi.tif", "msi.tif", "reference.tif"])
+    stored = sum(
+        part.stat().st_size for name in written for part in [files / name, *(files / name).rglob("*")] if part.is_file()
+    )
+    assert f"{stored / 1e3:.1f} kB" in err.splitlines()[-1]
+    code, message = fails(*words)
+    assert code == 2
+    assert message == f"{files / written[0]}: exists already; --overwrite replaces it"
+    assert run(*words, "--overwrite")[0] == 0
+    assert listing(files) == sorted([*written, "hsi.tif", "msi.tif", "reference.tif"])
