@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from hyperfuse.errors import HyperfuseError, HyperfuseWarning, InputError, MissingDependencyError
     from hyperfuse.io import read, read_mosaic, write
     from hyperfuse.methods.registry import Method, get_method, list_methods
-    from hyperfuse.metrics import evaluate
+    from hyperfuse.metrics import evaluate, evaluate_without_reference
+    from hyperfuse.networks import create_network, list_networks
     from hyperfuse.scenes.fuse import fuse
     from hyperfuse.scenes.simulate import Pair, simulate
     from hyperfuse.sensor import Sensor, Srf, create_psf, create_sensor, create_srf, list_presets
@@ -37,13 +38,16 @@ __all__ = [
     "Sensor",
     "Srf",
     "__version__",
+    "create_network",
     "create_psf",
     "create_sensor",
     "create_srf",
     "evaluate",
+    "evaluate_without_reference",
     "fuse",
     "get_method",
     "list_methods",
+    "list_networks",
     "list_presets",
     "read",
     "read_mosaic",
@@ -61,13 +65,16 @@ _HOMES = {
     "Pair": "hyperfuse.scenes.simulate",
     "Sensor": "hyperfuse.sensor",
     "Srf": "hyperfuse.sensor",
+    "create_network": "hyperfuse.networks",
     "create_psf": "hyperfuse.sensor",
     "create_sensor": "hyperfuse.sensor",
     "create_srf": "hyperfuse.sensor",
     "evaluate": "hyperfuse.metrics",
+    "evaluate_without_reference": "hyperfuse.metrics",
     "fuse": "hyperfuse.scenes.fuse",
     "get_method": "hyperfuse.methods",
     "list_methods": "hyperfuse.methods",
+    "list_networks": "hyperfuse.networks",
     "list_presets": "hyperfuse.sensor",
     "read": "hyperfuse.io",
     "read_mosaic": "hyperfuse.io",

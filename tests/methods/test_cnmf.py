@@ -1,9 +1,7 @@
 """CNMF against a literal version of itself, on scenes that it can explain, and on inputs that degenerate."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
+import plain_cnmf as plain
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,10 +15,6 @@ from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import mtf, uestc
 from hyperfuse.sensor.psf import GaussianPsf
 from hyperfuse.sensor.srf import srf_boxes
-
-_SPEC = importlib.util.spec_from_file_location("plain_cnmf", Path(__file__).parents[1] / "reference" / "plain_cnmf.py")
-plain = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(plain)
 
 METHOD = get_method("cnmf")
 

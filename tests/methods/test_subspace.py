@@ -1,0 +1,52 @@
+"""Spectral subspaces against numpy's SVD, and the laws of a projection."""
+
+import numpy as np
+import pytest
+import torch
+
+from hyperfuse.methods.subspace import fit_subspace
+
+
+def image(seed=0, bands=6, rows=5, cols=7):
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(bands, rows, cols)))
+
+
+def test_the_basis_spans_the_leading_singular_vectors():
+    x = image()
+    flat = x.flatten(1).numpy()
+    left, _, _ = np.linalg.svd(flat - flat.mean(1, keepdims=True), full_matrices=False)
+    found = fit_subspace(x, 3)
+    expected = left[:, :3]
+    np.testing.assert_allclose((found.basis @ found.basis.T).numpy(), expected @ expected.T, atol=1e-10)
+    np.testing.assert_allclose(np.abs(found.basis.numpy().T @ expected), np.eye(3), atol=1e-8)  # strongest first
+
+
+def test_with_all_components_nothing_is_lost():
+    x = image()
+    subspace = fit_subspace(x, 99)
+    assert subspace.basis.shape == (6, 6)
+    torch.testing.assert_close(subspace.expand(subspace.project(x)), x)
+
+
+def test_projecting_twice_changes_nothing_and_the_rest_is_orthogonal():
+    x = image()
+    subspace = fit_subspace(x, 2)
+    once = subspace.expand(subspace.project(x))
+    torch.testing.assert_close(subspace.expand(subspace.project(once)), once)
+    rest = (x - once).flatten(1)
+    torch.testing.assert_close(subspace.basis.T @ rest, torch.zeros(2, 35, dtype=torch.float64), atol=1e-12, rtol=0)
+
+
+def test_band_errors_of_uncorrelated_component_errors():
+    subspace = fit_subspace(image(), 3)
+    errors = torch.tensor([1.0, 4.0, 9.0], dtype=torch.float64)
+    expected = torch.diag(subspace.basis @ torch.diag(errors) @ subspace.basis.T)
+    torch.testing.assert_close(subspace.band_errors(errors), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dtype_is_kept(dtype):
+    x = image().to(dtype)
+    subspace = fit_subspace(x, 2)
+    assert subspace.project(x).dtype == dtype
+    assert subspace.expand(subspace.project(x)).dtype == dtype
