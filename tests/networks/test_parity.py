@@ -128,7 +128,7 @@ def test_strips_and_blocks_change_nothing(name, pair, monkeypatch):
         for pixels in (1, 90, 200):
             monkeypatch.setattr("hyperfuse.networks.blocks.rows.BLOCK_PIXELS", pixels)
             monkeypatch.setattr("hyperfuse.networks.feinfn.STRIP_PIXELS", pixels)
-            monkeypatch.setattr("hyperfuse.networks.feinfn_release.STRIP_PIXELS", pixels)
+            monkeypatch.setattr("hyperfuse.networks.blocks.released.STRIP_PIXELS", pixels)
             torch.testing.assert_close(network(hsi, msi), whole, rtol=0, atol=1e-12)
 
 

@@ -1,0 +1,90 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from hyperfuse.errors import InputError, MissingDependencyError
+from hyperfuse.networks import create_network, list_networks
+from hyperfuse.networks.export import export_onnx, export_program
+
+# A first size and others: more rows, another ratio, unlike in y and x, another batch.
+SIZES = {
+    "feinfn": [((6, 5), (24, 20), 1), ((7, 9), (28, 36), 1), ((4, 6), (13, 15), 2)],
+    "feinfn-release": [((6, 5), (24, 20), 1), ((7, 9), (28, 36), 1), ((5, 6), (10, 12), 2), ((3, 5), (24, 40), 1)],
+}
+
+
+def build(name, **options):
+    torch.manual_seed(0)
+    sizes = {"width": 8, "encoder_blocks": 1, "hidden": (12, 8), "decoder_width": 10}
+    return create_network(name, hsi_bands=5, msi_bands=2, **sizes, **options)
+
+
+@pytest.mark.parametrize("name", list_networks())
+def test_program_agrees_at_the_size_it_was_traced_at_and_at_others(name, pair):
+    network = build(name)
+    first = SIZES[name][0]
+    program = export_program(network, first[0], first[1])
+    for hsi_size, msi_size, batch in SIZES[name]:
+        hsi, msi = pair(batch, hsi_size, msi_size)
+        with torch.no_grad():
+            torch.testing.assert_close(program.module()(hsi, msi), network(hsi, msi), rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_networks())
+def test_onnxruntime_agrees_at_the_size_it_was_traced_at_and_at_others(name, pair, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network = build(name)
+    first = SIZES[name][0]
+    path = export_onnx(network, tmp_path / "network.onnx", first[0], first[1])
+    assert [p.name for p in tmp_path.iterdir()] == ["network.onnx"]
+    session = onnxruntime.InferenceSession(str(path))
+    assert [i.name for i in session.get_inputs()] == ["hsi", "msi"]
+    for hsi_size, msi_size, batch in SIZES[name]:
+        hsi, msi = pair(batch, hsi_size, msi_size)
+        with torch.no_grad():
+            expected = network(hsi, msi).numpy()
+        (fused,) = session.run(["fused"], {"hsi": hsi.numpy(), "msi": msi.numpy()})
+        np.testing.assert_allclose(fused, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_onnx_of_one_size(pair, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network = build("feinfn", domains="spatial", activation="relu")
+    path = export_onnx(network, tmp_path / "network.onnx", (6, 5), (24, 20), dynamic=False)
+    session = onnxruntime.InferenceSession(str(path))
+    assert session.get_inputs()[0].shape == [1, 5, 6, 5]
+    hsi, msi = pair(1, (6, 5), (24, 20))
+    with torch.no_grad():
+        expected = network(hsi, msi).numpy()
+    np.testing.assert_allclose(session.run(None, {"hsi": hsi.numpy(), "msi": msi.numpy()})[0], expected, atol=1e-4)
+
+
+def test_bfloat16_and_sizes_that_cannot_be_traced_are_refused(tmp_path):
+    pytest.importorskip("onnxscript")
+    with pytest.raises(InputError, match="precision='float32'"):
+        export_onnx(build("feinfn", precision="bfloat16"), tmp_path / "x.onnx", (6, 5), (24, 20))
+    with pytest.raises(InputError, match="at least 2"):
+        export_program(build("feinfn"), (1, 5), (24, 20))
+    with pytest.raises(InputError, match="swapped"):
+        export_program(build("feinfn"), (24, 20), (6, 5))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_exporter_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MissingDependencyError, match=r"hyperfuse\[export\]"):
+        export_onnx(build("feinfn"), tmp_path / "x.onnx", (6, 5), (24, 20))
+
+
+def test_networks_import_no_optional_package():
+    code = (
+        "import sys, hyperfuse.networks, hyperfuse.networks.export, hyperfuse.networks.pretrained;"
+        "print([m for m in ('onnx', 'onnxscript', 'onnxruntime', 'huggingface_hub') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
