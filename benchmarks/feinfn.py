@@ -66,7 +66,6 @@ def make(program: str, scenario: Scenario, device: str) -> Callable[[], None]:
     small = scenario.size // scenario.ratio
     hsi = torch.rand(scenario.batch, BANDS, small, small, device=device)
     msi = torch.rand(scenario.batch, MSI_BANDS, scenario.size, scenario.size, device=device)
-    target = torch.rand(scenario.batch, BANDS, scenario.size, scenario.size, device=device)
     weights = dict(network.named_parameters())
 
     def fuse() -> torch.Tensor:
@@ -76,6 +75,9 @@ def make(program: str, scenario: Scenario, device: str) -> Callable[[], None]:
         with torch.no_grad():
             fuse()
 
+    if not scenario.training:
+        return forward
+    target = torch.rand(scenario.batch, BANDS, scenario.size, scenario.size, device=device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-4, weight_decay=0.0)
 
     def step() -> None:
@@ -83,7 +85,7 @@ def make(program: str, scenario: Scenario, device: str) -> Callable[[], None]:
         torch.nn.functional.l1_loss(fuse(), target).backward()
         optimizer.step()
 
-    return step if scenario.training else forward
+    return step
 
 
 def seconds(run: Callable[[], object], device: str) -> float:

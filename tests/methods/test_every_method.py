@@ -38,6 +38,9 @@ class Expectation:
 EXPECTED = {
     "bicubic": Expectation(gain_db=0.0),
     "cnmf": Expectation(consistency=0.02, gain_db=20.0),
+    "feinfn": Expectation(
+        settings={"steps": 3, "width": 8, "encoder_blocks": 1}, consistency=1e-4, gain_db=24.0, scaling=0.02
+    ),
     "gsa": Expectation(consistency=0.05, gain_db=12.0),  # the gain is one number a band: slow errors are its nature
     "local-regression": Expectation(consistency=1e-4, gain_db=27.0),
     "mtf-glp-hs": Expectation(consistency=0.01, gain_db=25.0),

@@ -1,6 +1,6 @@
 """Fusion methods, classical and learned, registered by name."""
 
-from hyperfuse.methods import bicubic, cnmf, gsa, local_regression, mtf_glp_hs, regression
+from hyperfuse.methods import bicubic, cnmf, feinfn, gsa, local_regression, mtf_glp_hs, regression
 from hyperfuse.methods.registry import Method, MethodSettings, Progress, get_method, list_methods
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Progress",
     "bicubic",
     "cnmf",
+    "feinfn",
     "get_method",
     "gsa",
     "list_methods",

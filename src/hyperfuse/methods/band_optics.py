@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,11 @@ _LARGEST_PIXELS = 0.9
 _CORRELATION = 10.0  # LR pixels that share one error, so that so many count as one
 _FOLDS = 4
 _BLOCK = 4  # LR pixels; neighbours share errors, so folds are made of blocks
-_GAIN = 0.98  # a kernel must reduce the held-out error at least to this share of the simpler one's
+# A kernel must reduce the held-out error to this share of the simpler one's: by more than chance would, and by more
+# still where the blur hides what it does at HR.
+_GAIN = 0.98
+_GAIN_WIDE = 0.9
+_PIXELS_A_SAMPLE = 4.0  # LR pixels that count as one when chance is reckoned (Akaike's criterion)
 _WIDE_BLUR = 0.5
 
 
@@ -53,7 +58,8 @@ class BandOptics:
         shape = (hsi.shape[-2], hsi.shape[-1])
         folds = _block_folds(shape, image.device)
         # Under a wide blur the HSI says little about detail of the MSI's scale, and a rich kernel would invent it.
-        tried = _KERNELS[:2] if _nyquist_response(sensor) < _WIDE_BLUR else _KERNELS
+        wide = _nyquist_response(sensor) < _WIDE_BLUR
+        tried = _KERNELS[:2] if wide else _KERNELS
         choices, weights = [], []
         for band in range(hsi.shape[0]):
             residual = (hsi[band] - held_out[band]).double()
@@ -63,7 +69,8 @@ class BandOptics:
                     continue
                 features = sensor.degrade(_derivatives(image[band], scales, placed), shape).double()
                 error = _cross_validated(features, residual, folds)
-                if error < _GAIN * best:
+                chance = math.exp(-2 * features.shape[0] * _PIXELS_A_SAMPLE / residual.numel())
+                if error < min(_GAIN_WIDE if wide else _GAIN, chance) * best:
                     weight = _fit(features.flatten(1), residual.flatten())
                     if float(weight.abs().max()) <= _LARGEST_PIXELS:
                         best, chosen, kept = error, index, weight

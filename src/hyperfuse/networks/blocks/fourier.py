@@ -13,6 +13,8 @@ from hyperfuse.networks.blocks.implicit import ImplicitFunction, blend_by_logit
 from hyperfuse.networks.blocks.precision import transform_dtype, weights_as
 from hyperfuse.networks.blocks.rows import evaluate_rows
 
+CHANNELS_AT_ONCE = 16
+
 
 def amplitude_and_phase(
     spectrum: torch.Tensor, start: int, rows: int, columns: int
@@ -140,8 +142,16 @@ class FourierFusion(nn.Module):
     @staticmethod
     def spectrum(latent: torch.Tensor) -> torch.Tensor:
         """Return the orthonormal half spectrum, (B, C, H, W//2 + 1), of a real (B, C, H, W) map of any real type."""
-        half: torch.Tensor = torch.fft.rfft2(latent.to(transform_dtype(latent)), norm="ortho")
-        return half
+        real = transform_dtype(latent)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            half: torch.Tensor = torch.fft.rfft2(latent.to(real), norm="ortho")
+            return half
+        # A few channels at a time: the transform's own copies of a large latent would be the peak of memory.
+        batch, channels, rows, columns = latent.shape
+        result = torch.empty(batch, channels, rows, columns // 2 + 1, dtype=real.to_complex(), device=latent.device)
+        for part, out in zip(*(torch.split(x, CHANNELS_AT_ONCE, dim=1) for x in (latent, result)), strict=True):
+            out.copy_(torch.fft.rfft2(part.to(real, memory_format=torch.contiguous_format), norm="ortho"))
+        return result
 
     def fuse_spectra(
         self, lr: torch.Tensor, hr: torch.Tensor, lr_size: Sequence[int], hr_size: Sequence[int], dtype: torch.dtype
