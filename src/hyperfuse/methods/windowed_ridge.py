@@ -59,7 +59,7 @@ class WindowedRidge:
     def blend(self, targets: torch.Tensor, slopes: torch.Tensor, weights: dict[float, float]) -> torch.Tensor:
         """Return the sum of the models of several ridges (bands, k + 1, h, w), each with its weight."""
         moments = _Moments.of(self._sums(targets, None))
-        solved = _blend(moments, slopes, weights)
+        solved = moments.solve(slopes, weights)
         return solved.permute(2, 1, 0).reshape(solved.shape[2], solved.shape[1], *self._x.shape[-2:])
 
     def held_out_errors(
@@ -74,13 +74,15 @@ class WindowedRidge:
             pixels: flat indices of the pixels to predict, all of them known.
         """
         x, y, moments = self._without_centre(targets, pixels)
-        return torch.stack([(_predict(moments.solve(slopes, ridge), x) - y).square().mean(0) for ridge in ridges])
+        return torch.stack(
+            [(_predict(moments.solve(slopes, {ridge: 1.0}), x) - y).square().mean(0) for ridge in ridges]
+        )
 
     def held_out(self, targets: torch.Tensor, slopes: torch.Tensor, weights: dict[float, float]) -> torch.Tensor:
         """Return what :meth:`blend` predicts for every pixel left out of its own window, (bands, h, w)."""
         pixels = torch.arange(targets.shape[-2] * targets.shape[-1], device=targets.device)
         x, _, moments = self._without_centre(targets, pixels)
-        return _predict(_blend(moments, slopes, weights), x).T.reshape(targets.shape)
+        return _predict(moments.solve(slopes, weights), x).T.reshape(targets.shape)
 
     def _without_centre(
         self, targets: torch.Tensor, pixels: torch.Tensor
@@ -135,21 +137,23 @@ class _Moments:
         xy = torch.addcmul(sums.xy * share[..., None], x[:, :, None], y[:, None, :], value=-1)
         return cls(x, y, xx, xy)
 
-    def solve(self, slopes: torch.Tensor, ridge: float) -> torch.Tensor:
-        """Return the models (n, k + 1, bands), the offset first."""
-        normal = self.xx.clone()
-        normal.diagonal(dim1=1, dim2=2).add_(ridge)
-        # Rounding can leave a variance a hair below zero, never by as much as the smallest ridge in use.
-        local = torch.cholesky_solve(self.xy + ridge * slopes.T, torch.linalg.cholesky(normal))
-        offset = self.y - torch.bmm(self.x[:, None], local)[:, 0]
+    def solve(self, slopes: torch.Tensor, weights: dict[float, float]) -> torch.Tensor:
+        """Return the weighted sum of the models of several ridges (n, k + 1, bands), the offset first.
+
+        A model is ``(xx + ridge)^-1 (xy + ridge S_0)``. With few predictors and many bands it is cheaper to invert,
+        and sum the inverses, than to solve for each ridge; the ridge keeps the inverse well conditioned.
+        """
+        inverse, shrunk = torch.zeros_like(self.xx), torch.zeros_like(self.xx)
+        for ridge, weight in weights.items():
+            normal = self.xx.clone()
+            # Rounding can leave a variance a hair below zero, never by as much as the smallest ridge in use.
+            normal.diagonal(dim1=1, dim2=2).add_(ridge)
+            one = torch.cholesky_inverse(torch.linalg.cholesky(normal))
+            inverse.add_(one, alpha=weight)
+            shrunk.add_(one, alpha=weight * ridge)
+        local = torch.baddbmm(shrunk @ slopes.T, inverse, self.xy)
+        offset = sum(weights.values()) * self.y - torch.bmm(self.x[:, None], local)[:, 0]
         return torch.cat([offset[:, None], local], dim=1)
-
-
-def _blend(moments: _Moments, slopes: torch.Tensor, weights: dict[float, float]) -> torch.Tensor:
-    total = torch.zeros((), dtype=moments.y.dtype, device=moments.y.device)
-    for ridge, weight in weights.items():
-        total = total + weight * moments.solve(slopes, ridge)
-    return total
 
 
 def _predict(models: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
