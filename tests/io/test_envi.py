@@ -224,3 +224,12 @@ def test_wrong_options(tmp_path, name, options, message):
     with pytest.raises(InputError, match=message):
         write(tmp_path / name, Cube(data=np.ones((1, 2, 2))), **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_header_does_not_tell_where_it_was_written(tmp_path):
+    cube = Cube(data=np.ones((2, 3, 4), np.float32))
+    write(tmp_path / "with space.img", cube)
+    header = (tmp_path / "with space.hdr").read_text()
+    assert "part" not in header
+    assert str(tmp_path) not in header
+    assert "description" not in read(tmp_path / "with space.img").attributes

@@ -93,6 +93,10 @@ def _write_header(path: Path, cube: Cube, encoded: Encoded, interleave: str) -> 
                 target.set_band_description(band, name)
         if (encoded.scale, encoded.offset) != (1.0, 0.0):
             target.scales, target.offsets = [encoded.scale] * cube.bands, [encoded.offset] * cube.bands
+    # GDAL describes an image by the path it was written to, here one that is gone when the file takes its place.
+    header = path.with_suffix(".hdr")
+    text = header.read_text("utf-8", errors="surrogateescape")
+    header.write_text(text.replace(f"description = {{\n{path}}}\n", ""), "utf-8", errors="surrogateescape")
 
 
 def _write_numbers(path: Path, stored: NDArray[Any]) -> None:
