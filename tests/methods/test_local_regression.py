@@ -57,7 +57,7 @@ def literal(hsi, msi, sensor, grid):
     slopes = np.linalg.lstsq(design, y, rcond=None)[0][1:]
     i, j = np.divmod(np.arange(rows * cols), cols)
     distance = np.stack([i[:, None] - i, j[:, None] - j])
-    models, scores = [], []
+    models, measured = [], []
     for window, ridge in grid:
         weights = np.exp(-0.5 * (distance**2).sum(0) / window**2) * (np.abs(distance).max(0) <= int(4 * window))
         models.append(np.stack([solve(x, y, row, slopes, ridge) for row in weights]))
@@ -66,10 +66,11 @@ def literal(hsi, msi, sensor, grid):
             others = np.arange(rows * cols) != p
             model = solve(x[others], y[others], weights[p][others], slopes, ridge)
             errors.append((design[p] @ model - y[p]) ** 2)
-        measured = np.mean(errors, axis=0)
-        beyond_noise = np.maximum(measured - estimate_noise(hsi).numpy() ** 2, local_models._LEAST_SHARE * measured)
-        scores.append(np.log(beyond_noise + 1e-12 * y.var(axis=0)).mean())
-    shares = np.exp(-local_models._SHARPNESS * (np.array(scores) - min(scores)))
+        measured.append(np.mean(errors, axis=0))
+    smallest = (1 - local_models._LEAST_SHARE) * np.min(measured, axis=0)
+    beyond_noise = np.array(measured) - np.minimum(estimate_noise(hsi).numpy() ** 2, smallest)
+    scores = np.log(beyond_noise + 1e-12 * y.var(axis=0)).mean(axis=1)
+    shares = np.exp(-local_models._SHARPNESS * (scores - scores.min()))
     shares[shares < local_models._SMALLEST_WEIGHT] = 0
     mean = np.tensordot(shares / shares.sum(), np.stack(models), 1)  # (pixels, k + 1, bands)
     coefficients = mean.transpose(2, 1, 0).reshape(bands, -1, rows, cols)

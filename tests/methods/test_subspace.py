@@ -50,3 +50,22 @@ def test_dtype_is_kept(dtype):
     subspace = fit_subspace(x, 2)
     assert subspace.project(x).dtype == dtype
     assert subspace.expand(subspace.project(x)).dtype == dtype
+
+
+def test_standardised_bands_count_alike():
+    x = image()
+    stretched = x * torch.tensor([1e3, 1.0, 1.0, 1e-3, 1.0, 1.0], dtype=torch.float64)[:, None, None]
+    plain, other = fit_subspace(x, 2, standardise=True), fit_subspace(stretched, 2, standardise=True)
+    torch.testing.assert_close(other.project(stretched).abs(), plain.project(x).abs())
+    full = fit_subspace(stretched, 6, standardise=True)
+    torch.testing.assert_close(full.expand(full.project(stretched)), stretched)
+    errors = torch.tensor([1.0, 4.0], dtype=torch.float64)
+    matrix = other.scale[:, None] * other.basis
+    torch.testing.assert_close(other.band_errors(errors), torch.diag(matrix @ torch.diag(errors) @ matrix.T))
+
+
+def test_a_constant_band_stays_what_it_is():
+    x = image()
+    x[2] = 5.0
+    subspace = fit_subspace(x, 3, standardise=True)
+    torch.testing.assert_close(subspace.expand(subspace.project(x))[2], x[2])

@@ -89,7 +89,7 @@ class _Linear:
 
     @classmethod
     def choose(cls, image: torch.Tensor, predictors: Predictors, noise: torch.Tensor, progress: Progress) -> _Linear:
-        subspace = fit_subspace(image, _COMPONENTS) if image.shape[0] > _COMPONENTS else None
+        subspace = fit_subspace(image, _COMPONENTS, standardise=True) if image.shape[0] > _COMPONENTS else None
         targets = image if subspace is None else subspace.project(image)
         return cls(LocalModels.choose(targets, predictors, subspace, noise, progress=progress), subspace, predictors)
 

@@ -180,7 +180,9 @@ def _log_error(
     if subspace is not None:
         errors, variance = subspace.band_errors(errors), subspace.band_errors(variance)
     if noise is not None:
-        errors = torch.maximum(errors - noise.double().square(), _LEAST_SHARE * errors)
+        # One amount a band for all candidates: cut off at each of them, the differences that tell them apart would go.
+        smallest = errors.flatten(0, -2).amin(0)
+        errors = errors - torch.minimum(noise.double().square(), (1 - _LEAST_SHARE) * smallest)
     varied = variance > 0
     if not bool(varied.any()):
         return torch.zeros(errors.shape[:2], dtype=errors.dtype, device=errors.device)

@@ -40,7 +40,7 @@ def local_regression(
     with weights that fall with that error. Arguments as in :class:`~.registry.Method`.
     """
     predictors = Predictors.whiten(msi, sensor, (hsi.shape[-2], hsi.shape[-1]))
-    subspace = fit_subspace(hsi, _COMPONENTS) if hsi.shape[0] > _COMPONENTS else None
+    subspace = fit_subspace(hsi, _COMPONENTS, standardise=True) if hsi.shape[0] > _COMPONENTS else None
     targets = hsi if subspace is None else subspace.project(hsi)
     models = LocalModels.choose(
         targets,
