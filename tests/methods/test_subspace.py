@@ -69,3 +69,16 @@ def test_a_constant_band_stays_what_it_is():
     x[2] = 5.0
     subspace = fit_subspace(x, 3, standardise=True)
     torch.testing.assert_close(subspace.expand(subspace.project(x))[2], x[2])
+
+
+def test_noise_of_bright_bands_takes_the_place_of_dark_signal_unless_standardised():
+    rng = np.random.default_rng(0)
+    bright = 100 * rng.normal(size=(12, 20, 20))
+    dark = np.cumsum(rng.normal(size=(1, 20, 20)), axis=2) * np.linspace(0.5, 1, 6)[:, None, None]
+    x = torch.from_numpy(np.concatenate([bright, dark]))
+    lost, kept = (
+        (one.expand(one.project(x)) - x)[12:].square().mean() / x[12:].var()
+        for one in (fit_subspace(x, 4), fit_subspace(x, 4, standardise=True))
+    )
+    assert lost > 0.5
+    assert kept < 0.01
