@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hyperfuse.errors import InputError, MissingDependencyError
+from hyperfuse.errors import InputError
 
 if TYPE_CHECKING:
     import xarray
@@ -235,10 +235,8 @@ class Cube:
     @classmethod
     def from_xarray(cls, array: xarray.DataArray) -> Cube:
         """Build a cube from a ``DataArray`` with a band (or wavelength) dimension and two spatial ones."""
-        try:
-            from hyperfuse.cube_xarray import cube_from_xarray
-        except ImportError as error:
-            raise MissingDependencyError("xarray", "xarray", "Cube.from_xarray") from error
+        from hyperfuse.cube_xarray import cube_from_xarray
+
         return cube_from_xarray(array)
 
 

@@ -12,7 +12,8 @@ from hyperfuse.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.methods import registry
 from hyperfuse.methods.registry import MethodSettings, register_method
-from hyperfuse.scenes.fuse import DEFAULT_METHOD, fuse
+from hyperfuse.scenes import DEFAULT_METHOD
+from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.simulate import simulate
 from hyperfuse.sensor import Srf, create_sensor
 

@@ -55,7 +55,7 @@ def demo(
     from hyperfuse.datasets import INDIAN_PINES_SOURCE, load_indian_pines
     from hyperfuse.io import write
     from hyperfuse.reports import comparison_figure, save_figure
-    from hyperfuse.scenes.fuse import DEFAULT_METHOD
+    from hyperfuse.scenes import DEFAULT_METHOD
     from hyperfuse.scenes.simulate import simulate
 
     writing = OutputOptions(overwrite=overwrite)

@@ -21,12 +21,11 @@ from hyperfuse.cli.options import (
 )
 from hyperfuse.cli.outputs import check_output, describe_output
 from hyperfuse.cli.session import Session
+from hyperfuse.scenes import DEFAULT_METHOD
 
 if TYPE_CHECKING:
     from hyperfuse.cube import Cube
     from hyperfuse.sensor import Sensor
-
-DEFAULT_METHOD = "local-regression"
 
 
 def fuse(

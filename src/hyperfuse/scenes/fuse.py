@@ -14,13 +14,12 @@ from hyperfuse import __version__
 from hyperfuse.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.methods.registry import Method, MethodSettings, Progress, get_method, silent
+from hyperfuse.scenes import DEFAULT_METHOD
 from hyperfuse.scenes.gaps import fill_gaps
 from hyperfuse.scenes.pair import MatchedPair, match_pair
 from hyperfuse.scenes.simulate import hr_transform
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.srf import Srf
-
-DEFAULT_METHOD = "local-regression"
 
 
 def fuse(
