@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import fourier_shift, gaussian_filter
 
-from hyperfuse.methods.band_optics import BandOptics, _derivatives
+from hyperfuse.methods.band_optics import _KERNELS, BandOptics, _derivatives
 from hyperfuse.sensor.presets import mtf, uestc
 
 
@@ -21,7 +21,7 @@ def moved(band, dy, dx):
 def test_derivatives_of_a_polynomial_are_exact():
     y, x = np.mgrid[0:15, 0:17].astype(float)
     band = torch.from_numpy(2 + 3 * x - y + 0.5 * x**2 + 2 * y**2 + 0.25 * x * y)
-    dx, dy, dxx, dyy, dxy = (one[5:-5, 5:-5].numpy() for one in _derivatives(band, (0.7,), False))
+    dx, dy, dxx, dyy, dxy = (one[5:-5, 5:-5].numpy() for one in _derivatives(band, _KERNELS[1]))
     inner = np.s_[5:-5, 5:-5]
     np.testing.assert_allclose(dx, (3 + x + 0.25 * y)[inner], atol=1e-9)
     np.testing.assert_allclose(dy, (-1 + 4 * y + 0.25 * x)[inner], atol=1e-9)
@@ -32,7 +32,7 @@ def test_derivatives_of_a_polynomial_are_exact():
 
 def test_a_shift_that_grows_with_the_position_has_its_own_features():
     band = torch.from_numpy(scene(1)[0])
-    plain, placed = _derivatives(band, (0.7,), False), _derivatives(band, (0.7,), True)
+    plain, placed = _derivatives(band, _KERNELS[1]), _derivatives(band, _KERNELS[2])
     assert placed.shape[0] == plain.shape[0] + 4
     torch.testing.assert_close(placed[:5], plain)
     assert placed[5, 0].allclose(-plain[0, 0])  # y is -1 in the first row

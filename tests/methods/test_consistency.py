@@ -60,13 +60,25 @@ def dense_length(operator, sensor, fine, residual, noise):
     return LENGTHS[int(np.argmax(scores))]
 
 
+def dense_components(residual, deviation):
+    """Principal components in units of the noise that are not noise, their noise variance, and the way back."""
+    unit = np.maximum(deviation, 1e-3 * np.sqrt((residual**2).mean(1)))
+    directions, strengths, _ = np.linalg.svd(residual / unit[:, None], full_matrices=False)
+    noise = directions.T**2 @ (deviation / unit) ** 2
+    bands, pixels = residual.shape
+    variances = strengths**2 / pixels
+    keep = variances > np.maximum(1.05 * (1 + np.sqrt(bands / pixels)) ** 2 * noise, 1e-12 * variances.max())
+    directions = directions[:, keep]
+    return directions.T @ (residual / unit[:, None]), noise[keep], unit[:, None] * directions
+
+
 def dense_correction(sensor, fused, hsi, modelled_by=None):
     """C A' (A C A' + N)^-1 r; ``modelled_by`` is the sensor whose likelihood chooses the length and the shares."""
     fine, coarse = fused.shape[1:], hsi.shape[1:]
     operator = dense_operator(sensor, fine, coarse)
     model = operator if modelled_by is None else dense_operator(modelled_by, fine, coarse)
-    noise = estimate_noise(hsi).numpy() ** 2
     residual = hsi.numpy().reshape(len(hsi), -1) - fused.numpy().reshape(len(fused), -1) @ operator.T
+    residual, noise, back = dense_components(residual, estimate_noise(hsi).numpy())
     length = dense_length(model, sensor, fine, residual, noise)
     prior = dense_prior(sensor, fine, length)
     shares = dense_shares(np.diag(model @ prior @ model.T).mean(), residual, noise)
@@ -74,7 +86,7 @@ def dense_correction(sensor, fused, hsi, modelled_by=None):
         prior @ operator.T @ np.linalg.solve(operator @ prior @ operator.T + share * np.eye(len(band)), band)
         for band, share in zip(residual, shares, strict=True)
     ]
-    return np.stack(change).reshape(fused.shape), length
+    return (back @ np.stack(change)).reshape(fused.shape), length
 
 
 def problem(sensor, bands=1, fine=(12, 10), smooth=0.0, noise=0.0, seed=0):
@@ -195,8 +207,8 @@ def test_many_bands_are_corrected_in_parts_like_all_at_once(monkeypatch):
         _, hsi, fused = problem(sensor, bands=7, fine=(12, 12))
         at_once = restore_consistency(fused, hsi, sensor)
         with monkeypatch.context() as patch:
-            patch.setattr("hyperfuse.methods.consistency._BANDS_AT_ONCE", 3)
-            patch.setattr("hyperfuse.methods.consistency._BANDS_IN_SOLVER", 3)
+            patch.setattr("hyperfuse.methods.consistency._AT_ONCE", 3)
+            patch.setattr("hyperfuse.methods.consistency._AT_ONCE_IN_SOLVER", 3)
             torch.testing.assert_close(restore_consistency(fused, hsi, sensor), at_once, rtol=1e-5, atol=1e-6)
 
 

@@ -9,11 +9,14 @@ import torch
 
 from hyperfuse.sensor.model import Sensor
 
-# Scales of the derivatives in HR pixels, and whether shifts may grow with the position (lateral colour). The empty
-# one is no correction. The later ones pay only where the HSI resolves fine detail; held-out pixels decide.
-Kernel = tuple[tuple[float, ...], bool]
-_KERNELS: tuple[Kernel, ...] = (((), False), ((0.7,), False), ((0.7,), True), ((0.7, 1.5), True))
+# Derivatives are of Gaussians of these scales, in HR pixels; the first ones are also weighted by position, because
+# shifts may grow with it (lateral colour).
+_SCALES = (0.7, 1.5)
 _ORDERS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))  # derivatives along (y, x)
+# Kernels to choose from, as the derivatives they are made of: none, those of the first scale, the same with shifts
+# that grow with position, and all. The later ones pay only where the HSI resolves fine detail.
+_FIRST, _PLACED = tuple(range(5)), tuple(range(10, 14))
+_KERNELS: tuple[tuple[int, ...], ...] = ((), _FIRST, _FIRST + _PLACED, tuple(range(18)))
 # Optics differ by fractions of a pixel: the prior deviation of a weight, and the size beyond which a fit has learned
 # something else (under a wide blur, detail that the HSI cannot show).
 _PRIOR_PIXELS = 0.3
@@ -64,10 +67,11 @@ class BandOptics:
         for band in range(hsi.shape[0]):
             residual = (hsi[band] - held_out[band]).double()
             best, chosen, kept = float(residual.square().mean()), 0, torch.zeros(0)
-            for index, (scales, placed) in enumerate(tried):
+            every = sensor.degrade(_derivatives(image[band], tried[-1]), shape).double()
+            for index, kernel in enumerate(tried):
                 if index == 0 or best == 0.0:
                     continue
-                features = sensor.degrade(_derivatives(image[band], scales, placed), shape).double()
+                features = every[list(kernel)]
                 error = _cross_validated(features, residual, folds)
                 chance = math.exp(-2 * features.shape[0] * _PIXELS_A_SAMPLE / residual.numel())
                 if error < min(_GAIN_WIDE if wide else _GAIN, chance) * best:
@@ -83,20 +87,28 @@ class BandOptics:
         result = image.clone()
         for band, (choice, weight) in enumerate(zip(self.choices, self.weights, strict=True)):
             if choice:
-                features = _derivatives(image[band], *_KERNELS[choice])
+                features = _derivatives(image[band], _KERNELS[choice])
                 result[band] += torch.tensordot(weight.to(image.dtype), features, dims=1)
         return result
 
 
-def _derivatives(band: torch.Tensor, scales: tuple[float, ...], placed: bool) -> torch.Tensor:
-    """Return Gaussian derivatives of one band (H, W), stacked (n, H, W), in units of one HR pixel."""
-    maps = [_gaussian_derivative(band, scale, *order) for scale in scales for order in _ORDERS]
-    if placed:
-        rows, cols = band.shape
-        y = torch.linspace(-1, 1, rows, dtype=band.dtype, device=band.device)[:, None]
-        x = torch.linspace(-1, 1, cols, dtype=band.dtype, device=band.device)[None, :]
-        first = [maps[start + order] for start in range(0, len(maps), len(_ORDERS)) for order in (0, 1)]
-        maps += [gradient * place for gradient in first for place in (y, x)]
+def _derivatives(band: torch.Tensor, kernel: tuple[int, ...]) -> torch.Tensor:
+    """Return the derivatives of one band (H, W) that a kernel is made of, (n, H, W), in units of one HR pixel.
+
+    They are counted so: the five orders of the first scale, those of the second, then the first derivatives of the
+    first scale, then of the second, each times y and times x, which go from -1 to 1.
+    """
+    rows, cols = band.shape
+    y = torch.linspace(-1, 1, rows, dtype=band.dtype, device=band.device)[:, None]
+    x = torch.linspace(-1, 1, cols, dtype=band.dtype, device=band.device)[None, :]
+    plain = len(_SCALES) * len(_ORDERS)
+    maps = []
+    for index in kernel:
+        if index < plain:
+            maps.append(_gaussian_derivative(band, _SCALES[index // len(_ORDERS)], *_ORDERS[index % len(_ORDERS)]))
+        else:
+            scale, order, place = (index - plain) // 4, (index - plain) // 2 % 2, (index - plain) % 2
+            maps.append(maps[kernel.index(scale * len(_ORDERS) + order)] * (x if place else y))
     return torch.stack(maps)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from hyperfuse.methods.noise import estimate_noise
+from hyperfuse.methods.subspace import signal_subspace
 from hyperfuse.sensor.axis import AxisOperator
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import KernelPsf
@@ -16,8 +17,8 @@ Operator = Callable[[torch.Tensor], torch.Tensor]
 
 _LENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # in LR pixels
 _FLOOR = 1e-5  # of the prior variance: keeps the system well conditioned
-_BANDS_AT_ONCE = 32
-_BANDS_IN_SOLVER = 8  # float64 images at HR
+_AT_ONCE = 32  # components
+_AT_ONCE_IN_SOLVER = 8  # float64 images at HR
 _SOLVER_STEPS = 100
 _SOLVER_TOLERANCE = 1e-6
 
@@ -29,7 +30,8 @@ def restore_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
     measurement as ``hsi = A X + noise``: the correction is ``C A' (A C A' + N)^-1 (hsi - A fused)`` (kriging; for
     white ``C`` and no noise the smallest change that agrees exactly). The length ``l`` is that of highest likelihood
     and ``N`` the noise of each band as estimated from the HSI, so that a clean HSI is met to rounding and a noisy one
-    is not chased. With a separable PSF the system is a Kronecker product and is solved by two eigendecompositions;
+    is not chased. All this is done for the components of the residual that differ from noise
+    (:func:`~hyperfuse.methods.subspace.signal_subspace`): errors of bands are alike, their noise is not. With a separable PSF the system is a Kronecker product and is solved by two eigendecompositions;
     with any other by conjugate gradients, preconditioned by the system of the PSF's marginals, whose likelihood also
     chooses ``l`` and the ratio of noise to prior.
 
@@ -39,16 +41,26 @@ def restore_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
         sensor: its forward model.
     """
     fine, coarse = (fused.shape[-2], fused.shape[-1]), (hsi.shape[-2], hsi.shape[-1])
-    noise = estimate_noise(hsi).double().square()
-    kriging = _Kriging(_separable(sensor), fine, coarse, fused.device)
-    residual = (hsi - sensor.degrade(fused, coarse)).double()
+    left = (hsi - sensor.degrade(fused, coarse)).double()
+    subspace, deviations = signal_subspace(left, estimate_noise(hsi), centre=False)
+    if len(deviations) == 0:
+        return fused
+    residual, noise = subspace.project(left), deviations.square()
+    kriging = _Kriging(separable(sensor), fine, coarse, fused.device)
     kriging.choose_length(residual, noise)
-    if len(sensor.psf.factors()) == 1:
-        return kriging.correct(fused, residual, noise)
-    return kriging.correct_exactly(fused, residual, noise, sensor)
+    result = fused.clone()
+    once = _AT_ONCE if len(sensor.psf.factors()) == 1 else _AT_ONCE_IN_SOLVER
+    for start in range(0, len(residual), once):
+        part = slice(start, start + once)
+        if len(sensor.psf.factors()) == 1:
+            change = kriging.correction(residual[part], noise[part], fused.dtype)
+        else:
+            change = kriging.exact_correction(residual[part], noise[part], sensor, fused)
+        result += subspace.part(part).expand(change)
+    return result
 
 
-def _separable(sensor: Sensor) -> Sensor:
+def separable(sensor: Sensor) -> Sensor:
     """Return the sensor with the product of the PSF's marginals, which keeps its sum and what it does to low tones."""
     if len(sensor.psf.factors()) == 1 or not isinstance(sensor.psf, KernelPsf):
         return sensor
@@ -79,43 +91,31 @@ class _Kriging:
         for axis in self._axes:
             axis.set_length(chosen)
 
-    def correct(self, image: torch.Tensor, residual: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    def correction(self, residual: torch.Tensor, noise: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Return ``C A' (A C A' + N)^-1 residual`` at HR, (components, H, W), computed in ``dtype``."""
         y, x = self._axes
-        shares = self._noise_share(residual, noise)
-        spread_y, spread_x = y.spread.to(image.dtype), x.spread.to(image.dtype)
-        result = torch.empty_like(image)
-        for start in range(0, image.shape[0], _BANDS_AT_ONCE):
-            part = slice(start, start + _BANDS_AT_ONCE)
-            weights = y.vectors.T @ residual[part] @ x.vectors / self._spectrum(shares[part])
-            change = spread_y @ weights.to(image.dtype) @ spread_x.T
-            result[part] = image[part] + change
-        return result
+        weights = y.vectors.T @ residual @ x.vectors / self._spectrum(self._noise_share(residual, noise))
+        return y.spread.to(dtype) @ weights.to(dtype) @ x.spread.to(dtype).T
 
-    def correct_exactly(
-        self, image: torch.Tensor, residual: torch.Tensor, noise: torch.Tensor, sensor: Sensor
+    def exact_correction(
+        self, residual: torch.Tensor, noise: torch.Tensor, sensor: Sensor, like: torch.Tensor
     ) -> torch.Tensor:
-        """Correct for a PSF that this model's axes only approximate."""
+        """Return the same for a PSF that this model's axes only approximate, of the size and type of ``like``."""
         y, x = self._axes
         shares = self._noise_share(residual, noise)
-        fine = (image.shape[-2], image.shape[-1])
-        result = torch.empty_like(image)
-        for start in range(0, image.shape[0], _BANDS_IN_SOLVER):
-            part = slice(start, start + _BANDS_IN_SOLVER)
-            share = shares[part, None, None]
-            spectrum = self._spectrum(shares[part])
+        share, spectrum = shares[:, None, None], self._spectrum(shares)
+        fine = (like.shape[-2], like.shape[-1])
 
-            def spread(weights: torch.Tensor) -> torch.Tensor:
-                return y.covariance @ sensor.degrade_adjoint(weights, fine) @ x.covariance
+        def spread(weights: torch.Tensor) -> torch.Tensor:
+            return y.covariance @ sensor.degrade_adjoint(weights, fine) @ x.covariance
 
-            def system(weights: torch.Tensor, share: torch.Tensor = share) -> torch.Tensor:
-                return sensor.degrade(spread(weights), (weights.shape[-2], weights.shape[-1])) + share * weights
+        def system(weights: torch.Tensor) -> torch.Tensor:
+            return sensor.degrade(spread(weights), (weights.shape[-2], weights.shape[-1])) + share * weights
 
-            def approximate_inverse(weights: torch.Tensor, spectrum: torch.Tensor = spectrum) -> torch.Tensor:
-                return y.vectors @ (y.vectors.T @ weights @ x.vectors / spectrum) @ x.vectors.T
+        def approximate_inverse(weights: torch.Tensor) -> torch.Tensor:
+            return y.vectors @ (y.vectors.T @ weights @ x.vectors / spectrum) @ x.vectors.T
 
-            weights = _conjugate_gradients(system, approximate_inverse, residual[part])
-            result[part] = image[part] + spread(weights).to(image.dtype)
-        return result
+        return spread(_conjugate_gradients(system, approximate_inverse, residual)).to(like.dtype)
 
     def _spectrum(self, shares: torch.Tensor) -> torch.Tensor:
         y, x = self._axes

@@ -9,12 +9,11 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from hyperfuse.methods.band_optics import BandOptics
 from hyperfuse.methods.consistency import restore_consistency
-from hyperfuse.methods.local_models import LocalModels, Predictors
-from hyperfuse.methods.noise import estimate_noise
+from hyperfuse.methods.linear_base import LinearBase
+from hyperfuse.methods.local_models import Predictors
 from hyperfuse.methods.registry import MethodSettings, Progress, register_method
-from hyperfuse.methods.subspace import Subspace, fit_subspace
+from hyperfuse.methods.subspace import fit_subspace
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.options import FeINFNOptions
 from hyperfuse.sensor.model import Sensor
@@ -28,8 +27,6 @@ from hyperfuse.training.held_out import (
 )
 from hyperfuse.training.pair import PairFitOptions, fit_to_pair
 
-# Spectra of more bands are modelled in this many principal components; what they miss comes back with the residual.
-_COMPONENTS = 32
 # Components that the network is shown and gives.
 _SHOWN = 8
 _KEPT_SHARE = 0.12
@@ -68,7 +65,7 @@ def feinfn(
     :class:`~.registry.Method`.
     """
     start = time.monotonic()
-    base = _Base.fit(hsi, msi, sensor, lambda share, words="": progress(0.2 * share, words))
+    base = LinearBase.fit(hsi, msi, sensor, lambda share, words="": progress(0.2 * share, words))
     fused = base.image
     steps = _STEPS[settings.effort] if settings.steps is None else settings.steps
     if steps > 0 and min(hsi.shape[-2:]) >= _SMALLEST_SIDE:
@@ -79,66 +76,8 @@ def feinfn(
     return result
 
 
-@dataclass(frozen=True)
-class _Linear:
-    """Local models of an image of any number of bands, fitted in its leading components."""
-
-    models: LocalModels
-    subspace: Subspace | None
-    predictors: Predictors
-
-    @classmethod
-    def choose(cls, image: torch.Tensor, predictors: Predictors, noise: torch.Tensor, progress: Progress) -> _Linear:
-        subspace = fit_subspace(image, _COMPONENTS, standardise=True) if image.shape[0] > _COMPONENTS else None
-        targets = image if subspace is None else subspace.project(image)
-        return cls(LocalModels.choose(targets, predictors, subspace, noise, progress=progress), subspace, predictors)
-
-    def apply(self, image: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
-        if self.subspace is None:
-            return self.models.apply(image, self.predictors, known)
-        return self.subspace.expand(self.models.apply(self.subspace.project(image), self.predictors, known))
-
-    def held_out(self, image: torch.Tensor) -> torch.Tensor:
-        if self.subspace is None:
-            return self.models.held_out(image, self.predictors)
-        return self.subspace.expand(self.models.held_out(self.subspace.project(image), self.predictors))
-
-
-@dataclass(frozen=True)
-class _Base:
-    """What linear models make of the pair, and the means to make it again with some LR pixels hidden."""
-
-    hsi: torch.Tensor
-    predictors: Predictors
-    sensor: Sensor
-    models: _Linear
-    optics: BandOptics
-    leftover: _Linear
-    image: torch.Tensor
-
-    @classmethod
-    def fit(cls, hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, progress: Progress) -> _Base:
-        shape = (hsi.shape[-2], hsi.shape[-1])
-        predictors = Predictors.whiten(msi, sensor, shape)
-        noise = estimate_noise(hsi)
-        models = _Linear.choose(hsi, predictors, noise, lambda share, words="": progress(0.4 * share, words))
-        raw = models.apply(hsi)
-        progress(0.5, "correcting the bands' optics")
-        optics = BandOptics.fit(raw, hsi, models.held_out(hsi), sensor)
-        corrected = optics.correct(raw)
-        left = hsi - sensor.degrade(corrected, shape)
-        leftover = _Linear.choose(left, predictors, noise, lambda share, words="": progress(0.7 + 0.2 * share, words))
-        return cls(hsi, predictors, sensor, models, optics, leftover, corrected + leftover.apply(left))
-
-    def without(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return the image as it would be had the hidden LR pixels (h, w) not been measured."""
-        image = self.optics.correct(self.models.apply(self.hsi, ~hidden))
-        left = self.hsi - self.sensor.degrade(image, (hidden.shape[0], hidden.shape[1]))
-        return image + self.leftover.apply(left, ~hidden)
-
-
 def _refine(
-    base: _Base,
+    base: LinearBase,
     hsi: torch.Tensor,
     sensor: Sensor,
     settings: FeinfnSettings,
@@ -214,7 +153,7 @@ class _Shown:
         return View(hidden, self(targets), torch.cat([predictors.fine, self(image)]))
 
 
-def _task(base: _Base, shown: _Shown, seed: int) -> HeldOutTask:
+def _task(base: LinearBase, shown: _Shown, seed: int) -> HeldOutTask:
     shape = (base.hsi.shape[-2], base.hsi.shape[-1])
     device = base.hsi.device
     views, error = [], torch.zeros_like(base.hsi)

@@ -7,10 +7,11 @@ import torch
 from scipy.optimize import nnls
 
 # Mask of Immerkaer: the difference of two Laplacians, blind to any image that is locally a quadratic surface.
-_LAPLACIAN_DIFFERENCE = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))
+LAPLACIAN_DIFFERENCE = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))
 
 # Of what is left of a band, at least this part is its own noise.
 _LEAST_SHARE = 0.1
+_PIXELS_A_BAND = 4  # where there are fewer, bands are predicted in groups
 
 
 def estimate_noise(hsi: torch.Tensor) -> torch.Tensor:
@@ -24,13 +25,26 @@ def estimate_noise(hsi: torch.Tensor) -> torch.Tensor:
     P_bb)^2 N_j`` = variance left in band b (non-negative least squares). A pattern that one band alone shows adds
     about its deviation times sqrt(bands / pixels).
 
+    With fewer than four pixels a band, every g-th band makes a group of its own.
+
     Args:
-        hsi: image (bands, rows, cols), finite. With one band, or fewer than 3 x 3 pixels or than two pixels per
-            band, noise cannot be told from signal: zeros are returned.
+        hsi: image (bands, rows, cols), finite. With one band, or fewer than 3 x 3 pixels, noise cannot be told from
+            signal: zeros are returned.
     """
     bands, rows, cols = hsi.shape
+    noise = torch.zeros(bands, dtype=hsi.dtype, device=hsi.device)
+    if min(rows, cols) < 3:
+        return noise
+    groups = -(-bands * _PIXELS_A_BAND // (rows * cols))
+    for first in range(groups):
+        noise[first::groups] = _noise_of_group(hsi[first::groups])
+    return noise
+
+
+def _noise_of_group(hsi: torch.Tensor) -> torch.Tensor:
+    bands, rows, cols = hsi.shape
     zeros = torch.zeros(bands, dtype=hsi.dtype, device=hsi.device)
-    if bands < 2 or rows < 3 or cols < 3 or rows * cols < 2 * bands:
+    if bands < 2:
         return zeros
     pixels = hsi.flatten(1).double()
     pixels = pixels - pixels.mean(1, keepdim=True)
@@ -42,7 +56,7 @@ def estimate_noise(hsi: torch.Tensor) -> torch.Tensor:
     inverse = torch.linalg.inv(gram)
     # With P the inverse covariance, the residual of band b regressed on the others is (P x)_b / P_bb.
     residual = (inverse @ pixels / inverse.diagonal()[:, None]).unflatten(1, (rows, cols))
-    kernel = torch.tensor(_LAPLACIAN_DIFFERENCE, dtype=residual.dtype, device=residual.device)[None, None]
+    kernel = torch.tensor(LAPLACIAN_DIFFERENCE, dtype=residual.dtype, device=residual.device)[None, None]
     response = torch.nn.functional.conv2d(residual[:, None], kernel)[:, 0]
     left = response.square().mean((1, 2)) / kernel.square().sum()
     # Both the variance left and the weights of the other bands suffer from the degrees of freedom the regression took.

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
+_NOISELESS = 1e-3  # of a band's deviation: the least noise that its unit is made of
+_CHANCE = 1.05  # the noise is an estimate
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Subspace:
@@ -42,6 +46,10 @@ class Subspace:
         """
         return errors @ self._matrix.square().T
 
+    def part(self, components: slice) -> Subspace:
+        """Return the subspace of some of the components, with a mean of zero."""
+        return Subspace(torch.zeros_like(self.mean), self.basis[:, components], self.scale)
+
     @property
     def _matrix(self) -> torch.Tensor:
         return self.scale[:, None] * self.basis
@@ -67,3 +75,35 @@ def fit_subspace(hsi: torch.Tensor, components: int, *, standardise: bool = Fals
     _, vectors = torch.linalg.eigh(centred @ centred.T / flat.shape[1])
     # eigh sorts upwards.
     return Subspace(mean, vectors[:, -min(components, hsi.shape[0]) :].flip(1), scale)
+
+
+def signal_subspace(
+    image: torch.Tensor, noise: torch.Tensor, *, centre: bool = True, every: bool = False
+) -> tuple[Subspace, torch.Tensor]:
+    """Return the components in which an image differs from noise, and the noise of each, (components,).
+
+    Principal components of the bands in units of their noise, as in the minimum noise fraction (Green et al. 1988).
+    Left out are those whose variance pure noise would reach, (1 + sqrt(bands / pixels))^2 (Marchenko & Pastur), or
+    rounding; none may be left.
+
+    Args:
+        image: (bands, rows, cols), finite.
+        noise: standard deviation of each band's noise, (bands,).
+        centre: subtract the mean of each band first.
+        every: leave out none.
+    """
+    flat = image.flatten(1).double()
+    mean = flat.mean(1) if centre else torch.zeros(len(flat), dtype=flat.dtype, device=flat.device)
+    centred = flat - mean[:, None]
+    deviation = centred.square().mean(1).sqrt()
+    # A band without noise is counted in a small part of its deviation; one that is constant, in any unit.
+    unit = torch.maximum(noise.double(), _NOISELESS * deviation)
+    unit = torch.where(unit > 0, unit, 1.0)
+    pixels = flat.shape[1]
+    relative = centred / unit[:, None]
+    values, vectors = torch.linalg.eigh(relative @ relative.T / pixels)
+    values, vectors = values.flip(0), vectors.flip(1)
+    variance = vectors.square().T @ (noise.double() / unit).square()
+    chance = _CHANCE * (1 + (len(flat) / pixels) ** 0.5) ** 2 * variance
+    keep = torch.ones_like(values, dtype=torch.bool) if every else values > torch.maximum(chance, _ROUNDING * values[0])
+    return Subspace(mean, vectors[:, keep], unit), variance[keep].sqrt()
