@@ -1,5 +1,24 @@
-"""Scenes to try and measure fusion on."""
+"""Scenes to train, try and measure fusion on; each is read when it is asked for."""
 
 from hyperfuse.datasets.indian_pines import INDIAN_PINES_SOURCE, load_indian_pines
+from hyperfuse.datasets.patch_files import PatchFile, open_patch_file
+from hyperfuse.datasets.patches import PatchGrid, patch_starts
+from hyperfuse.datasets.registry import get_dataset, list_datasets, open_dataset
+from hyperfuse.datasets.scenes import Dataset, Scenes
+from hyperfuse.datasets.split_files import list_splits, read_split
 
-__all__ = ["INDIAN_PINES_SOURCE", "load_indian_pines"]
+__all__ = [
+    "INDIAN_PINES_SOURCE",
+    "Dataset",
+    "PatchFile",
+    "PatchGrid",
+    "Scenes",
+    "get_dataset",
+    "list_datasets",
+    "list_splits",
+    "load_indian_pines",
+    "open_dataset",
+    "open_patch_file",
+    "patch_starts",
+    "read_split",
+]

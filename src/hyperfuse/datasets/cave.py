@@ -1,0 +1,222 @@
+"""CAVE: 32 scenes of materials and objects under daylight, 512 x 512 pixels, 31 bands from 400 to 700 nm."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError  # what GDAL says beyond RasterioError; public under no other name
+from rasterio.errors import RasterioError
+
+from hyperfuse.cube import Cube
+from hyperfuse.datasets.matlab_scenes import StoredCube, find_cube, read_cube
+from hyperfuse.datasets.scenes import Dataset
+from hyperfuse.errors import InputError
+from hyperfuse.io.raster import open_raster
+
+CAVE_SOURCE = (
+    "Yasuma, Mitsunaga, Iso and Nayar (2010), Generalized Assorted Pixel Camera: Postcapture Control of Resolution, "
+    "Dynamic Range, and Spectrum, IEEE Transactions on Image Processing 19 (9); CAVE Multispectral Image Database, "
+    "Columbia University"
+)
+CAVE_PAGE = "https://cave.cs.columbia.edu/repository/Multispectral"
+CAVE_SCENES = (
+    "balloons", "beads", "cd", "chart_and_stuffed_toy", "clay", "cloth", "egyptian_statue", "face",
+    "fake_and_real_beers", "fake_and_real_food", "fake_and_real_lemon_slices", "fake_and_real_lemons",
+    "fake_and_real_peppers", "fake_and_real_strawberries", "fake_and_real_sushi", "fake_and_real_tomatoes",
+    "feathers", "flowers", "glass_tiles", "hairs", "jelly_beans", "oil_painting", "paints", "photo_and_face",
+    "pompoms", "real_and_fake_apples", "real_and_fake_peppers", "sponges", "stuffed_toys", "superballs",
+    "thread_spools", "watercolors",
+)  # fmt: skip
+
+_BANDS = 31
+_WAVELENGTHS = tuple(float(centre) for centre in range(400, 701, 10))
+_BAND_FILE = re.compile(r".*?(\d+)\.png", re.IGNORECASE)
+# A band in a colour file is grey; more than this share of the range between its channels is a picture.
+_GREY_TOLERANCE = 0.02
+
+
+def cave() -> Dataset:
+    """Return the kind ``cave``: reflectance in [0, 1], 16-bit values divided by 65535.
+
+    A scene is a folder of 31 PNG files as they are distributed (``paints_ms/paints_ms/paints_ms_01.png`` to ``_31``,
+    or one folder less), or a ``.mat`` file with one array (rows, cols, 31): 16-bit values are divided by 65535, 8-bit
+    ones, the high bytes of the former, become (v + 0.5) / 256, fractions in [0, 1] stay. Which it was is in the cube's
+    history. In watercolors the PNGs carry red, green, blue and alpha; the mean of the three, which are the same grey,
+    is the band, and alpha is left out.
+    """
+    return Dataset(
+        kind="cave",
+        title="CAVE",
+        layout=(
+            "the folder must hold, for each scene, NAME_ms/NAME_ms/NAME_ms_01.png to NAME_ms_31.png (one folder less "
+            "will do) or NAME.mat with an array (rows, cols, 31)"
+        ),
+        find=find_scenes,
+        load=load_scene,
+        shape=scene_shape,
+        canonical=scene_name,
+        members=CAVE_SCENES,
+        page=CAVE_PAGE,
+        source=CAVE_SOURCE,
+    )
+
+
+def scene_name(text: str) -> str:
+    """Return the name of a scene as the splits spell it.
+
+    Example:
+        >>> scene_name("Jelly-Beans_ms"), scene_name("egyptian statue"), scene_name("balloons_half")
+        ('jelly_beans', 'egyptian_statue', 'balloons_half')
+    """
+    return re.sub(r"[\s\-]+", "_", text.strip().lower()).removesuffix("_ms")
+
+
+def find_scenes(folder: Path) -> dict[str, Path]:
+    """Return the folders of PNG files and the ``.mat`` files in a folder, by the names of their scenes.
+
+    Raises:
+        InputError: two of them are one scene.
+    """
+    found: dict[str, Path] = {}
+    for place in sorted(folder.iterdir()):
+        if place.name.startswith("."):
+            continue
+        if place.is_dir():
+            name = scene_name(place.name)
+            holds = bool(_band_files(place))
+        else:
+            name = scene_name(place.stem)
+            holds = place.suffix.lower() == ".mat"
+        if holds and name in found:
+            raise InputError(f"{folder} holds the scene {name} twice: {found[name].name} and {place.name}")
+        if holds:
+            found[name] = place
+    return found
+
+
+def load_scene(place: Path) -> Cube:
+    """Read a scene from its folder or file; see :func:`cave`.
+
+    Raises:
+        InputError: a band that is missing, damaged or not like the others, or a ``.mat`` file without such an array.
+    """
+    if place.is_dir():
+        stored = _read_bands(_all_bands(place))
+        data, values = _as_fractions(stored, stored.dtype.name, place)
+    else:
+        found = find_cube(place, _BANDS)
+        data, values = _as_fractions(read_cube(found), found.kind, place)
+    return Cube(
+        data=np.ascontiguousarray(data),
+        wavelengths=np.array(_WAVELENGTHS),
+        units="reflectance",
+        attributes={"source": CAVE_SOURCE},
+        history=({"step": "read CAVE", "file": place.name, "values": values},),
+    )
+
+
+def scene_shape(place: Path) -> tuple[int, int, int]:
+    """Return (bands, rows, cols) of a scene from the header of its first band or of its file.
+
+    Raises:
+        InputError: a band that is missing, or a damaged header.
+    """
+    if place.is_dir():
+        first = _all_bands(place)[0]
+        try:
+            with open_raster(first) as source:
+                return _BANDS, int(source.height), int(source.width)
+        except InputError as error:
+            raise InputError(f"{first}: {error}") from error
+    found: StoredCube = find_cube(place, _BANDS)
+    return _BANDS, found.shape[0], found.shape[1]
+
+
+def _band_files(place: Path) -> dict[int, list[Path]]:
+    """Return the PNG files of a scene by the number at the end of their names, in the folder or one below it."""
+    below = sorted(entry for entry in place.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    for folder in (place, *below):
+        files: dict[int, list[Path]] = {}
+        for entry in sorted(folder.iterdir()):
+            match = _BAND_FILE.fullmatch(entry.name)
+            if match and not entry.name.startswith("."):
+                files.setdefault(int(match[1]), []).append(entry)
+        if files:
+            return files
+    return {}
+
+
+def _all_bands(place: Path) -> list[Path]:
+    files = _band_files(place)
+    missing = [number for number in range(1, _BANDS + 1) if number not in files]
+    if missing:
+        listed = ", ".join(f"{number:02d}" for number in missing[:6]) + (", …" if len(missing) > 6 else "")
+        raise InputError(f"{place}: {len(missing)} of the {_BANDS} bands are missing (PNG files {listed})")
+    for number in range(1, _BANDS + 1):
+        if len(files[number]) > 1:
+            first, second = files[number][:2]
+            raise InputError(f"{place}: {first.name} and {second.name} are both band {number}; only one can be")
+    return [files[number][0] for number in range(1, _BANDS + 1)]
+
+
+def _read_bands(files: Sequence[Path]) -> NDArray[Any]:
+    first = _read_band(files[0])
+    stored = np.empty((len(files), *first.shape), first.dtype)
+    stored[0] = first
+    for index, path in enumerate(files[1:], 1):
+        band = _read_band(path)
+        if band.shape != first.shape or band.dtype != first.dtype:
+            raise InputError(
+                f"{path}: is {_described(band)}, but {files[0].name} is {_described(first)}; the bands do not belong "
+                "together"
+            )
+        stored[index] = band
+    return stored
+
+
+def _read_band(path: Path) -> NDArray[Any]:
+    try:
+        with open_raster(path) as source:
+            stored: NDArray[Any] = source.read()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (RasterioError, CPLE_BaseError) as error:
+        raise InputError(f"{path}: cannot be read; it is cut off or damaged") from error
+    if stored.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{path}: holds {stored.dtype} values; a band is a PNG of 16 or 8 bits")
+    if stored.shape[0] < 3:
+        grey: NDArray[Any] = stored[0]
+        return grey
+    colours = stored[:3].astype(np.float64)
+    if np.ptp(colours, axis=0).max() > _GREY_TOLERANCE * np.iinfo(stored.dtype).max:
+        raise InputError(f"{path}: is a colour picture, not a band")
+    mean: NDArray[Any] = np.rint(colours.mean(axis=0)).astype(stored.dtype)
+    return mean
+
+
+def _described(band: NDArray[Any]) -> str:
+    return f"{band.shape[0]} x {band.shape[1]} of {8 * band.dtype.itemsize} bits"
+
+
+def _as_fractions(stored: NDArray[Any], kind: str, place: Path) -> tuple[NDArray[np.float32], str]:
+    """Return values in [0, 1] and how they were made; ``kind`` is the class that the file states."""
+    if kind == "uint8":
+        return (stored.astype(np.float32) + np.float32(0.5)) / np.float32(256), "(stored + 0.5) / 256"
+    top, bottom = float(stored.max()), float(stored.min())
+    if kind == "uint16":
+        return stored.astype(np.float32) / np.float32(65535), "stored / 65535"
+    if kind in ("double", "single", "float64", "float32"):
+        if bottom >= 0 and top <= 1:
+            return stored.astype(np.float32), "as stored"
+        # MATLAB turns integers into doubles at the slightest arithmetic. Up to 255 they may be either kind.
+        if bottom >= 0 and 255 < top <= 65535 and bool((stored == np.rint(stored)).all()):
+            return stored.astype(np.float32) / np.float32(65535), "stored / 65535"
+    raise InputError(
+        f"{place}: holds {kind} values from {bottom:g} to {top:g}; 16-bit or 8-bit integers or fractions in [0, 1] are "
+        "needed"
+    )

@@ -1,0 +1,109 @@
+"""Harvard: 50 indoor and outdoor scenes under daylight, 1040 x 1392 pixels, 31 bands from 420 to 720 nm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from hyperfuse.cube import Cube
+from hyperfuse.datasets.matlab_scenes import find_cube, read_cube
+from hyperfuse.datasets.scenes import Dataset
+from hyperfuse.errors import InputError
+
+HARVARD_SOURCE = (
+    "Chakrabarti and Zickler (2011), Statistics of Real-World Hyperspectral Images, IEEE Conference on Computer Vision "
+    "and Pattern Recognition; Harvard Real-World Hyperspectral Images Dataset"
+)
+HARVARD_PAGE = "http://vision.seas.harvard.edu/hyperspec"
+# The part taken by daylight (CZ_hsdb); the numbers that it leaves out are in the part under mixed light (CZ_hsdbi).
+HARVARD_SCENES = tuple(
+    f"img{letter}{number}"
+    for letter, numbers in {
+        "": "12", "a": "12567", "b": "0123456789", "c": "1245789", "d": "234789", "e": "01234567", "f": "12345678",
+        "h": "0123",
+    }.items()
+    for number in numbers
+)  # fmt: skip
+
+_BANDS = 31
+_CROP = 1000
+_WAVELENGTHS = tuple(float(centre) for centre in range(420, 721, 10))
+
+
+def harvard() -> Dataset:
+    """Return the kind ``harvard``: the top left 1000 x 1000 pixels, divided by their own maximum.
+
+    A scene is a ``.mat`` file (version 5 or 7.3) as it is distributed, with the array ``ref`` (1040, 1392, 31). That
+    only the top left is used and each image is divided by its own maximum is what most papers do; the cube's history
+    tells both. The calibration of the camera (``calib.txt``) and the mask of what moved (``lbl``) are not applied.
+    """
+    return Dataset(
+        kind="harvard",
+        title="Harvard",
+        layout=(
+            "the folder must hold NAME.mat for each scene (img1.mat, imga1.mat, …) with the array ref (1040, 1392, 31)"
+        ),
+        find=find_scenes,
+        load=load_scene,
+        shape=scene_shape,
+        canonical=scene_name,
+        members=HARVARD_SCENES,
+        page=HARVARD_PAGE,
+        source=HARVARD_SOURCE,
+    )
+
+
+def scene_name(text: str) -> str:
+    """Return the name of a scene as the splits spell it.
+
+    Example:
+        >>> scene_name("imgA1.mat")
+        'imga1'
+    """
+    return text.strip().lower().removesuffix(".mat")
+
+
+def find_scenes(folder: Path) -> dict[str, Path]:
+    """Return the ``.mat`` files of a folder by the names of their scenes."""
+    files = [place for place in sorted(folder.iterdir()) if place.suffix.lower() == ".mat" and place.is_file()]
+    return {scene_name(place.name): place for place in files if not place.name.startswith(".")}
+
+
+def load_scene(place: Path) -> Cube:
+    """Read a scene; see :func:`harvard`.
+
+    Raises:
+        InputError: a damaged file, one without such an array, or an image that is 0 everywhere.
+    """
+    stored = read_cube(find_cube(place, _BANDS, preferred="ref"), _CROP, _CROP)
+    maximum = float(stored.max())
+    if not maximum > 0 or not np.isfinite(maximum):
+        raise InputError(f"{place}: the maximum of the image is {maximum:g}; it cannot be divided by that")
+    data = np.ascontiguousarray(stored, np.float32)
+    data /= np.float32(maximum)
+    return Cube(
+        data=data,
+        wavelengths=np.array(_WAVELENGTHS),
+        units="fraction of the image's maximum",
+        attributes={"source": HARVARD_SOURCE},
+        history=(
+            {
+                "step": "read Harvard",
+                "file": place.name,
+                "crop": {"row": 0, "col": 0, "rows": data.shape[1], "cols": data.shape[2]},
+                "values": "divided by the maximum of this crop",
+                "maximum": maximum,
+            },
+        ),
+    )
+
+
+def scene_shape(place: Path) -> tuple[int, int, int]:
+    """Return (bands, rows, cols) of a scene after the crop, from the header of its file.
+
+    Raises:
+        InputError: a damaged file, or one without such an array.
+    """
+    rows, cols, bands = find_cube(place, _BANDS, preferred="ref").shape
+    return bands, min(rows, _CROP), min(cols, _CROP)

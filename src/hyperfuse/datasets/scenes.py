@@ -1,0 +1,195 @@
+"""Scenes: the named cubes of a dataset's folder, each read when it is asked for and none of them kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hyperfuse.cube import Cube
+from hyperfuse.errors import HyperfuseError, InputError, nearest_name
+
+_MOST_LISTED = 6
+
+
+def _as_it_is(name: str) -> str:
+    return name
+
+
+def _told_by_reading(place: Path) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a kind of dataset is, and how its scenes are found and read.
+
+    Attributes:
+        kind: name in the registry.
+        title: name as people write it.
+        layout: what the folder must look like, one clause.
+        find: lists the scenes of a folder, ``{name: file or folder}``, without reading them.
+        load: reads the scene at such a place.
+        shape: returns (bands, rows, cols) of the scene at a place from headers alone, or None where only reading tells.
+        canonical: returns the spelling that this kind uses for a scene's name.
+        members: names of the published scenes; others in the folder count only where a split names them. None: all do.
+        page: address where the data are to be had, or None.
+        source: whom to name where a scene is shown, or None.
+    """
+
+    kind: str
+    title: str
+    layout: str
+    find: Callable[[Path], Mapping[str, Path]]
+    load: Callable[[Path], Cube]
+    shape: Callable[[Path], tuple[int, int, int] | None] = _told_by_reading
+    canonical: Callable[[str], str] = _as_it_is
+    members: tuple[str, ...] | None = None
+    page: str | None = None
+    source: str | None = None
+
+    @property
+    def remedy(self) -> str:
+        """Where the data are to be had and what the folder must look like, as the end of a message."""
+        had = "" if self.page is None else f"{self.title} is to be had at {self.page} and "
+        return f"{had}{self.layout}"
+
+
+class Scenes:
+    """The scenes of a dataset in a folder, by name; nothing is held in memory.
+
+    Made by :func:`~hyperfuse.datasets.open_dataset`. Iterating gives names; pickled, it carries names and paths only.
+
+    Args:
+        dataset: the kind.
+        folder: where it lies.
+        names: which scenes, in which order, spelled as :attr:`Dataset.canonical` does; None for all, sorted.
+        split: what the choice is called, for messages and tables, or None.
+
+    Raises:
+        InputError: no such folder, no scene in it, or a named scene that is not there.
+    """
+
+    def __init__(
+        self, dataset: Dataset, folder: str | Path, names: Sequence[str] | None = None, split: str | None = None
+    ) -> None:
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise InputError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {dataset.remedy}")
+        self.dataset = dataset
+        self.folder = folder
+        self.split = split
+        found = dataset.find(folder)
+        if names is None:
+            names = sorted(name for name in found if dataset.members is None or name in dataset.members)
+        if not names:
+            raise InputError(f"{folder} holds no scene of {dataset.title}; {dataset.remedy}")
+        _check_all_there(dataset, folder, names, found, split)
+        self._places = {name: found[name] for name in names}
+        self._shapes: dict[str, tuple[int, int, int]] = {}
+
+    @property
+    def kind(self) -> str:
+        """Name of the kind of dataset."""
+        return self.dataset.kind
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the scenes, in order."""
+        return tuple(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __repr__(self) -> str:
+        split = "" if self.split is None else f", {self.split}"
+        return f"Scenes({self.kind}, {str(self.folder)!r}{split}: {len(self)} scenes)"
+
+    def place(self, name: str) -> Path:
+        """Return the file or folder of a scene.
+
+        Raises:
+            InputError: a name that is not among :attr:`names`.
+        """
+        if name not in self._places:
+            raise InputError(f"no scene {name!r} among these of {self.dataset.title}{nearest_name(name, self._places)}")
+        return self._places[name]
+
+    def load(self, name: str) -> Cube:
+        """Read a scene; every call reads it anew.
+
+        Returns:
+            The cube, with values as the kind of dataset defines them (:attr:`Cube.history` says how they were made).
+
+        Raises:
+            InputError: an unknown name, or a damaged scene: its name and file, and where it is to be had.
+            HyperfuseError: the file may not be read, or does not fit into memory.
+        """
+        place = self.place(name)
+        try:
+            cube = self.dataset.load(place)
+        except InputError as error:
+            raise InputError(self._told(name, error)) from error.__cause__
+        except HyperfuseError as error:
+            if type(error) is not HyperfuseError:
+                raise
+            raise HyperfuseError(f"the scene {name}: {error}") from error.__cause__
+        self._shapes[name] = (cube.bands, cube.rows, cube.cols)
+        return cube
+
+    def items(self) -> Iterator[tuple[str, Cube]]:
+        """Give each name with its cube, read one at a time."""
+        for name in self._places:
+            yield name, self.load(name)
+
+    def shape(self, name: str) -> tuple[int, int, int]:
+        """Return (bands, rows, cols) of a scene: from headers where they tell, else the scene is read once.
+
+        Raises:
+            InputError: as :meth:`load`.
+        """
+        place = self.place(name)
+        if name not in self._shapes:
+            try:
+                shape = self.dataset.shape(place)
+            except InputError as error:
+                raise InputError(self._told(name, error)) from error.__cause__
+            if shape is None:
+                self.load(name)
+            else:
+                self._shapes[name] = shape
+        return self._shapes[name]
+
+    def subset(self, names: Sequence[str], split: str | None = None) -> Scenes:
+        """Return only the named scenes, in that order, such as those held out for validation.
+
+        Raises:
+            InputError: a name that is not among :attr:`names`, or none at all.
+        """
+        for name in names:
+            self.place(name)
+        return Scenes(self.dataset, self.folder, tuple(names), split or self.split)
+
+    def _told(self, name: str, error: InputError) -> str:
+        return f"the scene {name} of {self.dataset.title}: {error}; {self.dataset.remedy}"
+
+
+def _check_all_there(
+    dataset: Dataset, folder: Path, names: Sequence[str], found: Mapping[str, Path], split: str | None
+) -> None:
+    missing = [name for name in names if name not in found]
+    if not missing:
+        return
+    listed = ", ".join(missing[:_MOST_LISTED])
+    more = "" if len(missing) <= _MOST_LISTED else f" and {len(missing) - _MOST_LISTED} more"
+    of = "" if split is None else f" of the split {split}"
+    verb = "is" if len(missing) == 1 else "are"
+    scenes = f"the scene {listed}{of}" if len(missing) == 1 else f"{len(missing)} of {len(names)} scenes{of}"
+    which = "" if len(missing) == 1 else f" ({listed}{more})"
+    raise InputError(f"{scenes} {verb} not in {folder}{which}; {dataset.remedy}")
