@@ -10,6 +10,7 @@ from hyperfuse.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.atomic import check_target, replacing
 from hyperfuse.io.options import ReadOptions, WriteOptions, parse_dtype
+from hyperfuse.io.products import PRODUCTS, find_product
 from hyperfuse.io.registry import FORMATS, Format, format_of, split_variable, writable_extensions
 
 _HDF5 = next(entry for entry in FORMATS if entry.name == "HDF5")
@@ -24,21 +25,26 @@ def read(
     scale: float | None = None,
     offset: float | None = None,
     axes: str | None = None,
+    quality: str | None = None,
 ) -> Cube:
     """Read a file into a cube.
 
     GeoTIFF, COG, ENVI (the data file or its header), netCDF, HDF5, MATLAB, ``.npy``, ``.npz``, Zarr and whatever else
-    GDAL opens. ``scene.mat:orig`` names a variable. The scale and offset that a file states are applied once; a value
-    that the file or ``nodata`` declares is a gap; wavelengths become nm.
+    GDAL opens. Products of satellites are read as they are delivered: EnMAP, PRISMA, EMIT, DESIS, Sentinel-2 and
+    Landsat, by their folder, archive, metadata file or image. ``scene.mat:orig`` names a variable. The scale and
+    offset that a file states are applied once; a value that the file or ``nodata`` declares is a gap; wavelengths
+    become nm.
 
     Args:
-        path: the file, and after a colon the variable where it holds several.
+        path: the file, and after a colon the variable where it holds several; or the folder of a product.
         bands: bands to read: a text that counts from 1 (``"1-31,40"``), or indices that count from 0; None for all.
         nodata: a stored value that marks gaps, besides the file's own; NaN declares NaN and infinity.
         scale: value = scale * stored + offset, for files that do not say; where one does, this wins with a warning.
         offset: see ``scale``; where one of the two is given, the other is 1 or 0.
         axes: order of the axes of an array, such as ``"rows,cols,bands"``; otherwise (bands, rows, cols), in ``.mat``
             files (rows, cols, bands), or as the names of dimensions tell.
+        quality: of a product: "standard" (unless given) makes gaps of what holds no data or is saturated, "clear" also
+            of clouds, cirrus and cloud shadows, as far as the product flags them.
 
     Returns:
         The cube, values as float32 (float64 where the file holds that, or integers beyond 2**24).
@@ -58,9 +64,21 @@ def read(
         (2, 4, 5)
     """
     file, variable = split_variable(path)
-    options = ReadOptions(variable=variable, bands=bands, nodata=nodata, scale=scale, offset=offset, axes=axes)
+    options = ReadOptions(
+        variable=variable, bands=bands, nodata=nodata, scale=scale, offset=offset, axes=axes, quality=quality
+    )
     try:
+        # A variable that is named is meant as it is stored.
+        found = None if variable is not None else find_product(file)
+        if found is not None:
+            product, source = found
+            if axes is not None:
+                raise InputError(f"is {product.name}, which knows its axes; leave out axes")
+            return product.reader()(source, options)
         entry = _readable(file)
+        if quality is not None:
+            known = ", ".join(product.name for product in PRODUCTS)
+            raise InputError(f"quality is for products ({known}), and this is none; leave it out")
         return entry.reader()(file, options)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error.__cause__

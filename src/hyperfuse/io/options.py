@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.errors import InputError, nearest_name
 
+QUALITIES = ("standard", "clear")
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 _AXIS_LETTERS = {
@@ -32,8 +33,11 @@ class ReadOptions:
     scale: float | None = None
     offset: float | None = None
     axes: str | None = None
+    quality: str | None = None
 
     def __post_init__(self) -> None:
+        if self.quality is not None and self.quality not in QUALITIES:
+            raise InputError(f"quality {self.quality!r} is not known{nearest_name(self.quality, QUALITIES)}")
         for name in ("scale", "offset"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):

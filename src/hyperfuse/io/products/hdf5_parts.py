@@ -1,0 +1,118 @@
+"""Attributes and datasets of HDF5 products, read so that a damaged file is told in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperfuse.errors import InputError
+from hyperfuse.io.damage import damage_told
+
+DAMAGED = "is no HDF5 file, or it is cut off or damaged"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file.
+
+    Raises:
+        InputError: another format, or a damaged file.
+    """
+    with damage_told(DAMAGED):
+        file = h5py.File(path, "r")
+    with file:
+        yield file
+
+
+def contains(path: Path, *names: str) -> bool:
+    """Return whether a file is HDF5 and has all the groups or datasets named."""
+    with path.open("rb") as stream:
+        if stream.read(4) != b"\x89HDF":
+            return False
+    try:
+        with opened(path) as file:
+            return holds(file, *names)
+    except InputError:
+        return False
+
+
+def dataset(file: h5py.File, name: str, dimensions: int) -> h5py.Dataset:
+    """Return a dataset of real numbers.
+
+    Raises:
+        InputError: it is missing, of other dimensions, empty, or holds no real numbers.
+    """
+    found = optional(file, name)
+    if found is None:
+        raise InputError(f"has no {name}; it is cut off or of another format")
+    if found.ndim != dimensions or 0 in found.shape or found.dtype.kind not in "fiu":
+        raise InputError(f"{name} holds {found.dtype} {found.shape}, not numbers in {dimensions} dimensions")
+    return found
+
+
+def holds(file: h5py.File, *names: str) -> bool:
+    """Return whether a file has all the groups or datasets named."""
+    with damage_told(DAMAGED):
+        return all(name in file for name in names)
+
+
+def optional(file: h5py.File, name: str) -> h5py.Dataset | None:
+    """Return a dataset, or None where there is none of that name."""
+    with damage_told(DAMAGED):
+        found = file.get(name)
+    return found if isinstance(found, h5py.Dataset) else None
+
+
+def stored(item: h5py.Dataset, window: Any = ()) -> NDArray[Any]:
+    """Return a part of a dataset.
+
+    Raises:
+        InputError: a damaged file.
+    """
+    with damage_told(DAMAGED):
+        return np.asarray(item[window])
+
+
+def numbers(file: h5py.File, name: str) -> NDArray[np.float64]:
+    """Return an attribute of the file as numbers, shape (entries,).
+
+    Raises:
+        InputError: it is missing, or holds anything but finite numbers.
+    """
+    with damage_told(DAMAGED):
+        found = file.attrs.get(name)
+    if found is None:
+        raise InputError(f"has no attribute {name}; it is cut off or of another format")
+    try:
+        values = np.asarray(found, np.float64).ravel()
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if values.size == 0 or not np.isfinite(values).all():
+        raise InputError(f"its attribute {name} holds no numbers")
+    return values
+
+
+def number(file: h5py.File, name: str) -> float:
+    """Return an attribute of the file as one number; see :func:`numbers`."""
+    return float(numbers(file, name)[0])
+
+
+def text(file: h5py.File, name: str) -> str | None:
+    """Return an attribute of the file as text, or None where there is none."""
+    with damage_told(DAMAGED):
+        found = file.attrs.get(name)
+    if isinstance(found, np.ndarray) and found.size == 1:
+        found = found.ravel()[0]
+    return None if found is None else plain_text(found).strip("\0 \n") or None
+
+
+def plain_text(value: Any) -> str:
+    """Return a stored text, whatever its bytes: h5py gives surrogates for what is no UTF-8."""
+    raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "replace")

@@ -1,0 +1,144 @@
+"""The files of a product: a folder, or an archive that is read without unpacking it."""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from hyperfuse.errors import InputError
+from hyperfuse.io.damage import damage_told
+
+# The largest metadata file known is that of an EnMAP scene, some 5 MB; more is no metadata.
+LARGEST_TEXT = 32 * 2**20
+_MOST_NAMES = 200_000
+_DEEPEST = 6
+_DAMAGED_ARCHIVE = "is not a readable archive; it is cut off, damaged or encrypted"
+
+
+class Members:
+    """Files below one root, named by POSIX paths relative to it.
+
+    Attributes:
+        root: the folder or the archive.
+        names: the files there are, sorted.
+    """
+
+    def __init__(self, root: Path, names: Iterable[str]) -> None:
+        self.root = root
+        self.names = tuple(sorted(names))
+
+    def read_text(self, name: str) -> bytes:
+        """Return the bytes of a metadata file.
+
+        Raises:
+            InputError: the file is larger than any metadata file is, or cannot be unpacked.
+        """
+        with damage_told(f"{name} cannot be read; it is cut off or damaged"):
+            raw = self._head(name, LARGEST_TEXT + 1)
+        if len(raw) > LARGEST_TEXT:
+            raise InputError(f"{name} has more than {LARGEST_TEXT // 2**20} MB; that is no metadata file")
+        return raw
+
+    def raster(self, name: str) -> Path:
+        """Return the path under which GDAL opens a file."""
+        return self.root / name
+
+    def _head(self, name: str, size: int) -> bytes:
+        with (self.root / name).open("rb") as file:
+            return file.read(size)
+
+    def find(self, pattern: str) -> list[str]:
+        """Return the files whose base name matches a regular expression wholly, whatever its case."""
+        wanted = re.compile(pattern, re.IGNORECASE)
+        return [name for name in self.names if wanted.fullmatch(base_name(name))]
+
+    def find_one(self, pattern: str, what: str) -> str:
+        """Return the one file whose base name matches.
+
+        Args:
+            pattern: regular expression, for :meth:`find`.
+            what: the file as its product names it, such as ``MTD_TL.xml``.
+
+        Raises:
+            InputError: there is none, or more than one.
+        """
+        found = self.find(pattern)
+        if not found:
+            raise InputError(f"the file {what} is missing in {self.root}")
+        if len(found) > 1:
+            raise InputError(f"{self.root} holds {len(found)} files {what} ({found[0]}, {found[1]}); name one of them")
+        return found[0]
+
+
+class _ZipMembers(Members):
+    def __init__(self, root: Path) -> None:
+        with damage_told(_DAMAGED_ARCHIVE), zipfile.ZipFile(root) as archive:
+            entries = archive.infolist()
+        super().__init__(root, (entry.filename for entry in entries if not entry.is_dir()))
+
+    def raster(self, name: str) -> Path:
+        return Path(f"/vsizip/{{{self.root.absolute()}}}/{name}")
+
+    def _head(self, name: str, size: int) -> bytes:
+        with zipfile.ZipFile(self.root) as archive, archive.open(name) as file:
+            return file.read(size)
+
+
+class _TarMembers(Members):
+    def __init__(self, root: Path) -> None:
+        # Uncompressed only: a compressed one would be unpacked from its start for every block.
+        with damage_told(_DAMAGED_ARCHIVE), tarfile.open(root, "r:") as archive:
+            entries = [(entry.name, entry.offset_data, entry.size) for entry in archive if entry.isreg()]
+        self._places = {name: (offset, size) for name, offset, size in entries}
+        super().__init__(root, self._places)
+
+    def raster(self, name: str) -> Path:
+        # GDAL's /vsitar/ does not find the long names of PAX archives.
+        offset, size = self._places[name]
+        return Path(f"/vsisubfile/{offset}_{size},{self.root.absolute()}")
+
+    def _head(self, name: str, size: int) -> bytes:
+        offset, stored = self._places[name]
+        with self.root.open("rb") as file:
+            file.seek(offset)
+            return file.read(min(size, stored))
+
+
+def base_name(name: str) -> str:
+    """Return the last part of the name of a file."""
+    return PurePosixPath(name).name
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a name is that of an archive that :func:`open_archive` reads."""
+    return path.suffix.lower() in (".zip", ".tar")
+
+
+def open_archive(path: Path) -> Members:
+    """Return the files of a zip or an uncompressed tar.
+
+    Raises:
+        InputError: a damaged archive.
+    """
+    return _ZipMembers(path) if path.suffix.lower() == ".zip" else _TarMembers(path)
+
+
+def open_folder(path: Path, *, deep: bool = False) -> Members:
+    """Return the files of a folder, with ``deep`` those of the folders below it too.
+
+    Raises:
+        InputError: more files than a product has.
+    """
+    names: list[str] = []
+    for folder, below, files in os.walk(path):
+        inside = Path(folder).relative_to(path)
+        names += [(inside / file).as_posix() for file in files]
+        if len(names) > _MOST_NAMES:
+            raise InputError(f"holds more than {_MOST_NAMES} files; name the product among them")
+        if not deep or len(inside.parts) >= _DEEPEST:
+            below.clear()
+    return Members(path, names)

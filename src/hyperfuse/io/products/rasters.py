@@ -1,0 +1,80 @@
+"""The rasters of a product, read through GDAL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError  # what GDAL says beyond RasterioError; public under no other name
+from rasterio.errors import RasterioError
+
+from hyperfuse.cube import Transform
+from hyperfuse.errors import InputError
+from hyperfuse.georeference import IDENTITY, crs_text
+from hyperfuse.io.products.members import Members
+from hyperfuse.io.products.values import check_size
+from hyperfuse.io.raster import open_raster
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the pixels of a raster lie.
+
+    Attributes:
+        rows, cols: its size.
+        transform: of pixel corners, as in a cube; None where the raster has none.
+        crs: as in a cube.
+    """
+
+    rows: int
+    cols: int
+    transform: Transform | None
+    crs: str | None
+
+
+@contextmanager
+def opened(members: Members, name: str, *, bands: int | None = None) -> Iterator[rasterio.DatasetReader]:
+    """Open a raster of a product; what goes wrong inside is told with its name.
+
+    Args:
+        members: the files of the product.
+        name: the raster among them.
+        bands: number of bands that it has to have at least, or None.
+
+    Raises:
+        InputError: no raster, a damaged one, complex values, or too few bands.
+    """
+    try:
+        with open_raster(members.raster(name)) as source:
+            check_size(source.height, source.width)
+            if bands is not None and source.count < bands:
+                raise InputError(f"has {source.count} bands, not {bands}")
+            yield source
+    except InputError as error:
+        raise InputError(f"{name} {error}") from error.__cause__
+    except (RasterioError, CPLE_BaseError) as error:
+        raise InputError(f"{name} cannot be read; it is cut off or damaged") from error
+
+
+def grid_of(source: rasterio.DatasetReader) -> Grid:
+    """Return where the pixels of an open raster lie."""
+    transform = tuple(float(value) for value in tuple(source.transform)[:6])
+    placed = None if transform == IDENTITY else transform
+    return Grid(source.height, source.width, placed, crs_text(source.crs))  # type: ignore[arg-type]
+
+
+def read_bands(members: Members, name: str, bands: Sequence[int], size: tuple[int, int]) -> NDArray[Any]:
+    """Return bands (counted from 1) of a raster that lies on a known grid, shape (len(bands), rows, cols).
+
+    Raises:
+        InputError: another size than ``size`` (rows, cols), no such band, a damaged raster.
+    """
+    with opened(members, name, bands=max(bands)) as source:
+        if (source.height, source.width) != size:
+            raise InputError(f"has {source.height} x {source.width} pixels, not {size[0]} x {size[1]} as the image")
+        return np.asarray(source.read(list(bands)))

@@ -1,0 +1,217 @@
+"""Sentinel-2 L2A: surface reflectance, a SAFE folder or its zip.
+
+Format: ESA, "Sentinel-2 Products Specification Document" (S2-PDGS-TAS-DI-PSD, issues 14 and 15), L2A product: the
+metadata MTD_MSIL2A.xml, the images in IMG_DATA, the scene classification SCL; and ESA's notes on processing baseline
+04.00 for the offset of the stored values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperfuse.cube import Cube
+from hyperfuse.errors import InputError
+from hyperfuse.io.coding import Coding
+from hyperfuse.io.options import ReadOptions
+from hyperfuse.io.products.doubling import double
+from hyperfuse.io.products.members import Members, base_name, open_folder
+from hyperfuse.io.products.rasters import Grid, grid_of, opened, read_bands
+from hyperfuse.io.products.registry import Source
+from hyperfuse.io.products.values import Values, chosen_bands, history_step, known
+from hyperfuse.io.products.xml_text import Element, Metadata
+
+# The land bands and their pixel size in m; those of 60 m serve the atmospheric correction.
+_BANDS = {
+    "B02": 10, "B03": 10, "B04": 10, "B05": 20, "B06": 20, "B07": 20, "B08": 10, "B8A": 20, "B11": 20, "B12": 20,
+}  # fmt: skip
+_FINE = 10
+# Classes of SCL: no data, saturated or defective; and cloud shadow, clouds of medium and high probability, thin cirrus.
+_UNUSABLE = (0, 1)
+_NOT_CLEAR = (3, 8, 9, 10)
+_OFFSET_SINCE = 4.0
+_NODATA, _SATURATED = 0.0, 65535.0
+
+
+@dataclass(frozen=True)
+class _Safe:
+    """A SAFE product: its files, its metadata, and the images of its one granule."""
+
+    members: Members
+    metadata: Metadata
+    images: list[str]
+
+    def image(self, layer: str, size: int) -> str:
+        """Return the image of a band or layer at a pixel size in m."""
+        ending = f"_{layer}_{size}m"
+        found = [name for name in self.images if PurePosixPath(name).stem.upper().endswith(ending.upper())]
+        if not found:
+            raise InputError(f"the image …{ending}.jp2 is missing in {self.members.root}")
+        return found[0]
+
+    def special(self, name: str, usual: float) -> float:
+        """Return the stored value with a special meaning."""
+        for element in self.metadata.elements("{*}Special_Values"):
+            if (element.findtext("{*}SPECIAL_VALUE_TEXT") or "").strip() == name:
+                return self.metadata.number(element.findtext("{*}SPECIAL_VALUE_INDEX"), "SPECIAL_VALUE_INDEX")
+        return usual
+
+
+def read_sentinel2(source: Source, options: ReadOptions) -> Cube:
+    """Read a Sentinel-2 L2A product: ten bands on the 10 m grid, those of 20 m interpolated bilinearly onto it.
+
+    Gaps are what the bands or the scene classification (SCL) call no data or saturated; with ``quality="clear"`` also
+    its cloud shadows, clouds and thin cirrus. Wavelengths and widths are those of the responses in the metadata.
+
+    Raises:
+        InputError: L1C, a missing image, a damaged one, several granules.
+    """
+    safe = _open(source)
+    about = safe.metadata
+    names = [list(_BANDS)[place] for place in chosen_bands(options, len(_BANDS))]
+    spectral = {_physical(element): element for element in about.elements("{*}Spectral_Information")}
+    codings = [_coding(safe, name, spectral) for name in names]
+    grid = _fine_grid(safe)
+    scl = _classes(safe, grid)
+    hidden = np.isin(scl, (*_UNUSABLE, *_NOT_CLEAR) if options.quality == "clear" else _UNUSABLE)
+    hidden_fine = hidden.repeat(2, axis=0).repeat(2, axis=1)
+    scene = about.find("PRODUCT_URI") or base_name(safe.members.root.as_posix())
+    values = Values((len(names), grid.rows, grid.cols), options, scene)
+    saturated = safe.special("SATURATED", _SATURATED)
+    for place, (name, (scale, offset, nodata)) in enumerate(zip(names, codings, strict=True)):
+        fine = _BANDS[name] == _FINE
+        size = (grid.rows, grid.cols) if fine else hidden.shape
+        stored = read_bands(safe.members, safe.image(name, _BANDS[name]), [1], size)
+        masked = (hidden_fine if fine else hidden) | (stored[0] == saturated)
+        data, valid = values.decode(stored, Coding((scale,), (offset,), (nodata,), masked))
+        if not fine:
+            data, valid = double(data, valid)
+        values.put(np.s_[place : place + 1], data, valid)
+    told = ["no data", "saturated"] + (["cloud shadow", "cloud", "cirrus"] if options.quality == "clear" else [])
+    return Cube(
+        **values.fields(),
+        wavelengths=np.array([_centre(about, spectral[_short(name)]) for name in names]),
+        fwhm=np.array([_width(about, spectral[_short(name)]) for name in names]),
+        band_names=tuple(names),
+        transform=grid.transform,
+        crs=grid.crs,
+        attributes=known(
+            {
+                "sensor": about.find("SPACECRAFT_NAME"),
+                "scene": scene,
+                "start_time": about.find("DATATAKE_SENSING_START", "PRODUCT_START_TIME"),
+                "baseline": about.find("PROCESSING_BASELINE"),
+            }
+        ),
+        history=(history_step("Sentinel-2 L2A", scene, told, options, resampled="bands of 20 m to 10 m, bilinear"),),
+    )
+
+
+def _open(source: Source) -> _Safe:
+    members = source.members
+    name = source.chosen
+    if name is None:
+        found = members.find(r"MTD_MSIL2A\.xml") or members.find(r"MTD_MSIL1C\.xml")
+        name = found[0] if len(found) == 1 else members.find_one(r"MTD_MSIL2A\.xml", "MTD_MSIL2A.xml")
+    metadata = Metadata(members, name)
+    level = metadata.find("PROCESSING_LEVEL") or ""
+    if "2A" not in level or "L1C" in base_name(name).upper():
+        raise InputError(
+            f"is Sentinel-2 {level or base_name(name)}; take the L2A product, which holds surface reflectance"
+        )
+    if members.root.is_dir():
+        members = open_folder(members.root, deep=True)
+    inside = PurePosixPath(name).parent / "GRANULE"
+    granule = [each for each in members.names if PurePosixPath(each).is_relative_to(inside)]
+    images = [each for each in granule if PurePosixPath(each).suffix.lower() in (".jp2", ".tif", ".tiff")]
+    images = [each for each in images if "IMG_DATA" in PurePosixPath(each).parts]
+    if not images:
+        raise InputError(f"the images (GRANULE/*/IMG_DATA) are missing in {members.root / inside.parent}")
+    tiles = {PurePosixPath(each).relative_to(inside).parts[0] for each in images}
+    if len(tiles) > 1:
+        raise InputError(f"holds {len(tiles)} granules; products of one granule are read ({', '.join(sorted(tiles))})")
+    return _Safe(members, metadata, images)
+
+
+def _short(band: str) -> str:
+    """Return the name that the metadata has for a band: ``B2`` for ``B02``."""
+    return "B" + band.removeprefix("B").lstrip("0")
+
+
+def _physical(element: Element) -> str:
+    return _short((element.get("physicalBand") or "").strip().upper())
+
+
+def _coding(safe: _Safe, band: str, spectral: dict[str, Element]) -> tuple[float, float, float]:
+    """Return scale, offset and the stored value of no data of a band."""
+    about = safe.metadata
+    if _short(band) not in spectral:
+        raise InputError(f"{about.name} has no Spectral_Information of {band}; it is cut off or of another format")
+    tags = ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
+    quantification = about.number(about.text(*tags), tags[0])
+    if quantification <= 0:
+        raise InputError(f"{about.name}: {tags[0]} is {quantification:g}, which has to be above 0")
+    number = spectral[_short(band)].get("bandId")
+    stated = [each for each in about.elements("{*}BOA_ADD_OFFSET") if each.get("band_id") == number]
+    baseline = about.number(about.text("PROCESSING_BASELINE"), "PROCESSING_BASELINE")
+    if not stated and baseline >= _OFFSET_SINCE:
+        raise InputError(f"{about.name} has no BOA_ADD_OFFSET of {band}, which baseline {baseline:05.2f} has to state")
+    offset = about.number(stated[0].text, "BOA_ADD_OFFSET") if stated else 0.0
+    return 1.0 / quantification, offset / quantification, safe.special("NODATA", _NODATA)
+
+
+def _fine_grid(safe: _Safe) -> Grid:
+    name = safe.image("B02", _FINE)
+    with opened(safe.members, name, bands=1) as source:
+        grid = grid_of(source)
+    if grid.transform is None or grid.crs is None:
+        raise InputError(f"{name} does not tell where it lies")
+    return grid
+
+
+def _classes(safe: _Safe, grid: Grid) -> NDArray[np.uint8]:
+    """Return the scene classification on the 20 m grid."""
+    if grid.rows % 2 or grid.cols % 2:
+        raise InputError(f"has {grid.rows} x {grid.cols} pixels of 10 m, which pixels of 20 m do not cover")
+    size = (grid.rows // 2, grid.cols // 2)
+    classes: NDArray[np.uint8] = read_bands(safe.members, safe.image("SCL", 20), [1], size)[0]
+    return classes
+
+
+def _centre(about: Metadata, element: Element) -> float:
+    return about.number(element.findtext("{*}Wavelength/{*}CENTRAL"), "CENTRAL")
+
+
+def _width(about: Metadata, element: Element) -> float:
+    """Return the full width at half maximum of a response in nm, NaN where the metadata has none."""
+    texts = (element.findtext("{*}Spectral_Response/{*}VALUES") or "").split()
+    if not texts:
+        return float("nan")
+    step = about.number(element.findtext("{*}Spectral_Response/{*}STEP"), "STEP")
+    values = np.array([about.number(text, "Spectral_Response") for text in texts])
+    return full_width(values, step)
+
+
+def full_width(values: NDArray[np.float64], step: float) -> float:
+    """Return the distance between the outermost places where a sampled curve passes half its maximum.
+
+    Args:
+        values: samples, not below 0, shape (n,); beyond its ends the curve is 0.
+        step: distance of the samples.
+
+    Example:
+        >>> full_width(np.array([0.0, 0.5, 1.0, 1.0, 0.5, 0.0]), 2.0)
+        6.0
+    """
+    curve = np.concatenate([[0.0], values, [0.0]])
+    half = curve.max() / 2
+    above = np.flatnonzero(curve >= half)
+    if half <= 0:
+        return float("nan")
+    first, last = int(above[0]), int(above[-1])
+    left = first - (curve[first] - half) / (curve[first] - curve[first - 1])
+    right = last + (curve[last] - half) / (curve[last] - curve[last + 1])
+    return float((right - left) * step)

@@ -1,0 +1,39 @@
+"""Rasters of a few pixels and their places, as the products in the tests need them."""
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio import Affine
+
+CRS = "EPSG:32633"
+
+
+@pytest.fixture
+def raster():
+    """Write a raster: GeoTIFF, or lossless JPEG 2000 for ``.jp2``, in UTM 33N unless told."""
+
+    def write(path, values, *, pixel=30, west=364095, north=5809965, nodata=None, crs=CRS):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.atleast_3d(values) if values.ndim == 3 else values[None]
+        lossless = {"QUALITY": "100", "REVERSIBLE": "YES", "YCBCR420": "NO"}
+        driver = {"driver": "JP2OpenJPEG", **lossless} if path.suffix == ".jp2" else {"driver": "GTiff"}
+        bands, rows, cols = values.shape
+        profile = {**driver, "count": bands, "height": rows, "width": cols, "dtype": values.dtype, "nodata": nodata}
+        transform = Affine(pixel, 0, west, 0, -pixel, north)
+        with rasterio.open(path, "w", crs=crs, transform=transform, **profile) as file:
+            file.write(values)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def centres():
+    """Return x of the columns and y of the rows of a cube at the centres of its pixels."""
+
+    def of(cube):
+        a, b, c, d, e, f = cube.transform
+        assert b == d == 0
+        return c + a * (np.arange(cube.cols) + 0.5), f + e * (np.arange(cube.rows) + 0.5)
+
+    return of

@@ -1,0 +1,252 @@
+"""Sentinel-2 L2A SAFE folders of 6 x 8 pixels of 10 m in the structure of the products of baseline 05.09."""
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.io import read
+from hyperfuse.io.products.doubling import double
+from hyperfuse.io.products.sentinel2 import full_width
+
+NAME = "S2A_MSIL2A_20230821T100601_N0509_R022_T33UUU_20230821T162000"
+GRANULE = "GRANULE/L2A_T33UUU_A042640_20230821T100602"
+TILE = "T33UUU_20230821T100601"
+BANDS = {"B02": 10, "B03": 10, "B04": 10, "B05": 20, "B06": 20, "B07": 20, "B08": 10, "B8A": 20, "B11": 20, "B12": 20}
+PHYSICAL = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12"]
+CENTRES = [442.7, 492.7, 559.8, 664.6, 704.1, 740.5, 782.8, 832.8, 864.7, 945.1, 1373.5, 1613.7, 2202.4]
+ROWS, COLS = 6, 8
+
+
+def metadata(level="Level-2A", baseline="05.09", offsets=True, drop=()):
+    spectral = "".join(
+        f'<Spectral_Information bandId="{number}" physicalBand="{band}"><RESOLUTION>10</RESOLUTION><Wavelength>'
+        f'<MIN unit="nm">{centre - 20}</MIN><MAX unit="nm">{centre + 20}</MAX><CENTRAL unit="nm">{centre}</CENTRAL>'
+        f'</Wavelength><Spectral_Response><STEP unit="nm">1</STEP><VALUES>{" ".join(["0", "0.5"] + ["1"] * number)} '
+        f"0.5 0</VALUES></Spectral_Response></Spectral_Information>"
+        for number, (band, centre) in enumerate(zip(PHYSICAL, CENTRES, strict=True))
+        if band not in drop
+    )
+    adds = "".join(f'<BOA_ADD_OFFSET band_id="{number}">{-1000 - number}</BOA_ADD_OFFSET>' for number in range(13))
+    return f"""<?xml version="1.0" encoding="UTF-8" standalone="no"?>
+<n1:Level-2A_User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/User_Product_Level-2A.xsd">
+  <n1:General_Info>
+    <Product_Info><PRODUCT_START_TIME>2023-08-21T10:06:01.024Z</PRODUCT_START_TIME>
+      <PRODUCT_URI>{NAME}.SAFE</PRODUCT_URI><PROCESSING_LEVEL>{level}</PROCESSING_LEVEL>
+      <PROCESSING_BASELINE>{baseline}</PROCESSING_BASELINE>
+      <Datatake datatakeIdentifier="GS2A"><SPACECRAFT_NAME>Sentinel-2A</SPACECRAFT_NAME>
+        <DATATAKE_SENSING_START>2023-08-21T10:06:01.024Z</DATATAKE_SENSING_START></Datatake></Product_Info>
+    <Product_Image_Characteristics>
+      <Special_Values><SPECIAL_VALUE_TEXT>NODATA</SPECIAL_VALUE_TEXT><SPECIAL_VALUE_INDEX>0</SPECIAL_VALUE_INDEX>
+      </Special_Values><Special_Values><SPECIAL_VALUE_TEXT>SATURATED</SPECIAL_VALUE_TEXT>
+      <SPECIAL_VALUE_INDEX>65535</SPECIAL_VALUE_INDEX></Special_Values>
+      <QUANTIFICATION_VALUES_LIST><BOA_QUANTIFICATION_VALUE unit="none">10000</BOA_QUANTIFICATION_VALUE>
+        <AOT_QUANTIFICATION_VALUE unit="none">1000.0</AOT_QUANTIFICATION_VALUE></QUANTIFICATION_VALUES_LIST>
+      {"<BOA_ADD_OFFSET_VALUES_LIST>" + adds + "</BOA_ADD_OFFSET_VALUES_LIST>" if offsets else ""}
+      <Spectral_Information_List>{spectral}</Spectral_Information_List>
+    </Product_Image_Characteristics>
+  </n1:General_Info>
+</n1:Level-2A_User_Product>"""
+
+
+def image(band, size):
+    return f"{GRANULE}/IMG_DATA/R{size}m/{TILE}_{band}_{size}m.jp2"
+
+
+@pytest.fixture
+def stored():
+    rng = np.random.default_rng(9)
+    values = {
+        band: rng.integers(1100, 9000, (ROWS * 10 // size, COLS * 10 // size)).astype(np.uint16)
+        for band, size in BANDS.items()
+    }
+    values["B03"][5, 7] = 0  # no data in one band
+    values["B04"][5, 6] = 65535  # saturated
+    values["B05"][0, 3] = 0
+    return values
+
+
+@pytest.fixture
+def safe(tmp_path, raster, stored):
+    folder = tmp_path / f"{NAME}.SAFE"
+    place = {"west": 300000, "north": 5800020}
+    for band, size in BANDS.items():
+        raster(folder / image(band, size), stored[band], pixel=size, **place)
+        if size == 10:
+            raster(folder / image(band, 20), stored[band][::2, ::2], pixel=20, **place)
+    scl = np.full((ROWS // 2, COLS // 2), 4, np.uint8)
+    scl[0, 0], scl[0, 1] = 0, 1
+    scl[1] = [3, 8, 9, 10]
+    scl[2] = [5, 6, 7, 11]
+    raster(folder / image("SCL", 20), scl, pixel=20, **place)
+    raster(folder / image("TCI", 10), np.ones((3, ROWS, COLS), np.uint8), pixel=10, **place)
+    (folder / "MTD_MSIL2A.xml").write_text(metadata())
+    (folder / GRANULE / "MTD_TL.xml").write_text("<n1:Level-2A_Tile_ID xmlns:n1='urn:x'/>")
+    (folder / GRANULE / "QI_DATA").mkdir()
+    raster(folder / GRANULE / "QI_DATA" / "MSK_CLDPRB_20m.jp2", scl, pixel=20, **place)
+    return folder
+
+
+def linear(stored, band):
+    return (stored[band].astype(np.float64) - 1000 - PHYSICAL.index(band.replace("B0", "B"))) / 10000
+
+
+def test_values_wavelengths_and_place(safe, stored, centres):
+    cube = read(safe)
+    assert cube.band_names == tuple(BANDS)
+    hidden = np.zeros((ROWS, COLS), bool)
+    hidden[:2, :4] = True
+    for place, (band, size) in enumerate(BANDS.items()):
+        raw = stored[band]
+        valid = (raw != 0) & (raw != 65535) & ~hidden[:: size // 10, :: size // 10]
+        expected = np.where(valid, linear(stored, band), np.nan)
+        if size == 20:
+            expected = double(expected[None], valid[None])[0][0]
+        assert np.allclose(cube.data[place], expected, atol=1e-6, equal_nan=True), band
+    assert cube.wavelengths.tolist() == [CENTRES[PHYSICAL.index(band.replace("B0", "B"))] for band in BANDS]
+    # Half the maximum at a sample before and one after a run of as many ones as the number of the band.
+    assert cube.fwhm.tolist() == [PHYSICAL.index(band.replace("B0", "B")) + 1 for band in BANDS]
+    assert (cube.crs, cube.units, cube.nodata) == ("EPSG:32633", "reflectance", 0.0)
+    x, y = centres(cube)
+    assert x.tolist() == [300005 + 10 * col for col in range(COLS)]
+    assert y.tolist() == [5800015 - 10 * row for row in range(ROWS)]
+    assert cube.attributes["sensor"] == "Sentinel-2A"
+    assert cube.attributes["start_time"] == "2023-08-21T10:06:01.024Z"
+    (step,) = cube.history
+    assert (step["product"], step["gaps"]) == ("Sentinel-2 L2A", ["no data", "saturated"])
+    assert step["resampled"] == "bands of 20 m to 10 m, bilinear"
+
+
+def test_metadata_and_zip_name_the_product(safe, tmp_path, assert_same):
+    cube = read(safe)
+    assert_same(read(safe / "MTD_MSIL2A.xml"), cube)
+    with zipfile.ZipFile(tmp_path / f"{NAME}.zip", "w") as archive:
+        for file in sorted(safe.rglob("*")):
+            archive.write(file, file.relative_to(tmp_path))
+    assert_same(read(tmp_path / f"{NAME}.zip"), cube)
+    outer = tmp_path / "download"
+    outer.mkdir()
+    safe.rename(outer / safe.name)
+    assert_same(read(outer), cube)
+
+
+def test_bands_and_one_offset_are_kept(safe, stored):
+    (safe / "MTD_MSIL2A.xml").write_text(metadata().replace("-1001<", "-1000<").replace("-1003<", "-1000<"))
+    cube = read(safe, bands="3,1")
+    assert cube.band_names == ("B04", "B02")
+    assert (cube.scale, cube.offset) == (1e-4, -0.1)
+    assert np.allclose(cube.data[1, 3], stored["B02"][3] * 1e-4 - 0.1, atol=1e-6)
+
+
+def test_the_callers_coding_is_said_once(safe, stored):
+    with pytest.warns(HyperfuseWarning, match="scale 1 and offset 0 of the call are used instead") as seen:
+        cube = read(safe, scale=1.0)
+    assert len(seen) == 1
+    assert np.array_equal(cube.data[0, 3], stored["B02"][3])
+
+
+def test_clear_takes_clouds_shadows_and_cirrus(safe):
+    standard, clear = read(safe, bands="1"), read(safe, bands="1", quality="clear")
+    taken = np.zeros((ROWS, COLS), bool)
+    taken[2:4] = True
+    assert np.array_equal(clear.valid[0], standard.valid[0] & ~taken)
+    assert clear.history[0]["gaps"] == ["no data", "saturated", "cloud shadow", "cloud", "cirrus"]
+
+
+def test_before_baseline_4_there_is_no_offset(safe, stored):
+    (safe / "MTD_MSIL2A.xml").write_text(metadata(baseline="02.14", offsets=False))
+    cube = read(safe, bands="1")
+    assert np.allclose(cube.data[0, 3], stored["B02"][3] * 1e-4, atol=1e-6)
+    (safe / "MTD_MSIL2A.xml").write_text(metadata(baseline="04.00", offsets=False))
+    with pytest.raises(InputError, match=r"MTD_MSIL2A\.xml has no BOA_ADD_OFFSET of B02, which baseline 04\.00 has to"):
+        read(safe)
+
+
+def test_without_responses_the_widths_are_unknown(safe):
+    text = metadata().replace("Spectral_Response", "Other")
+    (safe / "MTD_MSIL2A.xml").write_text(text)
+    cube = read(safe)
+    assert np.isnan(cube.fwhm).all()
+    assert cube.wavelengths[0] == 492.7
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("MTD_MSIL2A.xml", r"\.SAFE: the file MTD_MSIL2A\.xml is missing in .*\.SAFE"),
+        (image("B11", 20), r"the image …_B11_20m\.jp2 is missing in .*\.SAFE"),
+        (image("SCL", 20), r"the image …_SCL_20m\.jp2 is missing in .*\.SAFE"),
+    ],
+)
+def test_missing_files_are_named(safe, part, message):
+    (safe / part).unlink()
+    with pytest.raises(InputError, match=message) as caught:
+        read(safe)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_level(safe):
+    (safe / "MTD_MSIL2A.xml").unlink()
+    (safe / "MTD_MSIL1C.xml").write_text(metadata(level="Level-1C"))
+    for path in (safe, safe / "MTD_MSIL1C.xml"):
+        with pytest.raises(InputError, match="is Sentinel-2 Level-1C; take the L2A product, which holds surface"):
+            read(path)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.05])
+@pytest.mark.parametrize("part", [image("B02", 10), image("B12", 20), image("SCL", 20)])
+def test_cut_off_image(safe, share, part):
+    path = safe / part
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(InputError, match=r"\.jp2 .*damaged"):
+        read(safe)
+
+
+def test_no_images_two_granules_and_an_image_of_another_size(safe, raster, tmp_path):
+    raster(safe / image("B08", 10), np.ones((4, 4), np.uint16), pixel=10)
+    with pytest.raises(InputError, match=r"_B08_10m\.jp2 has 4 x 4 pixels, not 6 x 8 as the image"):
+        read(safe)
+    raster(safe / image("B02", 10).replace("T33UUU", "T33UVU"), np.ones((4, 4), np.uint16))
+    with pytest.raises(InputError, match="holds 2 granules; products of one granule are read"):
+        read(safe)
+    bare = tmp_path / "S2B_MSIL2A_x.SAFE"
+    bare.mkdir()
+    (bare / "MTD_MSIL2A.xml").write_text(metadata())
+    with pytest.raises(InputError, match=r"the images \(GRANULE/\*/IMG_DATA\) are missing in "):
+        read(bare)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (metadata()[:1500], "is no XML, or is cut off"),
+        (metadata(drop=["B8A"]), "has no Spectral_Information of B8A"),
+        (metadata().replace(">10000<", ">0<"), "BOA_QUANTIFICATION_VALUE is 0, which has to be above 0"),
+        (metadata().replace(">10000<", ">many<"), "BOA_QUANTIFICATION_VALUE is 'many', not a number"),
+        (metadata().replace("BOA_QUANTIFICATION_VALUE", "OTHER"), "has no BOA_QUANTIFICATION_VALUE"),
+        (metadata().replace(">492.7<", "><"), "CENTRAL is '', not a number"),
+    ],
+)
+def test_damaged_metadata(safe, text, message):
+    (safe / "MTD_MSIL2A.xml").write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        read(safe)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_zip(tmp_path):
+    path = tmp_path / f"{NAME}.zip"
+    path.write_bytes(b"PK\x03\x04 nothing more")
+    with pytest.raises(InputError, match="is not a readable archive; it is cut off"):
+        read(path)
+
+
+@pytest.mark.parametrize(("values", "step", "width"), [([1.0], 2.0, 2.0), ([1.0, 1.0], 1.0, 2.0), ([0.0], 1.0, np.nan)])
+def test_full_width(values, step, width):
+    assert full_width(np.array(values), step) == pytest.approx(width, nan_ok=True)
+
+
+def test_full_width_of_a_gaussian():
+    x = np.arange(-60.0, 60.5, 0.5)
+    assert full_width(np.exp(-4 * np.log(2) * (x / 31.0) ** 2), 0.5) == pytest.approx(31.0, abs=0.01)
