@@ -21,6 +21,7 @@ COMMANDS = {
     "simulate": "Make a pair from a reference image: hsi, msi and sensor.yaml in a folder.",
     "evaluate": "Score a fused image against the reference.",
     "info": "Tell what a file holds; several files are tiles of one image and are merged.",
+    "train": "Train a network as a configuration file tells.",
     "methods": "List the fusion methods with their settings and papers.",
     "demo": "Simulate, fuse and score a real scene that needs no download.",
 }

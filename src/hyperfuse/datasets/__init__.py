@@ -2,7 +2,6 @@
 
 from hyperfuse.datasets.indian_pines import INDIAN_PINES_SOURCE, load_indian_pines
 from hyperfuse.datasets.patch_files import PatchFile, open_patch_file
-from hyperfuse.datasets.patches import PatchGrid, patch_starts
 from hyperfuse.datasets.registry import get_dataset, list_datasets, open_dataset
 from hyperfuse.datasets.scenes import Dataset, Scenes
 from hyperfuse.datasets.split_files import list_splits, read_split
@@ -11,7 +10,6 @@ __all__ = [
     "INDIAN_PINES_SOURCE",
     "Dataset",
     "PatchFile",
-    "PatchGrid",
     "Scenes",
     "get_dataset",
     "list_datasets",
@@ -19,6 +17,5 @@ __all__ = [
     "load_indian_pines",
     "open_dataset",
     "open_patch_file",
-    "patch_starts",
     "read_split",
 ]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.progress import Progress
-from hyperfuse.sensor.model import Sensor
-from hyperfuse.training.held_out import HeldOutTask, correction
+from hyperfuse.training.held_out import HeldOutTask
+from hyperfuse.training.pair_patches import Batch, PairPatches
 
 _WARM_UP = 0.15  # share of the fit in which the learning rate rises
 _LARGEST_GRADIENT = 1.0
 _WEIGHT_DECAY = 1e-3
-_ROUNDED = 0.1  # residuals below this share of the usual error count squared, larger ones by their size
+_CHECKS = 10  # times that the network is tried on kept pixels during a fit
+_CHECK_BATCHES = 6
+_PATIENCE = 0.35  # share of the fit after which it must have helped
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,10 @@ class PairFitOptions:
         steps: optimisation steps; with ``seconds``, the most there can be.
         seconds: wall time for the fit, or None.
         learning_rate: the highest one.
-        patch: side of a patch in LR pixels.
+        patch: side of a patch in LR pixels, even.
         batch: patches a step.
         seed: of the choice of patches.
+        keep_best: when interrupted from the keyboard, end with the best weights so far instead of raising.
     """
 
     steps: int
@@ -38,50 +43,77 @@ class PairFitOptions:
     patch: int = 16
     batch: int = 8
     seed: int = 0
+    keep_best: bool = False
 
 
 @dataclass(frozen=True)
 class PairFit:
-    """What a fit did: steps taken and the mean loss of each tenth of them."""
+    """What a fit did.
+
+    Attributes:
+        steps: that were taken.
+        losses: mean loss of each tenth of them.
+        kept: loss on kept pixels without the network and with the weights that were chosen.
+        end: why it ended: all ``"steps"``, the ``"time"``, ``"nothing learnt"`` or ``"interrupted"``.
+    """
 
     steps: int
     losses: tuple[float, ...]
+    kept: tuple[float, float]
+    end: str
 
 
 def fit_to_pair(network: FeINFN, task: HeldOutTask, options: PairFitOptions, progress: Progress) -> PairFit:
     """Fit the network to the errors at hidden LR pixels, in place.
 
     AdamW on random patches of random views; the learning rate rises, then falls as a cosine to nothing at the end of
-    the steps or of the time. The loss is a rounded absolute error, each band in units of its usual error.
+    the steps or of the time. Now and then the network is tried on patches of kept pixels, which no step sees: the
+    weights that do best there are taken, and a fit that has not helped there after a third of its length ends.
     """
     start = time.monotonic()
+    patches = PairPatches(task, options.patch, options.batch)
     generator = torch.Generator().manual_seed(options.seed)
+    kept = _Kept(patches, task, options.seed)
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=_WEIGHT_DECAY)
-    sampler = _Patches(task, options)
-    network.train()
     losses: list[float] = []
-    for step in range(options.steps):
-        elapsed = time.monotonic() - start
-        done = step / options.steps
-        if options.seconds is not None:
-            done = max(done, elapsed / options.seconds)
-            if done >= 1:
-                break
-        for group in optimiser.param_groups:
-            group["lr"] = options.learning_rate * _schedule(done)
-        loss = sampler.loss(network, generator)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
-        optimiser.step()
-        losses.append(float(loss.detach()))
-        if step % 10 == 0:
-            recent = losses[-10:]
-            progress(done, f"fitting the network: loss {sum(recent) / len(recent):.4f}")
+    end, checked = "steps", 0
+    network.train()
+    try:
+        while len(losses) < options.steps:
+            done = len(losses) / options.steps
+            if options.seconds is not None:
+                done = max(done, (time.monotonic() - start) / options.seconds)
+                if done >= 1:
+                    end = "time"
+                    break
+            if done * _CHECKS >= checked + 1:
+                checked = int(done * _CHECKS)
+                kept.check(network)
+                if done > _PATIENCE and not kept.helped:
+                    end = "nothing learnt"
+                    break
+            for group in optimiser.param_groups:
+                group["lr"] = options.learning_rate * _schedule(done)
+            loss = patches.loss(network, patches.draw(generator))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
+            optimiser.step()
+            losses.append(float(loss.detach()))
+            if len(losses) % 10 == 1:
+                recent = losses[-10:]
+                progress(done, f"fitting the network: loss {sum(recent) / len(recent):.4f}")
+        if end != "nothing learnt":
+            kept.check(network)
+    except KeyboardInterrupt:
+        if not options.keep_best:
+            raise
+        end = "interrupted"
+    kept.restore(network)
     network.eval()
     tenth = max(1, math.ceil(len(losses) / 10))
     parts = [losses[first : first + tenth] for first in range(0, len(losses), tenth)]
-    return PairFit(len(losses), tuple(sum(part) / len(part) for part in parts))
+    return PairFit(len(losses), tuple(sum(part) / len(part) for part in parts), (kept.without, kept.best), end)
 
 
 def _schedule(done: float) -> float:
@@ -90,75 +122,37 @@ def _schedule(done: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP)))
 
 
-class _Patches:
-    """Random patches of a task: the same LR window of the HSI, the guide and the error."""
+class _Kept:
+    """A few fixed batches of kept pixels, and the weights that did best on them."""
 
-    def __init__(self, task: HeldOutTask, options: PairFitOptions) -> None:
-        self._task = task
-        self._batch = options.batch
-        self._sensors: dict[tuple[float, float], Sensor] = {}
-        rows, cols = task.error.shape[-2:]
-        self._lr = (min(options.patch, rows), min(options.patch, cols))
-        guide = task.views[0].guide
-        self._hr = tuple(
-            min(size, math.ceil(cells * ratio - 1e-6))
-            for size, cells, ratio in zip(guide.shape[-2:], self._lr, task.sensor.ratio, strict=True)
-        )
-        # The PSF of LR pixels at a patch's rim reaches beyond it: they do not count.
-        self._margin = [
-            0 if cells == size else min(2, (cells - 1) // 2, math.ceil(_reach(task.sensor, axis) / ratio))
-            for axis, (cells, size, ratio) in enumerate(zip(self._lr, (rows, cols), task.sensor.ratio, strict=True))
-        ]
-        self._scale = task.band_scale.clamp_min(torch.finfo(task.error.dtype).tiny)[:, None, None]
+    def __init__(self, patches: PairPatches, task: HeldOutTask, seed: int) -> None:
+        self._patches = patches
+        generator = torch.Generator().manual_seed(seed + 1)
+        count = _CHECK_BATCHES if bool(task.kept.any()) else 0
+        self._batches = [patches.draw(generator, kept=True) for _ in range(count)]
+        self.without = self._mean(patches.loss_of_nothing)
+        self.best = math.inf
+        self._weights: dict[str, torch.Tensor] | None = None
 
-    def loss(self, network: FeINFN, generator: torch.Generator) -> torch.Tensor:
-        task, (rows, cols) = self._task, self._lr
-        hsi, guide, error, counted, sensors = [], [], [], [], []
-        for _ in range(self._batch):
-            view = task.views[int(torch.randint(len(task.views), (), generator=generator))]
-            row, row_hr, phase_y = self._place(0, generator)
-            col, col_hr, phase_x = self._place(1, generator)
-            lr = (..., slice(row, row + rows), slice(col, col + cols))
-            hsi.append(view.hsi[lr])
-            guide.append(view.guide[:, row_hr : row_hr + self._hr[0], col_hr : col_hr + self._hr[1]])
-            error.append(task.error[lr])
-            assert view.hidden is not None  # views of a task hide pixels
-            counted.append(self._inside(view.hidden[lr] & ~task.kept[lr]))
-            sensors.append((phase_y, phase_x))
-        found = correction(network, torch.stack(hsi), torch.stack(guide))
-        if len(set(sensors)) == 1:
-            degraded = self._sensor(sensors[0]).degrade(found, self._lr)
-        else:
-            degraded = torch.stack(
-                [self._sensor(phase).degrade(image, self._lr) for phase, image in zip(sensors, found, strict=True)]
-            )
-        left = (torch.stack(error) - task.expand(degraded)) / self._scale
-        weight = torch.stack(counted)[:, None].to(left.dtype)
-        rounded = (left.square() + _ROUNDED**2).sqrt() - _ROUNDED
-        return (rounded * weight).sum() / (weight.sum() * left.shape[1]).clamp_min(1.0)
+    @property
+    def helped(self) -> bool:
+        """Whether the best weights do better than none; so it is said where nothing was kept."""
+        return not self._batches or self.best < self.without
 
-    def _place(self, axis: int, generator: torch.Generator) -> tuple[int, int, float]:
-        """Draw a patch along one axis: its first LR and HR pixel, and the phase between the two."""
-        sensor = self._task.sensor
-        size = self._task.error.shape[-2 + axis]
-        first = int(torch.randint(size - self._lr[axis] + 1, (), generator=generator))
-        corner = sensor.offset[axis] + 0.5 - sensor.ratio[axis] / 2 + sensor.ratio[axis] * first
-        fine = self._task.views[0].guide.shape[-2 + axis]
-        start = min(max(0, math.floor(corner + 1e-6)), fine - self._hr[axis])
-        return first, start, round(sensor.offset[axis] + sensor.ratio[axis] * first - start, 6)
+    def check(self, network: FeINFN) -> None:
+        """Try the network, and remember its weights where they do best."""
+        network.eval()
+        with torch.no_grad():
+            loss = self._mean(lambda batch: self._patches.loss(network, batch))
+        network.train()
+        if loss <= self.best:
+            self.best = loss
+            self._weights = copy.deepcopy(network.state_dict())
 
-    def _sensor(self, phase: tuple[float, float]) -> Sensor:
-        if phase not in self._sensors:
-            self._sensors[phase] = self._task.sensor.replace(phase=phase)
-        return self._sensors[phase]
+    def restore(self, network: FeINFN) -> None:
+        """Give the network its best weights back; without any check it keeps those it has."""
+        if self._weights is not None:
+            network.load_state_dict(self._weights)
 
-    def _inside(self, mask: torch.Tensor) -> torch.Tensor:
-        inside = torch.zeros_like(mask)
-        y, x = self._margin
-        inner = (slice(y, mask.shape[0] - y), slice(x, mask.shape[1] - x))
-        inside[inner] = mask[inner]
-        return inside
-
-
-def _reach(sensor: Sensor, axis: int) -> float:
-    return max(factor.radius_x if axis else factor.radius_y for factor in sensor.psf.factors())
+    def _mean(self, loss: Callable[[Batch], torch.Tensor]) -> float:
+        return sum(float(loss(batch)) for batch in self._batches) / max(len(self._batches), 1)

@@ -1,0 +1,117 @@
+"""``hyperfuse train``: a network from a configuration."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from hyperfuse.cli.options import COMMON, CommonOptions
+from hyperfuse.cli.session import Session
+
+if TYPE_CHECKING:
+    from hyperfuse.training.configuration import TrainingConfig
+    from hyperfuse.training.scene_store import Scenes
+    from hyperfuse.training.sections import Names
+
+_SHOWN = (
+    ("psnr_db", "PSNR {:.2f} dB"),
+    ("sam_degrees", "SAM {:.3f}"),
+    ("ergas", "ERGAS {:.3f}"),
+    ("ssim", "SSIM {:.4f}"),
+)
+
+
+def train(
+    config: Annotated[Path, Parameter(name="CONFIG")],
+    /,
+    *overrides: Annotated[str, Parameter(name="KEY=VALUE")],
+    resume: bool = False,
+    overwrite: bool = False,
+    json: bool = False,
+    common: CommonOptions = COMMON,
+    session: Annotated[Session, Parameter(parse=False)],
+) -> None:
+    """Train a network as a configuration file tells.
+
+    The folder that the configuration names as `output` gets the configuration with every key (config.yaml), a log, two
+    checkpoints and the best weights (best/). Started by `torchrun`, several processes or hosts work together.
+
+    Args:
+        config: YAML file; those that ship are in configs/ of the source, every key is told in docs/training.md.
+        overrides: Keys to change, such as data.folder=CAVE or optimiser.learning_rate=1e-3.
+        resume: Go on with the run in the output folder; as resume=true. Without one there it starts.
+        overwrite: Remove a run that the output folder holds.
+        json: Write the scores as JSON.
+        common: Options of every command.
+        session: Where results and notes go.
+    """
+    from hyperfuse.training.config_files import load_config
+    from hyperfuse.training.loop import train as run
+
+    main = os.environ.get("RANK", "0") == "0"
+    session.quiet = session.quiet or not main
+    settings, scenes = open_scenes(load_config(config, [*overrides, *(["resume=true"] if resume else [])]))
+    data = settings.data
+    held_out = f"{data.hold_out:.0%} of each" if data.hold_out else f"{len(data.validation)} others"
+    session.note(f"{settings.network.name}: {len(data.train)} scenes to learn from, {held_out} to validate on")
+    with session.progress("training") as report:
+        result = run(settings, scenes, overwrite=overwrite, progress=report, note=session.note)
+    if not main:
+        return
+    session.note(f"{result.steps} steps; this part took {session.seconds:.0f} s")
+    if json:
+        session.result_json(
+            {
+                "best": str(result.best),
+                "step": result.best_step,
+                "scores": result.best_scores,
+                "steps": result.steps,
+                "last_scores": result.scores,
+            }
+        )
+        return
+    scores = ", ".join(text.format(result.best_scores[name]) for name, text in _SHOWN if name in result.best_scores)
+    session.result(f"{result.best}: step {result.best_step}, {scores}")
+
+
+def open_scenes(config: TrainingConfig) -> tuple[TrainingConfig, Scenes]:
+    """Open the data set that a configuration names; return the configuration with scenes in place of splits.
+
+    Raises:
+        InputError: an unknown kind or split, or data that are not there.
+    """
+    from hyperfuse.errors import InputError
+    from hyperfuse.training.stored_pairs import PatchScenes
+
+    data = config.data
+    if data.kind == "patches":
+        from hyperfuse.datasets import open_patch_file
+
+        if data.train != "all" or data.validation or data.scale is not None or data.offset is not None:
+            raise InputError(
+                "of a patch file all patches are taken as they are: data.train=all, and data.hold_out to validate"
+            )
+        patches = PatchScenes(open_patch_file(data.folder))
+        return config.with_names(*patches.split(data.hold_out)), patches
+
+    from hyperfuse.datasets import Scenes as DatasetScenes
+    from hyperfuse.datasets import get_dataset, open_dataset, read_split
+
+    dataset = get_dataset(data.kind, scale=data.scale, offset=data.offset)
+
+    def named(names: Names) -> tuple[str, ...]:
+        if isinstance(names, str):
+            return read_split(data.kind, names, dataset.canonical)
+        return tuple(dataset.canonical(name) for name in names)
+
+    validation, test = named(data.validation), named(data.test)
+    if data.train == "all":
+        every = open_dataset(data.kind, data.folder, scale=data.scale, offset=data.offset).names
+        train = tuple(name for name in every if name not in {*validation, *test})
+    else:
+        train = named(data.train)
+    resolved = config.with_names(train, validation, test)
+    return resolved, DatasetScenes(dataset, data.folder, (*train, *validation))

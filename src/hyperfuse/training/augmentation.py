@@ -1,0 +1,64 @@
+"""What is done to reference patches before they are degraded: each a pure function of a patch and a generator."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+_GAIN_KNOTS = 4
+_SMALLEST_PIECE, _LARGEST_PIECE = 0.1, 0.5
+
+
+def turned(patch: torch.Tensor, symmetry: int) -> torch.Tensor:
+    """Return one of the eight symmetries of the square of (..., rows, cols): turned, and flipped from 4 on.
+
+    Example:
+        >>> turned(torch.tensor([[1, 2], [3, 4]]), 1).tolist()
+        [[2, 4], [1, 3]]
+    """
+    result = torch.rot90(patch, symmetry % 4, (-2, -1))
+    return result.flip(-1) if symmetry >= 4 else result
+
+
+def dimmed(patch: torch.Tensor, gain: float, generator: np.random.Generator) -> torch.Tensor:
+    """Multiply the bands of (bands, rows, cols) by a smooth random curve between 1 - ``gain`` and 1.
+
+    It stands for another illumination: it is linear between four random values, evenly spaced over the bands. Values
+    in [0, 1] stay there.
+    """
+    values = 1 - gain * generator.random(_GAIN_KNOTS)
+    where = np.linspace(0, _GAIN_KNOTS - 1, patch.shape[0]) if patch.shape[0] > 1 else np.zeros(1)
+    curve = np.interp(where, np.arange(_GAIN_KNOTS), values)
+    return patch * torch.from_numpy(curve).to(patch)[:, None, None]
+
+
+def shrunk(window: torch.Tensor, size: int) -> torch.Tensor:
+    """Return (bands, rows, cols) at ``size`` x ``size``, averaged by a triangle as wide as needed against aliasing."""
+    if window.shape[-2:] == (size, size):
+        return window
+    return torch.nn.functional.interpolate(
+        window[None], size=(size, size), mode="bilinear", antialias=True, align_corners=False
+    )[0]
+
+
+def piece(rows: int, cols: int, generator: np.random.Generator) -> tuple[slice, slice]:
+    """Draw a rectangle of 10 to 50 % of the area, with the sides in any proportion up to 1:2, wholly inside."""
+    area = generator.uniform(_SMALLEST_PIECE, _LARGEST_PIECE)
+    proportion = 2 ** generator.uniform(-0.5, 0.5)
+    height = min(rows, max(1, round(rows * math.sqrt(area * proportion))))
+    width = min(cols, max(1, round(cols * math.sqrt(area / proportion))))
+    row, col = int(generator.integers(rows - height + 1)), int(generator.integers(cols - width + 1))
+    return slice(row, row + height), slice(col, col + width)
+
+
+def mixed(patch: torch.Tensor, other: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
+    """Return the patch with a random rectangle of it replaced by what ``other`` has there (Yun et al., CutMix, 2019).
+
+    As this happens before the patch is degraded, reference and pair stay consistent at the seams.
+    """
+    rows, cols = piece(patch.shape[-2], patch.shape[-1], generator)
+    result = patch.clone()
+    result[..., rows, cols] = other[..., rows, cols]
+    return result

@@ -1,0 +1,207 @@
+"""Checkpoints: folders of safetensors and JSON, each there whole or not at all; nothing in them is executed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from hyperfuse import __version__
+from hyperfuse.errors import HyperfuseError, InputError
+from hyperfuse.io.atomic import replacing
+from hyperfuse.networks.base import FusionNetwork
+from hyperfuse.networks.pretrained import WEIGHTS, save_pretrained
+from hyperfuse.training.averaging import WeightAverage
+
+STATE, TENSORS = "state.json", "training.safetensors"
+BEST, CHECKPOINTS = "best", "checkpoints"
+SCORES = "scores.json"
+_FORMAT = 1
+_NAME = re.compile(r"step-(\d{8})")
+
+
+@dataclass
+class RunState:
+    """What a run knows beside its tensors.
+
+    Attributes:
+        step: optimisation steps taken.
+        best_step: step of the best validation so far, or None.
+        best_scores: its scores.
+        base: name of what the network starts from, or None.
+    """
+
+    step: int = 0
+    best_step: int | None = None
+    best_scores: dict[str, float] | None = None
+    base: str | None = None
+
+
+def save_checkpoint(
+    folder: Path,
+    state: RunState,
+    network: FusionNetwork,
+    average: WeightAverage | None,
+    optimiser: torch.optim.Optimizer,
+    keep: int,
+) -> Path:
+    """Write ``checkpoints/step-NNNNNNNN`` and remove all but the latest ``keep``.
+
+    The folder holds a pretrained network (:func:`hyperfuse.networks.pretrained.from_pretrained` reads it; the averaged
+    weights where there are any), ``training.safetensors`` with weights and moments, and ``state.json``. No state of a
+    random generator is needed: all that is random is a function of seed and step.
+
+    Raises:
+        HyperfuseError: no space left or another failure; the checkpoints before stay.
+    """
+    target = folder / CHECKPOINTS / f"step-{state.step:08d}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {f"weights/{name}": value for name, value in network.state_dict().items()}
+    scalars: dict[str, Any] = {}
+    for number, values in optimiser.state_dict()["state"].items():
+        for key, value in values.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"optimiser/{number}/{key}"] = value
+            else:
+                scalars[f"{number}/{key}"] = value
+    record = {
+        "format": _FORMAT,
+        "version": __version__,
+        "torch": str(torch.__version__),
+        "step": state.step,
+        "best_step": state.best_step,
+        "best_scores": state.best_scores,
+        "base": state.base,
+        "averaged": average is not None,
+        "optimiser": scalars,
+    }
+    with _writing(target) as scratch:
+        save_pretrained(network if average is None else average.network, scratch)
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, scratch / TENSORS)
+        (scratch / STATE).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    for old in _checkpoints(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def save_best(folder: Path, network: FusionNetwork, scores: dict[str, float], step: int) -> Path:
+    """Write the best weights so far as a pretrained network, with ``scores.json``, in place of those before."""
+    with _writing(folder / BEST) as scratch:
+        save_pretrained(network, scratch)
+        (scratch / SCORES).write_text(json.dumps({"step": step, **scores}, indent=2) + "\n", "utf-8")
+    return folder / BEST
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the checkpoint of the most steps in the folder of a run, or None."""
+    found = _checkpoints(folder)
+    return found[-1] if found else None
+
+
+def read_state(path: Path) -> RunState:
+    """Return what a checkpoint says beside its tensors.
+
+    Raises:
+        InputError: a damaged checkpoint, or one of another format.
+    """
+    return _state(_read_record(path))
+
+
+def load_checkpoint(
+    path: Path, network: FusionNetwork, average: WeightAverage | None, optimiser: torch.optim.Optimizer
+) -> RunState:
+    """Put network, average and optimiser into the state of a checkpoint.
+
+    Raises:
+        InputError: a checkpoint that is damaged or of another network, optimiser or version.
+    """
+    record = _read_record(path)
+    try:
+        tensors = load_file(path / TENSORS)
+        averaged = load_file(path / WEIGHTS) if average is not None else {}
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from None
+    if record["averaged"] != (average is not None):
+        raise InputError(f"{path}: was trained {'with' if record['averaged'] else 'without'} an average of weights")
+    moments: dict[int, dict[str, Any]] = {}
+    weights = {name.removeprefix("weights/"): value for name, value in tensors.items() if name.startswith("weights/")}
+    for name, value in tensors.items():
+        if name.startswith("optimiser/"):
+            _, number, key = name.split("/", 2)
+            moments.setdefault(int(number), {})[key] = value
+    for name, value in record["optimiser"].items():
+        number, key = name.split("/", 1)
+        moments.setdefault(int(number), {})[key] = value
+    try:
+        network.load_state_dict(weights)
+        if average is not None:
+            average.network.load_state_dict(averaged)
+        optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: does not fit this network ({str(error).splitlines()[-1].strip()})") from None
+    return _state(record)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed run was writing: scratch folders beside its checkpoints and its best weights."""
+    for scratch in (*(folder / CHECKPOINTS).glob(".step-*.part"), *folder.glob(f".{BEST}.*.part")):
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_run(folder: Path) -> None:
+    """Remove the checkpoints and the best weights of an earlier run from its folder."""
+    for place in (folder / CHECKPOINTS, folder / BEST):
+        if place.is_dir():
+            shutil.rmtree(place)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((path / STATE).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    if not isinstance(record, dict) or record.get("format") != _FORMAT:
+        raise InputError(f"{path}: not a checkpoint of format {_FORMAT}")
+    return record
+
+
+def _state(record: dict[str, Any]) -> RunState:
+    return RunState(record["step"], record["best_step"], record["best_scores"], record["base"])
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: the checkpoint cannot be read ({error}); remove it to resume from the one before it")
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    place = folder / CHECKPOINTS
+    return sorted(p for p in place.iterdir() if p.is_dir() and _NAME.fullmatch(p.name)) if place.is_dir() else []
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[Path]:
+    """Give an empty folder that takes the place of ``target`` when the block ends well."""
+    try:
+        with replacing(target) as scratch:
+            scratch.mkdir()
+            try:
+                yield scratch
+            except SafetensorError as error:
+                # The writer of safetensors wraps the failure of the file system in its own exception.
+                raise _as_os_error(error) from error
+    except HyperfuseError as error:
+        raise HyperfuseError(f"{target}: {error}") from error
+
+
+def _as_os_error(error: SafetensorError) -> OSError:
+    found = re.search(r"os error (\d+)", str(error))
+    return OSError(int(found[1]), str(error).split(": ")[-1].split(" (os error")[0]) if found else OSError(str(error))

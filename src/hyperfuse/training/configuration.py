@@ -1,0 +1,132 @@
+"""What a training run is told: frozen, typed, refused where unknown; read and written by ``config_files``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+
+from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.networks.blocks.precision import Precision
+from hyperfuse.training.losses import LOSS_TERMS, SSIM_WINDOW
+from hyperfuse.training.schedules import Schedule, constant, cosine, one_cycle
+from hyperfuse.training.sections import (
+    AugmentationSection,
+    AverageSection,
+    CheckpointSection,
+    ConstantScheduleSection,
+    CosineScheduleSection,
+    DataSection,
+    DegradationSection,
+    LogSection,
+    NetworkSection,
+    OneCycleScheduleSection,
+    OptimiserSection,
+    Section,
+    SpanField,
+    ValidationSection,
+)
+
+
+class TrainingConfig(Section):
+    """All that a training run depends on.
+
+    Attributes:
+        output: folder of the run.
+        resume: go on from the last checkpoint in that folder, if there is one.
+        seed: of weights, order and augmentation.
+        length: how long to train.
+        batch: patches of a forward pass, over all processes.
+        accumulation: forward passes of an optimisation step.
+        precision: bfloat16 runs the network under autocast; losses and weights stay float32.
+        device: ``auto`` takes a GPU where there is one.
+        deterministic: refuse operations whose result differs between runs (on a GPU; slower there).
+        workers: processes that prepare patches beside each training process; 0 prepares them in it.
+        losses: weights of the terms of the loss, by name.
+
+    Example:
+        >>> config = TrainingConfig(output="run", length="2 epochs", data={
+        ...     "kind": "folder", "folder": "scenes", "train": ["a"], "validation": ["b"]})
+        >>> config.length.steps(epoch_patches=3920, step_patches=8)
+        980
+    """
+
+    output: Path
+    resume: bool = False
+    seed: NonNegativeInt = 0
+    length: SpanField
+    batch: PositiveInt = 4
+    accumulation: PositiveInt = 1
+    precision: Precision = "float32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    deterministic: bool = False
+    workers: NonNegativeInt = 0
+    network: NetworkSection = NetworkSection()
+    data: DataSection
+    degradation: DegradationSection = DegradationSection()
+    augmentation: AugmentationSection = AugmentationSection()
+    losses: dict[str, float] = Field(default_factory=lambda: {"l1": 1.0})
+    optimiser: OptimiserSection = OptimiserSection()
+    schedule: Annotated[
+        ConstantScheduleSection | CosineScheduleSection | OneCycleScheduleSection, Field(discriminator="name")
+    ] = ConstantScheduleSection()
+    average: AverageSection | None = None
+    validation: ValidationSection = ValidationSection()
+    checkpoints: CheckpointSection = CheckpointSection()
+    log: LogSection = LogSection()
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainingConfig:
+        for name, weight in self.losses.items():
+            if name not in LOSS_TERMS:
+                raise ValueError(f"no loss is called {name!r}{nearest_name(name, LOSS_TERMS)}")
+            if weight < 0:
+                raise ValueError(f"the weight of the loss {name!r} is negative")
+        if not any(self.losses.values()):
+            raise ValueError("losses: every weight is 0; give at least one term, such as {l1: 1}")
+        if self.losses.get("ssim") and self.data.patch < SSIM_WINDOW:
+            raise ValueError(f"the SSIM loss has windows of {SSIM_WINDOW} pixels, data.patch is {self.data.patch}")
+        changed = [
+            name for name, value in self.augmentation if value != type(self.augmentation).model_fields[name].default
+        ]
+        if self.degradation.preset == "stored" and changed:
+            raise ValueError(f"stored pairs cannot be augmented: take out augmentation.{changed[0]}")
+        return self
+
+    @property
+    def step_patches(self) -> int:
+        """Patches of an optimisation step, over all processes."""
+        return self.batch * self.accumulation
+
+    def with_names(
+        self, train: Sequence[str], validation: Sequence[str] = (), test: Sequence[str] = ()
+    ) -> TrainingConfig:
+        """Return the configuration with splits replaced by the scenes that they name.
+
+        Raises:
+            InputError: scenes that are in two of them, or nothing to learn from or to validate on.
+        """
+        values = self.model_dump()
+        values["data"] |= {"train": tuple(train), "validation": tuple(validation), "test": tuple(test)}
+        if self.data.kind == "patches":
+            values["data"]["hold_out"] = 0.0  # the patches held out are named
+        try:
+            return TrainingConfig.model_validate(values)
+        except ValidationError as error:
+            raise InputError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+
+    def create_schedule(self, epoch_patches: int) -> Schedule:
+        """Return the learning rate as a function of the patches seen."""
+        highest, section = self.optimiser.learning_rate, self.schedule
+        if isinstance(section, ConstantScheduleSection):
+            return constant(highest)
+        unit = epoch_patches if section.per == "epoch" else self.step_patches
+        whole = self.length.patches(epoch_patches, self.step_patches)
+        if isinstance(section, CosineScheduleSection):
+            period = section.period.patches(epoch_patches, self.step_patches) if section.period else whole
+            return cosine(highest, section.minimum, period=period, unit=unit, after=section.after)
+        return one_cycle(
+            highest, section.minimum, start=section.start * highest, rise=section.rise, length=whole, unit=unit
+        )

@@ -1,0 +1,148 @@
+"""The data of a run, made from its configuration: examples to learn from and pairs to validate on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import Dataset
+
+from hyperfuse.errors import InputError
+from hyperfuse.sensor.srf import Srf
+from hyperfuse.sensor.srf_names import create_srf
+from hyperfuse.training.configuration import TrainingConfig
+from hyperfuse.training.degradation import Degradation, whole_cells
+from hyperfuse.training.examples import Base, Example, PatchExamples
+from hyperfuse.training.order import DataOrder
+from hyperfuse.training.scene_store import Scenes, SceneStore
+from hyperfuse.training.stored_pairs import PatchScenes, StoredExamples
+
+
+@dataclass(frozen=True)
+class ValidationPair:
+    """A whole scene, degraded without jitter: what it is, and how its pair is made."""
+
+    scene: str
+    ratio: float
+    store: SceneStore
+    srf: Srf | None
+    preset: str
+    base: Base | None = None
+    stored: PatchScenes | None = None
+
+    def make(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Return HSI, MSI, reference and the base's image (or None), each (bands, rows, cols)."""
+        if self.stored is not None:
+            return (*self.stored.pair(self.scene), None)
+        image = self.store.load(self.scene)
+        rows, cols = (round(whole_cells(size, self.ratio) * self.ratio) for size in image.shape[-2:])
+        image = image[:, :rows, :cols]
+        assert self.srf is not None  # only stored pairs have none
+        sensor = Degradation(self.preset, self.ratio, self.srf, min(rows, cols)).nominal
+        hsi, msi = sensor.degrade(image), sensor.respond(image)
+        return hsi, msi, image, None if self.base is None else self.base.image(hsi, msi, sensor)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from and is validated on.
+
+    Attributes:
+        examples: by their position in the run.
+        order: which patch comes when.
+        validation: pairs, a scene and ratio each.
+        hsi_bands: of the network.
+        msi_bands: of the network, with those of a base that is its guide.
+    """
+
+    examples: Dataset[Example]
+    order: DataOrder
+    validation: tuple[ValidationPair, ...]
+    hsi_bands: int
+    msi_bands: int
+
+
+def open_training_data(config: TrainingConfig, scenes: Scenes, base: Base | None = None) -> TrainingData:
+    """Check the scenes that a configuration names and prepare them.
+
+    Args:
+        config: with names of scenes in place of splits.
+        scenes: where they are read from.
+        base: what the network starts from.
+
+    Raises:
+        InputError: splits that were not replaced, a scene that is missing or does not fit, or stored pairs that the
+            data do not have.
+    """
+    data = config.data
+    if isinstance(data.train, str) or isinstance(data.validation, str) or isinstance(data.test, str):
+        raise InputError("a split is still named where scenes are needed; use TrainingConfig.with_names")
+    memory = data.memory_gb * 1e9
+    store = SceneStore(scenes, data.train, hold_out=data.hold_out, part="top", memory_bytes=memory)
+    held_out = (
+        SceneStore(scenes, data.train, hold_out=data.hold_out, part="bottom", memory_bytes=memory / 4)
+        if data.hold_out
+        else SceneStore(scenes, data.validation, memory_bytes=memory / 4)
+    )
+    if held_out.bands != store.bands:
+        raise InputError(f"the scenes to validate on have {held_out.bands} bands, those to learn from {store.bands}")
+    for name in held_out.names:
+        held_out.shape(name)  # refuses a share held out that leaves nothing
+    ratios = config.validation.ratios or config.degradation.ratios
+    if config.degradation.preset == "stored":
+        return _stored(config, scenes, store, held_out, ratios, base)
+
+    srf = create_srf(data.srf, scenes.load(store.names[0]))
+    degradations = [
+        Degradation(
+            config.degradation.preset,
+            ratio,
+            srf,
+            data.patch,
+            width_jitter=config.degradation.width_jitter,
+            phase_jitter=config.degradation.phase_jitter,
+        )
+        for ratio in config.degradation.ratios
+    ]
+    places = store.grid(data.patch, data.stride)
+    order = DataOrder(config.seed, len(places), config.batch, config.accumulation)
+    store.load_while_room()
+    validation = tuple(
+        ValidationPair(name, ratio, held_out, srf, config.degradation.preset, base)
+        for ratio in ratios
+        for name in held_out.names
+    )
+    for pair in validation:
+        whole_cells(min(held_out.shape(pair.scene)), pair.ratio)  # refuses a scene smaller than an LR pixel
+    guide = store.bands if base is not None and base.as_guide else 0
+    examples = PatchExamples(store, places, order, degradations, config.augmentation, base)
+    return TrainingData(examples, order, validation, store.bands, srf.msi_bands + guide)
+
+
+def _stored(
+    config: TrainingConfig,
+    scenes: Scenes,
+    store: SceneStore,
+    held_out: SceneStore,
+    ratios: tuple[float, ...],
+    base: Base | None,
+) -> TrainingData:
+    if not isinstance(scenes, PatchScenes):
+        raise InputError("degradation.preset=stored is for patch files (data.kind=patches); name a preset")
+    if base is not None:
+        raise InputError("stored pairs do not say which sensor made them, which a base needs; name a preset")
+    for ratio in {*ratios, *config.degradation.ratios}:
+        if ratio != scenes.ratio:
+            raise InputError(f"the stored pairs have the ratio {scenes.ratio:g}, not {ratio:g}")
+    order = DataOrder(config.seed, len(store.names), config.batch, config.accumulation)
+    validation = tuple(
+        ValidationPair(name, scenes.ratio, held_out, None, "stored", stored=scenes) for name in held_out.names
+    )
+    return TrainingData(StoredExamples(scenes, store.names, order), order, validation, store.bands, scenes.msi_bands)
+
+
+def share_of(pairs: tuple[ValidationPair, ...], rank: int, processes: int) -> Iterator[tuple[int, ValidationPair]]:
+    """Give one process its share of the pairs, each with its number among all."""
+    for number in range(rank, len(pairs), processes):
+        yield number, pairs[number]

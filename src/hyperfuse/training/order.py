@@ -1,0 +1,91 @@
+"""Which patch comes when: a pure function of seed and position, so that resumed and distributed runs agree exactly.
+
+The patches of a run are counted from 0 through all its epochs; step ``t`` takes those from ``t * step_patches`` on,
+whatever the number of processes. What is random about a patch is drawn from a generator of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+# Keep draws of different kinds apart that share a seed.
+_ORDER, _PATCH, _RATIO = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class DataOrder:
+    """The order of patches, and the randomness that belongs to each.
+
+    Attributes:
+        seed: of the run.
+        patches: in an epoch.
+        batch: patches of a forward pass, over all processes.
+        accumulation: forward passes of a step.
+
+    Example:
+        >>> order = DataOrder(seed=0, patches=5, batch=2, accumulation=2)
+        >>> sorted(order.place(n)[1] for n in range(5, 10)), order.place(7)[0]
+        ([0, 1, 2, 3, 4], 1)
+    """
+
+    seed: int
+    patches: int
+    batch: int
+    accumulation: int = 1
+    _permutations: dict[int, NDArray[np.int64]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def step_patches(self) -> int:
+        """Patches of a step, over all processes."""
+        return self.batch * self.accumulation
+
+    def place(self, position: int) -> tuple[int, int]:
+        """Return the epoch of the patch at a position of the run, and which patch of the epoch it is."""
+        epoch, index = divmod(position, self.patches)
+        if epoch not in self._permutations:
+            self._permutations.clear()
+            generator = np.random.default_rng([_ORDER, self.seed, epoch])
+            self._permutations[epoch] = generator.permutation(self.patches)
+        return epoch, int(self._permutations[epoch][index])
+
+    def generator(self, position: int) -> np.random.Generator:
+        """Return the generator of all that is random about the patch at a position."""
+        epoch, index = self.place(position)
+        return np.random.default_rng([_PATCH, self.seed, epoch, index])
+
+    def choice(self, position: int, count: int) -> int:
+        """Return which of ``count`` ratios the step of a position has; all patches of a step share it."""
+        if count == 1:
+            return 0
+        step = position // self.step_patches
+        return int(np.random.default_rng([_RATIO, self.seed, step]).integers(count))
+
+
+class ProcessBatches(Sampler[list[int]]):
+    """The positions that one process works through, a list for every forward pass.
+
+    Args:
+        order: of the run.
+        first: step to start at.
+        last: step to stop before.
+        rank: number of the process.
+        processes: how many there are; ``order.batch`` is a multiple of it.
+    """
+
+    def __init__(self, order: DataOrder, first: int, last: int, rank: int = 0, processes: int = 1) -> None:
+        self._order, self._first, self._last = order, first, last
+        self._rank, self._share = rank, order.batch // processes
+
+    def __len__(self) -> int:
+        return (self._last - self._first) * self._order.accumulation
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batch = self._order.batch
+        for forward in range(self._first * self._order.accumulation, self._last * self._order.accumulation):
+            start = forward * batch + self._rank * self._share
+            yield list(range(start, start + self._share))

@@ -1,0 +1,89 @@
+"""One process of a run among others: device, gradients averaged over all, and what only one of them does."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+
+from hyperfuse.errors import InputError
+from hyperfuse.networks.blocks.precision import Precision
+from hyperfuse.training.configuration import TrainingConfig
+
+_KNOWN = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+
+
+class Processes:
+    """What accelerate knows about this process, as the loop needs it.
+
+    ``torchrun`` (or ``accelerate launch`` with GPUs) starts several processes, on one host or more; each works through
+    its share of every batch. Without it there is one.
+
+    Attributes:
+        accelerator: accelerate's own object.
+        device: where this process computes.
+        rank: number of this process among all.
+        count: how many there are.
+        main: whether this one writes files.
+
+    Raises:
+        InputError: no GPU where one is asked for, a way of distributing that is not data-parallel, or a batch that
+            cannot be shared out evenly.
+    """
+
+    def __init__(self, config: TrainingConfig) -> None:
+        if config.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("device=cuda, but torch sees no GPU; take device=auto or cpu")
+        # Without a GPU accelerate starts one lone run in each process unless it is told to use the CPU.
+        cpu = config.device == "cpu" or not torch.cuda.is_available()
+        try:
+            # Autocast is the loop's own, so that one process can train in one precision after another.
+            self.accelerator = Accelerator(cpu=cpu, mixed_precision="no")
+        except ValueError as error:
+            raise InputError(f"device={config.device}: {' '.join(str(error).split())}") from None
+        self.device: torch.device = self.accelerator.device
+        self.rank: int = self.accelerator.process_index
+        self.count: int = self.accelerator.num_processes
+        self.main: bool = self.accelerator.is_main_process
+        if self.accelerator.distributed_type not in _KNOWN:
+            raise InputError(
+                f"launched as {self.accelerator.distributed_type.value}; training is data-parallel on CPUs or GPUs only"
+            )
+        started = int(os.environ.get("WORLD_SIZE", "1"))
+        if started != self.count:
+            raise InputError(f"{started} processes were launched but {self.count} found; start them with torchrun")
+        if config.batch % self.count:
+            raise InputError(f"a batch of {config.batch} cannot be shared out among {self.count} processes evenly")
+
+    def distribute(self, network: torch.nn.Module) -> torch.nn.Module:
+        """Return the network as the loop calls it: gradients are averaged over the processes."""
+        model: torch.nn.Module = self.accelerator.prepare_model(network)
+        return model
+
+    def accumulating(self, model: torch.nn.Module, more: bool) -> AbstractContextManager[object]:
+        """Return a context that leaves gradients in their process while ``more`` of the step is to come."""
+        context: AbstractContextManager[object] = self.accelerator.no_sync(model) if more else nullcontext()
+        return context
+
+    def autocast(self, precision: Precision) -> AbstractContextManager[object]:
+        """Return the context that the network runs in; losses are outside of it."""
+        if precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the mean of a scalar over the processes."""
+        reduced: torch.Tensor = self.accelerator.reduce(value, "mean")
+        return reduced
+
+    def wait(self) -> None:
+        """Wait for the other processes."""
+        self.accelerator.wait_for_everyone()
+
+    def end(self) -> None:
+        """Leave the group of processes."""
+        if self.count > 1:
+            self.accelerator.end_training()

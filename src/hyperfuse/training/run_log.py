@@ -1,0 +1,80 @@
+"""The log of a run: a line of JSON an entry, and the same for TensorBoard."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hyperfuse.errors import HyperfuseError
+
+LOG = "log.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+class RunLog:
+    """Writes entries of numbers by step; an entry is in the file when :meth:`write` returns.
+
+    Args:
+        folder: of the run.
+        step: steps already taken; entries of later steps, written before a kill, are taken out.
+        tensorboard: write TensorBoard files too.
+    """
+
+    def __init__(self, folder: Path, step: int, *, tensorboard: bool) -> None:
+        path = folder / LOG
+        kept = [entry for entry in read_log(folder) if entry["step"] <= step] if path.is_file() else []
+        partial = path.with_suffix(".part")
+        partial.write_text("".join(json.dumps(entry) + "\n" for entry in kept), "utf-8")
+        partial.replace(path)
+        self._file = path.open("a", encoding="utf-8")
+        self._writer: Any = None
+        if tensorboard:
+            # Takes a second or two to import, and only where it is asked for.
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1 if step else None)
+
+    def write(self, step: int, patches: int, values: Mapping[str, float]) -> None:
+        """Write an entry: step, patches seen so far, and numbers by name (``validation/psnr_db``).
+
+        Raises:
+            HyperfuseError: no space left, or another failure of the file system.
+        """
+        try:
+            self._file.write(json.dumps({"step": step, "patches": patches, **values}) + "\n")
+            self._file.flush()
+            if self._writer is not None:
+                for name, value in values.items():
+                    self._writer.add_scalar(name, value, step)
+        except OSError as error:
+            raise HyperfuseError(f"{self._file.name}: cannot be written: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """Finish the files."""
+        # What could not be written has been told by then, and is tried again on closing.
+        with contextlib.suppress(OSError):
+            self._file.close()
+        if self._writer is not None:
+            with contextlib.suppress(OSError):
+                self._writer.close()
+
+
+def read_log(folder: str | os.PathLike[str]) -> list[dict[str, float]]:
+    """Return the entries of a run's log, oldest first; a line cut off by a kill is left out.
+
+    Each has ``step`` and ``patches``; then ``loss``, ``learning_rate``, ``gradient_norm`` and
+    ``patches_per_second``, or ``validation/psnr_db`` and the other scores.
+    """
+    entries = []
+    for line in (Path(folder) / LOG).read_text("utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and "step" in entry:
+            entries.append(entry)
+    return entries

@@ -1,0 +1,76 @@
+"""Learning rates as closed forms of the patches seen, so that a resumed run needs no state of theirs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+Schedule = Callable[[int], float]
+
+
+def constant(rate: float) -> Schedule:
+    """Return the schedule that stays at ``rate``."""
+    return lambda patches: rate
+
+
+def cosine(
+    highest: float, minimum: float, *, period: int, unit: int, after: Literal["rise", "restart", "stay"] = "rise"
+) -> Schedule:
+    """Return half a cosine wave from ``highest`` to ``minimum`` (Loshchilov and Hutter, 2017, eq. 5).
+
+    Args:
+        highest: the rate at 0.
+        minimum: the rate at ``period``.
+        period: length of the fall in patches.
+        unit: the rate changes every so many patches (those of a step, or of an epoch).
+        after: beyond the period it rises as it fell, restarts at the top, or stays.
+
+    Example:
+        >>> schedule = cosine(1.0, 0.0, period=100, unit=10)
+        >>> schedule(0), schedule(9), round(schedule(50), 12), round(schedule(100), 12)
+        (1.0, 1.0, 0.5, 0.0)
+    """
+
+    def rate(patches: int) -> float:
+        seen = patches // unit * unit
+        if after == "restart":
+            seen %= period
+        elif after == "stay":
+            seen = min(seen, period)
+        return _between(minimum, highest, (1 + math.cos(math.pi * seen / period)) / 2)
+
+    return rate
+
+
+def one_cycle(highest: float, minimum: float, *, start: float, rise: float, length: int, unit: int) -> Schedule:
+    """Return one rise and one fall over the run, each half a cosine wave (Smith and Topin, 2018).
+
+    The last unit of the run has the rate ``minimum``, as the first has ``start``.
+
+    Args:
+        highest: the rate at the top.
+        minimum: the rate at the end.
+        start: the rate at 0.
+        rise: share of the run in which the rate rises.
+        length: of the run, in patches.
+        unit: the rate changes every so many patches.
+
+    Example:
+        >>> schedule = one_cycle(1.0, 0.0, start=0.1, rise=0.5, length=1010, unit=10)
+        >>> schedule(0), round(schedule(500), 12), round(schedule(1000), 12)
+        (0.1, 1.0, 0.0)
+    """
+    last = max((length - 1) // unit, 1)
+
+    def rate(patches: int) -> float:
+        done = min(patches // unit / last, 1.0)
+        if done < rise:
+            return _between(start, highest, (1 - math.cos(math.pi * done / rise)) / 2)
+        return _between(minimum, highest, (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2)
+
+    return rate
+
+
+def _between(low: float, high: float, share: float) -> float:
+    return low + (high - low) * share

@@ -1,0 +1,102 @@
+"""Patch files as scenes: each patch is one, with the pair that the file carries for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from hyperfuse.cube import Cube
+from hyperfuse.errors import InputError
+from hyperfuse.training.examples import Example
+from hyperfuse.training.order import DataOrder
+from hyperfuse.training.scene_store import Place
+
+Pair = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+class Patches(Protocol):
+    """A file of patches, such as that of ``hyperfuse.datasets.open_patch_file``."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int, int, int]]:
+        """Return the shapes of the arrays by name, (N, bands, rows, cols)."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def __getitem__(self, index: int) -> Mapping[str, NDArray[Any]]:
+        """Return ``GT``, ``LRHSI`` and ``RGB`` of a patch, each (bands, rows, cols)."""
+
+
+class PatchScenes:
+    """The patches of a file as scenes called ``patch-0``, ``patch-1``, …; the references are their cubes."""
+
+    def __init__(self, file: Patches) -> None:
+        self._file = file
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the patches, in the file's order."""
+        return tuple(f"patch-{number}" for number in range(len(self._file)))
+
+    @property
+    def ratio(self) -> float:
+        """HR pixels an LR pixel of the stored pairs."""
+        return self._file.shapes["GT"][2] / self._file.shapes["LRHSI"][2]
+
+    @property
+    def msi_bands(self) -> int:
+        """Bands of the stored MSI."""
+        return self._file.shapes["RGB"][1]
+
+    def load(self, name: str) -> Cube:
+        """Read the reference of a patch."""
+        return Cube(data=self._file[_number(name)]["GT"])
+
+    def shape(self, name: str) -> tuple[int, int, int]:
+        """Return (bands, rows, cols) of a patch."""
+        if not 0 <= _number(name) < len(self._file):
+            raise InputError(f"no {name!r}: the file holds the patches patch-0 to patch-{len(self._file) - 1}")
+        return self._file.shapes["GT"][1:]
+
+    def pair(self, name: str) -> Pair:
+        """Read the stored HSI and MSI and the reference of a patch, float32."""
+        patch = self._file[_number(name)]
+        hsi, msi, reference = (torch.from_numpy(patch[key]).float() for key in ("LRHSI", "RGB", "GT"))
+        return hsi, msi, reference
+
+    def split(self, hold_out: float) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the names to learn from, and those of the last share, which are held out.
+
+        Such files go scene by scene and patches overlap their neighbours: a random choice would not hold out anything.
+        """
+        held_out = round(len(self._file) * hold_out)
+        names = self.names
+        return names[: len(names) - held_out], names[len(names) - held_out :]
+
+
+class StoredExamples(Dataset[Example]):
+    """Stored pairs by their position in the run, as they are."""
+
+    def __init__(self, scenes: PatchScenes, names: Sequence[str], order: DataOrder) -> None:
+        self._scenes, self._names, self._order = scenes, names, order
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, position: int) -> Example:
+        """Return the example at a position of the run, which may lie beyond the first epoch."""
+        name = self._names[self._order.place(position)[1]]
+        hsi, msi, reference = self._scenes.pair(name)
+        return Example(hsi, msi, reference, None, Place(name, 0, 0))
+
+
+def _number(name: str) -> int:
+    prefix, _, digits = name.partition("-")
+    if prefix != "patch" or not digits.isdigit():
+        raise InputError(f"no patch {name!r}; patches are called patch-0, patch-1, …")
+    return int(digits)

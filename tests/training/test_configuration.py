@@ -1,0 +1,207 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hyperfuse.datasets import read_split
+from hyperfuse.errors import InputError
+from hyperfuse.networks import create_network
+from hyperfuse.training.config_files import differences, load_config, to_yaml
+from hyperfuse.training.configuration import TrainingConfig
+from hyperfuse.training.sections import Span
+
+
+@pytest.fixture
+def file(tmp_path, made):
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump({**made.tiny, "output": "run"}))
+    return path
+
+
+def refused(file, *words):
+    with pytest.raises(InputError) as caught:
+        load_config(file, words)
+    assert "\n" not in str(caught.value)
+    return str(caught.value).removeprefix(f"{file}: ")
+
+
+def test_overrides_reach_into_sections_and_are_read_as_yaml(file):
+    config = load_config(
+        file,
+        [
+            "batch=8",
+            "optimiser.learning_rate=1e-3",
+            "data.train=[a, b]",
+            "losses={l1: 1, ssim: 0.1}",
+            "average.decay=0.99",
+            "network.options.width=16",
+            "schedule={name: cosine, period: 300 epochs, per: epoch}",
+            "schedule.minimum=1e-5",
+        ],
+    )
+    assert config.batch == 8
+    assert config.optimiser.learning_rate == 1e-3
+    assert config.data.train == ("a", "b")
+    assert config.losses == {"l1": 1.0, "ssim": 0.1}
+    assert config.average.decay == 0.99
+    assert config.network.options["width"] == 16
+    assert config.schedule.period == Span(300, "epochs")
+    assert config.schedule.minimum == 1e-5
+    assert load_config(file, ["average={}", "average=null"]).average is None
+
+
+def test_what_is_written_is_read_back(file, tmp_path):
+    config = load_config(file, ["schedule={name: one-cycle}", "average={decay: 0.99}", "data.test=['no', '01']"])
+    again = tmp_path / "again.yaml"
+    again.write_text(to_yaml(config))
+    assert load_config(again) == config
+    assert list(differences(config, load_config(again))) == []
+    assert list(differences(config, load_config(again, ["batch=8", "schedule.rise=0.5"]))) == [
+        ("batch", 4, 8),
+        ("schedule.rise", 0.3, 0.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("optimizer.learning_rate=1", "no key 'optimizer'; did you mean 'optimiser'?"),
+        ("optimiser.lerning_rate=1", "no key 'optimiser.lerning_rate'; did you mean 'learning_rate'?"),
+        ("schedule={name: cosine, peroid: 3}", "no key 'schedule.peroid'; did you mean 'period'?"),
+        ("schedule={name: cosin}", "schedule.name: no schedule is called 'cosin'; did you mean 'cosine'?"),
+        ("schedule={period: 3}", "the key 'schedule.name' is missing"),
+        ("average={decays: 0.9}", "no key 'average.decays'; did you mean 'decay'?"),
+        ("losses={l2: 1}", "no loss is called 'l2'; did you mean 'l1'?"),
+        ("losses={l1: 0}", "losses: every weight is 0"),
+        ("losses={l1: -1}", "the weight of the loss 'l1' is negative"),
+        ("batch=0", "batch: input should be greater than 0 (given: 0)"),
+        ("batch=many", "batch: input should be a valid integer"),
+        ("length=0", "length: write a number of steps"),
+        ("length=2 hours", "length: write a number of steps"),
+        ("average.decay=1", "average.decay: input should be less than 1 (given: 1)"),
+        ("degradation.preset=uest", "degradation.preset: input should be 'uestc', 'dhif', 'mtf' or 'stored'"),
+        ("batch", "an override is key=value, such as optimiser.learning_rate=1e-3; got 'batch'"),
+        ("batch.size=3", "the override 'batch.size=3': batch is a value, it has no keys below it"),
+        ("data.train=[one", "the override 'data.train=[one' is not a value in YAML"),
+        ("data.test=[1, 2]", "data.test: write the name of a split, or names of scenes"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_line_with_the_nearest_name(file, word, told):
+    assert refused(file, word).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["data.validation=[three, one]"], "'one' is both in data.train and in data.validation"),
+        (["data.test=[three]"], "'three' is both in data.validation and in data.test"),
+        (["data.test=[Three]"], "'three' is both in data.validation and in data.test"),
+        (["data.test=[two]"], "'two' is both in data.train and in data.test"),
+        (["data.train=uestc-train", "data.test=uestc-train"], "'uestc-train' is both in data.train and in data.test"),
+        (["data.validation=[]"], "nothing to validate on"),
+        (["data.hold_out=0.2"], "data.validation and data.hold_out are two ways to validate"),
+        (["data.train=[]"], "data.train names no scene"),
+    ],
+)
+def test_scenes_that_are_shared_between_parts_are_refused(file, words, told):
+    assert refused(file, *words).startswith(told)
+
+
+def test_scenes_may_be_shared_where_crops_of_them_are_held_out(file):
+    assert load_config(file, ["data.validation=[]", "data.hold_out=0.2"]).data.train == ("one", "two")
+
+
+def test_overlaps_are_refused_once_splits_are_known(file):
+    config = load_config(file, ["data.train=first", "data.validation=second", "data.test=third"])
+    assert config.with_names(["a"], ["b"], ["c"]).data.validation == ("b",)
+    with pytest.raises(InputError, match=r"'b' is both in data\.validation and in data\.test"):
+        config.with_names(["a"], ["b"], ["b"])
+    with pytest.raises(InputError, match=r"'a' is both in data\.train and in data\.validation"):
+        config.with_names(["a"], ["a"], ["c"])
+
+
+def test_settings_that_contradict_each_other(file):
+    assert "windows of 11 pixels, data.patch is 8" in refused(file, "data.patch=8", "losses.ssim=0.1")
+    stored = "degradation.preset=stored"
+    assert "take out augmentation.symmetries" in refused(file, stored, "augmentation.symmetries=true")
+    assert "no jitter and one ratio" in refused(file, stored, "degradation.width_jitter=0.1")
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    assert "cannot be read (no such file or directory)" in refused(tmp_path / "none.yaml")
+    (tmp_path / "a.yaml").write_text("batch: [1, 2\nlength: 3")
+    assert "not a YAML file" in refused(tmp_path / "a.yaml")
+    (tmp_path / "b.yaml").write_text("- 1")
+    assert "is a mapping of keys" in refused(tmp_path / "b.yaml")
+    (tmp_path / "c.yaml").write_text("output: run")
+    assert refused(tmp_path / "c.yaml") == "the key 'length' is missing"
+
+
+def test_nothing_in_a_file_is_executed(tmp_path):
+    (tmp_path / "a.yaml").write_text("!!python/object/apply:os.system ['touch here']")
+    assert "not a YAML file" in refused(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "patches"),
+    [(5, 5, 40), ("1 step", 1, 8), ("2 epochs", 980, 7840), ("1 epoch", 490, 3920)],
+)
+def test_lengths_in_steps_and_epochs(make, text, steps, patches):
+    span = make(length=text).length
+    assert span.steps(3920, 8) == steps
+    assert span.patches(3920, 8) == patches
+    assert Span(1, "epochs").steps(10, 4) == 3
+
+
+def test_schedules_are_made_for_the_run(make):
+    config = make(
+        length="2000 epochs",
+        batch=4,
+        accumulation=2,
+        optimiser={"learning_rate": 2e-4},
+        schedule={"name": "cosine", "per": "epoch", "period": "300 epochs", "minimum": 1e-5},
+    )
+    rate = config.create_schedule(3920)
+    assert rate(0) == rate(3919) == 2e-4
+    assert rate(300 * 3920) == pytest.approx(1e-5)
+    assert rate(600 * 3920) == pytest.approx(2e-4)
+    whole = make(length=10, batch=2, schedule={"name": "cosine", "minimum": 0.0}).create_schedule(100)
+    assert whole(20) == pytest.approx(0.0)
+    cycle = make(length=11, batch=2, schedule={"name": "one-cycle", "rise": 0.5}).create_schedule(100)
+    assert cycle(10) == pytest.approx(2e-3)
+    assert cycle(20) == pytest.approx(0.0)
+    assert make().create_schedule(100)(12345) == 2e-3
+
+
+def test_a_configuration_cannot_be_changed(make):
+    with pytest.raises(ValueError, match="frozen"):
+        make().batch = 3
+    assert TrainingConfig.model_validate(make().model_dump()) == make()
+
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_configurations_that_ship_are_whole(path):
+    config = load_config(path, ["data.folder=elsewhere", "network.options.encoder_blocks=2"])
+    network = create_network(config.network.name, hsi_bands=31, msi_bands=3, **config.network.options)
+    assert len(network.spatial_encoder.blocks) == 2
+    assert not load_config(path).data.folder.is_absolute()
+    assert not load_config(path).output.is_absolute()
+    names = {
+        part: read_split("cave", value) if isinstance(value := getattr(config.data, part), str) else value
+        for part in ("train", "validation", "test")
+    }
+    assert config.with_names(**names).data.train  # nothing is shared
+
+
+def test_the_released_recipe_is_as_it_is_known():
+    config = load_config(CONFIGS / "feinfn-release-cave-x4.yaml")
+    assert config.length.patches(3920, config.step_patches) == 2000 * 3920
+    assert config.length.steps(3920, config.step_patches) == 2000 * 490
+    rate = config.create_schedule(3920)
+    assert [rate(epoch * 3920) for epoch in (0, 150, 300)] == pytest.approx([2e-4, 1.05e-4, 1e-5])
+    assert (config.batch, config.accumulation, config.optimiser.gradient_norm) == (4, 2, 1e-4)
+    assert config.losses == {"l1": 1.0, "ssim": 0.1}
+    assert config.augmentation == type(config.augmentation)()
