@@ -257,3 +257,51 @@ def test_every_format_is_written_told_and_replaced_when_asked(run, fails, files,
     assert message == f"{files / written[0]}: exists already; --overwrite replaces it"
     assert run(*words, "--overwrite")[0] == 0
     assert listing(files) == sorted([*written, "hsi.tif", "msi.tif", "reference.tif"])
+
+
+def test_uncertainty_is_written_beside_the_result(run, files):
+    words = ("--uncertainty", files / "error.tif")
+    code, _, err = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
+    assert code == 0
+    fused, uncertainty = read(files / "fused.tif"), read(files / "error.tif")
+    assert uncertainty.data.shape == fused.data.shape
+    assert uncertainty.transform == fused.transform
+    assert (uncertainty.data > 0).all()
+    assert uncertainty.history[-1]["quantity"] == "standard deviation of the expected error"
+    assert f"wrote {files / 'error.tif'}" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--uncertainty", "fused.tif"), "is also OUT"),
+        (("--uncertainty", "error.tif", "--method", "regression"), "does not tell how uncertain it is; feinfn does"),
+        (("--budget", "30s", "--effort", "fast"), "give one of them"),
+        (("--budget", "soon"), "--budget takes a duration such as 30s, 2min or 1h; got 'soon'"),
+        (("--budget", "0s"), "--budget takes a duration such as 30s, 2min or 1h; got '0s'"),
+        (("--budget", "30s", "--method", "gsa"), "the method gsa takes no --budget"),
+        (("--effort", "fast", "--method", "gsa"), "the method gsa takes no --effort"),
+        (("--best-so-far", "--method", "gsa"), "the method gsa takes no --best-so-far"),
+        (("--effort", "heroic"), "the setting effort of feinfn is wrong"),
+    ],
+)
+def test_wrong_uses_of_effort_and_uncertainty(fails, files, words, message):
+    words = [files / word if word.endswith(".tif") else word for word in words]
+    code, told = fails("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
+    assert code == 2
+    assert message in told
+    assert not (files / "fused.tif").exists()
+
+
+def test_a_budget_reaches_the_method_less_what_is_spent_already(run, files, monkeypatch):
+    asked = []
+    original = hyperfuse.scenes.fuse.fuse
+
+    def spy(*cubes, **options):
+        asked.append(options["settings"]["budget_seconds"])
+        return original(*cubes, **{**options, "settings": {"effort": "fast"}})
+
+    monkeypatch.setattr(hyperfuse.scenes.fuse, "fuse", spy)
+    code, _, _ = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--budget", "2min")
+    assert code == 0
+    assert 100 < asked[0] < 120

@@ -12,7 +12,6 @@ from hyperfuse.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.methods import registry
 from hyperfuse.methods.registry import MethodSettings, register_method
-from hyperfuse.scenes import DEFAULT_METHOD
 from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.simulate import simulate
 from hyperfuse.sensor import Srf, create_sensor
@@ -235,13 +234,13 @@ def test_the_responses_are_those_between_the_bands_that_are_used(pair, spy):
 def test_the_result_carries_the_metadata_of_both_and_what_was_done(pair):
     hsi, msi, sensor, _ = pair
     msi = msi.replace(crs="EPSG:32633", attributes={"sensor": "Sentinel-2"})
-    fused = fuse(hsi, msi, sensor=sensor, seed=7, settings={"window": 1.0})
+    fused = fuse(hsi, msi, method="local-regression", sensor=sensor, seed=7, settings={"window": 1.0})
     for name in ("wavelengths", "fwhm", "band_names", "units", "scale", "offset", "attributes", "good_bands", "nodata"):
         np.testing.assert_array_equal(getattr(fused, name), getattr(hsi, name))
     assert (fused.transform, fused.crs, fused.valid) == (UTM, "EPSG:32633", None)
     *before, step = fused.history
     assert before == list(hsi.history)
-    assert (step["step"], step["method"], step["seed"], step["device"]) == ("fuse", DEFAULT_METHOD, 7, "cpu")
+    assert (step["step"], step["method"], step["seed"], step["device"]) == ("fuse", "local-regression", 7, "cpu")
     assert step["settings"] == {"window": 1.0, "ridge": None, "consistency": True}
     assert (step["sensor"]["ratio"], step["sensor"]["srf"]) == ([4, 4], "boxes:4")
     assert (step["version"], step["notes"]) == (hyperfuse.__version__, [])
@@ -311,8 +310,8 @@ def test_values_that_are_not_finite_are_never_handed_out(pair, spy, answer):
     ("options", "message"),
     [
         ({"method": "regresion"}, "no method 'regresion'; did you mean 'regression'?"),
-        ({"settings": {"windw": 1}}, "has no setting 'windw'; did you mean 'window'?"),
-        ({"settings": {"window": -1}}, "the setting window of local-regression is wrong"),
+        ({"settings": {"step": 1}}, "has no setting 'step'; did you mean 'steps'?"),
+        ({"settings": {"width": -1}}, "the setting width of feinfn is wrong"),
         ({"device": "cuda:99"}, "the device 'cuda:99' cannot be used here; write auto, cpu or cuda"),
         ({"device": "quantum"}, "the device 'quantum' cannot be used here"),
         ({"device": "meta"}, "the device 'meta' cannot be used here"),

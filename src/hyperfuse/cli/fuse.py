@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -16,16 +18,23 @@ from hyperfuse.cli.options import (
     InputOptions,
     MsiInputOptions,
     OutputOptions,
+    parse_duration,
     parse_pair,
     parse_settings,
 )
 from hyperfuse.cli.outputs import check_output, describe_output
 from hyperfuse.cli.session import Session
+from hyperfuse.errors import InputError
 from hyperfuse.scenes import DEFAULT_METHOD
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hyperfuse.cube import Cube
     from hyperfuse.sensor import Sensor
+
+# What an image is written with, uncompressed: little of a budget, and known only roughly.
+_BYTES_A_SECOND = 150e6
 
 
 def fuse(
@@ -35,6 +44,10 @@ def fuse(
     /,
     *,
     method: str = DEFAULT_METHOD,
+    effort: str | None = None,
+    budget: str | None = None,
+    best_so_far: bool = False,
+    uncertainty: str | None = None,
     set_: Annotated[
         tuple[str, ...],
         Parameter(name="--set", help="A setting of the method, NAME=VALUE; repeat for more."),
@@ -62,6 +75,10 @@ def fuse(
         msi: Multispectral or panchromatic image of high resolution, of the same place.
         out: Image to write; its extension is its format.
         method: How to fuse; `hyperfuse methods` lists them.
+        effort: How long the method works: fast, normal or best. Normal unless given.
+        budget: Wall time of the whole command, such as 30s or 2min, in place of an effort.
+        best_so_far: On Ctrl-C while a network is fitted, end with the best found so far instead of nothing.
+        uncertainty: Image to write beside OUT: the error to be expected of every pixel and band (standard deviation).
         sensor: YAML file with ratio, phase, PSF and SRF; sensor.yaml beside HSI unless given.
         srf: Spectral responses of the MSI: sentinel-2a, nikon-d700, boxes:6, gaussian:450/60,550/60, a table.
         psf: Blur of the HSI in MSI pixels: sigma:1.5, fwhm:3, mtf:0.3, box.
@@ -80,10 +97,12 @@ def fuse(
     from hyperfuse.io import write
     from hyperfuse.methods import get_method
     from hyperfuse.scenes.fuse import fuse as fuse_cubes
+    from hyperfuse.scenes.fuse import fuse_with_uncertainty
 
     inputs = [path for path in (hsi, msi, mask, sensor) if path is not None]
     written = check_output(out, writing, inputs=inputs)
-    settings = parse_settings(set_)
+    beside = None if uncertainty is None else _check_beside(uncertainty, out, written, writing, inputs)
+    settings = {**parse_settings(set_), **_asked_of(method, effort, budget, best_so_far)}
     grid = {"ratio": parse_pair(ratio, "--ratio"), "phase": parse_pair(phase, "--phase")}
     get_method(method).configure(**settings)  # refuses a wrong name or setting before files are read
 
@@ -91,25 +110,76 @@ def fuse(
     hsi_cube = read_image(hsi, **reading.keywords())
     msi_cube = read_image(msi, **msi_reading.keywords(reading))
     distrusted = None if mask is None else read_mask(mask, msi_cube, "MSI")
+    if budget is not None:
+        images = 1 if uncertainty is None else 2
+        settings["budget_seconds"] = _left(settings["budget_seconds"], session, hsi_cube, msi_cube, images)
+    job: dict[str, Any] = {
+        "method": method,
+        "sensor": described,
+        "srf": srf,
+        "psf": psf,
+        **grid,
+        "mask": distrusted,
+        "device": device,
+        "seed": seed,
+        "settings": settings,
+    }
     with session.progress("fusing") as report, naming(hsi, msi):
-        fused = fuse_cubes(
-            hsi_cube,
-            msi_cube,
-            method=method,
-            sensor=described,
-            srf=srf,
-            psf=psf,
-            **grid,
-            mask=distrusted,
-            device=device,
-            seed=seed,
-            settings=settings,
-            progress=report,
-        )
+        if uncertainty is None:
+            fused, uncertain = fuse_cubes(hsi_cube, msi_cube, **job, progress=report), None
+        else:
+            fused, uncertain = fuse_with_uncertainty(hsi_cube, msi_cube, **job, progress=report)
     named = {"hsi": name_of(hsi), "msi": name_of(msi)} | ({} if mask is None else {"mask": name_of(mask)})
     fused = _with_inputs(fused, named)
+    _tell(fused, session)
     write(out, fused, dtype=writing.dtype, compress=writing.compress, overwrite=writing.overwrite)
     session.note(describe_output(out, written, fused, session.seconds))
+    if uncertainty is not None and uncertain is not None and beside is not None:
+        uncertain = _with_inputs(uncertain, named)
+        write(uncertainty, uncertain, compress=writing.compress, overwrite=writing.overwrite)
+        session.note(describe_output(uncertainty, beside, uncertain, session.seconds))
+
+
+def _asked_of(method: str, effort: str | None, budget: str | None, best_so_far: bool) -> dict[str, Any]:
+    """Return the settings that the options of their own stand for, where the method has them."""
+    from hyperfuse.methods import get_method
+
+    if effort is not None and budget is not None:
+        raise InputError("--effort and --budget both say how long to work; give one of them")
+    asked: dict[str, Any] = {} if effort is None else {"effort": effort}
+    if budget is not None:
+        asked["budget_seconds"] = parse_duration(budget, "--budget")
+    if best_so_far:
+        asked["keep_best"] = True
+    options = {"effort": "--effort", "budget_seconds": "--budget", "keep_best": "--best-so-far"}
+    for name in asked:
+        if name not in get_method(method).settings.model_fields:
+            raise InputError(f"the method {method} takes no {options[name]}: it works until it is done")
+    return asked
+
+
+def _check_beside(
+    path: str, out: str, written: Sequence[Path], writing: OutputOptions, inputs: Sequence[str]
+) -> list[Path]:
+    files = check_output(path, replace(writing, dtype="float32"), inputs=inputs)
+    if {file.absolute() for file in files} & {file.absolute() for file in written}:
+        raise InputError(f"{path}: is also OUT ({out}); name another file")
+    return files
+
+
+def _left(budget: float, session: Session, hsi: Cube, msi: Cube, images: int) -> float:
+    """Return what is left of a budget for fusing, when the writing of the result is taken off."""
+    size = 4 * hsi.bands * msi.rows * msi.cols * images
+    return max(0.1, budget - session.seconds - size / _BYTES_A_SECOND)
+
+
+def _tell(fused: Cube, session: Session) -> None:
+    """Note what was decided, for those who do not read the history."""
+    step = fused.history[-1]
+    for note in step["notes"]:
+        session.note(f"note: {note}")
+    if step.get("run", {}).get("end") == "interrupted":
+        session.note(f"note: interrupted after {step['run']['steps']} steps; this is the best so far")
 
 
 def _sensor(path: str | None, hsi: str, session: Session) -> Sensor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
@@ -40,6 +41,7 @@ class InputOptions:
     scale: Annotated[float | None, Parameter(help="For values that are coded: scale * stored + offset.")] = None
     offset: Annotated[float | None, Parameter(help="See --scale.")] = None
     axes: Annotated[str | None, Parameter(help="Order of the axes, such as rows,cols,bands.")] = None
+    quality: Annotated[str | None, Parameter(help="Of a product: standard, or clear (clouds become gaps).")] = None
 
     def keywords(self) -> dict[str, Any]:
         """Return the options as keyword arguments of ``hyperfuse.io.read``."""
@@ -56,6 +58,7 @@ class MsiInputOptions:
     msi_scale: Annotated[float | None, Parameter(help="For the MSI, if not --scale.")] = None
     msi_offset: Annotated[float | None, Parameter(help="For the MSI, if not --offset.")] = None
     msi_axes: Annotated[str | None, Parameter(help="Axes of the MSI; --axes are the HSI's.")] = None
+    msi_quality: Annotated[str | None, Parameter(help="For an MSI that is a product; see --quality.")] = None
 
     def keywords(self, hsi: InputOptions) -> dict[str, Any]:
         """Return the options as keyword arguments of ``hyperfuse.io.read``, given those of the HSI."""
@@ -67,6 +70,7 @@ class MsiInputOptions:
             "scale": self.msi_scale if coded else hsi.scale,
             "offset": self.msi_offset if coded else hsi.offset,
             "axes": self.msi_axes,
+            "quality": self.msi_quality,
         }
 
 
@@ -120,6 +124,19 @@ def parse_pair(text: str | None, option: str) -> float | tuple[float, float] | N
     if len(numbers) == 2:
         return numbers[0], numbers[1]
     raise InputError(f"{option} takes a number such as 3 or 3.2, or a pair y,x such as 4,2; got {text!r}")
+
+
+def parse_duration(text: str, option: str) -> float:
+    """Return ``30s``, ``2min``, ``1.5h`` or ``90`` (seconds) in seconds.
+
+    Raises:
+        InputError: no such duration, or none above zero; ``option`` is named.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(s|sec|min|m|h)?\s*", text)
+    seconds = float(found[1]) * {"m": 60.0, "h": 3600.0}.get((found[2] or "s")[0], 1.0) if found else 0.0
+    if seconds <= 0:
+        raise InputError(f"{option} takes a duration such as 30s, 2min or 1h; got {text!r}")
+    return seconds
 
 
 def parse_settings(words: Iterable[str]) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ def read_mosaic(
     scale: float | None = None,
     offset: float | None = None,
     axes: str | None = None,
+    quality: str | None = None,
 ) -> Cube:
     """Read tiles that lie on one grid and merge them; pixels that none covers are gaps.
 
@@ -38,6 +39,7 @@ def read_mosaic(
         scale: see there.
         offset: see there.
         axes: see there.
+        quality: see there.
 
     Raises:
         InputError: tiles with other bands, CRS, resolution or grid than the first, or without a transform.

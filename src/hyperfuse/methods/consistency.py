@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,11 +30,12 @@ def restore_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
     The error of ``fused`` is modelled as a Gaussian field of covariance ``C = exp(-(|dy| + |dx|) / l)``, the
     measurement as ``hsi = A X + noise``: the correction is ``C A' (A C A' + N)^-1 (hsi - A fused)`` (kriging; for
     white ``C`` and no noise the smallest change that agrees exactly). The length ``l`` is that of highest likelihood
-    and ``N`` the noise of each band as estimated from the HSI, so that a clean HSI is met to rounding and a noisy one
-    is not chased. All this is done for the components of the residual that differ from noise
-    (:func:`~hyperfuse.methods.subspace.signal_subspace`): errors of bands are alike, their noise is not. With a separable PSF the system is a Kronecker product and is solved by two eigendecompositions;
-    with any other by conjugate gradients, preconditioned by the system of the PSF's marginals, whose likelihood also
-    chooses ``l`` and the ratio of noise to prior.
+    and ``N`` the noise as estimated from the HSI, so that a clean HSI is met to rounding and a noisy one is not
+    chased. All this is done for the components of the residual that differ from noise
+    (:func:`~hyperfuse.methods.subspace.signal_subspace`): errors of bands are alike, their noise is not. With a
+    separable PSF the system is a Kronecker product and is solved by two eigendecompositions; with any other by
+    conjugate gradients, preconditioned by the system of the PSF's marginals, whose likelihood also chooses ``l`` and
+    the ratio of noise to prior.
 
     Args:
         fused: image (bands, H, W).
@@ -58,6 +60,34 @@ def restore_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
             change = kriging.exact_correction(residual[part], noise[part], sensor, fused)
         result += subspace.part(part).expand(change)
     return result
+
+
+@dataclass(frozen=True)
+class ErrorModel:
+    """What the Gaussian model of :func:`restore_consistency` says of an error at HR.
+
+    Attributes:
+        seen: share of the error's variance at HR that is left of it at LR.
+        left: share of the error's variance that restoring consistency leaves, (H, W).
+    """
+
+    seen: float
+    left: torch.Tensor
+
+
+def model_error(error: torch.Tensor, sensor: Sensor, fine: tuple[int, int]) -> ErrorModel:
+    """Fit the model to errors at LR (bands, h, w) that no consistency has been restored of.
+
+    Args:
+        error: at LR.
+        sensor: the forward model; a PSF that is not separable is replaced by its marginals.
+        fine: (H, W).
+    """
+    coarse = (error.shape[-2], error.shape[-1])
+    kriging = _Kriging(separable(sensor), fine, coarse, error.device)
+    bands = error.double()[error.flatten(1).square().sum(1) > 0]
+    kriging.choose_length(bands, torch.zeros(len(bands), dtype=bands.dtype, device=bands.device))
+    return kriging.error_model()
 
 
 def separable(sensor: Sensor) -> Sensor:
@@ -117,6 +147,13 @@ class _Kriging:
 
         return spread(_conjugate_gradients(system, approximate_inverse, residual)).to(like.dtype)
 
+    def error_model(self) -> ErrorModel:
+        y, x = self._axes
+        spectrum = y.values[:, None] * x.values[None, :] + _FLOOR
+        # The diagonal of C A' (A C A')^-1 A C; that of C itself is 1.
+        told = y.spread.square() @ (1.0 / spectrum) @ x.spread.square().T
+        return ErrorModel(float(y.seen * x.seen), (1.0 - told).clamp(0.0, 1.0))
+
     def _spectrum(self, shares: torch.Tensor) -> torch.Tensor:
         y, x = self._axes
         return y.values[:, None] * x.values[None, :] + shares[:, None, None]
@@ -154,6 +191,11 @@ class _Axis:
         self.values = self.vectors = self.spread = self._matrix
         self._length = 1.0
         self._known: dict[float, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+
+    @property
+    def seen(self) -> float:
+        """Mean variance of a sample of ``A``, of a field of unit variance."""
+        return float((self._matrix @ self.covariance * self._matrix).sum(1).mean())
 
     @property
     def covariance(self) -> torch.Tensor:

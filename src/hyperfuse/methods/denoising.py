@@ -12,6 +12,7 @@ from hyperfuse.methods.subspace import signal_subspace
 
 _BLOCK = 8
 _STEP = 2  # pixels between blocks: every pixel is estimated by 16 of them
+_PROBE = 0.1  # of the noise: the change that tells the divergence
 _THRESHOLD = 2.7  # in deviations of the noise; Dabov et al. 2007
 # Above this ratio of variances there is nothing to gain.
 _CLEAN = 1e7
@@ -43,9 +44,25 @@ def denoise(image: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     subspace, deviations = signal_subspace(image, noise, every=True)
     components = subspace.project(image)
     for component, deviation in zip(components, deviations.to(image.dtype), strict=True):
-        if 0 < float(deviation) and float(component.square().mean()) < _CLEAN * float(deviation) ** 2:
+        if float(deviation) > 0 and float(component.square().mean()) < _CLEAN * float(deviation) ** 2:
             component.copy_(deviation * _denoise_unit(component / deviation))
     return subspace.expand(components)
+
+
+def remaining_error(image: torch.Tensor, noise: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """Return the mean squared error of each band of :func:`denoise`, (bands,), without knowing the clean image.
+
+    Stein's unbiased estimate, its divergence by a small random change (Ramani, Blu, Unser, IEEE TIP 17(9), 2008).
+    """
+    if not bool((noise > 0).any()):
+        return torch.zeros_like(noise)
+    generator = torch.Generator().manual_seed(seed)
+    direction = torch.randn(image.shape, generator=generator, dtype=torch.float32).to(image)
+    size = _PROBE * noise[:, None, None]
+    first = denoise(image, noise)
+    slope = (direction * (denoise(image + size * direction, noise) - first) / size.clamp_min(1e-30)).flatten(1).mean(1)
+    error = (first - image).square().flatten(1).mean(1) - noise.square() + 2 * noise.square() * slope
+    return error.clamp_min(0.0)
 
 
 def _denoise_unit(image: torch.Tensor) -> torch.Tensor:

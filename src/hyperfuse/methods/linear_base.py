@@ -27,6 +27,8 @@ class LinearBase:
 
     Attributes:
         hsi: LR-HSI without the components that are noise, (bands, h, w).
+        msi: HR-MSI as it was given, (msi_bands, H, W).
+        msi_noise: standard deviation of its noise, (msi_bands,).
         predictors: the denoised MSI.
         models: of the HSI.
         optics: of each band.
@@ -35,6 +37,8 @@ class LinearBase:
     """
 
     hsi: torch.Tensor
+    msi: torch.Tensor
+    msi_noise: torch.Tensor
     predictors: Predictors
     models: _Linear
     optics: BandOptics
@@ -46,9 +50,9 @@ class LinearBase:
         """Fit everything to an LR-HSI (bands, h, w) and an HR-MSI (msi_bands, H, W)."""
         shape = (hsi.shape[-2], hsi.shape[-1])
         progress(0.0, "estimating the noise")
-        msi = denoise(msi, estimate_msi_noise(hsi, msi, sensor))
+        msi_noise = estimate_msi_noise(hsi, msi, sensor)
         hsi, noise = _without_noise(hsi)
-        predictors = Predictors.whiten(msi, sensor, shape)
+        predictors = Predictors.whiten(denoise(msi, msi_noise), sensor, shape)
         models = _Linear.choose(hsi, predictors, noise, lambda share, words="": progress(0.1 + 0.3 * share, words))
         raw = models.apply(hsi)
         progress(0.5, "correcting the bands' optics")
@@ -56,7 +60,8 @@ class LinearBase:
         corrected = optics.correct(raw)
         left = hsi - sensor.degrade(corrected, shape)
         leftover = _Linear.choose(left, predictors, noise, lambda share, words="": progress(0.7 + 0.2 * share, words))
-        return cls(hsi, predictors, models, optics, leftover, corrected + leftover.apply(left))
+        image = corrected + leftover.apply(left)
+        return cls(hsi, msi, msi_noise, predictors, models, optics, leftover, image)
 
     @property
     def sensor(self) -> Sensor:

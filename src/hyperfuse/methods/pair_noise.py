@@ -83,7 +83,8 @@ def _unexplained(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.
     from_hsi = (weights @ basis.T).square() @ estimate_noise(hsi).double().square()
     beyond = (left - from_hsi).clamp_min(0) + _DOUBT * torch.minimum(from_hsi, left)
     chance = 2 * math.sqrt(2 * _PIXELS_A_SAMPLE / pixels) * left
-    return ((beyond + chance) / _passed(sensor, fine, coarse)).sqrt()
+    bound: torch.Tensor = (beyond + chance) / _passed(sensor, fine, coarse)
+    return bound.sqrt()
 
 
 def _passed(sensor: Sensor, fine: tuple[int, int], coarse: tuple[int, int]) -> float:

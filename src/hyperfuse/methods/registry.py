@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -13,7 +13,7 @@ from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.progress import Progress, silent
 from hyperfuse.sensor.model import Sensor
 
-__all__ = ["Method", "MethodSettings", "Progress", "get_method", "list_methods", "register_method", "silent"]
+__all__ = ["Method", "MethodSettings", "Outcome", "Progress", "get_method", "list_methods", "register_method", "silent"]
 
 
 class MethodSettings(BaseModel):
@@ -22,8 +22,25 @@ class MethodSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a method gives beside the image.
+
+    Attributes:
+        image: the fused image (bands, H, W).
+        uncertainty: standard deviation of its error that the method expects, (bands, H, W), or None.
+        details: plain values about the run that belong into the image's history.
+    """
+
+    image: torch.Tensor
+    uncertainty: torch.Tensor | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
 SettingsT = TypeVar("SettingsT", bound=MethodSettings)
-Run = Callable[[torch.Tensor, torch.Tensor, Sensor, Any, Progress], torch.Tensor]
+Fused = torch.Tensor | Outcome
+FusedT = TypeVar("FusedT", bound=Fused)
+Run = Callable[[torch.Tensor, torch.Tensor, Sensor, Any, Progress], Fused]
 
 
 @dataclass(frozen=True)
@@ -33,7 +50,8 @@ class Method:
     Attributes:
         name: what ``--method`` takes.
         run: ``(hsi, msi, sensor, settings, progress) -> fused`` on tensors (bands, rows, cols) of one floating dtype
-            and device; gaps are filled before and cut after by the caller.
+            and device; gaps are filled before and cut after by the caller. ``fused`` is the image, or an
+            :class:`Outcome`.
         settings: class of its settings.
         summary: one line.
         reference: the paper it is built from.
@@ -74,6 +92,17 @@ class Method:
         settings: MethodSettings | None = None,
         progress: Progress = silent,
     ) -> torch.Tensor:
+        """Fuse one pair and return the image; see :meth:`fuse`."""
+        return self.fuse(hsi, msi, sensor, settings, progress).image
+
+    def fuse(
+        self,
+        hsi: torch.Tensor,
+        msi: torch.Tensor,
+        sensor: Sensor,
+        settings: MethodSettings | None = None,
+        progress: Progress = silent,
+    ) -> Outcome:
         """Fuse one pair, checked first.
 
         Args:
@@ -84,7 +113,7 @@ class Method:
             progress: see :class:`Progress`.
 
         Returns:
-            The fused image (bands, H, W), same dtype and device.
+            The fused image (bands, H, W), same dtype and device, and what the method tells beside it.
 
         Raises:
             InputError: shapes, types or values that do not fit together.
@@ -95,7 +124,8 @@ class Method:
         chosen = self.configure() if settings is None else settings
         if not isinstance(chosen, self.settings):
             raise InputError(f"the method {self.name} takes {self.settings.__name__}, got {type(chosen).__name__}")
-        return self.run(hsi, msi, sensor, chosen, progress)
+        fused = self.run(hsi, msi, sensor, chosen, progress)
+        return fused if isinstance(fused, Outcome) else Outcome(fused)
 
 
 _METHODS: dict[str, Method] = {}
@@ -110,14 +140,14 @@ def register_method(
     cost: Literal["seconds", "minutes"],
     needs_srf: bool = False,
 ) -> Callable[
-    [Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], torch.Tensor]],
-    Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], torch.Tensor],
+    [Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], FusedT]],
+    Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], FusedT],
 ]:
     """Return the decorator that puts a function into the table under ``name``; see :class:`Method`."""
 
     def register(
-        run: Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], torch.Tensor],
-    ) -> Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], torch.Tensor]:
+        run: Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], FusedT],
+    ) -> Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], FusedT]:
         if name in _METHODS:
             raise ValueError(f"a method {name!r} is registered already")
         _METHODS[name] = Method(name, run, settings, summary, reference, cost, needs_srf)

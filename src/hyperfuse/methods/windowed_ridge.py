@@ -161,6 +161,12 @@ def _predict(models: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return models[:, 0] + torch.bmm(x[:, None], models[:, 1:])[:, 0]
 
 
+def window_sums(image: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Return the sum of (..., h, w) in the Gaussian window around each pixel; the window's centre has weight 1."""
+    along_y, along_x = (_window_operator(size, sigma) for size in image.shape[-2:])
+    return along_x(along_y(image, -2), -1)
+
+
 def _window_operator(size: int, sigma: float) -> AxisOperator:
     reach = int(_CUT * sigma)
     offsets = np.arange(-min(reach, size - 1), min(reach, size - 1) + 1)

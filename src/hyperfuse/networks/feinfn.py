@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hyperfuse.networks.base import FusionNetwork
-from hyperfuse.networks.blocks.cells import axis_cells
+from hyperfuse.networks.blocks.cells import AxisCells, axis_cells
 from hyperfuse.networks.blocks.decoder import SFID
 from hyperfuse.networks.blocks.encoder import STRIP_PIXELS, EDSREncoder
 from hyperfuse.networks.blocks.fourier import FourierFusion
@@ -186,11 +186,9 @@ class FeINFN(FusionNetwork):
     def spatial_rows(self, spectral: torch.Tensor, spatial: torch.Tensor) -> Callable[[int, int], torch.Tensor]:
         """Return a function of (start, stop) that evaluates these rows of ``E_s``, (B, stop - start, W, latent)."""
         assert self.spatial_fusion is not None
-        fusion, real = self.spatial_fusion, transform_dtype(spatial)
-        rows = axis_cells(spectral.shape[2], spatial.shape[2], dtype=real, device=spatial.device)
-        columns = axis_cells(spectral.shape[3], spatial.shape[3], dtype=real, device=spatial.device)
-        maps = torch.cat([spectral, laplacian(spectral)], dim=1)
-        table = fusion.table(maps.permute(0, 2, 3, 1))
+        fusion = self.spatial_fusion
+        rows, columns = _cells(spectral, spatial)
+        table = fusion.table(_with_laplacian(spectral))
         pixels = spatial.permute(0, 2, 3, 1)
 
         def block(start: int, stop: int) -> torch.Tensor:
@@ -200,6 +198,37 @@ class FeINFN(FusionNetwork):
             return part
 
         return block
+
+    def detail_at(
+        self, spatial: torch.Tensor, spectral: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+    ) -> torch.Tensor:
+        """Return what the decoder adds to ``U`` where some rows and columns cross: the rest is not evaluated.
+
+        Implicit functions and the decoder act on each pixel alone; a frequency branch still transforms the whole.
+
+        Args:
+            spatial: ``S``, (B, width, H, W).
+            spectral: ``F``, (B, width, h, w).
+            rows: int64 (R,).
+            columns: int64 (K,).
+
+        Returns:
+            (B, hsi_bands, R, K).
+        """
+        if self.upsampler is not None:
+            spectral = self.upsampler(spectral, (spatial.shape[2], spatial.shape[3]))
+        by_frequency = by_space = None
+        if self.frequency_fusion is not None:
+            whole = self.frequency_fusion(spectral, spatial)
+            by_frequency = whole.index_select(1, rows).index_select(2, columns)
+        if self.spatial_fusion is not None:
+            along_y, along_x = _cells(spectral, spatial)
+            pixels = spatial.index_select(2, rows).index_select(3, columns).permute(0, 2, 3, 1)
+            table = self.spatial_fusion.table(_with_laplacian(spectral))
+            by_space = self.spatial_fusion(table, pixels, along_y.pick(rows), along_x.pick(columns))
+        branches = [branch for branch in (by_space, by_frequency) if branch is not None]
+        detail: torch.Tensor = self.decoder(branches[0], branches[-1], spatial.dtype)
+        return detail.permute(0, 3, 1, 2)
 
     def features(self, hsi: torch.Tensor, msi: torch.Tensor) -> FeINFNFeatures:
         """Run :meth:`forward` and keep what it computes in between; needs far more memory than :meth:`forward`."""
@@ -215,3 +244,15 @@ class FeINFN(FusionNetwork):
 
         decoder = tuple(layer.permute(0, 3, 1, 2) for layer in trace["decoder"])
         return FeINFNFeatures(upsampled, spatial, spectral, image("spatial"), image("frequency"), decoder, fused)
+
+
+def _cells(spectral: torch.Tensor, spatial: torch.Tensor) -> tuple[AxisCells, AxisCells]:
+    """Return the cells of ``F`` around the rows and the columns of ``S``."""
+    real = transform_dtype(spatial)
+    rows = axis_cells(spectral.shape[2], spatial.shape[2], dtype=real, device=spatial.device)
+    return rows, axis_cells(spectral.shape[3], spatial.shape[3], dtype=real, device=spatial.device)
+
+
+def _with_laplacian(spectral: torch.Tensor) -> torch.Tensor:
+    """Return ``F`` and its high-pass side by side, channels last."""
+    return torch.cat([spectral, laplacian(spectral)], dim=1).permute(0, 2, 3, 1)

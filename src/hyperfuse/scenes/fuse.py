@@ -15,6 +15,7 @@ from hyperfuse.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.methods.registry import Method, MethodSettings, Progress, get_method, silent
 from hyperfuse.scenes import DEFAULT_METHOD
+from hyperfuse.scenes.coverage import unseen_bands
 from hyperfuse.scenes.gaps import fill_gaps
 from hyperfuse.scenes.pair import MatchedPair, match_pair
 from hyperfuse.scenes.simulate import hr_transform
@@ -58,7 +59,8 @@ def fuse(
     Returns:
         The fused image on the MSI's grid, cut to the common extent: float32 (bands, rows, cols) with the HSI's bands
         and the MSI's CRS and transform (where it has none, those that follow from the HSI's). A gap in either input
-        is a gap here; bands that are empty or marked as bad are not fused: they stay empty and marked.
+        is a gap here; bands that are empty or marked as bad are not fused: they stay empty and marked. The last step
+        of its history tells method, settings, sensor, what was decided, and bands that the MSI does not see.
 
     Raises:
         InputError: a pair, a name or a setting that does not fit; the message says what to do.
@@ -69,12 +71,62 @@ def fuse(
         >>> fuse(hsi, msi).data.shape
         (4, 12, 12)
     """
+    grid = {"sensor": sensor, "srf": srf, "psf": psf, "ratio": ratio, "phase": phase}
+    return _fuse(hsi, msi, method, grid, mask, device, seed, settings, progress)[0]
+
+
+def fuse_with_uncertainty(
+    hsi: Cube,
+    msi: Cube,
+    *,
+    method: str = DEFAULT_METHOD,
+    sensor: Sensor | None = None,
+    srf: str | Srf | None = None,
+    psf: str | None = None,
+    ratio: float | tuple[float, float] | None = None,
+    phase: float | tuple[float, float] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> tuple[Cube, Cube]:
+    """Fuse as :func:`fuse`, and also return the standard deviation of the error that is to be expected.
+
+    Args are those of :func:`fuse`.
+
+    Returns:
+        The fused image, and an image of the same grid, bands and unit that tells how uncertain each of its values is.
+
+    Raises:
+        InputError: as for :func:`fuse`, or a method that does not tell its uncertainty.
+    """
+    if "uncertainty" not in get_method(method).settings.model_fields:
+        raise InputError(f"the method {method} does not tell how uncertain it is; feinfn does")
+    grid = {"sensor": sensor, "srf": srf, "psf": psf, "ratio": ratio, "phase": phase}
+    asked = {**(settings or {}), "uncertainty": True}
+    fused, uncertainty = _fuse(hsi, msi, method, grid, mask, device, seed, asked, progress)
+    assert uncertainty is not None  # such a method gives it when asked
+    return fused, uncertainty
+
+
+def _fuse(
+    hsi: Cube,
+    msi: Cube,
+    method: str,
+    grid: Mapping[str, Any],
+    mask: NDArray[np.bool_] | None,
+    device: str,
+    seed: int,
+    settings: Mapping[str, Any] | None,
+    progress: Progress,
+) -> tuple[Cube, Cube | None]:
     chosen = get_method(method)
     options = _configure(chosen, settings, seed)
     place = _device(device)
     if mask is not None:
         msi = _masked(msi, mask)
-    pair = match_pair(hsi, msi, sensor=sensor, srf=srf, psf=psf, ratio=ratio, phase=phase)
+    pair = match_pair(hsi, msi, **grid)
     bands, msi_bands = pair.hsi.usable_bands, pair.msi.usable_bands
     if not bands.any() or not msi_bands.any():
         raise InputError(f"the {'MSI' if bands.any() else 'HSI'} holds no data where the two images overlap")
@@ -90,21 +142,29 @@ def fuse(
         low, high = fill_gaps(
             low, torch.from_numpy(hsi_valid).to(place), high, torch.from_numpy(msi_valid).to(place), used
         )
-    fused = chosen(low, high, used, options, progress).cpu().numpy()
-    if not np.isfinite(fused).all():
+    outcome = chosen.fuse(low, high, used, options, progress)
+    if not bool(torch.isfinite(outcome.image).all()):
         raise InputError(f"the method {method} gave values that are not finite; try --method regression")
     valid = _at_hr(hsi_valid, pair, used) & msi_valid
+    details = dict(outcome.details)
+    unseen = unseen_bands(pair, used, details.pop("held_out_rmse", None))
     step = {
         "step": "fuse",
         "method": chosen.name,
         "settings": options.model_dump(mode="json"),
+        **({"run": details} if details else {}),
         "sensor": _summary(pair.sensor),
         "seed": seed,
         "device": place.type,
-        "notes": list(pair.notes),
+        "notes": [*pair.notes, *([unseen] if unseen else [])],
+        "msi_history": [dict(earlier) for earlier in msi.history],
         "version": __version__,
     }
-    return _result(pair, fused, bands, valid, step)
+    fused = _result(pair, outcome.image.cpu().numpy(), bands, valid, step)
+    if outcome.uncertainty is None:
+        return fused, None
+    told = {**step, "quantity": "standard deviation of the expected error"}
+    return fused, _result(pair, outcome.uncertainty.cpu().numpy(), bands, valid, told)
 
 
 def _configure(method: Method, settings: Mapping[str, Any] | None, seed: int) -> MethodSettings:

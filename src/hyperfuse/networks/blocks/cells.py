@@ -23,6 +23,7 @@ class AxisCells:
         size_out: pixels on the HR axis (``n`` may be fewer: a half spectrum evaluates only the first columns).
         first_pixel: the pixel that entry 0 describes.
         first_cell: the cell that index 0 means.
+        picked: whether the pixels are not a run of neighbours (:meth:`pick`).
     """
 
     lower: torch.Tensor
@@ -33,6 +34,7 @@ class AxisCells:
     size_out: int
     first_pixel: int = 0
     first_cell: int = 0
+    picked: bool = False
 
     def pairs(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield (index, offset) of the lower and then of the upper cell."""
@@ -51,6 +53,17 @@ class AxisCells:
             first_pixel=self.first_pixel + start,
         )
 
+    def pick(self, pixels: torch.Tensor) -> AxisCells:
+        """Return the cells of the given pixels, int64 (m,), in their order."""
+        return replace(
+            self,
+            lower=self.lower[pixels],
+            upper=self.upper[pixels],
+            lower_offset=self.lower_offset[pixels],
+            upper_offset=self.upper_offset[pixels],
+            picked=True,
+        )
+
     def counted_from(self, first: int) -> AxisCells:
         """Return the same cells with indices counted from cell ``first``."""
         return replace(self, lower=self.lower - first, upper=self.upper - first, first_cell=self.first_cell + first)
@@ -60,6 +73,8 @@ class AxisCells:
 
         In plain integers, as :meth:`span`, and counted as the tensors are.
         """
+        if self.picked:
+            return runs_of([self.lower, self.upper][side].tolist())
         pixels = range(self.first_pixel, self.first_pixel + self.lower.shape[0])
         below = (lower_cell(pixel, self.size_in, self.size_out) + side for pixel in pixels)
         return runs_of([min(max(cell, 0), self.size_in - 1) - self.first_cell for cell in below])
