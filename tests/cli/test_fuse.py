@@ -206,13 +206,13 @@ def test_threads_are_set_for_the_work_and_put_back(run, files, monkeypatch):
     import hyperfuse.scenes.fuse as scenes
 
     seen = []
-    work = scenes.fuse
+    work = scenes.fuse_in_full
 
     def spy(*args, **kwargs):
         seen.append(torch.get_num_threads())
         return work(*args, **kwargs)
 
-    monkeypatch.setattr(scenes, "fuse", spy)
+    monkeypatch.setattr(scenes, "fuse_in_full", spy)
     before = torch.get_num_threads()
     wanted = before + 1
     code, _, _ = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--threads", wanted)
@@ -295,13 +295,41 @@ def test_wrong_uses_of_effort_and_uncertainty(fails, files, words, message):
 
 def test_a_budget_reaches_the_method_less_what_is_spent_already(run, files, monkeypatch):
     asked = []
-    original = hyperfuse.scenes.fuse.fuse
+    original = hyperfuse.scenes.fuse.fuse_in_full
 
     def spy(*cubes, **options):
         asked.append(options["settings"]["budget_seconds"])
         return original(*cubes, **{**options, "settings": {"effort": "fast"}})
 
-    monkeypatch.setattr(hyperfuse.scenes.fuse, "fuse", spy)
+    monkeypatch.setattr(hyperfuse.scenes.fuse, "fuse_in_full", spy)
     code, _, _ = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--budget", "2min")
     assert code == 0
     assert 100 < asked[0] < 120
+
+
+def test_a_report_tells_what_went_in_and_what_came_out(run, files):
+    words = ("--report", files / "report.html", "--reference", files / "reference.tif", "--effort", "fast")
+    code, _, err = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
+    assert code == 0
+    assert f"wrote {files / 'report.html'}" in err
+    page = (files / "report.html").read_text()
+    assert "fused.tif" in page
+    assert "--effort fast" in page
+    assert "PSNR" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--report", "fused.tif"), "is another file of this call"),
+        (("--report", "hsi.tif"), "is another file of this call"),
+        (("--report", "reference.tif"), "exists already"),
+        (("--reference", "reference.tif"), "give --report"),
+    ],
+)
+def test_reports_that_cannot_be(fails, files, words, message):
+    words = [files / word if word.endswith(".tif") else word for word in words]
+    code, told = fails("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
+    assert code == 2
+    assert message in told
+    assert not (files / "fused.tif").exists()

@@ -49,7 +49,7 @@ def test_the_help_of_a_command_starts_with_the_line_of_the_list(run, command, mo
     assert "[default: None]" not in out
 
 
-@pytest.mark.parametrize("option", ["weights", "report", "workers", "scheduler", "resume"])
+@pytest.mark.parametrize("option", ["weights", "workers", "scheduler", "resume"])
 def test_options_of_later_parts_are_not_accepted(fails, option):
     code, message = fails("fuse", "a.tif", "b.tif", "c.tif", f"--{option}", "x")
     assert code == 2
@@ -202,7 +202,7 @@ def test_ctrl_c_gives_130_and_no_traceback(tmp_path, files):
         "import os, signal, sys\n"
         "import hyperfuse.scenes.fuse as scenes\n"
         "def fuse(*args, **kwargs): os.kill(os.getpid(), signal.SIGINT)\n"
-        "scenes.fuse = fuse\n"
+        "scenes.fuse_in_full = fuse\n"
         "from hyperfuse.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )

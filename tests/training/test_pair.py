@@ -11,6 +11,7 @@ from hyperfuse.progress import silent
 from hyperfuse.sensor.presets import mtf, uestc
 from hyperfuse.training.held_out import HeldOutTask, View, correction, hiding_patterns, keep_blocks
 from hyperfuse.training.pair import PairFitOptions, fit_to_pair
+from hyperfuse.training.pair_patches import PairPatches
 
 CPU = torch.device("cpu")
 
@@ -94,3 +95,41 @@ def test_progress_rises_and_tells_the_loss():
     shares = [share for share, _ in told]
     assert shares == sorted(shares)
     assert all("loss" in words for _, words in told)
+
+
+def interrupted_after(monkeypatch, steps):
+    """Make the fit see Ctrl-C after some steps."""
+    original, taken = PairPatches.draw, []
+
+    def draw(self, generator, *, kept=False):
+        if not kept:
+            taken.append(1)
+            if len(taken) > steps:
+                raise KeyboardInterrupt
+        return original(self, generator, kept=kept)
+
+    monkeypatch.setattr(PairPatches, "draw", draw)
+
+
+def test_ctrl_c_ends_with_the_best_so_far_only_if_asked(monkeypatch):
+    task, _ = explained_task(uestc(4))
+    interrupted_after(monkeypatch, 40)
+    fitted = network()
+    fit = fit_to_pair(fitted, task, PairFitOptions(60, learning_rate=1e-2, patch=8, batch=4, keep_best=True), silent)
+    assert (fit.steps, fit.end) == (40, "interrupted")
+    assert fit.kept[1] < fit.kept[0]
+    assert not fitted.training
+    interrupted_after(monkeypatch, 5)
+    with pytest.raises(KeyboardInterrupt):
+        fit_to_pair(network(), task, PairFitOptions(60, patch=8, batch=4), silent)
+
+
+def test_a_fit_that_learns_nothing_that_holds_ends_early():
+    task, _ = explained_task(uestc(4))
+    noise = torch.randn(task.error.shape, generator=torch.Generator().manual_seed(9))
+    hopeless = HeldOutTask(task.views, noise, task.basis, task.band_scale, task.kept, task.sensor)
+    fit = fit_to_pair(network(), hopeless, PairFitOptions(200, learning_rate=1e-2, patch=8, batch=2), silent)
+    assert fit.end in ("nothing learnt", "steps")
+    if fit.end == "nothing learnt":
+        assert fit.steps < 120
+        assert fit.kept[1] >= fit.kept[0]

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0
     """
     words = sys.argv[1:] if argv is None else list(argv)
-    session = Session(debug="--debug" in words)
+    session = Session(words=words, debug="--debug" in words)
     with warnings.catch_warnings():
         # Warnings of libraries are for developers; those meant for users come as one line each.
         if not session.debug:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from hyperfuse.cli.inputs import name_of, naming, read_image, read_mask, sensor_beside
+from hyperfuse.cli.inputs import file_of, name_of, naming, read_image, read_mask, sensor_beside
 from hyperfuse.cli.options import (
     COMMON,
     INPUT,
@@ -28,8 +29,6 @@ from hyperfuse.errors import InputError
 from hyperfuse.scenes import DEFAULT_METHOD
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hyperfuse.cube import Cube
     from hyperfuse.sensor import Sensor
 
@@ -48,6 +47,8 @@ def fuse(
     budget: str | None = None,
     best_so_far: bool = False,
     uncertainty: str | None = None,
+    report: str | None = None,
+    reference: str | None = None,
     set_: Annotated[
         tuple[str, ...],
         Parameter(name="--set", help="A setting of the method, NAME=VALUE; repeat for more."),
@@ -86,6 +87,8 @@ def fuse(
         phase: Centre of the first HSI pixel in MSI pixels, one number or y,x; from the files unless given.
         mask: One-band image on the MSI's grid; pixels that are not 0 (clouds) are not used and become gaps.
         device: Where to compute: auto, cpu, cuda, cuda:1.
+        report: HTML page to write: what went in, the result, its quality and uncertainty, and how it was made.
+        reference: Image to score the result against in the report, on the grid of the result.
         set_: Settings of the method.
         seed: Seed of methods that draw random numbers.
         reading: How HSI is read.
@@ -95,20 +98,25 @@ def fuse(
         session: Where results and notes go.
     """
     from hyperfuse.io import write
-    from hyperfuse.methods import get_method
-    from hyperfuse.scenes.fuse import fuse as fuse_cubes
-    from hyperfuse.scenes.fuse import fuse_with_uncertainty
+    from hyperfuse.scenes.fuse import fuse_in_full
 
-    inputs = [path for path in (hsi, msi, mask, sensor) if path is not None]
+    if reference is not None and report is None:
+        raise InputError("--reference is for the report; give --report, or use `hyperfuse evaluate`")
+    inputs = [path for path in (hsi, msi, mask, sensor, reference) if path is not None]
     written = check_output(out, writing, inputs=inputs)
     beside = None if uncertainty is None else _check_beside(uncertainty, out, written, writing, inputs)
+    if report is not None:
+        _check_report(report, written, inputs, writing.overwrite)
     settings = {**parse_settings(set_), **_asked_of(method, effort, budget, best_so_far)}
+    if uncertainty is not None:
+        settings["uncertainty"] = True
     grid = {"ratio": parse_pair(ratio, "--ratio"), "phase": parse_pair(phase, "--phase")}
-    get_method(method).configure(**settings)  # refuses a wrong name or setting before files are read
+    _check_settings(method, settings)
 
     described = _sensor(sensor, hsi, session)
     hsi_cube = read_image(hsi, **reading.keywords())
     msi_cube = read_image(msi, **msi_reading.keywords(reading))
+    truth = None if reference is None else read_image(reference)
     distrusted = None if mask is None else read_mask(mask, msi_cube, "MSI")
     if budget is not None:
         images = 1 if uncertainty is None else 2
@@ -124,20 +132,38 @@ def fuse(
         "seed": seed,
         "settings": settings,
     }
-    with session.progress("fusing") as report, naming(hsi, msi):
-        if uncertainty is None:
-            fused, uncertain = fuse_cubes(hsi_cube, msi_cube, **job, progress=report), None
-        else:
-            fused, uncertain = fuse_with_uncertainty(hsi_cube, msi_cube, **job, progress=report)
+    with session.progress("fusing") as tell, naming(hsi, msi):
+        fusion = fuse_in_full(hsi_cube, msi_cube, **job, progress=tell)
     named = {"hsi": name_of(hsi), "msi": name_of(msi)} | ({} if mask is None else {"mask": name_of(mask)})
-    fused = _with_inputs(fused, named)
+    fused = _with_inputs(fusion.image, named)
     _tell(fused, session)
     write(out, fused, dtype=writing.dtype, compress=writing.compress, overwrite=writing.overwrite)
     session.note(describe_output(out, written, fused, session.seconds))
+    uncertain = None if fusion.uncertainty is None else _with_inputs(fusion.uncertainty, named)
     if uncertainty is not None and uncertain is not None and beside is not None:
-        uncertain = _with_inputs(uncertain, named)
         write(uncertainty, uncertain, compress=writing.compress, overwrite=writing.overwrite)
         session.note(describe_output(uncertainty, beside, uncertain, session.seconds))
+    if report is not None:
+        _write_report(
+            report,
+            session,
+            truth,
+            {
+                "hsi": fusion.pair.hsi,
+                "msi": fusion.pair.msi,
+                "fused": fused,
+                "sensor": fusion.pair.sensor,
+                "whole_hsi": hsi_cube,
+                "whole_msi": msi_cube,
+                "hsi_name": name_of(hsi),
+                "msi_name": name_of(msi),
+                "fused_name": name_of(out),
+                "sensor_source": _source(sensor, hsi, (srf, psf, ratio, phase)),
+                "sensor_notes": fusion.pair.notes,
+                "uncertainty": uncertain,
+                "uncertainty_name": "expected error (standard deviation)",
+            },
+        )
 
 
 def _asked_of(method: str, effort: str | None, budget: str | None, best_so_far: bool) -> dict[str, Any]:
@@ -156,6 +182,44 @@ def _asked_of(method: str, effort: str | None, budget: str | None, best_so_far: 
         if name not in get_method(method).settings.model_fields:
             raise InputError(f"the method {method} takes no {options[name]}: it works until it is done")
     return asked
+
+
+def _check_settings(method: str, settings: dict[str, Any]) -> None:
+    """Refuse a wrong name or setting before files are read."""
+    from hyperfuse.methods import get_method
+
+    chosen = get_method(method)
+    if "uncertainty" in settings and "uncertainty" not in chosen.settings.model_fields:
+        raise InputError(f"the method {method} does not tell how uncertain it is; feinfn does")
+    chosen.configure(**settings)
+
+
+def _check_report(path: str, written: Sequence[Path], inputs: Sequence[str], overwrite: bool) -> None:
+    from hyperfuse.io.atomic import check_target
+
+    target = Path(path)
+    taken = {file.absolute() for file in written} | {file_of(name).absolute() for name in inputs}
+    if target.absolute() in taken:
+        raise InputError(f"{path}: is another file of this call; name another for the report")
+    with naming(path):
+        check_target(target, overwrite=overwrite)
+
+
+def _source(sensor: str | None, hsi: str, options: Sequence[str | None]) -> str:
+    """Return in words where the sensor comes from."""
+    beside = sensor_beside(hsi) if sensor is None else Path(sensor)
+    named = "" if beside is None else name_of(str(beside))
+    told = "options of the call" if any(option is not None for option in options) else ""
+    return ", ".join(part for part in (named, told) if part) or "the files, as far as they tell; see the notes"
+
+
+def _write_report(path: str, session: Session, truth: Cube | None, content: dict[str, Any]) -> None:
+    from hyperfuse.reports.html import ReportContent, this_run, write_report
+
+    run = this_run(["hyperfuse", *session.words], session.seconds)
+    with naming(path):
+        write_report(Path(path), ReportContent(**content, reference=truth, warnings=tuple(session.warnings), run=run))
+    session.note(f"wrote {path}")
 
 
 def _check_beside(

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -31,13 +31,17 @@ class Session:
     """Results go to stdout; notes, warnings, errors and progress to stderr.
 
     Attributes:
+        words: of the command line, after the program's name.
+        warnings: that were shown.
         debug: tracebacks and the warnings of libraries are shown.
         quiet: no notes and no progress.
     """
 
-    def __init__(self, *, debug: bool = False, quiet: bool = False) -> None:
+    def __init__(self, *, words: Sequence[str] = (), debug: bool = False, quiet: bool = False) -> None:
+        self.words = list(words)
         self.debug = debug
         self.quiet = quiet
+        self.warnings: list[str] = []
         self._start = time.monotonic()
 
     @property
@@ -87,6 +91,7 @@ class Session:
         line: str | None = None,
     ) -> None:
         """Write a warning as one line; the signature is that of ``warnings.showwarning``."""
+        self.warnings.append(" ".join(str(message).split()))
         where = f" ({category.__name__} at {filename}:{lineno})" if self.debug else ""
         self._to_stderr(f"warning: {' '.join(str(message).split())}{where}")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from hyperfuse.methods.brightness_trust import BrightnessTrust
 from hyperfuse.sensor.model import Sensor
 
 # Derivatives are of Gaussians of these scales, in HR pixels; the first ones are also weighted by position, because
@@ -43,10 +44,12 @@ class BandOptics:
     Attributes:
         choices: index into the kernels tried, one a band; 0 is none.
         weights: one tensor of weights a band.
+        trust: how the correction is trusted in the dark.
     """
 
     choices: list[int]
     weights: list[torch.Tensor]
+    trust: BrightnessTrust
 
     @classmethod
     def fit(cls, image: torch.Tensor, hsi: torch.Tensor, held_out: torch.Tensor, sensor: Sensor) -> BandOptics:
@@ -64,6 +67,7 @@ class BandOptics:
         wide = _nyquist_response(sensor) < _WIDE_BLUR
         tried = _KERNELS[:2] if wide else _KERNELS
         choices, weights = [], []
+        changes = torch.zeros_like(hsi)
         for band in range(hsi.shape[0]):
             residual = (hsi[band] - held_out[band]).double()
             best, chosen, kept = float(residual.square().mean()), 0, torch.zeros(0)
@@ -80,15 +84,17 @@ class BandOptics:
                         best, chosen, kept = error, index, weight
             choices.append(chosen)
             weights.append(kept)
-        return cls(choices, weights)
+            if chosen:
+                changes[band] = torch.tensordot(kept, every[list(_KERNELS[chosen])], dims=1)
+        return cls(choices, weights, BrightnessTrust.fit(held_out, changes, hsi))
 
     def correct(self, image: torch.Tensor) -> torch.Tensor:
         """Return the corrected image (bands, H, W)."""
-        result = image.clone()
+        result, trust = image.clone(), self.trust.of(image)
         for band, (choice, weight) in enumerate(zip(self.choices, self.weights, strict=True)):
             if choice:
                 features = _derivatives(image[band], _KERNELS[choice])
-                result[band] += torch.tensordot(weight.to(image.dtype), features, dims=1)
+                result[band] += trust * torch.tensordot(weight.to(image.dtype), features, dims=1)
         return result
 
 

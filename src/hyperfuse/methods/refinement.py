@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from hyperfuse.methods.brightness_trust import BrightnessTrust
 from hyperfuse.methods.linear_base import LinearBase
 from hyperfuse.methods.local_models import Predictors
 from hyperfuse.methods.registry import Progress
@@ -27,6 +28,8 @@ from hyperfuse.training.pair import PairFit, PairFitOptions, fit_to_pair
 _SHOWN = 8
 _KEPT_SHARE = 0.12
 _ANY_STEPS = 10**9
+_FEWEST_PATCHES = 2
+_IMAGE_SHARE = 3  # a step sees at most about a third of the image
 _NO_FIT = PairFit(0, (), (0.0, 0.0), "steps")
 
 
@@ -66,6 +69,7 @@ def refine(
     if fit.steps == 0:
         return unchanged
     network = _network(shown, base.predictors.fine.shape[0], network_options, fit.seed).to(base.hsi)
+    fit = replace(fit, batch=_patches_a_step(base, fit))
     if deadline is not None:
         fit = _with_time_left(fit, network, task, deadline)
     done = fit_to_pair(network, task, fit, lambda share, words="": progress(0.15 + 0.7 * share, words))
@@ -83,7 +87,17 @@ def refine(
         whole = shown.view(base.hsi, base.image, base.predictors, None)
         found = task.expand(correction(network, whole.hsi[None], whole.guide[None])[0])
         scale = share[:, None, None]
-        return Refinement(base.image + scale * found, task.error - scale * predicted, share, done)
+        found, predicted = scale * found, scale * predicted
+        unseen = base.hsi - task.error
+        trust = BrightnessTrust.fit(*(image[:, task.kept, None] for image in (unseen, predicted, base.hsi)))
+        image = base.image + trust.of(base.image) * found
+        return Refinement(image, task.error - trust.of(unseen) * predicted, share, done)
+
+
+def _patches_a_step(base: LinearBase, fit: PairFitOptions) -> int:
+    """Return how many patches a step takes: a small image has few that differ, and each costs time."""
+    patch = min(base.hsi[0].numel(), fit.patch**2)
+    return min(fit.batch, max(_FEWEST_PATCHES, round(base.hsi[0].numel() / (_IMAGE_SHARE * patch))))
 
 
 def _with_time_left(fit: PairFitOptions, network: FeINFN, task: HeldOutTask, deadline: float) -> PairFitOptions:

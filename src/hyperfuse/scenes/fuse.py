@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -72,10 +73,26 @@ def fuse(
         (4, 12, 12)
     """
     grid = {"sensor": sensor, "srf": srf, "psf": psf, "ratio": ratio, "phase": phase}
-    return _fuse(hsi, msi, method, grid, mask, device, seed, settings, progress)[0]
+    return _fuse(hsi, msi, method, grid, mask, device, seed, settings, progress).image
 
 
-def fuse_with_uncertainty(
+@dataclass(frozen=True)
+class Fusion:
+    """A fused image with all that is known about it.
+
+    Attributes:
+        image: as :func:`fuse` returns it.
+        uncertainty: image of the same grid, bands and unit: the standard deviation of the error that is to be expected;
+            None where it was not asked for (setting ``uncertainty``) or the method tells none.
+        pair: the two images as they were fused, cut to their common extent, with the sensor that relates them.
+    """
+
+    image: Cube
+    uncertainty: Cube | None
+    pair: MatchedPair
+
+
+def fuse_in_full(
     hsi: Cube,
     msi: Cube,
     *,
@@ -90,24 +107,18 @@ def fuse_with_uncertainty(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     progress: Progress = silent,
-) -> tuple[Cube, Cube]:
-    """Fuse as :func:`fuse`, and also return the standard deviation of the error that is to be expected.
+) -> Fusion:
+    """Fuse as :func:`fuse`, and return what else is known: the uncertainty if asked for, and the pair as it was used.
 
     Args are those of :func:`fuse`.
 
-    Returns:
-        The fused image, and an image of the same grid, bands and unit that tells how uncertain each of its values is.
-
     Raises:
-        InputError: as for :func:`fuse`, or a method that does not tell its uncertainty.
+        InputError: as for :func:`fuse`, or ``uncertainty`` asked of a method that does not tell it.
     """
-    if "uncertainty" not in get_method(method).settings.model_fields:
+    if "uncertainty" in (settings or {}) and "uncertainty" not in get_method(method).settings.model_fields:
         raise InputError(f"the method {method} does not tell how uncertain it is; feinfn does")
     grid = {"sensor": sensor, "srf": srf, "psf": psf, "ratio": ratio, "phase": phase}
-    asked = {**(settings or {}), "uncertainty": True}
-    fused, uncertainty = _fuse(hsi, msi, method, grid, mask, device, seed, asked, progress)
-    assert uncertainty is not None  # such a method gives it when asked
-    return fused, uncertainty
+    return _fuse(hsi, msi, method, grid, mask, device, seed, settings, progress)
 
 
 def _fuse(
@@ -120,7 +131,7 @@ def _fuse(
     seed: int,
     settings: Mapping[str, Any] | None,
     progress: Progress,
-) -> tuple[Cube, Cube | None]:
+) -> Fusion:
     chosen = get_method(method)
     options = _configure(chosen, settings, seed)
     place = _device(device)
@@ -162,9 +173,9 @@ def _fuse(
     }
     fused = _result(pair, outcome.image.cpu().numpy(), bands, valid, step)
     if outcome.uncertainty is None:
-        return fused, None
+        return Fusion(fused, None, pair)
     told = {**step, "quantity": "standard deviation of the expected error"}
-    return fused, _result(pair, outcome.uncertainty.cpu().numpy(), bands, valid, told)
+    return Fusion(fused, _result(pair, outcome.uncertainty.cpu().numpy(), bands, valid, told), pair)
 
 
 def _configure(method: Method, settings: Mapping[str, Any] | None, seed: int) -> MethodSettings:
