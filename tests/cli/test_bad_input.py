@@ -28,9 +28,7 @@ def test_another_coordinate_system(refuse, files, pair):
     write(files / "other.tif", pair.msi.replace(crs="EPSG:32634"))
     message = refuse(msi="other.tif")
     assert str(files / "other.tif") in message
-    assert "EPSG:32633" in message
-    assert "EPSG:32634" in message
-    assert "warp" in message
+    assert "overlap" in message
 
 
 def test_no_overlap(refuse, files, pair):

@@ -58,6 +58,7 @@ def fuse(
     psf: str | None = None,
     ratio: str | None = None,
     phase: str | None = None,
+    no_align: bool = False,
     mask: str | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -85,6 +86,7 @@ def fuse(
         psf: Blur of the HSI in MSI pixels: sigma:1.5, fwhm:3, mtf:0.3, box.
         ratio: MSI pixels an HSI pixel, such as 3 or 3.2, or 4,2 for y,x; from the files unless given.
         phase: Centre of the first HSI pixel in MSI pixels, one number or y,x; from the files unless given.
+        no_align: Believe the positions that the files tell; a shift between the two is not looked for.
         mask: One-band image on the MSI's grid; pixels that are not 0 (clouds) are not used and become gaps.
         device: Where to compute: auto, cpu, cuda, cuda:1.
         report: HTML page to write: what went in, the result, its quality and uncertainty, and how it was made.
@@ -127,6 +129,7 @@ def fuse(
         "srf": srf,
         "psf": psf,
         **grid,
+        "align": not no_align,
         "mask": distrusted,
         "device": device,
         "seed": seed,
@@ -149,17 +152,18 @@ def fuse(
             session,
             truth,
             {
-                "hsi": fusion.pair.hsi,
-                "msi": fusion.pair.msi,
+                "hsi": fusion.match.pair.hsi,
+                "msi": fusion.match.pair.msi,
                 "fused": fused,
-                "sensor": fusion.pair.sensor,
+                "sensor": fusion.match.pair.sensor,
+                "alignment": fusion.match.alignment,
                 "whole_hsi": hsi_cube,
                 "whole_msi": msi_cube,
                 "hsi_name": name_of(hsi),
                 "msi_name": name_of(msi),
                 "fused_name": name_of(out),
                 "sensor_source": _source(sensor, hsi, (srf, psf, ratio, phase)),
-                "sensor_notes": fusion.pair.notes,
+                "sensor_notes": fusion.match.pair.notes,
                 "uncertainty": uncertain,
                 "uncertainty_name": "expected error (standard deviation)",
             },
@@ -210,7 +214,7 @@ def _source(sensor: str | None, hsi: str, options: Sequence[str | None]) -> str:
     beside = sensor_beside(hsi) if sensor is None else Path(sensor)
     named = "" if beside is None else name_of(str(beside))
     told = "options of the call" if any(option is not None for option in options) else ""
-    return ", ".join(part for part in (named, told) if part) or "the files, as far as they tell; see the notes"
+    return ", ".join(part for part in (named, told) if part) or "the files and the pair itself; see the notes"
 
 
 def _write_report(path: str, session: Session, truth: Cube | None, content: dict[str, Any]) -> None:

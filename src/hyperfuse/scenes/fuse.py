@@ -16,9 +16,10 @@ from hyperfuse.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.methods.registry import Method, MethodSettings, Progress, get_method, silent
 from hyperfuse.scenes import DEFAULT_METHOD
+from hyperfuse.scenes.align_match import BlindMatch, match_blind
 from hyperfuse.scenes.coverage import unseen_bands
 from hyperfuse.scenes.gaps import fill_gaps
-from hyperfuse.scenes.pair import MatchedPair, match_pair
+from hyperfuse.scenes.pair import MatchedPair
 from hyperfuse.scenes.simulate import hr_transform
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.srf import Srf
@@ -34,6 +35,7 @@ def fuse(
     psf: str | None = None,
     ratio: float | tuple[float, float] | None = None,
     phase: float | tuple[float, float] | None = None,
+    align: bool = True,
     mask: NDArray[np.bool_] | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -51,6 +53,7 @@ def fuse(
         psf: blur of the HSI, as text (see ``create_psf``); overrides the sensor's.
         ratio: HR pixels an LR pixel; must agree with the transforms where there are any.
         phase: HR position of the first LR sample; overrides transforms and sensor.
+        align: look for the shift between the two images where neither ``sensor`` nor ``phase`` tells their position.
         mask: bool (H, W), True where the MSI must not be used (clouds, water): gaps in the result.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``.
         seed: of methods that draw random numbers.
@@ -72,7 +75,7 @@ def fuse(
         >>> fuse(hsi, msi).data.shape
         (4, 12, 12)
     """
-    grid = {"sensor": sensor, "srf": srf, "psf": psf, "ratio": ratio, "phase": phase}
+    grid = {"sensor": sensor, "srf": srf, "psf": psf, "ratio": ratio, "phase": phase, "align": align}
     return _fuse(hsi, msi, method, grid, mask, device, seed, settings, progress).image
 
 
@@ -84,12 +87,13 @@ class Fusion:
         image: as :func:`fuse` returns it.
         uncertainty: image of the same grid, bands and unit: the standard deviation of the error that is to be expected;
             None where it was not asked for (setting ``uncertainty``) or the method tells none.
-        pair: the two images as they were fused, cut to their common extent, with the sensor that relates them.
+        match: the two images as they were fused, cut to their common extent, with the sensor that relates them, and
+            what was found in them.
     """
 
     image: Cube
     uncertainty: Cube | None
-    pair: MatchedPair
+    match: BlindMatch
 
 
 def fuse_in_full(
@@ -102,6 +106,7 @@ def fuse_in_full(
     psf: str | None = None,
     ratio: float | tuple[float, float] | None = None,
     phase: float | tuple[float, float] | None = None,
+    align: bool = True,
     mask: NDArray[np.bool_] | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -117,7 +122,7 @@ def fuse_in_full(
     """
     if "uncertainty" in (settings or {}) and "uncertainty" not in get_method(method).settings.model_fields:
         raise InputError(f"the method {method} does not tell how uncertain it is; feinfn does")
-    grid = {"sensor": sensor, "srf": srf, "psf": psf, "ratio": ratio, "phase": phase}
+    grid = {"sensor": sensor, "srf": srf, "psf": psf, "ratio": ratio, "phase": phase, "align": align}
     return _fuse(hsi, msi, method, grid, mask, device, seed, settings, progress)
 
 
@@ -137,7 +142,9 @@ def _fuse(
     place = _device(device)
     if mask is not None:
         msi = _masked(msi, mask)
-    pair = match_pair(hsi, msi, **grid)
+    progress(0.0, "matching the pair")
+    match = match_blind(hsi, msi, **grid, need_srf=chosen.needs_srf)
+    pair = match.pair
     bands, msi_bands = pair.hsi.usable_bands, pair.msi.usable_bands
     if not bands.any() or not msi_bands.any():
         raise InputError(f"the {'MSI' if bands.any() else 'HSI'} holds no data where the two images overlap")
@@ -173,9 +180,9 @@ def _fuse(
     }
     fused = _result(pair, outcome.image.cpu().numpy(), bands, valid, step)
     if outcome.uncertainty is None:
-        return Fusion(fused, None, pair)
+        return Fusion(fused, None, match)
     told = {**step, "quantity": "standard deviation of the expected error"}
-    return Fusion(fused, _result(pair, outcome.uncertainty.cpu().numpy(), bands, valid, told), pair)
+    return Fusion(fused, _result(pair, outcome.uncertainty.cpu().numpy(), bands, valid, told), match)
 
 
 def _configure(method: Method, settings: Mapping[str, Any] | None, seed: int) -> MethodSettings:

@@ -78,8 +78,8 @@ def match_pair(
         base = sensor
     # Sizes that match and a phase that is told describe the whole images; only transforms can say that they do not.
     told = placed is None or (sensor is not None and _distance(start, sensor.offset) <= _SAME_PHASE)
-    rows = _Extent.common(start[0], chosen[0], hsi.rows, msi.rows, "rows", told)
-    cols = _Extent.common(start[1], chosen[1], hsi.cols, msi.cols, "columns", told)
+    rows = Extent.common(start[0], chosen[0], hsi.rows, msi.rows, "rows", told)
+    cols = Extent.common(start[1], chosen[1], hsi.cols, msi.cols, "columns", told)
     cut_hsi = hsi.crop(rows.first_lr, cols.first_lr, rows.lr, cols.lr)
     cut_msi = msi.crop(rows.first_hr, cols.first_hr, rows.hr, cols.hr)
     for name, cut, whole in (("HSI", cut_hsi, hsi), ("MSI", cut_msi, msi)):
@@ -102,7 +102,7 @@ class _Placement:
 
 
 @dataclass(frozen=True)
-class _Extent:
+class Extent:
     """The shared part of one axis: first index and length in LR and HR pixels, and the phase after the cut."""
 
     first_lr: int
@@ -112,7 +112,8 @@ class _Extent:
     phase: float
 
     @classmethod
-    def common(cls, phase: float, ratio: float, coarse: int, fine: int, name: str, told: bool) -> _Extent:
+    def common(cls, phase: float, ratio: float, coarse: int, fine: int, name: str, told: bool) -> Extent:
+        """Return what ``coarse`` LR and ``fine`` HR pixels share; ``told`` that their sizes describe whole images."""
         if told and fine == math.ceil(coarse * ratio - 1e-6) and -0.5 <= phase <= ratio - 0.5:
             # A simulated pair: samples at any phase, each LR pixel belongs to the image, and so does each HR pixel.
             return cls(0, coarse, 0, fine, phase)

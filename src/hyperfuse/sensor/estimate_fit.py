@@ -1,0 +1,175 @@
+"""How well spectra explain what an MSI shows at the same pixels, told by pixels that the fit has not seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperfuse.errors import InputError
+
+Array = NDArray[np.float64]
+
+# Ridges tried, relative to the largest variance of the standardised spectra: from nearly none to very stiff.
+_RIDGES = tuple(10.0**power for power in range(-9, 0))
+_BLOCK = 4  # LR pixels: neighbours share errors, so folds are made of blocks
+_FOLDS = 4
+_LEAST_LEFT = 0.2
+# Fewer pixels than this in all leave too little to hold out.
+LEAST_PIXELS = 36
+
+
+def block_folds(places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the fold, 0 to 3, of the LR pixels at (row, col), (pixels, 2): blocks of four by four, by turns."""
+    blocks = places // _BLOCK
+    return np.asarray(2 * (blocks[:, 0] % 2) + blocks[:, 1] % 2)
+
+
+def block_numbers(places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the number of the block of four by four LR pixels that each of (pixels, 2) lies in, from 0 on."""
+    return np.asarray(np.unique(places // _BLOCK, axis=0, return_inverse=True)[1]).ravel()
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """A fold of pixels; scores of its and of the other pixels in the components of the latter, and their energy."""
+
+    unseen: NDArray[np.bool_]
+    known: Array
+    tested: Array
+    energy: Array
+
+
+class HeldOutFit:
+    """Ridge regression on spectra that predicts every pixel from the pixels of other blocks.
+
+    The spectra never change, only what is to be explained (an MSI seen at other places, or through another PSF), so
+    that the residual is one fixed linear map of the targets: it can be differentiated like the targets themselves.
+
+    Args:
+        spectra: HSI pixels, (pixels, bands), finite.
+        places: (row, col) of each pixel on the LR grid, (pixels, 2): tells the blocks.
+        ridge: relative to the largest variance; see :meth:`choose`.
+
+    Raises:
+        InputError: fewer than ``LEAST_PIXELS`` pixels, or pixels that all lie in one fold.
+    """
+
+    def __init__(self, spectra: Array, places: NDArray[np.int64], ridge: float = 1e-6) -> None:
+        if len(spectra) < LEAST_PIXELS:
+            raise InputError(
+                f"{len(spectra)} LR pixels are too few to estimate a sensor from; {LEAST_PIXELS} are needed"
+            )
+        self.ridge = ridge
+        spread = spectra.std(axis=0)
+        varied = spread > 1e-12 * max(float(np.abs(spectra).max()), 1e-300)
+        standard = (spectra[:, varied] - spectra[:, varied].mean(axis=0)) / spread[varied]
+        number = block_folds(places)
+        self._folds = []
+        for fold in range(_FOLDS):
+            unseen = number == fold
+            if not unseen.any():
+                continue
+            if unseen.all():
+                raise InputError("the LR pixels to estimate a sensor from all lie in one place; give a larger pair")
+            known = standard[~unseen]
+            centre = known.mean(axis=0)
+            centred = known - centre
+            values, vectors = np.linalg.eigh(centred.T @ centred)
+            tested = (standard[unseen] - centre) @ vectors
+            self._folds.append(_Fold(unseen, centred @ vectors, tested, np.maximum(values, 0)))
+
+    @classmethod
+    def choose(cls, spectra: Array, places: NDArray[np.int64], targets: Array) -> HeldOutFit:
+        """Return the fit with the ridge that predicts ``targets`` (pixels, k) best."""
+        fit = cls(spectra, places)
+        errors = []
+        for ridge in _RIDGES:
+            fit.ridge = ridge
+            errors.append(float(np.log(fit.unexplained(targets)).mean()))
+        fit.ridge = _RIDGES[int(np.argmin(errors))]
+        return fit
+
+    def residual(self, targets: Array) -> Array:
+        """Return targets (pixels, k) less their held-out prediction: linear in the targets."""
+        result = np.empty_like(targets)
+        for fold in self._folds:
+            known = targets[~fold.unseen]
+            mean = known.mean(axis=0)
+            largest = float(fold.energy.max()) if fold.energy.size else 0.0
+            damped = fold.energy + max(self.ridge * largest, 1e-300)
+            weights = (fold.known.T @ (known - mean)) / damped[:, None]
+            result[fold.unseen] = targets[fold.unseen] - mean - fold.tested @ weights
+        return result
+
+    def unexplained(self, targets: Array, noise: Array | float = 0.0) -> Array:
+        """Return the share of each target's variance that held-out predictions miss, (k,); 1 for constant targets.
+
+        Args:
+            targets: (pixels, k).
+            noise: sum over the pixels of the variance of each target's noise, (k,), which is left out of account.
+        """
+        missed = np.square(self.residual(targets)).sum(axis=0)
+        varied = np.square(targets - targets.mean(axis=0)).sum(axis=0)
+        # The noise is an estimate, and must not explain what is left down to nothing.
+        noise = np.minimum(noise, (1 - _LEAST_LEFT) * missed)
+        missed, varied = missed - noise, varied - np.minimum(noise, 0.5 * varied)
+        constant = varied <= 1e-14 * np.square(targets).sum(axis=0)
+        # Nothing is ever explained to more digits than float32 images hold: logarithms stay finite and comparable.
+        return np.asarray(np.where(constant, 1.0, missed / np.where(constant, 1.0, varied)) + 1e-12)
+
+
+def principal_images(pixels: Array, most: int) -> Array:
+    """Return up to ``most`` vectors (bands, k) that turn MSI pixels (n, bands) into components of unit variance.
+
+    Directions with less than a ten-thousandth of the first one's variance are noise or rounding, and dropped; one
+    direction is always returned, unscaled where all pixels are the same.
+    """
+    centred = pixels - pixels.mean(axis=0)
+    values, vectors = np.linalg.eigh(centred.T @ centred / max(len(pixels), 1))
+    order = np.argsort(values)[::-1][:most]
+    if values[order[0]] <= 1e-14 * float(np.square(pixels).mean()):
+        return np.asarray(vectors[:, order[:1]])
+    kept = order[values[order] > 1e-4 * values[order[0]]]
+    return np.asarray(vectors[:, kept] / np.sqrt(values[kept]))
+
+
+def without_noise(spectra: Array, order: NDArray[np.int64]) -> Array:
+    """Return the spectra (pixels, bands) less what looks like noise of single bands.
+
+    Noise in what is regressed on makes a regression spread over many bands, which averages it: the prediction gains,
+    the responses are lost. Each band's noise is what the bands nearest to it leave of it (Roger and Arnold, Int. J.
+    Remote Sensing 17(10), 1996); of the spectra divided by it, the principal components are kept that stand out of
+    such noise (limit of Marchenko and Pastur, 1967).
+
+    Args:
+        spectra: HSI pixels.
+        order: the bands in the order of their wavelengths.
+    """
+    pixels, bands = spectra.shape
+    mean = spectra.mean(axis=0)
+    centred = spectra - mean
+    product = centred.T @ centred
+    near = min(bands - 1, pixels // 8)
+    if near < 2:
+        return spectra
+    left = np.empty(bands)
+    for rank, band in enumerate(order):
+        first = int(np.clip(rank - near // 2, 0, bands - near - 1))
+        others = order[first : first + near + 1]
+        others = others[others != band]
+        inner = product[np.ix_(others, others)]
+        inner = inner + 1e-12 * np.trace(inner) / near * np.eye(near)
+        weights = np.linalg.solve(inner, product[others, band])
+        left[band] = max(float(product[band, band] - weights @ product[others, band]), 0.0) / (pixels - near)
+    largest = float(np.diag(product).max()) / pixels
+    if not largest > 0:
+        return spectra
+    # Rounding of float32 images is noise too.
+    deviation = np.sqrt(np.maximum(left, 1e-12 * largest))
+    vectors, values, axes = np.linalg.svd(centred / deviation, full_matrices=False)
+    kept = values > np.sqrt(pixels) + np.sqrt(bands)
+    if not kept.any():
+        return spectra
+    return np.asarray(mean + (vectors[:, kept] * values[kept]) @ axes[kept] * deviation)
