@@ -21,8 +21,6 @@ _RATIO = 4
 _SRF = "sentinel-2a"
 _FUSED = "fused.tif"
 _FIGURE = "comparison.png"
-# Methods that would take minutes are given this time, which their row of the table tells.
-_SECONDS = 15
 _COLUMNS = (
     ("psnr_db", "PSNR (dB)", ".2f"),
     ("sam_degrees", "SAM (degrees)", ".3f"),
@@ -42,8 +40,7 @@ def demo(
     """Simulate, fuse and score a real scene that needs no download.
 
     The scene is Indian Pines (AVIRIS, 200 bands), from the package tensorly (`pip install 'hyperfuse[demo]'`). An
-    LR-HSI of a quarter of its resolution and a Sentinel-2A MSI are made from it, fused with every method, and scored;
-    methods that take minutes are given 15 seconds.
+    LR-HSI of a quarter of its resolution and a Sentinel-2A MSI are made from it, fused with every method, and scored.
     OUTDIR gets the image fused by the default method (fused.tif) and a figure (comparison.png).
 
     Args:
@@ -98,14 +95,13 @@ def _compare(pair: Pair, keep: str, report: Report) -> tuple[list[dict[str, Any]
     kept = None
     for index, method in enumerate(methods):
         name = method.name
-        settings = {"budget_seconds": _SECONDS} if method.cost == "minutes" else {}
 
         def step(fraction: float, message: str = "", *, index: int = index, name: str = name) -> None:
             report((index + fraction) / len(methods), f"{name}, {message}" if message else name)
 
         start = time.monotonic()
         try:
-            fused = fuse(pair.hsi, pair.msi, method=name, sensor=pair.sensor, settings=settings, progress=step)
+            fused = fuse(pair.hsi, pair.msi, method=name, sensor=pair.sensor, progress=step)
         except HyperfuseError as error:
             rows.append({"method": name, "failure": str(error)})
             continue
