@@ -28,7 +28,7 @@ _BLOCK = 4  # LR pixels; neighbours share errors, so folds are made of blocks
 # A kernel must reduce the held-out error to this share of the simpler one's: by more than chance would, and by more
 # still where the blur hides what it does at HR.
 _GAIN = 0.98
-_GAIN_WIDE = 0.9
+_GAIN_WIDE = 0.85
 _PIXELS_A_SAMPLE = 4.0  # LR pixels that count as one when chance is reckoned (Akaike's criterion)
 _WIDE_BLUR = 0.5
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from hyperfuse.methods.band_optics import BandOptics
+from hyperfuse.methods.brightness_trust import BrightnessTrust
 from hyperfuse.methods.denoising import denoise
 from hyperfuse.methods.local_models import LocalModels, Predictors
 from hyperfuse.methods.noise import estimate_noise
@@ -33,6 +34,7 @@ class LinearBase:
         models: of the HSI.
         optics: of each band.
         leftover: models of what is left of the HSI after both.
+        trust: how the leftover is trusted in the dark.
         image: the result, (bands, H, W).
     """
 
@@ -43,6 +45,7 @@ class LinearBase:
     models: _Linear
     optics: BandOptics
     leftover: _Linear
+    trust: BrightnessTrust
     image: torch.Tensor
 
     @classmethod
@@ -60,8 +63,9 @@ class LinearBase:
         corrected = optics.correct(raw)
         left = hsi - sensor.degrade(corrected, shape)
         leftover = _Linear.choose(left, predictors, noise, lambda share, words="": progress(0.7 + 0.2 * share, words))
-        image = corrected + leftover.apply(left)
-        return cls(hsi, msi, msi_noise, predictors, models, optics, leftover, image)
+        trust = BrightnessTrust.fit(hsi - left, leftover.held_out(left), hsi)
+        image = corrected + trust.of(corrected) * leftover.apply(left)
+        return cls(hsi, msi, msi_noise, predictors, models, optics, leftover, trust, image)
 
     @property
     def sensor(self) -> Sensor:
@@ -72,7 +76,7 @@ class LinearBase:
         """Return the image as it would be had the hidden LR pixels (h, w) not been measured."""
         image = self.optics.correct(self.models.apply(self.hsi, ~hidden))
         left = self.hsi - self.sensor.degrade(image, (hidden.shape[0], hidden.shape[1]))
-        return image + self.leftover.apply(left, ~hidden)
+        return image + self.trust.of(image) * self.leftover.apply(left, ~hidden)
 
 
 def _without_noise(hsi: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
