@@ -30,7 +30,7 @@ _BLOCK = 4  # LR pixels; neighbours share errors, so folds are made of blocks
 _GAIN = 0.98
 _GAIN_WIDE = 0.85
 _PIXELS_A_SAMPLE = 4.0  # LR pixels that count as one when chance is reckoned (Akaike's criterion)
-_WIDE_BLUR = 0.5
+NARROW = 0.5
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class BandOptics:
         shape = (hsi.shape[-2], hsi.shape[-1])
         folds = _block_folds(shape, image.device)
         # Under a wide blur the HSI says little about detail of the MSI's scale, and a rich kernel would invent it.
-        wide = _nyquist_response(sensor) < _WIDE_BLUR
+        wide = nyquist_response(sensor) < NARROW
         tried = _KERNELS[:2] if wide else _KERNELS
         choices, weights = [], []
         changes = torch.zeros_like(hsi)
@@ -168,7 +168,7 @@ def _block_folds(shape: tuple[int, int], device: torch.device) -> torch.Tensor:
     return (2 * (rows % 2) + cols % 2) % _FOLDS
 
 
-def _nyquist_response(sensor: Sensor) -> float:
+def nyquist_response(sensor: Sensor) -> float:
     """Return what the PSF lets through at the Nyquist frequency of the LR grid, the smaller of y and x."""
     responses = []
     for axis in (0, 1):

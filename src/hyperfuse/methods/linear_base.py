@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from hyperfuse.methods.band_optics import BandOptics
+from hyperfuse.methods.band_optics import NARROW, BandOptics, nyquist_response
 from hyperfuse.methods.brightness_trust import BrightnessTrust
 from hyperfuse.methods.denoising import denoise
 from hyperfuse.methods.local_models import LocalModels, Predictors
+from hyperfuse.methods.neighbours import NeighbourModels
 from hyperfuse.methods.noise import estimate_noise
 from hyperfuse.methods.pair_noise import estimate_msi_noise
 from hyperfuse.methods.registry import Progress
@@ -57,6 +58,9 @@ class LinearBase:
         hsi, noise = _without_noise(hsi)
         predictors = Predictors.whiten(denoise(msi, msi_noise), sensor, shape)
         models = _Linear.choose(hsi, predictors, noise, lambda share, words="": progress(0.1 + 0.3 * share, words))
+        if nyquist_response(sensor) >= NARROW:
+            progress(0.4, "looking for alike pixels")
+            models = models.with_neighbours(hsi)
         raw = models.apply(hsi)
         progress(0.5, "correcting the bands' optics")
         optics = BandOptics.fit(raw, hsi, models.held_out(hsi), sensor)
@@ -93,6 +97,7 @@ class _Linear:
     models: LocalModels
     subspace: Subspace | None
     predictors: Predictors
+    neighbours: NeighbourModels | None = None
 
     @classmethod
     def choose(cls, image: torch.Tensor, predictors: Predictors, noise: torch.Tensor, progress: Progress) -> _Linear:
@@ -101,11 +106,21 @@ class _Linear:
         return cls(LocalModels.choose(targets, predictors, subspace, noise, progress=progress), subspace, predictors)
 
     def apply(self, image: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
-        if self.subspace is None:
-            return self.models.apply(image, self.predictors, known)
-        return self.subspace.expand(self.models.apply(self.subspace.project(image), self.predictors, known))
+        targets = image if self.subspace is None else self.subspace.project(image)
+        result = self.models.apply(targets, self.predictors, known)
+        if self.neighbours is not None:
+            result = self.neighbours.blend(result, targets, self.predictors, known)
+        return result if self.subspace is None else self.subspace.expand(result)
+
+    def with_neighbours(self, image: torch.Tensor) -> _Linear:
+        """Return the models with a share of those over nearest pixels, as far as held-out pixels want it."""
+        targets = image if self.subspace is None else self.subspace.project(image)
+        held_out = self.models.held_out(targets, self.predictors)
+        return replace(self, neighbours=NeighbourModels.choose(targets, self.predictors, held_out))
 
     def held_out(self, image: torch.Tensor) -> torch.Tensor:
-        if self.subspace is None:
-            return self.models.held_out(image, self.predictors)
-        return self.subspace.expand(self.models.held_out(self.subspace.project(image), self.predictors))
+        targets = image if self.subspace is None else self.subspace.project(image)
+        result = self.models.held_out(targets, self.predictors)
+        if self.neighbours is not None:
+            result = self.neighbours.blend_held_out(result, targets, self.predictors)
+        return result if self.subspace is None else self.subspace.expand(result)

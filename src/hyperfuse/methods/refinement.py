@@ -14,6 +14,7 @@ from hyperfuse.methods.registry import Progress
 from hyperfuse.methods.subspace import fit_subspace
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.options import FeINFNOptions
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.training.held_out import (
     HeldOutTask,
     View,
@@ -29,6 +30,8 @@ _SHOWN = 8
 _KEPT_SHARE = 0.12
 _ANY_STEPS = 10**9
 _FEWEST_PATCHES = 2
+_PATCH_HR = 64
+_SMALLEST_PATCH = 8
 _IMAGE_SHARE = 3  # a step sees at most about a third of the image
 _NO_FIT = PairFit(0, (), (0.0, 0.0), "steps")
 
@@ -69,6 +72,7 @@ def refine(
     if fit.steps == 0:
         return unchanged
     network = _network(shown, base.predictors.fine.shape[0], network_options, fit.seed).to(base.hsi)
+    fit = replace(fit, patch=_side(base.sensor))
     fit = replace(fit, batch=_patches_a_step(base, fit))
     if deadline is not None:
         fit = _with_time_left(fit, network, task, deadline)
@@ -92,6 +96,11 @@ def refine(
         trust = BrightnessTrust.fit(*(image[:, task.kept, None] for image in (unseen, predicted, base.hsi)))
         image = base.image + trust.of(base.image) * found
         return Refinement(image, task.error - trust.of(unseen) * predicted, share, done)
+
+
+def _side(sensor: Sensor) -> int:
+    """Return the side of a patch in LR pixels: an even number that makes about 64 HR pixels."""
+    return max(_SMALLEST_PATCH, 2 * round(_PATCH_HR / max(sensor.ratio) / 2))
 
 
 def _patches_a_step(base: LinearBase, fit: PairFitOptions) -> int:
