@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := demo,xarray,export,hub,test,dev
+EXTRAS := demo,xarray,scale,export,hub,test,dev
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help install demo test test-all check format benchmark wheel clean

@@ -333,3 +333,19 @@ def test_reports_that_cannot_be(fails, files, words, message):
     assert code == 2
     assert message in told
     assert not (files / "fused.tif").exists()
+
+
+def test_tiles_give_about_the_whole(run, files, pair):
+    pair.sensor.save(files / "sensor.yaml")
+    words = ("--method", "bicubic", "--quiet")
+    assert run("fuse", files / "hsi.tif", files / "msi.tif", files / "whole.tif", *words)[0] == 0
+    assert run("fuse", files / "hsi.tif", files / "msi.tif", files / "tiles.tif", *words, "--tile", 12)[0] == 0
+    np.testing.assert_allclose(read(files / "tiles.tif").data, read(files / "whole.tif").data, atol=1e-5)
+
+
+@pytest.mark.parametrize("option", ["--uncertainty", "--report"])
+def test_what_needs_the_whole_scene_is_refused_in_tiles(fails, files, option):
+    words = ("--tile", 12, option, files / ("error.tif" if option == "--uncertainty" else "report.html"))
+    code, message = fails("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
+    assert code == 2
+    assert f"{option} is not offered for a scene that is fused in tiles" in message

@@ -15,16 +15,19 @@ from hyperfuse.cli.options import (
     INPUT,
     MSI_INPUT,
     OUTPUT,
+    TILES,
     CommonOptions,
     InputOptions,
     MsiInputOptions,
     OutputOptions,
+    TileOptions,
     parse_duration,
     parse_pair,
     parse_settings,
 )
 from hyperfuse.cli.outputs import check_output, describe_output
 from hyperfuse.cli.session import Session
+from hyperfuse.cli.tiles import fuse_in_tiles, in_tiles, inputs_without_patterns, refuse_beside_tiles
 from hyperfuse.errors import InputError
 from hyperfuse.scenes import DEFAULT_METHOD
 
@@ -65,6 +68,7 @@ def fuse(
     reading: InputOptions = INPUT,
     msi_reading: MsiInputOptions = MSI_INPUT,
     writing: OutputOptions = OUTPUT,
+    tiles: TileOptions = TILES,
     common: CommonOptions = COMMON,
     session: Annotated[Session, Parameter(parse=False)],
 ) -> None:
@@ -96,6 +100,7 @@ def fuse(
         reading: How HSI is read.
         msi_reading: How MSI is read.
         writing: How OUT is written.
+        tiles: How a large scene is fused.
         common: Options of every command.
         session: Where results and notes go.
     """
@@ -116,8 +121,19 @@ def fuse(
     _check_settings(method, settings)
 
     described = _sensor(sensor, hsi, session)
-    hsi_cube = read_image(hsi, **reading.keywords())
-    msi_cube = read_image(msi, **msi_reading.keywords(reading))
+    hsi_reading, msi_how = reading.keywords(), msi_reading.keywords(reading)
+    if in_tiles(hsi, msi, out, tiles, hsi_reading, msi_how):
+        refuse_beside_tiles({"--uncertainty": uncertainty, "--report": report, "--budget": budget})
+        inputs_without_patterns([hsi, msi])
+        whole = {"method": method, "sensor": described, "srf": srf, "psf": psf, **grid, "align": not no_align}
+        whole |= {"mask": mask, "device": device, "seed": seed, "settings": settings}
+        whole |= {"reading": hsi_reading, "msi_reading": msi_how}
+        outline = fuse_in_tiles(hsi, msi, out, whole, tiles, writing, session)
+        _tell(outline, session)
+        session.note(describe_output(out, written, outline, session.seconds))
+        return
+    hsi_cube = read_image(hsi, **hsi_reading)
+    msi_cube = read_image(msi, **msi_how)
     truth = None if reference is None else read_image(reference)
     distrusted = None if mask is None else read_mask(mask, msi_cube, "MSI")
     if budget is not None:

@@ -14,6 +14,7 @@ from hyperfuse.errors import InputError
 
 _READING = Group("Reading", sort_key=1)
 _WRITING = Group("Writing", sort_key=2)
+_TILES = Group("Large scenes", sort_key=2)
 _COMMON = Group("Common", sort_key=3)
 
 Dtype = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
@@ -100,11 +101,30 @@ class OutputOptions:
     compress: Annotated[str | None, Parameter(help="Compression of the format, such as deflate or zstd.")] = None
 
 
+@Parameter(name="*", group=_TILES)
+@dataclass(frozen=True, kw_only=True)
+class TileOptions:
+    """How a scene larger than memory is fused: in tiles, from file to file (GeoTIFF, COG, ENVI, Zarr)."""
+
+    tile: Annotated[int | None, Parameter(help="Fuse in tiles of so many MSI pixels a side.")] = None
+    workers: Annotated[int, Parameter(help="Processes of this machine that fuse tiles.")] = 1
+    scheduler: Annotated[
+        str | None, Parameter(help="Fuse tiles on the workers of a dask.distributed scheduler, tcp://HOST:PORT.")
+    ] = None
+    resume: Annotated[bool, Parameter(help="Go on with the tiles that an interrupted call has finished.")] = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether any of them is given."""
+        return self.tile is not None or self.workers != 1 or self.scheduler is not None or self.resume
+
+
 COMMON = CommonOptions()
 INPUT = InputOptions()
 MSI_INPUT = MsiInputOptions()
 FUSED_INPUT = FusedInputOptions()
 OUTPUT = OutputOptions()
+TILES = TileOptions()
 
 
 def parse_pair(text: str | None, option: str) -> float | tuple[float, float] | None:

@@ -1,0 +1,89 @@
+"""``hyperfuse fuse`` for scenes larger than memory: from file to file, in tiles."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hyperfuse.cli.inputs import name_of
+from hyperfuse.cli.options import OutputOptions, TileOptions
+from hyperfuse.cli.session import Session
+from hyperfuse.errors import InputError
+
+if TYPE_CHECKING:
+    from hyperfuse.cube import Cube
+
+# A scene is fused whole where that takes no more than this share of the machine's memory.
+_SHARE_OF_MEMORY = 0.5
+
+
+def in_tiles(
+    hsi: str, msi: str, out: str, options: TileOptions, reading: Mapping[str, Any], msi_reading: Mapping[str, Any]
+) -> bool:
+    """Return whether a pair is to be fused in tiles: because that is asked for, or because it is large."""
+    if options.asked:
+        return True
+    from hyperfuse.scenes.tiles import bytes_if_whole, takes_tiles
+
+    if not takes_tiles(out):
+        return False
+
+    needed = bytes_if_whole(hsi, msi, reading=reading, msi_reading=msi_reading)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return needed is not None and needed > _SHARE_OF_MEMORY * memory
+
+
+def refuse_beside_tiles(asked: Mapping[str, Any]) -> None:
+    """Refuse options that need the scene as a whole.
+
+    Args:
+        asked: their values by name; those that are None or False are not asked for.
+    """
+    for name, value in asked.items():
+        if value:
+            raise InputError(
+                f"{name} is not offered for a scene that is fused in tiles (by --tile, --workers, --scheduler,"
+                " --resume, or because it is large); leave it out"
+            )
+
+
+def fuse_in_tiles(
+    hsi: str,
+    msi: str,
+    out: str,
+    job: Mapping[str, Any],
+    options: TileOptions,
+    writing: OutputOptions,
+    session: Session,
+) -> Cube:
+    """Fuse and write; return the outline of what was written, which holds no values."""
+    from hyperfuse.scenes.tiles import fuse_tiles
+
+    mask = job["mask"]
+    named = {"hsi": name_of(hsi), "msi": name_of(msi)} | ({} if mask is None else {"mask": name_of(mask)})
+    with session.progress("fusing") as tell:
+        result = fuse_tiles(
+            hsi,
+            msi,
+            out,
+            **job,
+            tile=options.tile,
+            workers=options.workers,
+            scheduler=options.scheduler,
+            resume=options.resume,
+            inputs=named,
+            overwrite=writing.overwrite,
+            dtype=writing.dtype,
+            compress=writing.compress,
+            progress=tell,
+        )
+    session.note(f"note: fused in tiles, {result.fused} of {result.tiles} with data")
+    return result.outline
+
+
+def inputs_without_patterns(paths: Sequence[str]) -> None:
+    """Refuse patterns, which are read whole."""
+    for path in paths:
+        if any(character in path for character in "*?"):
+            raise InputError(f"{path}: a set of files is merged in memory; name a VRT made of it (gdalbuildvrt)")

@@ -1,0 +1,174 @@
+"""One tile of a scene, fused by whichever process has it: everything it needs is in its job and on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import hyperfuse.methods  # noqa: F401  (registers every method)
+from hyperfuse.errors import InputError
+from hyperfuse.methods.registry import Method, MethodSettings, get_method, silent
+from hyperfuse.scenes.fuse import _at_hr, _device, _select
+from hyperfuse.scenes.gaps import fill_gaps
+from hyperfuse.scenes.pair import MatchedPair
+from hyperfuse.scenes.tiles_plan import Plan, Tile
+from hyperfuse.scenes.tiles_scene import Scene, open_scene
+from hyperfuse.scenes.tiles_state import TileStore
+from hyperfuse.sensor.model import Sensor
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What a process must know to fuse a tile.
+
+    Attributes:
+        hsi, msi, mask: files.
+        reading, msi_reading: how they are read.
+        grid: what was told of how they relate.
+        bands, msi_bands: which of their bands are used.
+        tile, margin: of the plan, in HR and LR pixels.
+        method: name of the method.
+        settings: of the method.
+        device: where to compute.
+        store: where tiles go.
+        levels: factor and offset of each MSI band, (2, msi_bands), applied to what is read; or None.
+        key: differs between jobs.
+    """
+
+    hsi: str
+    msi: str
+    mask: str | None
+    reading: Mapping[str, Any]
+    msi_reading: Mapping[str, Any]
+    grid: Mapping[str, Any]
+    bands: NDArray[np.bool_]
+    msi_bands: NDArray[np.bool_]
+    tile: int
+    margin: int
+    method: str
+    settings: MethodSettings
+    device: str
+    store: TileStore
+    levels: NDArray[np.float64] | None
+    key: str
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and other.key == self.key
+
+    def open(self) -> Scene:
+        """Open the pair."""
+        return open_scene(self.hsi, self.msi, self.mask, self.reading, self.msi_reading, self.grid)
+
+
+@dataclass(frozen=True)
+class TilePair:
+    """The tensors of one tile, gaps filled.
+
+    Attributes:
+        hsi: (bands, h, w).
+        msi: (msi_bands, H, W).
+        sensor: relates the two.
+        valid: bool (bands, H, W), False in gaps.
+    """
+
+    hsi: torch.Tensor
+    msi: torch.Tensor
+    sensor: Sensor
+    valid: NDArray[np.bool_]
+
+
+def plan_of(scene: Scene, tile: int, margin: int) -> Plan:
+    """Return the tiles of a scene."""
+    pair = scene.pair
+    return Plan.of((pair.hsi.rows, pair.hsi.cols), (pair.msi.rows, pair.msi.cols), pair.sensor, tile, margin)
+
+
+def used_sensor(scene: Scene, bands: NDArray[np.bool_], msi_bands: NDArray[np.bool_]) -> Sensor:
+    """Return the scene's sensor with responses between the bands that are used."""
+    return scene.pair.sensor.replace(srf=_select(scene.pair.sensor.srf, msi_bands, bands))
+
+
+def read_tile(
+    scene: Scene,
+    tile: Tile,
+    bands: NDArray[np.bool_],
+    msi_bands: NDArray[np.bool_],
+    device: str,
+    levels: NDArray[np.float64] | None = None,
+) -> TilePair | None:
+    """Read what a tile needs; None where nothing of what it keeps holds data, which most often takes no reading."""
+    low_window, high_window = scene.hsi_window(tile.lr), scene.msi_window(tile.hr)
+    if not scene.may_hold_data(tile):
+        return None
+    hsi = scene.hsi.read(low_window)
+    hsi_valid = np.ones((int(bands.sum()), hsi.rows, hsi.cols), np.bool_) if hsi.valid is None else hsi.valid[bands]
+    if not hsi_valid.any():
+        return None
+    msi = scene.msi.read(high_window)
+    seen = np.ones((msi.rows, msi.cols), np.bool_) if msi.valid is None else msi.valid[msi_bands].all(axis=0)
+    seen &= ~scene.distrusted(tile.hr)
+    sensor = tile.sensor(used_sensor(scene, bands, msi_bands))
+    valid = _at_hr(hsi_valid, MatchedPair(hsi, msi, sensor, ()), sensor) & seen
+    if not valid[_inside(tile)].any():
+        return None
+    place = _device(device)
+    low = torch.from_numpy(np.nan_to_num(hsi.data[bands], nan=0.0)).float().to(place)
+    high = torch.from_numpy(np.nan_to_num(msi.data[msi_bands], nan=0.0)).float().to(place)
+    if levels is not None:
+        factor, offset = torch.from_numpy(levels[:, msi_bands, None, None]).float().to(place)
+        high = factor * high + offset
+    if not (hsi_valid.all() and seen.all()):
+        low, high = fill_gaps(
+            low, torch.from_numpy(hsi_valid).to(place), high, torch.from_numpy(seen).to(place), sensor
+        )
+    return TilePair(low, high, sensor, valid)
+
+
+def run_tile(job: Job, row: int, col: int) -> bool:
+    """Fuse one tile and keep it in the store, unless it is there already.
+
+    Returns:
+        Whether it holds data.
+    """
+    scene, plan, method = _opened(job)
+    tile = Tile(row, col, plan.along_y.spans[row], plan.along_x.spans[col])
+    if job.store.done(tile.name):
+        return not job.store.is_empty(tile.name)
+    pair = read_tile(scene, tile, job.bands, job.msi_bands, job.device, job.levels)
+    job.store.put(tile.name, None if pair is None else _fused(pair, tile, method, job.settings))
+    return pair is not None
+
+
+def _fused(pair: TilePair, tile: Tile, method: Method, settings: MethodSettings) -> NDArray[np.float32]:
+    image = method.fuse(pair.hsi, pair.msi, pair.sensor, settings, silent).image
+    if not bool(torch.isfinite(image).all()):
+        raise InputError(f"the method {method.name} gave values that are not finite; try --method regression")
+    inside = _inside(tile)
+    return np.where(pair.valid[inside], image[inside].cpu().numpy(), np.float32(np.nan))
+
+
+def _inside(tile: Tile) -> tuple[slice, slice, slice]:
+    """Return where what a tile keeps lies in what it reads."""
+    rows, cols = (slice(span.kept[0] - span.hr[0], span.kept[1] - span.hr[0]) for span in (tile.y, tile.x))
+    return slice(None), rows, cols
+
+
+@lru_cache(maxsize=1)
+def _opened(job: Job) -> tuple[Scene, Plan, Method]:
+    """Open files once a process and job."""
+    scene = job.open()
+    return scene, plan_of(scene, job.tile, job.margin), get_method(job.method)
+
+
+def forget() -> None:
+    """Let go of the files that this process has opened for tiles."""
+    _opened.cache_clear()

@@ -1,0 +1,359 @@
+"""Fused tile by tile: the same as whole, without seams, without reading what is empty, and resumed after any end."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+import hyperfuse.scenes.tiles_job as tiles_job
+import hyperfuse.scenes.tiles_workers as tiles_workers
+from hyperfuse.cube import Cube
+from hyperfuse.errors import HyperfuseError, InputError
+from hyperfuse.io import read, write
+from hyperfuse.scenes.fuse import fuse
+from hyperfuse.scenes.simulate import simulate
+from hyperfuse.scenes.tiles import bytes_if_whole, fuse_tiles
+
+TILE, OVERLAP = 32, 6  # 8 LR pixels
+
+
+def scene(rows=96, cols=128, bands=6, seed=0):
+    """A scene of four smooth materials, placed on the ground."""
+    rng = np.random.default_rng(seed)
+    abundances = gaussian_filter(rng.normal(size=(4, rows, cols)), (0, 1.5, 1.5))
+    abundances = np.exp(abundances / abundances.std() / 2)
+    data = np.einsum("bk,krc->brc", rng.random((bands, 4)), abundances)
+    return Cube(
+        data=(data / data.max()).astype(np.float32),
+        wavelengths=np.linspace(450, 900, bands),
+        transform=(10.0, 0.0, 500_000.0, 0.0, -10.0, 4_100_000.0),
+        crs="EPSG:32633",
+        attributes={"sensor": "made"},
+    )
+
+
+def pair(folder, reference=None, ratio=4, ending=".tif", **options):
+    made = simulate(scene() if reference is None else reference, ratio=ratio, srf="boxes:3", **options)
+    for name in ("hsi", "msi"):
+        write(folder / f"{name}{ending}", getattr(made, name))
+    return made, folder / f"hsi{ending}", folder / f"msi{ending}"
+
+
+def psnr(reference, fused):
+    return -10 * np.log10(np.nanmean((reference - fused) ** 2, axis=(1, 2))).mean()
+
+
+def count_calls(monkeypatch):
+    """Count the tiles that are fused in this process."""
+    calls = []
+    fused = tiles_job._fused
+
+    def counted(pair, tile, *rest):
+        calls.append((tile.row, tile.col))
+        return fused(pair, tile, *rest)
+
+    monkeypatch.setattr(tiles_job, "_fused", counted)
+    return calls
+
+
+# Methods with one fit for all pixels are fitted to each tile, which has to hold enough of them.
+@pytest.mark.parametrize(
+    ("method", "tile"), [("local-regression", 32), ("bicubic", 32), ("regression", 96), ("gsa", 96), ("feinfn", 32)]
+)
+def test_tiles_are_as_good_as_the_whole(tmp_path, method, tile):
+    made, hsi, msi = pair(tmp_path, scene() if tile == 32 else scene(192, 256))
+    settings = {"effort": "fast"} if method == "feinfn" else {}
+    whole = fuse(made.hsi, made.msi, sensor=made.sensor, method=method, settings=settings)
+    result = fuse_tiles(hsi, msi, tmp_path / "out.tif", sensor=made.sensor, method=method, tile=tile)
+    tiled = read(tmp_path / "out.tif")
+    assert result.tiles == result.fused == (12 if tile == 32 else 6)
+    assert psnr(made.reference.data, tiled.data) > psnr(made.reference.data, whole.data) - 0.1
+    assert (tiled.transform, tiled.crs) == (whole.transform, whole.crs)
+    assert tiled.attributes["sensor"] == "made"
+    np.testing.assert_array_equal(tiled.wavelengths, whole.wavelengths)
+    assert tiled.history[-1]["tiles"]["tile"] == tile
+    assert not list(tmp_path.glob(".*"))  # nothing is left beside it
+
+
+def test_a_method_that_looks_no_farther_than_the_overlap_gives_the_very_same(tmp_path):
+    made, hsi, msi = pair(tmp_path)
+    whole = fuse(made.hsi, made.msi, sensor=made.sensor, method="bicubic")
+    fuse_tiles(
+        hsi, msi, tmp_path / "out.tif", sensor=made.sensor, method="bicubic",
+        tile=TILE, overlap=OVERLAP,
+    )  # fmt: skip
+    np.testing.assert_allclose(read(tmp_path / "out.tif").data, whole.data, atol=2e-6)
+
+
+def test_no_seams(tmp_path):
+    made, hsi, msi = pair(tmp_path)
+    fuse_tiles(hsi, msi, tmp_path / "out.tif", sensor=made.sensor, method="local-regression", tile=TILE)
+    error = read(tmp_path / "out.tif").data - made.reference.data
+    steps = np.abs(np.diff(error, axis=2)).mean(axis=(0, 1))
+    seams = steps[[TILE - 1, 2 * TILE - 1, 3 * TILE - 1]]
+    assert seams.mean() < 1.3 * np.median(steps)
+    # The blends are no worse than what is between them.
+    columns = np.sqrt((error**2).mean(axis=(0, 1)))
+    blends = np.concatenate([columns[edge - 4 : edge + 4] for edge in (32, 64, 96)])
+    assert blends.mean() < 1.2 * columns.mean()
+
+
+def test_a_ratio_that_is_not_whole_and_a_partial_overlap(tmp_path):
+    made, _, _ = pair(tmp_path, ratio=3.2)
+    hsi, msi = made.hsi, made.msi.crop(0, 5, made.msi.rows, made.msi.cols - 20)
+    sensor = made.sensor.replace(phase=(1.1, 1.1 - 5))
+    write(tmp_path / "a.tif", hsi)
+    write(tmp_path / "b.tif", msi)
+    whole = fuse(hsi, msi, method="local-regression", sensor=sensor)
+    fuse_tiles(tmp_path / "a.tif", tmp_path / "b.tif", tmp_path / "out.tif", method="local-regression", tile=TILE,
+               sensor=sensor)  # fmt: skip
+    tiled = read(tmp_path / "out.tif")
+    assert tiled.data.shape == whole.data.shape
+    np.testing.assert_allclose(tiled.transform, whole.transform)
+    col = round((whole.transform[2] - made.reference.transform[2]) / 10)
+    truth = made.reference.data[:, : whole.rows, col : col + whole.cols]
+    assert psnr(truth, tiled.data) > psnr(truth, whole.data) - 0.1
+    assert psnr(truth, tiled.data) > 35
+
+
+@pytest.mark.parametrize("ending", [".tif", ".img", ".zarr"])
+def test_gaps_and_formats(tmp_path, ending):
+    if ending == ".zarr":
+        pytest.importorskip("zarr")
+    reference = scene()
+    valid = np.ones(reference.data.shape, bool)
+    valid[:, :40, :50] = False
+    valid[:, 70:73, 90:100] = False
+    valid[4] = False
+    made, hsi, msi = pair(tmp_path, reference.replace(valid=valid, nodata=-1.0), ending=ending)
+    mask = np.zeros((1, 96, 128), np.float32)
+    mask[:, 90:, 120:] = 1
+    write(tmp_path / "mask.tif", Cube(data=mask))
+    whole = fuse(made.hsi, made.msi, sensor=made.sensor, method="regression", mask=mask[0] > 0)
+    fuse_tiles(hsi, msi, tmp_path / f"out{ending}", sensor=made.sensor, method="regression", tile=TILE,
+               mask=tmp_path / "mask.tif")  # fmt: skip
+    tiled = read(tmp_path / f"out{ending}")
+    np.testing.assert_array_equal(tiled.valid, whole.valid)
+    np.testing.assert_array_equal(tiled.good_bands, whole.good_bands)
+    assert tiled.nodata == whole.nodata == -1.0
+    assert tiled.transform == whole.transform
+    seen = tiled.valid[0]
+    error = np.abs(np.where(seen, tiled.data[0] - whole.data[0], 0))
+    assert error.max() < 0.1
+    assert np.sqrt((error**2).mean()) < 0.005
+
+
+def test_integers_and_cog(tmp_path):
+    made, _, msi = pair(tmp_path)
+    write(tmp_path / "coded.tif", made.hsi.replace(scale=1e-4), dtype="int16")
+    fuse_tiles(tmp_path / "coded.tif", msi, tmp_path / "out.tif", sensor=made.sensor, method="regression", tile=TILE,
+               dtype="int16", cog=True)  # fmt: skip
+    import rasterio
+
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert file.dtypes[0] == "int16"
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    assert psnr(made.reference.data, read(tmp_path / "out.tif").data) > 30
+
+
+def test_empty_tiles_are_not_fused(tmp_path, monkeypatch):
+    reference = scene(rows=128, cols=256)
+    valid = np.zeros(reference.data.shape, bool)
+    valid[:, 32:64, 64:96] = True
+    made, hsi, msi = pair(tmp_path, reference.replace(valid=valid, nodata=-1.0))
+    calls = count_calls(monkeypatch)
+    result = fuse_tiles(hsi, msi, tmp_path / "out.tif", sensor=made.sensor, method="regression", tile=TILE, overlap=1)
+    # The tile with the data, and those around whose blends reach into it.
+    assert {(1, 2)} <= set(calls) <= {(row, col) for row in (0, 1, 2) for col in (1, 2, 3)}
+    assert result.tiles == 32
+    fused = read(tmp_path / "out.tif")
+    np.testing.assert_array_equal(fused.valid[0], valid[0])
+
+
+def test_blocks_that_a_sparse_file_leaves_out_are_not_read(tmp_path, monkeypatch):
+    import rasterio
+
+    from hyperfuse.io.windows_raster import RasterSource
+
+    made, _, msi = pair(tmp_path, scene(rows=256, cols=1024))
+    profile = {"driver": "GTiff", "count": 6, "dtype": "float32", "nodata": -1.0, "tiled": True, "sparse_ok": True}
+    with rasterio.open(
+        tmp_path / "sparse.tif", "w", height=64, width=256, blockxsize=16, blockysize=16, **profile,
+        crs="EPSG:32633", transform=rasterio.Affine(*made.hsi.transform),
+    ) as file:  # fmt: skip
+        file.write(made.hsi.data[:, 16:32, 32:48], window=((16, 32), (32, 48)))
+    windows = []
+    load = RasterSource._load
+    monkeypatch.setattr(RasterSource, "_load", lambda self, window: windows.append(window) or load(self, window))
+    result = fuse_tiles(tmp_path / "sparse.tif", msi, tmp_path / "out.tif", sensor=made.sensor, method="regression",
+                        tile=64, overlap=1)  # fmt: skip
+    assert result.tiles == 64
+    assert len(windows) < 40
+    fused = read(tmp_path / "out.tif")
+    assert fused.valid[0, 64:128, 128:192].all()
+    assert fused.valid[0].sum() == 64 * 64
+    # In the result, too, empty blocks take no space.
+    assert (tmp_path / "out.tif").stat().st_size < fused.data.nbytes / 2
+
+
+def interrupted_after(count, monkeypatch):
+    run = tiles_workers.run_tile
+    done = []
+
+    def until(job, row, col):
+        if len(done) == count:
+            raise KeyboardInterrupt
+        done.append((row, col))
+        return run(job, row, col)
+
+    monkeypatch.setattr(tiles_workers, "run_tile", until)
+
+
+def test_an_interrupted_job_resumes_with_what_is_left(tmp_path, monkeypatch):
+    made, hsi, msi = pair(tmp_path)
+    job = {"sensor": made.sensor, "method": "local-regression", "tile": TILE}
+    fuse_tiles(hsi, msi, tmp_path / "whole.tif", **job)
+    with monkeypatch.context() as patch:
+        interrupted_after(5, patch)
+        with pytest.raises(KeyboardInterrupt):
+            fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
+    assert not (tmp_path / "out.tif").exists()
+    with pytest.raises(InputError, match="--resume goes on"):
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
+    with pytest.raises(InputError, match=r"another job \(other overlap, settings\)"):
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, settings={"ridge": 0.1}, resume=True)
+    calls = count_calls(monkeypatch)
+    fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
+    assert len(calls) == 12 - 5
+    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_input_that_changed_is_not_resumed(tmp_path, monkeypatch):
+    made, hsi, msi = pair(tmp_path)
+    job = {"sensor": made.sensor, "method": "regression", "tile": TILE}
+    with monkeypatch.context() as patch:
+        interrupted_after(5, patch)
+        with pytest.raises(KeyboardInterrupt):
+            fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
+    os.utime(hsi, (1, 1))
+    with pytest.raises(InputError, match="other inputs"):
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
+    fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, overwrite=True)
+    assert read(tmp_path / "out.tif").data.shape == made.reference.data.shape
+
+
+KILLED = """
+    import os, sys
+    import hyperfuse.scenes.tiles_workers as workers
+    from hyperfuse.scenes.tiles import fuse_tiles
+    from hyperfuse.sensor import Sensor
+
+    folder = sys.argv[1]
+    run, done = workers.run_tile, []
+
+    def until(job, row, col):
+        if len(done) == 4:
+            os.kill(os.getpid(), 9)
+        done.append(run(job, row, col))
+        return done[-1]
+
+    workers.run_tile = until
+    fuse_tiles(f"{folder}/hsi.tif", f"{folder}/msi.tif", f"{folder}/out.tif", method="regression", tile=32,
+               sensor=Sensor.load(f"{folder}/sensor.yaml"))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_job_resumes_with_the_same_file(tmp_path):
+    made, hsi, msi = pair(tmp_path)
+    made.sensor.save(tmp_path / "sensor.yaml")
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    (state,) = tmp_path.glob(".*.tiles")
+    assert len(list(state.glob("*.npy"))) == 4
+    job = {"sensor": made.sensor, "method": "regression", "tile": TILE}
+    fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
+    fuse_tiles(hsi, msi, tmp_path / "whole.tif", **job)
+    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+
+
+def test_a_kill_while_tiles_are_joined_loses_no_tile(tmp_path, monkeypatch):
+    import hyperfuse.scenes.tiles as tiles
+
+    made, hsi, msi = pair(tmp_path)
+    job = {"sensor": made.sensor, "method": "regression", "tile": TILE}
+    with monkeypatch.context() as patch:
+        patch.setattr(tiles, "assemble", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(HyperfuseError, match="no space left"):
+            fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
+    assert not (tmp_path / "out.tif").exists()
+    calls = count_calls(monkeypatch)
+    fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
+    assert calls == []
+    assert (tmp_path / "out.tif").exists()
+
+
+@pytest.mark.slow
+def test_two_workers_give_what_one_gives(tmp_path):
+    made, hsi, msi = pair(tmp_path)
+    job = {"sensor": made.sensor, "method": "local-regression", "tile": TILE}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        fuse_tiles(hsi, msi, tmp_path / "one.tif", **job)
+        fuse_tiles(hsi, msi, tmp_path / "two.tif", **job, workers=2)
+    finally:
+        torch.set_num_threads(threads)
+    assert (tmp_path / "one.tif").read_bytes() == (tmp_path / "two.tif").read_bytes()
+
+
+def test_what_cannot_be_done_in_tiles_is_told(tmp_path):
+    made, hsi, msi = pair(tmp_path)
+    np.save(tmp_path / "hsi.npy", made.hsi.data)
+    sensor = {"sensor": made.sensor}
+    for job, told in (
+        ((tmp_path / "hsi.npy", msi, tmp_path / "out.tif", {}), "NumPy array, which is read whole"),
+        ((hsi, msi, tmp_path / "out.npy", {}), "is written whole"),
+        ((hsi, msi, tmp_path / "out.tif", {"tile": 2}), "smaller than one HSI pixel"),
+        ((hsi, msi, tmp_path / "out.tif", {"tile": 0}), "1 or more"),
+        ((hsi, msi, tmp_path / "out.tif", {"settings": {"uncertainty": True}}), "not offered in tiles"),
+        ((hsi, msi, tmp_path / "out.tif", {"workers": 2, "scheduler": "tcp://x:1"}), "give one of them"),
+        ((hsi, msi, tmp_path / "out.tif", {"mask": hsi}), "the mask has"),
+    ):
+        *files, more = job
+        with pytest.raises(InputError, match=told):
+            fuse_tiles(*files, **sensor, **more)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_other_units_are_refused(tmp_path):
+    made, hsi, _ = pair(tmp_path)
+    write(tmp_path / "scaled.tif", made.msi.replace(data=made.msi.data * 10_000))
+    with pytest.raises(InputError, match="one is scaled"):
+        fuse_tiles(hsi, tmp_path / "scaled.tif", tmp_path / "out.tif", method="regression", tile=TILE)
+
+
+def test_how_much_memory_the_whole_would_take(tmp_path):
+    _, hsi, msi = pair(tmp_path)
+    assert bytes_if_whole(str(hsi), str(msi)) == 6 * 4 * 6 * 96 * 128
+    assert bytes_if_whole(str(tmp_path / "none.npy"), str(msi)) is None
+
+
+def test_a_shift_that_nothing_tells_is_found_on_a_part(tmp_path):
+    made, _, msi = pair(tmp_path, scene(256, 256))
+    a, b, c, d, e, f = made.hsi.transform
+    write(tmp_path / "moved.tif", made.hsi.replace(transform=(a, b, c + 13.0, d, e, f + 7.0)))
+    fuse_tiles(tmp_path / "moved.tif", msi, tmp_path / "out.tif", method="local-regression", tile=64)
+    fused = read(tmp_path / "out.tif")
+    assert any("shifted by" in note for note in fused.history[-1]["notes"])
+    # Where the HSI is told to lie, one column of it leaves the MSI; where it is found to lie, none does.
+    assert fused.data.shape == made.reference.data.shape
+    told = fuse(made.hsi, made.msi, sensor=made.sensor, method="local-regression")
+    assert psnr(made.reference.data, fused.data) > psnr(made.reference.data, told.data) - 1
