@@ -3,9 +3,10 @@
     python benchmarks/ablation.py DATA
     python benchmarks/ablation.py DATA --snr 30
 
-PSNR / SAM after restoring consistency: local regression alone; the same on the denoised MSI and the signal's components;
-plus the optics of each band; plus models of what is left; plus FeINFN in its spatial form, with both branches, and a
-spatial one twice as wide, each fitted with as many steps. The table goes to benchmarks/results/ablation.md.
+PSNR / SAM after restoring consistency: local regression alone; the same on the denoised MSI and the signal's
+components, with models over nearest pixels where those are used; plus the optics of each band; plus models of what is
+left; plus FeINFN in its spatial form, with both branches, and a spatial one twice as wide, each fitted with as many
+steps. The table goes to benchmarks/results/ablation.md.
 """
 # ruff: noqa: E402  (the number of threads must be told before any numeric library is loaded)
 
@@ -53,7 +54,7 @@ def variants(pair: hf.Pair, steps: int) -> Iterator[tuple[str, np.ndarray]]:
     yield "local regression", hf.get_method("local-regression")(hsi, msi, sensor).numpy()
     base = LinearBase.fit(hsi, msi, sensor, silent)
     raw = base.models.apply(base.hsi)
-    parts = {"+ noise": raw, "+ optics": base.optics.correct(raw), "+ leftover": base.image}
+    parts = {"+ noise, nearest pixels": raw, "+ optics": base.optics.correct(raw), "+ leftover": base.image}
     for name, image in parts.items():
         yield name, restore_consistency(image, hsi, sensor).numpy()
     method = hf.get_method("feinfn")

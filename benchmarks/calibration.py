@@ -2,11 +2,11 @@
 
     python benchmarks/calibration.py DATA
 
-`feinfn` without its network (`steps=0`), with `uncertainty`, on the scenes of benchmarks/default.py, without noise and with
-30 dB of noise in both images; errors are taken against the clean reference. For every scene: the ratio of the root mean
-squares of observed and expected error over all pixels and bands, in eight bins of equal size from the smallest expected
-error to the largest, and the median over bands. 1 is right, 2 is too sure by half. Scenes of 512x512 pixels are left out
-unless --all. The table goes to benchmarks/results/calibration.md.
+`feinfn` without its network (`steps=0`), with `uncertainty`, on the scenes of benchmarks/default.py, without noise and
+with 30 dB of noise in both images; errors are taken against the clean reference. For every scene: the ratio of the root
+mean squares of observed and expected error over all pixels and bands, in eight bins of equal size from the smallest
+expected error to the largest, and the median over bands. 1 is right, 2 is too sure by half. Scenes of 512x512 pixels
+are left out unless --all. The table goes to benchmarks/results/calibration.md.
 """
 # ruff: noqa: E402  (the number of threads must be told before any numeric library is loaded)
 
