@@ -22,6 +22,8 @@ COMMANDS = {
     "evaluate": "Score a fused image against the reference.",
     "info": "Tell what a file holds; several files are tiles of one image and are merged.",
     "train": "Train a network as a configuration file tells.",
+    "benchmark": "Fuse and score every scene of a data set with every method and network.",
+    "reproduce": "Make tables and figures of the FeINFN paper.",
     "methods": "List the fusion methods with their settings and papers.",
     "demo": "Simulate, fuse and score a real scene that needs no download.",
 }

@@ -125,7 +125,14 @@ def fuse(
     if in_tiles(hsi, msi, out, tiles, hsi_reading, msi_how):
         refuse_beside_tiles({"--uncertainty": uncertainty, "--report": report, "--budget": budget})
         inputs_without_patterns([hsi, msi])
-        whole: dict[str, Any] = {"method": method, "sensor": described, "srf": srf, "psf": psf, **grid, "align": not no_align}
+        whole: dict[str, Any] = {
+            "method": method,
+            "sensor": described,
+            "srf": srf,
+            "psf": psf,
+            **grid,
+            "align": not no_align,
+        }
         whole |= {"mask": mask, "device": device, "seed": seed, "settings": settings}
         whole |= {"reading": hsi_reading, "msi_reading": msi_how}
         outline = fuse_in_tiles(hsi, msi, out, whole, tiles, writing, session)

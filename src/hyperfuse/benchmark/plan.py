@@ -1,0 +1,184 @@
+"""What a benchmark will do: every contender on every scene at every ratio, each a job with its conditions."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hyperfuse import __version__
+from hyperfuse.benchmark.contenders import Contender
+from hyperfuse.datasets import open_dataset
+from hyperfuse.errors import HyperfuseError, InputError
+from hyperfuse.metrics import evaluate
+from hyperfuse.sensor.presets import create_sensor
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """How scenes are read and made into pairs; the same for all jobs of a benchmark.
+
+    Attributes:
+        kind: of dataset: ``cave``, ``harvard``, ``folder``.
+        folder: where the scenes lie.
+        preset: of the degradation.
+        srf: responses of the MSI, as :func:`~hyperfuse.create_srf` reads them.
+        seed: of methods that draw random numbers.
+        device: where to compute.
+        scale: kind ``folder``: value = scale * stored + offset.
+        offset: see ``scale``.
+    """
+
+    kind: str
+    folder: Path
+    preset: str = "uestc"
+    srf: str = "nikon-d700"
+    seed: int = 0
+    device: str = "auto"
+    scale: float | None = None
+    offset: float | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One contender on one scene at one ratio.
+
+    Attributes:
+        contender: what fuses.
+        scene: name of the scene.
+        ratio: HR pixels an LR pixel.
+        pairs: how the pair is made.
+        shape: (bands, rows, cols) of the scene, or None where it cannot be read.
+        stamp: of the scene's files; it changes with their sizes and times.
+    """
+
+    contender: Contender
+    scene: str
+    ratio: float
+    pairs: Pairs
+    shape: tuple[int, int, int] | None
+    stamp: str
+
+    @property
+    def file(self) -> str:
+        """Name of the file that its record goes to."""
+        plain = [re.sub(r"[^A-Za-z0-9.-]+", "_", part) for part in (self.scene, self.contender.name)]
+        # Two names may become one when stripped of what file systems refuse.
+        told = hashlib.sha256(f"{self.scene}\n{self.contender.name}".encode()).hexdigest()[:6]
+        return f"x{self.ratio:g}-{plain[0][:60]}-{plain[1][:60]}-{told}.json"
+
+    def conditions(self) -> dict[str, Any]:
+        """Return what the scores depend on: a record of other conditions is not this job's."""
+        pairs = self.pairs
+        return {
+            "version": __version__,
+            "convention": scoring_convention(),
+            "contender": self.contender.conditions(),
+            "scene": self.scene,
+            "stamp": self.stamp,
+            "kind": pairs.kind,
+            "scale": pairs.scale,
+            "offset": pairs.offset,
+            "ratio": self.ratio,
+            "preset": pairs.preset,
+            "srf": pairs.srf,
+            "seed": pairs.seed,
+            "device": _device(pairs.device),
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of a benchmark.
+
+    Attributes:
+        pairs: how pairs are made.
+        split: what the choice of scenes is called, or None for all.
+        scenes: their names, in order.
+        contenders: in the order of the tables.
+        ratios: in the order of the tables.
+        jobs: scene by scene, so that those of one scene run together.
+    """
+
+    pairs: Pairs
+    split: str | None
+    scenes: tuple[str, ...]
+    contenders: tuple[Contender, ...]
+    ratios: tuple[float, ...]
+    jobs: tuple[Job, ...]
+
+
+def make_plan(
+    contenders: Sequence[Contender], ratios: Sequence[float], pairs: Pairs, split: str | Path | None = None
+) -> Plan:
+    """Return the plan of a benchmark; scenes are listed and not yet read.
+
+    Args:
+        contenders: at least one, with names of their own.
+        ratios: at least one.
+        pairs: how scenes are read and degraded.
+        split: a split that ships, the path of a text file, or None for all scenes of the folder.
+
+    Raises:
+        InputError: nothing to compare, a name or ratio twice, an unknown preset, or scenes that are not there.
+    """
+    if not contenders:
+        raise InputError("there is nothing to compare: name methods or folders of weights")
+    for name, count in Counter(contender.name for contender in contenders).items():
+        if count > 1:
+            raise InputError(f"two of the methods and networks are called {name!r}; name weights as NAME=FOLDER")
+    if not ratios or len(set(ratios)) < len(ratios):
+        raise InputError("name at least one ratio, each once")
+    for ratio in ratios:
+        create_sensor(pairs.preset, ratio)  # refuses an unknown preset, or a ratio that it is not defined for
+    scenes = open_dataset(pairs.kind, pairs.folder, split, scale=pairs.scale, offset=pairs.offset)
+    jobs = []
+    for scene in scenes.names:
+        try:
+            shape = scenes.shape(scene)
+        except HyperfuseError:
+            shape = None  # its jobs tell why
+        stamp = stamp_of(scenes.place(scene))
+        jobs += [
+            Job(contender, scene, float(ratio), pairs, shape, stamp) for ratio in ratios for contender in contenders
+        ]
+    return Plan(
+        pairs,
+        None if split is None else str(split),
+        scenes.names,
+        tuple(contenders),
+        tuple(float(ratio) for ratio in ratios),
+        tuple(jobs),
+    )
+
+
+@cache
+def scoring_convention() -> str:
+    """Return the convention that :func:`hyperfuse.evaluate` tells with its scores."""
+    tiny = np.array([[[0.0, 1.0]]])
+    return str(evaluate(tiny, tiny, 1)["convention"])
+
+
+def _device(name: str) -> str:
+    """Return the kind of device that ``auto`` means here, so that results of a GPU are not taken for a CPU's."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def stamp_of(place: Path) -> str:
+    """Return a digest of the names, sizes and times of the files of a scene."""
+    files = sorted(part for part in place.rglob("*") if part.is_file()) if place.is_dir() else [place]
+    digest = hashlib.sha256()
+    for file in files:
+        told = file.stat()
+        digest.update(f"{file.relative_to(place.parent)} {told.st_size} {told.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]

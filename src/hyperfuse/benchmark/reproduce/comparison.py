@@ -1,0 +1,92 @@
+"""Figure: methods side by side in pseudo-colour, with close-ups and maps of their errors."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from hyperfuse.benchmark.contenders import Contender, method_contender
+from hyperfuse.benchmark.reproduce.ablation import SCORE_FIELDS
+from hyperfuse.benchmark.reproduce.charts import mark_axes, new_figure
+from hyperfuse.benchmark.reproduce.findings import Field, Finding, compare
+from hyperfuse.benchmark.reproduce.lab import Lab
+from hyperfuse.benchmark.reproduce.trained import Wanted
+from hyperfuse.cube import Cube
+from hyperfuse.reports.colours import choose_display, render_rgb, stretch_limits
+from hyperfuse.reports.figures import error_map
+
+_METHODS = ("bicubic", "cnmf", "local-regression")
+_NETWORK = "feinfn (trained)"
+# The side of the close-up: a part of the image's shorter side, and at least so many pixels.
+_CLOSE_UP = 5
+_CLOSE_UP_PIXELS = 20
+
+
+def wanted(lab: Lab, kind: str, ratio: int) -> list[Wanted]:
+    """Return the networks that the figure needs."""
+    return [Wanted(_NETWORK, kind, ratio)]
+
+
+def make(lab: Lab, kind: str, ratio: int) -> Finding:
+    """Fuse the first test scene with methods and the trained network, and draw what came out."""
+    contenders: dict[str, Contender] = {name: method_contender(name) for name in _METHODS}
+    contenders[_NETWORK] = lab.trained(wanted(lab, kind, ratio)[0]).contender
+    reference = lab.pair(kind, ratio).reference
+    images: dict[str, Cube] = {"reference": reference}
+    rows = []
+    for name, contender in contenders.items():
+        images[name], record = lab.fuse(contender, kind, ratio)
+        assert record.scores is not None  # a failure would have been raised
+        rows.append({"method": name, **record.scores})
+    errors = {name: error_map(image, reference) for name, image in images.items() if name != "reference"}
+    display = choose_display(reference)
+    limits = stretch_limits(reference, display)
+    colours = {name: render_rgb(image, display, limits) for name, image in images.items()}
+    window = _most_detail(errors["bicubic"])
+    top = float(np.percentile(np.stack(list(errors.values())[1:]), 99.5)) or 1.0
+
+    # Inches: of a panel's width, and of its height where it keeps the shape of the image.
+    wide = 2.0
+    tall = wide * reference.rows / reference.cols
+    figure = new_figure(wide * len(images) + 0.9, 2 * tall + wide + 1.0)
+    axes = figure.subplots(3, len(images), height_ratios=[tall, wide, tall])
+    psnr = {str(row["method"]): float(row["psnr_db"]) for row in rows}
+    for column, (name, image) in enumerate(colours.items()):
+        above, close, below = axes[:, column]
+        score = f"\n{psnr[name]:.2f} dB" if name in psnr else f"\n{display.name}"
+        above.imshow(image)
+        above.set_title(name + score, fontsize="small")
+        row, col, side = window
+        above.add_patch(Rectangle((col - 0.5, row - 0.5), side, side, fill=False, edgecolor="yellow", linewidth=1.4))
+        close.imshow(image[row : row + side, col : col + side], interpolation="nearest")
+        if name in errors:
+            shown = below.imshow(errors[name], cmap="inferno", vmin=0, vmax=top)
+        else:
+            below.set_visible(False)
+    for text, axis in zip(("image", "close-up"), axes[:2, 0], strict=True):
+        axis.set_ylabel(text, fontsize="small")
+    axes[2, 1].set_ylabel("error", fontsize="small")
+    mark_axes(list(axes.flat))
+    figure.colorbar(shown, ax=axes[2, :].tolist(), shrink=0.9, pad=0.01, label="RMSE over bands", extend="max")
+    scene = lab.material(kind).test[0]
+    title = f"{scene}, ratio {ratio}: pseudo-colour, close-ups, errors"
+    figure.suptitle(title, fontsize="medium", x=0.01, ha="left")
+    text = (
+        f"The close-up is the part in which `bicubic` errs most. All error maps share one scale, which ends at "
+        f"{top:.3g}."
+    )
+    best = max(_METHODS, key=lambda name: psnr[name])
+    verdicts = [compare(f"the trained network above {best}", psnr[_NETWORK], psnr[best], whose="own")]
+    fields = (Field("method", "method"), *SCORE_FIELDS)
+    return Finding(title, fields, rows, figure, [text], verdicts, [lab.material(kind).source])
+
+
+def _most_detail(errors: NDArray[np.float64]) -> tuple[int, int, int]:
+    """Return (row, col, side) of the square window in which the errors are largest in the mean."""
+    side = min(max(_CLOSE_UP_PIXELS, min(errors.shape) // _CLOSE_UP), *errors.shape)
+    total = np.zeros((errors.shape[0] + 1, errors.shape[1] + 1))
+    total[1:, 1:] = errors.cumsum(0).cumsum(1)
+    sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+    row, col = np.unravel_index(int(sums.argmax()), sums.shape)
+    return int(row), int(col), side

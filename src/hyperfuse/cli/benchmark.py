@@ -1,0 +1,189 @@
+"""``hyperfuse benchmark``: every method and network on every scene."""
+
+from __future__ import annotations
+
+import json as json_text
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from hyperfuse.cli.options import COMMON, CommonOptions
+from hyperfuse.cli.session import Session
+from hyperfuse.errors import HyperfuseError, InputError
+
+if TYPE_CHECKING:
+    from hyperfuse.benchmark import Contender, Record, Summary
+
+_NONE = "none"
+
+
+def benchmark(
+    *,
+    data: Path,
+    ratio: Annotated[tuple[float, ...], Parameter(consume_multiple=True)],
+    out: Path,
+    kind: str = "cave",
+    split: str | None = None,
+    methods: str | None = None,
+    set_: Annotated[
+        tuple[str, ...],
+        Parameter(name="--set", help="A setting of a method, METHOD.NAME=VALUE; repeat for more."),
+    ] = (),
+    weights: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    preset: str = "uestc",
+    srf: str = "nikon-d700",
+    seed: int = 0,
+    device: str = "auto",
+    workers: int | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    json: bool = False,
+    common: CommonOptions = COMMON,
+    session: Annotated[Session, Parameter(parse=False)],
+) -> None:
+    """Fuse and score every scene of a data set with every method and network.
+
+    OUT gets benchmark.md, benchmark.tex, summary.csv and scenes.csv, made from the files in OUT/jobs, one a job.
+
+    Args:
+        data: Folder of the scenes.
+        ratio: Ratios, such as --ratio 4 8.
+        out: Folder to write to.
+        kind: Kind of data: cave, harvard, or folder (of any cubes).
+        split: Name of a split (uestc-test), or a text file of scene names; all scenes unless given.
+        methods: Names with commas between; every registered method unless given, none for networks alone.
+        set_: Settings of methods.
+        weights: Folders of trained networks, or NAME=FOLDER.
+        preset: Degradation: uestc, dhif or mtf.
+        srf: Spectral responses of the MSI.
+        seed: Seed of methods that draw random numbers.
+        device: Where to compute: auto, cpu, cuda.
+        workers: Jobs at a time, each in a process of its own with its share of the threads; fewer where memory is
+            short.
+        scale: Of a folder: value = scale * stored + offset.
+        offset: See --scale.
+        resume: Go on with what OUT holds; what was done under other conditions is done again.
+        overwrite: Remove what OUT holds.
+        json: Write the summary as JSON.
+        common: Options of every command.
+        session: Where results and notes go.
+    """
+    from hyperfuse.benchmark import make_plan, run_plan, summarise, write_tables
+    from hyperfuse.benchmark.plan import Pairs
+    from hyperfuse.benchmark.runner import check_folder
+
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers is 1 or more, got {workers}")
+    check_folder(out, resume=resume, overwrite=overwrite)
+    contenders = _contenders(methods, set_, weights)
+    pairs = Pairs(kind, data, preset, srf, seed, device, scale, offset)
+    plan = make_plan(contenders, ratio, pairs, split)
+    session.note(f"{len(plan.jobs)} jobs: {len(contenders)} methods, {len(plan.scenes)} scenes, {len(ratio)} ratios")
+
+    def told(record: Record) -> None:
+        job = record.job
+        came = f"failed: {record.failure}"
+        if record.scores is not None:
+            came = f"{record.scores['psnr_db']:.2f} dB, {record.seconds:.2f} s"
+        session.note(f"{job.scene} x{job.ratio:g} {job.contender.name}: {came}")
+
+    with session.progress("benchmark") as report:
+        records = run_plan(
+            plan,
+            out,
+            workers=workers,
+            threads=common.threads,
+            resume=resume,
+            overwrite=overwrite,
+            done=told,
+            progress=report,
+        )
+    written = write_tables(out, plan, records)
+    summaries = summarise(records)
+    if json:
+        session.result_json([vars(one) for one in summaries])
+    else:
+        for each in plan.ratios:
+            session.result(f"ratio {each:g}")
+            session.result_table(_table([one for one in summaries if one.ratio == each]))
+    reused = sum(record.reused for record in records)
+    kept = f" ({reused} of {len(records)} jobs were done before)" if reused else ""
+    session.note(f"wrote {', '.join(map(str, written))} in {session.seconds:.0f} s{kept}")
+    failed = [record for record in records if record.failure]
+    if failed:
+        raise HyperfuseError(f"{len(failed)} of {len(records)} jobs failed; {out / 'benchmark.md'} says why")
+
+
+def _contenders(methods: str | None, set_: Sequence[str], weights: Sequence[str]) -> list[Contender]:
+    from hyperfuse.benchmark import method_contender, network_contender
+    from hyperfuse.methods import get_method, list_methods
+
+    if methods is None:
+        names = [method.name for method in list_methods()]
+    else:
+        names = [] if methods.strip() == _NONE else [name.strip() for name in methods.split(",") if name.strip()]
+    for name in names:
+        get_method(name)
+    settings = _settings(set_, names)
+    found = [method_contender(name, settings.get(name)) for name in names]
+    for word in weights:
+        name, equals, folder = word.partition("=")
+        found.append(network_contender(folder, name) if equals and not Path(word).exists() else network_contender(word))
+    return found
+
+
+def _settings(words: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    settings: dict[str, dict[str, Any]] = {}
+    for word in words:
+        place, equals, text = word.partition("=")
+        method, dot, name = place.strip().partition(".")
+        if not equals or not dot or not name:
+            raise InputError(f"--set takes METHOD.NAME=VALUE here, got {word!r}")
+        if method not in methods:
+            raise InputError(f"--set {word}: {method} is not among the methods to run ({', '.join(methods) or 'none'})")
+        try:
+            value = json_text.loads(text)
+        except json_text.JSONDecodeError:
+            value = text
+        settings.setdefault(method, {})[name.replace("-", "_")] = value
+    return settings
+
+
+def _table(summaries: Sequence[Summary]) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from hyperfuse.benchmark.tables import COLUMNS, marks
+
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    for column in COLUMNS:
+        table.add_column(column.title, justify="right", no_wrap=True)
+    for title in ("seconds", "MB", "parameters", "scenes"):
+        table.add_column(title, justify="right", no_wrap=True)
+    styles = {"best": "bold", "second": "underline", "": ""}
+    ranked = {
+        column.key: marks([one.mean.get(column.key) if one.complete else None for one in summaries], column)
+        for column in COLUMNS
+    }
+    for place, one in enumerate(summaries):
+        cells = [
+            Text(format(one.mean[column.key], column.form), styles[ranked[column.key][place]])
+            if one.mean
+            else Text("failed")
+            for column in COLUMNS
+        ]
+        table.add_row(
+            one.name,
+            *cells,
+            "-" if one.seconds is None else f"{one.seconds:.2f}",
+            "-" if one.peak_memory is None else f"{one.peak_memory / 1e6:.0f}",
+            "-" if one.parameters is None else f"{one.parameters:,}",
+            f"{one.scored}" if one.complete else f"{one.scored} of {one.scenes}",
+        )
+    return table

@@ -1,0 +1,102 @@
+"""``hyperfuse reproduce``: the tables and figures of the FeINFN paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from hyperfuse.cli.options import COMMON, CommonOptions
+from hyperfuse.cli.session import Session
+from hyperfuse.errors import HyperfuseError, InputError
+
+if TYPE_CHECKING:
+    from hyperfuse.benchmark.reproduce import Piece
+
+
+def reproduce(
+    *names: Annotated[str, Parameter(name="NAME")],
+    list_: Annotated[bool, Parameter(name="--list")] = False,
+    quick: bool = False,
+    data: Path | None = None,
+    harvard: Path | None = None,
+    out: Path = Path("reproduction"),
+    steps: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    workers: int | None = None,
+    overwrite: bool = False,
+    common: CommonOptions = COMMON,
+    session: Annotated[Session, Parameter(parse=False)],
+) -> None:
+    """Make tables and figures of the FeINFN paper.
+
+    Each writes NAME.md, NAME.csv and NAME.png to OUT. Networks are trained by the recipe in configs/ on the full data,
+    or with `--quick` briefly, narrow and on small real data, which every output says. Each is trained once and kept in
+    OUT/weights.
+
+    Args:
+        names: Tables and figures, or all.
+        list_: List them and do nothing else.
+        quick: Minutes in place of days.
+        data: Folder of CAVE; with `--quick` some scenes of it will do, or none: then Indian Pines stands in.
+        harvard: Folder of Harvard; likewise.
+        out: Folder to write to.
+        steps: Steps of each training, with `--quick` (1000 unless given).
+        seed: Seed of weights and patches.
+        device: Where to compute: auto, cpu, cuda.
+        workers: Networks trained at a time; with `--quick` on a CPU as many as there are threads unless given, else 1.
+        overwrite: Replace tables and figures that OUT holds; networks that are trained are kept.
+        common: Options of every command.
+        session: Where results and notes go.
+    """
+    from hyperfuse.benchmark.reproduce import PIECES, Budget, Lab, find_pieces, outputs, prepare
+    from hyperfuse.benchmark.reproduce import reproduce as make
+
+    if list_:
+        _show(PIECES, session)
+        return
+    pieces = find_pieces(names)
+    if steps is not None and (not quick or steps < 1):
+        raise InputError("--steps is 1 or more, and goes with --quick; in full the recipe tells the length")
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers is 1 or more, got {workers}")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; name a folder")
+    held = [path for path in outputs(out, pieces) if path.exists()]
+    if held and not overwrite:
+        raise InputError(f"{held[0]}: exists already; --overwrite replaces it (trained networks are kept)")
+    budget = Budget() if steps is None else Budget(steps=steps)
+    failed = []
+    with session.progress("training") as report:
+        lab = Lab(out, quick, data, harvard, budget, device, seed, session.note, report)
+        prepare(lab, pieces, workers)
+        for piece in pieces:
+            try:
+                finding, written = make(lab, piece)
+            except InputError:
+                raise
+            except HyperfuseError as error:
+                failed.append(piece.name)
+                session.note(f"{piece.name} failed: {error}")
+                continue
+            session.result(f"{piece.name}: {', '.join(map(str, written))}")
+            for verdict in finding.verdicts:
+                session.result(f"  {verdict}")
+    session.note(f"{len(pieces) - len(failed)} tables and figures in {session.seconds:.0f} s")
+    if failed:
+        raise HyperfuseError(f"failed: {', '.join(failed)}")
+
+
+def _show(pieces: Sequence[Piece], session: Session) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for title in ("name", "is a", "shows"):
+        table.add_column(title, no_wrap=title != "shows")
+    for piece in pieces:
+        table.add_row(piece.name, piece.what, piece.title)
+    session.result_table(table)

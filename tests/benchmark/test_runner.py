@@ -1,0 +1,242 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import hyperfuse.benchmark.runner as runner
+from hyperfuse.benchmark import make_plan, method_contender, network_contender, run_plan
+from hyperfuse.benchmark.job import run_job
+from hyperfuse.benchmark.memory import available_bytes, estimate_bytes, peak_bytes, reset_peak
+from hyperfuse.benchmark.plan import Pairs
+from hyperfuse.benchmark.processes import Child
+from hyperfuse.benchmark.records import JOBS, Record, write_record
+from hyperfuse.errors import HyperfuseError, InputError
+from hyperfuse.methods.registry import get_method
+from hyperfuse.networks import create_network
+from hyperfuse.networks.pretrained import save_pretrained
+from hyperfuse.scenes.fuse import fuse
+from hyperfuse.scenes.simulate import simulate
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Jobs that were really done."""
+    done = []
+
+    def count(job, **options):
+        done.append(job.file)
+        return run_job(job, **options)
+
+    monkeypatch.setattr(runner, "run_job", count)
+    return done
+
+
+def test_scores_are_those_of_the_pipeline_by_hand(cave, plan, tmp_path):
+    from hyperfuse import evaluate
+    from hyperfuse.datasets import open_dataset
+
+    records = run_plan(plan, tmp_path, workers=0)
+    assert [record.job for record in records] == list(plan.jobs)
+    cube = open_dataset("cave", cave).load("paints")
+    pair = simulate(cube, ratio=4, preset="uestc", srf="nikon-d700")
+    by_hand = evaluate(pair.reference, fuse(pair.hsi, pair.msi, method="regression", sensor=pair.sensor), 4)
+    found = next(one for one in records if (one.job.scene, one.job.contender.name) == ("paints", "regression"))
+    assert found.scores == by_hand
+    assert found.seconds > 0
+    assert found.peak_memory is None  # not measured in a process that does other things too
+
+
+def test_resume_does_what_is_missing_and_nothing_else(plan, tmp_path, counted):
+    first = run_plan(plan, tmp_path, workers=0)
+    assert len(counted) == 4
+    (tmp_path / JOBS / plan.jobs[2].file).unlink()
+    (tmp_path / JOBS / plan.jobs[3].file).write_text('{"format": 1, "cond')  # as a kill could leave it, were it not
+    counted.clear()
+    again = run_plan(plan, tmp_path, workers=0, resume=True)
+    assert counted == [plan.jobs[2].file, plan.jobs[3].file]
+    assert [record.reused for record in again] == [True, True, False, False]
+    assert [record.scores for record in again] == [record.scores for record in first]
+
+
+def test_another_seed_is_done_again_and_failures_too(cave, plan, tmp_path, counted):
+    run_plan(plan, tmp_path, workers=0)
+    write_record(tmp_path, Record(plan.jobs[0], failure="no space left"))
+    counted.clear()
+    run_plan(plan, tmp_path, workers=0, resume=True)
+    assert counted == [plan.jobs[0].file]
+    counted.clear()
+    other = make_plan(plan.contenders, plan.ratios, Pairs("cave", cave, seed=1))
+    run_plan(other, tmp_path, workers=0, resume=True)
+    assert len(counted) == 4
+
+
+def test_results_are_not_replaced_unasked(plan, tmp_path, counted):
+    run_plan(plan, tmp_path, workers=0)
+    with pytest.raises(InputError, match="holds a benchmark already; --resume goes on with it, --overwrite"):
+        run_plan(plan, tmp_path, workers=0)
+    with pytest.raises(InputError, match="not both"):
+        run_plan(plan, tmp_path, workers=0, resume=True, overwrite=True)
+    stray = tmp_path / JOBS / "old.json"
+    stray.write_text("{}")
+    run_plan(plan, tmp_path, workers=0, overwrite=True)
+    assert len(counted) == 8
+    assert not stray.exists()
+
+
+def test_what_fails_is_recorded_and_the_rest_goes_on(cave, made, tmp_path, monkeypatch):
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    made.scene(folder / "paints.mat", 1)
+    (folder / "balloons.mat").write_bytes(b"MATLAB 5.0 MAT-file, cut off")
+    wrong = save_pretrained(create_network("feinfn", hsi_bands=4, msi_bands=3, width=4), tmp_path / "four")
+
+    def explode(*args):
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(type(get_method("gsa")), "fuse", _breaking(get_method("gsa").name, explode))
+    contenders = [method_contender("bicubic"), method_contender("gsa"), network_contender(wrong)]
+    records = run_plan(make_plan(contenders, [4], Pairs("cave", folder)), tmp_path / "out", workers=0)
+    told = {(one.job.scene, one.job.contender.name): one.failure for one in records}
+    assert told["paints", "bicubic"] is None
+    assert told["paints", "gsa"] == "unexpected RuntimeError: unforeseen"
+    assert told["paints", "four"].startswith("hsi has 31 bands, but this network was built for 4")
+    for name in ("bicubic", "gsa", "four"):
+        assert told["balloons", name].startswith("the scene balloons of CAVE: ")
+
+
+def _breaking(name, explode):
+    work = type(get_method("gsa")).fuse
+    return lambda self, *args: explode() if self.name == name else work(self, *args)
+
+
+def test_jobs_run_beside_each_other_as_far_as_memory_goes(plan, tmp_path, monkeypatch, made):
+    """Three jobs may run at a time, memory is there for two."""
+    alive, most = [], []
+
+    class Pretended:
+        def __init__(self, module, line, threads):
+            self.job = next(job for job in plan.jobs if job.scene == json.loads(line)["scene"]
+                            and job.contender.name == json.loads(json.loads(line)["contender"])["name"])  # fmt: skip
+            self.turns = 3
+            alive.append(self)
+            most.append(len(alive))
+
+        @property
+        def ended(self):
+            self.turns -= 1
+            return self.turns < 0
+
+        def failure(self):
+            alive.remove(self)
+            write_record(tmp_path, Record(self.job, scores=made.scores(40.0), seconds=1.0, peak_memory=1))
+
+        def kill(self):
+            raise AssertionError("nothing is to be killed")
+
+    one = estimate_bytes((31, 24, 24), network=False)
+    monkeypatch.setattr(runner, "Child", Pretended)
+    monkeypatch.setattr(runner, "available_bytes", lambda: 2.5 * one / runner._SHARE)
+    monkeypatch.setattr(runner, "_POLL_SECONDS", 0.0)
+    records = run_plan(plan, tmp_path, workers=3)
+    assert max(most) == 2
+    assert not any(record.failure for record in records)
+    # Where memory is short of even one, it is tried all the same.
+    most.clear()
+    monkeypatch.setattr(runner, "available_bytes", lambda: 1.0)
+    run_plan(plan, tmp_path, workers=3, overwrite=True)
+    assert (max(most), len(most)) == (1, 4)
+
+
+def test_a_process_that_dies_is_a_failed_job(plan, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "_WORKER", "hyperfuse.no_such_worker")
+    records = run_plan(plan, tmp_path, workers=2)
+    assert all(record.failure.startswith("its process ended with exit code 1: ") for record in records)
+    assert "No module named hyperfuse.no_such_worker" in records[0].failure
+    assert len(list((tmp_path / JOBS).iterdir())) == 4
+
+
+def test_a_process_that_is_killed_tells_the_signal():
+    child = Child("http.server", "{}", 1)
+    os.kill(child._process.pid, signal.SIGKILL)
+    while not child.ended:
+        time.sleep(0.01)
+    assert child.failure().startswith("its process ended by signal 9 (out of memory?)")
+
+
+def test_memory_is_told_from_when_it_was_reset():
+    import numpy as np
+
+    np.ones(40_000_000)  # 320 MB, and gone
+    reset_peak()
+    before = peak_bytes()
+    held = np.ones(10_000_000)
+    assert 60e6 < peak_bytes() - before < 160e6
+    assert held.size
+    assert available_bytes() > 0
+    assert estimate_bytes((31, 512, 512), network=True) > estimate_bytes((31, 512, 512), network=False)
+
+
+@pytest.mark.slow
+def test_processes_of_their_own_give_the_same_scores_and_measure_memory(plan, tmp_path):
+    apart = run_plan(plan, tmp_path / "apart", workers=2, threads=2)
+    here = run_plan(plan, tmp_path / "here", workers=0)
+    for one, other in zip(apart, here, strict=True):
+        assert one.scores == other.scores
+        assert one.peak_memory > 50e6
+        assert (one.threads, one.at_once, one.reused) == (1, 2, False)
+
+
+@pytest.mark.slow
+def test_a_benchmark_that_is_killed_goes_on_where_it_was(cave, plan, tmp_path):
+    words = ["benchmark", "--data", cave, "--methods", "bicubic,regression", "--ratio", "4", "--out", tmp_path / "out",
+             "--workers", "1", "--threads", "1"]  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "hyperfuse", *map(str, words)], stderr=subprocess.DEVNULL)
+    jobs = tmp_path / "out" / JOBS
+    end = time.monotonic() + 60
+    while not (jobs.is_dir() and list(jobs.glob("*.json"))) and time.monotonic() < end:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    left = {path.name: path.stat().st_mtime_ns for path in jobs.glob("*.json")}
+    assert 1 <= len(left) < 4
+    done = subprocess.run(
+        [sys.executable, "-m", "hyperfuse", *map(str, words), "--resume"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"({len(left)} of 4 jobs were done before)" in done.stderr
+    assert {name: (jobs / name).stat().st_mtime_ns for name in left} == left
+    table = (tmp_path / "out" / "benchmark.md").read_text()
+    assert [table.count(f"| {scene} | `bicubic` |") for scene in ("balloons", "paints")] == [1, 1]
+
+
+def test_an_interrupted_run_leaves_no_process_behind(plan, tmp_path, monkeypatch):
+    killed = []
+
+    class Endless:
+        def __init__(self, *args):
+            self.ended = False
+
+        def kill(self):
+            killed.append(self)
+
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "Child", Endless)
+    monkeypatch.setattr(runner.time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, tmp_path, workers=2)
+    assert len(killed) == 2
+
+
+def test_a_record_that_cannot_be_written_ends_the_benchmark(plan, tmp_path, monkeypatch):
+    def full(folder, record):
+        raise HyperfuseError("no space left on the disk")
+
+    monkeypatch.setattr(runner, "write_record", full)
+    with pytest.raises(HyperfuseError, match="no space left"):
+        run_plan(plan, tmp_path, workers=0)
