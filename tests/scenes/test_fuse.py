@@ -241,7 +241,7 @@ def test_the_result_carries_the_metadata_of_both_and_what_was_done(pair):
     *before, step = fused.history
     assert before == list(hsi.history)
     assert (step["step"], step["method"], step["seed"], step["device"]) == ("fuse", "local-regression", 7, "cpu")
-    assert step["settings"] == {"window": 1.0, "ridge": None, "consistency": True}
+    assert step["settings"] == {"window": 1.0, "ridge": None, "weights": None, "consistency": True}
     assert (step["sensor"]["ratio"], step["sensor"]["srf"]) == ([4, 4], "boxes:4")
     assert (step["version"], step["notes"]) == (hyperfuse.__version__, [])
     assert json.loads(json.dumps(step)) == step

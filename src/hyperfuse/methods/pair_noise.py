@@ -16,6 +16,7 @@ _QUIET_SHARE = 0.1  # of the blocks: in so many the image is taken to be flat
 _FEWEST_BANDS = 5  # below, bands do not predict each other well enough to tell colour from noise
 _PIXELS_A_COMPONENT = 6
 _PIXELS_A_SAMPLE = 4.0  # neighbouring pixels share the noise of a wide PSF
+_ROUNDING = 1e-12
 _DOUBT = 0.15  # relative error of the HSI's noise variance
 
 
@@ -74,8 +75,13 @@ def _unexplained(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.
     spectra = spectra - spectra.mean(1, keepdim=True)
     degraded = sensor.degrade(msi, coarse).flatten(1).double()
     degraded = degraded - degraded.mean(1, keepdim=True)
-    _, vectors = torch.linalg.eigh(spectra @ spectra.T)
+    values, vectors = torch.linalg.eigh(spectra @ spectra.T)
     basis = vectors[:, -components:]
+    # Directions that hold nothing but rounding would explain nothing, with weights of any size.
+    basis = basis[:, values[-components:] > _ROUNDING * values[-1]]
+    components = basis.shape[1]
+    if components == 0:
+        return unknown
     shown = basis.T @ spectra
     weights = torch.linalg.lstsq(shown.T, degraded.T).solution.T
     left = _rough((degraded - weights @ shown).unflatten(1, coarse)).square().mean((1, 2))
