@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import torch
+
 from hyperfuse.benchmark.reproduce.activation import VARIANTS
 from hyperfuse.benchmark.reproduce.findings import Field, Finding, compare
 from hyperfuse.benchmark.reproduce.lab import Lab
 from hyperfuse.benchmark.reproduce.trained import Wanted
-from hyperfuse.networks.analysis import FrequencyResponse, decoder_response
+from hyperfuse.networks.analysis import FrequencyResponse, radial_power
 from hyperfuse.reports.analysis import response_figure
 
 _CURVES = {name: VARIANTS[name] for name in ("Gabor", "ReLU")}
@@ -20,9 +22,7 @@ def wanted(lab: Lab) -> list[Wanted]:
 
 def make(lab: Lab) -> Finding:
     """Measure the power of every decoder layer over frequency, on the first test scene."""
-    hsi, msi = lab.tensors()
-    bins = min(32, min(msi.shape[-2:]) // 2)
-    responses = {name: decoder_response(lab.trained(one).network(), hsi, msi, bins) for name, one in _CURVES.items()}
+    responses = {name: _response(lab, one) for name, one in _CURVES.items()}
     shares = {name: _high_share(one) for name, one in responses.items()}
     layers = len(shares["Gabor"])
     rows = [{"layer": layer, **{name: shares[name][layer] for name in shares}} for layer in range(layers)]
@@ -37,8 +37,8 @@ def make(lab: Lab) -> Finding:
         for layer in range(layers)
     ]
     text = (
-        f"Share of a layer's power beyond {_HIGH} cycles a pixel (by rings of the spectrum, without DC's): what an HSI "
-        "at ratio 4 cannot hold."
+        f"Share of a layer's power beyond {_HIGH} cycles a pixel, which an HSI at ratio 4 cannot hold: sum over rings of "
+        "their mean power, channels taken without their means."
     )
     fields = (
         Field("layer", "decoder layer"),
@@ -48,7 +48,15 @@ def make(lab: Lab) -> Finding:
     return Finding(title, fields, rows, response_figure(responses), [text], verdicts, [lab.material().source])
 
 
+def _response(lab: Lab, wanted: Wanted) -> FrequencyResponse:
+    hsi, msi = lab.tensors()
+    with torch.no_grad():
+        layers = lab.trained(wanted).network().features(hsi, msi).decoder
+    # How large the mean of a channel is says nothing about its detail, and would swamp all else.
+    varying = [(layer - layer.mean((-2, -1), keepdim=True)).flatten(0, 1) for layer in layers]
+    return radial_power(varying, min(32, min(msi.shape[-2:]) // 2))
+
+
 def _high_share(response: FrequencyResponse) -> list[float]:
-    power = response.power[:, 1:]
-    high = power[:, response.cycles_per_pixel[1:] > _HIGH]
-    return [float(share) for share in high.sum(1) / power.sum(1).clamp_min(1e-300)]
+    high = response.power[:, response.cycles_per_pixel > _HIGH]
+    return [float(share) for share in high.sum(1) / response.power.sum(1).clamp_min(1e-300)]
