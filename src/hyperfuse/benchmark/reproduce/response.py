@@ -37,8 +37,8 @@ def make(lab: Lab) -> Finding:
         for layer in range(layers)
     ]
     text = (
-        f"Share of a layer's power beyond {_HIGH} cycles a pixel, which an HSI at ratio 4 cannot hold: sum over rings of "
-        "their mean power, channels taken without their means."
+        f"Share of a layer's power beyond {_HIGH} cycles a pixel, which an HSI at ratio 4 cannot hold: sum over rings "
+        "of their mean power, channels taken without their means."
     )
     fields = (
         Field("layer", "decoder layer"),
