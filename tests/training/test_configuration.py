@@ -205,3 +205,11 @@ def test_the_released_recipe_is_as_it_is_known():
     assert (config.batch, config.accumulation, config.optimiser.gradient_norm) == (4, 2, 1e-4)
     assert config.losses == {"l1": 1.0, "ssim": 0.1}
     assert config.augmentation == type(config.augmentation)()
+
+
+def test_a_base_is_read_and_what_it_cannot_be_with_is_refused(file):
+    config = load_config(file, ["base={method: feinfn, settings: {steps: 0}}", "base.versions=2"])
+    assert config.base.settings == {"steps": 0}
+    assert config.base.versions == 2
+    assert "augmentation.mix cannot be had with a base" in refused(file, "base={method: x}", "augmentation.mix=0.5")
+    assert "two ways to begin" in refused(file, "network.weights=w", "network.begin_with_nothing=true")

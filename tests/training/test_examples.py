@@ -11,7 +11,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.sensor import create_sensor, create_srf
 from hyperfuse.training.augmentation import dimmed, mixed, piece, shrunk, turned
 from hyperfuse.training.degradation import Degradation, whole_cells
-from hyperfuse.training.examples import Base, PatchExamples, stacked
+from hyperfuse.training.examples import PatchExamples, stacked
 from hyperfuse.training.order import DataOrder
 from hyperfuse.training.scene_store import Place, SceneStore
 from hyperfuse.training.sections import AugmentationSection
@@ -19,13 +19,13 @@ from hyperfuse.training.sections import AugmentationSection
 SRF = create_srf("boxes:2", 3)
 
 
-def examples(scenes, *, preset="uestc", ratios=(2,), patch=12, names=("one", "two"), base=None, **changes):
+def examples(scenes, *, preset="uestc", ratios=(2,), patch=12, names=("one", "two"), **changes):
     jitter = {key: changes.pop(key) for key in ("width_jitter", "phase_jitter") if key in changes}
     store = SceneStore(scenes, names)
     places = store.grid(patch, 6)
     order = DataOrder(0, len(places), 4)
     degradations = [Degradation(preset, ratio, SRF, patch, **jitter) for ratio in ratios]
-    return PatchExamples(store, places, order, degradations, AugmentationSection(**changes), base)
+    return PatchExamples(store, places, order, degradations, AugmentationSection(**changes))
 
 
 # --- scenes and the grid ---------------------------------------------------------------------------------------------
@@ -167,11 +167,11 @@ def test_gain_differs_between_bands_and_patches():
 
 def test_a_shrunk_window_keeps_its_mean_and_its_ramps():
     ramp = torch.arange(30.0).expand(2, 30, 30)
-    small = shrunk(ramp, 15)
+    small = shrunk(ramp, (15, 15))
     torch.testing.assert_close(small[0, 7, 2:-2], 2 * torch.arange(2.0, 13.0) + 0.5)
     stripes = torch.tensor([0.0, 1.0]).repeat(15).expand(1, 30, 30)
-    assert (shrunk(stripes, 10) - 0.5).abs().max() < 0.2  # what would alias is averaged
-    assert shrunk(ramp, 30) is ramp
+    assert (shrunk(stripes, (10, 10)) - 0.5).abs().max() < 0.2  # what would alias is averaged
+    assert shrunk(ramp, (30, 30)) is ramp
 
 
 @given(st.integers(2, 40), st.integers(2, 40), st.integers(0, 10**6))
@@ -280,15 +280,11 @@ def test_what_is_held_out_is_never_seen(made):
         assert float(data[position].hsi.abs().max()) == 0
 
 
-def test_batches_are_stacked_with_their_places_and_bases(scenes):
-    def image(hsi, msi, sensor):
-        assert sensor.ratio == (2, 2)
-        return sensor.upsample(hsi, (msi.shape[-2], msi.shape[-1]))
-
-    data = examples(scenes, base=Base("upsampled", image))
+def test_batches_are_stacked_with_their_places(scenes):
+    data = examples(scenes)
     batch = stacked([data[n] for n in range(3)])
     assert batch.hsi.shape == (3, 3, 6, 6)
     assert batch.msi.shape == (3, 2, 12, 12)
-    assert batch.base.shape == batch.reference.shape == (3, 3, 12, 12)
+    assert batch.reference.shape == (3, 3, 12, 12)
     assert batch.places == tuple(data[n].place for n in range(3))
-    assert stacked([examples(scenes)[0]]).base is None
+    assert batch.base is None

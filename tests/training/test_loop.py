@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 
 from hyperfuse.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
-from hyperfuse.networks.blocks.upsample import resample
 from hyperfuse.networks.pretrained import from_pretrained
 from hyperfuse.training.checkpoints import latest_checkpoint
 from hyperfuse.training.examples import Base
@@ -192,30 +191,45 @@ def test_a_step_of_several_ratios_trains_one_network(make, scenes):
 def test_a_network_learns_what_a_base_leaves(make, scenes, tmp_path):
     seen = []
 
-    def image(hsi, msi, sensor):
-        seen.append(sensor.phase)
-        return resample(hsi[None], (msi.shape[-2], msi.shape[-1]))[0]
+    def nearly_right(hsi, msi, sensor):
+        seen.append((sensor.phase, tuple(hsi.shape)))
+        return sensor.upsample(hsi, (msi.shape[-2], msi.shape[-1])) + 0.05
 
-    plain = train(make(output=tmp_path / "plain", degradation={"phase_jitter": 0.3}), scenes)
-    # A base that is the interpolated HSI changes nothing but rounding.
-    same_base = train(
-        make(output=tmp_path / "same", degradation={"phase_jitter": 0.3}), scenes, base=Base("upsampled", image)
-    )
-    np.testing.assert_allclose(losses(same_base.folder), losses(plain.folder), rtol=1e-4)
-    assert set(seen) == {(1.0, 1.0)}  # the sensor as it is known, not as it is jittered
+    def config(name, **changes):
+        section = {"method": "bicubic", "as_guide": True}
+        return make(output=tmp_path / name, base=section, degradation={"phase_jitter": 0.3}, **changes)
 
-    def exact(hsi, msi, sensor):
-        return torch.full((3, *msi.shape[-2:]), 0.5)
-
-    flat = {name: Cube(data=np.full((3, 30, 30), 0.5, np.float32)) for name in ("one", "two")}
-    flat_scenes = type(scenes)(flat | {"three": scenes.load("three")})
-    guided = train(make(output=tmp_path / "guided"), flat_scenes, base=Base("exact", exact, as_guide=True))
+    guided = train(config("guided"), scenes, base=Base("near", nearly_right, as_guide=True, versions=2))
     assert from_pretrained(guided.best).msi_bands == 5
-    assert losses(guided.folder)[-1] < losses(guided.folder)[0]
+    found = losses(guided.folder)
+    assert found[-1] < found[0]
+    # Whole scenes, two versions of each, and the one to validate on once; the sensor is as known, not as jittered.
+    assert seen == [((1.0, 1.0), (3, 15, 14))] * 5
+    blind = train(config("blind"), scenes, base=Base("near", nearly_right, versions=2))
+    assert from_pretrained(blind.best).msi_bands == 2
+    with pytest.raises(InputError, match="was begun with the base near, now it is other"):
+        train(config("guided", resume=True), scenes, base=Base("other", nearly_right, as_guide=True))
+    with pytest.raises(InputError, match="names a base, and train\\(\\) was given none"):
+        train(config("none"), scenes)
+    with pytest.raises(InputError, match="names no base, and train\\(\\) was given one"):
+        train(make(output=tmp_path / "none"), scenes, base=Base("near", nearly_right))
+
+
+def test_a_network_begins_with_nothing_if_told(make, scenes, tmp_path):
+    # With a learning rate of nearly 0 the network stays what it begins as: the interpolated HSI.
+    config = make(
+        length=1, network={"begin_with_nothing": True}, optimiser={"learning_rate": 1e-12}, output=tmp_path / "zero"
+    )
+    network = from_pretrained(train(config, scenes).best)
+    hsi, msi = torch.rand(1, 3, 5, 5), torch.rand(1, 2, 10, 10)
+    expected = torch.nn.functional.interpolate(hsi, scale_factor=2, mode="bicubic", align_corners=False)
+    torch.testing.assert_close(network(hsi, msi), expected, atol=1e-5, rtol=0)
+
+
+def test_scenes_without_any_contrast_cannot_validate(make, scenes, tmp_path):
+    flat = {name: Cube(data=np.full((3, 30, 30), 0.5, np.float32)) for name in ("one", "two", "three")}
     with pytest.raises(InputError, match="constant in every band"):
-        train(make(output=tmp_path / "flat"), type(scenes)(flat | {"three": flat["one"]}))
-    with pytest.raises(InputError, match="was begun with the base exact, now it is other"):
-        train(make(output=tmp_path / "guided", resume=True), flat_scenes, base=Base("other", exact, as_guide=True))
+        train(make(output=tmp_path / "flat"), type(scenes)(flat))
 
 
 # --- where it must stop ----------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ def train(
         common: Options of every command.
         session: Where results and notes go.
     """
+    from hyperfuse.methods.training_base import create_base
     from hyperfuse.training.config_files import load_config
     from hyperfuse.training.loop import train as run
 
@@ -57,8 +58,9 @@ def train(
     data = settings.data
     held_out = f"{data.hold_out:.0%} of each" if data.hold_out else f"{len(data.validation)} others"
     session.note(f"{settings.network.name}: {len(data.train)} scenes to learn from, {held_out} to validate on")
+    base = None if settings.base is None else create_base(settings.base)
     with session.progress("training") as report:
-        result = run(settings, scenes, overwrite=overwrite, progress=report, note=session.note)
+        result = run(settings, scenes, base=base, overwrite=overwrite, progress=report, note=session.note)
     if not main:
         return
     session.note(f"{result.steps} steps; this part took {session.seconds:.0f} s")

@@ -34,6 +34,10 @@ class FusionNetwork(nn.Module):
         """Fuse (B, hsi_bands, h, w) and (B, msi_bands, H, W) to (B, hsi_bands, H, W)."""
         raise NotImplementedError
 
+    def begin_with_nothing(self) -> None:
+        """Set the last layer to 0: until it is trained, the network gives the HSI resampled to the MSI's grid."""
+        raise NotImplementedError
+
     def check_pair(self, hsi: torch.Tensor, msi: torch.Tensor) -> None:
         """Refuse input that does not fit this network.
 

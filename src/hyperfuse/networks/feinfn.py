@@ -135,6 +135,12 @@ class FeINFN(FusionNetwork):
             upsampled, spatial, spectral = self.encode(hsi, msi, dtype)
             return self.fuse_latents(upsampled, spatial, spectral)
 
+    @torch.no_grad()
+    def begin_with_nothing(self) -> None:
+        """Set the last layer to 0, so that the network adds nothing to ``U`` until it is trained."""
+        self.decoder.output.weight.zero_()
+        self.decoder.output.bias.zero_()
+
     def encode(
         self, hsi: torch.Tensor, msi: torch.Tensor, dtype: torch.dtype
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -34,12 +34,12 @@ def dimmed(patch: torch.Tensor, gain: float, generator: np.random.Generator) -> 
     return patch * torch.from_numpy(curve).to(patch)[:, None, None]
 
 
-def shrunk(window: torch.Tensor, size: int) -> torch.Tensor:
-    """Return (bands, rows, cols) at ``size`` x ``size``, averaged by a triangle as wide as needed against aliasing."""
-    if window.shape[-2:] == (size, size):
+def shrunk(window: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Return (bands, rows, cols) at another ``size``, averaged by a triangle as wide as needed against aliasing."""
+    if window.shape[-2:] == size:
         return window
     return torch.nn.functional.interpolate(
-        window[None], size=(size, size), mode="bilinear", antialias=True, align_corners=False
+        window[None], size=size, mode="bilinear", antialias=True, align_corners=False
     )[0]
 
 

@@ -15,6 +15,7 @@ from hyperfuse.training.schedules import Schedule, constant, cosine, one_cycle
 from hyperfuse.training.sections import (
     AugmentationSection,
     AverageSection,
+    BaseSection,
     CheckpointSection,
     ConstantScheduleSection,
     CosineScheduleSection,
@@ -45,6 +46,7 @@ class TrainingConfig(Section):
         deterministic: refuse operations whose result differs between runs (on a GPU; slower there).
         workers: processes that prepare patches beside each training process; 0 prepares them in it.
         losses: weights of the terms of the loss, by name.
+        base: a fusion that the network improves; the interpolated HSI where None.
 
     Example:
         >>> config = TrainingConfig(output="run", length="2 epochs", data={
@@ -64,6 +66,7 @@ class TrainingConfig(Section):
     deterministic: bool = False
     workers: NonNegativeInt = 0
     network: NetworkSection = NetworkSection()
+    base: BaseSection | None = None
     data: DataSection
     degradation: DegradationSection = DegradationSection()
     augmentation: AugmentationSection = AugmentationSection()
@@ -91,6 +94,8 @@ class TrainingConfig(Section):
         changed = [
             name for name, value in self.augmentation if value != type(self.augmentation).model_fields[name].default
         ]
+        if self.base is not None and self.augmentation.mix:
+            raise ValueError("augmentation.mix cannot be had with a base, which is made of whole scenes; set it to 0")
         if self.degradation.preset == "stored" and changed:
             raise ValueError(f"stored pairs cannot be augmented: take out augmentation.{changed[0]}")
         return self

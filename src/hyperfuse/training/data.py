@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch.utils.data import Dataset
 
 from hyperfuse.errors import InputError
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.srf import Srf
 from hyperfuse.sensor.srf_names import create_srf
+from hyperfuse.training.based_examples import BasedExamples
 from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.degradation import Degradation, whole_cells
 from hyperfuse.training.examples import Base, Example, PatchExamples
@@ -30,6 +32,7 @@ class ValidationPair:
     preset: str
     base: Base | None = None
     stored: PatchScenes | None = None
+    _made: list[torch.Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def make(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Return HSI, MSI, reference and the base's image (or None), each (bands, rows, cols)."""
@@ -41,7 +44,14 @@ class ValidationPair:
         assert self.srf is not None  # only stored pairs have none
         sensor = Degradation(self.preset, self.ratio, self.srf, min(rows, cols)).nominal
         hsi, msi = sensor.degrade(image), sensor.respond(image)
-        return hsi, msi, image, None if self.base is None else self.base.image(hsi, msi, sensor)
+        return hsi, msi, image, None if self.base is None else self._base_image(hsi, msi, sensor)
+
+    def _base_image(self, hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
+        """Return the base's image, which is the same at every validation and dear to make."""
+        assert self.base is not None
+        if not self._made:
+            self._made.append(self.base.image(hsi, msi, sensor).to(hsi))
+        return self._made[0]
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,11 @@ def open_training_data(config: TrainingConfig, scenes: Scenes, base: Base | None
     for pair in validation:
         whole_cells(min(held_out.shape(pair.scene)), pair.ratio)  # refuses a scene smaller than an LR pixel
     guide = store.bands if base is not None and base.as_guide else 0
-    examples = PatchExamples(store, places, order, degradations, config.augmentation, base)
+    examples: Dataset[Example]
+    if base is None:
+        examples = PatchExamples(store, places, order, degradations, config.augmentation)
+    else:
+        examples = BasedExamples(store, places, order, degradations, config.augmentation, base)
     return TrainingData(examples, order, validation, store.bands, srf.msi_bands + guide)
 
 

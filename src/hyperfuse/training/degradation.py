@@ -68,10 +68,8 @@ class Degradation:
         """Return the sensor for a patch with its margin; without jitter it is always the same."""
         if not self._width_jitter and not self._phase_jitter:
             return self._plain
-        limit = math.log1p(self._width_jitter)
-        factor = math.exp(generator.uniform(-limit, limit))
-        y, x = generator.uniform(-self._phase_jitter, self._phase_jitter, 2)
-        return self._shifted((float(y), float(x)), self._widened(factor))
+        move, psf = self._jitter(generator)
+        return self._shifted(move, psf)
 
     def pair(self, window: torch.Tensor, sensor: Sensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return HSI, MSI and reference of a patch.
@@ -87,6 +85,28 @@ class Degradation:
         inner = slice(self.margin, self.margin + self.side)
         reference = window[:, inner, inner].contiguous()
         return hsi, self.nominal.respond(reference), reference
+
+    def whole_pair(
+        self, image: torch.Tensor, generator: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return HSI, MSI and reference of an image (bands, rows, cols), beyond which the preset's border lies.
+
+        Of the image, as many rows and columns are taken from the top left as LR pixels cover.
+        """
+        cells = [whole_cells(size, self.ratio) for size in image.shape[-2:]]
+        rows, cols = (round(count * self.ratio) for count in cells)
+        reference = image[:, :rows, :cols].contiguous()
+        sensor = self.nominal
+        if self._width_jitter or self._phase_jitter:
+            (y, x), psf = self._jitter(generator)
+            sensor = sensor.replace(phase=(sensor.offset[0] + y, sensor.offset[1] + x), psf=psf)
+        return sensor.degrade(reference, (cells[0], cells[1])), self.nominal.respond(reference), reference
+
+    def _jitter(self, generator: np.random.Generator) -> tuple[tuple[float, float], GaussianPsf]:
+        limit = math.log1p(self._width_jitter)
+        factor = math.exp(generator.uniform(-limit, limit))
+        y, x = generator.uniform(-self._phase_jitter, self._phase_jitter, 2)
+        return (float(y), float(x)), self._widened(factor)
 
     def _widened(self, factor: float) -> GaussianPsf:
         sigma = (self._psf.sigma[0] * factor, self._psf.sigma[1] * factor)

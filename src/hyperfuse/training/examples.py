@@ -30,11 +30,13 @@ class Base:
         image: called with HSI (bands, h, w), MSI (msi_bands, H, W) and the sensor as it is known; returns
             (bands, H, W).
         as_guide: whether the network also sees that image, as further bands of the MSI.
+        versions: how many times each scene is augmented and degraded anew for each ratio.
     """
 
     name: str
     image: BaseImage
     as_guide: bool = False
+    versions: int = 1
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,6 @@ class PatchExamples(Dataset[Example]):
         order: which patch comes when.
         degradations: one a ratio; every step draws one of them.
         augmentation: what is done to patches.
-        base: what the network starts from, or None for the interpolated HSI.
 
     Raises:
         InputError: scenes too small to be shrunk as ``augmentation.scales`` asks.
@@ -104,10 +105,9 @@ class PatchExamples(Dataset[Example]):
         order: DataOrder,
         degradations: Sequence[Degradation],
         augmentation: AugmentationSection,
-        base: Base | None = None,
     ) -> None:
         self._store, self._places, self._order = store, places, order
-        self._degradations, self._augmentation, self._base = degradations, augmentation, base
+        self._degradations, self._augmentation = degradations, augmentation
         largest = max(augmentation.scales)
         for name in store.names:
             needed = _extent(max(one.side for one in degradations), largest)
@@ -136,8 +136,7 @@ class PatchExamples(Dataset[Example]):
         if self._augmentation.gain:
             window = dimmed(window, self._augmentation.gain, generator)
         hsi, msi, reference = degradation.pair(window, sensor)
-        base = None if self._base is None else self._base.image(hsi, msi, degradation.nominal)
-        return Example(hsi, msi, reference, base, place)
+        return Example(hsi, msi, reference, None, place)
 
     def _window(
         self, start: Place, degradation: Degradation, anywhere: bool, generator: np.random.Generator
@@ -155,7 +154,7 @@ class PatchExamples(Dataset[Example]):
         size = degradation.side + 2 * degradation.margin
         reach = round(degradation.margin * scale)
         window = _cut(scene, corner[0] - reach, corner[1] - reach, _extent(size, scale))
-        window = shrunk(window, size)
+        window = shrunk(window, (size, size))
         return window, Place(start.scene, corner[0] + self._store.first_row(start.scene), corner[1])
 
 

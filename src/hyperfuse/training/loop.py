@@ -76,6 +76,7 @@ def train(
         config: with names of scenes in place of splits (:meth:`TrainingConfig.with_names`).
         scenes: where they are read from, such as ``hyperfuse.datasets.open_dataset``.
         base: an image that the network adds to, in place of the interpolated HSI; the same for every part of a run.
+            Where the configuration names one, ``hyperfuse.methods.training_base.create_base`` makes it.
         overwrite: whether a run that the output folder holds is removed.
         progress: told the share done.
         note: told of what happens on the way, a line each.
@@ -84,6 +85,9 @@ def train(
         InputError: a configuration or data that do not fit, or an output folder in use.
         HyperfuseError: a loss that is not finite (the patches are named), or no space left.
     """
+    if (config.base is None) != (base is None):
+        told, given = ("names a", "none") if base is None else ("names no", "one")
+        raise InputError(f"the configuration {told} base, and train() was given {given}; set both or neither")
     processes = Processes(config)
     try:
         # The loop seeds torch's generator; the caller's own goes on as if nothing had been.
@@ -102,6 +106,8 @@ def _train(
     progress: Progress,
     note: Callable[[str], None],
 ) -> TrainingResult:
+    if base is not None:
+        note(f"making the images that the network starts from ({base.name})")
     data = open_training_data(config, scenes, base)
     epoch, step_patches = data.order.patches, config.step_patches
     steps = config.length.steps(epoch, step_patches)
@@ -219,6 +225,8 @@ def _train(
 def _create(config: TrainingConfig, hsi_bands: int, msi_bands: int) -> FusionNetwork:
     section = config.network
     network = create_network(section.name, hsi_bands=hsi_bands, msi_bands=msi_bands, **section.options)
+    if section.begin_with_nothing:
+        network.begin_with_nothing()
     if section.weights is not None:
         given = from_pretrained(section.weights)
         try:

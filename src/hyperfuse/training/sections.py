@@ -75,11 +75,20 @@ class NetworkSection(Section):
         name: as :func:`hyperfuse.networks.create_network` knows it.
         options: its options; unset ones keep their defaults.
         weights: folder of a pretrained network of the same shape to start from, or None for fresh weights.
+        begin_with_nothing: fresh weights whose last layer is 0, so that the network begins as the image that it adds
+            to: a short run need not unlearn what random weights add.
     """
 
     name: str = "feinfn"
     options: dict[str, Any] = Field(default_factory=dict)
     weights: Path | None = None
+    begin_with_nothing: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> NetworkSection:
+        if self.weights is not None and self.begin_with_nothing:
+            raise ValueError("network.weights and network.begin_with_nothing are two ways to begin; give one of them")
+        return self
 
 
 class DataSection(Section):
@@ -171,6 +180,22 @@ class AugmentationSection(Section):
     gain: Annotated[float, Field(ge=0, lt=1)] = 0.0
     scales: Annotated[tuple[Annotated[float, Field(ge=1)], ...], Field(min_length=1)] = (1.0,)
     mix: Share = 0.0
+
+
+class BaseSection(Section):
+    """A fusion method whose image the network improves, in place of the interpolated HSI.
+
+    Attributes:
+        method: as ``hyperfuse methods`` lists it.
+        settings: of the method.
+        versions: how many times each scene is augmented, degraded and fused anew for each ratio, before the first step.
+        as_guide: whether the network also sees the method's image, as further bands of the MSI.
+    """
+
+    method: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    versions: PositiveInt = 4
+    as_guide: bool = True
 
 
 class OptimiserSection(Section):

@@ -10,24 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-
 from hyperfuse import __version__
 from hyperfuse.benchmark.contenders import Contender, network_contender
 from hyperfuse.benchmark.reproduce.material import Material
 from hyperfuse.errors import InputError
 from hyperfuse.io.atomic import replacing
 from hyperfuse.networks.feinfn import FeINFN
-from hyperfuse.networks.pretrained import from_pretrained, save_pretrained
-from hyperfuse.networks.registry import create_network, parse_options
+from hyperfuse.networks.pretrained import from_pretrained
+from hyperfuse.networks.registry import parse_options
 from hyperfuse.progress import Progress
-from hyperfuse.sensor.srf_names import create_srf
 from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.loop import train
 from hyperfuse.training.run_log import read_log
 
 _FINISHED = "finished.json"
-_START = "start"
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,9 @@ def train_into(folder: Path, config: TrainingConfig, material: Material, progres
     config = config.model_copy(update={"output": folder})
     start = time.monotonic()
     if material.quick:
-        config = _from_nothing(folder, config, material)
+        # With fresh weights a short training would be spent on unlearning what they add.
+        begin = config.network.model_copy(update={"begin_with_nothing": True})
+        config = config.model_copy(update={"network": begin, "resume": False})
     result = train(config, material.scenes, overwrite=material.quick, progress=progress)
     record = {"seconds": time.monotonic() - start, "steps": result.steps, "scores": result.best_scores}
     with replacing(folder / _FINISHED) as scratch:
@@ -137,22 +135,3 @@ def read_trained(folder: Path, name: str) -> Trained:
         return Trained(name, folder, network_contender(folder / "best", name), record["seconds"], record["steps"])
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder}: is damaged ({error}); remove it to train the network anew") from error
-
-
-def _from_nothing(folder: Path, config: TrainingConfig, material: Material) -> TrainingConfig:
-    """Return the configuration with start weights whose last layer is 0: the network begins as the interpolated HSI.
-
-    With fresh weights a short training would be spent on unlearning what they add.
-    """
-    cube = material.scenes.load(material.train[0])
-    bands, msi_bands = cube.bands, create_srf(material.srf, cube).msi_bands
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        network = create_network(config.network.name, hsi_bands=bands, msi_bands=msi_bands, **config.network.options)
-    assert isinstance(network, FeINFN)
-    with torch.no_grad():
-        network.decoder.output.weight.zero_()
-        network.decoder.output.bias.zero_()
-    start = save_pretrained(network, folder / _START)
-    section = config.network.model_copy(update={"weights": start})
-    return config.model_copy(update={"network": section, "resume": False})
