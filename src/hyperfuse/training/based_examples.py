@@ -80,10 +80,10 @@ class BasedExamples(Dataset[Example]):
         version = versions[int(generator.integers(len(versions)))]
         degradation = self._degradations[ratio]
         lr, hr = [], []
-        for axis in (0, 1):
+        for axis, grid_start in enumerate((start.row, start.col)):
             cells = version.hsi.shape[1 + axis]
             most = cells - degradation.cells
-            near = round(start[1 + axis] / version.scale / degradation.ratio)
+            near = round(grid_start / version.scale / degradation.ratio)
             first = int(generator.integers(most + 1)) if self._augmentation.random_starts else min(near, most)
             # Patches begin where an LR pixel and an HR pixel begin together; at a ratio of 2.5 every second does.
             first -= first % _cells_to_a_whole_pixel(degradation.ratio)
