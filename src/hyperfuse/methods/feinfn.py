@@ -96,7 +96,8 @@ def _network_options(settings: FeinfnSettings) -> FeINFNOptions:
         decoder_depth=1,
         domains=settings.domains,
         precision=settings.precision,
-        # Inputs here have unit variance, not the range [0, 1] that the published start of the wavelets is made for.
-        gabor_frequency=3.0,
-        gabor_scale=1.0,
+        # Inputs here have unit variance, not the range [0, 1] that the published start of the wavelets is made for, and
+        # the few hidden pixels of a pair are learnt better by wavelets that start wide.
+        gabor_frequency=0.5,
+        gabor_scale=0.2,
     )
