@@ -5,7 +5,7 @@
 Within a scenario every program runs once a turn, turn after turn, and the median of the turns is printed: programs
 that are compared share the machine's moods. Peak memory comes from a process of its own for each program (all of it,
 about 250 MiB of which is torch; needs Linux). The share of the ceiling divides the operations that are really done
-(counted on the meta device, convolutions and matrix products only) by the time and by the speed of a large float32
+(convolutions and matrix products only) by the time and by the speed of a large float32
 (bfloat16) matrix product of the same turns.
 """
 
@@ -121,10 +121,14 @@ def ceilings(device: str) -> dict[str, tuple[Callable[[], object], float]]:
     }
 
 
-def operations(program: str, scenario: Scenario) -> float:
-    """Count multiplications and additions of convolutions and matrix products that one run of ``program`` does."""
+def operations(program: str, scenario: Scenario, device: str) -> float:
+    """Count multiplications and additions of convolutions and matrix products that one run of ``program`` does.
+
+    On the device itself: what a convolution does depends on it.
+    """
+    run = make(program, scenario, device)
     with FlopCounterMode(display=False) as counter:
-        make(program, scenario, "meta")()
+        run()
     return float(counter.get_total_flops())
 
 
@@ -162,7 +166,7 @@ def measure(scenario: Scenario, programs: list[str], repeats: int, threads: int,
     rows = []
     for program in programs:
         top = speed["matmul bfloat16" if program.endswith("bf16") else "matmul float32"]
-        achieved = operations(program, scenario) / middle[program] if program != "plain" else 0.0
+        achieved = operations(program, scenario, device) / middle[program] if program != "plain" else 0.0
         against = middle["plain"] / middle[program] if "plain" in middle else float("nan")
         peak = peak_bytes(program, scenario, threads, device)
         share = f"{100 * achieved / top:.0f} %" if achieved else ""

@@ -42,7 +42,7 @@ def mlp(weights, name, v):
 def blend(answers):
     """Softmax over cells of the last channel, times the others."""
     e = torch.stack(answers)
-    weight = torch.exp(e[..., -1:]) / torch.exp(e[..., -1:]).sum(0)
+    weight = torch.softmax(e[..., -1:], 0)
     return (weight * e[..., :-1]).sum(0)
 
 

@@ -12,7 +12,6 @@ from typing import ClassVar
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.blocks.cells import AxisCells, axis_cells
@@ -52,7 +51,8 @@ class FeINFNFeatures:
 
 def laplacian(latent: torch.Tensor) -> torch.Tensor:
     """Return four times each pixel less its four neighbours; the border is repeated, so constants give 0."""
-    x = F.pad(latent, (1, 1, 1, 1), mode="replicate")
+    x = torch.cat([latent[:, :, :1], latent, latent[:, :, -1:]], 2)
+    x = torch.cat([x[..., :1], x, x[..., -1:]], 3)
     middle = x[:, :, 1:-1, 1:-1]
     vertical = x[:, :, :-2, 1:-1] + x[:, :, 2:, 1:-1]
     return 4 * middle - vertical - x[:, :, 1:-1, :-2] - x[:, :, 1:-1, 2:]

@@ -97,7 +97,15 @@ class FeINFNRelease(FeINFN):
     def encode(
         self, hsi: torch.Tensor, msi: torch.Tensor, dtype: torch.dtype
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """As :meth:`FeINFN.encode`, in the default memory layout: other rounding would turn phases on the cut."""
+        """As :meth:`FeINFN.encode`; at some sizes in the default memory layout, with the rounding that goes with it.
+
+        The bins of a spectrum that are their own conjugate lie on the cut of the phase. Where all sides of both images
+        are powers of two, ``fft2`` gives them no imaginary part whatever the latents' last digits; elsewhere those
+        digits settle its sign, and only convolutions in the program's own layout round alike.
+        """
+        sides = (*hsi.shape[2:], *msi.shape[2:])
+        if not torch.compiler.is_compiling() and all(side & (side - 1) == 0 for side in sides):
+            return super().encode(hsi, msi, dtype)
         working = transform_dtype(hsi)
         upsampled = resample(hsi.to(working), (msi.shape[2], msi.shape[3]))
         pair = torch.cat([msi.to(working), upsampled], dim=1).to(dtype)

@@ -79,7 +79,10 @@ class SFID(nn.Module):
                 gate += F.linear(guide, weight[:, self.width :], bias)
             working = frequency.dtype if isinstance(activation, RealGabor) else dtype
             argument = F.linear(state.to(working), *weights_as(query, working))
-            state = gate.relu_() * activation(argument)
+            if isinstance(activation, RealGabor):
+                state = activation.gated(gate, argument)
+            else:
+                state = gate.relu_() * activation(argument)
             if trace is not None:
                 trace.append(state)
         return F.linear(state.to(dtype), *weights_as(self.output, dtype))

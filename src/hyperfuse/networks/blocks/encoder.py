@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hyperfuse.networks.blocks.precision import weights_as
+from hyperfuse.networks.blocks.winograd import gains_from_winograd, winograd_conv2d
 
 # Rows times columns of one strip at inference: at 128 channels in float32 a strip's activation is 8 MiB, so that the
 # two convolutions of a residual block hand it over in the last-level cache.
@@ -15,7 +16,10 @@ STRIP_PIXELS = 16384
 
 def conv(layer: nn.Conv2d, x: torch.Tensor, padding: tuple[int, int]) -> torch.Tensor:
     """Apply ``layer``'s weights, cast to the type of ``x``, with the given padding."""
-    return F.conv2d(x, *weights_as(layer, x.dtype), padding=padding)
+    weight, bias = weights_as(layer, x.dtype)
+    if gains_from_winograd(x, weight):
+        return winograd_conv2d(x, weight, bias, padding)
+    return F.conv2d(x, weight, bias, padding=padding)
 
 
 class ResidualBlock(nn.Module):
@@ -36,20 +40,22 @@ class ResidualBlock(nn.Module):
 
     def update_(self, x: torch.Tensor, strip: int) -> None:
         """Do the same to ``x`` in place, ``strip`` rows at a time: nothing of the size of ``x`` is allocated."""
-        rows, strip = x.shape[2], max(strip, 2)
-        above: tuple[torch.Tensor, torch.Tensor] | None = None  # rows and what is to be added to them
+        rows = x.shape[2]
+        hidden = x[:, :, :0]
+        done = 0  # rows of the hidden layer that there are
         for start in range(0, rows, strip):
             stop = min(start + strip, rows)
-            # The hidden layer on rows start-1 to stop. Beyond the image conv2 sees zeros, not what conv1 would give.
-            window = x[:, :, max(start - 2, 0) : min(stop + 2, rows)]
-            hidden = conv(self.conv1, pad_rows(window, start < 2, stop > rows - 2), (0, 1)).relu_()
-            change = conv(self.conv2, pad_rows(hidden, start == 0, stop == rows), (0, 1))
-            # The strip below needs the last two rows of this one as they were, so a strip is updated one turn late.
-            if above is not None:
-                above[0].add_(above[1])
-            above = x[:, :, start:stop], change
-        if above is not None:
-            above[0].add_(above[1])
+            # conv2 reads the hidden layer on rows start-1 to stop, of which the first two are left from the strip
+            # above. Beyond the image it sees zeros, not what conv1 would give.
+            reach = min(stop + 1, rows)
+            if done < reach:
+                window = x[:, :, max(done - 1, 0) : min(reach + 1, rows)]
+                below = conv(self.conv1, pad_rows(window, done == 0, reach == rows), (0, 1)).relu_()
+                hidden = torch.cat([hidden[:, :, -2:], below], dim=2) if done else below
+            else:
+                hidden = hidden[:, :, -2:]
+            done = reach
+            x[:, :, start:stop] += conv(self.conv2, pad_rows(hidden, start == 0, stop == rows), (0, 1))
 
 
 def pad_rows(x: torch.Tensor, top: bool, bottom: bool) -> torch.Tensor:

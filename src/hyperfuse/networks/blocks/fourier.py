@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -10,37 +10,11 @@ from torch.nn import functional as F
 
 from hyperfuse.networks.blocks.cells import AxisCells, axis_cells
 from hyperfuse.networks.blocks.implicit import ImplicitFunction, blend_by_logit
+from hyperfuse.networks.blocks.polar import amplitude_and_phase, image_amplitude_and_phase
 from hyperfuse.networks.blocks.precision import transform_dtype, weights_as
 from hyperfuse.networks.blocks.rows import evaluate_rows
 
 CHANNELS_AT_ONCE = 16
-
-
-def amplitude_and_phase(
-    spectrum: torch.Tensor, start: int, rows: int, columns: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Split rows of the half spectrum of a real image.
-
-    The bins that are their own conjugate (DC and the Nyquist bins) are real; rounding leaves them on either side of the
-    cut at pi, so their phase is taken as 0 or +pi by rule.
-
-    Args:
-        spectrum: (B, C, R, columns // 2 + 1) complex: rows ``start`` to ``start + R - 1`` of ``rfft2``.
-        start: the first of these rows.
-        rows: rows of the image.
-        columns: columns of the image.
-
-    Returns:
-        Amplitude and phase in (-pi, pi], each (B, R, columns // 2 + 1, C).
-    """
-    part = spectrum.permute(0, 2, 3, 1)
-    row = torch.arange(start, start + part.shape[1], device=part.device)
-    column = torch.arange(part.shape[2], device=part.device)
-    own_row = (row == 0) | (2 * row == rows)
-    own_column = (column == 0) | (2 * column == columns)
-    own = (own_row[:, None] & own_column[None, :])[..., None]
-    phase = part.angle()
-    return part.abs(), torch.where(own, phase.abs(), phase)
 
 
 def mirror(half: torch.Tensor, columns: int, sign: float) -> torch.Tensor:
@@ -135,7 +109,19 @@ class FourierFusion(nn.Module):
             (B, H, W, latent), float32 (float64 for float64 input).
         """
         size = hr.shape[-2:]
-        fused = self.fuse_spectra(self.spectrum(lr), self.spectrum(hr), lr.shape[-2:], size, hr.dtype)
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            coarse, (amplitude, phase) = image_amplitude_and_phase(lr), image_amplitude_and_phase(hr)
+
+            def part(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+                return amplitude[:, start:stop], phase[:, start:stop]
+
+        else:
+            coarse, spectrum = amplitude_and_phase(self.spectrum(lr), 0, *lr.shape[-2:]), self.spectrum(hr)
+
+            def part(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+                return amplitude_and_phase(spectrum[:, :, start:stop], start, *size)
+
+        fused = self.fuse_polar(coarse, part, lr.shape[-2:], size, hr.dtype)
         image: torch.Tensor = torch.fft.irfft2(fused, s=tuple(size), dim=(1, 2), norm="ortho")
         return image
 
@@ -150,17 +136,22 @@ class FourierFusion(nn.Module):
         batch, channels, rows, columns = latent.shape
         result = torch.empty(batch, channels, rows, columns // 2 + 1, dtype=real.to_complex(), device=latent.device)
         for part, out in zip(*(torch.split(x, CHANNELS_AT_ONCE, dim=1) for x in (latent, result)), strict=True):
-            out.copy_(torch.fft.rfft2(part.to(real, memory_format=torch.contiguous_format), norm="ortho"))
+            torch.fft.rfft2(part.to(real, memory_format=torch.contiguous_format), norm="ortho", out=out)
         return result
 
-    def fuse_spectra(
-        self, lr: torch.Tensor, hr: torch.Tensor, lr_size: Sequence[int], hr_size: Sequence[int], dtype: torch.dtype
+    def fuse_polar(
+        self,
+        lr: tuple[torch.Tensor, torch.Tensor],
+        hr: Callable[[int, int], tuple[torch.Tensor, torch.Tensor]],
+        lr_size: Sequence[int],
+        hr_size: Sequence[int],
+        dtype: torch.dtype,
     ) -> torch.Tensor:
-        """Fuse two half spectra.
+        """Fuse two half spectra given as amplitude and phase.
 
         Args:
-            lr: (B, width, h, w//2 + 1) complex.
-            hr: (B, width, H, W//2 + 1) complex.
+            lr: (B, h, w//2 + 1, width) each.
+            hr: maps a range of rows to (B, rows, W//2 + 1, width) each.
             lr_size: (h, w).
             hr_size: (H, W).
             dtype: type of the phase function's products; amplitudes stay in that of the transforms.
@@ -170,19 +161,20 @@ class FourierFusion(nn.Module):
         """
         (h, w), (height, width) = lr_size, hr_size
         half = width // 2 + 1
-        amplitude, phase = amplitude_and_phase(lr, 0, h, w)
+        amplitude, phase = lr
         amplitudes = self.amplitude.table(mirror(amplitude, w, 1.0))
         phases = self.phase.table(mirror(phase, w, -1.0).to(dtype))
         real = amplitude.dtype
-        rows = axis_cells(h, height, dtype=real, device=lr.device)
-        columns = axis_cells(w, width, count=half, dtype=real, device=lr.device)
+        rows = axis_cells(h, height, dtype=real, device=amplitude.device)
+        columns = axis_cells(w, width, count=half, dtype=real, device=amplitude.device)
 
         def block(start: int, stop: int) -> torch.Tensor:
             cells, (first, last) = rows.part(start, stop), rows.span(start, stop)
             cells = cells.counted_from(first)
-            here, angle = amplitude_and_phase(hr[:, :, start:stop], start, height, width)
+            here, angle = hr(start, stop)
             fused = self.amplitude(amplitudes[:, first:last], here, cells, columns)
             turned = self.phase(phases[:, first:last], angle.to(dtype), cells, columns)
             return torch.complex(fused * turned.cos(), fused * turned.sin())
 
-        return evaluate_rows(block, height, half * hr.shape[0], whole=isinstance(self.phase, PhaseConvolution))
+        whole = isinstance(self.phase, PhaseConvolution)
+        return evaluate_rows(block, height, half * amplitude.shape[0], whole=whole)

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hyperfuse.networks.blocks.cells import AxisCells
+from hyperfuse.networks.blocks.four_cells import evaluate_four_cells, shares
 from hyperfuse.networks.blocks.precision import weights_as
 from hyperfuse.networks.blocks.rows import add_rows
 
@@ -93,6 +94,14 @@ class ImplicitFunction(nn.Module):
             (B, R, W, out_channels).
         """
         _, hr_weight, delta_weight = self.split_weight(hr.dtype)
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            weights = [hr_weight, delta_weight]
+            for layer in list(self.layers)[1:]:
+                weight, bias = weights_as(layer, hr.dtype)
+                assert bias is not None
+                weights += [weight, bias]
+            areas = opposite_areas(rows, columns) if self.ensemble == "area" else None
+            return evaluate_four_cells(table, hr, rows, columns, areas, weights)
         base = F.linear(hr, hr_weight)
         by_column = [
             table.index_select(2, index) + offset[:, None].to(hr.dtype) * delta_weight[:, 1]
@@ -100,8 +109,11 @@ class ImplicitFunction(nn.Module):
         ]
         answers: list[torch.Tensor] = []
         for side, (index, offset) in enumerate(rows.pairs()):
-            in_row = base + offset[:, None, None].to(hr.dtype) * delta_weight[:, 0]
-            runs = [] if torch.compiler.is_compiling() else rows.runs(side)
+            if torch.compiler.is_compiling():
+                runs, in_row = [], base + offset[:, None, None].to(hr.dtype) * delta_weight[:, 0]
+            else:
+                step = offset if side == 0 else offset - rows.lower_offset
+                runs, in_row = rows.runs(side), base.add_(step[:, None, None].to(hr.dtype) * delta_weight[:, 0])
             first_layers = (add_rows(in_row, column, index, runs) for column in by_column)
             answers.extend(run_mlp(self.layers, first_layer) for first_layer in first_layers)
         if self.ensemble == "area":
@@ -112,19 +124,24 @@ class ImplicitFunction(nn.Module):
 def blend_by_logit(answers: Sequence[torch.Tensor]) -> torch.Tensor:
     """Blend cells' answers, (..., d + 1) each, by the softmax over cells of their last channel; in float32 at least."""
     stacked = torch.stack([a.to(torch.promote_types(a.dtype, torch.float32)) for a in answers])
-    return (stacked[..., :-1] * stacked[..., -1:].softmax(dim=0)).sum(dim=0)
+    return (stacked[..., :-1] * shares(stacked)[..., None]).sum(dim=0)
 
 
 def blend_by_area(answers: Sequence[torch.Tensor], rows: AxisCells, columns: AxisCells) -> torch.Tensor:
     """Blend cells' answers, (B, R, W, d) each, by the area of the rectangle to the opposite cell, as LIIF does."""
-    total = torch.zeros((), dtype=rows.lower_offset.dtype, device=rows.lower_offset.device)
-    blended = torch.zeros((), dtype=torch.promote_types(answers[0].dtype, torch.float32), device=total.device)
-    opposite = [
-        (dy.abs()[:, None] * dx.abs()[None, :]).clamp_min(1e-9)
-        for dy in (rows.upper_offset, rows.lower_offset)
-        for dx in (columns.upper_offset, columns.lower_offset)
-    ]
-    for answer, area in zip(answers, opposite, strict=True):
+    blended = torch.zeros((), dtype=torch.promote_types(answers[0].dtype, torch.float32), device=answers[0].device)
+    for answer, area in zip(answers, opposite_areas(rows, columns), strict=True):
         blended = blended + answer * area[..., None]
-        total = total + area
-    return blended / total[..., None]
+    return blended
+
+
+def opposite_areas(rows: AxisCells, columns: AxisCells) -> torch.Tensor:
+    """Return the area of the rectangle to the opposite cell for each of the four cells, summing to 1, (4, R, W)."""
+    areas = torch.stack(
+        [
+            (dy.abs()[:, None] * dx.abs()[None, :]).clamp_min(1e-9)
+            for dy in (rows.upper_offset, rows.lower_offset)
+            for dx in (columns.upper_offset, columns.lower_offset)
+        ]
+    )
+    return areas / areas.sum(dim=0)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from functools import wraps
+from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -51,3 +54,18 @@ def weights_as(layer: nn.Module, dtype: torch.dtype) -> tuple[torch.Tensor, torc
     """Return weight and bias (None without one) of a Linear or Conv2d layer, cast to ``dtype``."""
     assert isinstance(layer, nn.Linear | nn.Conv2d)
     return layer.weight.to(dtype), None if layer.bias is None else layer.bias.to(dtype)
+
+
+def own_gradient(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark the ``backward`` of an autograd function: it can itself not be differentiated, and autocast leaves it alone.
+
+    Autocast would otherwise change the types of its products where ``loss.backward()`` is called inside of it.
+    """
+
+    @wraps(backward)
+    def alone(ctx: Any, *slopes: torch.Tensor) -> Any:
+        with without_autocast(slopes[0]):
+            return backward(ctx, *slopes)
+
+    marked: Callable[..., Any] = once_differentiable(alone)
+    return marked

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from hyperfuse.networks.blocks.encoder import STRIP_PIXELS, pad_rows
 from hyperfuse.networks.blocks.implicit import ImplicitFunction, blend_by_logit, run_mlp
 from hyperfuse.networks.blocks.padded import PaddedAxis, padded_axis
+from hyperfuse.networks.blocks.polar import dense_polar
 from hyperfuse.networks.blocks.precision import transform_dtype, weights_as
 from hyperfuse.networks.blocks.rows import add_rows, evaluate_rows, rows_at_once
 
@@ -137,14 +138,16 @@ class ReleaseFourierFusion(nn.Module):
         """Map (B, width, h, w) and (B, width, H, W) to (B, H, W, latent)."""
         dtype, real = hr.dtype, transform_dtype(hr)
         # Phases of self-conjugate bins lie on the cut: they follow the rounding of fft2 in the default memory layout.
-        lr_plane, hr_plane = torch.fft.fft2(lr.to(real)), torch.fft.fft2(hr.to(real))
+        (lr_amplitude, lr_angle), (hr_amplitude, hr_angle) = (
+            dense_polar(torch.fft.fft2(latent.to(real).contiguous())) for latent in (lr, hr)
+        )
         rows = padded_axis(lr.shape[2], hr.shape[2], dtype=real, device=hr.device)
         columns = padded_axis(lr.shape[3], hr.shape[3], dtype=real, device=hr.device)
-        turned = self.fuse_phases(lr_plane.angle().to(dtype), hr_plane.angle().to(dtype), rows, columns)
-        table = self.amplitude.table(lr_plane.abs().permute(0, 2, 3, 1))
+        turned = self.fuse_phases(lr_angle.to(dtype), hr_angle.to(dtype), rows, columns)
+        table = self.amplitude.table(lr_amplitude)
 
         def block(start: int, stop: int) -> torch.Tensor:
-            here = hr_plane[:, :, start:stop].abs().permute(0, 2, 3, 1)
+            here = hr_amplitude[:, start:stop]
             fused = self.amplitude.evaluate(table, here, rows.part(start, stop), columns, None)
             angle = turned[:, start:stop]
             return torch.complex(fused * angle.cos(), fused * angle.sin())
@@ -154,14 +157,13 @@ class ReleaseFourierFusion(nn.Module):
         return image.abs()
 
     def fuse_phases(self, lr: torch.Tensor, hr: torch.Tensor, rows: PaddedAxis, columns: PaddedAxis) -> torch.Tensor:
-        """Map LR phases (B, width, h, w) and HR phases (B, width, H, W) to fused ones, (B, H, W, latent)."""
-        padded = F.pad(lr, (1, 1, 1, 1)).permute(0, 2, 3, 1)
-        pixels = hr.permute(0, 2, 3, 1).contiguous()
+        """Map LR phases (B, h, w, width) and HR phases (B, H, W, width) to fused ones, (B, H, W, latent)."""
+        padded = F.pad(lr, (0, 0, 1, 1, 1, 1))
         answers: list[torch.Tensor] = []
         for side_y in range(2):
             for side_x in range(2):
                 cells = padded.index_select(1, rows.index[side_y]).index_select(2, columns.index[side_x])
                 offset = rows.offsets(columns, side_y, side_x).to(hr.dtype)
-                inputs = [cells, pixels, offset.expand(hr.shape[0], -1, -1, -1)]
+                inputs = [cells, hr, offset.expand(hr.shape[0], -1, -1, -1)]
                 answers.append(self.phase(torch.cat(inputs, dim=-1).contiguous()))
         return blend_by_logit(answers)

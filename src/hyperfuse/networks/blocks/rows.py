@@ -32,7 +32,7 @@ def evaluate_rows(
         (B, rows, ...).
     """
     step = rows_at_once(columns)
-    if whole or torch.compiler.is_compiling() or step >= rows:
+    if whole or torch.is_grad_enabled() or torch.compiler.is_compiling() or step >= rows:
         return block(0, rows)
     starts = range(0, rows, step)
     first = block(0, step)
