@@ -5,8 +5,8 @@
 
 PSNR / SAM after restoring consistency: local regression alone; the same on the denoised MSI and the signal's
 components, with models over nearest pixels where those are used; plus the optics of each band; plus models of what is
-left; plus FeINFN in its spatial form, with both branches, and a spatial one twice as wide, each fitted with as many
-steps. The table goes to benchmarks/results/ablation.md.
+left; plus corrected details; plus FeINFN in its spatial form, with both branches, and a spatial one twice as wide, each
+fitted with as many steps. The table goes to benchmarks/results/ablation.md.
 """
 # ruff: noqa: E402  (the number of threads must be told before any numeric library is loaded)
 
@@ -20,6 +20,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ from hyperfuse.progress import silent
 SCENES = {
     "cave-x4": ("paints", "balloons_half"),
     "cave-x8": ("balloons_half",),
-    "remote-x4": ("jasper_ridge", "indian_pines"),
+    "remote-x4": ("jasper_ridge", "samson", "abu-beach-4"),
+    "enmap-x4": ("enmap_potsdam",),
     "paris-x3": ("paris_hyperion_ali",),
 }
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -54,7 +56,13 @@ def variants(pair: hf.Pair, steps: int) -> Iterator[tuple[str, np.ndarray]]:
     yield "local regression", hf.get_method("local-regression")(hsi, msi, sensor).numpy()
     base = LinearBase.fit(hsi, msi, sensor, silent)
     raw = base.models.apply(base.hsi)
-    parts = {"+ noise, nearest pixels": raw, "+ optics": base.optics.correct(raw), "+ leftover": base.image}
+    nothing_hidden = torch.zeros(hsi.shape[-2:], dtype=torch.bool)
+    parts = {
+        "+ noise, nearest pixels": raw,
+        "+ optics": base.optics.correct(raw),
+        "+ leftover": replace(base, details=None).without(nothing_hidden),
+        "+ details": base.image,
+    }
     for name, image in parts.items():
         yield name, restore_consistency(image, hsi, sensor).numpy()
     method = hf.get_method("feinfn")

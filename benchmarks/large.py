@@ -5,11 +5,11 @@ Two jobs, made on the fly on disk by a function of the coordinates, so that any 
 - ``dense``: an MSI of SIZE x SIZE x 10 with an HSI of 200 bands at a ratio of 4;
 - ``sparse``: SIZE x SIZE, of which 1 % holds data, in GeoTIFFs that leave empty blocks out.
 
-    python benchmarks/large.py dense --size 4000 --workers 1 2 --folder /scratch
-    python benchmarks/large.py sparse --size 20000 --workers 1 2 --folder /scratch
+    python benchmarks/large.py dense --size 4000 --workers 1 2 --folder /scratch --record benchmarks/results/large.md
+    python benchmarks/large.py sparse --size 20000 --workers 1 2 --folder /scratch --record benchmarks/results/large.md
 
-Memory is the resident memory of the process and its children together, sampled every 50 ms; pages that they share
-count for each, so it is an upper bound.
+Memory is that of the process and its children together, sampled every half second: their proportional set size (PSS),
+in which a page that several share counts once. ``--whole`` fuses the scene in one piece as well, where memory allows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from numpy.typing import NDArray
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
-from hyperfuse.scenes.tiles import TiledResult, fuse_tiles
+from hyperfuse.io import read, write
+from hyperfuse.scenes.fuse import fuse
+from hyperfuse.scenes.tiles import fuse_tiles
 from hyperfuse.sensor import Sensor
 from hyperfuse.sensor.presets import mtf
 
@@ -68,7 +70,8 @@ class World:
 
     def truth(self, row: int, col: int, rows: int, cols: int) -> NDArray[np.float32]:
         """Return the reference in a window, (bands, rows, cols)."""
-        return np.einsum("bk,krc->brc", self.spectra, self.abundances(row, col, rows, cols)).astype(np.float32)
+        whole = np.einsum("bk,krc->brc", self.spectra, self.abundances(row, col, rows, cols))
+        return np.asarray(whole, np.float32)
 
 
 def windows(size: int, sparse: bool) -> Iterator[tuple[int, int, int, int]]:
@@ -108,51 +111,71 @@ def make(folder: Path, world: World, size: int, sensor: Sensor, sparse: bool) ->
     return low, high
 
 
-def resident(root: int) -> int:
-    """Return the resident bytes of a process and all its descendants."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            parents[int(entry.name)] = int(fields[1])
-    total = 0
-    for pid in parents:
-        at = pid
-        while at not in (root, 0, 1) and at in parents:
-            at = parents[at]
-        if at == root:
-            try:
-                total += int((Path("/proc") / str(pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-            except OSError:
-                continue
-    return total
+class Watch:
+    """Peak memory and CPU time of a process and all its descendants, as seen each time it looks."""
+
+    def __init__(self, root: int) -> None:
+        self.root, self.peak = root, 0
+        self._spent: dict[int, float] = {}
+
+    @property
+    def seconds(self) -> float:
+        """CPU time of all processes that have been seen."""
+        return sum(self._spent.values())
+
+    def look(self) -> None:
+        """Add up what the processes hold, shared pages once, and what they have computed."""
+        parents: dict[int, int] = {}
+        spent: dict[int, float] = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                except OSError:
+                    continue
+                parents[int(entry.name)] = int(fields[1])
+                spent[int(entry.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        total = 0
+        for pid in parents:
+            at = pid
+            while at not in (self.root, 0, 1) and at in parents:
+                at = parents[at]
+            if at == self.root:
+                self._spent[pid] = spent[pid]
+                try:
+                    lines = (Path("/proc") / str(pid) / "smaps_rollup").read_text().splitlines()
+                except OSError:
+                    continue
+                total += sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        self.peak = max(self.peak, total)
 
 
 def job(
-    queue: multiprocessing.Queue[TiledResult], files: tuple[Path, Path], out: Path, options: dict[str, object]
+    queue: multiprocessing.Queue[tuple[int, int, int]], files: tuple[Path, Path], out: Path, options: dict[str, object]
 ) -> None:
     """Fuse, in a process of its own that has held no other data."""
+    torch.set_num_threads(1)
     result = fuse_tiles(*files, out, **options)  # type: ignore[arg-type]
-    queue.put((result.tiles, result.fused))
+    queue.put((result.tiles, result.fused, result.outline.history[-1]["tiles"]["tile"]))
 
 
-def measure(files: tuple[Path, Path], out: Path, options: dict[str, object]) -> tuple[float, float, tuple[int, int]]:
-    """Return wall time in s, peak memory in GB, and how many tiles there are and hold data."""
+def measure(
+    files: tuple[Path, Path], out: Path, options: dict[str, object]
+) -> tuple[float, float, float, tuple[int, int, int]]:
+    """Return wall and CPU time in s, peak memory in GB, and how many tiles there are, hold data, and their side."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     process = context.Process(target=job, args=(queue, files, out, options))
-    start, peak = time.monotonic(), 0
+    start = time.monotonic()
     process.start()
+    watch = Watch(process.pid or 0)
     while process.is_alive():
-        peak = max(peak, resident(process.pid or 0))
-        time.sleep(0.05)
+        watch.look()
+        time.sleep(0.5)  # adding up pages takes a while itself
     process.join()
     if process.exitcode != 0:
         raise SystemExit(f"the job ended with {process.exitcode}")
-    return time.monotonic() - start, peak / 1e9, queue.get()
+    return time.monotonic() - start, watch.seconds, watch.peak / 1e9, queue.get()
 
 
 def score(out: Path, world: World, size: int, sparse: bool) -> float:
@@ -175,6 +198,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--method", default="local-regression")
     parser.add_argument("--tile", type=int)
+    parser.add_argument("--memory", type=float, default=2.0, help="GB for all processes together")
+    parser.add_argument("--whole", action="store_true", help="fuse in one piece as well")
+    parser.add_argument("--record", type=Path, help="file to append the table to")
     parser.add_argument("--folder", type=Path, help="where to write; a temporary folder unless given")
     asked = parser.parse_args()
     if asked.size % RATIO:
@@ -184,22 +210,50 @@ def main() -> None:
         folder = Path(scratch)
         files = make(folder, world, asked.size, sensor, sparse)
         size = sum(file.stat().st_blocks * 512 for file in files) / 1e9
-        print(
+        title = (
             f"{asked.kind}, {asked.size} x {asked.size} x 10 with {asked.bands} bands, {asked.method}: {size:.2f} GB in"
         )
-        print("| workers | wall time, s | peak memory, GB | tiles | of them fused | out, GB | PSNR, dB |")
-        print("| --- | --- | --- | --- | --- | --- | --- |")
+        head = "| workers | wall, s | CPU, s | peak memory, GB | tiles | of them fused | tile | out, GB | PSNR, dB |"
+        tell([title, "", head, "| --- " * 9 + "|"], asked.record)
         for workers in asked.workers:
             out = folder / f"out-{workers}.tif"
             options = {"sensor": sensor, "method": asked.method, "workers": workers, "tile": asked.tile}
-            seconds, peak, (tiles, fused) = measure(files, out, options)
+            # Neither sparse blocks nor noise gain by compression, which would hide the time of the tiles.
+            options |= {"compress": "none", "memory_gb": asked.memory}
+            seconds, computed, peak, (tiles, fused, side) = measure(files, out, options)
             written = out.stat().st_blocks * 512 / 1e9
             quality = score(out, world, asked.size, sparse)
-            print(
-                f"| {workers} | {seconds:.0f} | {peak:.2f} | {tiles} | {fused} | {written:.2f} | {quality:.2f} |",
-                flush=True,
-            )
+            row = [
+                workers,
+                f"{seconds:.0f}",
+                f"{computed:.0f}",
+                f"{peak:.2f}",
+                tiles,
+                fused,
+                side,
+                f"{written:.2f}",
+                f"{quality:.2f}",
+            ]
+            tell([f"| {' | '.join(map(str, row))} |"], asked.record)
             out.unlink()
+        if asked.whole:
+            fused_whole = fuse(read(files[0]), read(files[1]), sensor=sensor, method=asked.method, settings=fast(asked))
+            write(folder / "whole.tif", fused_whole)
+            tell(["", f"Whole: {score(folder / 'whole.tif', world, asked.size, sparse):.2f} dB"], asked.record)
+    tell([""], asked.record)
+
+
+def fast(asked: argparse.Namespace) -> dict[str, str]:
+    """Return the settings with which a whole scene is fused as tiles are."""
+    return {"effort": "fast"} if asked.method == "feinfn" else {}
+
+
+def tell(lines: list[str], record: Path | None) -> None:
+    """Print lines, and append them to the record."""
+    print("\n".join(lines), flush=True)
+    if record is not None:
+        with record.open("a") as file:
+            file.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

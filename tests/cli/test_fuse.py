@@ -7,6 +7,7 @@ import hyperfuse.scenes.fuse
 from hyperfuse.cli import fuse as fuse_module
 from hyperfuse.errors import HyperfuseWarning
 from hyperfuse.io import read, write
+from hyperfuse.networks.pretrained import save_pretrained
 
 
 def listing(folder):
@@ -282,6 +283,8 @@ def test_uncertainty_is_written_beside_the_result(run, files):
         (("--budget", "30s", "--method", "gsa"), "the method gsa takes no --budget"),
         (("--effort", "fast", "--method", "gsa"), "the method gsa takes no --effort"),
         (("--best-so-far", "--method", "gsa"), "the method gsa takes no --best-so-far"),
+        (("--weights", "visible", "--method", "gsa"), "the method gsa takes no --weights: it has no network"),
+        (("--weights", "visible"), "no weights 'visible'"),
         (("--effort", "heroic"), "the setting effort of feinfn is wrong"),
     ],
 )
@@ -291,6 +294,22 @@ def test_wrong_uses_of_effort_and_uncertainty(fails, files, words, message):
     assert code == 2
     assert message in told
     assert not (files / "fused.tif").exists()
+
+
+def test_weights_trained_on_other_scenes_are_started_from(run, fails, files, pair, tmp_path):
+    bands, msi_bands = pair.hsi.bands, pair.msi.bands
+    size = {"width": 8, "encoder_blocks": 0, "hidden": (8,), "decoder_width": 8, "decoder_depth": 1}
+    base = {"method": "feinfn", "settings": {"steps": 0}, "as_guide": True}
+    for name, guides in (("fitting", msi_bands), ("other", msi_bands + 1)):
+        network = hyperfuse.create_network("feinfn", hsi_bands=bands, msi_bands=guides + bands, **size)
+        save_pretrained(network, tmp_path / name, base=base)
+    words = ("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--weights")
+    code, _, err = run(*words, tmp_path / "fitting")
+    assert code == 0, err
+    assert read(files / "fused.tif").history[-1]["settings"]["weights"] == str(tmp_path / "fitting")
+    code, message = fails(*words, tmp_path / "other", "--overwrite")
+    assert code == 2
+    assert f"is for an HSI of {bands} bands and an MSI of {msi_bands + 1}" in message
 
 
 def test_a_budget_reaches_the_method_less_what_is_spent_already(run, files, monkeypatch):

@@ -49,13 +49,6 @@ def test_the_help_of_a_command_starts_with_the_line_of_the_list(run, command, mo
     assert "[default: None]" not in out
 
 
-@pytest.mark.parametrize("option", ["weights"])
-def test_options_of_later_parts_are_not_accepted(fails, option):
-    code, message = fails("fuse", "a.tif", "b.tif", "c.tif", f"--{option}", "x")
-    assert code == 2
-    assert message.startswith(f"unknown option: --{option}")
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

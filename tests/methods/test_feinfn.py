@@ -52,6 +52,17 @@ def test_time_is_kept(make_pair):
     assert time.monotonic() - start < 30  # the exact figure is measured in benchmarks; here only that it ends
 
 
+def test_without_time_the_linear_part_is_the_result(make_pair):
+    pair = make_pair(shape=(64, 64))
+    outcome = METHOD.fuse(pair.hsi, pair.msi, pair.sensor, METHOD.configure(budget_seconds=0.01))
+    assert outcome.details["end"] == "no time"
+    torch.testing.assert_close(outcome.image, run(pair, steps=0))
+    # How uncertain it is can only be told from pixels that were hidden, so that is done anyhow.
+    asked = METHOD.fuse(pair.hsi, pair.msi, pair.sensor, METHOD.configure(budget_seconds=0.01, uncertainty=True))
+    assert asked.uncertainty is not None
+    assert bool((asked.uncertainty > 0).any())
+
+
 def test_tiny_images_are_fused_without_a_network(make_pair):
     pair = make_pair(shape=(12, 12))
     torch.testing.assert_close(run(pair, steps=5), run(pair, steps=0))

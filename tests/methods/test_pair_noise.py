@@ -65,3 +65,10 @@ def test_small_pairs_have_an_estimate(size):
     found = estimate_msi_noise(hsi, msi, sensor)
     assert found.shape == (6,)
     assert torch.isfinite(found).all()
+
+
+def test_of_images_too_small_to_tell_nothing_is_taken_for_noise():
+    from hyperfuse.sensor import create_sensor
+
+    noise = estimate_msi_noise(torch.rand(5, 1, 1), torch.rand(2, 4, 4), create_sensor("mtf", 4))
+    assert torch.equal(noise, torch.zeros(2))

@@ -18,7 +18,8 @@ from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io import read, write
 from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.simulate import simulate
-from hyperfuse.scenes.tiles import bytes_if_whole, fuse_tiles
+from hyperfuse.scenes.tiles import fuse_tiles
+from hyperfuse.scenes.tiles_memory import bytes_if_whole
 
 TILE, OVERLAP = 32, 6  # 8 LR pixels
 
@@ -357,3 +358,22 @@ def test_a_shift_that_nothing_tells_is_found_on_a_part(tmp_path):
     assert fused.data.shape == made.reference.data.shape
     told = fuse(made.hsi, made.msi, sensor=made.sensor, method="local-regression")
     assert psnr(made.reference.data, fused.data) > psnr(made.reference.data, told.data) - 1
+
+
+def test_tiles_follow_from_the_memory_and_the_workers(tmp_path):
+    from hyperfuse.scenes.tiles_memory import tile_size
+    from hyperfuse.scenes.tiles_scene import open_scene
+
+    made, hsi, msi = pair(tmp_path)
+    grid = {"sensor": made.sensor, "srf": None, "psf": None, "ratio": None, "phase": None}
+    scene = open_scene(str(hsi), str(msi), None, {}, {}, grid)
+    cases = [(workers, memory) for workers in (1, 2, 4) for memory in (0.4, 2.0, 8.0)]
+    sizes = {case: tile_size(scene, "feinfn", 4, *case) for case in cases}
+    assert tile_size(scene, "local-regression", 4, 4, 2.0) > sizes[4, 2.0]
+    scene.close()
+    assert all(64 <= size <= 1024 for size in sizes.values())
+    assert sizes[1, 0.4] == 64
+    assert sizes[1, 2.0] >= sizes[2, 2.0] > sizes[4, 2.0]
+    assert sizes[4, 8.0] > sizes[4, 2.0]
+    with pytest.raises(InputError, match="more than 0 GB"):
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", sensor=made.sensor, memory_gb=0)

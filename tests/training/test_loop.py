@@ -400,3 +400,40 @@ def test_tensorboard_has_what_the_log_has(make, scenes):
     assert logged == pytest.approx({n + 1: loss for n, loss in enumerate(losses(config.output))}, rel=1e-6)
     assert len(events.Scalars("loss")) == 6
     assert "validation/psnr_db" in events.Tags()["scalars"]
+
+
+def test_first_layers_that_begin_whitened_see_components_of_unit_variance(scenes):
+    from hyperfuse.networks import create_network
+    from hyperfuse.sensor import create_srf
+    from hyperfuse.training.beginning import whiten_first_layers
+    from hyperfuse.training.scene_store import SceneStore
+
+    srf = create_srf("boxes:2", 3)
+    faint = {
+        name: Cube(data=scenes.load(name).data * np.float32([1, 1, 1])[:, None, None] + 0.001 * wave)
+        for name, wave in zip(("one", "two"), np.random.default_rng(0).random((2, 3, 30, 28), np.float32), strict=True)
+    }
+    store = SceneStore(type(scenes)(faint), ("one", "two"))
+    torch.manual_seed(0)
+    network = create_network("feinfn", hsi_bands=3, msi_bands=5, width=64)
+    whiten_first_layers(network, store, srf, guided=True)
+    hsi = torch.stack([store.load(name) for name in ("one", "two")])
+    pair = torch.cat([torch.einsum("cb,nbyx->ncyx", torch.as_tensor(srf.matrix).float(), hsi), hsi, hsi], 1)
+    # The first layer of white input of unit variance: the sum of its squared weights, drawn from U(-a, a).
+    for layer, image, components in ((network.spectral_encoder.head, hsi, 3), (network.spatial_encoder.head, pair, 8)):
+        answer = layer(image)[:, :, 1:-1, 1:-1].detach()
+        assert 0.1 < float(answer.std()) < 3.0
+        assert float(answer.mean().abs()) < 1.0
+        assert layer.weight.shape[1] == components
+
+
+def test_only_feinfn_begins_whitened():
+    from hyperfuse.networks.base import FusionNetwork
+    from hyperfuse.networks.options import NetworkOptions
+    from hyperfuse.training.beginning import whiten_first_layers
+
+    class Other(FusionNetwork):
+        name = "other"
+
+    with pytest.raises(InputError, match="begin_whitened is for feinfn, not other"):
+        whiten_first_layers(Other(3, 2, NetworkOptions()), None, None, guided=False)

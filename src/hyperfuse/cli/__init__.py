@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -18,6 +19,7 @@ from hyperfuse.errors import HyperfuseWarning
 # The first line of each command's own text, so that the list of commands needs none of their modules.
 COMMANDS = {
     "fuse": "Fuse an LR-HSI with an HR-MSI into one image that has both resolutions.",
+    "batch": "Fuse every pair of a folder into another folder.",
     "simulate": "Make a pair from a reference image: hsi, msi and sensor.yaml in a folder.",
     "evaluate": "Score a fused image against the reference.",
     "info": "Tell what a file holds; several files are tiles of one image and are merged.",
@@ -52,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("default", category=HyperfuseWarning)
         warnings.showwarning = session.show_warning
         try:
-            _run(words, session)
+            run_words(words, session)
             sys.stdout.flush()
         except CycloptsError as error:
             session.error(describe_misuse(error))
@@ -69,8 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(words: list[str], session: Session) -> None:
-    command, bound, injected = _create_app(words).parse_args(words, exit_on_error=False, print_error=False)
+def run_words(words: list[str], session: Session) -> None:
+    """Run the words of a command line.
+
+    Raises:
+        CycloptsError: words that are no call.
+        Exception: whatever the command raises.
+    """
+    command, bound, injected = parse_words(words)
     if "session" not in injected:  # --help and --version
         command(*bound.args, **bound.kwargs)
         return
@@ -78,6 +86,15 @@ def _run(words: list[str], session: Session) -> None:
     session.quiet = common.quiet
     with session.threads(common.threads):
         command(*bound.args, **bound.kwargs, session=session)
+
+
+def parse_words(words: list[str]) -> tuple[Any, Any, Any]:
+    """Return the command of a command line, its arguments, and what is put in by us.
+
+    Raises:
+        CycloptsError: words that are no call.
+    """
+    return _create_app(words).parse_args(words, exit_on_error=False, print_error=False)
 
 
 def _create_app(words: list[str]) -> App:

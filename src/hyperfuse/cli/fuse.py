@@ -48,6 +48,7 @@ def fuse(
     method: str = DEFAULT_METHOD,
     effort: str | None = None,
     budget: str | None = None,
+    weights: str | None = None,
     best_so_far: bool = False,
     uncertainty: str | None = None,
     report: str | None = None,
@@ -83,6 +84,8 @@ def fuse(
         method: How to fuse; `hyperfuse methods` lists them.
         effort: How long the method works: fast, normal or best. Normal unless given.
         budget: Wall time of the whole command, such as 30s or 2min, in place of an effort.
+        weights: Network trained on other scenes that the fit starts from: a name that ships or a folder (RUN/best);
+            with --effort fast it is taken as it is.
         best_so_far: On Ctrl-C while a network is fitted, end with the best found so far instead of nothing.
         uncertainty: Image to write beside OUT: the error to be expected of every pixel and band (standard deviation).
         sensor: YAML file with ratio, phase, PSF and SRF; sensor.yaml beside HSI unless given.
@@ -114,7 +117,7 @@ def fuse(
     beside = None if uncertainty is None else _check_beside(uncertainty, out, written, writing, inputs)
     if report is not None:
         _check_report(report, written, inputs, writing.overwrite)
-    settings = {**parse_settings(set_), **_asked_of(method, effort, budget, best_so_far)}
+    settings = {**parse_settings(set_), **_asked_of(method, effort, budget, weights, best_so_far)}
     if uncertainty is not None:
         settings["uncertainty"] = True
     grid = {"ratio": parse_pair(ratio, "--ratio"), "phase": parse_pair(phase, "--phase")}
@@ -193,21 +196,33 @@ def fuse(
         )
 
 
-def _asked_of(method: str, effort: str | None, budget: str | None, best_so_far: bool) -> dict[str, Any]:
+def _asked_of(
+    method: str, effort: str | None, budget: str | None, weights: str | None, best_so_far: bool
+) -> dict[str, Any]:
     """Return the settings that the options of their own stand for, where the method has them."""
     from hyperfuse.methods import get_method
+    from hyperfuse.networks.pretrained import find_pretrained
 
     if effort is not None and budget is not None:
         raise InputError("--effort and --budget both say how long to work; give one of them")
     asked: dict[str, Any] = {} if effort is None else {"effort": effort}
     if budget is not None:
         asked["budget_seconds"] = parse_duration(budget, "--budget")
+    if weights is not None:
+        asked["weights"] = weights
     if best_so_far:
         asked["keep_best"] = True
-    options = {"effort": "--effort", "budget_seconds": "--budget", "keep_best": "--best-so-far"}
+    options = {
+        "effort": "--effort: it works until it is done",
+        "budget_seconds": "--budget: it works until it is done",
+        "weights": "--weights: it has no network; feinfn does",
+        "keep_best": "--best-so-far: it works until it is done",
+    }
     for name in asked:
         if name not in get_method(method).settings.model_fields:
-            raise InputError(f"the method {method} takes no {options[name]}: it works until it is done")
+            raise InputError(f"the method {method} takes no {options[name]}")
+    if weights is not None:
+        find_pretrained(weights)  # refused before files are read
     return asked
 
 
@@ -269,8 +284,11 @@ def _tell(fused: Cube, session: Session) -> None:
     step = fused.history[-1]
     for note in step["notes"]:
         session.note(f"note: {note}")
-    if step.get("run", {}).get("end") == "interrupted":
+    end = step.get("run", {}).get("end")
+    if end == "interrupted":
         session.note(f"note: interrupted after {step['run']['steps']} steps; this is the best so far")
+    if end == "no time":
+        session.note("note: the budget left no time to fit the network; this is the linear part alone")
 
 
 def _sensor(path: str | None, hsi: str, session: Session) -> Sensor | None:

@@ -108,6 +108,9 @@ class TileOptions:
 
     tile: Annotated[int | None, Parameter(help="Fuse in tiles of so many MSI pixels a side.")] = None
     workers: Annotated[int, Parameter(help="Processes of this machine that fuse tiles.")] = 1
+    memory: Annotated[
+        float | None, Parameter(help="GB that all processes may take together: 2 in tiles, half the machine's else.")
+    ] = None
     scheduler: Annotated[
         str | None, Parameter(help="Fuse tiles on the workers of a dask.distributed scheduler, tcp://HOST:PORT.")
     ] = None

@@ -73,6 +73,10 @@ class Session:
         if not self.quiet:
             self._to_stderr(text)
 
+    def note_always(self, text: str) -> None:
+        """Tell something on stderr that matters, also when quiet."""
+        self._to_stderr(text)
+
     def error(self, text: str) -> None:
         """Tell on stderr why the command ends."""
         self._to_stderr(f"error: {text}")

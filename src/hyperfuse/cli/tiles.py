@@ -24,14 +24,21 @@ def in_tiles(
     """Return whether a pair is to be fused in tiles: because that is asked for, or because it is large."""
     if options.asked:
         return True
-    from hyperfuse.scenes.tiles import bytes_if_whole, takes_tiles
+    from hyperfuse.scenes.tiles import takes_tiles
+    from hyperfuse.scenes.tiles_memory import bytes_if_whole
 
     if not takes_tiles(out):
         return False
 
     needed = bytes_if_whole(hsi, msi, reading=reading, msi_reading=msi_reading)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return needed is not None and needed > _SHARE_OF_MEMORY * memory
+    return needed is not None and needed > _memory(options)
+
+
+def _memory(options: TileOptions) -> float:
+    """Return what a scene that is fused whole may take, in bytes."""
+    if options.memory is not None:
+        return options.memory * 1e9
+    return _SHARE_OF_MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def refuse_beside_tiles(asked: Mapping[str, Any]) -> None:
@@ -59,6 +66,7 @@ def fuse_in_tiles(
 ) -> Cube:
     """Fuse and write; return the outline of what was written, which holds no values."""
     from hyperfuse.scenes.tiles import fuse_tiles
+    from hyperfuse.scenes.tiles_memory import MEMORY_GB
 
     mask = job["mask"]
     named = {"hsi": name_of(hsi), "msi": name_of(msi)} | ({} if mask is None else {"mask": name_of(mask)})
@@ -70,6 +78,7 @@ def fuse_in_tiles(
             **job,
             tile=options.tile,
             workers=options.workers,
+            memory_gb=MEMORY_GB if options.memory is None else options.memory,
             scheduler=options.scheduler,
             resume=options.resume,
             inputs=named,

@@ -165,7 +165,7 @@ def encode(cube: Cube, options: WriteOptions) -> Encoded:
     Raises:
         InputError: values or a nodata value that do not fit the dtype, or integers too coarse for the values.
     """
-    nodata = _mark(cube, options)
+    nodata = gap_mark(cube, options)
     if options.dtype.kind == "f":
         stored, scale, offset = _floats(cube, options.dtype), 1.0, 0.0
     else:
@@ -175,7 +175,12 @@ def encode(cube: Cube, options: WriteOptions) -> Encoded:
     return Encoded(stored, scale, offset, nodata)
 
 
-def _mark(cube: Cube, options: WriteOptions) -> float | None:
+def gap_mark(cube: Cube, options: WriteOptions) -> float | None:
+    """Return the stored value that marks gaps: the option's, the cube's, or one of the dtype; None without gaps.
+
+    Raises:
+        InputError: the option's does not fit the dtype.
+    """
     dtype = options.dtype
     if options.nodata is not None:
         value = float(options.nodata)

@@ -22,7 +22,7 @@ from hyperfuse.io.envi_header import STANDARD_ITEMS
 from hyperfuse.io.options import WriteOptions
 from hyperfuse.metadata import record_fields, split_attributes, to_tags
 
-_INTERLEAVES = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (1, 2, 0)}
+INTERLEAVES = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (1, 2, 0)}
 _PLAIN_TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 # GDAL stops reading a header, without a word, at a line of more than 10,000 characters.
@@ -39,11 +39,11 @@ def interleave_of(path: Path, options: WriteOptions) -> str:
     suffix = path.suffix.lower().lstrip(".")
     named = options.extra.get("interleave")
     if named is None:
-        return suffix if suffix in _INTERLEAVES else "bsq"
+        return suffix if suffix in INTERLEAVES else "bsq"
     order = str(named).lower()
-    if order not in _INTERLEAVES:
-        raise InputError(f"interleave={named!r} is not one of {', '.join(_INTERLEAVES)}")
-    if suffix in _INTERLEAVES and suffix != order:
+    if order not in INTERLEAVES:
+        raise InputError(f"interleave={named!r} is not one of {', '.join(INTERLEAVES)}")
+    if suffix in INTERLEAVES and suffix != order:
         raise InputError(f"interleave={named!r} contradicts the extension .{suffix}")
     return order
 
@@ -57,17 +57,17 @@ def write_envi(path: Path, cube: Cube, options: WriteOptions) -> None:
         InputError: a dtype, compression or interleave that ENVI does not know.
         HyperfuseError: the file could not be written whole.
     """
-    order = _INTERLEAVES[interleave_of(path, options)]
+    order = INTERLEAVES[interleave_of(path, options)]
     options.compression(("none",), "none")
     if options.dtype == np.int8:
         raise InputError("ENVI has no int8; write int16")
     encoded = encode(cube, options)
     with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED="NO"):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        _write_header(path, cube, encoded, interleave_of(path, options))
+        write_header(path, cube, encoded, interleave_of(path, options))
         _write_numbers(path, encoded.stored.transpose(order))
         with rasterio.open(path) as written:
-            missing = set(_header_items(cube, options.dtype)) - set(written.tags(ns="ENVI"))
+            missing = set(header_items(cube, options.dtype)) - set(written.tags(ns="ENVI"))
     if missing:
         raise HyperfuseError(f"cannot be written: the header lacks {', '.join(sorted(missing))}; is the disk full?")
     if _is_unusual(cube):
@@ -78,7 +78,8 @@ def write_envi(path: Path, cube: Cube, options: WriteOptions) -> None:
         )
 
 
-def _write_header(path: Path, cube: Cube, encoded: Encoded, interleave: str) -> None:
+def write_header(path: Path, cube: Cube, encoded: Encoded, interleave: str) -> None:
+    """Write the header, by GDAL, beside a data file that is yet to be filled."""
     profile: dict[str, Any] = {"crs": None if cube.crs is None else parse_crs(cube.crs), "nodata": encoded.nodata}
     if cube.transform is not None and not _is_unusual(cube):
         profile["transform"] = Affine(*cube.transform)
@@ -87,7 +88,7 @@ def _write_header(path: Path, cube: Cube, encoded: Encoded, interleave: str) -> 
         path, "w", driver="ENVI", dtype=dtype.name, interleave=interleave,
         count=cube.bands, height=cube.rows, width=cube.cols, **profile,
     ) as target:  # fmt: skip
-        target.update_tags(ns="ENVI", **_header_items(cube, dtype))
+        target.update_tags(ns="ENVI", **header_items(cube, dtype))
         if cube.band_names is not None and not _has_odd_names(cube):
             for band, name in enumerate(cube.band_names, 1):
                 target.set_band_description(band, name)
@@ -106,7 +107,8 @@ def _write_numbers(path: Path, stored: NDArray[Any]) -> None:
             file.write(np.ascontiguousarray(stored[start : start + lines]).data)
 
 
-def _header_items(cube: Cube, dtype: np.dtype[Any]) -> dict[str, str]:
+def header_items(cube: Cube, dtype: np.dtype[Any]) -> dict[str, str]:
+    """Return the items of the header that GDAL does not write by itself."""
     plain, rest = split_attributes(cube.attributes, (*STANDARD_ITEMS, "description"))
     rest.update({key: plain.pop(key) for key in list(plain) if not _fits_item(key, plain[key])})
     unfit = ["units"] + (["scale", "offset"] if dtype.kind == "f" else [])

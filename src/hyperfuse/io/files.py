@@ -144,9 +144,9 @@ def write(
         >>> read(file).wavelengths.tolist()
         [450.0, 550.0]
     """
-    target, entry, settings = _prepared(path, overwrite, dtype, compress, nodata, options)
+    target, entry, settings = prepare_output(path, overwrite, dtype, compress, nodata, options)
     try:
-        with replacing(target, stale=(*_companions(entry, target), *_sidecars(target))) as scratch:
+        with replacing(target, stale=(*companions_of(entry, target), *sidecars_of(target))) as scratch:
             entry.writer()(scratch, cube, settings)
     except InputError as error:
         raise InputError(f"{target}: {error}") from error.__cause__
@@ -183,12 +183,17 @@ def check_output(
         Traceback (most recent call last):
         hyperfuse.errors.InputError: fused.foo: the extension '.foo' names no format; use .tif, .img, ...
     """
-    _prepared(path, overwrite, dtype, compress, nodata, options)
+    prepare_output(path, overwrite, dtype, compress, nodata, options)
 
 
-def _prepared(
+def prepare_output(
     path: str | Path, overwrite: bool, dtype: Any, compress: str | None, nodata: float | None, options: dict[str, Any]
 ) -> tuple[Path, Format, WriteOptions]:
+    """Check path and options of an output; return its target, format and options.
+
+    Raises:
+        InputError: what :func:`write` refuses before it has seen a value.
+    """
     target, variable = split_variable(path)
     try:
         entry = format_of(target)
@@ -201,7 +206,7 @@ def _prepared(
         )
         if entry.name == "ENVI" and target.suffix.lower() == ".hdr":
             target = target.with_suffix(".img")
-        check_target(target, overwrite=overwrite, companions=_companions(entry, target), folder=entry.folder)
+        check_target(target, overwrite=overwrite, companions=companions_of(entry, target), folder=entry.folder)
         if entry.folder and target.exists():
             _check_replaceable(target)
     except InputError as error:
@@ -218,11 +223,13 @@ def _check_options(entry: Format, variable: str | None, options: dict[str, Any])
             raise InputError(f"{name} is not an option of {entry.name}; {known}")
 
 
-def _companions(entry: Format, target: Path) -> list[Path]:
+def companions_of(entry: Format, target: Path) -> list[Path]:
+    """Return the files that belong to a target and are written with it: the header of ENVI."""
     return [target.with_suffix(".hdr")] if entry.name == "ENVI" else []
 
 
-def _sidecars(target: Path) -> list[Path]:
+def sidecars_of(target: Path) -> list[Path]:
+    """Return the files that other programs may have left beside a target and that would speak of an older one."""
     # What GDAL keeps beside a file would otherwise speak for the new one.
     return [target.with_name(target.name + ending) for ending in (".aux.xml", ".ovr", ".msk")]
 

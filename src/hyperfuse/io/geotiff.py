@@ -22,7 +22,7 @@ from hyperfuse.io.options import WriteOptions, default_compression
 from hyperfuse.io.raster import threads
 from hyperfuse.metadata import record_fields, split_attributes, to_tags
 
-_COMPRESSIONS = ("none", "deflate", "zstd", "lzw")
+COMPRESSIONS = ("none", "deflate", "zstd", "lzw")
 _TILE = 256
 _PLAIN_TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")
 
@@ -39,7 +39,7 @@ def write_geotiff(path: Path, cube: Cube, options: WriteOptions) -> None:
         InputError: an option that GeoTIFF does not know, or values that do not fit the dtype.
         HyperfuseError: the file could not be written whole.
     """
-    compression = options.compression(_COMPRESSIONS, default_compression(options.dtype))
+    compression = options.compression(COMPRESSIONS, default_compression(options.dtype))
     cog = bool(options.extra.get("cog", False))
     interleave = options.extra.get("interleave") or ("pixel" if cog else "band")
     if interleave not in ("band", "pixel"):
@@ -47,22 +47,23 @@ def write_geotiff(path: Path, cube: Cube, options: WriteOptions) -> None:
     if cog and interleave == "band":
         raise InputError("a COG is interleaved by pixel; leave out interleave")
     encoded = encode(cube, options)
-    creation = _cog_options(cube, compression) if cog else _tiff_options(cube, compression, options.dtype, interleave)
-    profile = {"driver": "COG" if cog else "GTiff", **_profile(cube, encoded), **creation}
-    tags = _tags(cube, options.dtype)
+    creation = cog_options(cube, compression) if cog else tiff_options(cube, compression, options.dtype, interleave)
+    profile = {"driver": "COG" if cog else "GTiff", **profile_of(cube, encoded), **creation}
+    tags = file_tags(cube, options.dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             with rasterio.open(path, "w", **profile) as target:
                 # The tags go first: GDAL then writes the directory once.
-                _describe(target, cube, encoded, tags)
+                describe_file(target, cube, encoded, tags)
                 target.write(encoded.stored)
         except (RasterioError, CPLE_BaseError) as error:
             raise OSError(str(error.__cause__ or error)) from error
         _check_whole(path, cube, tags)
 
 
-def _profile(cube: Cube, encoded: Encoded) -> dict[str, Any]:
+def profile_of(cube: Cube, encoded: Encoded) -> dict[str, Any]:
+    """Return what GDAL is told of size, type and place of an image."""
     profile: dict[str, Any] = {
         "dtype": encoded.stored.dtype.name,
         "count": cube.bands,
@@ -78,7 +79,8 @@ def _profile(cube: Cube, encoded: Encoded) -> dict[str, Any]:
     return profile
 
 
-def _tiff_options(cube: Cube, compression: str, dtype: np.dtype[Any], interleave: str) -> dict[str, Any]:
+def tiff_options(cube: Cube, compression: str, dtype: np.dtype[Any], interleave: str) -> dict[str, Any]:
+    """Return the creation options of a GeoTIFF: blocks, interleave, compression."""
     # Without a photometric, GDAL calls the fourth of four 8-bit bands alpha.
     options: dict[str, Any] = {"interleave": interleave, "photometric": "MINISBLACK"}
     if min(cube.rows, cube.cols) >= _TILE:
@@ -90,7 +92,8 @@ def _tiff_options(cube: Cube, compression: str, dtype: np.dtype[Any], interleave
     return options
 
 
-def _cog_options(cube: Cube, compression: str) -> dict[str, Any]:
+def cog_options(cube: Cube, compression: str) -> dict[str, Any]:
+    """Return the creation options of a COG."""
     # A block holds all bands of its pixels; with many bands it has to be small in pixels.
     block = 512 if cube.bands <= 8 else 256 if cube.bands <= 64 else 128
     options: dict[str, Any] = {"compress": compression, "blocksize": block, "overview_resampling": "AVERAGE"}
@@ -101,7 +104,8 @@ def _cog_options(cube: Cube, compression: str) -> dict[str, Any]:
     return options
 
 
-def _tags(cube: Cube, dtype: np.dtype[Any]) -> dict[str, str]:
+def file_tags(cube: Cube, dtype: np.dtype[Any]) -> dict[str, str]:
+    """Return the tags of the file: attributes, our own record, and history."""
     plain, rest = split_attributes(cube.attributes, ("AREA_OR_POINT",))
     unfit = ["scale", "offset"] if dtype.kind == "f" else []
     if cube.transform == IDENTITY:
@@ -114,7 +118,8 @@ def _tags(cube: Cube, dtype: np.dtype[Any]) -> dict[str, str]:
     return {**plain, **to_tags(cube, {**record, **({"attributes": rest} if rest else {})})}
 
 
-def _describe(target: Any, cube: Cube, encoded: Encoded, tags: dict[str, str]) -> None:
+def describe_file(target: Any, cube: Cube, encoded: Encoded, tags: dict[str, str]) -> None:
+    """Write tags, band descriptions, wavelengths and coding to an open file."""
     target.update_tags(**tags)
     target.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (cube.bands - 1)
     for band in range(cube.bands):

@@ -45,9 +45,9 @@ def read_raster(path: Path, options: ReadOptions) -> Cube:
         raise InputError("is a raster, which knows its axes; leave out axes")
     try:
         with open_raster(envi_header.data_file(path)) as source:
-            return _read(source, options, path.name)
+            return read_opened(source, options, path.name)
     except (RasterioIOError, CPLE_BaseError, UnicodeDecodeError) as error:
-        raise InputError(_reason(error)) from error
+        raise InputError(what_failed(error)) from error
 
 
 def open_raster(path: Path) -> rasterio.DatasetReader:
@@ -71,13 +71,24 @@ def threads() -> str:
     return os.environ.get("GDAL_NUM_THREADS", "ALL_CPUS")
 
 
-def _reason(error: Exception) -> str:
+def what_failed(error: Exception) -> str:
+    """Return in one line why GDAL could not read a file."""
     # rasterio hides what GDAL said in the cause; its last part names the fault.
     text = str(error.__cause__ or error).splitlines()[0]
     return f"cannot be read; it is cut off or damaged ({text.rsplit(': ', 1)[-1].strip()})"
 
 
-def _read(source: rasterio.DatasetReader, options: ReadOptions, where: str) -> Cube:
+def read_opened(source: rasterio.DatasetReader, options: ReadOptions, where: str) -> Cube:
+    """Read an opened raster, or anything with its attributes, such as a window of one.
+
+    Args:
+        source: to read.
+        options: how.
+        where: name of the file for warnings.
+
+    Raises:
+        InputError: no bands, a palette, complex values, or values that do not fit the options.
+    """
     if source.count == 0:
         raise InputError("holds no raster bands")
     if source.colorinterp[0] == ColorInterp.palette:

@@ -14,7 +14,7 @@ from hyperfuse.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io import envi_header
 from hyperfuse.io.options import ReadOptions
-from hyperfuse.io.raster import _read, _reason, open_raster
+from hyperfuse.io.raster import open_raster, read_opened, what_failed
 from hyperfuse.io.windows import Window, WindowSource
 
 
@@ -37,9 +37,9 @@ class RasterSource(WindowSource):
 
     def _load(self, window: Window) -> Cube:
         try:
-            return _read(_Cutout(self._source, window), self._options, self.path.name)
+            return read_opened(_Cutout(self._source, window), self._options, self.path.name)
         except (RasterioIOError, CPLE_BaseError, UnicodeDecodeError) as error:
-            raise InputError(_reason(error)) from error
+            raise InputError(what_failed(error)) from error
 
     def may_hold_data(self, window: Window) -> bool:
         """Look for blocks that a sparse GeoTIFF leaves out; GDAL reads them as nodata."""

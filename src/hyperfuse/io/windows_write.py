@@ -19,8 +19,8 @@ from hyperfuse.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io import envi, geotiff
 from hyperfuse.io.atomic import replacing
-from hyperfuse.io.coding import Encoded, _mark, encode
-from hyperfuse.io.files import _companions, _prepared, _sidecars
+from hyperfuse.io.coding import Encoded, encode, gap_mark
+from hyperfuse.io.files import companions_of, prepare_output, sidecars_of
 from hyperfuse.io.options import WriteOptions, default_compression
 from hyperfuse.io.windows import Window
 
@@ -35,7 +35,7 @@ class WindowTarget(ABC):
 
     def __init__(self, path: Path, outline: Cube, options: WriteOptions) -> None:
         self.path, self.outline, self.options = path, outline, options
-        mark = _mark(outline, options)
+        mark = gap_mark(outline, options)
         linear = (1.0, 0.0) if options.dtype.kind == "f" else (outline.scale, outline.offset)
         self.coding = Encoded(np.empty(0, options.dtype), *linear, mark)
 
@@ -83,12 +83,12 @@ def writing_windows(
         InputError: what :func:`hyperfuse.io.write` refuses, or a format that is written whole.
         HyperfuseError: no space left, or another failure to write.
     """
-    target, entry, settings = _prepared(path, overwrite, dtype, compress, nodata, options)
+    target, entry, settings = prepare_output(path, overwrite, dtype, compress, nodata, options)
     try:
         if entry.name not in WRITABLE:
             raise InputError(f"{entry.name} is written whole; a large result goes to .tif, .img or .zarr")
         with (
-            replacing(target, stale=(*_companions(entry, target), *_sidecars(target))) as scratch,
+            replacing(target, stale=(*companions_of(entry, target), *sidecars_of(target))) as scratch,
             rasterio.Env(GDAL_CACHEMAX=_CACHE_MB),
             warnings.catch_warnings(),
         ):
@@ -109,23 +109,23 @@ class _GeoTiffTarget(WindowTarget):
 
     def __init__(self, path: Path, outline: Cube, options: WriteOptions) -> None:
         super().__init__(path, outline, options)
-        compression = options.compression(geotiff._COMPRESSIONS, default_compression(options.dtype))
+        compression = options.compression(geotiff.COMPRESSIONS, default_compression(options.dtype))
         cog = bool(options.extra.get("cog", False))
         interleave = options.extra.get("interleave") or ("pixel" if cog else "band")
         if interleave not in ("band", "pixel"):
             raise InputError(f"interleave={interleave!r} is not one of band, pixel")
         if cog and interleave == "band":
             raise InputError("a COG is interleaved by pixel; leave out interleave")
-        self._cog = geotiff._cog_options(outline, compression) if cog else None
+        self._cog = geotiff.cog_options(outline, compression) if cog else None
         self._plain = path.with_name(f"{path.name}.plain") if cog else path
-        packing = geotiff._tiff_options(outline, "none" if cog else compression, options.dtype, interleave)
-        profile = {"driver": "GTiff", **geotiff._profile(outline, self.coding), **packing, "sparse_ok": True}
+        packing = geotiff.tiff_options(outline, "none" if cog else compression, options.dtype, interleave)
+        profile = {"driver": "GTiff", **geotiff.profile_of(outline, self.coding), **packing, "sparse_ok": True}
         # What will be deflated may still pass 4 GB: the size is not known before it is written.
         profile["bigtiff"] = "YES" if _bytes(outline, options) > 2**31 else "IF_SAFER"
-        self._tags = geotiff._tags(outline, options.dtype)
+        self._tags = geotiff.file_tags(outline, options.dtype)
         with _gdal_told():
             self._file = rasterio.open(self._plain, "w", **profile)
-            geotiff._describe(self._file, outline, self.coding, self._tags)
+            geotiff.describe_file(self._file, outline, self.coding, self._tags)
 
     def _store(self, window: Window, stored: np.ndarray[Any, Any]) -> None:
         rows, cols = (window.row, window.row + window.rows), (window.col, window.col + window.cols)
@@ -184,9 +184,9 @@ class _EnviTarget(WindowTarget):
         options.compression(("none",), "none")
         if options.dtype == np.int8:
             raise InputError("ENVI has no int8; write int16")
-        self._order = envi._INTERLEAVES[interleave]
+        self._order = envi.INTERLEAVES[interleave]
         with rasterio.Env(GDAL_PAM_ENABLED="NO"):
-            envi._write_header(path, outline, self.coding, interleave)
+            envi.write_header(path, outline, self.coding, interleave)
         size = _bytes(outline, options)
         with path.open("wb") as file:
             # Space is taken now: a write to a mapped file on a full disk kills the process.
@@ -205,7 +205,7 @@ class _EnviTarget(WindowTarget):
 
     def finish(self) -> None:
         with rasterio.open(self.path) as written:
-            missing = set(envi._header_items(self.outline, self.options.dtype)) - set(written.tags(ns="ENVI"))
+            missing = set(envi.header_items(self.outline, self.options.dtype)) - set(written.tags(ns="ENVI"))
         if missing:
             raise HyperfuseError(f"cannot be written: the header lacks {', '.join(sorted(missing))}; is the disk full?")
 
@@ -219,7 +219,7 @@ class _ZarrTarget(WindowTarget):
         from hyperfuse.io.variables import check_name
 
         super().__init__(path, outline, options)
-        zarr = layout._zarr()
+        zarr = layout.zarr_package()
         packed = {"compressors": None} if options.compression(("none", "zstd"), "zstd") == "none" else {}
         name, coords = check_name(options.variable), coordinates(outline)
         if name in coords or name in DIMENSIONS:
@@ -231,7 +231,7 @@ class _ZarrTarget(WindowTarget):
             array = root.create_array(key, data=np.asarray(values), dimension_names=item.dims)
             array.attrs.update(item.attrs)
         shape = outline.data.shape
-        chunks = tuple(min(size, most) for size, most in zip(shape, layout._CHUNK, strict=True))
+        chunks = tuple(min(size, most) for size, most in zip(shape, layout.CHUNK, strict=True))
         mark = self.coding.nodata
         self._array = root.create_array(
             name, shape=shape, dtype=options.dtype, chunks=chunks, dimension_names=DIMENSIONS,
@@ -242,7 +242,7 @@ class _ZarrTarget(WindowTarget):
             about["grid_mapping"] = GRID_MAPPING
         about["units"] = outline.units or ""
         if mark is not None:
-            about["_FillValue"] = layout._encode_fill(mark, options.dtype)
+            about["_FillValue"] = layout.encode_fill(mark, options.dtype)
         if (self.coding.scale, self.coding.offset) != (1.0, 0.0):
             about.update(scale_factor=self.coding.scale, add_offset=self.coding.offset)
         self._array.attrs.update({key: value for key, value in about.items() if value != ""})

@@ -17,14 +17,14 @@ from hyperfuse.io.damage import damage_told
 from hyperfuse.io.options import ReadOptions, parse_axes
 from hyperfuse.io.variables import choose_variable
 from hyperfuse.io.windows import Window, WindowSource
-from hyperfuse.io.zarr import _stored, _zarr, is_zarr
+from hyperfuse.io.zarr import is_zarr, stored_array, zarr_package
 
 
 class ZarrSource(WindowSource):
     """An array in a Zarr folder, format 2 or 3."""
 
     def __init__(self, path: Path, options: ReadOptions) -> None:
-        zarr = _zarr()
+        zarr = zarr_package()
         if not is_zarr(path):
             raise InputError("is not a Zarr folder")
         self.path = path
@@ -32,7 +32,7 @@ class ZarrSource(WindowSource):
             root = zarr.open(path, mode="r")
             self._arrays = dict(root.arrays()) if isinstance(root, zarr.Group) else {path.stem: root}
             self._attrs = plain_attributes(dict(root.attrs))
-        self._stored = {name: _stored(array) for name, array in self._arrays.items()}
+        self._stored = {name: stored_array(array) for name, array in self._arrays.items()}
         many = {key: (item.shape, item.dtype) for key, item in self._stored.items() if item.dims != (key,)}
         self._name = choose_variable(many, options.variable)
         self._options = replace(options, variable=self._name)

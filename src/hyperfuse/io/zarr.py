@@ -20,7 +20,7 @@ from hyperfuse.io.damage import damage_told
 from hyperfuse.io.options import ReadOptions, WriteOptions
 from hyperfuse.io.variables import check_name
 
-_CHUNK = (16, 256, 256)
+CHUNK = (16, 256, 256)
 _MARKERS = ("zarr.json", ".zgroup", ".zarray")
 
 
@@ -29,7 +29,12 @@ def is_zarr(path: Path) -> bool:
     return any((path / marker).is_file() for marker in _MARKERS)
 
 
-def _zarr() -> Any:
+def zarr_package() -> Any:
+    """Return the package zarr.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
     try:
         import zarr
     except ImportError as error:
@@ -44,7 +49,7 @@ def read_zarr(path: Path, options: ReadOptions) -> Cube:
         MissingDependencyError: the package zarr is not installed.
         InputError: no Zarr folder, a damaged one, or no variable that could be the cube.
     """
-    zarr = _zarr()
+    zarr = zarr_package()
     if not is_zarr(path):
         raise InputError(f"is not a Zarr folder (it holds none of {', '.join(_MARKERS)})")
     with damage_told("is a damaged Zarr folder"):
@@ -52,11 +57,12 @@ def read_zarr(path: Path, options: ReadOptions) -> Cube:
         arrays = dict(root.arrays()) if isinstance(root, zarr.Group) else {path.stem: root}
         attrs = dict(root.attrs)
     return read_stored(
-        {name: _stored(array) for name, array in arrays.items()}, plain_attributes(attrs), options, path.name
+        {name: stored_array(array) for name, array in arrays.items()}, plain_attributes(attrs), options, path.name
     )
 
 
-def _stored(array: Any) -> Stored:
+def stored_array(array: Any) -> Stored:
+    """Return an array of a Zarr group as the CF reader takes it, its values not read yet."""
     attrs = dict(array.attrs)
     dims = getattr(array.metadata, "dimension_names", None) or attrs.pop("_ARRAY_DIMENSIONS", None)
     if "_FillValue" in attrs:
@@ -90,7 +96,7 @@ def write_zarr(path: Path, cube: Cube, options: WriteOptions) -> None:
         MissingDependencyError: the package zarr is not installed.
         InputError: values that do not fit the dtype, or another compression.
     """
-    zarr = _zarr()
+    zarr = zarr_package()
     packed = {"compressors": None} if options.compression(("none", "zstd"), "zstd") == "none" else {}
     name = check_name(options.variable)
     encoded = encode(cube, options)
@@ -105,7 +111,7 @@ def write_zarr(path: Path, cube: Cube, options: WriteOptions) -> None:
         values = item.values.astype(np.dtypes.StringDType()) if text else item.values
         array = root.create_array(key, data=np.asarray(values), dimension_names=item.dims)
         array.attrs.update(item.attrs)
-    chunks = tuple(min(size, most) for size, most in zip(cube.data.shape, _CHUNK, strict=True))
+    chunks = tuple(min(size, most) for size, most in zip(cube.data.shape, CHUNK, strict=True))
     data = np.ascontiguousarray(encoded.stored)
     target = root.create_array(name, data=data, chunks=chunks, dimension_names=DIMENSIONS, **packed)
     about: dict[str, Any] = {"coordinates": " ".join(key for key in coords if key not in DIMENSIONS)}
@@ -114,11 +120,12 @@ def write_zarr(path: Path, cube: Cube, options: WriteOptions) -> None:
     if cube.units is not None:
         about["units"] = cube.units
     if encoded.nodata is not None:
-        about["_FillValue"] = _encode_fill(encoded.nodata, options.dtype)
+        about["_FillValue"] = encode_fill(encoded.nodata, options.dtype)
     if (encoded.scale, encoded.offset) != (1.0, 0.0):
         about.update(scale_factor=encoded.scale, add_offset=encoded.offset)
     target.attrs.update({key: value for key, value in about.items() if value != ""})
 
 
-def _encode_fill(nodata: float, dtype: np.dtype[Any]) -> Any:
+def encode_fill(nodata: float, dtype: np.dtype[Any]) -> Any:
+    """Return a fill value as xarray writes it: floats of format 3 as base64 of a little-endian double."""
     return base64.standard_b64encode(struct.pack("<d", nodata)).decode() if dtype.kind == "f" else int(nodata)

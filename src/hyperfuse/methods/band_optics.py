@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,17 +62,38 @@ class BandOptics:
             held_out: what models that have not seen a pixel predict for it, (bands, h, w).
             sensor: the forward model.
         """
-        shape = (hsi.shape[-2], hsi.shape[-1])
-        folds = _block_folds(shape, image.device)
+        return cls.fit_parts([image], [hsi], [held_out], [sensor])
+
+    @classmethod
+    def fit_parts(
+        cls,
+        images: Sequence[torch.Tensor],
+        hsis: Sequence[torch.Tensor],
+        held_out: Sequence[torch.Tensor],
+        sensors: Sequence[Sensor],
+    ) -> BandOptics:
+        """Fit one kernel a band to several parts of a scene; arguments as in :meth:`fit`, one a part.
+
+        Kernels that grow with position count it within each part.
+        """
+        shapes = [(hsi.shape[-2], hsi.shape[-1]) for hsi in hsis]
+        folds = torch.cat([_block_folds(shape, hsis[0].device).flatten() for shape in shapes])
+        truth, known = (torch.cat([part.flatten(1) for part in parts], dim=1) for parts in (hsis, held_out))
         # Under a wide blur the HSI says little about detail of the MSI's scale, and a rich kernel would invent it.
-        wide = nyquist_response(sensor) < NARROW
+        wide = nyquist_response(sensors[0]) < NARROW
         tried = _KERNELS[:2] if wide else _KERNELS
         choices, weights = [], []
-        changes = torch.zeros_like(hsi)
-        for band in range(hsi.shape[0]):
-            residual = (hsi[band] - held_out[band]).double()
+        changes = torch.zeros_like(truth)
+        for band in range(len(truth)):
+            residual = (truth[band] - known[band]).double()
             best, chosen, kept = float(residual.square().mean()), 0, torch.zeros(0)
-            every = sensor.degrade(_derivatives(image[band], tried[-1]), shape).double()
+            every = torch.cat(
+                [
+                    sensor.degrade(_derivatives(image[band], tried[-1]), shape).double().flatten(1)
+                    for image, sensor, shape in zip(images, sensors, shapes, strict=True)
+                ],
+                dim=1,
+            )
             for index, kernel in enumerate(tried):
                 if index == 0 or best == 0.0:
                     continue
@@ -79,14 +101,19 @@ class BandOptics:
                 error = _cross_validated(features, residual, folds)
                 chance = math.exp(-2 * features.shape[0] * _PIXELS_A_SAMPLE / residual.numel())
                 if error < min(_GAIN_WIDE if wide else _GAIN, chance) * best:
-                    weight = _fit(features.flatten(1), residual.flatten())
+                    weight = _fit(features, residual)
                     if float(weight.abs().max()) <= _LARGEST_PIXELS:
                         best, chosen, kept = error, index, weight
             choices.append(chosen)
             weights.append(kept)
             if chosen:
                 changes[band] = torch.tensordot(kept, every[list(_KERNELS[chosen])], dims=1)
-        return cls(choices, weights, BrightnessTrust.fit(held_out, changes, hsi))
+        return cls(choices, weights, BrightnessTrust.fit(known, changes, truth))
+
+    @property
+    def placed(self) -> bool:
+        """Whether a kernel grows with the position in the image that it was fitted to."""
+        return any(set(_KERNELS[choice]) & set(_PLACED) for choice in self.choices)
 
     def correct(self, image: torch.Tensor) -> torch.Tensor:
         """Return the corrected image (bands, H, W)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,16 +10,40 @@ import torch
 from hyperfuse.methods.band_optics import NARROW, BandOptics, nyquist_response
 from hyperfuse.methods.brightness_trust import BrightnessTrust
 from hyperfuse.methods.denoising import denoise
-from hyperfuse.methods.local_models import LocalModels, Predictors
+from hyperfuse.methods.details import Details
+from hyperfuse.methods.local_models import LocalModels, Predictors, Whitening
 from hyperfuse.methods.neighbours import NeighbourModels
 from hyperfuse.methods.noise import estimate_noise
 from hyperfuse.methods.pair_noise import estimate_msi_noise
 from hyperfuse.methods.registry import Progress
+from hyperfuse.methods.scene_models import SceneModels
 from hyperfuse.methods.subspace import Subspace, fit_subspace, signal_subspace
 from hyperfuse.sensor.model import Sensor
 
 # Spectra of more bands are modelled in this many principal components; what they miss comes back with the residual.
 _COMPONENTS = 32
+_TIMES_AS_LONG = 6.0
+
+
+@dataclass(frozen=True)
+class SharedBase:
+    """What the linear models of all parts of a large scene share.
+
+    Attributes:
+        msi_noise: standard deviation of the MSI's noise, (msi_bands,).
+        whitening: of the denoised MSI.
+        models: of the HSI.
+        optics: of each band; None where every part finds its own.
+        leftover: models of what both leave.
+        trust: how the leftover is trusted in the dark.
+    """
+
+    msi_noise: torch.Tensor
+    whitening: Whitening
+    models: SceneModels
+    optics: BandOptics | None
+    leftover: SceneModels
+    trust: BrightnessTrust
 
 
 @dataclass(frozen=True)
@@ -36,6 +61,7 @@ class LinearBase:
         optics: of each band.
         leftover: models of what is left of the HSI after both.
         trust: how the leftover is trusted in the dark.
+        details: how far the details of each band are trusted; None under a PSF too narrow to hold them back.
         image: the result, (bands, H, W).
     """
 
@@ -43,33 +69,66 @@ class LinearBase:
     msi: torch.Tensor
     msi_noise: torch.Tensor
     predictors: Predictors
-    models: _Linear
+    models: Linear
     optics: BandOptics
-    leftover: _Linear
+    leftover: Linear
     trust: BrightnessTrust
+    details: Details | None
     image: torch.Tensor
 
     @classmethod
-    def fit(cls, hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, progress: Progress) -> LinearBase:
-        """Fit everything to an LR-HSI (bands, h, w) and an HR-MSI (msi_bands, H, W)."""
+    def fit(
+        cls,
+        hsi: torch.Tensor,
+        msi: torch.Tensor,
+        sensor: Sensor,
+        progress: Progress,
+        shared: SharedBase | None = None,
+        deadline: float | None = None,
+    ) -> LinearBase:
+        """Fit everything to an LR-HSI (bands, h, w) and an HR-MSI (msi_bands, H, W).
+
+        What ``shared`` holds is taken from there: it was learnt on samples of the scene that this pair is a part of.
+        Where the ``deadline`` (of ``time.monotonic``) comes near, alike pixels, which can be done without, are not
+        looked for.
+        """
+        start = time.monotonic()
         shape = (hsi.shape[-2], hsi.shape[-1])
         progress(0.0, "estimating the noise")
-        msi_noise = estimate_msi_noise(hsi, msi, sensor)
-        hsi, noise = _without_noise(hsi)
-        predictors = Predictors.whiten(denoise(msi, msi_noise), sensor, shape)
-        models = _Linear.choose(hsi, predictors, noise, lambda share, words="": progress(0.1 + 0.3 * share, words))
-        if nyquist_response(sensor) >= NARROW:
+        msi_noise = estimate_msi_noise(hsi, msi, sensor) if shared is None else shared.msi_noise
+        hsi, noise = without_noise(hsi)
+        whitening = None if shared is None else shared.whitening
+        predictors = Predictors.whiten(denoise(msi, msi_noise), sensor, shape, whitening)
+        if shared is None:
+            models = Linear.choose(hsi, predictors, noise, lambda share, words="": progress(0.1 + 0.3 * share, words))
+        else:
+            models = Linear.of(shared.models, hsi, predictors)
+        narrow = nyquist_response(sensor) >= NARROW
+        # What follows takes a few times as long as what was done so far, and looking for alike pixels as long again.
+        hurried = deadline is not None and deadline - time.monotonic() < _TIMES_AS_LONG * (time.monotonic() - start)
+        if narrow and not hurried:
             progress(0.4, "looking for alike pixels")
             models = models.with_neighbours(hsi)
         raw = models.apply(hsi)
         progress(0.5, "correcting the bands' optics")
-        optics = BandOptics.fit(raw, hsi, models.held_out(hsi), sensor)
+        optics = None if shared is None else shared.optics
+        if optics is None:
+            optics = BandOptics.fit(raw, hsi, models.held_out(hsi), sensor)
         corrected = optics.correct(raw)
         left = hsi - sensor.degrade(corrected, shape)
-        leftover = _Linear.choose(left, predictors, noise, lambda share, words="": progress(0.7 + 0.2 * share, words))
-        trust = BrightnessTrust.fit(hsi - left, leftover.held_out(left), hsi)
+        if shared is None:
+            leftover = Linear.choose(
+                left, predictors, noise, lambda share, words="": progress(0.7 + 0.2 * share, words)
+            )
+            trust = BrightnessTrust.fit(hsi - left, leftover.held_out(left), hsi)
+        else:
+            leftover, trust = Linear.of(shared.leftover, left, predictors), shared.trust
         image = corrected + trust.of(corrected) * leftover.apply(left)
-        return cls(hsi, msi, msi_noise, predictors, models, optics, leftover, trust, image)
+        details = None
+        if not narrow:
+            details = Details.fit(models.held_out(hsi), hsi, predictors)
+            image = details.correct(image, predictors)
+        return cls(hsi, msi, msi_noise, predictors, models, optics, leftover, trust, details, image)
 
     @property
     def sensor(self) -> Sensor:
@@ -80,10 +139,11 @@ class LinearBase:
         """Return the image as it would be had the hidden LR pixels (h, w) not been measured."""
         image = self.optics.correct(self.models.apply(self.hsi, ~hidden))
         left = self.hsi - self.sensor.degrade(image, (hidden.shape[0], hidden.shape[1]))
-        return image + self.trust.of(image) * self.leftover.apply(left, ~hidden)
+        image = image + self.trust.of(image) * self.leftover.apply(left, ~hidden)
+        return image if self.details is None else self.details.correct(image, self.predictors)
 
 
-def _without_noise(hsi: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def without_noise(hsi: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the part of an image in its signal's components, and the noise of each band of it."""
     subspace, deviations = signal_subspace(hsi, estimate_noise(hsi))
     noise = subspace.band_errors(deviations.square()).sqrt().to(hsi.dtype)
@@ -91,7 +151,7 @@ def _without_noise(hsi: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @dataclass(frozen=True)
-class _Linear:
+class Linear:
     """Local models of an image of any number of bands, fitted in its leading components."""
 
     models: LocalModels
@@ -100,27 +160,47 @@ class _Linear:
     neighbours: NeighbourModels | None = None
 
     @classmethod
-    def choose(cls, image: torch.Tensor, predictors: Predictors, noise: torch.Tensor, progress: Progress) -> _Linear:
-        subspace = fit_subspace(image, _COMPONENTS, standardise=True) if image.shape[0] > _COMPONENTS else None
+    def choose(
+        cls,
+        image: torch.Tensor,
+        predictors: Predictors,
+        noise: torch.Tensor,
+        progress: Progress,
+    ) -> Linear:
+        """Weigh windows and ridges by held-out pixels of an image (bands, h, w)."""
+        subspace = leading(image)
         targets = image if subspace is None else subspace.project(image)
         return cls(LocalModels.choose(targets, predictors, subspace, noise, progress=progress), subspace, predictors)
 
+    @classmethod
+    def of(cls, models: SceneModels, image: torch.Tensor, predictors: Predictors) -> Linear:
+        """Return the models of a scene for a part of it, an image (bands, h, w)."""
+        subspace = leading(image)
+        return cls(models.within(subspace), subspace, predictors)
+
     def apply(self, image: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the image at HR, (bands, H, W), by models fitted to the ``known`` pixels of it at LR."""
         targets = image if self.subspace is None else self.subspace.project(image)
         result = self.models.apply(targets, self.predictors, known)
         if self.neighbours is not None:
             result = self.neighbours.blend(result, targets, self.predictors, known)
         return result if self.subspace is None else self.subspace.expand(result)
 
-    def with_neighbours(self, image: torch.Tensor) -> _Linear:
+    def with_neighbours(self, image: torch.Tensor) -> Linear:
         """Return the models with a share of those over nearest pixels, as far as held-out pixels want it."""
         targets = image if self.subspace is None else self.subspace.project(image)
         held_out = self.models.held_out(targets, self.predictors)
         return replace(self, neighbours=NeighbourModels.choose(targets, self.predictors, held_out))
 
     def held_out(self, image: torch.Tensor) -> torch.Tensor:
+        """Return every pixel of an image (bands, h, w) as models predict it that have not seen it."""
         targets = image if self.subspace is None else self.subspace.project(image)
         result = self.models.held_out(targets, self.predictors)
         if self.neighbours is not None:
             result = self.neighbours.blend_held_out(result, targets, self.predictors)
         return result if self.subspace is None else self.subspace.expand(result)
+
+
+def leading(image: torch.Tensor) -> Subspace | None:
+    """Return the components in which an image (bands, h, w) is modelled; None for its bands."""
+    return fit_subspace(image, _COMPONENTS, standardise=True) if image.shape[0] > _COMPONENTS else None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 import torch
 from pydantic import Field
 
 from hyperfuse.methods.consistency import restore_consistency
-from hyperfuse.methods.local_models import RIDGES, WINDOWS, LocalModels, Predictors
+from hyperfuse.methods.local_models import RIDGES, WINDOWS, LocalModels, Predictors, Whitening
 from hyperfuse.methods.noise import estimate_noise
-from hyperfuse.methods.registry import MethodSettings, Progress, register_method, silent
+from hyperfuse.methods.registry import MethodSettings, Progress, Sample, register_method
+from hyperfuse.methods.scene_models import SceneModels, pooled
 from hyperfuse.methods.subspace import Subspace, fit_subspace
 from hyperfuse.sensor.model import Sensor
 
@@ -27,26 +31,74 @@ class LocalRegressionSettings(MethodSettings):
     consistency: bool = Field(default=True, description="give back what the fit leaves of the measured HSI")
 
 
+@dataclass(frozen=True)
+class LearnedRegression:
+    """What all parts of a scene share.
+
+    Attributes:
+        whitening: of the MSI.
+        models: of the HSI.
+    """
+
+    whitening: Whitening
+    models: SceneModels
+
+
+def _prepare(samples: Sequence[Sample], settings: LocalRegressionSettings, progress: Progress) -> LearnedRegression:
+    """Learn on samples what :func:`local_regression` else learns of a pair as a whole."""
+    whitening = Whitening.fit(pooled([msi for _, msi, _ in samples]))
+    predictors = [
+        Predictors.whiten(msi, sensor, (hsi.shape[-2], hsi.shape[-1]), whitening) for hsi, msi, sensor in samples
+    ]
+    images = [hsi for hsi, _, _ in samples]
+    windows, ridges = _candidates(settings)
+    models = SceneModels.learn(
+        images, [_subspace(hsi) for hsi in images], predictors, [estimate_noise(hsi) for hsi in images],
+        windows, ridges, progress,
+    )  # fmt: skip
+    return LearnedRegression(
+        whitening, models if settings.weights is None else replace(models, weights=settings.weights)
+    )
+
+
 @register_method(
     "local-regression",
     settings=LocalRegressionSettings,
     summary="each HSI band as a linear combination of the MSI bands that changes from place to place",
     reference="He, Sun, Tang, Guided image filtering, IEEE TPAMI 35(6), 2013; Hill et al., IGARSS 1999",
     cost="seconds",
+    prepare=_prepare,
 )
 def local_regression(
-    hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, settings: LocalRegressionSettings, progress: Progress
+    hsi: torch.Tensor,
+    msi: torch.Tensor,
+    sensor: Sensor,
+    settings: LocalRegressionSettings,
+    progress: Progress,
+    learned: LearnedRegression | None = None,
 ) -> torch.Tensor:
     """Fit the HSI to the degraded MSI in sliding windows, interpolate the coefficients, apply them to the MSI.
 
     Every combination of window and ridge predicts LR pixels from their neighbours alone; the models are averaged
     with weights that fall with that error. Arguments as in :class:`~.registry.Method`.
     """
-    predictors, targets, subspace = _prepared(hsi, msi, sensor)
-    if settings.weights is not None:
+    whitening = None if learned is None else learned.whitening
+    predictors = Predictors.whiten(msi, sensor, (hsi.shape[-2], hsi.shape[-1]), whitening)
+    subspace = _subspace(hsi)
+    targets = hsi if subspace is None else subspace.project(hsi)
+    if learned is not None:
+        models = learned.models.within(subspace)
+    elif settings.weights is not None:
         models = LocalModels(settings.weights)
     else:
-        models = _choose(hsi, predictors, targets, subspace, settings, progress)
+        models = LocalModels.choose(
+            targets,
+            predictors,
+            subspace,
+            estimate_noise(hsi),
+            *_candidates(settings),
+            lambda share, words="": progress(0.4 * share, words),
+        )
     fused = models.apply(targets, predictors, progress=lambda share, words="": progress(0.4 + 0.5 * share, words))
     if subspace is not None:
         fused = subspace.expand(fused)
@@ -57,36 +109,13 @@ def local_regression(
     return fused
 
 
-def choose_weights(
-    hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, settings: LocalRegressionSettings
-) -> dict[float, dict[float, float]]:
-    """Return the weights of windows and ridges that a pair asks for: the setting ``weights`` for others like it."""
-    if settings.weights is not None:
-        return settings.weights
-    predictors, targets, subspace = _prepared(hsi, msi, sensor)
-    return _choose(hsi, predictors, targets, subspace, settings, silent).weights
+def _subspace(hsi: torch.Tensor) -> Subspace | None:
+    return fit_subspace(hsi, _COMPONENTS, standardise=True) if hsi.shape[0] > _COMPONENTS else None
 
 
-def _prepared(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> tuple[Predictors, torch.Tensor, Subspace | None]:
-    predictors = Predictors.whiten(msi, sensor, (hsi.shape[-2], hsi.shape[-1]))
-    subspace = fit_subspace(hsi, _COMPONENTS, standardise=True) if hsi.shape[0] > _COMPONENTS else None
-    return predictors, hsi if subspace is None else subspace.project(hsi), subspace
-
-
-def _choose(
-    hsi: torch.Tensor,
-    predictors: Predictors,
-    targets: torch.Tensor,
-    subspace: Subspace | None,
-    settings: LocalRegressionSettings,
-    progress: Progress,
-) -> LocalModels:
-    return LocalModels.choose(
-        targets,
-        predictors,
-        subspace,
-        estimate_noise(hsi),
+def _candidates(settings: LocalRegressionSettings) -> tuple[Sequence[float], Sequence[float]]:
+    """Return the windows and ridges to choose from."""
+    return (
         WINDOWS if settings.window is None else (settings.window,),
         RIDGES if settings.ridge is None else (settings.ridge,),
-        lambda share, words="": progress(0.4 * share, words),
     )

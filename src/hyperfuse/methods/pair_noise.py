@@ -26,7 +26,7 @@ def estimate_msi_noise(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> 
     Fine texture is easily taken for noise, so three estimates are made, of which each may err upwards only, and the
     smallest counts: the energy of a difference of Laplacians in the quietest blocks of a band; what the other bands
     leave of it (see :func:`~hyperfuse.methods.noise.estimate_noise`); and the upper bound of what the HSI cannot
-    explain of it at LR, where a PSF leaves a known share of white noise.
+    explain of it at LR, where a PSF leaves a known share of white noise. Of images too small for any, 0 is returned.
 
     Args:
         hsi: LR-HSI (bands, h, w), finite.
@@ -38,7 +38,8 @@ def estimate_msi_noise(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> 
         estimates.append(_in_quiet_blocks(msi.double()))
     if msi.shape[0] >= _FEWEST_BANDS:
         estimates.append(estimate_noise(msi).double())
-    return torch.stack(estimates).amin(0).to(msi.dtype)
+    smallest = torch.stack(estimates).amin(0)
+    return torch.where(smallest.isfinite(), smallest, 0.0).to(msi.dtype)
 
 
 def _in_quiet_blocks(msi: torch.Tensor) -> torch.Tensor:

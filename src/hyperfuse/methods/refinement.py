@@ -9,31 +9,30 @@ import torch
 
 from hyperfuse.methods.brightness_trust import BrightnessTrust
 from hyperfuse.methods.linear_base import LinearBase
-from hyperfuse.methods.local_models import Predictors
 from hyperfuse.methods.registry import Progress
-from hyperfuse.methods.subspace import fit_subspace
+from hyperfuse.methods.shown import Shown, ShownBands, ShownComponents
+from hyperfuse.methods.trained_network import TrainedNetwork
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.options import FeINFNOptions
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.training.held_out import (
     HeldOutTask,
-    View,
     correction,
     hiding_patterns,
     keep_blocks,
     trusted_share,
 )
-from hyperfuse.training.pair import PairFit, PairFitOptions, fit_to_pair
+from hyperfuse.training.pair import NO_TIME, PairFit, PairFitOptions, fit_to_pair
 
-# Components that the network is shown and gives.
-_SHOWN = 8
 _KEPT_SHARE = 0.12
 _ANY_STEPS = 10**9
 _FEWEST_PATCHES = 2
+_SHORTEST = 1e-3  # seconds
 _PATCH_HR = 64
 _SMALLEST_PATCH = 8
 _IMAGE_SHARE = 3  # a step sees at most about a third of the image
 _NO_FIT = PairFit(0, (), (0.0, 0.0), "steps")
+_NO_TIME = PairFit(0, (), (0.0, 0.0), NO_TIME)
 
 
 @dataclass(frozen=True)
@@ -54,29 +53,44 @@ class Refinement:
 
 
 def refine(
-    base: LinearBase, network_options: FeINFNOptions, fit: PairFitOptions, deadline: float | None, progress: Progress
+    base: LinearBase,
+    start: FeINFNOptions | TrainedNetwork,
+    fit: PairFitOptions,
+    deadline: float | None,
+    cut: float | None,
+    progress: Progress,
 ) -> Refinement:
-    """Return the base image plus the trusted share of what a network learns about its errors.
+    """Return the base image plus the trusted share of what a network knows or learns about its errors.
 
     Args:
         base: to be refined.
-        network_options: of the network.
-        fit: how it is fitted; no steps, no network.
+        start: options of a fresh network; or one that was trained on other scenes to improve such images, which is
+            fitted in place.
+        fit: how it is fitted. With no steps a trained one is taken as it is, and there is no fresh one.
         deadline: of ``time.monotonic``, when the image is to be ready; None for no limit.
+        cut: when that cannot be told to be kept, the base's image is returned as it is; None to refine it anyhow.
         progress: called with the share done.
     """
     progress(0.0, "hiding pixels")
-    shown = _Shown.of(base.hsi)
-    task = _task(base, shown, fit.seed)
-    unchanged = Refinement(base.image, task.error, torch.zeros_like(task.band_scale), _NO_FIT)
-    if fit.steps == 0:
-        return unchanged
-    network = _network(shown, base.predictors.fine.shape[0], network_options, fit.seed).to(base.hsi)
-    fit = replace(fit, patch=_side(base.sensor))
-    fit = replace(fit, batch=_patches_a_step(base, fit))
-    if deadline is not None:
-        fit = _with_time_left(fit, network, task, deadline)
-    done = fit_to_pair(network, task, fit, lambda share, words="": progress(0.15 + 0.7 * share, words))
+    shown: Shown = ShownComponents.of(base)
+    if isinstance(start, TrainedNetwork):
+        shown = ShownBands(base.hsi.shape[0], base.msi.shape[0], start.scale)
+    # Pixels are kept from a fit to judge it; without one all of them judge.
+    task = _task(base, shown, _KEPT_SHARE if fit.steps else 1.0, fit.seed, cut)
+    if task is None:
+        return Refinement(base.image, torch.zeros_like(base.hsi), base.hsi.new_zeros(base.hsi.shape[0]), _NO_TIME)
+    if fit.steps == 0 and not isinstance(start, TrainedNetwork):
+        return Refinement(base.image, task.error, torch.zeros_like(task.band_scale), _NO_FIT)
+    network = start.network if isinstance(start, TrainedNetwork) else _network(shown, start, fit.seed)
+    network.to(base.hsi)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    done = _NO_FIT
+    if fit.steps:
+        fit = replace(fit, patch=_side(base.sensor))
+        fit = replace(fit, batch=_patches_a_step(base, fit))
+        if deadline is not None:
+            fit = _with_time_left(fit, network, task, deadline)
+        done = fit_to_pair(network, task, fit, lambda share, words="": progress(0.15 + 0.7 * share, words))
     progress(0.9, "weighing what was learnt")
     with torch.inference_mode():
         predicted = torch.zeros_like(task.error)
@@ -88,7 +102,7 @@ def refine(
         share = trusted_share(task, predicted)
         if not bool((share > 0).any()):
             return Refinement(base.image, task.error, share, done)
-        whole = shown.view(base.hsi, base.image, base.predictors, None)
+        whole = shown.view(base, base.image, None)
         found = task.expand(correction(network, whole.hsi[None], whole.guide[None])[0])
         scale = share[:, None, None]
         found, predicted = scale * found, scale * predicted
@@ -116,64 +130,32 @@ def _with_time_left(fit: PairFitOptions, network: FeINFN, task: HeldOutTask, dea
     now = time.monotonic()
     # After the fit, the network runs once on each view and once on the pair.
     afterwards = (len(task.views) + 1) * (now - began)
-    return replace(fit, steps=_ANY_STEPS, seconds=max(0.0, deadline - now - afterwards))
+    return replace(fit, steps=_ANY_STEPS, seconds=max(_SHORTEST, deadline - now - afterwards))
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """How images are shown to the network: leading components, each of unit variance."""
-
-    mean: torch.Tensor
-    matrix: torch.Tensor
-
-    @classmethod
-    def of(cls, targets: torch.Tensor) -> _Shown:
-        subspace = fit_subspace(targets, _SHOWN)
-        deviation = subspace.project(targets).flatten(1).double().std(1, correction=0)
-        usable = deviation > 1e-6 * deviation.max().clamp_min(1e-30)
-        usable[0] = True
-        scale = 1.0 / deviation[usable].clamp_min(1e-30)
-        return cls(subspace.mean, subspace.basis[:, usable].T * scale[:, None])
-
-    @property
-    def components(self) -> int:
-        return self.matrix.shape[0]
-
-    def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        matrix = self.matrix.to(image.dtype)
-        flat = matrix @ (image.flatten(1) - self.mean.to(image.dtype)[:, None])
-        return flat.reshape(-1, *image.shape[1:])
-
-    def view(
-        self, targets: torch.Tensor, image: torch.Tensor, predictors: Predictors, hidden: torch.Tensor | None
-    ) -> View:
-        if hidden is not None:
-            targets = torch.where(
-                hidden, predictors.sensor.degrade(image, (targets.shape[-2], targets.shape[-1])), targets
-            )
-        return View(hidden, self(targets), torch.cat([predictors.fine, self(image)]))
-
-
-def _task(base: LinearBase, shown: _Shown, seed: int) -> HeldOutTask:
+def _task(base: LinearBase, shown: Shown, kept_share: float, seed: int, cut: float | None) -> HeldOutTask | None:
+    """Return what is to be learnt, or None where making it would take longer than there is."""
     shape = (base.hsi.shape[-2], base.hsi.shape[-1])
     device = base.hsi.device
     views, error = [], torch.zeros_like(base.hsi)
-    for hidden in hiding_patterns(shape, device):
+    patterns = hiding_patterns(shape, device)
+    for number, hidden in enumerate(patterns):
+        began = time.monotonic()
         image = base.without(hidden)
-        views.append(shown.view(base.hsi, image, base.predictors, hidden))
+        views.append(shown.view(base, image, hidden))
         error = torch.where(hidden, base.hsi - base.sensor.degrade(image, shape), error)
+        now = time.monotonic()
+        if cut is not None and now + (len(patterns) - 1 - number) * (now - began) > cut:
+            return None
     scale = error.flatten(1).square().mean(1).sqrt()
-    relative = (error.flatten(1) / scale.clamp_min(torch.finfo(error.dtype).tiny)[:, None]).double()
-    vectors, values, _ = torch.linalg.svd(relative @ relative.T / relative.shape[1])
-    basis = scale[:, None] * (vectors * values.sqrt())[:, : shown.components].to(error.dtype)
-    return HeldOutTask(views, error, basis, scale, keep_blocks(shape, _KEPT_SHARE, seed, device), base.sensor)
+    kept = keep_blocks(shape, kept_share, seed, device)
+    return HeldOutTask(views, error, shown.basis(error, scale), scale, kept, base.sensor)
 
 
-def _network(shown: _Shown, msi_components: int, options: FeINFNOptions, seed: int) -> FeINFN:
+def _network(shown: Shown, options: FeINFNOptions, seed: int) -> FeINFN:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = FeINFN(shown.components, msi_components + shown.components, options)
+        network = FeINFN(shown.components, shown.guides, options)
     with torch.no_grad():
         network.decoder.output.bias.zero_()
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network

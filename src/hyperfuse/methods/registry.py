@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,7 +13,17 @@ from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.progress import Progress, silent
 from hyperfuse.sensor.model import Sensor
 
-__all__ = ["Method", "MethodSettings", "Outcome", "Progress", "get_method", "list_methods", "register_method", "silent"]
+__all__ = [
+    "Method",
+    "MethodSettings",
+    "Outcome",
+    "Progress",
+    "Sample",
+    "get_method",
+    "list_methods",
+    "register_method",
+    "silent",
+]
 
 
 class MethodSettings(BaseModel):
@@ -37,10 +47,19 @@ class Outcome:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Sample(NamedTuple):
+    """A part of a scene: LR-HSI (bands, h, w), HR-MSI (msi_bands, H, W) and the sensor that relates them."""
+
+    hsi: torch.Tensor
+    msi: torch.Tensor
+    sensor: Sensor
+
+
 SettingsT = TypeVar("SettingsT", bound=MethodSettings)
 Fused = torch.Tensor | Outcome
-FusedT = TypeVar("FusedT", bound=Fused)
-Run = Callable[[torch.Tensor, torch.Tensor, Sensor, Any, Progress], Fused]
+Run = Callable[..., Fused]
+RunT = TypeVar("RunT", bound=Run)
+Prepare = Callable[[Sequence[Sample], Any, Progress], Any]
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,8 @@ class Method:
         reference: the paper it is built from.
         cost: ``seconds`` or ``minutes`` for a 512x512x31 image on two cores.
         needs_srf: whether the spectral responses of the MSI must be known.
+        prepare: ``(samples, settings, progress) -> learned``: what the parts of a large scene share, learnt on some
+            of them; ``run`` then takes it as its last argument ``learned``. None where parts share nothing.
     """
 
     name: str
@@ -66,6 +87,7 @@ class Method:
     reference: str
     cost: Literal["seconds", "minutes"]
     needs_srf: bool
+    prepare: Prepare | None = None
 
     def configure(self, **values: Any) -> MethodSettings:
         """Build the method's settings from keyword values.
@@ -102,6 +124,7 @@ class Method:
         sensor: Sensor,
         settings: MethodSettings | None = None,
         progress: Progress = silent,
+        learned: Any = None,
     ) -> Outcome:
         """Fuse one pair, checked first.
 
@@ -111,6 +134,7 @@ class Method:
             sensor: the forward model of the pair.
             settings: of this method's class; its defaults if None.
             progress: see :class:`Progress`.
+            learned: what :attr:`prepare` has found for the scene that this pair is a part of, or None.
 
         Returns:
             The fused image (bands, H, W), same dtype and device, and what the method tells beside it.
@@ -124,7 +148,8 @@ class Method:
         chosen = self.configure() if settings is None else settings
         if not isinstance(chosen, self.settings):
             raise InputError(f"the method {self.name} takes {self.settings.__name__}, got {type(chosen).__name__}")
-        fused = self.run(hsi, msi, sensor, chosen, progress)
+        shared = () if learned is None else (learned,)
+        fused = self.run(hsi, msi, sensor, chosen, progress, *shared)
         return fused if isinstance(fused, Outcome) else Outcome(fused)
 
 
@@ -139,18 +164,14 @@ def register_method(
     reference: str,
     cost: Literal["seconds", "minutes"],
     needs_srf: bool = False,
-) -> Callable[
-    [Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], FusedT]],
-    Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], FusedT],
-]:
+    prepare: Callable[[Sequence[Sample], SettingsT, Progress], Any] | None = None,
+) -> Callable[[RunT], RunT]:
     """Return the decorator that puts a function into the table under ``name``; see :class:`Method`."""
 
-    def register(
-        run: Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], FusedT],
-    ) -> Callable[[torch.Tensor, torch.Tensor, Sensor, SettingsT, Progress], FusedT]:
+    def register(run: RunT) -> RunT:
         if name in _METHODS:
             raise ValueError(f"a method {name!r} is registered already")
-        _METHODS[name] = Method(name, run, settings, summary, reference, cost, needs_srf)
+        _METHODS[name] = Method(name, run, settings, summary, reference, cost, needs_srf, prepare)
         return run
 
     return register

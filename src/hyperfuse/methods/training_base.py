@@ -26,4 +26,4 @@ def create_base(section: BaseSection) -> Base:
             return method.fuse(hsi, msi, sensor, settings).image
 
     told = f" {json.dumps(section.settings, sort_keys=True)}" if section.settings else ""
-    return Base(f"{method.name}{told}", image, section.as_guide, section.versions)
+    return Base(f"{method.name}{told}", image, section.as_guide, section.versions, section.scale)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,45 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from hyperfuse.errors import InputError, MissingDependencyError
+from hyperfuse.errors import InputError, MissingDependencyError, nearest_name
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.registry import create_network
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 CONFIG_FORMAT = 1
+# Weights that ship: a folder each, with a model card beside.
+SHIPPED = Path(__file__).parent / "weights"
 
 
-def save_pretrained(network: FusionNetwork, folder: str | os.PathLike[str]) -> Path:
+def shipped_weights() -> list[str]:
+    """Return the names of the weights that ship, for :func:`find_pretrained`."""
+    return sorted(folder.parent.name for folder in SHIPPED.glob(f"*/{WEIGHTS}"))
+
+
+def find_pretrained(name: str | os.PathLike[str]) -> Path:
+    """Return the folder of weights: a folder of that path, or weights of that name that ship.
+
+    Raises:
+        InputError: there are neither.
+    """
+    folder, known = Path(name), shipped_weights()
+    if folder.is_dir():
+        return folder
+    if str(name) in known:
+        return SHIPPED / str(name)
+    told = nearest_name(str(name), known) if known else ""
+    raise InputError(
+        f"no weights {str(name)!r}{told}; give a name that ships or a folder that training wrote (RUN/best)"
+    )
+
+
+def save_pretrained(
+    network: FusionNetwork,
+    folder: str | os.PathLike[str],
+    *,
+    dtype: torch.dtype | None = None,
+    base: Mapping[str, Any] | None = None,
+) -> Path:
     """Write ``model.safetensors`` and ``config.json`` into a folder, making it if need be.
 
     Each file is written beside its place and renamed, so that an interrupted call leaves no half file.
@@ -27,6 +58,9 @@ def save_pretrained(network: FusionNetwork, folder: str | os.PathLike[str]) -> P
     Args:
         network: from :func:`hyperfuse.networks.create_network`.
         folder: where to.
+        dtype: that floating-point weights are stored in, such as float16 for half the size; theirs if None.
+        base: method and settings of the fusion that the network was trained to improve, for the record; None for one
+            that stands alone.
 
     Returns:
         The folder.
@@ -40,7 +74,10 @@ def save_pretrained(network: FusionNetwork, folder: str | os.PathLike[str]) -> P
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    tensors = {
+        name: value.detach().to("cpu", dtype if value.is_floating_point() else None).contiguous()
+        for name, value in network.state_dict().items()
+    }
     partial = folder / (WEIGHTS + ".part")
     save_file(tensors, partial)
     partial.replace(folder / WEIGHTS)
@@ -51,6 +88,8 @@ def save_pretrained(network: FusionNetwork, folder: str | os.PathLike[str]) -> P
         "msi_bands": network.msi_bands,
         "options": network.options.model_dump(mode="json"),
     }
+    if base is not None:
+        config["base"] = dict(base)
     partial = folder / (CONFIG + ".part")
     partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     partial.replace(folder / CONFIG)
@@ -81,6 +120,21 @@ def from_pretrained(folder: str | os.PathLike[str]) -> FusionNetwork:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise InputError(f"{folder / WEIGHTS}: does not fit config.json: {first}") from None
     return network.eval()
+
+
+def read_base(folder: str | os.PathLike[str]) -> Mapping[str, Any] | None:
+    """Return what :func:`save_pretrained` was told of the fusion that the network improves, or None.
+
+    Raises:
+        InputError: where the configuration is missing or not readable.
+    """
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise InputError(f"{folder}: no {CONFIG}; give the folder that save_pretrained wrote")
+    base = _read_config(path).get("base")
+    if base is not None and not (isinstance(base, dict) and isinstance(base.get("method"), str)):
+        raise InputError(f"{path}: base names no method")
+    return base
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:

@@ -77,7 +77,7 @@ def match_blind(
     if not (matched.hsi.usable_bands.any() and matched.msi.usable_bands.any()):
         return BlindMatch(replace(matched, notes=tuple(notes)), None, None)
     if sensor is None and psf is None:
-        matched, note = _with_psf(matched, known_phase=phase is not None or not align)
+        matched, note = with_psf(matched, known_phase=phase is not None or not align)
         notes.append(note)
     if sensor is None and align and phase is None:
         placed = align_pair(matched.hsi, matched.msi, matched.sensor)
@@ -87,12 +87,18 @@ def match_blind(
             matched, cut = _cut(matched.hsi, placed.msi, placed.sensor)
             notes += cut
     if need_srf and (sensor is None or matched.sensor.srf is None):
-        matched, estimate, found = _with_levels(matched)
+        matched, estimate, found = with_levels(matched)
         notes += found
     return BlindMatch(replace(matched, notes=tuple(notes)), alignment, estimate)
 
 
-def _with_psf(pair: MatchedPair, known_phase: bool) -> tuple[MatchedPair, str]:
+def with_psf(pair: MatchedPair, known_phase: bool) -> tuple[MatchedPair, str]:
+    """Return the pair with the PSF that it shows, and a note on it; the pair as it is where none can be found.
+
+    Args:
+        pair: matched.
+        known_phase: the position is known and only the blur is looked for.
+    """
     low, high, hsi_valid, msi_valid = _tensors(pair)
     try:
         found = locate(
@@ -111,7 +117,7 @@ def _with_psf(pair: MatchedPair, known_phase: bool) -> tuple[MatchedPair, str]:
     return replace(pair, sensor=sensor), psf_note(found.blur, sensor)
 
 
-def _with_levels(pair: MatchedPair) -> tuple[MatchedPair, SensorEstimate | None, tuple[str, ...]]:
+def with_levels(pair: MatchedPair) -> tuple[MatchedPair, SensorEstimate | None, tuple[str, ...]]:
     """Find the responses between the usable bands where they are not known, and bring the MSI to the HSI's levels."""
     low, high, hsi_valid, msi_valid = _tensors(pair)
     bands, msi_bands = pair.hsi.usable_bands, pair.msi.usable_bands

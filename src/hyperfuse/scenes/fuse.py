@@ -14,12 +14,14 @@ import hyperfuse.methods  # noqa: F401  (registers every method)
 from hyperfuse import __version__
 from hyperfuse.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.methods.registry import Method, MethodSettings, Progress, get_method, silent
+from hyperfuse.methods.registry import Progress, get_method, silent
 from hyperfuse.scenes import DEFAULT_METHOD
 from hyperfuse.scenes.align_match import BlindMatch, match_blind
 from hyperfuse.scenes.coverage import unseen_bands
 from hyperfuse.scenes.gaps import fill_gaps
 from hyperfuse.scenes.pair import MatchedPair
+from hyperfuse.scenes.preparation import configure, find_device, select_responses, sensor_summary, validity_at_hr
+from hyperfuse.scenes.saturation import saturation_note
 from hyperfuse.scenes.simulate import hr_transform
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.srf import Srf
@@ -138,8 +140,8 @@ def _fuse(
     progress: Progress,
 ) -> Fusion:
     chosen = get_method(method)
-    options = _configure(chosen, settings, seed)
-    place = _device(device)
+    options = configure(chosen, settings, seed)
+    place = find_device(device)
     if mask is not None:
         msi = _masked(msi, mask)
     progress(0.0, "matching the pair")
@@ -148,9 +150,9 @@ def _fuse(
     bands, msi_bands = pair.hsi.usable_bands, pair.msi.usable_bands
     if not bands.any() or not msi_bands.any():
         raise InputError(f"the {'MSI' if bands.any() else 'HSI'} holds no data where the two images overlap")
-    used = pair.sensor.replace(srf=_select(pair.sensor.srf, msi_bands, bands))
+    used = pair.sensor.replace(srf=select_responses(pair.sensor.srf, msi_bands, bands))
     hsi_valid, msi_valid = _validity(pair, bands)
-    if not (msi_valid & _at_hr(np.asarray(hsi_valid.any(axis=0)), pair, used)).any():
+    if not (msi_valid & validity_at_hr(np.asarray(hsi_valid.any(axis=0)), pair, used)).any():
         raise InputError("no pixel holds data in both HSI and MSI; the result would be empty")
 
     low = torch.from_numpy(np.nan_to_num(pair.hsi.data[bands], nan=0.0)).float().to(place)
@@ -163,18 +165,19 @@ def _fuse(
     outcome = chosen.fuse(low, high, used, options, progress)
     if not bool(torch.isfinite(outcome.image).all()):
         raise InputError(f"the method {method} gave values that are not finite; try --method regression")
-    valid = _at_hr(hsi_valid, pair, used) & msi_valid
+    valid = validity_at_hr(hsi_valid, pair, used) & msi_valid
     details = dict(outcome.details)
+    saturation = [saturation_note("HSI", pair.hsi), saturation_note("MSI", pair.msi)]
     unseen = unseen_bands(pair, used, details.pop("held_out_rmse", None))
     step = {
         "step": "fuse",
         "method": chosen.name,
         "settings": options.model_dump(mode="json"),
         **({"run": details} if details else {}),
-        "sensor": _summary(pair.sensor),
+        "sensor": sensor_summary(pair.sensor),
         "seed": seed,
         "device": place.type,
-        "notes": [*pair.notes, *([unseen] if unseen else [])],
+        "notes": [*pair.notes, *(note for note in (unseen, *saturation) if note)],
         "msi_history": [dict(earlier) for earlier in msi.history],
         "version": __version__,
     }
@@ -183,24 +186,6 @@ def _fuse(
         return Fusion(fused, None, match)
     told = {**step, "quantity": "standard deviation of the expected error"}
     return Fusion(fused, _result(pair, outcome.uncertainty.cpu().numpy(), bands, valid, told), match)
-
-
-def _configure(method: Method, settings: Mapping[str, Any] | None, seed: int) -> MethodSettings:
-    values = dict(settings or {})
-    if "seed" in method.settings.model_fields:
-        values.setdefault("seed", seed)
-    return method.configure(**values)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"the device {name!r} cannot be used here; write auto, cpu or cuda") from error
-    return device
 
 
 def _masked(msi: Cube, mask: NDArray[np.bool_]) -> Cube:
@@ -216,40 +201,11 @@ def _masked(msi: Cube, mask: NDArray[np.bool_]) -> Cube:
     return masked
 
 
-def _select(srf: Srf | None, msi_bands: NDArray[np.bool_], bands: NDArray[np.bool_]) -> Srf | None:
-    """Return the responses between the bands that are used; what falls on other HSI bands is shared out."""
-    if srf is None or (msi_bands.all() and bands.all()):
-        return srf
-    if srf.matrix.shape != (msi_bands.size, bands.size):
-        made, read = srf.matrix.shape
-        raise InputError(
-            f"the spectral responses turn {read} bands into {made}; HSI and MSI have {bands.size} and {msi_bands.size}"
-        )
-    matrix = srf.matrix[np.ix_(msi_bands, bands)]
-    total = matrix.sum(axis=1)
-    if (total < 0.5).any():
-        lost = np.flatnonzero(msi_bands)[np.argmin(total)]
-        raise InputError(f"more than half of the response of MSI band {srf.names[lost]!r} lies on unusable HSI bands")
-    names = tuple(name for name, keep in zip(srf.names, msi_bands, strict=True) if keep)
-    wavelengths = None if srf.wavelengths is None else srf.wavelengths[msi_bands]
-    fwhm = None if srf.fwhm is None else srf.fwhm[msi_bands]
-    return Srf(matrix / total[:, None], names, wavelengths, fwhm, srf.source)
-
-
 def _validity(pair: MatchedPair, bands: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return where usable HSI bands (bands, h, w) and whole MSI pixels (H, W) hold data."""
     shape = (int(bands.sum()), pair.hsi.rows, pair.hsi.cols)
     hsi_valid = np.ones(shape, np.bool_) if pair.hsi.valid is None else pair.hsi.valid[bands]
     return hsi_valid, pair.msi.valid_pixels
-
-
-def _at_hr(valid: NDArray[Any], pair: MatchedPair, sensor: Sensor) -> NDArray[np.bool_]:
-    """Give every HR pixel the validity of the LR pixel that its centre lies in."""
-    index = []
-    for axis, fine, coarse in ((0, pair.msi.rows, pair.hsi.rows), (1, pair.msi.cols, pair.hsi.cols)):
-        cell = np.floor((np.arange(fine) - sensor.offset[axis]) / sensor.ratio[axis] + 0.5).astype(np.intp)
-        index.append(np.clip(cell, 0, coarse - 1))
-    return np.asarray(valid[..., index[0][:, None], index[1][None, :]])
 
 
 def _result(
@@ -285,9 +241,3 @@ def _result(
         attributes=hsi.attributes,
         history=(*hsi.history, step),
     )
-
-
-def _summary(sensor: Sensor) -> dict[str, Any]:
-    values = sensor.to_dict()
-    values["srf"] = None if sensor.srf is None else sensor.srf.source
-    return values

@@ -66,7 +66,7 @@ def match_pair(
     given = _as_pair(ratio) if ratio is not None else (sensor.ratio if sensor is not None else None)
     found = placed.ratio if placed is not None else None
     chosen = _choose_ratio(hsi, msi, given, found)
-    _refuse_other_units(hsi, msi)
+    refuse_other_units(hsi, msi)
 
     notes = []
     start = _choose_phase(chosen, phase, placed, sensor)
@@ -218,7 +218,12 @@ def _refuse_empty(cube: Cube, name: str) -> None:
         raise InputError(f"the {name} holds no data: every band is nodata or marked as bad")
 
 
-def _refuse_other_units(hsi: Cube, msi: Cube) -> None:
+def refuse_other_units(hsi: Cube, msi: Cube) -> None:
+    """Refuse two images of which one is scaled and the other not, told by their ranges.
+
+    Raises:
+        InputError: their levels differ by orders of magnitude.
+    """
     levels = []
     for cube in (hsi, msi):
         # Every few pixels tell the range of a large image well enough.

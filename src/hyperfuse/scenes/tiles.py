@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,24 +24,21 @@ from hyperfuse.methods.registry import Method, MethodSettings, get_method
 from hyperfuse.progress import Progress, silent
 from hyperfuse.scenes import DEFAULT_METHOD
 from hyperfuse.scenes.coverage import unseen_bands
-from hyperfuse.scenes.fuse import _configure, _device, _summary
-from hyperfuse.scenes.pair import _refuse_other_units
+from hyperfuse.scenes.pair import refuse_other_units
+from hyperfuse.scenes.preparation import configure, find_device, sensor_summary
 from hyperfuse.scenes.simulate import hr_transform
 from hyperfuse.scenes.tiles_assemble import assemble, has_gaps
 from hyperfuse.scenes.tiles_job import Job, TilePair, plan_of, read_tile, used_sensor
+from hyperfuse.scenes.tiles_memory import MEMORY_GB, SAMPLE_MARGIN, SAMPLE_SIDE, samples_within, tile_size
 from hyperfuse.scenes.tiles_plan import Plan, Tile
-from hyperfuse.scenes.tiles_samples import WIDEST_MARGIN, margin_for, settings_for_all
+from hyperfuse.scenes.tiles_samples import WIDEST_MARGIN, learn_on_samples, margin_for
 from hyperfuse.scenes.tiles_scene import Outline, Scene, open_scene, seen_bands
 from hyperfuse.scenes.tiles_sensor import learn_sensor
 from hyperfuse.scenes.tiles_state import TileStore, identity
 from hyperfuse.scenes.tiles_workers import run_here, run_in_processes
 
-# The image of one tile with its margins takes about this much memory; fusing it takes several times as much.
-_TILE_BYTES = 96 * 2**20
-_SMALLEST_TILE, _LARGEST_TILE = 64, 1024
-# What a scene fused whole takes, in images of the size of the result.
-_WHOLE_IMAGES = 6
-_SAMPLES = 4
+_SAMPLES_OF_UNITS = 4
+_LEARNT_SHARE = 0.1
 _FUSING_SHARE = 0.9
 # Settings under which a tile would not be the same twice, or that give more than an image.
 _NOT_FOR_TILES = ("budget_seconds", "keep_best", "uncertainty")
@@ -69,29 +65,6 @@ def takes_tiles(out: str | Path) -> bool:
     return entry is not None and entry.name in WRITABLE
 
 
-def bytes_if_whole(
-    hsi: str, msi: str, *, reading: Mapping[str, Any] | None = None, msi_reading: Mapping[str, Any] | None = None
-) -> int | None:
-    """Return about how much memory it takes to fuse two files whole; None where they cannot be read by windows.
-
-    Args:
-        hsi: file of the LR-HSI.
-        msi: file of the HR-MSI.
-        reading: options of :func:`~hyperfuse.io.windows.open_windows` for the HSI.
-        msi_reading: the same for the MSI.
-    """
-    from hyperfuse.io.windows import open_windows
-
-    try:
-        with (
-            closing(open_windows(hsi, **(reading or {}))) as coarse,
-            closing(open_windows(msi, **(msi_reading or {}))) as fine,
-        ):
-            return 4 * coarse.shape[0] * fine.shape[1] * fine.shape[2] * _WHOLE_IMAGES
-    except InputError:
-        return None
-
-
 def fuse_tiles(
     hsi: str | Path,
     msi: str | Path,
@@ -111,6 +84,7 @@ def fuse_tiles(
     tile: int | None = None,
     overlap: int | None = None,
     workers: int = 1,
+    memory_gb: float = MEMORY_GB,
     scheduler: str | None = None,
     resume: bool = False,
     reading: Mapping[str, Any] | None = None,
@@ -122,8 +96,9 @@ def fuse_tiles(
 ) -> TiledResult:
     """Fuse an LR-HSI with an HR-MSI from file to file, a tile at a time; memory does not grow with the scene.
 
-    Tiles are whole LR pixels, read with an overlap and blended with weights that sum to 1. What a method chooses for
-    a scene as a whole (windows and ridges of ``local-regression``) is chosen once, on tiles spread over it. Finished
+    Tiles are whole LR pixels, read with an overlap and blended with weights that sum to 1. What a method learns of a
+    scene as a whole is learnt once, on samples spread over it, and applied tile by tile (see ``Method.prepare``:
+    ``local-regression``, and the linear part of ``feinfn``). Finished
     tiles are kept in ``.NAME.tiles`` beside ``out`` until the image is complete; a job that is killed goes on from
     there with ``resume`` and gives the same image. Tiles without data are neither read nor fused.
 
@@ -142,9 +117,10 @@ def fuse_tiles(
         device: where to compute.
         seed: of methods that draw random numbers.
         settings: of the method.
-        tile: side of a tile without overlap, in HR pixels; sized to memory unless given.
+        tile: side of a tile without overlap, in HR pixels; follows from the memory unless given.
         overlap: LR pixels that are read around a tile; what the method needs unless given.
         workers: processes of this machine.
+        memory_gb: what all processes together may take, in GB; each worker of a scheduler may take it.
         scheduler: address of a dask.distributed scheduler to run the tiles on, in place of ``workers``.
         resume: go on with an interrupted job, if there is one.
         reading: how the HSI is read: options of :func:`~hyperfuse.io.windows.open_windows`.
@@ -166,11 +142,13 @@ def fuse_tiles(
         raise InputError(f"{out}: is written whole; the result of tiles goes to .tif, .img or .zarr")
     if workers < 1 or (tile is not None and tile < 1):
         raise InputError(f"--workers and --tile are 1 or more, got {workers} and {tile}")
+    if not memory_gb > 0:
+        raise InputError(f"the memory for tiles is more than 0 GB, got {memory_gb:g}")
     if scheduler is not None and workers != 1:
         raise InputError("--workers are processes of this machine, --scheduler is a cluster; give one of them")
     chosen = get_method(method)
     options, notes = _settings(chosen, settings, seed)
-    _device(device)
+    find_device(device)
     files = [_absolute(path) for path in (hsi, msi)]
     forbidden = None if mask is None else _absolute(mask)
     grid: Mapping[str, Any] = {"sensor": sensor, "srf": srf, "psf": psf, "ratio": ratio, "phase": phase}
@@ -183,23 +161,26 @@ def fuse_tiles(
     notes = [*learned.notes, *notes]
     with closing(open_scene(files[0], files[1], forbidden, how, msi_how, grid)) as scene:
         progress(0.01, "looking for data")
-        size = _tile_size(scene, WIDEST_MARGIN if overlap is None else overlap) if tile is None else tile
+        store = TileStore.beside(out)
         margin = WIDEST_MARGIN if overlap is None else overlap
+        # A job may go on with other workers or memory: its tiles stay as they are.
+        begun = store.told("tile") if resume else None
+        size = tile or begun or tile_size(scene, chosen.name, margin, workers, memory_gb)
         plan = plan_of(scene, size, margin)
         filled = _filled(scene, plan)
         bands, msi_bands = _bands(scene, filled)
-        samples = _samples(scene, filled, bands, msi_bands, device, levels)
-        progress(0.02, "choosing settings on samples")
-        options = settings_for_all(options, samples)
+        samples = _samples(scene, chosen.prepare is not None, size, memory_gb, bands, msi_bands, device, levels)
+        shared = learn_on_samples(chosen, options, samples, _part(progress, 0.02, _LEARNT_SHARE))
+        if shared is not None:
+            notes.append(f"models of the whole scene are learnt on {len(samples)} samples of it and hold in all tiles")
         del samples
         if overlap is None:
-            margin = margin_for(options, scene.pair.sensor)
+            margin = margin_for(shared, scene.pair.sensor)
             plan = plan_of(scene, size, margin)
             filled = _filled(scene, plan)
-        store = TileStore.beside(out)
         job = Job(
             files[0], files[1], forbidden, how, msi_how, _plain(grid), bands, msi_bands, size, margin,
-            chosen.name, options, device, store, levels, f"{os.getpid()}-{time.time_ns()}",
+            chosen.name, options, device, store, levels, shared, f"{os.getpid()}-{time.time_ns()}",
         )  # fmt: skip
         store.start(_fingerprint(job, scene, seed), resume=resume, overwrite=overwrite)
         step = _step(scene, job, seed, notes, inputs)
@@ -227,8 +208,12 @@ def _settings(method: Method, given: Mapping[str, Any] | None, seed: int) -> tup
     notes = []
     if "effort" in method.settings.model_fields and not {"effort", "steps"} & set(values):
         values["effort"] = "fast"
-        notes.append("fused in tiles, without a network (effort fast); effort=normal fits one to every tile")
-    return _configure(method, values, seed), notes
+        notes.append(
+            "fused in tiles (effort fast): "
+            + ("the network is taken as it is" if values.get("weights") else "without a network")
+            + "; effort=normal fits one to every tile"
+        )
+    return configure(method, values, seed), notes
 
 
 def _absolute(path: str | Path) -> str:
@@ -240,14 +225,6 @@ def _plain(grid: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is told of the grid without the operators that a sensor has computed: it goes to other processes."""
     sensor = grid["sensor"]
     return {**grid, "sensor": None if sensor is None else sensor.replace()}
-
-
-def _tile_size(scene: Scene, margin: int) -> int:
-    """Return the side of a tile that fits into memory with its margins, in HR pixels."""
-    bands, ratio = scene.hsi.shape[0], scene.pair.sensor.mean_ratio
-    side = math.sqrt(_TILE_BYTES / (4 * bands)) - 2 * margin * ratio
-    # Not less than the margins: most of the work would go into what is thrown away.
-    return int(min(max(side, margin * ratio, _SMALLEST_TILE), _LARGEST_TILE))
 
 
 def _filled(scene: Scene, plan: Plan) -> list[Tile]:
@@ -265,23 +242,30 @@ def _bands(scene: Scene, tiles: Sequence[Tile]) -> tuple[NDArray[np.bool_], NDAr
 
 def _samples(
     scene: Scene,
-    tiles: Sequence[Tile],
+    learning: bool,
+    size: int,
+    memory_gb: float,
     bands: NDArray[np.bool_],
     msi_bands: NDArray[np.bool_],
     device: str,
     levels: NDArray[np.float64] | None,
 ) -> list[TilePair]:
-    """Return a few tiles with data, spread over the scene, and check that both images are in one unit."""
+    """Return small tiles with data, spread over the scene, and check that both images are in one unit."""
     found: list[TilePair] = []
+    wanted = _SAMPLES_OF_UNITS
+    if learning:
+        size = SAMPLE_SIDE
+        wanted = samples_within(scene, size, memory_gb)
+    tiles = _filled(scene, plan_of(scene, size, SAMPLE_MARGIN))
     # First some far apart, then all others, until there are enough.
     count = len(tiles)
-    order = dict.fromkeys([(2 * k + 1) * count // (2 * _SAMPLES) for k in range(_SAMPLES)] + list(range(count)))
+    order = dict.fromkeys([(2 * k + 1) * count // (2 * wanted) for k in range(wanted)] + list(range(count)))
     for index in order:
         pair = read_tile(scene, tiles[index], bands, msi_bands, device, levels)
         if pair is not None:
             found.append(pair)
-            _refuse_other_units(Cube(data=pair.hsi.cpu().numpy()), Cube(data=pair.msi.cpu().numpy()))
-        if len(found) == min(_SAMPLES, count):
+            refuse_other_units(Cube(data=pair.hsi.cpu().numpy()), Cube(data=pair.msi.cpu().numpy()))
+        if len(found) == min(wanted, count):
             break
     if not found:
         raise InputError("no pixel holds data in both HSI and MSI; the result would be empty")
@@ -299,7 +283,7 @@ def _run(job: Job, tiles: Sequence[Tile], workers: int, scheduler: str | None, p
         runs = run_in_processes(job, left, workers, max(1, torch.get_num_threads() // workers))
     else:
         runs = run_here(job, left)
-    report = _part(progress, 0.05, _FUSING_SHARE)
+    report = _part(progress, _LEARNT_SHARE, _FUSING_SHARE)
     done = len(tiles) - len(left)
     for _ in runs:
         done += 1
@@ -329,7 +313,7 @@ def _fingerprint(job: Job, scene: Scene, seed: int) -> dict[str, Any]:
         "method": job.method,
         "settings": job.settings.model_dump(mode="json"),
         "seed": seed,
-        "device": _device(job.device).type,
+        "device": find_device(job.device).type,
         "version": __version__,
     }
 
@@ -344,9 +328,9 @@ def _step(scene: Scene, job: Job, seed: int, notes: Sequence[str], inputs: Mappi
         "method": job.method,
         "settings": job.settings.model_dump(mode="json"),
         "tiles": {"tile": job.tile, "overlap": job.margin},
-        "sensor": _summary(scene.pair.sensor),
+        "sensor": sensor_summary(scene.pair.sensor),
         "seed": seed,
-        "device": _device(job.device).type,
+        "device": find_device(job.device).type,
         "notes": [*scene.pair.notes, *notes, *([unseen] if unseen else [])],
         "msi_history": [dict(earlier) for earlier in scene.pair.msi.history],
         "version": __version__,

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 import hyperfuse.methods  # noqa: F401  (registers every method)
 from hyperfuse.errors import InputError
 from hyperfuse.methods.registry import Method, MethodSettings, get_method, silent
-from hyperfuse.scenes.fuse import _at_hr, _device, _select
 from hyperfuse.scenes.gaps import fill_gaps
 from hyperfuse.scenes.pair import MatchedPair
+from hyperfuse.scenes.preparation import find_device, select_responses, validity_at_hr
+from hyperfuse.scenes.tiles_part import Part
 from hyperfuse.scenes.tiles_plan import Plan, Tile
 from hyperfuse.scenes.tiles_scene import Scene, open_scene
 from hyperfuse.scenes.tiles_state import TileStore
@@ -38,6 +39,7 @@ class Job:
         device: where to compute.
         store: where tiles go.
         levels: factor and offset of each MSI band, (2, msi_bands), applied to what is read; or None.
+        learned: what the method has learnt on samples of the scene, or None.
         key: differs between jobs.
     """
 
@@ -56,6 +58,7 @@ class Job:
     device: str
     store: TileStore
     levels: NDArray[np.float64] | None
+    learned: Any | None
     key: str
 
     def __hash__(self) -> int:
@@ -71,19 +74,21 @@ class Job:
 
 @dataclass(frozen=True)
 class TilePair:
-    """The tensors of one tile, gaps filled.
+    """The tensors of the part of a tile that holds data, gaps filled.
 
     Attributes:
         hsi: (bands, h, w).
         msi: (msi_bands, H, W).
         sensor: relates the two.
-        valid: bool (bands, H, W), False in gaps.
+        valid: bool (bands, rows, cols) of the whole tile, False in gaps.
+        place: rows and columns of the part in it.
     """
 
     hsi: torch.Tensor
     msi: torch.Tensor
     sensor: Sensor
     valid: NDArray[np.bool_]
+    place: tuple[slice, slice]
 
 
 def plan_of(scene: Scene, tile: int, margin: int) -> Plan:
@@ -94,7 +99,7 @@ def plan_of(scene: Scene, tile: int, margin: int) -> Plan:
 
 def used_sensor(scene: Scene, bands: NDArray[np.bool_], msi_bands: NDArray[np.bool_]) -> Sensor:
     """Return the scene's sensor with responses between the bands that are used."""
-    return scene.pair.sensor.replace(srf=_select(scene.pair.sensor.srf, msi_bands, bands))
+    return scene.pair.sensor.replace(srf=select_responses(scene.pair.sensor.srf, msi_bands, bands))
 
 
 def read_tile(
@@ -117,20 +122,21 @@ def read_tile(
     seen = np.ones((msi.rows, msi.cols), np.bool_) if msi.valid is None else msi.valid[msi_bands].all(axis=0)
     seen &= ~scene.distrusted(tile.hr)
     sensor = tile.sensor(used_sensor(scene, bands, msi_bands))
-    valid = _at_hr(hsi_valid, MatchedPair(hsi, msi, sensor, ()), sensor) & seen
+    valid = validity_at_hr(hsi_valid, MatchedPair(hsi, msi, sensor, ()), sensor) & seen
     if not valid[_inside(tile)].any():
         return None
-    place = _device(device)
-    low = torch.from_numpy(np.nan_to_num(hsi.data[bands], nan=0.0)).float().to(place)
-    high = torch.from_numpy(np.nan_to_num(msi.data[msi_bands], nan=0.0)).float().to(place)
+    part = Part.with_data(np.asarray(valid.any(axis=0)), (hsi.rows, hsi.cols), sensor)
+    device_used = find_device(device)
+    low_valid, high_valid = hsi_valid[:, *part.lr], seen[part.hr]
+    low = torch.from_numpy(np.nan_to_num(hsi.data[bands][:, *part.lr], nan=0.0)).float().to(device_used)
+    high = torch.from_numpy(np.nan_to_num(msi.data[msi_bands][:, *part.hr], nan=0.0)).float().to(device_used)
     if levels is not None:
-        factor, offset = torch.from_numpy(levels[:, msi_bands, None, None]).float().to(place)
+        factor, offset = torch.from_numpy(levels[:, msi_bands, None, None]).float().to(device_used)
         high = factor * high + offset
-    if not (hsi_valid.all() and seen.all()):
-        low, high = fill_gaps(
-            low, torch.from_numpy(hsi_valid).to(place), high, torch.from_numpy(seen).to(place), sensor
-        )
-    return TilePair(low, high, sensor, valid)
+    if not (low_valid.all() and high_valid.all()):
+        known = (torch.from_numpy(np.ascontiguousarray(one)).to(device_used) for one in (low_valid, high_valid))
+        low, high = fill_gaps(low, next(known), high, next(known), part.sensor)
+    return TilePair(low, high, part.sensor, valid, part.hr)
 
 
 def run_tile(job: Job, row: int, col: int) -> bool:
@@ -144,16 +150,24 @@ def run_tile(job: Job, row: int, col: int) -> bool:
     if job.store.done(tile.name):
         return not job.store.is_empty(tile.name)
     pair = read_tile(scene, tile, job.bands, job.msi_bands, job.device, job.levels)
-    job.store.put(tile.name, None if pair is None else _fused(pair, tile, method, job.settings))
+    job.store.put(tile.name, None if pair is None else _fused(pair, tile, method, job))
     return pair is not None
 
 
-def _fused(pair: TilePair, tile: Tile, method: Method, settings: MethodSettings) -> NDArray[np.float32]:
-    image = method.fuse(pair.hsi, pair.msi, pair.sensor, settings, silent).image
+def _fused(pair: TilePair, tile: Tile, method: Method, job: Job) -> NDArray[np.float32]:
+    image = method.fuse(pair.hsi, pair.msi, pair.sensor, job.settings, silent, job.learned).image
     if not bool(torch.isfinite(image).all()):
         raise InputError(f"the method {method.name} gave values that are not finite; try --method regression")
-    inside = _inside(tile)
-    return np.where(pair.valid[inside], image[inside].cpu().numpy(), np.float32(np.nan))
+    valid = pair.valid[_inside(tile)]
+    into, out_of = [], []
+    for kept, place in zip(_inside(tile)[1:], pair.place, strict=True):
+        first, last = max(kept.start, place.start), min(kept.stop, place.stop)
+        into.append(slice(first - kept.start, last - kept.start))
+        out_of.append(slice(first - place.start, last - place.start))
+    # Outside the part that was fused there is no data.
+    result = np.full(valid.shape, np.nan, np.float32)
+    result[:, *into] = np.where(valid[:, *into], image[:, *out_of].cpu().numpy(), np.float32(np.nan))
+    return result
 
 
 def _inside(tile: Tile) -> tuple[slice, slice, slice]:

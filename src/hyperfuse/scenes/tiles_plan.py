@@ -17,7 +17,7 @@ from hyperfuse.sensor.model import Sensor
 # Results are blended over at most this many LR pixels to either side of the border between two tiles.
 _BLEND = 4
 # LR pixels from the centre of the outermost one to the rim of what is read of the MSI: see Method.fuse.
-_SEEN = 1.5
+SEEN = 1.5
 _ROUNDING = 1e-6
 
 
@@ -81,8 +81,8 @@ class Axis:
             low, high = max(0, first - margin), min(coarse, last + margin)
             # Beyond its LR pixels a tile reads what their PSF sees of the MSI, as far as methods take that.
             first_sample, last_sample = phase + ratio * low, phase + ratio * (high - 1)
-            start = 0 if low == 0 else max(0, math.floor(first_sample - _SEEN * ratio) + 1)
-            end = fine if high == coarse else min(fine, math.ceil(last_sample + _SEEN * ratio))
+            start = 0 if low == 0 else max(0, math.floor(first_sample - SEEN * ratio) + 1)
+            end = fine if high == coarse else min(fine, math.ceil(last_sample + SEEN * ratio))
             kept = (
                 cores[index][0] - (reach if index > 0 else 0),
                 cores[index][1] + (reach if index < count - 1 else 0),

@@ -1,12 +1,14 @@
-"""What is chosen once for a whole scene, from tiles spread over it, and then holds in all of them."""
+"""What is learnt once for a whole scene, from samples spread over it, and then holds in all of its tiles."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
-from hyperfuse.methods.local_regression import LocalRegressionSettings, choose_weights
-from hyperfuse.methods.registry import MethodSettings
+from hyperfuse.methods.local_regression import LearnedRegression
+from hyperfuse.methods.registry import Method, MethodSettings, Sample
+from hyperfuse.progress import Progress
 from hyperfuse.scenes.tiles_job import TilePair
 from hyperfuse.sensor.model import Sensor
 
@@ -14,38 +16,29 @@ from hyperfuse.sensor.model import Sensor
 WIDEST_MARGIN = 12
 # A window counts to this many times its sigma.
 _SIGMAS = 3.0
-# Weights of a mean over samples below this share do not count.
-_SMALLEST_WEIGHT = 0.02
 
 
-def settings_for_all(settings: MethodSettings, samples: Sequence[TilePair]) -> MethodSettings:
-    """Return the settings with everything chosen that is better chosen once for the scene.
+def learn_on_samples(
+    method: Method, settings: MethodSettings, samples: Sequence[TilePair], progress: Progress
+) -> Any | None:
+    """Return what the tiles of a scene share; None of a method that fits every tile by itself.
 
     Args:
+        method: to fuse with.
         settings: of the method.
-        samples: tiles spread over the scene.
+        samples: parts of the scene.
+        progress: called with the share done.
     """
-    if not isinstance(settings, LocalRegressionSettings) or settings.weights is not None:
-        return settings
-    found = [choose_weights(pair.hsi, pair.msi, pair.sensor, settings) for pair in samples]
-    total: dict[tuple[float, float], float] = {}
-    for weights in found:
-        for window, ridges in weights.items():
-            for ridge, share in ridges.items():
-                total[window, ridge] = total.get((window, ridge), 0.0) + share / len(found)
-    kept = {key: share for key, share in sorted(total.items()) if share >= _SMALLEST_WEIGHT}
-    whole = sum(kept.values())
-    means: dict[float, dict[float, float]] = {}
-    for (window, ridge), share in kept.items():
-        means.setdefault(window, {})[ridge] = round(share / whole, 6)
-    return settings.model_copy(update={"weights": means})
+    if method.prepare is None:
+        return None
+    return method.prepare([Sample(pair.hsi, pair.msi, pair.sensor) for pair in samples], settings, progress)
 
 
-def margin_for(settings: MethodSettings, sensor: Sensor) -> int:
+def margin_for(learned: Any | None, sensor: Sensor) -> int:
     """Return how many LR pixels around a tile its result depends on, as far as that is worth reading."""
-    if not isinstance(settings, LocalRegressionSettings) or not settings.weights:
+    if not isinstance(learned, LearnedRegression):
         return WIDEST_MARGIN
     blur = max(
         max(factor.radius_y / sensor.ratio[0], factor.radius_x / sensor.ratio[1]) for factor in sensor.psf.factors()
     )
-    return min(WIDEST_MARGIN, math.ceil(blur + _SIGMAS * max(settings.weights)) + 2)
+    return min(WIDEST_MARGIN, math.ceil(blur + _SIGMAS * max(learned.models.weights)) + 4)

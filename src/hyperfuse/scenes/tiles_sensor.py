@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from hyperfuse.scenes.align import apply_alignment, estimate_alignment
-from hyperfuse.scenes.align_match import _with_levels, _with_psf
+from hyperfuse.scenes.align_match import with_levels, with_psf
 from hyperfuse.scenes.pair import MatchedPair
 from hyperfuse.scenes.tiles_plan import Plan
 from hyperfuse.scenes.tiles_scene import Scene
@@ -60,7 +60,7 @@ def learn_sensor(scene: Scene, grid: Mapping[str, Any], *, align: bool, need_srf
     before = part.sensor
     notes = [f"sensor estimated on {part.hsi.rows}x{part.hsi.cols} HSI pixels in the middle of what holds data"]
     if unknown_psf:
-        part, note = _with_psf(part, known_phase=not unknown_shift)
+        part, note = with_psf(part, known_phase=not unknown_shift)
         notes.append(note)
     if unknown_shift:
         found = estimate_alignment(part.hsi, part.msi, part.sensor, affine=False)
@@ -69,7 +69,7 @@ def learn_sensor(scene: Scene, grid: Mapping[str, Any], *, align: bool, need_srf
         notes += placed.notes
     levels = None
     if unknown_levels:
-        part, estimate, more = _with_levels(part)
+        part, estimate, more = with_levels(part)
         notes += more
         used = part.msi.usable_bands
         levels = np.stack([np.ones(used.size), np.zeros(used.size)])

@@ -77,6 +77,13 @@ class TileStore:
                 " --overwrite and without --resume to start anew"
             )
 
+    def told(self, key: str) -> Any | None:
+        """Return what the interrupted job that is kept here was told; None where there is none."""
+        try:
+            return json.loads((self.folder / _JOB).read_text("utf-8")).get(key)
+        except (OSError, ValueError, AttributeError):
+            return None
+
     def done(self, name: str) -> bool:
         """Return whether a tile is finished."""
         return (self.folder / f"{name}.npy").is_file() or self.is_empty(name)

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 
 import rasterio
 import torch
 
 from hyperfuse.errors import HyperfuseError
+from hyperfuse.scenes import tiles_job
 from hyperfuse.scenes.tiles_job import Job, forget, run_tile
 from hyperfuse.scenes.tiles_plan import Tile
 
@@ -45,7 +47,7 @@ def run_in_processes(job: Job, tiles: Sequence[Tile], workers: int, threads: int
     futile = 0
     while left:
         before = len(left)
-        context = get_context("spawn")
+        context = _context()
         with (
             _threads_of_children(threads),
             ProcessPoolExecutor(min(workers, len(left)), context, initializer=_begin, initargs=(threads,)) as pool,
@@ -66,6 +68,15 @@ def run_in_processes(job: Job, tiles: Sequence[Tile], workers: int, threads: int
                 "the worker processes are killed again and again (too little memory?); take fewer --workers or a"
                 " smaller --tile, then --resume"
             )
+
+
+def _context() -> BaseContext:
+    """Return how processes start: forked, where that can be, from one that has loaded the libraries for all."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([tiles_job.__name__])
+    return context
 
 
 def _begin(threads: int) -> None:

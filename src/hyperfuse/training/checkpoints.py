@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,10 +93,16 @@ def save_checkpoint(
     return target
 
 
-def save_best(folder: Path, network: FusionNetwork, scores: dict[str, float], step: int) -> Path:
+def save_best(
+    folder: Path,
+    network: FusionNetwork,
+    scores: dict[str, float],
+    step: int,
+    base: Mapping[str, Any] | None = None,
+) -> Path:
     """Write the best weights so far as a pretrained network, with ``scores.json``, in place of those before."""
     with _writing(folder / BEST) as scratch:
-        save_pretrained(network, scratch)
+        save_pretrained(network, scratch, base=base)
         (scratch / SCORES).write_text(json.dumps({"step": step, **scores}, indent=2) + "\n", "utf-8")
     return folder / BEST
 

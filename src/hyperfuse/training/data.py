@@ -64,6 +64,8 @@ class TrainingData:
         validation: pairs, a scene and ratio each.
         hsi_bands: of the network.
         msi_bands: of the network, with those of a base that is its guide.
+        store: the scenes that are learnt from.
+        srf: responses of the MSI; None for stored pairs.
     """
 
     examples: Dataset[Example]
@@ -71,6 +73,8 @@ class TrainingData:
     validation: tuple[ValidationPair, ...]
     hsi_bands: int
     msi_bands: int
+    store: SceneStore
+    srf: Srf | None
 
 
 def open_training_data(config: TrainingConfig, scenes: Scenes, base: Base | None = None) -> TrainingData:
@@ -131,7 +135,7 @@ def open_training_data(config: TrainingConfig, scenes: Scenes, base: Base | None
         examples = PatchExamples(store, places, order, degradations, config.augmentation)
     else:
         examples = BasedExamples(store, places, order, degradations, config.augmentation, base)
-    return TrainingData(examples, order, validation, store.bands, srf.msi_bands + guide)
+    return TrainingData(examples, order, validation, store.bands, srf.msi_bands + guide, store, srf)
 
 
 def _stored(
@@ -153,7 +157,8 @@ def _stored(
     validation = tuple(
         ValidationPair(name, scenes.ratio, held_out, None, "stored", stored=scenes) for name in held_out.names
     )
-    return TrainingData(StoredExamples(scenes, store.names, order), order, validation, store.bands, scenes.msi_bands)
+    examples = StoredExamples(scenes, store.names, order)
+    return TrainingData(examples, order, validation, store.bands, scenes.msi_bands, store, None)
 
 
 def share_of(pairs: tuple[ValidationPair, ...], rank: int, processes: int) -> Iterator[tuple[int, ValidationPair]]:

@@ -31,12 +31,14 @@ class Base:
             (bands, H, W).
         as_guide: whether the network also sees that image, as further bands of the MSI.
         versions: how many times each scene is augmented and degraded anew for each ratio.
+        scale: unit of what the network adds.
     """
 
     name: str
     image: BaseImage
     as_guide: bool = False
     versions: int = 1
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ from hyperfuse.networks.pretrained import from_pretrained
 from hyperfuse.networks.registry import create_network
 from hyperfuse.progress import Progress, silent
 from hyperfuse.training.averaging import WeightAverage
+from hyperfuse.training.beginning import whiten_first_layers
 from hyperfuse.training.checkpoints import BEST, RunState, load_checkpoint, save_best, save_checkpoint
 from hyperfuse.training.configuration import TrainingConfig
-from hyperfuse.training.data import open_training_data
+from hyperfuse.training.data import TrainingData, open_training_data
 from hyperfuse.training.examples import Base, Batch, stacked
 from hyperfuse.training.losses import weighted_loss
 from hyperfuse.training.order import ProcessBatches
@@ -115,7 +116,8 @@ def _train(
     save_every = config.checkpoints.every.steps(epoch, step_patches)
 
     torch.manual_seed(config.seed)
-    network = _create(config, data.hsi_bands, data.msi_bands).to(processes.device)
+    network = _create(config, data)
+    network.to(processes.device)
     average = WeightAverage(network, config.average.decay, warm_up=config.average.warm_up) if config.average else None
     settings = config.optimiser
     optimiser = torch.optim.AdamW(
@@ -137,8 +139,10 @@ def _train(
         guided = start is not None and base is not None and base.as_guide
         with processes.autocast(config.precision):
             fused: torch.Tensor = model(hsi, torch.cat([msi, start], 1) if guided and start is not None else msi)
+        if start is None or base is None:
+            return fused
         # What a network adds to the interpolated HSI is added to the base instead.
-        return fused if start is None else start + fused - resample(hsi, (msi.shape[-2], msi.shape[-1]))
+        return start + base.scale * (fused - resample(hsi, (msi.shape[-2], msi.shape[-1])))
 
     def score() -> dict[str, float]:
         judged = network if average is None else average.network
@@ -208,7 +212,8 @@ def _train(
                     named = {f"validation/{name}": value for name, value in scores.items()}
                     log.write(state.step, state.step * step_patches, named)
                     if better:
-                        save_best(config.output, network if average is None else average.network, scores, state.step)
+                        judged = network if average is None else average.network
+                        save_best(config.output, judged, scores, state.step, _record_of_base(config))
                 told = f"step {state.step} of {steps}: validation {scores['psnr_db']:.3f} dB"
                 note(told + (" (best so far)" if better else ""))
             if processes.main and (state.step % save_every == 0 or state.step == steps):
@@ -222,9 +227,18 @@ def _train(
     return TrainingResult(config.output, state.step, config.output / BEST, state.best_step, state.best_scores, scores)
 
 
-def _create(config: TrainingConfig, hsi_bands: int, msi_bands: int) -> FusionNetwork:
+def _record_of_base(config: TrainingConfig) -> dict[str, Any] | None:
+    """Return what whoever uses the weights must know of the base."""
+    return None if config.base is None else config.base.model_dump(include={"method", "settings", "as_guide", "scale"})
+
+
+def _create(config: TrainingConfig, data: TrainingData) -> FusionNetwork:
     section = config.network
-    network = create_network(section.name, hsi_bands=hsi_bands, msi_bands=msi_bands, **section.options)
+    network = create_network(section.name, hsi_bands=data.hsi_bands, msi_bands=data.msi_bands, **section.options)
+    if section.begin_whitened:
+        if data.srf is None:
+            raise InputError("network.begin_whitened needs scenes; stored pairs do not tell the MSI's responses")
+        whiten_first_layers(network, data.store, data.srf, guided=config.base is not None and config.base.as_guide)
     if section.begin_with_nothing:
         network.begin_with_nothing()
     if section.weights is not None:

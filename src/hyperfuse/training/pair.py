@@ -20,6 +20,7 @@ _LARGEST_GRADIENT = 1.0
 _WEIGHT_DECAY = 1e-3
 _CHECKS = 10  # times that the network is tried on kept pixels during a fit
 _CHECK_BATCHES = 6
+NO_TIME = "no time"  # the end of a fit that never began
 _PATIENCE = 0.35  # share of the fit after which it must have helped
 
 
@@ -54,7 +55,8 @@ class PairFit:
         steps: that were taken.
         losses: mean loss of each tenth of them.
         kept: loss on kept pixels without the network and with the weights that were chosen.
-        end: why it ended: all ``"steps"``, the ``"time"``, ``"nothing learnt"`` or ``"interrupted"``.
+        end: why it ended: all ``"steps"``, the ``"time"``, ``"nothing learnt"``, ``"interrupted"``, or
+            ``NO_TIME``.
     """
 
     steps: int
@@ -77,6 +79,7 @@ def fit_to_pair(network: FeINFN, task: HeldOutTask, options: PairFitOptions, pro
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=_WEIGHT_DECAY)
     losses: list[float] = []
     end, checked = "steps", 0
+    kept.check(network)  # one that was trained before may know enough
     network.train()
     try:
         while len(losses) < options.steps:

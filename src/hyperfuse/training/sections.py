@@ -77,17 +77,21 @@ class NetworkSection(Section):
         weights: folder of a pretrained network of the same shape to start from, or None for fresh weights.
         begin_with_nothing: fresh weights whose last layer is 0, so that the network begins as the image that it adds
             to: a short run need not unlearn what random weights add.
+        begin_whitened: fresh first layers over the leading components of the training scenes' spectra, at unit
+            variance, in place of bands.
     """
 
     name: str = "feinfn"
     options: dict[str, Any] = Field(default_factory=dict)
     weights: Path | None = None
     begin_with_nothing: bool = False
+    begin_whitened: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> NetworkSection:
-        if self.weights is not None and self.begin_with_nothing:
-            raise ValueError("network.weights and network.begin_with_nothing are two ways to begin; give one of them")
+        for name in ("begin_with_nothing", "begin_whitened"):
+            if self.weights is not None and getattr(self, name):
+                raise ValueError(f"network.weights and network.{name} are two ways to begin; give one of them")
         return self
 
 
@@ -190,12 +194,15 @@ class BaseSection(Section):
         settings: of the method.
         versions: how many times each scene is augmented, degraded and fused anew for each ratio, before the first step.
         as_guide: whether the network also sees the method's image, as further bands of the MSI.
+        scale: unit of what the network adds to that image, such as 0.01 where little is left to add: its weights then
+            learn at the pace of the others.
     """
 
     method: str
     settings: dict[str, Any] = Field(default_factory=dict)
     versions: PositiveInt = 4
     as_guide: bool = True
+    scale: PositiveFloat = 1.0
 
 
 class OptimiserSection(Section):

@@ -1,0 +1,57 @@
+"""What the linear models of a large scene share, learnt on samples of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from hyperfuse.methods.band_optics import NARROW, BandOptics, nyquist_response
+from hyperfuse.methods.brightness_trust import BrightnessTrust
+from hyperfuse.methods.denoising import denoise
+from hyperfuse.methods.linear_base import Linear, SharedBase, leading, without_noise
+from hyperfuse.methods.local_models import Predictors, Whitening
+from hyperfuse.methods.pair_noise import estimate_msi_noise
+from hyperfuse.methods.registry import Progress, Sample
+from hyperfuse.methods.scene_models import SceneModels, pooled
+
+
+def learn_base(samples: Sequence[Sample], progress: Progress) -> SharedBase:
+    """Learn on samples of a scene what :meth:`.linear_base.LinearBase.fit` else learns of a pair as a whole.
+
+    All samples go through its steps side by side: slopes, optics and trust are fitted to the pixels of all of them,
+    weights of windows and ridges are means.
+
+    Args:
+        samples: parts of the scene.
+        progress: called with the share done.
+    """
+    progress(0.0, "estimating the noise of samples")
+    # Each estimate may err upwards only.
+    msi_noise = torch.stack([estimate_msi_noise(*sample) for sample in samples]).amin(0)
+    clean = [denoise(msi, msi_noise) for _, msi, _ in samples]
+    whitening = Whitening.fit(pooled(clean))
+    sensors = [sensor for _, _, sensor in samples]
+    shapes = [(hsi.shape[-2], hsi.shape[-1]) for hsi, _, _ in samples]
+    predictors = [Predictors.whiten(*part, whitening) for part in zip(clean, sensors, shapes, strict=True)]
+    signals, noises = zip(*(without_noise(hsi) for hsi, _, _ in samples), strict=True)
+    progress(0.1, "weighing windows on samples")
+    models = SceneModels.learn(signals, [leading(hsi) for hsi in signals], predictors, noises)
+    linear = [Linear.of(models, *part) for part in zip(signals, predictors, strict=True)]
+    if nyquist_response(sensors[0]) >= NARROW:
+        linear = [one.with_neighbours(hsi) for one, hsi in zip(linear, signals, strict=True)]
+    progress(0.4, "correcting the bands' optics on samples")
+    held_out = [one.held_out(hsi) for one, hsi in zip(linear, signals, strict=True)]
+    images = [one.apply(hsi) for one, hsi in zip(linear, signals, strict=True)]
+    optics = BandOptics.fit_parts(images, signals, held_out, sensors)
+    progress(0.7, "weighing windows for what is left of samples")
+    left = [
+        hsi - sensor.degrade(optics.correct(images.pop(0)), shape)
+        for hsi, sensor, shape in zip(signals, sensors, shapes, strict=True)
+    ]
+    leftover = SceneModels.learn(left, [leading(rest) for rest in left], predictors, noises)
+    again = [Linear.of(leftover, *part).held_out(part[0]) for part in zip(left, predictors, strict=True)]
+    known = [hsi - rest for hsi, rest in zip(signals, left, strict=True)]
+    trust = BrightnessTrust.fit(pooled(known), pooled(again), pooled(signals))
+    progress(1.0, "done")
+    return SharedBase(msi_noise, whitening, models, None if optics.placed else optics, leftover, trust)

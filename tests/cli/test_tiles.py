@@ -1,0 +1,112 @@
+"""Large scenes by the command line: killed and resumed, on a cluster, and in tiles by themselves where large."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from hyperfuse.io import read
+
+JOB = ("--method", "local-regression", "--ratio", "3", "--psf", "mtf:0.3", "--no-align", "--threads", "1")
+TILES = ("--tile", "6")
+
+
+def call(files, out, *words):
+    return ["fuse", files / "hsi.tif", files / "msi.tif", files / out, *JOB, *words]
+
+
+@pytest.mark.slow
+def test_a_killed_job_resumes_to_the_file_of_an_unbroken_one(run, fails, files):
+    state = files / ".out.tif.tiles"
+    command = [sys.executable, "-m", "hyperfuse", *map(str, call(files, "out.tif", *TILES))]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(state.glob("tile-*.npy"))) < 3:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    kept = {path.name: path.stat().st_mtime_ns for path in state.glob("tile-*.npy")}
+    assert 3 <= len(kept) < 24
+    assert not (files / "out.tif").exists()
+
+    code, message = fails(*call(files, "out.tif", *TILES))
+    assert code == 2
+    assert "--resume goes on with it" in message
+    assert run(*call(files, "out.tif", *TILES, "--resume"))[0] == 0
+    assert run(*call(files, "whole.tif", *TILES))[0] == 0
+    assert (files / "out.tif").read_bytes() == (files / "whole.tif").read_bytes()
+    assert not list(files.glob(".*"))
+
+
+def test_a_job_resumes_with_its_own_tiles_and_other_workers(run, files, monkeypatch):
+    from hyperfuse.scenes import tiles_workers
+
+    fuse_one, done = tiles_workers.run_tile, []
+
+    def until(job, row, col):
+        if done:
+            raise KeyboardInterrupt
+        done.append(fuse_one(job, row, col))
+        return done[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tiles_workers, "run_tile", until)
+        assert run(*call(files, "out.tif", "--tile", "12"))[0] == 130
+    code, _, err = run(*call(files, "out.tif", "--resume", "--memory", "64"))
+    assert code == 0, err
+    assert read(files / "out.tif").history[-1]["tiles"]["tile"] == 12
+
+
+@pytest.mark.slow
+def test_tiles_run_on_a_cluster(run, files):
+    distributed = pytest.importorskip("distributed")
+    assert run(*call(files, "here.tif", *TILES))[0] == 0
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+    ) as cluster:
+        code, _, err = run(*call(files, "out.tif", *TILES, "--scheduler", cluster.scheduler_address))
+    assert code == 0, err
+    assert "note: fused in tiles, 24 of 24 with data" in err
+    np.testing.assert_allclose(read(files / "out.tif").data, read(files / "here.tif").data, atol=1e-5)
+
+
+def test_a_scheduler_that_does_not_answer_is_told(fails, files, monkeypatch):
+    pytest.importorskip("distributed")
+    import hyperfuse.scenes.distributed as module
+
+    monkeypatch.setattr(module, "_TIMEOUT_SECONDS", 0.5)
+    code, message = fails(*call(files, "out.tif", *TILES, "--scheduler", "tcp://127.0.0.1:1"))
+    assert code == 2
+    assert "no scheduler of dask.distributed answers at tcp://127.0.0.1:1" in message
+
+
+def test_a_scene_above_the_memory_goes_in_tiles_by_itself(run, files):
+    # 24 bands of 24 x 36 pixels, six times in float32: half a megabyte.
+    code, _, err = run(*call(files, "whole.tif", "--memory", "0.001"))
+    assert code == 0
+    assert "fused in tiles" not in err
+    code, _, err = run(*call(files, "tiles.tif", "--memory", "0.0001"))
+    assert code == 0
+    assert "note: fused in tiles" in err
+    assert "tiles" in read(files / "tiles.tif").history[-1]
+    error = read(files / "tiles.tif").data - read(files / "whole.tif").data
+    assert np.abs(error).max() < 0.01
+
+
+def test_half_of_the_machine_is_the_limit_unless_told(run, files, monkeypatch):
+    pages = {"SC_PHYS_PAGES": 100, "SC_PAGE_SIZE": 4096}
+    known = os.sysconf
+    monkeypatch.setattr(os, "sysconf", lambda name: pages.get(name) or known(name))
+    code, _, err = run(*call(files, "out.tif"))
+    assert code == 0
+    assert "note: fused in tiles" in err
+
+
+def test_a_large_scene_to_a_format_that_is_written_whole_is_fused_whole(run, files):
+    code, _, err = run(*call(files, "out.npy", "--memory", "0.0001"))
+    assert code == 0
+    assert "fused in tiles" not in err
