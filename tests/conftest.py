@@ -9,3 +9,14 @@ def a_short_fit(monkeypatch):
     import hyperfuse.methods.feinfn
 
     monkeypatch.setitem(hyperfuse.methods.feinfn._STEPS, "normal", 2)
+
+
+@pytest.fixture
+def one_thread():
+    """Compute on one thread while a test runs."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -3,7 +3,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import scipy.io
-import torch
 
 from hyperfuse.benchmark.contenders import method_contender
 from hyperfuse.benchmark.plan import Pairs, make_plan
@@ -12,11 +11,8 @@ from hyperfuse.metrics import METRICS, evaluate
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def on_one_thread(one_thread):
+    """Compute on one thread in every test of this folder."""
 
 
 def write_scene(path, seed, side=24):

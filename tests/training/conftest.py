@@ -2,7 +2,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from hyperfuse.cube import Cube
 from hyperfuse.training.configuration import TrainingConfig
@@ -57,11 +56,8 @@ def merged(values, changes):
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def on_one_thread(one_thread):
+    """Compute on one thread in every test of this folder."""
 
 
 def wavy(seed, bands=3, rows=30, cols=28):

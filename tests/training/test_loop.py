@@ -435,5 +435,11 @@ def test_only_feinfn_begins_whitened():
     class Other(FusionNetwork):
         name = "other"
 
+        def forward(self, hsi, msi):
+            return hsi
+
+        def begin_with_nothing(self):
+            pass
+
     with pytest.raises(InputError, match="begin_whitened is for feinfn, not other"):
         whiten_first_layers(Other(3, 2, NetworkOptions()), None, None, guided=False)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_text
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from hyperfuse.cli.options import COMMON, CommonOptions
+from hyperfuse.cli.options import COMMON, CommonOptions, parse_value
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import HyperfuseError, InputError
 
@@ -145,11 +144,7 @@ def _settings(words: Sequence[str], methods: Sequence[str]) -> dict[str, dict[st
             raise InputError(f"--set takes METHOD.NAME=VALUE here, got {word!r}")
         if method not in methods:
             raise InputError(f"--set {word}: {method} is not among the methods to run ({', '.join(methods) or 'none'})")
-        try:
-            value = json_text.loads(text)
-        except json_text.JSONDecodeError:
-            value = text
-        settings.setdefault(method, {})[name.replace("-", "_")] = value
+        settings.setdefault(method, {})[name.replace("-", "_")] = parse_value(text)
     return settings
 
 

@@ -124,21 +124,24 @@ def fuse(
     _check_settings(method, settings)
 
     described = _sensor(sensor, hsi, session)
+    named = {"hsi": name_of(hsi), "msi": name_of(msi)} | ({} if mask is None else {"mask": name_of(mask)})
+    job: dict[str, Any] = {
+        "method": method,
+        "sensor": described,
+        "srf": srf,
+        "psf": psf,
+        **grid,
+        "align": not no_align,
+        "device": device,
+        "seed": seed,
+        "settings": settings,
+    }
     hsi_reading, msi_how = reading.keywords(), msi_reading.keywords(reading)
     if in_tiles(hsi, msi, out, tiles, hsi_reading, msi_how):
         refuse_beside_tiles({"--uncertainty": uncertainty, "--report": report, "--budget": budget})
         inputs_without_patterns([hsi, msi])
-        whole: dict[str, Any] = {
-            "method": method,
-            "sensor": described,
-            "srf": srf,
-            "psf": psf,
-            **grid,
-            "align": not no_align,
-        }
-        whole |= {"mask": mask, "device": device, "seed": seed, "settings": settings}
-        whole |= {"reading": hsi_reading, "msi_reading": msi_how}
-        outline = fuse_in_tiles(hsi, msi, out, whole, tiles, writing, session)
+        files = {"mask": mask, "reading": hsi_reading, "msi_reading": msi_how}
+        outline = fuse_in_tiles(hsi, msi, out, {**job, **files}, tiles, writing, named, session)
         _tell(outline, session)
         session.note(describe_output(out, written, outline, session.seconds))
         return
@@ -149,21 +152,8 @@ def fuse(
     if budget is not None:
         images = 1 if uncertainty is None else 2
         settings["budget_seconds"] = _left(settings["budget_seconds"], session, hsi_cube, msi_cube, images)
-    job: dict[str, Any] = {
-        "method": method,
-        "sensor": described,
-        "srf": srf,
-        "psf": psf,
-        **grid,
-        "align": not no_align,
-        "mask": distrusted,
-        "device": device,
-        "seed": seed,
-        "settings": settings,
-    }
     with session.progress("fusing") as tell, naming(hsi, msi):
-        fusion = fuse_in_full(hsi_cube, msi_cube, **job, progress=tell)
-    named = {"hsi": name_of(hsi), "msi": name_of(msi)} | ({} if mask is None else {"mask": name_of(mask)})
+        fusion = fuse_in_full(hsi_cube, msi_cube, **job, mask=distrusted, progress=tell)
     fused = _with_inputs(fusion.image, named)
     _tell(fused, session)
     write(out, fused, dtype=writing.dtype, compress=writing.compress, overwrite=writing.overwrite)

@@ -176,8 +176,13 @@ def parse_settings(words: Iterable[str]) -> Mapping[str, Any]:
             raise InputError(f"--set takes name=value, got {word!r}; `hyperfuse methods` lists the settings")
         if name in settings:
             raise InputError(f"--set gives {name} twice")
-        try:
-            settings[name] = json.loads(value)
-        except json.JSONDecodeError:
-            settings[name] = value
+        settings[name] = parse_value(value)
     return settings
+
+
+def parse_value(text: str) -> Any:
+    """Return what JSON says where a text is JSON, else the text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hyperfuse.cli.inputs import name_of
 from hyperfuse.cli.options import OutputOptions, TileOptions
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError
@@ -62,14 +61,13 @@ def fuse_in_tiles(
     job: Mapping[str, Any],
     options: TileOptions,
     writing: OutputOptions,
+    named: Mapping[str, str],
     session: Session,
 ) -> Cube:
     """Fuse and write; return the outline of what was written, which holds no values."""
     from hyperfuse.scenes.tiles import fuse_tiles
     from hyperfuse.scenes.tiles_memory import MEMORY_GB
 
-    mask = job["mask"]
-    named = {"hsi": name_of(hsi), "msi": name_of(msi)} | ({} if mask is None else {"mask": name_of(mask)})
     with session.progress("fusing") as tell:
         result = fuse_tiles(
             hsi,

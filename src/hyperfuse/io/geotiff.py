@@ -39,13 +39,7 @@ def write_geotiff(path: Path, cube: Cube, options: WriteOptions) -> None:
         InputError: an option that GeoTIFF does not know, or values that do not fit the dtype.
         HyperfuseError: the file could not be written whole.
     """
-    compression = options.compression(COMPRESSIONS, default_compression(options.dtype))
-    cog = bool(options.extra.get("cog", False))
-    interleave = options.extra.get("interleave") or ("pixel" if cog else "band")
-    if interleave not in ("band", "pixel"):
-        raise InputError(f"interleave={interleave!r} is not one of band, pixel")
-    if cog and interleave == "band":
-        raise InputError("a COG is interleaved by pixel; leave out interleave")
+    compression, cog, interleave = layout_of(options)
     encoded = encode(cube, options)
     creation = cog_options(cube, compression) if cog else tiff_options(cube, compression, options.dtype, interleave)
     profile = {"driver": "COG" if cog else "GTiff", **profile_of(cube, encoded), **creation}
@@ -60,6 +54,22 @@ def write_geotiff(path: Path, cube: Cube, options: WriteOptions) -> None:
         except (RasterioError, CPLE_BaseError) as error:
             raise OSError(str(error.__cause__ or error)) from error
         _check_whole(path, cube, tags)
+
+
+def layout_of(options: WriteOptions) -> tuple[str, bool, str]:
+    """Return compression, whether a COG is asked for, and interleave.
+
+    Raises:
+        InputError: an option that GeoTIFF does not know, or two that exclude each other.
+    """
+    compression = options.compression(COMPRESSIONS, default_compression(options.dtype))
+    cog = bool(options.extra.get("cog", False))
+    interleave = options.extra.get("interleave") or ("pixel" if cog else "band")
+    if interleave not in ("band", "pixel"):
+        raise InputError(f"interleave={interleave!r} is not one of band, pixel")
+    if cog and interleave == "band":
+        raise InputError("a COG is interleaved by pixel; leave out interleave")
+    return compression, cog, interleave
 
 
 def profile_of(cube: Cube, encoded: Encoded) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from hyperfuse.io import envi, geotiff
 from hyperfuse.io.atomic import replacing
 from hyperfuse.io.coding import Encoded, encode, gap_mark
 from hyperfuse.io.files import companions_of, prepare_output, sidecars_of
-from hyperfuse.io.options import WriteOptions, default_compression
+from hyperfuse.io.options import WriteOptions
 from hyperfuse.io.windows import Window
 
 # Windows that start and end at multiples of this are whole blocks of every format.
@@ -109,13 +109,7 @@ class _GeoTiffTarget(WindowTarget):
 
     def __init__(self, path: Path, outline: Cube, options: WriteOptions) -> None:
         super().__init__(path, outline, options)
-        compression = options.compression(geotiff.COMPRESSIONS, default_compression(options.dtype))
-        cog = bool(options.extra.get("cog", False))
-        interleave = options.extra.get("interleave") or ("pixel" if cog else "band")
-        if interleave not in ("band", "pixel"):
-            raise InputError(f"interleave={interleave!r} is not one of band, pixel")
-        if cog and interleave == "band":
-            raise InputError("a COG is interleaved by pixel; leave out interleave")
+        compression, cog, interleave = geotiff.layout_of(options)
         self._cog = geotiff.cog_options(outline, compression) if cog else None
         self._plain = path.with_name(f"{path.name}.plain") if cog else path
         packing = geotiff.tiff_options(outline, "none" if cog else compression, options.dtype, interleave)

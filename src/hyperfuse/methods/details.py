@@ -69,12 +69,14 @@ class Details:
 
     def correct(self, image: torch.Tensor, predictors: Predictors) -> torch.Tensor:
         """Return an image (bands, H, W) with its details corrected; what the HSI resolves of it stays."""
-        sensor, shape = predictors.sensor, (predictors.coarse.shape[-2], predictors.coarse.shape[-1])
-        fine = _beyond(predictors.fine, sensor, shape)
+        sensor, coarse = predictors.sensor, predictors.coarse
+        shape = (coarse.shape[-2], coarse.shape[-1])
+        fine = _beyond(predictors.fine, coarse.to(image.dtype), sensor)
         added = (self.slopes @ fine.flatten(1)).reshape(image.shape)
         lost = self.share < 1
         result = image + added
-        result[lost] -= (1 - self.share[lost, None, None]) * _beyond(image[lost], sensor, shape)
+        degraded = sensor.degrade(image[lost], shape)
+        result[lost] -= (1 - self.share[lost, None, None]) * _beyond(image[lost], degraded, sensor)
         return result
 
 
@@ -90,9 +92,9 @@ def _finest(image: torch.Tensor) -> torch.Tensor:
     return image - around
 
 
-def _beyond(image: torch.Tensor, sensor: Sensor, shape: tuple[int, int]) -> torch.Tensor:
-    """Return what of an image (bands, H, W) the sensor does not resolve."""
-    return image - sensor.upsample(sensor.degrade(image, shape), (image.shape[-2], image.shape[-1]))
+def _beyond(image: torch.Tensor, degraded: torch.Tensor, sensor: Sensor) -> torch.Tensor:
+    """Return what of an image (bands, H, W) the sensor does not resolve, given what it makes of it, (bands, h, w)."""
+    return image - sensor.upsample(degraded, (image.shape[-2], image.shape[-1]))
 
 
 def _ridge(targets: torch.Tensor, predictors: torch.Tensor, ridge: float) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass, replace
 
@@ -17,11 +18,9 @@ from hyperfuse.methods.noise import estimate_noise
 from hyperfuse.methods.pair_noise import estimate_msi_noise
 from hyperfuse.methods.registry import Progress
 from hyperfuse.methods.scene_models import SceneModels
-from hyperfuse.methods.subspace import Subspace, fit_subspace, signal_subspace
+from hyperfuse.methods.subspace import Subspace, model_subspace, signal_subspace
 from hyperfuse.sensor.model import Sensor
 
-# Spectra of more bands are modelled in this many principal components; what they miss comes back with the residual.
-_COMPONENTS = 32
 _TIMES_AS_LONG = 6.0
 
 
@@ -111,9 +110,10 @@ class LinearBase:
             models = models.with_neighbours(hsi)
         raw = models.apply(hsi)
         progress(0.5, "correcting the bands' optics")
+        held_out = functools.cache(lambda: models.held_out(hsi))
         optics = None if shared is None else shared.optics
         if optics is None:
-            optics = BandOptics.fit(raw, hsi, models.held_out(hsi), sensor)
+            optics = BandOptics.fit(raw, hsi, held_out(), sensor)
         corrected = optics.correct(raw)
         left = hsi - sensor.degrade(corrected, shape)
         if shared is None:
@@ -126,7 +126,7 @@ class LinearBase:
         image = corrected + trust.of(corrected) * leftover.apply(left)
         details = None
         if not narrow:
-            details = Details.fit(models.held_out(hsi), hsi, predictors)
+            details = Details.fit(held_out(), hsi, predictors)
             image = details.correct(image, predictors)
         return cls(hsi, msi, msi_noise, predictors, models, optics, leftover, trust, details, image)
 
@@ -168,39 +168,40 @@ class Linear:
         progress: Progress,
     ) -> Linear:
         """Weigh windows and ridges by held-out pixels of an image (bands, h, w)."""
-        subspace = leading(image)
+        subspace = model_subspace(image)
         targets = image if subspace is None else subspace.project(image)
         return cls(LocalModels.choose(targets, predictors, subspace, noise, progress=progress), subspace, predictors)
 
     @classmethod
     def of(cls, models: SceneModels, image: torch.Tensor, predictors: Predictors) -> Linear:
         """Return the models of a scene for a part of it, an image (bands, h, w)."""
-        subspace = leading(image)
+        subspace = model_subspace(image)
         return cls(models.within(subspace), subspace, predictors)
 
     def apply(self, image: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
         """Return the image at HR, (bands, H, W), by models fitted to the ``known`` pixels of it at LR."""
-        targets = image if self.subspace is None else self.subspace.project(image)
+        targets = self._targets(image)
         result = self.models.apply(targets, self.predictors, known)
         if self.neighbours is not None:
             result = self.neighbours.blend(result, targets, self.predictors, known)
-        return result if self.subspace is None else self.subspace.expand(result)
+        return self._bands(result)
 
     def with_neighbours(self, image: torch.Tensor) -> Linear:
         """Return the models with a share of those over nearest pixels, as far as held-out pixels want it."""
-        targets = image if self.subspace is None else self.subspace.project(image)
+        targets = self._targets(image)
         held_out = self.models.held_out(targets, self.predictors)
         return replace(self, neighbours=NeighbourModels.choose(targets, self.predictors, held_out))
 
     def held_out(self, image: torch.Tensor) -> torch.Tensor:
         """Return every pixel of an image (bands, h, w) as models predict it that have not seen it."""
-        targets = image if self.subspace is None else self.subspace.project(image)
+        targets = self._targets(image)
         result = self.models.held_out(targets, self.predictors)
         if self.neighbours is not None:
             result = self.neighbours.blend_held_out(result, targets, self.predictors)
-        return result if self.subspace is None else self.subspace.expand(result)
+        return self._bands(result)
 
+    def _targets(self, image: torch.Tensor) -> torch.Tensor:
+        return image if self.subspace is None else self.subspace.project(image)
 
-def leading(image: torch.Tensor) -> Subspace | None:
-    """Return the components in which an image (bands, h, w) is modelled; None for its bands."""
-    return fit_subspace(image, _COMPONENTS, standardise=True) if image.shape[0] > _COMPONENTS else None
+    def _bands(self, modelled: torch.Tensor) -> torch.Tensor:
+        return modelled if self.subspace is None else self.subspace.expand(modelled)

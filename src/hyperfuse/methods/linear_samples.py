@@ -9,11 +9,12 @@ import torch
 from hyperfuse.methods.band_optics import NARROW, BandOptics, nyquist_response
 from hyperfuse.methods.brightness_trust import BrightnessTrust
 from hyperfuse.methods.denoising import denoise
-from hyperfuse.methods.linear_base import Linear, SharedBase, leading, without_noise
+from hyperfuse.methods.linear_base import Linear, SharedBase, without_noise
 from hyperfuse.methods.local_models import Predictors, Whitening
 from hyperfuse.methods.pair_noise import estimate_msi_noise
 from hyperfuse.methods.registry import Progress, Sample
 from hyperfuse.methods.scene_models import SceneModels, pooled
+from hyperfuse.methods.subspace import model_subspace
 
 
 def learn_base(samples: Sequence[Sample], progress: Progress) -> SharedBase:
@@ -36,7 +37,7 @@ def learn_base(samples: Sequence[Sample], progress: Progress) -> SharedBase:
     predictors = [Predictors.whiten(*part, whitening) for part in zip(clean, sensors, shapes, strict=True)]
     signals, noises = zip(*(without_noise(hsi) for hsi, _, _ in samples), strict=True)
     progress(0.1, "weighing windows on samples")
-    models = SceneModels.learn(signals, [leading(hsi) for hsi in signals], predictors, noises)
+    models = SceneModels.learn(signals, [model_subspace(hsi) for hsi in signals], predictors, noises)
     linear = [Linear.of(models, *part) for part in zip(signals, predictors, strict=True)]
     if nyquist_response(sensors[0]) >= NARROW:
         linear = [one.with_neighbours(hsi) for one, hsi in zip(linear, signals, strict=True)]
@@ -49,7 +50,7 @@ def learn_base(samples: Sequence[Sample], progress: Progress) -> SharedBase:
         hsi - sensor.degrade(optics.correct(images.pop(0)), shape)
         for hsi, sensor, shape in zip(signals, sensors, shapes, strict=True)
     ]
-    leftover = SceneModels.learn(left, [leading(rest) for rest in left], predictors, noises)
+    leftover = SceneModels.learn(left, [model_subspace(rest) for rest in left], predictors, noises)
     again = [Linear.of(leftover, *part).held_out(part[0]) for part in zip(left, predictors, strict=True)]
     known = [hsi - rest for hsi, rest in zip(signals, left, strict=True)]
     trust = BrightnessTrust.fit(pooled(known), pooled(again), pooled(signals))

@@ -13,11 +13,8 @@ from hyperfuse.methods.local_models import RIDGES, WINDOWS, LocalModels, Predict
 from hyperfuse.methods.noise import estimate_noise
 from hyperfuse.methods.registry import MethodSettings, Progress, Sample, register_method
 from hyperfuse.methods.scene_models import SceneModels, pooled
-from hyperfuse.methods.subspace import Subspace, fit_subspace
+from hyperfuse.methods.subspace import model_subspace
 from hyperfuse.sensor.model import Sensor
-
-# Spectra of more bands are fitted in this many principal components; what they miss comes back with the residual.
-_COMPONENTS = 32
 
 
 class LocalRegressionSettings(MethodSettings):
@@ -53,7 +50,7 @@ def _prepare(samples: Sequence[Sample], settings: LocalRegressionSettings, progr
     images = [hsi for hsi, _, _ in samples]
     windows, ridges = _candidates(settings)
     models = SceneModels.learn(
-        images, [_subspace(hsi) for hsi in images], predictors, [estimate_noise(hsi) for hsi in images],
+        images, [model_subspace(hsi) for hsi in images], predictors, [estimate_noise(hsi) for hsi in images],
         windows, ridges, progress,
     )  # fmt: skip
     return LearnedRegression(
@@ -84,7 +81,7 @@ def local_regression(
     """
     whitening = None if learned is None else learned.whitening
     predictors = Predictors.whiten(msi, sensor, (hsi.shape[-2], hsi.shape[-1]), whitening)
-    subspace = _subspace(hsi)
+    subspace = model_subspace(hsi)
     targets = hsi if subspace is None else subspace.project(hsi)
     if learned is not None:
         models = learned.models.within(subspace)
@@ -107,10 +104,6 @@ def local_regression(
         fused = restore_consistency(fused, hsi, sensor)
     progress(1.0, "done")
     return fused
-
-
-def _subspace(hsi: torch.Tensor) -> Subspace | None:
-    return fit_subspace(hsi, _COMPONENTS, standardise=True) if hsi.shape[0] > _COMPONENTS else None
 
 
 def _candidates(settings: LocalRegressionSettings) -> tuple[Sequence[float], Sequence[float]]:

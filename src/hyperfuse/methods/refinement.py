@@ -72,9 +72,11 @@ def refine(
         progress: called with the share done.
     """
     progress(0.0, "hiding pixels")
-    shown: Shown = ShownComponents.of(base)
+    shown: Shown
     if isinstance(start, TrainedNetwork):
         shown = ShownBands(base.hsi.shape[0], base.msi.shape[0], start.scale)
+    else:
+        shown = ShownComponents.of(base)
     # Pixels are kept from a fit to judge it; without one all of them judge.
     task = _task(base, shown, _KEPT_SHARE if fit.steps else 1.0, fit.seed, cut)
     if task is None:

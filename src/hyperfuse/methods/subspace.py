@@ -9,6 +9,8 @@ import torch
 _NOISELESS = 1e-3  # of a band's deviation: the least noise that its unit is made of
 _CHANCE = 1.05  # the noise is an estimate
 _ROUNDING = 1e-12
+# Spectra of more bands are modelled in this many principal components.
+_MODELLED = 32
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,14 @@ def fit_subspace(hsi: torch.Tensor, components: int, *, standardise: bool = Fals
     _, vectors = torch.linalg.eigh(centred @ centred.T / flat.shape[1])
     # eigh sorts upwards.
     return Subspace(mean, vectors[:, -min(components, hsi.shape[0]) :].flip(1), scale)
+
+
+def model_subspace(image: torch.Tensor) -> Subspace | None:
+    """Return the components in which an image (bands, rows, cols) is modelled; None for its bands, where they are few.
+
+    What the components miss comes back with the residual.
+    """
+    return fit_subspace(image, _MODELLED, standardise=True) if image.shape[0] > _MODELLED else None
 
 
 def signal_subspace(

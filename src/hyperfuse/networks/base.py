@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -11,7 +12,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.networks.options import NetworkOptions
 
 
-class FusionNetwork(nn.Module):
+class FusionNetwork(nn.Module, ABC):
     """Base of the networks: knows its bands and options, and checks its input.
 
     Attributes:
@@ -30,13 +31,13 @@ class FusionNetwork(nn.Module):
         self.hsi_bands, self.msi_bands = hsi_bands, msi_bands
         self.options = options
 
+    @abstractmethod
     def forward(self, hsi: torch.Tensor, msi: torch.Tensor) -> torch.Tensor:
         """Fuse (B, hsi_bands, h, w) and (B, msi_bands, H, W) to (B, hsi_bands, H, W)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def begin_with_nothing(self) -> None:
         """Set the last layer to 0: until it is trained, the network gives the HSI resampled to the MSI's grid."""
-        raise NotImplementedError
 
     def check_pair(self, hsi: torch.Tensor, msi: torch.Tensor) -> None:
         """Refuse input that does not fit this network.
