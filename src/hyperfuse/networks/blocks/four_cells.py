@@ -11,7 +11,7 @@ from hyperfuse.networks.blocks.cells import AxisCells
 from hyperfuse.networks.blocks.precision import own_gradient
 
 # Pixels that are worked off at a time: their four hidden layers stay in the last-level cache.
-CHUNK_PIXELS = 1024
+CHUNK_PIXELS = 2048
 
 
 def evaluate_four_cells(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -12,7 +13,8 @@ from hyperfuse.networks.blocks.precision import own_gradient
 
 Activation = Literal["gabor", "relu", "gelu", "leaky-relu"]
 
-# Numbers that are worked off at a time: half a dozen arrays of them stay in a core's own cache.
+# Numbers that are worked off at a time: half a dozen arrays of them stay in a core's own cache. Without a gradient
+# there are half as many arrays, of twice as many.
 CHUNK = 65536
 
 
@@ -69,12 +71,13 @@ class _GatedGabor(torch.autograd.Function):
         wanted = any(ctx.needs_input_grad)
         result = torch.empty_like(x, memory_format=torch.contiguous_format)
         # Kept for the gradient; without one a chunk's space is used again.
-        wave, envelope = (torch.empty_like(result) if wanted else result.new_empty(CHUNK) for _ in range(2))
+        wave, envelope = (torch.empty_like(result) if wanted else result.new_empty(2 * CHUNK) for _ in range(2))
         opened = gate.relu()
-        for part, opened_, x_, result_ in _chunks(opened, x, result):
+        exponent = -s * s / math.log(2)
+        for part, opened_, x_, result_ in _chunks(opened, x, result, size=CHUNK if wanted else 2 * CHUNK):
             window = part if wanted else slice(0, x_.shape[0])
             wave_, envelope_ = wave.view(-1)[window], envelope.view(-1)[window]
-            torch.mul(x_, x_, out=envelope_).mul_(-s * s).exp_()
+            torch.mul(x_, x_, out=envelope_).mul_(exponent).exp2_()  # a third of the time of exp
             torch.mul(x_, w, out=wave_).cos_().mul_(envelope_)
             torch.mul(wave_, opened_.to(x.dtype), out=result_)
         if wanted:
@@ -89,7 +92,7 @@ class _GatedGabor(torch.autograd.Function):
         in_gate, in_x = torch.empty_like(opened), torch.empty_like(x)
         in_w, in_s = torch.zeros_like(w), torch.zeros_like(s)
         for _, slope_, opened_, x_, wave_, envelope_, result_, in_gate_, in_x_ in _chunks(
-            slope, opened, x, wave, envelope, result, in_gate, in_x
+            slope, opened, x, wave, envelope, result, in_gate, in_x, size=CHUNK
         ):
             in_gate_.copy_(slope_ * wave_)
             torch.ops.aten.threshold_backward.grad_input(in_gate_, opened_, 0, grad_input=in_gate_)
@@ -102,11 +105,11 @@ class _GatedGabor(torch.autograd.Function):
         return in_gate, in_x, in_w.reshape(frequency.shape), (2 * s * in_s).reshape(scale.shape)
 
 
-def _chunks(*arrays: torch.Tensor) -> Iterator[tuple[Any, ...]]:
+def _chunks(*arrays: torch.Tensor, size: int) -> Iterator[tuple[Any, ...]]:
     """Yield (slice, part of each array) of the flattened arrays."""
     flat = [array.reshape(-1) for array in arrays]
-    for start in range(0, flat[0].shape[0], CHUNK):
-        part = slice(start, start + CHUNK)
+    for start in range(0, flat[0].shape[0], size):
+        part = slice(start, start + size)
         yield part, *(array[part] for array in flat)
 
 

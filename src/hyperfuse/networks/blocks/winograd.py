@@ -3,6 +3,9 @@
 Winograd's F(4x4, 3x3) takes 36 products for 16 outputs in place of 144 (Lavin, Gray: Fast Algorithms for Convolutional
 Neural Networks, CVPR 2016). Between the transforms, themselves small matrix products, a convolution is 36 matrix
 products over channels, and so are both of its gradients. Tiles are worked off in blocks that stay in cache.
+
+The transforms move more than they compute. One thread gains everywhere; several, which share the memory, gain in the
+gradient of the weights, where direct convolutions are slowest, and leave the rest to these.
 """
 
 from __future__ import annotations
@@ -32,12 +35,17 @@ def gains_from_winograd(x: torch.Tensor, weight: torch.Tensor) -> bool:
     """Return whether a convolution of ``x`` with ``weight`` is faster by :func:`winograd_conv2d`, and exact enough.
 
     In bfloat16 it would be ten times less exact; on a GPU and in a compiled graph convolutions are left to the
-    libraries there, and in the default memory layout too: who keeps that wants their rounding.
+    libraries there, and in the default memory layout too: who keeps that wants their rounding. Of several threads,
+    which wait for memory together, only the gradient gains.
     """
+    if torch.compiler.is_compiling() or x.device.type != "cpu":
+        return False
+    if torch.get_num_threads() > 1 and not torch.is_grad_enabled():
+        return False
     exact = x.dtype in (torch.float32, torch.float64)
     fits = tuple(weight.shape[2:]) == (TAPS, TAPS) and min(weight.shape[:2]) >= FEWEST_CHANNELS
     channels_last = x.stride(1) == 1
-    return exact and fits and channels_last and x.device.type == "cpu" and not torch.compiler.is_compiling()
+    return exact and fits and channels_last
 
 
 def winograd_conv2d(
@@ -73,7 +81,7 @@ class _Winograd(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
         ctx.padding = padding
-        return _correlate(x, weight, bias, padding)
+        return _convolve(x, weight, bias, padding)
 
     @staticmethod
     @own_gradient
@@ -82,7 +90,7 @@ class _Winograd(torch.autograd.Function):
         in_x = in_weight = in_bias = None
         if ctx.needs_input_grad[0]:
             turned = weight.flip(2, 3).transpose(0, 1)
-            in_x = _correlate(slope, turned, None, (TAPS - 1 - ctx.padding[0], TAPS - 1 - ctx.padding[1]))
+            in_x = _convolve(slope, turned, None, (TAPS - 1 - ctx.padding[0], TAPS - 1 - ctx.padding[1]))
         if ctx.needs_input_grad[1]:
             in_weight = _slope_in_weight(x, slope, ctx.padding)
         if ctx.needs_input_grad[2]:
@@ -127,6 +135,14 @@ def _coefficients(roots: Sequence[Fraction]) -> list[Fraction]:
     for root in roots:
         found = [a - root * b for a, b in zip([Fraction(0), *found], [*found, Fraction(0)], strict=True)]
     return found
+
+
+def _convolve(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, int]
+) -> torch.Tensor:
+    if torch.get_num_threads() > 1:
+        return F.conv2d(x, weight, bias, padding=padding)
+    return _correlate(x, weight, bias, padding)
 
 
 def _correlate(
