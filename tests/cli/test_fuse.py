@@ -362,9 +362,26 @@ def test_tiles_give_about_the_whole(run, files, pair):
     np.testing.assert_allclose(read(files / "tiles.tif").data, read(files / "whole.tif").data, atol=1e-5)
 
 
-@pytest.mark.parametrize("option", ["--uncertainty", "--report"])
-def test_what_needs_the_whole_scene_is_refused_in_tiles(fails, files, option):
-    words = ("--tile", 12, option, files / ("error.tif" if option == "--uncertainty" else "report.html"))
+def test_a_budget_is_refused_in_tiles(fails, files):
+    words = ("--tile", 12, "--budget", "10s")
     code, message = fails("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
     assert code == 2
-    assert f"{option} is not offered for a scene that is fused in tiles" in message
+    assert "--budget is for a scene that is fused whole" in message
+
+
+def test_a_report_and_the_uncertainty_of_a_scene_in_tiles(run, files, pair):
+    pair.sensor.save(files / "sensor.yaml")
+    write(files / "truth.tif", pair.reference)
+    words = ("--tile", 12, "--effort", "fast", "--uncertainty", files / "error.tif", "--report", files / "report.html")
+    code, _, err = run(
+        "fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words, "--reference", files / "truth.tif"
+    )
+    assert code == 0, err
+    error = read(files / "error.tif")
+    assert error.data.shape == read(files / "fused.tif").data.shape
+    assert error.data.min() > 0
+    assert error.history[-1]["quantity"] == "standard deviation of the expected error"
+    page = (files / "report.html").read_text("utf-8")
+    assert "shown is a part of 24 x 36 pixels" in page
+    assert "PSNR" in page
+    assert "expected error" in page

@@ -57,7 +57,7 @@ def test_weights_that_know_the_errors_are_applied(make_pair, save, monkeypatch):
     def knowing(network, hsi, guide):
         return (pair.reference - guide[0, pair.msi.shape[0] :])[None]
 
-    monkeypatch.setattr("hyperfuse.methods.refinement.correction", knowing)
+    monkeypatch.setattr("hyperfuse.methods.learned_correction.correction", knowing)
     known = run(pair, effort="fast", weights=weights)
     assert float((pair.reference - known.image).square().mean()) < 0.3 * float(left.square().mean())
 

@@ -16,7 +16,7 @@ import hyperfuse.scenes.tiles_workers as tiles_workers
 from hyperfuse.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io import read, write
-from hyperfuse.scenes.fuse import fuse
+from hyperfuse.scenes.fuse import fuse, fuse_in_full
 from hyperfuse.scenes.simulate import simulate
 from hyperfuse.scenes.tiles import fuse_tiles
 from hyperfuse.scenes.tiles_memory import bytes_if_whole
@@ -65,13 +65,21 @@ def count_calls(monkeypatch):
 
 # Methods with one fit for all pixels are fitted to each tile, which has to hold enough of them.
 @pytest.mark.parametrize(
-    ("method", "tile"), [("local-regression", 32), ("bicubic", 32), ("regression", 96), ("gsa", 96), ("feinfn", 32)]
+    ("method", "tile", "settings"),
+    [
+        ("local-regression", 32, {}),
+        ("bicubic", 32, {}),
+        ("regression", 96, {}),
+        ("gsa", 96, {}),
+        ("feinfn", 32, {"effort": "fast"}),
+        ("feinfn", 32, {"steps": 30, "width": 8}),
+    ],
 )
-def test_tiles_are_as_good_as_the_whole(tmp_path, method, tile):
+def test_tiles_are_as_good_as_the_whole(tmp_path, method, tile, settings):
     made, hsi, msi = pair(tmp_path, scene() if tile == 32 else scene(192, 256))
-    settings = {"effort": "fast"} if method == "feinfn" else {}
-    whole = fuse(made.hsi, made.msi, sensor=made.sensor, method=method, settings=settings)
-    result = fuse_tiles(hsi, msi, tmp_path / "out.tif", sensor=made.sensor, method=method, tile=tile)
+    job = {"sensor": made.sensor, "method": method, "settings": settings}
+    whole = fuse(made.hsi, made.msi, **job)
+    result = fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, tile=tile)
     tiled = read(tmp_path / "out.tif")
     assert result.tiles == result.fused == (12 if tile == 32 else 6)
     assert psnr(made.reference.data, tiled.data) > psnr(made.reference.data, whole.data) - 0.1
@@ -227,13 +235,88 @@ def test_an_interrupted_job_resumes_with_what_is_left(tmp_path, monkeypatch):
     assert not (tmp_path / "out.tif").exists()
     with pytest.raises(InputError, match="--resume goes on"):
         fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
-    with pytest.raises(InputError, match=r"another job \(other overlap, settings\)"):
+    with pytest.raises(InputError, match=r"another job \(other settings\)"):
         fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, settings={"ridge": 0.1}, resume=True)
     calls = count_calls(monkeypatch)
     fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
     assert len(calls) == 12 - 5
     assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
     assert not list(tmp_path.glob(".*"))
+
+
+def test_what_was_learnt_of_the_scene_is_not_learnt_again(tmp_path, monkeypatch):
+    made, hsi, msi = pair(tmp_path)
+    job = {"sensor": made.sensor, "method": "feinfn", "settings": {"steps": 5, "width": 8}, "tile": TILE}
+    fuse_tiles(hsi, msi, tmp_path / "whole.tif", **job)
+    with monkeypatch.context() as patch:
+        interrupted_after(5, patch)
+        with pytest.raises(KeyboardInterrupt):
+            fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
+    with monkeypatch.context() as patch:
+        patch.setattr("hyperfuse.scenes.tiles.learn_on_samples", lambda *_: pytest.fail("learnt again"))
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
+    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+
+
+def test_what_was_learnt_is_read_back_only_if_it_is_whole_and_nothing_else(tmp_path, monkeypatch):
+    made, hsi, msi = pair(tmp_path)
+    job = {"sensor": made.sensor, "method": "local-regression", "tile": TILE}
+    with monkeypatch.context() as patch:
+        interrupted_after(2, patch)
+        with pytest.raises(KeyboardInterrupt):
+            fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
+    (kept,) = tmp_path.glob(".*.tiles/learned.pt")
+    whole = kept.read_bytes()
+    harmful = tmp_path / "harmful.pt"
+    torch.save({"learned": subprocess.Popen, "samples": 1}, harmful)
+    for damaged in (whole[: len(whole) // 2], b"", harmful.read_bytes()):
+        kept.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"learned\.pt is damaged; remove the folder"):
+            fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
+    kept.write_bytes(whole)
+    fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
+
+
+def test_a_pair_that_is_refused_leaves_nothing_behind(tmp_path):
+    made, hsi, _ = pair(tmp_path)
+    write(tmp_path / "other.tif", made.msi.replace(data=made.msi.data * 10_000))
+    with pytest.raises(InputError, match="one is scaled"):
+        fuse_tiles(hsi, tmp_path / "other.tif", tmp_path / "out.tif", method="regression", tile=TILE)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_uncertainty_in_tiles_is_that_of_the_whole(tmp_path):
+    made, hsi, msi = pair(tmp_path)
+    job = {"sensor": made.sensor, "method": "feinfn"}
+    whole = fuse_in_full(made.hsi, made.msi, **job, settings={"effort": "fast", "uncertainty": True}).uncertainty
+    result = fuse_tiles(
+        hsi, msi, tmp_path / "out.tif", **job, settings={"effort": "fast"}, tile=64, uncertainty=tmp_path / "error.tif"
+    )
+    tiled = read(tmp_path / "error.tif")
+    assert result.uncertain.history == tiled.history
+    ratio = tiled.data.mean(axis=(1, 2)) / whole.data.mean(axis=(1, 2))
+    assert ((ratio > 0.7) & (ratio < 1.4)).all()
+    # Blended like the image: no step where tiles meet.
+    steps = np.abs(np.diff(tiled.data, axis=2)).mean(axis=(0, 1))
+    assert steps[63] < 2 * np.median(steps)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_part_to_show_is_what_was_read_and_fused(tmp_path):
+    reference = scene(128, 160)
+    valid = np.ones(reference.data.shape, bool)
+    valid[:, :, :40] = False
+    made, hsi, msi = pair(tmp_path, reference.replace(valid=valid, nodata=-1.0))
+    result = fuse_tiles(hsi, msi, tmp_path / "out.tif", sensor=made.sensor, method="bicubic", tile=TILE, show=64)
+    part, fused = result.shown, result.shown.of(tmp_path / "out.tif")
+    row, col, rows, cols = part.window
+    assert (fused.rows, fused.cols) == (part.msi.rows, part.msi.cols) == (rows, cols)
+    assert part.hsi.valid_pixels.all()
+    np.testing.assert_array_equal(fused.data, read(tmp_path / "out.tif").data[:, row : row + rows, col : col + cols])
+    np.testing.assert_allclose(part.msi.data, made.msi.data[:, row : row + rows, col : col + cols])
+    whole = fuse(part.hsi, part.msi, sensor=part.sensor, method="bicubic")
+    np.testing.assert_allclose(fused.data[:, 8:-8, 8:-8], whole.data[:, 8:-8, 8:-8], atol=1e-5)
+    assert f"the whole has {made.msi.rows} x {made.msi.cols}" in part.told
 
 
 def test_an_input_that_changed_is_not_resumed(tmp_path, monkeypatch):
@@ -324,7 +407,9 @@ def test_what_cannot_be_done_in_tiles_is_told(tmp_path):
         ((hsi, msi, tmp_path / "out.npy", {}), "is written whole"),
         ((hsi, msi, tmp_path / "out.tif", {"tile": 2}), "smaller than one HSI pixel"),
         ((hsi, msi, tmp_path / "out.tif", {"tile": 0}), "1 or more"),
-        ((hsi, msi, tmp_path / "out.tif", {"settings": {"uncertainty": True}}), "not offered in tiles"),
+        ((hsi, msi, tmp_path / "out.tif", {"settings": {"uncertainty": True}}), "written to a file in tiles"),
+        ((hsi, msi, tmp_path / "out.tif", {"settings": {"keep_best": True}}), "not offered in tiles"),
+        ((hsi, msi, tmp_path / "out.tif", {"uncertainty": tmp_path / "error.npy"}), "is written whole"),
         ((hsi, msi, tmp_path / "out.tif", {"workers": 2, "scheduler": "tcp://x:1"}), "give one of them"),
         ((hsi, msi, tmp_path / "out.tif", {"mask": hsi}), "the mask has"),
     ):

@@ -51,8 +51,8 @@ def noise(*shape, seed=0):
 
 def test_what_is_right_is_trusted_and_what_is_twice_too_large_by_half():
     error, kept = noise(3, 40, 40), keep_blocks((40, 40), 0.3, 0, CPU)
-    assert trusted_share(task(error, kept), error).min() > 0.9
-    half = trusted_share(task(error, kept), 2 * error)
+    assert trusted_share([task(error, kept)], [error]).min() > 0.9
+    half = trusted_share([task(error, kept)], [2 * error])
     assert half.max() <= 0.501
     assert half.min() > 0.4
 
@@ -61,18 +61,18 @@ def test_what_is_right_is_trusted_and_what_is_twice_too_large_by_half():
 def test_what_does_not_agree_with_kept_pixels_is_not_applied(sign):
     error, kept = noise(3, 40, 40), keep_blocks((40, 40), 0.3, 0, CPU)
     predicted = sign * error + (noise(3, 40, 40, seed=5) if sign == 0 else 0)
-    assert trusted_share(task(error, kept), predicted).max() < 0.1
+    assert trusted_share([task(error, kept)], [predicted]).max() < 0.1
 
 
 def test_only_kept_pixels_count():
     error, kept = noise(2, 24, 24), keep_blocks((24, 24), 0.3, 0, CPU)
     learnt_by_heart = torch.where(kept, -error, error)
-    assert trusted_share(task(error, kept), learnt_by_heart).max() == 0
+    assert trusted_share([task(error, kept)], [learnt_by_heart]).max() == 0
 
 
 def test_without_kept_pixels_nothing_is_trusted():
     error = noise(2, 6, 6)
-    assert trusted_share(task(error, torch.zeros(6, 6, dtype=torch.bool)), error).max() == 0
+    assert trusted_share([task(error, torch.zeros(6, 6, dtype=torch.bool))], [error]).max() == 0
 
 
 def test_the_correction_is_the_network_less_its_upsampled_input():

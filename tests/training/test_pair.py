@@ -43,7 +43,7 @@ def explained_task(sensor, lr=(20, 20)):
 def test_an_error_that_the_guide_explains_is_learnt_at_hr(sensor, lr):
     task, truth = explained_task(sensor, lr)
     fitted = network()
-    fit = fit_to_pair(fitted, task, PairFitOptions(120, learning_rate=1e-2, patch=8, batch=4), silent)
+    fit = fit_to_pair(fitted, [task], PairFitOptions(120, learning_rate=1e-2, patch=8, batch=4), silent)
     assert fit.steps == 120
     assert fit.losses[-1] < 0.6 * fit.losses[0]
     with torch.no_grad():
@@ -55,7 +55,7 @@ def test_the_same_seed_gives_the_same_network_and_another_does_not():
     states = []
     for seed in (0, 0, 1):
         one = network()
-        fit_to_pair(one, explained_task(uestc(4))[0], PairFitOptions(3, patch=8, batch=2, seed=seed), silent)
+        fit_to_pair(one, [explained_task(uestc(4))[0]], PairFitOptions(3, patch=8, batch=2, seed=seed), silent)
         states.append(torch.cat([parameter.flatten() for parameter in one.parameters()]))
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
@@ -63,7 +63,7 @@ def test_the_same_seed_gives_the_same_network_and_another_does_not():
 
 def test_time_ends_the_fit():
     start = time.monotonic()
-    fit = fit_to_pair(network(), explained_task(uestc(4))[0], PairFitOptions(10**9, 0.5, patch=8, batch=2), silent)
+    fit = fit_to_pair(network(), [explained_task(uestc(4))[0]], PairFitOptions(10**9, 0.5, patch=8, batch=2), silent)
     assert 0 < fit.steps < 10**9
     assert time.monotonic() - start < 20  # generous: a loaded machine is slow to notice
 
@@ -79,7 +79,7 @@ def test_kept_pixels_have_no_influence():
         # Without checks: these do look at kept pixels, to choose among the weights of the steps.
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("hyperfuse.training.pair._CHECK_BATCHES", 0)
-            fit_to_pair(fitted, one, PairFitOptions(3, patch=8, batch=2), silent)
+            fit_to_pair(fitted, [one], PairFitOptions(3, patch=8, batch=2), silent)
         weights.append(torch.cat([parameter.flatten() for parameter in fitted.parameters()]))
     assert torch.equal(*weights)
 
@@ -88,7 +88,7 @@ def test_progress_rises_and_tells_the_loss():
     told = []
     fit_to_pair(
         network(),
-        explained_task(uestc(4))[0],
+        [explained_task(uestc(4))[0]],
         PairFitOptions(25, patch=8, batch=1),
         lambda share, words="": told.append((share, words)),
     )
@@ -115,20 +115,20 @@ def test_ctrl_c_ends_with_the_best_so_far_only_if_asked(monkeypatch):
     task, _ = explained_task(uestc(4))
     interrupted_after(monkeypatch, 40)
     fitted = network()
-    fit = fit_to_pair(fitted, task, PairFitOptions(60, learning_rate=1e-2, patch=8, batch=4, keep_best=True), silent)
+    fit = fit_to_pair(fitted, [task], PairFitOptions(60, learning_rate=1e-2, patch=8, batch=4, keep_best=True), silent)
     assert (fit.steps, fit.end) == (40, "interrupted")
     assert fit.kept[1] < fit.kept[0]
     assert not fitted.training
     interrupted_after(monkeypatch, 5)
     with pytest.raises(KeyboardInterrupt):
-        fit_to_pair(network(), task, PairFitOptions(60, patch=8, batch=4), silent)
+        fit_to_pair(network(), [task], PairFitOptions(60, patch=8, batch=4), silent)
 
 
 def test_a_fit_that_learns_nothing_that_holds_ends_early():
     task, _ = explained_task(uestc(4))
     noise = torch.randn(task.error.shape, generator=torch.Generator().manual_seed(9))
     hopeless = HeldOutTask(task.views, noise, task.basis, task.band_scale, task.kept, task.sensor)
-    fit = fit_to_pair(network(), hopeless, PairFitOptions(200, learning_rate=1e-2, patch=8, batch=2), silent)
+    fit = fit_to_pair(network(), [hopeless], PairFitOptions(200, learning_rate=1e-2, patch=8, batch=2), silent)
     assert fit.end in ("nothing learnt", "steps")
     if fit.end == "nothing learnt":
         assert fit.steps < 120

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from hyperfuse.cli.inputs import file_of, name_of, naming, read_image, read_mask, sensor_beside
+from hyperfuse.cli.inputs import name_of, naming, read_image, read_mask, sensor_beside
 from hyperfuse.cli.options import (
     COMMON,
     INPUT,
@@ -26,8 +26,9 @@ from hyperfuse.cli.options import (
     parse_settings,
 )
 from hyperfuse.cli.outputs import check_output, describe_output
+from hyperfuse.cli.reporting import check_report, sensor_source, write_fusion_report
 from hyperfuse.cli.session import Session
-from hyperfuse.cli.tiles import fuse_in_tiles, in_tiles, inputs_without_patterns, refuse_beside_tiles
+from hyperfuse.cli.tiles import fuse_in_tiles, in_tiles, inputs_without_patterns
 from hyperfuse.errors import InputError
 from hyperfuse.scenes import DEFAULT_METHOD
 
@@ -116,7 +117,7 @@ def fuse(
     written = check_output(out, writing, inputs=inputs)
     beside = None if uncertainty is None else _check_beside(uncertainty, out, written, writing, inputs)
     if report is not None:
-        _check_report(report, written, inputs, writing.overwrite)
+        check_report(report, written, inputs, writing.overwrite)
     settings = {**parse_settings(set_), **_asked_of(method, effort, budget, weights, best_so_far)}
     if uncertainty is not None:
         settings["uncertainty"] = True
@@ -137,13 +138,42 @@ def fuse(
         "settings": settings,
     }
     hsi_reading, msi_how = reading.keywords(), msi_reading.keywords(reading)
+    told = {
+        "hsi_name": name_of(hsi),
+        "msi_name": name_of(msi),
+        "fused_name": name_of(out),
+        "sensor_source": sensor_source(sensor, hsi, (srf, psf, ratio, phase)),
+        "uncertainty_name": "expected error (standard deviation)",
+    }
     if in_tiles(hsi, msi, out, tiles, hsi_reading, msi_how):
-        refuse_beside_tiles({"--uncertainty": uncertainty, "--report": report, "--budget": budget})
+        if budget is not None:
+            raise InputError("--budget is for a scene that is fused whole, not in tiles; give --effort")
         inputs_without_patterns([hsi, msi])
         files = {"mask": mask, "reading": hsi_reading, "msi_reading": msi_how}
-        outline = fuse_in_tiles(hsi, msi, out, {**job, **files}, tiles, writing, named, session)
-        _tell(outline, session)
-        session.note(describe_output(out, written, outline, session.seconds))
+        settings.pop("uncertainty", None)  # told by the file that it goes to
+        result = fuse_in_tiles(
+            hsi, msi, out, {**job, **files}, tiles, writing, named, session,
+            uncertainty=uncertainty, show=report is not None,
+        )  # fmt: skip
+        _tell(result.outline, session)
+        session.note(describe_output(out, written, result.outline, session.seconds))
+        if uncertainty is not None and beside is not None and result.uncertain is not None:
+            session.note(describe_output(uncertainty, beside, result.uncertain, session.seconds))
+        if report is not None and result.shown is not None:
+            part = result.shown
+            session.note(f"note: {part.told}")
+            content = {
+                "hsi": part.hsi,
+                "msi": part.msi,
+                "fused": part.of(out),
+                "sensor": part.sensor,
+                "whole_hsi": part.whole_hsi,
+                "whole_msi": part.whole_msi,
+                "uncertainty": None if uncertainty is None else part.of(uncertainty),
+                "sensor_notes": (part.told, *result.outline.history[-1]["notes"]),
+            }
+            truth = None if reference is None else part.of(reference)
+            write_fusion_report(report, session, truth, {**content, **told})
         return
     hsi_cube = read_image(hsi, **hsi_reading)
     msi_cube = read_image(msi, **msi_how)
@@ -163,7 +193,7 @@ def fuse(
         write(uncertainty, uncertain, compress=writing.compress, overwrite=writing.overwrite)
         session.note(describe_output(uncertainty, beside, uncertain, session.seconds))
     if report is not None:
-        _write_report(
+        write_fusion_report(
             report,
             session,
             truth,
@@ -175,13 +205,9 @@ def fuse(
                 "alignment": fusion.match.alignment,
                 "whole_hsi": hsi_cube,
                 "whole_msi": msi_cube,
-                "hsi_name": name_of(hsi),
-                "msi_name": name_of(msi),
-                "fused_name": name_of(out),
-                "sensor_source": _source(sensor, hsi, (srf, psf, ratio, phase)),
                 "sensor_notes": fusion.match.pair.notes,
                 "uncertainty": uncertain,
-                "uncertainty_name": "expected error (standard deviation)",
+                **told,
             },
         )
 
@@ -224,34 +250,6 @@ def _check_settings(method: str, settings: dict[str, Any]) -> None:
     if "uncertainty" in settings and "uncertainty" not in chosen.settings.model_fields:
         raise InputError(f"the method {method} does not tell how uncertain it is; feinfn does")
     chosen.configure(**settings)
-
-
-def _check_report(path: str, written: Sequence[Path], inputs: Sequence[str], overwrite: bool) -> None:
-    from hyperfuse.io.atomic import check_target
-
-    target = Path(path)
-    taken = {file.absolute() for file in written} | {file_of(name).absolute() for name in inputs}
-    if target.absolute() in taken:
-        raise InputError(f"{path}: is another file of this call; name another for the report")
-    with naming(path):
-        check_target(target, overwrite=overwrite)
-
-
-def _source(sensor: str | None, hsi: str, options: Sequence[str | None]) -> str:
-    """Return in words where the sensor comes from."""
-    beside = sensor_beside(hsi) if sensor is None else Path(sensor)
-    named = "" if beside is None else name_of(str(beside))
-    told = "options of the call" if any(option is not None for option in options) else ""
-    return ", ".join(part for part in (named, told) if part) or "the files and the pair itself; see the notes"
-
-
-def _write_report(path: str, session: Session, truth: Cube | None, content: dict[str, Any]) -> None:
-    from hyperfuse.reports.html import ReportContent, this_run, write_report
-
-    run = this_run(["hyperfuse", *session.words], session.seconds)
-    with naming(path):
-        write_report(Path(path), ReportContent(**content, reference=truth, warnings=tuple(session.warnings), run=run))
-    session.note(f"wrote {path}")
 
 
 def _check_beside(

@@ -11,10 +11,12 @@ from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError
 
 if TYPE_CHECKING:
-    from hyperfuse.cube import Cube
+    from hyperfuse.scenes.tiles import TiledResult
 
 # A scene is fused whole where that takes no more than this share of the machine's memory.
 _SHARE_OF_MEMORY = 0.5
+# Of a scene in tiles a report shows a part of so many HR pixels a side: as it prints images, without averaging.
+_SHOWN_SIDE = 900
 
 
 def in_tiles(
@@ -40,20 +42,6 @@ def _memory(options: TileOptions) -> float:
     return _SHARE_OF_MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def refuse_beside_tiles(asked: Mapping[str, Any]) -> None:
-    """Refuse options that need the scene as a whole.
-
-    Args:
-        asked: their values by name; those that are None or False are not asked for.
-    """
-    for name, value in asked.items():
-        if value:
-            raise InputError(
-                f"{name} is not offered for a scene that is fused in tiles (by --tile, --workers, --scheduler,"
-                " --resume, or because it is large); leave it out"
-            )
-
-
 def fuse_in_tiles(
     hsi: str,
     msi: str,
@@ -63,8 +51,11 @@ def fuse_in_tiles(
     writing: OutputOptions,
     named: Mapping[str, str],
     session: Session,
-) -> Cube:
-    """Fuse and write; return the outline of what was written, which holds no values."""
+    *,
+    uncertainty: str | None = None,
+    show: bool = False,
+) -> TiledResult:
+    """Fuse and write; return outlines of what was written, which hold no values, and a part to show if asked for."""
     from hyperfuse.scenes.tiles import fuse_tiles
     from hyperfuse.scenes.tiles_memory import MEMORY_GB
 
@@ -84,9 +75,11 @@ def fuse_in_tiles(
             dtype=writing.dtype,
             compress=writing.compress,
             progress=tell,
+            uncertainty=uncertainty,
+            show=_SHOWN_SIDE if show else None,
         )
     session.note(f"note: fused in tiles, {result.fused} of {result.tiles} with data")
-    return result.outline
+    return result
 
 
 def inputs_without_patterns(paths: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,11 +48,21 @@ class Details:
             hsi: LR-HSI (bands, h, w).
             predictors: the MSI.
         """
-        if hsi[0].numel() < _FEWEST_PIXELS or min(hsi.shape[-2:]) < len(_NEIGHBOURS):
-            bands, count = hsi.shape[0], predictors.coarse.shape[0]
-            return cls(hsi.new_ones(bands), hsi.new_zeros(bands, count))
-        found, given = (_finest(image).flatten(1).double() for image in (hsi, held_out))
-        fine = _finest(predictors.coarse).flatten(1)
+        return cls.fit_parts([held_out], [hsi], [predictors])
+
+    @classmethod
+    def fit_parts(
+        cls, held_out: Sequence[torch.Tensor], hsis: Sequence[torch.Tensor], predictors: Sequence[Predictors]
+    ) -> Details:
+        """Regress all at once over several parts of a scene; arguments as in :meth:`fit`, one a part."""
+        large = [index for index, hsi in enumerate(hsis) if min(hsi.shape[-2:]) >= len(_NEIGHBOURS)]
+        if sum(hsis[index][0].numel() for index in large) < _FEWEST_PIXELS:
+            bands, count = hsis[0].shape[0], predictors[0].coarse.shape[0]
+            return cls(hsis[0].new_ones(bands), hsis[0].new_zeros(bands, count))
+        found, given, fine = (
+            torch.cat([_finest(images[index]).flatten(1).double() for index in large], dim=1)
+            for images in (hsis, held_out, [one.coarse for one in predictors])
+        )
         energy = given.square().sum(1)
         usable = energy > 0
         slope = torch.where(usable, (found * given).sum(1) / energy.clamp_min(1e-300), 1.0)
@@ -60,12 +71,12 @@ class Details:
         deviation = (2 * left.square().mean(1) / energy.clamp_min(1e-300)).sqrt()
         share = torch.where(usable, slope + deviation, 1.0).clamp(0, 1)
         left = found - share[:, None] * given
-        blocks = _blocks((hsi.shape[-2], hsi.shape[-1]), hsi.device)
+        blocks = torch.cat([_blocks((hsis[i].shape[-2], hsis[i].shape[-1]), hsis[i].device) for i in large])
         predicted = [_predict_blocks(left, fine, ridge, blocks) for ridge in _RIDGES]
         best = min(range(len(_RIDGES)), key=lambda index: _log_error(left - predicted[index]))
         helpful = _helpful_share(left, predicted[best])
         slopes = helpful[:, None] * _ridge(left, fine, _RIDGES[best])
-        return cls(share.to(hsi.dtype), slopes.to(hsi.dtype))
+        return cls(share.to(hsis[0].dtype), slopes.to(hsis[0].dtype))
 
     def correct(self, image: torch.Tensor, predictors: Predictors) -> torch.Tensor:
         """Return an image (bands, H, W) with its details corrected; what the HSI resolves of it stays."""

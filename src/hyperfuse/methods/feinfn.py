@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 
 from hyperfuse.methods.consistency import restore_consistency
-from hyperfuse.methods.linear_base import LinearBase, SharedBase
+from hyperfuse.methods.learned_correction import (
+    CORRECTION_TYPES,
+    LearnedCorrection,
+    held_out_error,
+    learn_correction,
+    show_scene,
+)
+from hyperfuse.methods.linear_base import SHARED_TYPES, LinearBase, SharedBase, without_noise
 from hyperfuse.methods.linear_samples import learn_base
-from hyperfuse.methods.refinement import refine
-from hyperfuse.methods.registry import MethodSettings, Outcome, Progress, Sample, register_method
-from hyperfuse.methods.trained_network import load_for_pair
+from hyperfuse.methods.registry import MethodSettings, Outcome, Progress, Sample, register_method, silent
+from hyperfuse.methods.trained_network import TrainedNetwork, load_for_pair
 from hyperfuse.methods.uncertainty import predict_error
 from hyperfuse.networks.blocks.precision import Precision
 from hyperfuse.networks.options import FeINFNOptions
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.training.pair import NO_TIME, PairFitOptions
+from hyperfuse.training.pair import PairFitOptions
 
 _STEPS = {"fast": 0, "normal": 600, "best": 3000}
 _SMALLEST_SIDE = 8  # LR pixels; below, there is nothing to learn from
@@ -46,9 +53,34 @@ class FeinfnSettings(MethodSettings):
     )
 
 
-def _prepare(samples: Sequence[Sample], settings: FeinfnSettings, progress: Progress) -> SharedBase:
+@dataclass(frozen=True)
+class LearnedScene:
+    """What all parts of a large scene share.
+
+    Attributes:
+        base: of their linear models.
+        correction: of these by a network; None where there is none.
+    """
+
+    base: SharedBase
+    correction: LearnedCorrection | None
+
+
+def _prepare(samples: Sequence[Sample], settings: FeinfnSettings, progress: Progress) -> LearnedScene:
     """Learn on samples of a large scene what all parts of it share."""
-    return learn_base(samples, progress)
+    start = _start(settings, samples[0].hsi, samples[0].msi)
+    steps = _steps(settings)
+    share_of_base = 0.4 if steps else 1.0
+    base = learn_base(samples, lambda share, words="": progress(share_of_base * share, words))
+    if steps == 0 and not isinstance(start, TrainedNetwork):
+        return LearnedScene(base, None)
+    signals = [without_noise(sample.hsi)[0] for sample in samples]
+    shown = show_scene(start, signals, len(samples[0].msi), len(base.whitening.matrix))
+    learnt = learn_correction(
+        (LinearBase.fit(*sample, silent, base) for sample in samples), shown, start, _fit_options(settings, steps),
+        None, None, lambda share, words="": progress(share_of_base + (1 - share_of_base) * share, words),
+    )  # fmt: skip
+    return LearnedScene(base, learnt.correction)
 
 
 @register_method(
@@ -58,6 +90,7 @@ def _prepare(samples: Sequence[Sample], settings: FeinfnSettings, progress: Prog
     reference="Liang et al., Fourier-enhanced implicit neural fusion network, NeurIPS 2024, arXiv 2404.15174",
     cost="minutes",
     prepare=_prepare,
+    learned=(LearnedScene, *SHARED_TYPES, *CORRECTION_TYPES),
 )
 def feinfn(
     hsi: torch.Tensor,
@@ -65,48 +98,67 @@ def feinfn(
     sensor: Sensor,
     settings: FeinfnSettings,
     progress: Progress,
-    learned: SharedBase | None = None,
+    learned: LearnedScene | None = None,
 ) -> Outcome:
     """Fuse by local linear models, the optics of each band, and a FeINFN that learns what both leave.
 
     Every step is fitted or weighed by LR pixels that it has not seen; nothing else is needed. Arguments as in
     :class:`~.registry.Method`.
     """
-    start = time.monotonic()
-    end = None if settings.budget_seconds is None else start + settings.budget_seconds
-    trained = None if settings.weights is None else load_for_pair(settings.weights, hsi, msi)
-    base = LinearBase.fit(hsi, msi, sensor, lambda share, words="": progress(0.2 * share, words), learned, end)
-    spent = time.monotonic() - start
-    steps = _STEPS[settings.effort] if settings.steps is None else settings.steps
-    if settings.budget_seconds is not None:
-        steps = 1
+    if learned is not None:
+        base = LinearBase.fit(hsi, msi, sensor, lambda share, words="": progress(0.8 * share, words), learned.base)
+        image = base.image if learned.correction is None else learned.correction.correct(base)
+        expected = None
+        if settings.uncertainty:
+            expected = predict_error(base, held_out_error(base, learned.correction))
+        return Outcome(restore_consistency(image, hsi, sensor), expected)
+    began = time.monotonic()
+    end = None if settings.budget_seconds is None else began + settings.budget_seconds
+    start = _start(settings, hsi, msi)
+    base = LinearBase.fit(hsi, msi, sensor, lambda share, words="": progress(0.2 * share, words), deadline=end)
+    spent = time.monotonic() - began
+    steps = 1 if settings.budget_seconds is not None else _steps(settings)
     if min(hsi.shape[-2:]) < _SMALLEST_SIDE:
         steps = 0
     # Restoring consistency takes less time than a tenth of what the base took.
     deadline = None if end is None else end - 0.1 * spent
     details: dict[str, Any] = {"steps": 0}
-    if steps > 0 or settings.uncertainty or trained is not None:
-        fit = PairFitOptions(steps, None, settings.learning_rate, seed=settings.seed, keep_best=settings.keep_best)
-        network = _network_options(settings) if trained is None else trained
+    image, errors = base.image, []
+    if steps > 0 or settings.uncertainty or isinstance(start, TrainedNetwork):
         # Without a measure of the errors there is no telling how uncertain the result is, however short the time.
         cut = None if settings.uncertainty else deadline
-        refined = refine(base, network, fit, deadline, cut, lambda share, words="": progress(0.2 + 0.7 * share, words))
-        image = refined.image
-        details = {"steps": refined.fit.steps, "end": refined.fit.end}
-        if refined.fit.end != NO_TIME:
-            rmse = refined.error.flatten(1).square().mean(1).sqrt().tolist()
+        learnt = learn_correction(
+            [base], show_scene(start, [base.hsi], len(msi), len(base.predictors.fine)), start,
+            _fit_options(settings, steps), deadline, cut, lambda share, words="": progress(0.2 + 0.7 * share, words),
+        )  # fmt: skip
+        if learnt.correction is not None:
+            image = learnt.correction.correct(base)
+        errors = learnt.errors
+        details = {"steps": learnt.fit.steps, "end": learnt.fit.end}
+        if errors:
+            rmse = errors[0].flatten(1).square().mean(1).sqrt().tolist()
             details["held_out_rmse"] = [float(f"{value:.3g}") for value in rmse]
-    else:
-        refined, image = None, base.image
     progress(0.92, "restoring consistency")
     result = restore_consistency(image, hsi, sensor)
     uncertainty = None
     if settings.uncertainty:
-        assert refined is not None
         progress(0.95, "predicting the error")
-        uncertainty = predict_error(base, refined.error)
+        uncertainty = predict_error(base, errors[0])
     progress(1.0, "done")
     return Outcome(result, uncertainty, details)
+
+
+def _steps(settings: FeinfnSettings) -> int:
+    return _STEPS[settings.effort] if settings.steps is None else settings.steps
+
+
+def _fit_options(settings: FeinfnSettings, steps: int) -> PairFitOptions:
+    return PairFitOptions(steps, None, settings.learning_rate, seed=settings.seed, keep_best=settings.keep_best)
+
+
+def _start(settings: FeinfnSettings, hsi: torch.Tensor, msi: torch.Tensor) -> FeINFNOptions | TrainedNetwork:
+    """Return the network to start from: one that was trained before, or the options of a fresh one."""
+    return _network_options(settings) if settings.weights is None else load_for_pair(settings.weights, hsi, msi)
 
 
 def _network_options(settings: FeinfnSettings) -> FeINFNOptions:

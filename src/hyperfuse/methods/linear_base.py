@@ -35,6 +35,7 @@ class SharedBase:
         optics: of each band; None where every part finds its own.
         leftover: models of what both leave.
         trust: how the leftover is trusted in the dark.
+        details: see :class:`LinearBase`.
     """
 
     msi_noise: torch.Tensor
@@ -43,6 +44,10 @@ class SharedBase:
     optics: BandOptics | None
     leftover: SceneModels
     trust: BrightnessTrust
+    details: Details | None
+
+
+SHARED_TYPES = (SharedBase, Whitening, SceneModels, BandOptics, BrightnessTrust, Details)
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,8 @@ class LinearBase:
         image = corrected + trust.of(corrected) * leftover.apply(left)
         details = None
         if not narrow:
-            details = Details.fit(held_out(), hsi, predictors)
+            given = None if shared is None else shared.details
+            details = Details.fit(held_out(), hsi, predictors) if given is None else given
             image = details.correct(image, predictors)
         return cls(hsi, msi, msi_noise, predictors, models, optics, leftover, trust, details, image)
 

@@ -9,6 +9,7 @@ import torch
 from hyperfuse.methods.band_optics import NARROW, BandOptics, nyquist_response
 from hyperfuse.methods.brightness_trust import BrightnessTrust
 from hyperfuse.methods.denoising import denoise
+from hyperfuse.methods.details import Details
 from hyperfuse.methods.linear_base import Linear, SharedBase, without_noise
 from hyperfuse.methods.local_models import Predictors, Whitening
 from hyperfuse.methods.pair_noise import estimate_msi_noise
@@ -39,7 +40,8 @@ def learn_base(samples: Sequence[Sample], progress: Progress) -> SharedBase:
     progress(0.1, "weighing windows on samples")
     models = SceneModels.learn(signals, [model_subspace(hsi) for hsi in signals], predictors, noises)
     linear = [Linear.of(models, *part) for part in zip(signals, predictors, strict=True)]
-    if nyquist_response(sensors[0]) >= NARROW:
+    narrow = nyquist_response(sensors[0]) >= NARROW
+    if narrow:
         linear = [one.with_neighbours(hsi) for one, hsi in zip(linear, signals, strict=True)]
     progress(0.4, "correcting the bands' optics on samples")
     held_out = [one.held_out(hsi) for one, hsi in zip(linear, signals, strict=True)]
@@ -54,5 +56,6 @@ def learn_base(samples: Sequence[Sample], progress: Progress) -> SharedBase:
     again = [Linear.of(leftover, *part).held_out(part[0]) for part in zip(left, predictors, strict=True)]
     known = [hsi - rest for hsi, rest in zip(signals, left, strict=True)]
     trust = BrightnessTrust.fit(pooled(known), pooled(again), pooled(signals))
+    details = None if narrow else Details.fit_parts(held_out, signals, predictors)
     progress(1.0, "done")
-    return SharedBase(msi_noise, whitening, models, None if optics.placed else optics, leftover, trust)
+    return SharedBase(msi_noise, whitening, models, None if optics.placed else optics, leftover, trust, details)

@@ -65,6 +65,7 @@ def _prepare(samples: Sequence[Sample], settings: LocalRegressionSettings, progr
     reference="He, Sun, Tang, Guided image filtering, IEEE TPAMI 35(6), 2013; Hill et al., IGARSS 1999",
     cost="seconds",
     prepare=_prepare,
+    learned=(LearnedRegression, Whitening, SceneModels),
 )
 def local_regression(
     hsi: torch.Tensor,

@@ -78,6 +78,7 @@ class Method:
         needs_srf: whether the spectral responses of the MSI must be known.
         prepare: ``(samples, settings, progress) -> learned``: what the parts of a large scene share, learnt on some
             of them; ``run`` then takes it as its last argument ``learned``. None where parts share nothing.
+        learned: the dataclasses that ``learned`` is made of, beside tensors and plain values: what may be read back.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Method:
     cost: Literal["seconds", "minutes"]
     needs_srf: bool
     prepare: Prepare | None = None
+    learned: tuple[type, ...] = ()
 
     def configure(self, **values: Any) -> MethodSettings:
         """Build the method's settings from keyword values.
@@ -165,13 +167,14 @@ def register_method(
     cost: Literal["seconds", "minutes"],
     needs_srf: bool = False,
     prepare: Callable[[Sequence[Sample], SettingsT, Progress], Any] | None = None,
+    learned: tuple[type, ...] = (),
 ) -> Callable[[RunT], RunT]:
     """Return the decorator that puts a function into the table under ``name``; see :class:`Method`."""
 
     def register(run: RunT) -> RunT:
         if name in _METHODS:
             raise ValueError(f"a method {name!r} is registered already")
-        _METHODS[name] = Method(name, run, settings, summary, reference, cost, needs_srf, prepare)
+        _METHODS[name] = Method(name, run, settings, summary, reference, cost, needs_srf, prepare, learned)
         return run
 
     return register

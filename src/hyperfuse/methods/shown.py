@@ -53,14 +53,14 @@ class ShownComponents:
     msi_components: int
 
     @classmethod
-    def of(cls, base: LinearBase) -> ShownComponents:
-        """Take the components of a pair's HSI."""
-        subspace = fit_subspace(base.hsi, _SHOWN)
-        deviation = subspace.project(base.hsi).flatten(1).double().std(1, correction=0)
+    def of(cls, hsi: torch.Tensor, msi_components: int) -> ShownComponents:
+        """Take the components of an LR-HSI (bands, h, w); the MSI has some of its own."""
+        subspace = fit_subspace(hsi, _SHOWN)
+        deviation = subspace.project(hsi).flatten(1).double().std(1, correction=0)
         usable = deviation > 1e-6 * deviation.max().clamp_min(1e-30)
         usable[0] = True
         scale = 1.0 / deviation[usable].clamp_min(1e-30)
-        return cls(subspace.mean, subspace.basis[:, usable].T * scale[:, None], base.predictors.fine.shape[0])
+        return cls(subspace.mean, subspace.basis[:, usable].T * scale[:, None], msi_components)
 
     @property
     def components(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +39,20 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"the device {name!r} cannot be used here; write auto, cpu or cuda") from error
     return device
+
+
+def on_device(learned: Any, device: torch.device) -> Any:
+    """Return what a method has learnt with all of its tensors on a device."""
+    if isinstance(learned, torch.Tensor):
+        return learned.to(device)
+    if dataclasses.is_dataclass(learned) and not isinstance(learned, type):
+        names = [field.name for field in dataclasses.fields(learned)]
+        return dataclasses.replace(learned, **{name: on_device(getattr(learned, name), device) for name in names})
+    if isinstance(learned, Mapping):
+        return {name: on_device(value, device) for name, value in learned.items()}
+    if isinstance(learned, list | tuple):
+        return type(learned)(on_device(value, device) for value in learned)
+    return learned
 
 
 def select_responses(srf: Srf | None, msi_bands: NDArray[np.bool_], bands: NDArray[np.bool_]) -> Srf | None:

@@ -10,11 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from hyperfuse import __version__
 from hyperfuse.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.files import check_output
@@ -23,25 +20,31 @@ from hyperfuse.io.windows_write import WRITABLE, writing_windows
 from hyperfuse.methods.registry import Method, MethodSettings, get_method
 from hyperfuse.progress import Progress, silent
 from hyperfuse.scenes import DEFAULT_METHOD
-from hyperfuse.scenes.coverage import unseen_bands
-from hyperfuse.scenes.pair import refuse_other_units
-from hyperfuse.scenes.preparation import configure, find_device, sensor_summary
-from hyperfuse.scenes.simulate import hr_transform
+from hyperfuse.scenes.preparation import configure, find_device
 from hyperfuse.scenes.tiles_assemble import assemble, has_gaps
-from hyperfuse.scenes.tiles_job import Job, TilePair, plan_of, read_tile, used_sensor
-from hyperfuse.scenes.tiles_memory import MEMORY_GB, SAMPLE_MARGIN, SAMPLE_SIDE, samples_within, tile_size
-from hyperfuse.scenes.tiles_plan import Plan, Tile
-from hyperfuse.scenes.tiles_samples import WIDEST_MARGIN, learn_on_samples, margin_for
-from hyperfuse.scenes.tiles_scene import Outline, Scene, open_scene, seen_bands
+from hyperfuse.scenes.tiles_job import Job, plan_of
+from hyperfuse.scenes.tiles_memory import MEMORY_GB, tile_size
+from hyperfuse.scenes.tiles_plan import Tile
+from hyperfuse.scenes.tiles_record import fingerprint, history_step, outline_of
+from hyperfuse.scenes.tiles_samples import (
+    WIDEST_MARGIN,
+    bands_with_data,
+    filled_tiles,
+    learn_on_samples,
+    margin_for,
+    read_samples,
+)
+from hyperfuse.scenes.tiles_scene import Scene, open_scene
 from hyperfuse.scenes.tiles_sensor import learn_sensor
-from hyperfuse.scenes.tiles_state import TileStore, identity
+from hyperfuse.scenes.tiles_shown import ShownPart, part_to_show
+from hyperfuse.scenes.tiles_state import TileStore
 from hyperfuse.scenes.tiles_workers import run_here, run_in_processes
 
-_SAMPLES_OF_UNITS = 4
 _LEARNT_SHARE = 0.1
 _FUSING_SHARE = 0.9
-# Settings under which a tile would not be the same twice, or that give more than an image.
-_NOT_FOR_TILES = ("budget_seconds", "keep_best", "uncertainty")
+_UNCODED = {"dtype": "float32"}  # an uncertainty is no measured quantity that has a code
+# Settings under which a tile would not be the same twice.
+_NOT_FOR_TILES = ("budget_seconds", "keep_best")
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,15 @@ class TiledResult:
         outline: size and metadata of the image that was written; it holds no values.
         tiles: how many tiles there are.
         fused: how many of them hold data.
+        uncertain: size and metadata of the image of the uncertainty, or None.
+        shown: the part that was asked for, or None.
     """
 
     outline: Cube
     tiles: int
     fused: int
+    uncertain: Cube | None = None
+    shown: ShownPart | None = None
 
 
 def takes_tiles(out: str | Path) -> bool:
@@ -87,6 +94,8 @@ def fuse_tiles(
     memory_gb: float = MEMORY_GB,
     scheduler: str | None = None,
     resume: bool = False,
+    uncertainty: str | Path | None = None,
+    show: int | None = None,
     reading: Mapping[str, Any] | None = None,
     msi_reading: Mapping[str, Any] | None = None,
     inputs: Mapping[str, str] | None = None,
@@ -98,15 +107,15 @@ def fuse_tiles(
 
     Tiles are whole LR pixels, read with an overlap and blended with weights that sum to 1. What a method learns of a
     scene as a whole is learnt once, on samples spread over it, and applied tile by tile (see ``Method.prepare``:
-    ``local-regression``, and the linear part of ``feinfn``). Finished
-    tiles are kept in ``.NAME.tiles`` beside ``out`` until the image is complete; a job that is killed goes on from
-    there with ``resume`` and gives the same image. Tiles without data are neither read nor fused.
+    ``local-regression`` and ``feinfn``). That and finished tiles are kept in ``.NAME.tiles`` beside ``out`` until the
+    image is complete; a job that is killed goes on from there with ``resume`` and gives the same image. Tiles without
+    data are neither read nor fused.
 
     Args:
         hsi: file of the LR-HSI (bands, h, w); see :func:`~hyperfuse.io.windows.open_windows` for the formats.
         msi: file of the HR-MSI (msi_bands, H, W) of the same place in the same unit.
         out: GeoTIFF (COG with ``cog=True``), ENVI or Zarr to write.
-        method: name of a registered method. ``feinfn`` takes effort ``fast`` in tiles unless told otherwise.
+        method: name of a registered method.
         sensor: as for :func:`hyperfuse.scenes.fuse.fuse`, as are srf, psf, ratio and phase.
         srf: see there.
         psf: see there.
@@ -123,6 +132,8 @@ def fuse_tiles(
         memory_gb: what all processes together may take, in GB; each worker of a scheduler may take it.
         scheduler: address of a dask.distributed scheduler to run the tiles on, in place of ``workers``.
         resume: go on with an interrupted job, if there is one.
+        uncertainty: image to write beside ``out``: the standard deviation of the error that is to be expected.
+        show: return a part of about so many HR pixels a side to look at.
         reading: how the HSI is read: options of :func:`~hyperfuse.io.windows.open_windows`.
         msi_reading: how the MSI is read.
         inputs: names of the inputs for the history.
@@ -137,9 +148,14 @@ def fuse_tiles(
         InputError: files, names or settings that do not fit; the message says what to do.
         HyperfuseError: no space left, or workers that die.
     """
+    # An interrupted job may have written the one before the other.
+    again = overwrite or (resume and TileStore.beside(out).folder.exists())
     check_output(out, overwrite=overwrite, **writing)
-    if not takes_tiles(out):
-        raise InputError(f"{out}: is written whole; the result of tiles goes to .tif, .img or .zarr")
+    if uncertainty is not None:
+        check_output(uncertainty, overwrite=again, **(writing | _UNCODED))
+    for target in (out, uncertainty):
+        if target is not None and not takes_tiles(target):
+            raise InputError(f"{target}: is written whole; the result of tiles goes to .tif, .img or .zarr")
     if workers < 1 or (tile is not None and tile < 1):
         raise InputError(f"--workers and --tile are 1 or more, got {workers} and {tile}")
     if not memory_gb > 0:
@@ -147,7 +163,7 @@ def fuse_tiles(
     if scheduler is not None and workers != 1:
         raise InputError("--workers are processes of this machine, --scheduler is a cluster; give one of them")
     chosen = get_method(method)
-    options, notes = _settings(chosen, settings, seed)
+    options = _settings(chosen, settings, uncertainty is not None, seed)
     find_device(device)
     files = [_absolute(path) for path in (hsi, msi)]
     forbidden = None if mask is None else _absolute(mask)
@@ -156,9 +172,9 @@ def fuse_tiles(
 
     progress(0.0, "looking at the pair")
     with closing(open_scene(files[0], files[1], forbidden, how, msi_how, grid)) as scene:
-        learned = learn_sensor(scene, grid, align=align, need_srf=chosen.needs_srf)
-    grid, levels = learned.grid, learned.levels
-    notes = [*learned.notes, *notes]
+        found = learn_sensor(scene, grid, align=align, need_srf=chosen.needs_srf)
+    grid, levels = found.grid, found.levels
+    notes = list(found.notes)
     with closing(open_scene(files[0], files[1], forbidden, how, msi_how, grid)) as scene:
         progress(0.01, "looking for data")
         store = TileStore.beside(out)
@@ -167,23 +183,31 @@ def fuse_tiles(
         begun = store.told("tile") if resume else None
         size = tile or begun or tile_size(scene, chosen.name, margin, workers, memory_gb)
         plan = plan_of(scene, size, margin)
-        filled = _filled(scene, plan)
-        bands, msi_bands = _bands(scene, filled)
-        samples = _samples(scene, chosen.prepare is not None, size, memory_gb, bands, msi_bands, device, levels)
-        shared = learn_on_samples(chosen, options, samples, _part(progress, 0.02, _LEARNT_SHARE))
-        if shared is not None:
-            notes.append(f"models of the whole scene are learnt on {len(samples)} samples of it and hold in all tiles")
-        del samples
-        if overlap is None:
-            margin = margin_for(shared, scene.pair.sensor)
-            plan = plan_of(scene, size, margin)
-            filled = _filled(scene, plan)
+        filled = filled_tiles(scene, plan)
+        bands, msi_bands = bands_with_data(scene, filled)
         job = Job(
             files[0], files[1], forbidden, how, msi_how, _plain(grid), bands, msi_bands, size, margin,
-            chosen.name, options, device, store, levels, shared, f"{os.getpid()}-{time.time_ns()}",
+            chosen.name, options, device, store, levels, None, f"{os.getpid()}-{time.time_ns()}",
         )  # fmt: skip
-        store.start(_fingerprint(job, scene, seed), resume=resume, overwrite=overwrite)
-        step = _step(scene, job, seed, notes, inputs)
+        store.start(fingerprint(job, scene, seed, overlap), resume=resume, overwrite=overwrite)
+        kept = store.learned(chosen.learned)
+        if kept is None:
+            try:
+                kept = _learn(scene, job, memory_gb, _part(progress, 0.02, _LEARNT_SHARE))
+            except InputError:
+                store.remove()
+                raise
+            store.keep_learned(kept)
+        if kept["learned"] is not None:
+            notes.append(
+                f"models of the whole scene are learnt on {kept['samples']} samples of it and hold in all tiles"
+            )
+        if overlap is None:
+            margin = margin_for(kept["learned"], scene.pair.sensor)
+            plan = plan_of(scene, size, margin)
+            filled = filled_tiles(scene, plan)
+        job = replace(job, margin=margin, learned=kept["learned"])
+        step = history_step(scene, job, seed, notes, inputs)
         everything = len(plan.along_y.spans) * len(plan.along_x.spans)
         _run(job, filled, workers, scheduler, progress)
         held = [one for one in filled if not store.is_empty(one.name)]
@@ -191,29 +215,42 @@ def fuse_tiles(
             store.remove()
             raise InputError("no pixel holds data in both HSI and MSI; the result would be empty")
         progress(_FUSING_SHARE, "joining tiles")
-        outline = _outline(scene, bands, has_gaps(plan, held, store), step)
+        gaps = has_gaps(plan, held, store)
+        outline = outline_of(scene, bands, gaps, step)
+        told = {**step, "quantity": "standard deviation of the expected error"}
+        uncertain = None if uncertainty is None else outline_of(scene, bands, gaps, told)
+        middle = _FUSING_SHARE if uncertain is None else (1 + _FUSING_SHARE) / 2
+        if uncertainty is not None and uncertain is not None:
+            below = int(bands.sum())
+            with writing_windows(uncertainty, uncertain, overwrite=again, **(writing | _UNCODED)) as image:
+                assemble(image, plan, held, store, bands, _part(progress, _FUSING_SHARE, middle), first=below)
         with writing_windows(out, outline, overwrite=overwrite, **writing) as image:
-            assemble(image, plan, held, store, bands, _part(progress, _FUSING_SHARE, 1.0))
+            assemble(image, plan, held, store, bands, _part(progress, middle, 1.0))
+        shown = None if show is None else part_to_show(scene, levels, show)
     store.remove()
     progress(1.0, "done")
-    return TiledResult(outline, everything, len(held))
+    return TiledResult(outline, everything, len(held), uncertain, shown)
 
 
-def _settings(method: Method, given: Mapping[str, Any] | None, seed: int) -> tuple[MethodSettings, list[str]]:
-    """Return the settings of every tile, and a note on what is other than for a scene that is fused whole."""
+def _settings(method: Method, given: Mapping[str, Any] | None, uncertainty: bool, seed: int) -> MethodSettings:
+    """Return the settings of every tile."""
     values = dict(given or {})
+    if values.get("uncertainty") and not uncertainty:
+        raise InputError("the uncertainty is written to a file in tiles; name one (uncertainty=)")
+    if uncertainty:
+        values["uncertainty"] = True
     for name in _NOT_FOR_TILES:
         if values.get(name):
             raise InputError(f"{name} is not offered in tiles; fuse the scene whole, or leave it out")
-    notes = []
-    if "effort" in method.settings.model_fields and not {"effort", "steps"} & set(values):
-        values["effort"] = "fast"
-        notes.append(
-            "fused in tiles (effort fast): "
-            + ("the network is taken as it is" if values.get("weights") else "without a network")
-            + "; effort=normal fits one to every tile"
-        )
-    return configure(method, values, seed), notes
+    return configure(method, values, seed)
+
+
+def _learn(scene: Scene, job: Job, memory_gb: float, progress: Progress) -> dict[str, Any]:
+    """Return what the job's tiles share, and how many samples of the scene it was learnt on."""
+    method = get_method(job.method)
+    learning = method.prepare is not None
+    samples = read_samples(scene, learning, job.tile, memory_gb, job.bands, job.msi_bands, job.device, job.levels)
+    return {"learned": learn_on_samples(method, job.settings, samples, progress), "samples": len(samples)}
 
 
 def _absolute(path: str | Path) -> str:
@@ -225,51 +262,6 @@ def _plain(grid: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is told of the grid without the operators that a sensor has computed: it goes to other processes."""
     sensor = grid["sensor"]
     return {**grid, "sensor": None if sensor is None else sensor.replace()}
-
-
-def _filled(scene: Scene, plan: Plan) -> list[Tile]:
-    """Return the tiles that may hold data, as far as that is known without reading."""
-    return [tile for tile in plan.tiles() if scene.may_hold_data(tile)]
-
-
-def _bands(scene: Scene, tiles: Sequence[Tile]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    bands = seen_bands(scene.hsi, (scene.hsi_window(tile.lr) for tile in tiles))
-    msi_bands = seen_bands(scene.msi, (scene.msi_window(tile.hr) for tile in tiles))
-    if not bands.any() or not msi_bands.any():
-        raise InputError(f"the {'MSI' if bands.any() else 'HSI'} holds no data where the two images overlap")
-    return bands, msi_bands
-
-
-def _samples(
-    scene: Scene,
-    learning: bool,
-    size: int,
-    memory_gb: float,
-    bands: NDArray[np.bool_],
-    msi_bands: NDArray[np.bool_],
-    device: str,
-    levels: NDArray[np.float64] | None,
-) -> list[TilePair]:
-    """Return small tiles with data, spread over the scene, and check that both images are in one unit."""
-    found: list[TilePair] = []
-    wanted = _SAMPLES_OF_UNITS
-    if learning:
-        size = SAMPLE_SIDE
-        wanted = samples_within(scene, size, memory_gb)
-    tiles = _filled(scene, plan_of(scene, size, SAMPLE_MARGIN))
-    # First some far apart, then all others, until there are enough.
-    count = len(tiles)
-    order = dict.fromkeys([(2 * k + 1) * count // (2 * wanted) for k in range(wanted)] + list(range(count)))
-    for index in order:
-        pair = read_tile(scene, tiles[index], bands, msi_bands, device, levels)
-        if pair is not None:
-            found.append(pair)
-            refuse_other_units(Cube(data=pair.hsi.cpu().numpy()), Cube(data=pair.msi.cpu().numpy()))
-        if len(found) == min(wanted, count):
-            break
-    if not found:
-        raise InputError("no pixel holds data in both HSI and MSI; the result would be empty")
-    return found
 
 
 def _run(job: Job, tiles: Sequence[Tile], workers: int, scheduler: str | None, progress: Progress) -> None:
@@ -297,59 +289,3 @@ def _run(job: Job, tiles: Sequence[Tile], workers: int, scheduler: str | None, p
 
 def _part(progress: Progress, first: float, last: float) -> Progress:
     return lambda fraction, message="": progress(first + (last - first) * fraction, message)
-
-
-def _fingerprint(job: Job, scene: Scene, seed: int) -> dict[str, Any]:
-    """Return everything that decides the values of the tiles."""
-    files = [path for path in (job.hsi, job.msi, job.mask) if path is not None]
-    return {
-        "inputs": [identity(path) for path in files],
-        "reading": [dict(job.reading), dict(job.msi_reading)],
-        "sensor": scene.pair.sensor.to_dict(),
-        "levels": None if job.levels is None else [[f"{value:.6g}" for value in row] for row in job.levels],
-        "bands": [np.flatnonzero(job.bands).tolist(), np.flatnonzero(job.msi_bands).tolist()],
-        "tile": job.tile,
-        "overlap": job.margin,
-        "method": job.method,
-        "settings": job.settings.model_dump(mode="json"),
-        "seed": seed,
-        "device": find_device(job.device).type,
-        "version": __version__,
-    }
-
-
-def _step(scene: Scene, job: Job, seed: int, notes: Sequence[str], inputs: Mapping[str, str] | None) -> dict[str, Any]:
-    """Return the step of the history, as :func:`hyperfuse.scenes.fuse.fuse` tells it."""
-    used = used_sensor(scene, job.bands, job.msi_bands)
-    told = replace(scene.pair, hsi=scene.pair.hsi.replace(good_bands=job.bands))
-    unseen = unseen_bands(told, used, None)
-    return {
-        "step": "fuse",
-        "method": job.method,
-        "settings": job.settings.model_dump(mode="json"),
-        "tiles": {"tile": job.tile, "overlap": job.margin},
-        "sensor": sensor_summary(scene.pair.sensor),
-        "seed": seed,
-        "device": find_device(job.device).type,
-        "notes": [*scene.pair.notes, *notes, *([unseen] if unseen else [])],
-        "msi_history": [dict(earlier) for earlier in scene.pair.msi.history],
-        "version": __version__,
-        **({} if inputs is None else {"inputs": dict(inputs)}),
-    }
-
-
-def _outline(scene: Scene, bands: NDArray[np.bool_], gaps: bool, step: Mapping[str, Any]) -> Outline:
-    """Return size and metadata of the result, as for one that is fused whole."""
-    hsi, msi = scene.pair.hsi, scene.pair.msi
-    transform, crs = msi.transform, msi.crs or hsi.crs
-    if transform is None:
-        transform, crs = hr_transform(hsi.transform, scene.pair.sensor), hsi.crs or msi.crs
-    marked = gaps or not bands.all()
-    header = hsi.replace(
-        good_bands=None if hsi.good_bands is None and bands.all() else bands,
-        transform=transform,
-        crs=crs,
-        nodata=(hsi.nodata if hsi.nodata is not None else float("nan")) if marked else hsi.nodata,
-        history=(*hsi.history, step),
-    )
-    return Outline.of(header, msi.rows, msi.cols)

@@ -29,8 +29,10 @@ def assemble(
     store: TileStore,
     bands: NDArray[np.bool_],
     progress: Progress,
+    *,
+    first: int = 0,
 ) -> None:
-    """Write the image from its tiles.
+    """Write an image from its tiles.
 
     Args:
         target: to write to.
@@ -39,6 +41,7 @@ def assemble(
         store: has them.
         bands: which bands of the image are fused; the others stay gaps.
         progress: called with the share done.
+        first: of the layers of a tile, where the image's bands begin.
     """
     present = {(tile.row, tile.col): tile for tile in tiles}
     outline = target.outline
@@ -46,13 +49,13 @@ def assemble(
     for index, row in enumerate(starts):
         progress(index / len(starts), "joining tiles")
         rows = (row, min(row + BLOCK, outline.rows))
-        for first in range(0, outline.cols, BLOCK):
-            cols = (first, min(first + BLOCK, outline.cols))
+        for col in range(0, outline.cols, BLOCK):
+            cols = (col, min(col + BLOCK, outline.cols))
             near = list(_near(plan, present, rows, cols))
             if near:
-                cube = _joined(plan, near, store, bands, rows, cols)
+                cube = _joined(plan, near, store, bands, first, rows, cols)
                 if cube is not None:
-                    target.write(Window(row, first, cube.rows, cube.cols), cube)
+                    target.write(Window(row, col, cube.rows, cube.cols), cube)
 
 
 def _near(
@@ -73,6 +76,7 @@ def _joined(
     tiles: Sequence[Tile],
     store: TileStore,
     bands: NDArray[np.bool_],
+    first: int,
     rows: tuple[int, int],
     cols: tuple[int, int],
 ) -> Cube | None:
@@ -84,7 +88,7 @@ def _joined(
         weights_y, weights_x = plan.weights(tile)
         (into_y, from_y), (into_x, from_x) = _shared(tile.y.kept, rows), _shared(tile.x.kept, cols)
         share = weights_y[from_y, None] * weights_x[None, from_x]
-        values = store.get(tile.name)[:, from_y, from_x]
+        values = store.get(tile.name)[first:, from_y, from_x]
         for band in range(len(total)):
             # At the rim of its blend a tile's weight is 0, and a gap there is nothing to it.
             total[band, into_y, into_x] += np.where(share > 0, share * values[band], 0)

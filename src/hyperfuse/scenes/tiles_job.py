@@ -16,7 +16,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.methods.registry import Method, MethodSettings, get_method, silent
 from hyperfuse.scenes.gaps import fill_gaps
 from hyperfuse.scenes.pair import MatchedPair
-from hyperfuse.scenes.preparation import find_device, select_responses, validity_at_hr
+from hyperfuse.scenes.preparation import find_device, on_device, select_responses, validity_at_hr
 from hyperfuse.scenes.tiles_part import Part
 from hyperfuse.scenes.tiles_plan import Plan, Tile
 from hyperfuse.scenes.tiles_scene import Scene, open_scene
@@ -145,19 +145,23 @@ def run_tile(job: Job, row: int, col: int) -> bool:
     Returns:
         Whether it holds data.
     """
-    scene, plan, method = _opened(job)
+    scene, plan, method, learned = _opened(job)
     tile = Tile(row, col, plan.along_y.spans[row], plan.along_x.spans[col])
     if job.store.done(tile.name):
         return not job.store.is_empty(tile.name)
     pair = read_tile(scene, tile, job.bands, job.msi_bands, job.device, job.levels)
-    job.store.put(tile.name, None if pair is None else _fused(pair, tile, method, job))
+    job.store.put(tile.name, None if pair is None else _fused(pair, tile, method, job.settings, learned))
     return pair is not None
 
 
-def _fused(pair: TilePair, tile: Tile, method: Method, job: Job) -> NDArray[np.float32]:
-    image = method.fuse(pair.hsi, pair.msi, pair.sensor, job.settings, silent, job.learned).image
-    if not bool(torch.isfinite(image).all()):
+def _fused(
+    pair: TilePair, tile: Tile, method: Method, settings: MethodSettings, learned: Any | None
+) -> NDArray[np.float32]:
+    """Return what is kept of a tile: its image and, where it is asked for, its uncertainty below, NaN in gaps."""
+    outcome = method.fuse(pair.hsi, pair.msi, pair.sensor, settings, silent, learned)
+    if not bool(torch.isfinite(outcome.image).all()):
         raise InputError(f"the method {method.name} gave values that are not finite; try --method regression")
+    images = [outcome.image] if outcome.uncertainty is None else [outcome.image, outcome.uncertainty]
     valid = pair.valid[_inside(tile)]
     into, out_of = [], []
     for kept, place in zip(_inside(tile)[1:], pair.place, strict=True):
@@ -165,9 +169,10 @@ def _fused(pair: TilePair, tile: Tile, method: Method, job: Job) -> NDArray[np.f
         into.append(slice(first - kept.start, last - kept.start))
         out_of.append(slice(first - place.start, last - place.start))
     # Outside the part that was fused there is no data.
-    result = np.full(valid.shape, np.nan, np.float32)
-    result[:, *into] = np.where(valid[:, *into], image[:, *out_of].cpu().numpy(), np.float32(np.nan))
-    return result
+    result = np.full((len(images), *valid.shape), np.nan, np.float32)
+    for values, image in zip(result, images, strict=True):
+        values[:, *into] = np.where(valid[:, *into], image[:, *out_of].cpu().numpy(), np.float32(np.nan))
+    return result.reshape(-1, *valid.shape[1:])
 
 
 def _inside(tile: Tile) -> tuple[slice, slice, slice]:
@@ -177,10 +182,10 @@ def _inside(tile: Tile) -> tuple[slice, slice, slice]:
 
 
 @lru_cache(maxsize=1)
-def _opened(job: Job) -> tuple[Scene, Plan, Method]:
-    """Open files once a process and job."""
-    scene = job.open()
-    return scene, plan_of(scene, job.tile, job.margin), get_method(job.method)
+def _opened(job: Job) -> tuple[Scene, Plan, Method, Any | None]:
+    """Open files, and bring what was learnt to the device, once a process and job."""
+    scene, learned = job.open(), on_device(job.learned, find_device(job.device))
+    return scene, plan_of(scene, job.tile, job.margin), get_method(job.method), learned
 
 
 def forget() -> None:

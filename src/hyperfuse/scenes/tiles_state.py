@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.registry import split_variable
 
-_JOB = "job.json"
+_JOB, _LEARNED = "job.json", "learned.pt"
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,35 @@ class TileStore:
             return json.loads((self.folder / _JOB).read_text("utf-8")).get(key)
         except (OSError, ValueError, AttributeError):
             return None
+
+    def keep_learned(self, learned: Mapping[str, Any]) -> None:
+        """Keep what was learnt of the scene as a whole."""
+        scratch = self.folder / f"{_LEARNED}.{os.getpid()}.part"
+        try:
+            torch.save(dict(learned), scratch)
+            scratch.replace(self.folder / _LEARNED)
+        except (OSError, RuntimeError) as error:
+            scratch.unlink(missing_ok=True)
+            raise HyperfuseError(f"{self.folder}: cannot be written ({error}); make room, then --resume") from error
+
+    def learned(self, types: Sequence[type]) -> dict[str, Any] | None:
+        """Return what was kept; None where nothing was.
+
+        Args:
+            types: the classes it may hold; nothing else is made of what the file says.
+
+        Raises:
+            InputError: the file is damaged, or holds something else.
+        """
+        file = self.folder / _LEARNED
+        if not file.is_file():
+            return None
+        try:
+            with torch.serialization.safe_globals(list(types)):
+                found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            raise InputError(f"{self.folder} cannot be resumed: {file.name} is damaged; remove the folder") from error
+        return found
 
     def done(self, name: str) -> bool:
         """Return whether a tile is finished."""

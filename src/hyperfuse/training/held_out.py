@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,9 +52,13 @@ class HeldOutTask:
 
     def expand(self, components: torch.Tensor) -> torch.Tensor:
         """Turn components (..., components, rows, cols) into bands (..., bands, rows, cols)."""
-        return (self.basis @ components.flatten(-2)).reshape(
-            *components.shape[:-3], self.basis.shape[0], *components.shape[-2:]
-        )
+        return expand(self.basis, components)
+
+
+def expand(basis: torch.Tensor, components: torch.Tensor) -> torch.Tensor:
+    """Turn components (..., components, rows, cols) in a basis (bands, components) into (..., bands, rows, cols)."""
+    bands = basis @ components.flatten(-2)
+    return bands.reshape(*components.shape[:-3], basis.shape[0], *components.shape[-2:])
 
 
 def hiding_patterns(shape: tuple[int, int], device: torch.device) -> list[torch.Tensor]:
@@ -83,20 +88,22 @@ def correction(network: FeINFN, hsi: torch.Tensor, guide: torch.Tensor) -> torch
     return network.fuse_latents(torch.zeros_like(upsampled), spatial, spectral)
 
 
-def trusted_share(task: HeldOutTask, predicted: torch.Tensor) -> torch.Tensor:
+def trusted_share(tasks: Sequence[HeldOutTask], predicted: Sequence[torch.Tensor]) -> torch.Tensor:
     """Return how much of the correction to apply, in [0, 1], one number a band.
 
     It is the factor that would have served best on the kept pixels, less its standard error: a correction that
     cannot be told from chance is not applied.
 
     Args:
-        task: what was learnt.
-        predicted: the correction degraded to LR in the views that hide each pixel, (bands, h, w).
+        tasks: what was learnt, of each part of a scene; their bands have one scale.
+        predicted: of each the correction degraded to LR in the views that hide each pixel, (bands, h, w).
     """
-    scale = task.band_scale.clamp_min(torch.finfo(predicted.dtype).tiny)[:, None]
-    error, change = task.error[:, task.kept] / scale, predicted[:, task.kept] / scale
+    band_scale = tasks[0].band_scale
+    scale = band_scale.clamp_min(torch.finfo(band_scale.dtype).tiny)[:, None]
+    error = torch.cat([task.error[:, task.kept] for task in tasks], dim=1) / scale
+    change = torch.cat([one[:, task.kept] for task, one in zip(tasks, predicted, strict=True)], dim=1) / scale
     if error.shape[1] < 8:
-        return torch.zeros_like(task.band_scale)
+        return torch.zeros_like(band_scale)
     agreement = error * change
     # Pixels of a block share their error: count blocks of 16 as 4 independent ones.
     deviation = agreement.mean(0).std() / (error.shape[1] / 4) ** 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ import torch
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.progress import Progress
 from hyperfuse.training.held_out import HeldOutTask
-from hyperfuse.training.pair_patches import Batch, PairPatches
+from hyperfuse.training.pair_patches import Batch, ScenePatches
 
 _WARM_UP = 0.15  # share of the fit in which the learning rate rises
 _LARGEST_GRADIENT = 1.0
@@ -65,17 +65,17 @@ class PairFit:
     end: str
 
 
-def fit_to_pair(network: FeINFN, task: HeldOutTask, options: PairFitOptions, progress: Progress) -> PairFit:
-    """Fit the network to the errors at hidden LR pixels, in place.
+def fit_to_pair(network: FeINFN, tasks: Sequence[HeldOutTask], options: PairFitOptions, progress: Progress) -> PairFit:
+    """Fit the network to the errors at hidden LR pixels of a pair, or of some parts of one, in place.
 
     AdamW on random patches of random views; the learning rate rises, then falls as a cosine to nothing at the end of
     the steps or of the time. Now and then the network is tried on patches of kept pixels, which no step sees: the
     weights that do best there are taken, and a fit that has not helped there after a third of its length ends.
     """
     start = time.monotonic()
-    patches = PairPatches(task, options.patch, options.batch)
+    patches = ScenePatches(tasks, options.patch, options.batch)
     generator = torch.Generator().manual_seed(options.seed)
-    kept = _Kept(patches, task, options.seed)
+    kept = _Kept(patches, tasks, options.seed)
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=_WEIGHT_DECAY)
     losses: list[float] = []
     end, checked = "steps", 0
@@ -128,10 +128,10 @@ def _schedule(done: float) -> float:
 class _Kept:
     """A few fixed batches of kept pixels, and the weights that did best on them."""
 
-    def __init__(self, patches: PairPatches, task: HeldOutTask, seed: int) -> None:
+    def __init__(self, patches: ScenePatches, tasks: Sequence[HeldOutTask], seed: int) -> None:
         self._patches = patches
         generator = torch.Generator().manual_seed(seed + 1)
-        count = _CHECK_BATCHES if bool(task.kept.any()) else 0
+        count = _CHECK_BATCHES if any(bool(task.kept.any()) for task in tasks) else 0
         self._batches = [patches.draw(generator, kept=True) for _ in range(count)]
         self.without = self._mean(patches.loss_of_nothing)
         self.best = math.inf

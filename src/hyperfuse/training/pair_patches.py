@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -148,6 +149,33 @@ class PairPatches:
         inner = (slice(y, mask.shape[0] - y), slice(x, mask.shape[1] - x))
         inside[inner] = mask[inner]
         return inside
+
+
+class ScenePatches:
+    """Draws batches from the parts of a scene, from each as often as its size tells.
+
+    Args:
+        tasks: of the parts; their bases and the scales of their bands are the same.
+        patch: side of a patch in LR pixels, even.
+        batch: patches in a batch.
+    """
+
+    def __init__(self, tasks: Sequence[HeldOutTask], patch: int, batch: int) -> None:
+        self._parts = [PairPatches(task, patch, batch) for task in tasks]
+        self._sizes = torch.tensor([float(task.error[0].numel()) for task in tasks])
+
+    def draw(self, generator: torch.Generator, *, kept: bool = False) -> Batch:
+        """Draw patches of one view of one part; see :meth:`PairPatches.draw`."""
+        index = 0 if len(self._parts) == 1 else int(torch.multinomial(self._sizes, 1, generator=generator))
+        return self._parts[index].draw(generator, kept=kept)
+
+    def loss(self, network: FeINFN, batch: Batch) -> torch.Tensor:
+        """Return the loss on a batch; see :meth:`PairPatches.loss`."""
+        return self._parts[0].loss(network, batch)
+
+    def loss_of_nothing(self, batch: Batch) -> torch.Tensor:
+        """Return the loss of a network that adds nothing."""
+        return self._parts[0].loss_of_nothing(batch)
 
 
 def _narrowed(patches: list[Operators]) -> tuple[torch.Tensor, list[torch.Tensor]]:
