@@ -237,15 +237,10 @@ def main() -> None:
             tell([f"| {' | '.join(map(str, row))} |"], asked.record)
             out.unlink()
         if asked.whole:
-            fused_whole = fuse(read(files[0]), read(files[1]), sensor=sensor, method=asked.method, settings=fast(asked))
+            fused_whole = fuse(read(files[0]), read(files[1]), sensor=sensor, method=asked.method)
             write(folder / "whole.tif", fused_whole)
             tell(["", f"Whole: {score(folder / 'whole.tif', world, asked.size, sparse):.2f} dB"], asked.record)
     tell([""], asked.record)
-
-
-def fast(asked: argparse.Namespace) -> dict[str, str]:
-    """Return the settings with which a whole scene is fused as tiles are."""
-    return {"effort": "fast"} if asked.method == "feinfn" else {}
 
 
 def tell(lines: list[str], record: Path | None) -> None:

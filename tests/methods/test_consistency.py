@@ -218,3 +218,18 @@ def test_the_smallest_images_are_met(fine):
     _, hsi, fused = problem(sensor, bands=2, fine=fine)
     found = restore_consistency(fused, hsi, sensor)
     assert (sensor.degrade(found) - hsi).abs().max() < 1e-3 * hsi.abs().max()
+
+
+def test_what_lies_beyond_the_border_does_not_reach_the_middle():
+    """At the rim the HSI of a scene that goes on shows what the image does not hold: that must not spread inwards."""
+    sensor, generator = mtf(4), torch.Generator().manual_seed(0)
+    materials = torch.rand(60, 4, generator=generator)
+    places = np.random.default_rng(0).normal(size=(4, 176, 176))
+    wide = torch.einsum("bk,krc->brc", materials, torch.from_numpy(gaussian_filter(places, (0, 1, 1))).float())
+    hsi = sensor.degrade(wide, (44, 44))[:, 2:-2, 2:-2]
+    hsi = hsi + 1e-3 * torch.randn(hsi.shape, generator=generator)
+    truth = wide[:, 8:-8, 8:-8]
+    result = restore_consistency(truth, hsi, sensor)
+    rim = (hsi - sensor.degrade(truth, (40, 40)))[:, 0].std()
+    assert rim > 5e-3
+    assert (result - truth)[:, 16:-16, 16:-16].abs().max() < 1e-5

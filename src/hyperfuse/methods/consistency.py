@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,7 +33,8 @@ def restore_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
     white ``C`` and no noise the smallest change that agrees exactly). The length ``l`` is that of highest likelihood
     and ``N`` the noise as estimated from the HSI, so that a clean HSI is met to rounding and a noisy one is not
     chased. All this is done for the components of the residual that differ from noise
-    (:func:`~hyperfuse.methods.subspace.signal_subspace`): errors of bands are alike, their noise is not. With a
+    (:func:`~hyperfuse.methods.subspace.signal_subspace`): errors of bands are alike, their noise is not. What these
+    are is settled away from the border, where the HSI also shows what lies beyond the image. With a
     separable PSF the system is a Kronecker product and is solved by two eigendecompositions; with any other by
     conjugate gradients, preconditioned by the system of the PSF's marginals, whose likelihood also chooses ``l`` and
     the ratio of noise to prior.
@@ -44,7 +46,7 @@ def restore_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
     """
     fine, coarse = (fused.shape[-2], fused.shape[-1]), (hsi.shape[-2], hsi.shape[-1])
     left = (hsi - sensor.degrade(fused, coarse)).double()
-    subspace, deviations = signal_subspace(left, estimate_noise(hsi), centre=False)
+    subspace, deviations = signal_subspace(_inner(left, sensor), estimate_noise(hsi), centre=False)
     if len(deviations) == 0:
         return fused
     residual, noise = subspace.project(left), deviations.square()
@@ -60,6 +62,16 @@ def restore_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
             change = kriging.exact_correction(residual[part], noise[part], sensor, fused)
         result += subspace.part(part).expand(change)
     return result
+
+
+def _inner(left: torch.Tensor, sensor: Sensor) -> torch.Tensor:
+    """Return a residual (bands, h, w) without the pixels whose PSF reaches beyond the image; all where few are left."""
+    rims = []
+    for axis in (0, 1):
+        reach = max(factor.radius_x if axis else factor.radius_y for factor in sensor.psf.factors())
+        rims.append(math.ceil(reach / sensor.ratio[axis]))
+    inner = left[:, rims[0] : left.shape[1] - rims[0], rims[1] : left.shape[2] - rims[1]]
+    return inner if 2 * inner[0].numel() >= left[0].numel() else left
 
 
 @dataclass(frozen=True)
