@@ -26,9 +26,10 @@ from hyperfuse.cli.options import (
     parse_settings,
 )
 from hyperfuse.cli.outputs import check_output, describe_output
-from hyperfuse.cli.reporting import check_report, sensor_source, write_fusion_report
+from hyperfuse.cli.reporting import check_report, sensor_source, shown_content, write_fusion_report
 from hyperfuse.cli.session import Session
-from hyperfuse.cli.tiles import fuse_in_tiles, in_tiles, inputs_without_patterns
+from hyperfuse.cli.staging import on_disk
+from hyperfuse.cli.tiles import fuse_in_tiles, in_tiles, too_large
 from hyperfuse.errors import InputError
 from hyperfuse.scenes import DEFAULT_METHOD
 
@@ -145,38 +146,36 @@ def fuse(
         "sensor_source": sensor_source(sensor, hsi, (srf, psf, ratio, phase)),
         "uncertainty_name": "expected error (standard deviation)",
     }
-    if in_tiles(hsi, msi, out, tiles, hsi_reading, msi_how):
+    hsi_cube = msi_cube = None
+    tiled = in_tiles(hsi, msi, out, tiles, hsi_reading, msi_how)
+    if not tiled:
+        hsi_cube, msi_cube = read_image(hsi, **hsi_reading), read_image(msi, **msi_how)
+        given = {name: job[name] for name in ("sensor", "srf", "psf", "ratio", "phase")}
+        tiled = too_large(hsi_cube, msi_cube, out, tiles, given, needs_whole=budget is not None)
+    if tiled:
         if budget is not None:
             raise InputError("--budget is for a scene that is fused whole, not in tiles; give --effort")
-        inputs_without_patterns([hsi, msi])
-        files = {"mask": mask, "reading": hsi_reading, "msi_reading": msi_how}
         settings.pop("uncertainty", None)  # told by the file that it goes to
-        result = fuse_in_tiles(
-            hsi, msi, out, {**job, **files}, tiles, writing, named, session,
-            uncertainty=uncertainty, show=report is not None,
-        )  # fmt: skip
+        pair = [("hsi", hsi, hsi_reading, hsi_cube), ("msi", msi, msi_how, msi_cube)]
+        with on_disk(out, pair, session, resume=tiles.resume) as ((low, low_reading), (high, high_reading)):
+            del hsi_cube, msi_cube, pair
+            files = {"mask": mask, "reading": low_reading, "msi_reading": high_reading}
+            result = fuse_in_tiles(
+                low, high, out, {**job, **files}, tiles, writing, named, session,
+                uncertainty=uncertainty, show=report is not None,
+            )  # fmt: skip
         _tell(result.outline, session)
         session.note(describe_output(out, written, result.outline, session.seconds))
         if uncertainty is not None and beside is not None and result.uncertain is not None:
             session.note(describe_output(uncertainty, beside, result.uncertain, session.seconds))
         if report is not None and result.shown is not None:
-            part = result.shown
-            session.note(f"note: {part.told}")
-            content = {
-                "hsi": part.hsi,
-                "msi": part.msi,
-                "fused": part.of(out),
-                "sensor": part.sensor,
-                "whole_hsi": part.whole_hsi,
-                "whole_msi": part.whole_msi,
-                "uncertainty": None if uncertainty is None else part.of(uncertainty),
-                "sensor_notes": (part.told, *result.outline.history[-1]["notes"]),
-            }
-            truth = None if reference is None else part.of(reference)
+            session.note(f"note: {result.shown.told}")
+            content = shown_content(result, out, uncertainty)
+            truth = None if reference is None else result.shown.of(reference)
             write_fusion_report(report, session, truth, {**content, **told})
         return
-    hsi_cube = read_image(hsi, **hsi_reading)
-    msi_cube = read_image(msi, **msi_how)
+    assert hsi_cube is not None
+    assert msi_cube is not None
     truth = None if reference is None else read_image(reference)
     distrusted = None if mask is None else read_mask(mask, msi_cube, "MSI")
     if budget is not None:

@@ -12,6 +12,7 @@ from hyperfuse.errors import InputError
 
 if TYPE_CHECKING:
     from hyperfuse.cube import Cube
+    from hyperfuse.scenes.tiles import TiledResult
 
 
 def check_report(path: str, written: Sequence[Path], inputs: Sequence[str], overwrite: bool) -> None:
@@ -32,6 +33,22 @@ def sensor_source(sensor: str | None, hsi: str, options: Sequence[str | None]) -
     named = "" if beside is None else name_of(str(beside))
     told = "options of the call" if any(option is not None for option in options) else ""
     return ", ".join(part for part in (named, told) if part) or "the files and the pair itself; see the notes"
+
+
+def shown_content(result: TiledResult, out: str, uncertainty: str | None) -> dict[str, Any]:
+    """Return what a report on a scene in tiles shows: a part of it."""
+    part = result.shown
+    assert part is not None  # asked for
+    return {
+        "hsi": part.hsi,
+        "msi": part.msi,
+        "fused": part.of(out),
+        "sensor": part.sensor,
+        "whole_hsi": part.whole_hsi,
+        "whole_msi": part.whole_msi,
+        "uncertainty": None if uncertainty is None else part.of(uncertainty),
+        "sensor_notes": (part.told, *result.outline.history[-1]["notes"]),
+    }
 
 
 def write_fusion_report(path: str, session: Session, truth: Cube | None, content: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hyperfuse.cli.options import OutputOptions, TileOptions
@@ -11,6 +11,7 @@ from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError
 
 if TYPE_CHECKING:
+    from hyperfuse.cube import Cube
     from hyperfuse.scenes.tiles import TiledResult
 
 # A scene is fused whole where that takes no more than this share of the machine's memory.
@@ -33,6 +34,30 @@ def in_tiles(
 
     needed = bytes_if_whole(hsi, msi, reading=reading, msi_reading=msi_reading)
     return needed is not None and needed > _memory(options)
+
+
+def too_large(hsi: Cube, msi: Cube, out: str, options: TileOptions, grid: Mapping[str, Any], needs_whole: bool) -> bool:
+    """Return whether a pair that has been read is too large to be fused whole, and can be fused in tiles.
+
+    Args:
+        hsi: as it was read.
+        msi: as it was read.
+        out: the output.
+        options: of the call.
+        grid: ``sensor``, ``srf``, ``psf``, ``ratio`` and ``phase`` as they were told.
+        needs_whole: whether something was asked for that tiles do not offer.
+    """
+    from hyperfuse.scenes.pair import match_pair
+    from hyperfuse.scenes.tiles import takes_tiles
+    from hyperfuse.scenes.tiles_memory import bytes_of_whole
+
+    if needs_whole or not takes_tiles(out) or bytes_of_whole(hsi.bands, msi.rows, msi.cols) <= _memory(options):
+        return False
+    try:
+        pair = match_pair(hsi, msi, **grid)
+    except InputError:
+        return False  # another CRS, say: the MSI has to be warped as a whole
+    return bytes_of_whole(pair.hsi.bands, pair.msi.rows, pair.msi.cols) > _memory(options)
 
 
 def _memory(options: TileOptions) -> float:
@@ -80,10 +105,3 @@ def fuse_in_tiles(
         )
     session.note(f"note: fused in tiles, {result.fused} of {result.tiles} with data")
     return result
-
-
-def inputs_without_patterns(paths: Sequence[str]) -> None:
-    """Refuse patterns, which are read whole."""
-    for path in paths:
-        if any(character in path for character in "*?"):
-            raise InputError(f"{path}: a set of files is merged in memory; name a VRT made of it (gdalbuildvrt)")

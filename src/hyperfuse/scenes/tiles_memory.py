@@ -78,6 +78,11 @@ def bytes_if_whole(
             closing(open_windows(hsi, **(reading or {}))) as coarse,
             closing(open_windows(msi, **(msi_reading or {}))) as fine,
         ):
-            return 4 * coarse.shape[0] * fine.shape[1] * fine.shape[2] * _WHOLE_IMAGES
+            return bytes_of_whole(coarse.shape[0], fine.shape[1], fine.shape[2])
     except InputError:
         return None
+
+
+def bytes_of_whole(bands: int, rows: int, cols: int) -> int:
+    """Return about how much memory it takes to fuse a scene whole, given the size of the result."""
+    return 4 * bands * rows * cols * _WHOLE_IMAGES
