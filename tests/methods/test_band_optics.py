@@ -39,6 +39,14 @@ def test_a_shift_that_grows_with_the_position_has_its_own_features():
     assert placed[6, :, -1].allclose(plain[0, :, -1])  # x is 1 in the last column
 
 
+def test_a_part_of_a_scene_counts_positions_over_the_scene():
+    band = torch.from_numpy(scene(1)[0])
+    whole = _derivatives(band, _KERNELS[2])
+    # Columns 48 to 95 of 96, whose centres lie from 1/95 to 1.
+    part = _derivatives(band[:, 48:], _KERNELS[2], (-1.0, 1.0, 1 / 95, 1.0))
+    torch.testing.assert_close(part[:, :, 8:], whole[:, :, 56:])
+
+
 @pytest.mark.parametrize("change", ["shift", "blur"])
 def test_a_band_seen_through_other_optics_is_corrected_and_the_others_are_not(change):
     sensor = uestc(4)

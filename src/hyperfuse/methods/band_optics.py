@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from hyperfuse.methods.brightness_trust import BrightnessTrust
+from hyperfuse.methods.registry import WHOLE, Extent
 from hyperfuse.sensor.model import Sensor
 
 # Derivatives are of Gaussians of these scales, in HR pixels; the first ones are also weighted by position, because
@@ -46,11 +47,13 @@ class BandOptics:
         choices: index into the kernels tried, one a band; 0 is none.
         weights: one tensor of weights a band.
         trust: how the correction is trusted in the dark.
+        extent: what part of the scene an image is.
     """
 
     choices: list[int]
     weights: list[torch.Tensor]
     trust: BrightnessTrust
+    extent: Extent = WHOLE
 
     @classmethod
     def fit(cls, image: torch.Tensor, hsi: torch.Tensor, held_out: torch.Tensor, sensor: Sensor) -> BandOptics:
@@ -62,7 +65,7 @@ class BandOptics:
             held_out: what models that have not seen a pixel predict for it, (bands, h, w).
             sensor: the forward model.
         """
-        return cls.fit_parts([image], [hsi], [held_out], [sensor])
+        return cls.fit_parts([image], [hsi], [held_out], [sensor], [WHOLE])
 
     @classmethod
     def fit_parts(
@@ -71,10 +74,11 @@ class BandOptics:
         hsis: Sequence[torch.Tensor],
         held_out: Sequence[torch.Tensor],
         sensors: Sequence[Sensor],
+        extents: Sequence[Extent],
     ) -> BandOptics:
         """Fit one kernel a band to several parts of a scene; arguments as in :meth:`fit`, one a part.
 
-        Kernels that grow with position count it within each part.
+        Positions count over the whole scene, of which ``extents`` tell each part.
         """
         shapes = [(hsi.shape[-2], hsi.shape[-1]) for hsi in hsis]
         folds = torch.cat([_block_folds(shape, hsis[0].device).flatten() for shape in shapes])
@@ -89,8 +93,8 @@ class BandOptics:
             best, chosen, kept = float(residual.square().mean()), 0, torch.zeros(0)
             every = torch.cat(
                 [
-                    sensor.degrade(_derivatives(image[band], tried[-1]), shape).double().flatten(1)
-                    for image, sensor, shape in zip(images, sensors, shapes, strict=True)
+                    sensor.degrade(_derivatives(image[band], tried[-1], extent), shape).double().flatten(1)
+                    for image, sensor, shape, extent in zip(images, sensors, shapes, extents, strict=True)
                 ],
                 dim=1,
             )
@@ -110,30 +114,29 @@ class BandOptics:
                 changes[band] = torch.tensordot(kept, every[list(_KERNELS[chosen])], dims=1)
         return cls(choices, weights, BrightnessTrust.fit(known, changes, truth))
 
-    @property
-    def placed(self) -> bool:
-        """Whether a kernel grows with the position in the image that it was fitted to."""
-        return any(set(_KERNELS[choice]) & set(_PLACED) for choice in self.choices)
+    def at(self, extent: Extent) -> BandOptics:
+        """Return the same optics for a part of the scene."""
+        return replace(self, extent=extent)
 
     def correct(self, image: torch.Tensor) -> torch.Tensor:
         """Return the corrected image (bands, H, W)."""
         result, trust = image.clone(), self.trust.of(image)
         for band, (choice, weight) in enumerate(zip(self.choices, self.weights, strict=True)):
             if choice:
-                features = _derivatives(image[band], _KERNELS[choice])
+                features = _derivatives(image[band], _KERNELS[choice], self.extent)
                 result[band] += trust * torch.tensordot(weight.to(image.dtype), features, dims=1)
         return result
 
 
-def _derivatives(band: torch.Tensor, kernel: tuple[int, ...]) -> torch.Tensor:
+def _derivatives(band: torch.Tensor, kernel: tuple[int, ...], extent: Extent = WHOLE) -> torch.Tensor:
     """Return the derivatives of one band (H, W) that a kernel is made of, (n, H, W), in units of one HR pixel.
 
     They are counted so: the five orders of the first scale, those of the second, then the first derivatives of the
-    first scale, then of the second, each times y and times x, which go from -1 to 1.
+    first scale, then of the second, each times y and times x, which go from -1 to 1 over the scene.
     """
     rows, cols = band.shape
-    y = torch.linspace(-1, 1, rows, dtype=band.dtype, device=band.device)[:, None]
-    x = torch.linspace(-1, 1, cols, dtype=band.dtype, device=band.device)[None, :]
+    y = torch.linspace(extent[0], extent[1], rows, dtype=band.dtype, device=band.device)[:, None]
+    x = torch.linspace(extent[2], extent[3], cols, dtype=band.dtype, device=band.device)[None, :]
     plain = len(_SCALES) * len(_ORDERS)
     maps = []
     for index in kernel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -20,7 +20,7 @@ from hyperfuse.methods.learned_correction import (
 )
 from hyperfuse.methods.linear_base import SHARED_TYPES, LinearBase, SharedBase, without_noise
 from hyperfuse.methods.linear_samples import learn_base
-from hyperfuse.methods.registry import MethodSettings, Outcome, Progress, Sample, register_method, silent
+from hyperfuse.methods.registry import Extent, MethodSettings, Outcome, Progress, Sample, register_method, silent
 from hyperfuse.methods.trained_network import TrainedNetwork, load_for_pair
 from hyperfuse.methods.uncertainty import predict_error
 from hyperfuse.networks.blocks.precision import Precision
@@ -65,6 +65,10 @@ class LearnedScene:
     base: SharedBase
     correction: LearnedCorrection | None
 
+    def at(self, extent: Extent) -> LearnedScene:
+        """Return what a part of the scene takes."""
+        return replace(self, base=self.base.at(extent))
+
 
 def _prepare(samples: Sequence[Sample], settings: FeinfnSettings, progress: Progress) -> LearnedScene:
     """Learn on samples of a large scene what all parts of it share."""
@@ -76,10 +80,13 @@ def _prepare(samples: Sequence[Sample], settings: FeinfnSettings, progress: Prog
         return LearnedScene(base, None)
     signals = [without_noise(sample.hsi)[0] for sample in samples]
     shown = show_scene(start, signals, len(samples[0].msi), len(base.whitening.matrix))
-    learnt = learn_correction(
-        (LinearBase.fit(*sample, silent, base) for sample in samples), shown, start, _fit_options(settings, steps),
-        None, None, lambda share, words="": progress(share_of_base + (1 - share_of_base) * share, words),
-    )  # fmt: skip
+    fit = _fit_options(settings, steps)
+    bases = (LinearBase.fit(one.hsi, one.msi, one.sensor, silent, base.at(one.extent)) for one in samples)
+
+    def tell(fraction: float, message: str = "") -> None:
+        progress(share_of_base + (1 - share_of_base) * fraction, message)
+
+    learnt = learn_correction(bases, shown, start, fit, None, None, tell)
     return LearnedScene(base, learnt.correction)
 
 

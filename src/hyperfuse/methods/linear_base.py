@@ -16,7 +16,7 @@ from hyperfuse.methods.local_models import LocalModels, Predictors, Whitening
 from hyperfuse.methods.neighbours import NeighbourModels
 from hyperfuse.methods.noise import estimate_noise
 from hyperfuse.methods.pair_noise import estimate_msi_noise
-from hyperfuse.methods.registry import Progress
+from hyperfuse.methods.registry import Extent, Progress
 from hyperfuse.methods.scene_models import SceneModels
 from hyperfuse.methods.subspace import Subspace, model_subspace, signal_subspace
 from hyperfuse.sensor.model import Sensor
@@ -32,7 +32,7 @@ class SharedBase:
         msi_noise: standard deviation of the MSI's noise, (msi_bands,).
         whitening: of the denoised MSI.
         models: of the HSI.
-        optics: of each band; None where every part finds its own.
+        optics: of each band.
         leftover: models of what both leave.
         trust: how the leftover is trusted in the dark.
         details: see :class:`LinearBase`.
@@ -41,10 +41,14 @@ class SharedBase:
     msi_noise: torch.Tensor
     whitening: Whitening
     models: SceneModels
-    optics: BandOptics | None
+    optics: BandOptics
     leftover: SceneModels
     trust: BrightnessTrust
     details: Details | None
+
+    def at(self, extent: Extent) -> SharedBase:
+        """Return what a part of the scene takes."""
+        return replace(self, optics=self.optics.at(extent))
 
 
 SHARED_TYPES = (SharedBase, Whitening, SceneModels, BandOptics, BrightnessTrust, Details)
@@ -116,9 +120,7 @@ class LinearBase:
         raw = models.apply(hsi)
         progress(0.5, "correcting the bands' optics")
         held_out = functools.cache(lambda: models.held_out(hsi))
-        optics = None if shared is None else shared.optics
-        if optics is None:
-            optics = BandOptics.fit(raw, hsi, held_out(), sensor)
+        optics = BandOptics.fit(raw, hsi, held_out(), sensor) if shared is None else shared.optics
         corrected = optics.correct(raw)
         left = hsi - sensor.degrade(corrected, shape)
         if shared is None:
@@ -131,8 +133,9 @@ class LinearBase:
         image = corrected + trust.of(corrected) * leftover.apply(left)
         details = None
         if not narrow:
-            given = None if shared is None else shared.details
-            details = Details.fit(held_out(), hsi, predictors) if given is None else given
+            details = None if shared is None else shared.details
+            if details is None:
+                details = Details.fit(held_out(), hsi, predictors)
             image = details.correct(image, predictors)
         return cls(hsi, msi, msi_noise, predictors, models, optics, leftover, trust, details, image)
 

@@ -30,13 +30,13 @@ def learn_base(samples: Sequence[Sample], progress: Progress) -> SharedBase:
     """
     progress(0.0, "estimating the noise of samples")
     # Each estimate may err upwards only.
-    msi_noise = torch.stack([estimate_msi_noise(*sample) for sample in samples]).amin(0)
-    clean = [denoise(msi, msi_noise) for _, msi, _ in samples]
+    msi_noise = torch.stack([estimate_msi_noise(one.hsi, one.msi, one.sensor) for one in samples]).amin(0)
+    clean = [denoise(one.msi, msi_noise) for one in samples]
     whitening = Whitening.fit(pooled(clean))
-    sensors = [sensor for _, _, sensor in samples]
-    shapes = [(hsi.shape[-2], hsi.shape[-1]) for hsi, _, _ in samples]
+    sensors = [one.sensor for one in samples]
+    shapes = [(one.hsi.shape[-2], one.hsi.shape[-1]) for one in samples]
     predictors = [Predictors.whiten(*part, whitening) for part in zip(clean, sensors, shapes, strict=True)]
-    signals, noises = zip(*(without_noise(hsi) for hsi, _, _ in samples), strict=True)
+    signals, noises = zip(*(without_noise(one.hsi) for one in samples), strict=True)
     progress(0.1, "weighing windows on samples")
     models = SceneModels.learn(signals, [model_subspace(hsi) for hsi in signals], predictors, noises)
     linear = [Linear.of(models, *part) for part in zip(signals, predictors, strict=True)]
@@ -46,11 +46,11 @@ def learn_base(samples: Sequence[Sample], progress: Progress) -> SharedBase:
     progress(0.4, "correcting the bands' optics on samples")
     held_out = [one.held_out(hsi) for one, hsi in zip(linear, signals, strict=True)]
     images = [one.apply(hsi) for one, hsi in zip(linear, signals, strict=True)]
-    optics = BandOptics.fit_parts(images, signals, held_out, sensors)
+    optics = BandOptics.fit_parts(images, signals, held_out, sensors, [one.extent for one in samples])
     progress(0.7, "weighing windows for what is left of samples")
     left = [
-        hsi - sensor.degrade(optics.correct(images.pop(0)), shape)
-        for hsi, sensor, shape in zip(signals, sensors, shapes, strict=True)
+        hsi - one.sensor.degrade(optics.at(one.extent).correct(images.pop(0)), shape)
+        for hsi, one, shape in zip(signals, samples, shapes, strict=True)
     ]
     leftover = SceneModels.learn(left, [model_subspace(rest) for rest in left], predictors, noises)
     again = [Linear.of(leftover, *part).held_out(part[0]) for part in zip(left, predictors, strict=True)]
@@ -58,4 +58,4 @@ def learn_base(samples: Sequence[Sample], progress: Progress) -> SharedBase:
     trust = BrightnessTrust.fit(pooled(known), pooled(again), pooled(signals))
     details = None if narrow else Details.fit_parts(held_out, signals, predictors)
     progress(1.0, "done")
-    return SharedBase(msi_noise, whitening, models, None if optics.placed else optics, leftover, trust, details)
+    return SharedBase(msi_noise, whitening, models, optics, leftover, trust, details)

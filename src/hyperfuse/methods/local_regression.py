@@ -43,11 +43,11 @@ class LearnedRegression:
 
 def _prepare(samples: Sequence[Sample], settings: LocalRegressionSettings, progress: Progress) -> LearnedRegression:
     """Learn on samples what :func:`local_regression` else learns of a pair as a whole."""
-    whitening = Whitening.fit(pooled([msi for _, msi, _ in samples]))
+    whitening = Whitening.fit(pooled([one.msi for one in samples]))
     predictors = [
-        Predictors.whiten(msi, sensor, (hsi.shape[-2], hsi.shape[-1]), whitening) for hsi, msi, sensor in samples
+        Predictors.whiten(one.msi, one.sensor, (one.hsi.shape[-2], one.hsi.shape[-1]), whitening) for one in samples
     ]
-    images = [hsi for hsi, _, _ in samples]
+    images = [one.hsi for one in samples]
     windows, ridges = _candidates(settings)
     models = SceneModels.learn(
         images, [model_subspace(hsi) for hsi in images], predictors, [estimate_noise(hsi) for hsi in images],

@@ -14,6 +14,8 @@ from hyperfuse.progress import Progress, silent
 from hyperfuse.sensor.model import Sensor
 
 __all__ = [
+    "WHOLE",
+    "Extent",
     "Method",
     "MethodSettings",
     "Outcome",
@@ -47,12 +49,18 @@ class Outcome:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+# First and last row, first and last column of a part (centres of HR pixels) where those of the scene are -1 and 1.
+Extent = tuple[float, float, float, float]
+WHOLE: Extent = (-1.0, 1.0, -1.0, 1.0)
+
+
 class Sample(NamedTuple):
-    """A part of a scene: LR-HSI (bands, h, w), HR-MSI (msi_bands, H, W) and the sensor that relates them."""
+    """A part of a scene: LR-HSI (bands, h, w), HR-MSI (msi_bands, H, W), the sensor that relates them, and where."""
 
     hsi: torch.Tensor
     msi: torch.Tensor
     sensor: Sensor
+    extent: Extent = WHOLE
 
 
 SettingsT = TypeVar("SettingsT", bound=MethodSettings)
@@ -77,7 +85,8 @@ class Method:
         cost: ``seconds`` or ``minutes`` for a 512x512x31 image on two cores.
         needs_srf: whether the spectral responses of the MSI must be known.
         prepare: ``(samples, settings, progress) -> learned``: what the parts of a large scene share, learnt on some
-            of them; ``run`` then takes it as its last argument ``learned``. None where parts share nothing.
+            of them; ``run`` then takes it as its last argument ``learned``. None where parts share nothing. If it has
+            a method ``at(extent)``, a part takes what that gives for its place.
         learned: the dataclasses that ``learned`` is made of, beside tensors and plain values: what may be read back.
     """
 

@@ -27,12 +27,12 @@ from hyperfuse.scenes.tiles_memory import MEMORY_GB, tile_size
 from hyperfuse.scenes.tiles_plan import Tile
 from hyperfuse.scenes.tiles_record import fingerprint, history_step, outline_of
 from hyperfuse.scenes.tiles_samples import (
-    WIDEST_MARGIN,
     bands_with_data,
     filled_tiles,
     learn_on_samples,
     margin_for,
     read_samples,
+    widest_margin,
 )
 from hyperfuse.scenes.tiles_scene import Scene, open_scene
 from hyperfuse.scenes.tiles_sensor import learn_sensor
@@ -178,7 +178,7 @@ def fuse_tiles(
     with closing(open_scene(files[0], files[1], forbidden, how, msi_how, grid)) as scene:
         progress(0.01, "looking for data")
         store = TileStore.beside(out)
-        margin = WIDEST_MARGIN if overlap is None else overlap
+        margin = widest_margin(chosen, scene.pair.sensor) if overlap is None else overlap
         # A job may go on with other workers or memory: its tiles stay as they are.
         begun = store.told("tile") if resume else None
         size = tile or begun or tile_size(scene, chosen.name, margin, workers, memory_gb)
@@ -203,7 +203,7 @@ def fuse_tiles(
                 f"models of the whole scene are learnt on {kept['samples']} samples of it and hold in all tiles"
             )
         if overlap is None:
-            margin = margin_for(kept["learned"], scene.pair.sensor)
+            margin = margin_for(kept["learned"], scene.pair.sensor, margin)
             plan = plan_of(scene, size, margin)
             filled = filled_tiles(scene, plan)
         job = replace(job, margin=margin, learned=kept["learned"])

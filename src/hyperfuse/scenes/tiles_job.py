@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import hyperfuse.methods  # noqa: F401  (registers every method)
 from hyperfuse.errors import InputError
-from hyperfuse.methods.registry import Method, MethodSettings, get_method, silent
+from hyperfuse.methods.registry import Extent, Method, MethodSettings, get_method, silent
 from hyperfuse.scenes.gaps import fill_gaps
 from hyperfuse.scenes.pair import MatchedPair
 from hyperfuse.scenes.preparation import find_device, on_device, select_responses, validity_at_hr
@@ -82,6 +82,7 @@ class TilePair:
         sensor: relates the two.
         valid: bool (bands, rows, cols) of the whole tile, False in gaps.
         place: rows and columns of the part in it.
+        extent: where the part lies in the scene.
     """
 
     hsi: torch.Tensor
@@ -89,6 +90,7 @@ class TilePair:
     sensor: Sensor
     valid: NDArray[np.bool_]
     place: tuple[slice, slice]
+    extent: Extent
 
 
 def plan_of(scene: Scene, tile: int, margin: int) -> Plan:
@@ -136,7 +138,15 @@ def read_tile(
     if not (low_valid.all() and high_valid.all()):
         known = (torch.from_numpy(np.ascontiguousarray(one)).to(device_used) for one in (low_valid, high_valid))
         low, high = fill_gaps(low, next(known), high, next(known), part.sensor)
-    return TilePair(low, high, part.sensor, valid, part.hr)
+    return TilePair(low, high, part.sensor, valid, part.hr, _extent(scene, tile, part.hr))
+
+
+def _extent(scene: Scene, tile: Tile, place: tuple[slice, slice]) -> Extent:
+    """Return where a part of a tile lies in the scene."""
+    ends = []
+    for start, part, size in zip(tile.hr[:2], place, (scene.pair.msi.rows, scene.pair.msi.cols), strict=True):
+        ends += [2 * (start + at) / max(size - 1, 1) - 1 for at in (part.start, part.stop - 1)]
+    return (ends[0], ends[1], ends[2], ends[3])
 
 
 def run_tile(job: Job, row: int, col: int) -> bool:
@@ -158,7 +168,8 @@ def _fused(
     pair: TilePair, tile: Tile, method: Method, settings: MethodSettings, learned: Any | None
 ) -> NDArray[np.float32]:
     """Return what is kept of a tile: its image and, where it is asked for, its uncertainty below, NaN in gaps."""
-    outcome = method.fuse(pair.hsi, pair.msi, pair.sensor, settings, silent, learned)
+    here: Any = learned if learned is None or not hasattr(learned, "at") else learned.at(pair.extent)
+    outcome = method.fuse(pair.hsi, pair.msi, pair.sensor, settings, silent, here)
     if not bool(torch.isfinite(outcome.image).all()):
         raise InputError(f"the method {method.name} gave values that are not finite; try --method regression")
     images = [outcome.image] if outcome.uncertainty is None else [outcome.image, outcome.uncertainty]

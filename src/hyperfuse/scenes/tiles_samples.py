@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube import Cube
 from hyperfuse.errors import InputError
+from hyperfuse.methods.band_optics import NARROW, nyquist_response
 from hyperfuse.methods.local_regression import LearnedRegression
 from hyperfuse.methods.registry import Method, MethodSettings, Sample
 from hyperfuse.progress import Progress
@@ -25,7 +26,9 @@ from hyperfuse.sensor.model import Sensor
 
 _SAMPLES_OF_UNITS = 4
 # A tile reads this many LR pixels around it, unless its method is known to look less far; beyond, little changes.
-WIDEST_MARGIN = 12
+_WIDEST_MARGIN = 12
+# The linear part of feinfn learns from alike pixels wherever they lie, where the PSF is narrow.
+_MARGIN_OF_ALIKE = 24
 # A window counts to this many times its sigma.
 _SIGMAS = 3.0
 
@@ -107,15 +110,23 @@ def learn_on_samples(
     """
     if method.prepare is None:
         return None
-    found = method.prepare([Sample(pair.hsi, pair.msi, pair.sensor) for pair in samples], settings, progress)
+    found = method.prepare(
+        [Sample(pair.hsi, pair.msi, pair.sensor, pair.extent) for pair in samples], settings, progress
+    )
     return on_device(found, torch.device("cpu"))
 
 
-def margin_for(learned: Any | None, sensor: Sensor) -> int:
+def widest_margin(method: Method, sensor: Sensor) -> int:
+    """Return how many LR pixels around a tile may matter to a method."""
+    alike = method.name == "feinfn" and nyquist_response(sensor) >= NARROW
+    return _MARGIN_OF_ALIKE if alike else _WIDEST_MARGIN
+
+
+def margin_for(learned: Any | None, sensor: Sensor, widest: int) -> int:
     """Return how many LR pixels around a tile its result depends on, as far as that is worth reading."""
     if not isinstance(learned, LearnedRegression):
-        return WIDEST_MARGIN
+        return widest
     blur = max(
         max(factor.radius_y / sensor.ratio[0], factor.radius_x / sensor.ratio[1]) for factor in sensor.psf.factors()
     )
-    return min(WIDEST_MARGIN, math.ceil(blur + _SIGMAS * max(learned.models.weights)) + 4)
+    return min(widest, math.ceil(blur + _SIGMAS * max(learned.models.weights)) + 4)
