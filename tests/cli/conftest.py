@@ -1,3 +1,5 @@
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -71,3 +73,25 @@ def files(tmp_path, pair):
     for name, cube in (("reference", pair.reference), ("hsi", pair.hsi), ("msi", pair.msi)):
         write(folder / f"{name}.tif", cube)
     return folder
+
+
+@pytest.fixture
+def interrupt_after_a_tile(monkeypatch):
+    """Return a context in which Ctrl-C comes when the first tile is done."""
+    from hyperfuse.scenes import tiles_workers
+
+    @contextmanager
+    def interrupting():
+        fuse_one, done = tiles_workers.run_tile, []
+
+        def until(job, row, col):
+            if done:
+                raise KeyboardInterrupt
+            done.append(fuse_one(job, row, col))
+            return done[-1]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(tiles_workers, "run_tile", until)
+            yield
+
+    return interrupting

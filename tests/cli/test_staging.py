@@ -44,18 +44,9 @@ def test_one_of_both_may_be_read_by_windows_and_a_pattern_is_merged(run, files, 
     np.testing.assert_allclose(read(files / "out.tif").data, read(files / "same.tif").data, atol=1e-6)
 
 
-def test_an_interrupted_job_finds_its_copies(run, netcdf, monkeypatch):
+def test_an_interrupted_job_finds_its_copies(run, netcdf, interrupt_after_a_tile, monkeypatch):
     call = ("fuse", netcdf / "hsi.nc", netcdf / "msi.nc", netcdf / "out.tif", *JOB, "--tile", "12")
-    fuse_one, done = tiles_workers.run_tile, []
-
-    def until(job, row, col):
-        if done:
-            raise KeyboardInterrupt
-        done.append(fuse_one(job, row, col))
-        return done[-1]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tiles_workers, "run_tile", until)
+    with interrupt_after_a_tile():
         assert run(*call)[0] == 130
     assert (netcdf / ".out.tif.inputs" / "hsi.tif").exists()
     with monkeypatch.context() as patch:

@@ -42,19 +42,8 @@ def test_a_killed_job_resumes_to_the_file_of_an_unbroken_one(run, fails, files):
     assert not list(files.glob(".*"))
 
 
-def test_a_job_resumes_with_its_own_tiles_and_other_workers(run, files, monkeypatch):
-    from hyperfuse.scenes import tiles_workers
-
-    fuse_one, done = tiles_workers.run_tile, []
-
-    def until(job, row, col):
-        if done:
-            raise KeyboardInterrupt
-        done.append(fuse_one(job, row, col))
-        return done[-1]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tiles_workers, "run_tile", until)
+def test_a_job_resumes_with_its_own_tiles_and_other_workers(run, files, interrupt_after_a_tile):
+    with interrupt_after_a_tile():
         assert run(*call(files, "out.tif", "--tile", "12"))[0] == 130
     code, _, err = run(*call(files, "out.tif", "--resume", "--memory", "64"))
     assert code == 0, err

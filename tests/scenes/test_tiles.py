@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -211,7 +212,9 @@ def test_blocks_that_a_sparse_file_leaves_out_are_not_read(tmp_path, monkeypatch
     assert (tmp_path / "out.tif").stat().st_size < fused.data.nbytes / 2
 
 
+@contextmanager
 def interrupted_after(count, monkeypatch):
+    """Make Ctrl-C come when ``count`` tiles are done."""
     run = tiles_workers.run_tile
     done = []
 
@@ -221,17 +224,18 @@ def interrupted_after(count, monkeypatch):
         done.append((row, col))
         return run(job, row, col)
 
-    monkeypatch.setattr(tiles_workers, "run_tile", until)
+    with monkeypatch.context() as patch:
+        patch.setattr(tiles_workers, "run_tile", until)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def test_an_interrupted_job_resumes_with_what_is_left(tmp_path, monkeypatch):
     made, hsi, msi = pair(tmp_path)
     job = {"sensor": made.sensor, "method": "local-regression", "tile": TILE}
     fuse_tiles(hsi, msi, tmp_path / "whole.tif", **job)
-    with monkeypatch.context() as patch:
-        interrupted_after(5, patch)
-        with pytest.raises(KeyboardInterrupt):
-            fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
+    with interrupted_after(5, monkeypatch):
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
     assert not (tmp_path / "out.tif").exists()
     with pytest.raises(InputError, match="--resume goes on"):
         fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
@@ -248,10 +252,8 @@ def test_what_was_learnt_of_the_scene_is_not_learnt_again(tmp_path, monkeypatch)
     made, hsi, msi = pair(tmp_path)
     job = {"sensor": made.sensor, "method": "feinfn", "settings": {"steps": 5, "width": 8}, "tile": TILE}
     fuse_tiles(hsi, msi, tmp_path / "whole.tif", **job)
-    with monkeypatch.context() as patch:
-        interrupted_after(5, patch)
-        with pytest.raises(KeyboardInterrupt):
-            fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
+    with interrupted_after(5, monkeypatch):
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
     with monkeypatch.context() as patch:
         patch.setattr("hyperfuse.scenes.tiles.learn_on_samples", lambda *_: pytest.fail("learnt again"))
         fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
@@ -261,10 +263,8 @@ def test_what_was_learnt_of_the_scene_is_not_learnt_again(tmp_path, monkeypatch)
 def test_what_was_learnt_is_read_back_only_if_it_is_whole_and_nothing_else(tmp_path, monkeypatch):
     made, hsi, msi = pair(tmp_path)
     job = {"sensor": made.sensor, "method": "local-regression", "tile": TILE}
-    with monkeypatch.context() as patch:
-        interrupted_after(2, patch)
-        with pytest.raises(KeyboardInterrupt):
-            fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
+    with interrupted_after(2, monkeypatch):
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
     (kept,) = tmp_path.glob(".*.tiles/learned.pt")
     whole = kept.read_bytes()
     harmful = tmp_path / "harmful.pt"
@@ -322,10 +322,8 @@ def test_a_part_to_show_is_what_was_read_and_fused(tmp_path):
 def test_an_input_that_changed_is_not_resumed(tmp_path, monkeypatch):
     made, hsi, msi = pair(tmp_path)
     job = {"sensor": made.sensor, "method": "regression", "tile": TILE}
-    with monkeypatch.context() as patch:
-        interrupted_after(5, patch)
-        with pytest.raises(KeyboardInterrupt):
-            fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
+    with interrupted_after(5, monkeypatch):
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
     os.utime(hsi, (1, 1))
     with pytest.raises(InputError, match="other inputs"):
         fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)

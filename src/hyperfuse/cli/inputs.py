@@ -29,12 +29,22 @@ def read_image(path: str, **options: Any) -> Cube:
     """
     from hyperfuse.io import read, read_mosaic
 
+    tiles = files_named(path)
+    return read(tiles[0], **options) if len(tiles) == 1 else read_mosaic(tiles, **options)
+
+
+def files_named(path: str) -> list[str]:
+    """Return the file that is named, or all that match a pattern, sorted.
+
+    Raises:
+        InputError: no file matches the pattern.
+    """
     if not any(character in path for character in "*?") or Path(path).exists():
-        return read(path, **options)
+        return [path]
     tiles = sorted(glob.glob(path))  # noqa: PTH207 - Path.glob takes no absolute pattern
     if not tiles:
         raise InputError(f"{path}: no file matches this pattern")
-    return read(tiles[0], **options) if len(tiles) == 1 else read_mosaic(tiles, **options)
+    return tiles
 
 
 def read_mask(path: str, image: Cube, image_name: str) -> NDArray[np.bool_]:

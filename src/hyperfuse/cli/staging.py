@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyperfuse.cli.inputs import read_image
+from hyperfuse.cli.inputs import files_named, read_image
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError
 
@@ -66,11 +65,14 @@ def _by_windows(
 ) -> tuple[str, Reading]:
     """Return a file that windows can be read of, and how: the one that was named, or a copy of it."""
     from hyperfuse.io import write
+    from hyperfuse.scenes.tiles_state import identity
 
     if known is None and read_by_windows(path, reading):
         return path, reading
     copy, record = folder / f"{name}.tif", folder / f"{name}.json"
-    told = json.dumps({"files": _identities(path), "reading": dict(reading)}, sort_keys=True)
+    told = json.dumps(
+        {"files": [identity(file) for file in files_named(path)], "reading": dict(reading)}, sort_keys=True
+    )
     if not (resume and copy.is_file() and record.is_file() and record.read_text("utf-8") == told):
         image = read_image(path, **reading) if known is None else known
         session.note(f"note: {path} is read whole; a copy lies in {folder.name} until the result is complete")
@@ -78,11 +80,3 @@ def _by_windows(
         write(copy, image, overwrite=True)
         record.write_text(told, "utf-8")
     return str(copy), {}
-
-
-def _identities(path: str) -> list[Any]:
-    from hyperfuse.scenes.tiles_state import identity
-
-    many = any(character in path for character in "*?") and not Path(path).exists()
-    names = sorted(glob.glob(path)) if many else [path]  # noqa: PTH207 - Path.glob takes no absolute pattern
-    return [identity(name) for name in names]

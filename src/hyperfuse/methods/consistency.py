@@ -66,10 +66,7 @@ def restore_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
 
 def _inner(left: torch.Tensor, sensor: Sensor) -> torch.Tensor:
     """Return a residual (bands, h, w) without the pixels whose PSF reaches beyond the image; all where few are left."""
-    rims = []
-    for axis in (0, 1):
-        reach = max(factor.radius_x if axis else factor.radius_y for factor in sensor.psf.factors())
-        rims.append(math.ceil(reach / sensor.ratio[axis]))
+    rims = [math.ceil(reach / ratio) for reach, ratio in zip(sensor.reach, sensor.ratio, strict=True)]
     inner = left[:, rims[0] : left.shape[1] - rims[0], rims[1] : left.shape[2] - rims[1]]
     return inner if 2 * inner[0].numel() >= left[0].numel() else left
 

@@ -144,7 +144,7 @@ def learn_correction(
         done = fit_to_pair(network, tasks, fit, lambda share, words="": progress(0.15 + 0.7 * share, words))
     progress(0.9, "weighing what was learnt")
     with torch.inference_mode():
-        predicted = [_predicted(network, task) for task in tasks]
+        predicted = [_predicted(network, part, tasks[0].basis) for part in parts]
         share = trusted_share(tasks, predicted)
         if not bool((share > 0).any()):
             return Learnt(None, errors, done)
@@ -188,11 +188,8 @@ def held_out_error(base: LinearBase, learned: LearnedCorrection | None) -> torch
     assert part is not None  # there is no limit of time
     if learned is None:
         return part.error
-    task = HeldOutTask(
-        part.views, part.error, learned.basis, learned.share, torch.ones_like(part.error[0]).bool(), base.sensor
-    )
     with torch.inference_mode():
-        change = learned.share[:, None, None] * _predicted(learned.network(base.hsi), task)
+        change = learned.share[:, None, None] * _predicted(learned.network(base.hsi), part, learned.basis)
         return part.error - learned.trust.of(base.hsi - part.error) * change
 
 
@@ -235,14 +232,14 @@ def _tasks(parts: Sequence[_Part], shown: Shown, kept_share: float, seed: int) -
     return tasks
 
 
-def _predicted(network: FeINFN, task: HeldOutTask) -> torch.Tensor:
+def _predicted(network: FeINFN, part: _Part, basis: torch.Tensor) -> torch.Tensor:
     """Return the answer to each view at the pixels that it hides, degraded to LR, (bands, h, w)."""
-    predicted = torch.zeros_like(task.error)
-    for view in task.views:
-        assert view.hidden is not None  # views of a task hide pixels
+    predicted = torch.zeros_like(part.error)
+    for view in part.views:
+        assert view.hidden is not None  # views of a part hide pixels
         found = correction(network, view.hsi[None], view.guide[None])[0]
-        found = task.sensor.degrade(found, (task.error.shape[-2], task.error.shape[-1]))
-        predicted = torch.where(view.hidden, task.expand(found), predicted)
+        found = part.sensor.degrade(found, (part.error.shape[-2], part.error.shape[-1]))
+        predicted = torch.where(view.hidden, expand(basis, found), predicted)
     return predicted
 
 

@@ -126,7 +126,5 @@ def margin_for(learned: Any | None, sensor: Sensor, widest: int) -> int:
     """Return how many LR pixels around a tile its result depends on, as far as that is worth reading."""
     if not isinstance(learned, LearnedRegression):
         return widest
-    blur = max(
-        max(factor.radius_y / sensor.ratio[0], factor.radius_x / sensor.ratio[1]) for factor in sensor.psf.factors()
-    )
+    blur = max(reach / ratio for reach, ratio in zip(sensor.reach, sensor.ratio, strict=True))
     return min(widest, math.ceil(blur + _SIGMAS * max(learned.models.weights)) + 4)

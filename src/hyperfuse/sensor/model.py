@@ -66,6 +66,12 @@ class Sensor:
         return math.sqrt(self.ratio[0] * self.ratio[1])
 
     @property
+    def reach(self) -> tuple[float, float]:
+        """How far from its centre an LR pixel sees, in HR pixels along y and x."""
+        factors = self.psf.factors()
+        return max(factor.radius_y for factor in factors), max(factor.radius_x for factor in factors)
+
+    @property
     def whole_ratio(self) -> int | None:
         """The ratio as a whole number where it is one and the same along both axes, else None."""
         y, x = self.ratio

@@ -10,7 +10,6 @@ import torch
 
 from hyperfuse.networks.blocks.precision import compute_dtype
 from hyperfuse.networks.feinfn import FeINFN
-from hyperfuse.sensor.model import Sensor
 from hyperfuse.training.held_out import HeldOutTask
 
 _ROUNDED = 0.1  # residuals below this share of the usual error count squared, larger ones by their size
@@ -68,7 +67,7 @@ class PairPatches:
         )
         # The PSF of LR pixels at a patch's rim reaches beyond it: they do not count.
         self._margin = [
-            0 if cells == size else min(_WIDEST_MARGIN, (cells - 1) // 2, math.ceil(_reach(task.sensor, axis) / ratio))
+            0 if cells == size else min(_WIDEST_MARGIN, (cells - 1) // 2, math.ceil(task.sensor.reach[axis] / ratio))
             for axis, (cells, size, ratio) in enumerate(zip(self._lr, (rows, cols), task.sensor.ratio, strict=True))
         ]
         self._scale = task.band_scale.clamp_min(torch.finfo(task.error.dtype).tiny)[:, None, None]
@@ -187,7 +186,3 @@ def _narrowed(patches: list[Operators]) -> tuple[torch.Tensor, list[torch.Tensor
 
 def _random(count: int, generator: torch.Generator) -> int:
     return int(torch.randint(count, (), generator=generator))
-
-
-def _reach(sensor: Sensor, axis: int) -> float:
-    return max(factor.radius_x if axis else factor.radius_y for factor in sensor.psf.factors())
