@@ -29,8 +29,8 @@ import torch
 
 import hyperfuse as hf
 from default import TABLES, with_noise
-from hyperfuse.methods.consistency import restore_consistency
-from hyperfuse.methods.linear_base import LinearBase
+from hyperfuse.methods.feinfn.linear_part import LinearBase
+from hyperfuse.methods.local_linear.consistency import restore_consistency
 from hyperfuse.progress import silent
 
 SCENES = {

@@ -28,10 +28,10 @@ from scipy import ndimage
 
 import hyperfuse as hf
 from hyperfuse.datasets.indian_pines import load_indian_pines
-from hyperfuse.scenes.align import align_pair
-from hyperfuse.sensor.estimate import SensorEstimate, estimate_sensor
-from hyperfuse.sensor.estimate_sampling import lr_positions, sample_through
-from hyperfuse.sensor.estimate_views import Motion
+from hyperfuse.scenes.matching.align import align_pair
+from hyperfuse.sensor.estimation.sampling import lr_positions, sample_through
+from hyperfuse.sensor.estimation.sensor import SensorEstimate, estimate_sensor
+from hyperfuse.sensor.estimation.views import Motion
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
 from scenes import CAVE, REMOTE, read_cave, read_enmap, read_paris, read_remote
 

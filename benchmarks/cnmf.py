@@ -36,7 +36,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import hyperfuse.methods.cnmf  # noqa: F401  (registers the method)
+import hyperfuse.methods.algorithms.cnmf  # noqa: F401  (registers the method)
 from hyperfuse.methods import get_method
 from hyperfuse.metrics import psnr, sam_degrees
 from hyperfuse.sensor import Sensor, create_sensor, create_srf

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "reference"))
 
 import plain_feinfn as plain
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.networks import create_network
 from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.loop import train

@@ -6,9 +6,9 @@ import pytest
 @pytest.fixture(autouse=True)
 def a_short_fit(monkeypatch):
     """Fit the default method's network for a few steps only, wherever a test says nothing else."""
-    import hyperfuse.methods.feinfn
+    import hyperfuse.methods.feinfn.method
 
-    monkeypatch.setitem(hyperfuse.methods.feinfn._STEPS, "normal", 2)
+    monkeypatch.setitem(hyperfuse.methods.feinfn.method._STEPS, "normal", 2)
 
 
 @pytest.fixture

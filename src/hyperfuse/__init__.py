@@ -15,10 +15,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hyperfuse.cube import Cube
+    from hyperfuse.cube.cube import Cube
     from hyperfuse.errors import HyperfuseError, HyperfuseWarning, InputError, MissingDependencyError
     from hyperfuse.io import read, read_mosaic, write
-    from hyperfuse.methods.registry import Method, get_method, list_methods
+    from hyperfuse.methods.contract.registry import Method, get_method, list_methods
     from hyperfuse.metrics import evaluate, evaluate_without_reference
     from hyperfuse.networks import create_network, list_networks
     from hyperfuse.scenes.fuse import fuse
@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Cube": "hyperfuse.cube",
+    "Cube": "hyperfuse.cube.cube",
     "HyperfuseError": "hyperfuse.errors",
     "HyperfuseWarning": "hyperfuse.errors",
     "InputError": "hyperfuse.errors",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from hyperfuse.benchmark.contenders import method_contender
+from hyperfuse.benchmark.entries import method_contender
 from hyperfuse.benchmark.plan import Pairs, make_plan
 from hyperfuse.benchmark.records import Record
 from hyperfuse.metrics import METRICS, evaluate

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from hyperfuse.benchmark.contenders import Contender, from_json, method_contender, network_contender, to_json
+from hyperfuse.benchmark.entries import Contender, from_json, method_contender, network_contender, to_json
 from hyperfuse.benchmark.plan import Pairs, make_plan
 from hyperfuse.errors import InputError
 from hyperfuse.networks import create_network

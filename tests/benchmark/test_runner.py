@@ -10,14 +10,14 @@ import pytest
 import hyperfuse.benchmark.runner as runner
 from hyperfuse.benchmark import make_plan, method_contender, network_contender, run_plan
 from hyperfuse.benchmark.job import run_job
-from hyperfuse.benchmark.memory import available_bytes, estimate_bytes, peak_bytes, reset_peak
 from hyperfuse.benchmark.plan import Pairs
-from hyperfuse.benchmark.processes import Child
 from hyperfuse.benchmark.records import JOBS, Record, write_record
 from hyperfuse.errors import HyperfuseError, InputError
-from hyperfuse.methods.registry import get_method
+from hyperfuse.methods.contract.registry import get_method
 from hyperfuse.networks import create_network
 from hyperfuse.networks.pretrained import save_pretrained
+from hyperfuse.runtime.memory import available_bytes, estimate_bytes, peak_bytes, reset_peak
+from hyperfuse.runtime.processes import Child
 from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.simulate import simulate
 

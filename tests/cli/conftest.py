@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hyperfuse.cli import main
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.io import write
 from hyperfuse.scenes.simulate import simulate
 
@@ -78,7 +78,7 @@ def files(tmp_path, pair):
 @pytest.fixture
 def interrupt_after_a_tile(monkeypatch):
     """Return a context in which Ctrl-C comes when the first tile is done."""
-    from hyperfuse.scenes import tiles_workers
+    from hyperfuse.scenes.tiling import local as tiles_workers
 
     @contextmanager
     def interrupting():

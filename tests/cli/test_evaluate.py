@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.io import write
 from hyperfuse.metrics import evaluate
 

@@ -78,7 +78,7 @@ def test_the_sensor_option_overrides_the_file_beside_and_single_options_both(run
 
 
 def test_masked_pixels_become_gaps(run, files, pair):
-    from hyperfuse.cube import Cube
+    from hyperfuse.cube.cube import Cube
 
     clouds = np.zeros((1, 24, 36), np.uint8)
     clouds[0, 5:9, 10:15] = 3
@@ -94,7 +94,7 @@ def test_masked_pixels_become_gaps(run, files, pair):
 @pytest.mark.parametrize(("nodata", "masked"), [(0, False), (255, True)])
 def test_gaps_of_a_mask_count_unless_zero_marks_them(tmp_path, nodata, masked):
     from hyperfuse.cli.inputs import read_mask
-    from hyperfuse.cube import Cube
+    from hyperfuse.cube.cube import Cube
 
     image = Cube(data=np.zeros((2, 4, 4)))
     stored = np.full((1, 4, 4), 1.0)
@@ -109,7 +109,7 @@ def test_gaps_of_a_mask_count_unless_zero_marks_them(tmp_path, nodata, masked):
 
 
 def test_a_mask_off_the_grid_is_refused(fails, files, pair):
-    from hyperfuse.cube import Cube
+    from hyperfuse.cube.cube import Cube
 
     a, b, c, d, e, f = pair.msi.transform
     words = ("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--mask", files / "mask.tif")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hyperfuse.cli.info import _ranges
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.io import summary, write
 
 

@@ -74,7 +74,7 @@ def test_a_call_that_cannot_be_parsed_is_told_in_one_line(fails, words, message)
 def test_the_types_to_write_are_those_of_the_files():
     from typing import get_args
 
-    from hyperfuse.io.options import DTYPES
+    from hyperfuse.io.encoding.options import DTYPES
 
     assert get_args(Dtype) == DTYPES
 

@@ -2,7 +2,7 @@ import json
 
 from hyperfuse.cli.methods import _attribute_texts
 from hyperfuse.methods import list_methods
-from hyperfuse.methods.registry import MethodSettings
+from hyperfuse.methods.contract.registry import MethodSettings
 
 
 def test_every_method_is_listed_with_its_settings_and_paper(run):

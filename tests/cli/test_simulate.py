@@ -3,7 +3,7 @@ import errno
 import numpy as np
 import pytest
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.io import read, write
 from hyperfuse.sensor import Sensor
 

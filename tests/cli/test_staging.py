@@ -5,7 +5,7 @@ import pytest
 
 import hyperfuse.cli.staging as staging
 from hyperfuse.io import read, write
-from hyperfuse.scenes import tiles_workers
+from hyperfuse.scenes.tiling import local as tiles_workers
 
 JOB = ("--method", "local-regression", "--ratio", "3", "--psf", "mtf:0.3", "--no-align", "--threads", "1")
 SMALL = ("--memory", "0.0001")

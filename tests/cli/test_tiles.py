@@ -65,7 +65,7 @@ def test_tiles_run_on_a_cluster(run, files):
 
 def test_a_scheduler_that_does_not_answer_is_told(fails, files, monkeypatch):
     pytest.importorskip("distributed")
-    import hyperfuse.scenes.distributed as module
+    import hyperfuse.scenes.tiling.cluster as module
 
     monkeypatch.setattr(module, "_TIMEOUT_SECONDS", 0.5)
     code, message = fails(*call(files, "out.tif", *TILES, "--scheduler", "tcp://127.0.0.1:1"))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.datasets import open_dataset
 from hyperfuse.errors import InputError
 from hyperfuse.io import write

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.datasets import Scenes, get_dataset, list_datasets, list_splits, open_dataset, read_split
 from hyperfuse.datasets.cave import CAVE_SCENES
 from hyperfuse.errors import InputError

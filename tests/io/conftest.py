@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from hyperfuse.cube import Cube
-from hyperfuse.georeference import same_crs
+from hyperfuse.cube.crs import same_crs
+from hyperfuse.cube.cube import Cube
 
 FIELDS = ("crs", "transform", "units", "scale", "offset", "band_names", "history")
 

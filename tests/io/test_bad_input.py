@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io import FORMATS, read, write
 

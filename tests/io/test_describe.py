@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.io import summary
 
 

@@ -9,7 +9,7 @@ import torch
 
 import hyperfuse.methods  # noqa: F401  (registers every method)
 from hyperfuse.errors import InputError
-from hyperfuse.methods.registry import get_method, list_methods
+from hyperfuse.methods.contract.registry import get_method, list_methods
 from hyperfuse.sensor import BoxPsf, KernelPsf
 
 EPS = {torch.float32: 1e-6, torch.float64: 1e-12}

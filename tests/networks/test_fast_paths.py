@@ -6,13 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from hyperfuse.networks.blocks import four_cells, gabor, winograd
-from hyperfuse.networks.blocks.cells import axis_cells
+from hyperfuse.networks.blocks import gabor
 from hyperfuse.networks.blocks.encoder import EDSREncoder
 from hyperfuse.networks.blocks.gabor import RealGabor
 from hyperfuse.networks.blocks.implicit import ImplicitFunction
-from hyperfuse.networks.blocks.polar import amplitude_and_phase, image_amplitude_and_phase
-from hyperfuse.networks.blocks.winograd import gains_from_winograd, winograd_conv2d
+from hyperfuse.networks.kernels import four_neighbours as four_cells
+from hyperfuse.networks.kernels import winograd
+from hyperfuse.networks.kernels.neighbours import axis_cells
+from hyperfuse.networks.kernels.polar import amplitude_and_phase, image_amplitude_and_phase
+from hyperfuse.networks.kernels.winograd import gains_from_winograd, winograd_conv2d
 
 
 def random(*shape, dtype=torch.float64, seed=0):

@@ -127,7 +127,7 @@ def test_gradients_of_training_in_row_blocks(pair, monkeypatch):
     network = build("feinfn", torch.float64, width=8, encoder_blocks=1, hidden=(12, 8), decoder_width=10)
     hsi, msi = pair(2, (5, 4), (16, 9), dtype=torch.float64)
     whole = torch.autograd.grad(network(hsi, msi).square().sum(), list(network.parameters()))
-    monkeypatch.setattr("hyperfuse.networks.blocks.rows.BLOCK_PIXELS", 40)
+    monkeypatch.setattr("hyperfuse.networks.kernels.rows.BLOCK_PIXELS", 40)
     parts = torch.autograd.grad(network(hsi, msi).square().sum(), list(network.parameters()))
     for a, b in zip(whole, parts, strict=True):
         assert (a - b).norm() <= 1e-9 * a.norm() + 1e-12
@@ -140,7 +140,7 @@ def test_strips_and_blocks_change_nothing(name, pair, monkeypatch):
     with torch.no_grad():
         whole = network(hsi, msi)
         for pixels in (1, 90, 200):
-            monkeypatch.setattr("hyperfuse.networks.blocks.rows.BLOCK_PIXELS", pixels)
+            monkeypatch.setattr("hyperfuse.networks.kernels.rows.BLOCK_PIXELS", pixels)
             monkeypatch.setattr("hyperfuse.networks.feinfn.STRIP_PIXELS", pixels)
             monkeypatch.setattr("hyperfuse.networks.blocks.released.STRIP_PIXELS", pixels)
             torch.testing.assert_close(network(hsi, msi), whole, rtol=0, atol=1e-12)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.reports import comparison_figure, save_figure
 from hyperfuse.reports.colours import choose_display, match_display, render_rgb, stretch_limits

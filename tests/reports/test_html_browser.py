@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import hyperfuse as hf
-from hyperfuse.reports.html import ReportContent, this_run, write_report
+from hyperfuse.reports.fusion.page import ReportContent, this_run, write_report
 
 DRIVER, BROWSER = shutil.which("chromedriver"), shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [

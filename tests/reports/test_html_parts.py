@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 
 import hyperfuse as hf
-from hyperfuse.cube import Cube
-from hyperfuse.reports import html_consistency
+from hyperfuse.cube.cube import Cube
 from hyperfuse.reports.figures import error_map
-from hyperfuse.reports.html_consistency import measure_consistency
-from hyperfuse.reports.html_content import ReportContent
-from hyperfuse.reports.html_images import averaged, data_uri, displays, interpolated, lr_index, view
-from hyperfuse.reports.html_markup import Markup, counted, duration, escape, exact, number, tag
-from hyperfuse.reports.html_places import close_ups, spectrum_points
-from hyperfuse.reports.html_plots import draw, lines_figure
-from hyperfuse.reports.html_reference import compare_with_reference
-from hyperfuse.reports.html_results import unseen_intervals
+from hyperfuse.reports.fusion import consistency as html_consistency
+from hyperfuse.reports.fusion.close_ups import close_ups, spectrum_points
+from hyperfuse.reports.fusion.consistency import measure_consistency
+from hyperfuse.reports.fusion.content import ReportContent
+from hyperfuse.reports.fusion.images import averaged, data_uri, displays, interpolated, lr_index, view
+from hyperfuse.reports.fusion.markup import Markup, counted, duration, escape, exact, number, tag
+from hyperfuse.reports.fusion.plots import draw, lines_figure
+from hyperfuse.reports.fusion.reference import compare_with_reference
+from hyperfuse.reports.fusion.results import unseen_intervals
 from hyperfuse.sensor import Sensor, Srf
 from hyperfuse.sensor.psf import GaussianPsf
 

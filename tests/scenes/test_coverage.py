@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.scenes.coverage import unseen_bands
 from hyperfuse.scenes.fuse import fuse
-from hyperfuse.scenes.pair import match_pair
+from hyperfuse.scenes.matching.grid import match_pair
 from hyperfuse.sensor import Srf
 from hyperfuse.sensor.presets import mtf
 

@@ -8,10 +8,10 @@ import torch
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 import hyperfuse
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.methods import registry
-from hyperfuse.methods.registry import MethodSettings, register_method
+from hyperfuse.methods.contract import registry
+from hyperfuse.methods.contract.registry import MethodSettings, register_method
 from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.simulate import simulate
 from hyperfuse.sensor import Srf, create_sensor

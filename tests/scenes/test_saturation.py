@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.scenes.saturation import saturated, saturation_note
 
 

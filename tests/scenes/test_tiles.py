@@ -13,14 +13,14 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 import hyperfuse.scenes.tiles_job as tiles_job
-import hyperfuse.scenes.tiles_workers as tiles_workers
-from hyperfuse.cube import Cube
+import hyperfuse.scenes.tiling.local as tiles_workers
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io import read, write
 from hyperfuse.scenes.fuse import fuse, fuse_in_full
 from hyperfuse.scenes.simulate import simulate
 from hyperfuse.scenes.tiles import fuse_tiles
-from hyperfuse.scenes.tiles_memory import bytes_if_whole
+from hyperfuse.scenes.tiling.memory import bytes_if_whole
 
 TILE, OVERLAP = 32, 6  # 8 LR pixels
 
@@ -189,7 +189,7 @@ def test_empty_tiles_are_not_fused(tmp_path, monkeypatch):
 def test_blocks_that_a_sparse_file_leaves_out_are_not_read(tmp_path, monkeypatch):
     import rasterio
 
-    from hyperfuse.io.windows_raster import RasterSource
+    from hyperfuse.io.windows.raster import RasterSource
 
     made, _, msi = pair(tmp_path, scene(rows=256, cols=1024))
     profile = {"driver": "GTiff", "count": 6, "dtype": "float32", "nodata": -1.0, "tiled": True, "sparse_ok": True}
@@ -333,7 +333,7 @@ def test_an_input_that_changed_is_not_resumed(tmp_path, monkeypatch):
 
 KILLED = """
     import os, sys
-    import hyperfuse.scenes.tiles_workers as workers
+    import hyperfuse.scenes.tiling.local as workers
     from hyperfuse.scenes.tiles import fuse_tiles
     from hyperfuse.sensor import Sensor
 
@@ -444,8 +444,8 @@ def test_a_shift_that_nothing_tells_is_found_on_a_part(tmp_path):
 
 
 def test_tiles_follow_from_the_memory_and_the_workers(tmp_path):
-    from hyperfuse.scenes.tiles_memory import tile_size
-    from hyperfuse.scenes.tiles_scene import open_scene
+    from hyperfuse.scenes.source import open_scene
+    from hyperfuse.scenes.tiling.memory import tile_size
 
     made, hsi, msi = pair(tmp_path)
     grid = {"sensor": made.sensor, "srf": None, "psf": None, "ratio": None, "phase": None}

@@ -13,7 +13,7 @@ from scipy import ndimage
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
-from hyperfuse.sensor.srf import Srf
+from hyperfuse.sensor.srf.srf import Srf
 
 KERNEL = KernelPsf(weights=((1, 2, 0), (0, 5, 3), (-1, 1, 4), (2, 0, 7)))
 PSFS = st.one_of(

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.presets import create_sensor, list_presets
-from hyperfuse.sensor.srf import srf_boxes
+from hyperfuse.sensor.srf.srf import srf_boxes
 
 
 def scene(rows, cols):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.sensor import create_srf
 from hyperfuse.training.based_examples import BasedExamples

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.sensor import create_sensor, create_srf
 from hyperfuse.training.augmentation import dimmed, mixed, piece, shrunk, turned

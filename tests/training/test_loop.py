@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.networks.pretrained import from_pretrained
 from hyperfuse.training.checkpoints import latest_checkpoint

@@ -1,6 +1,6 @@
 """Tables over methods, networks and scenes; ``reproduce`` makes the tables and figures of the FeINFN paper."""
 
-from hyperfuse.benchmark.contenders import Contender, method_contender, network_contender
+from hyperfuse.benchmark.entries import Contender, method_contender, network_contender
 from hyperfuse.benchmark.plan import Job, Plan, make_plan
 from hyperfuse.benchmark.records import Record, read_record
 from hyperfuse.benchmark.runner import run_plan

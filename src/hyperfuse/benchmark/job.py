@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from hyperfuse.benchmark.memory import peak_bytes, reset_peak
 from hyperfuse.benchmark.plan import Job
 from hyperfuse.benchmark.records import Record
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.datasets import Scenes, get_dataset
 from hyperfuse.errors import HyperfuseError
 from hyperfuse.metrics import evaluate
+from hyperfuse.runtime.memory import peak_bytes, reset_peak
 from hyperfuse.scenes.simulate import Pair, simulate
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from hyperfuse import __version__
-from hyperfuse.benchmark.contenders import Contender
+from hyperfuse.benchmark.entries import Contender
 from hyperfuse.datasets import open_dataset
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.metrics import evaluate

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperfuse.benchmark.plan import Job
-from hyperfuse.io.atomic import replacing
+from hyperfuse.io.encoding.atomic import replacing
 
 JOBS = "jobs"
 _FORMAT = 1

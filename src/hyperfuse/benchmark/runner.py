@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 
 from hyperfuse.benchmark.job import run_job
-from hyperfuse.benchmark.memory import available_bytes, estimate_bytes
 from hyperfuse.benchmark.plan import Job, Plan
-from hyperfuse.benchmark.processes import Child, usable_threads
 from hyperfuse.benchmark.records import JOBS, Record, read_record, write_record
 from hyperfuse.benchmark.worker import job_line
 from hyperfuse.errors import InputError
 from hyperfuse.progress import Progress, silent
+from hyperfuse.runtime.memory import available_bytes, estimate_bytes
+from hyperfuse.runtime.processes import Child, usable_threads
 
 _WORKER = "hyperfuse.benchmark.worker"
 # Of the memory that is free; the rest is for whatever else the machine does.

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from hyperfuse.benchmark.plan import Plan
 from hyperfuse.benchmark.records import Record
-from hyperfuse.io.atomic import replacing
+from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.metrics import METRICS, aggregate
 
 Mark = Literal["best", "second", ""]

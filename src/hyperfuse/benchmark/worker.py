@@ -10,11 +10,11 @@ import json
 import warnings
 from pathlib import Path
 
-from hyperfuse.benchmark.contenders import from_json, to_json
+from hyperfuse.benchmark.entries import from_json, to_json
 from hyperfuse.benchmark.job import run_job
 from hyperfuse.benchmark.plan import Job, Pairs
-from hyperfuse.benchmark.processes import serve
 from hyperfuse.benchmark.records import write_record
+from hyperfuse.runtime.processes import serve
 
 
 def job_line(job: Job, folder: Path, *, at_once: int) -> str:

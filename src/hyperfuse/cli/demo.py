@@ -14,7 +14,7 @@ from hyperfuse.cli.session import Report, Session
 from hyperfuse.errors import HyperfuseError
 
 if TYPE_CHECKING:
-    from hyperfuse.cube import Cube
+    from hyperfuse.cube.cube import Cube
     from hyperfuse.scenes.simulate import Pair
 
 _RATIO = 4

@@ -34,7 +34,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.scenes import DEFAULT_METHOD
 
 if TYPE_CHECKING:
-    from hyperfuse.cube import Cube
+    from hyperfuse.cube.cube import Cube
     from hyperfuse.sensor import Sensor
 
 # What an image is written with, uncompressed: little of a budget, and known only roughly.

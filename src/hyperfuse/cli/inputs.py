@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hyperfuse.cube import Cube
+    from hyperfuse.cube.cube import Cube
 
 
 def read_image(path: str, **options: Any) -> Cube:

@@ -16,7 +16,7 @@ from hyperfuse.cli.options import OutputOptions
 from hyperfuse.errors import HyperfuseError, InputError
 
 if TYPE_CHECKING:
-    from hyperfuse.cube import Cube
+    from hyperfuse.cube.cube import Cube
 
 _PREFIX = ".hyperfuse-"
 
@@ -113,7 +113,7 @@ def _probe(parent: Path, path: str, writing: OutputOptions) -> dict[str, bool]:
     """Write a tiny image in a scratch folder of ``parent``; return the names that came out, and which are folders."""
     import numpy as np
 
-    from hyperfuse.cube import Cube
+    from hyperfuse.cube.cube import Cube
     from hyperfuse.io import write
 
     file = file_of(path)

@@ -11,13 +11,13 @@ from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError
 
 if TYPE_CHECKING:
-    from hyperfuse.cube import Cube
+    from hyperfuse.cube.cube import Cube
     from hyperfuse.scenes.tiles import TiledResult
 
 
 def check_report(path: str, written: Sequence[Path], inputs: Sequence[str], overwrite: bool) -> None:
     """Refuse a report that cannot be written, before files are read."""
-    from hyperfuse.io.atomic import check_target
+    from hyperfuse.io.encoding.atomic import check_target
 
     target = Path(path)
     taken = {file.absolute() for file in written} | {file_of(name).absolute() for name in inputs}
@@ -52,8 +52,8 @@ def shown_content(result: TiledResult, out: str, uncertainty: str | None) -> dic
 
 
 def write_fusion_report(path: str, session: Session, truth: Cube | None, content: Mapping[str, Any]) -> None:
-    """Write the page on a fusion; ``content`` as :class:`~hyperfuse.reports.html.ReportContent` takes it."""
-    from hyperfuse.reports.html import ReportContent, this_run, write_report
+    """Write the page on a fusion; ``content`` as :class:`~hyperfuse.reports.fusion.page.ReportContent` takes it."""
+    from hyperfuse.reports.fusion.page import ReportContent, this_run, write_report
 
     run = this_run(["hyperfuse", *session.words], session.seconds)
     with naming(path):

@@ -13,7 +13,7 @@ from hyperfuse.cli.outputs import check_folder, writing_folder
 from hyperfuse.cli.session import Session
 
 if TYPE_CHECKING:
-    from hyperfuse.cube import Cube
+    from hyperfuse.cube.cube import Cube
 
 
 def simulate(

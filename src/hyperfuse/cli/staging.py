@@ -14,14 +14,14 @@ from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError
 
 if TYPE_CHECKING:
-    from hyperfuse.cube import Cube
+    from hyperfuse.cube.cube import Cube
 
 Reading = Mapping[str, Any]
 
 
 def read_by_windows(path: str, reading: Reading) -> bool:
     """Return whether windows can be read of a file; not of one that is missing or broken, which reading it tells."""
-    from hyperfuse.io.windows import open_windows
+    from hyperfuse.io.windows.open import open_windows
 
     try:
         with closing(open_windows(path, **reading)):
@@ -45,7 +45,7 @@ def on_disk(
         resume: take copies of an interrupted job where they are of the same files.
     """
     from hyperfuse.io import split_variable
-    from hyperfuse.scenes.tiles_state import TileStore
+    from hyperfuse.scenes.tiling.store import TileStore
 
     target = split_variable(out)[0].absolute()
     folder = target.with_name(f".{target.name}.inputs")
@@ -65,7 +65,7 @@ def _by_windows(
 ) -> tuple[str, Reading]:
     """Return a file that windows can be read of, and how: the one that was named, or a copy of it."""
     from hyperfuse.io import write
-    from hyperfuse.scenes.tiles_state import identity
+    from hyperfuse.scenes.tiling.store import identity
 
     if known is None and read_by_windows(path, reading):
         return path, reading

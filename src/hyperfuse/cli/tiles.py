@@ -11,7 +11,7 @@ from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError
 
 if TYPE_CHECKING:
-    from hyperfuse.cube import Cube
+    from hyperfuse.cube.cube import Cube
     from hyperfuse.scenes.tiles import TiledResult
 
 # A scene is fused whole where that takes no more than this share of the machine's memory.
@@ -27,7 +27,7 @@ def in_tiles(
     if options.asked:
         return True
     from hyperfuse.scenes.tiles import takes_tiles
-    from hyperfuse.scenes.tiles_memory import bytes_if_whole
+    from hyperfuse.scenes.tiling.memory import bytes_if_whole
 
     if not takes_tiles(out):
         return False
@@ -47,9 +47,9 @@ def too_large(hsi: Cube, msi: Cube, out: str, options: TileOptions, grid: Mappin
         grid: ``sensor``, ``srf``, ``psf``, ``ratio`` and ``phase`` as they were told.
         needs_whole: whether something was asked for that tiles do not offer.
     """
-    from hyperfuse.scenes.pair import match_pair
+    from hyperfuse.scenes.matching.grid import match_pair
     from hyperfuse.scenes.tiles import takes_tiles
-    from hyperfuse.scenes.tiles_memory import bytes_of_whole
+    from hyperfuse.scenes.tiling.memory import bytes_of_whole
 
     if needs_whole or not takes_tiles(out) or bytes_of_whole(hsi.bands, msi.rows, msi.cols) <= _memory(options):
         return False
@@ -82,7 +82,7 @@ def fuse_in_tiles(
 ) -> TiledResult:
     """Fuse and write; return outlines of what was written, which hold no values, and a part to show if asked for."""
     from hyperfuse.scenes.tiles import fuse_tiles
-    from hyperfuse.scenes.tiles_memory import MEMORY_GB
+    from hyperfuse.scenes.tiling.memory import MEMORY_GB
 
     with session.progress("fusing") as tell:
         result = fuse_tiles(

@@ -48,7 +48,7 @@ def train(
         common: Options of every command.
         session: Where results and notes go.
     """
-    from hyperfuse.methods.training_base import create_base
+    from hyperfuse.methods.base_image import create_base
     from hyperfuse.training.config_files import load_config
     from hyperfuse.training.loop import train as run
 

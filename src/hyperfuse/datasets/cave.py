@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # what GDAL says beyond RasterioError; public under no other name
 from rasterio.errors import RasterioError
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.datasets.matlab_scenes import StoredCube, find_cube, read_cube
 from hyperfuse.datasets.scenes import Dataset
 from hyperfuse.errors import InputError
-from hyperfuse.io.raster import open_raster
+from hyperfuse.io.formats.raster import open_raster
 
 CAVE_SOURCE = (
     "Yasuma, Mitsunaga, Iso and Nayar (2010), Generalized Assorted Pixel Camera: Postcapture Control of Resolution, "

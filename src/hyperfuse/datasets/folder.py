@@ -6,11 +6,11 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.datasets.scenes import Dataset
 from hyperfuse.errors import InputError
 from hyperfuse.io import format_of, read
-from hyperfuse.io.envi_header import data_file
+from hyperfuse.io.formats.envi_header import data_file
 
 _HEADER = ".hdr"
 

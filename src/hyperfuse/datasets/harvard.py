@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.datasets.matlab_scenes import find_cube, read_cube
 from hyperfuse.datasets.scenes import Dataset
 from hyperfuse.errors import InputError

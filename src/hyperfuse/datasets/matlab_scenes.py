@@ -12,7 +12,7 @@ import scipy.io
 from numpy.typing import NDArray
 
 from hyperfuse.errors import HyperfuseError, InputError
-from hyperfuse.io.damage import damage_told
+from hyperfuse.io.encoding.damage import damage_told
 
 _DAMAGED = "is not a MATLAB file, or it is cut off or damaged"
 _HDF5 = b"\x89HDF"

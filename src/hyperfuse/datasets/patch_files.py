@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.errors import InputError
-from hyperfuse.io.damage import damage_told
+from hyperfuse.io.encoding.damage import damage_told
 
 PATCH_FILES_PAGE = "https://github.com/shangqideng/PSRT"
 

@@ -1,10 +1,10 @@
 """Reading and writing of cubes: GeoTIFF, COG, ENVI, netCDF, MATLAB, NumPy and Zarr."""
 
 from hyperfuse.io.describe import summary
+from hyperfuse.io.encoding.options import parse_bands
 from hyperfuse.io.files import check_output, read, write
+from hyperfuse.io.formats.registry import FORMATS, Format, format_of, split_variable
 from hyperfuse.io.mosaic import read_mosaic
-from hyperfuse.io.options import parse_bands
-from hyperfuse.io.registry import FORMATS, Format, format_of, split_variable
 
 __all__ = [
     "FORMATS",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 
 
 def summary(cube: Cube) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def _numbers(values: np.ndarray[Any, np.dtype[np.float64]] | None) -> list[float
 def _crs_units(cube: Cube) -> str | None:
     if cube.crs is None:
         return None
-    from hyperfuse.georeference import crs_units, parse_crs
+    from hyperfuse.cube.crs import crs_units, parse_crs
 
     return crs_units(parse_crs(cube.crs))
 

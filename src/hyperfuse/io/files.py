@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
-from hyperfuse.io.atomic import check_target, replacing
-from hyperfuse.io.options import ReadOptions, WriteOptions, parse_dtype
+from hyperfuse.io.encoding.atomic import check_target, replacing
+from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, parse_dtype
+from hyperfuse.io.formats.registry import FORMATS, Format, format_of, split_variable, writable_extensions
 from hyperfuse.io.products import PRODUCTS, find_product
-from hyperfuse.io.registry import FORMATS, Format, format_of, split_variable, writable_extensions
 
 _HDF5 = next(entry for entry in FORMATS if entry.name == "HDF5")
 _ANY_RASTER = next(entry for entry in FORMATS if entry.name == "image")
@@ -235,7 +235,7 @@ def sidecars_of(target: Path) -> list[Path]:
 
 
 def _check_replaceable(target: Path) -> None:
-    from hyperfuse.io.zarr import is_zarr
+    from hyperfuse.io.formats.zarr import is_zarr
 
     if not is_zarr(target) and any(target.iterdir()):
         raise InputError("is a folder with other content than Zarr; it is not replaced")

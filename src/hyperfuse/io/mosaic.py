@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperfuse.cube import Cube, Transform
+from hyperfuse.cube.cube import Cube, Transform
 from hyperfuse.errors import InputError
 from hyperfuse.io.files import read
 
@@ -101,7 +101,7 @@ def merge(cubes: Sequence[Cube], names: Sequence[str]) -> Cube:
 
 
 def _check(first: Cube, first_name: str, cube: Cube, name: str) -> None:
-    from hyperfuse.georeference import same_crs
+    from hyperfuse.cube.crs import same_crs
 
     def refuse(what: str) -> InputError:
         return InputError(f"{name}: cannot be merged with {first_name}: {what}")

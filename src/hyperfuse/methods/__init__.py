@@ -1,7 +1,8 @@
 """Fusion methods, classical and learned, registered by name."""
 
-from hyperfuse.methods import bicubic, cnmf, feinfn, gsa, local_regression, mtf_glp_hs, regression
-from hyperfuse.methods.registry import Method, MethodSettings, Progress, get_method, list_methods
+from hyperfuse.methods.algorithms import bicubic, cnmf, gsa, local_regression, mtf_glp_hs, regression
+from hyperfuse.methods.contract.registry import Method, MethodSettings, Progress, get_method, list_methods
+from hyperfuse.methods.feinfn import method as feinfn
 
 __all__ = [
     "Method",

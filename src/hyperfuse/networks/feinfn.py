@@ -14,14 +14,14 @@ import torch
 from torch import nn
 
 from hyperfuse.networks.base import FusionNetwork
-from hyperfuse.networks.blocks.cells import AxisCells, axis_cells
 from hyperfuse.networks.blocks.decoder import SFID
 from hyperfuse.networks.blocks.encoder import STRIP_PIXELS, EDSREncoder
 from hyperfuse.networks.blocks.fourier import FourierFusion
 from hyperfuse.networks.blocks.implicit import ImplicitFunction
-from hyperfuse.networks.blocks.precision import compute_dtype, transform_dtype, without_autocast
-from hyperfuse.networks.blocks.rows import evaluate_rows, rows_at_once
 from hyperfuse.networks.blocks.upsample import FixedUpsampler, PixelFunction, PixelShuffleUpsampler, resample
+from hyperfuse.networks.kernels.neighbours import AxisCells, axis_cells
+from hyperfuse.networks.kernels.precision import compute_dtype, transform_dtype, without_autocast
+from hyperfuse.networks.kernels.rows import evaluate_rows, rows_at_once
 from hyperfuse.networks.options import FeINFNOptions, NetworkOptions
 from hyperfuse.networks.registry import register_network
 

@@ -17,11 +17,11 @@ import torch
 from torch.nn import functional as F
 
 from hyperfuse.errors import InputError
-from hyperfuse.networks.blocks.padded import padded_axis
-from hyperfuse.networks.blocks.precision import transform_dtype
 from hyperfuse.networks.blocks.released import PaddedImplicitFunction, ReleaseFourierFusion
 from hyperfuse.networks.blocks.upsample import resample
 from hyperfuse.networks.feinfn import FeINFN
+from hyperfuse.networks.kernels.padded import padded_axis
+from hyperfuse.networks.kernels.precision import transform_dtype
 from hyperfuse.networks.options import FeINFNOptions, FeINFNSize, NetworkOptions
 from hyperfuse.networks.registry import register_network
 

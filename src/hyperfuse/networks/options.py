@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from hyperfuse.networks.blocks.gabor import Activation
-from hyperfuse.networks.blocks.precision import Precision
 from hyperfuse.networks.blocks.upsample import Upsampler
+from hyperfuse.networks.kernels.precision import Precision
 
 
 class NetworkOptions(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 
 Rgb = tuple[int, int, int]
 

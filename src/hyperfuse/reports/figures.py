@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.io.atomic import replacing
+from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.reports.colours import Display, choose_display, match_display, render_rgb, stretch_limits
 
 # Inches. Panels are placed by hand in cells of one size, whatever their pixel count, the colour bar beside the last.

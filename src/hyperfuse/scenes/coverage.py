@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.scenes.pair import MatchedPair
+from hyperfuse.scenes.matching.grid import MatchedPair
 from hyperfuse.sensor.model import Sensor
 
 # A band counts as seen where an MSI band has this share of its largest weight there.

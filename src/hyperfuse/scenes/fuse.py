@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 import hyperfuse.methods  # noqa: F401  (registers every method)
 from hyperfuse import __version__
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.methods.registry import Progress, get_method, silent
+from hyperfuse.methods.contract.registry import Progress, get_method, silent
 from hyperfuse.scenes import DEFAULT_METHOD
-from hyperfuse.scenes.align_match import BlindMatch, match_blind
 from hyperfuse.scenes.coverage import unseen_bands
 from hyperfuse.scenes.gaps import fill_gaps
-from hyperfuse.scenes.pair import MatchedPair
+from hyperfuse.scenes.matching.blind import BlindMatch, match_blind
+from hyperfuse.scenes.matching.grid import MatchedPair
 from hyperfuse.scenes.preparation import configure, find_device, select_responses, sensor_summary, validity_at_hr
 from hyperfuse.scenes.saturation import saturation_note
 from hyperfuse.scenes.simulate import hr_transform
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.sensor.srf import Srf
+from hyperfuse.sensor.srf.srf import Srf
 
 
 def fuse(

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from hyperfuse.errors import InputError
-from hyperfuse.methods.registry import Method, MethodSettings
-from hyperfuse.scenes.pair import MatchedPair
+from hyperfuse.methods.contract.registry import Method, MethodSettings
+from hyperfuse.scenes.matching.grid import MatchedPair
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.sensor.srf import Srf
+from hyperfuse.sensor.srf.srf import Srf
 
 
 def configure(method: Method, settings: Mapping[str, Any] | None, seed: int) -> MethodSettings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 
 # A band is taken to be saturated where so many pixels share its highest value exactly, and so many times more than
 # share the next one: measured values pile up only at the end of a range.

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from hyperfuse import __version__
-from hyperfuse.cube import Cube, Transform
+from hyperfuse.cube.cube import Cube, Transform
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.psf import create_psf
-from hyperfuse.sensor.srf import Srf
-from hyperfuse.sensor.srf_names import create_srf
+from hyperfuse.sensor.srf.names import create_srf
+from hyperfuse.sensor.srf.srf import Srf
 
 # An LR pixel whose PSF sees less than this share of valid HR pixels is a gap.
 _SEEN = 0.5
@@ -48,7 +48,7 @@ def simulate(
         reference: image (bands, H, W), cropped at the top left to whole LR pixels.
         ratio: HR pixels an LR pixel, 1 or more, one number or (y, x).
         preset: ``uestc``, ``dhif`` or ``mtf``; fixes PSF, phase and border.
-        srf: responses of the MSI, as :func:`~hyperfuse.sensor.srf_names.create_srf` reads them, or an ``Srf``.
+        srf: responses of the MSI, as :func:`~hyperfuse.sensor.srf.names.create_srf` reads them, or an ``Srf``.
         psf: another PSF than the preset's, as :func:`~hyperfuse.sensor.psf.create_psf` reads it.
         phase: another phase than the preset's, in HR pixels.
         hsi_snr_db: add white Gaussian noise to every HSI band at this ratio of its mean square to the noise variance.

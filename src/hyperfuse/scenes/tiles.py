@@ -12,21 +12,17 @@ from typing import Any
 
 import torch
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.files import check_output
-from hyperfuse.io.registry import format_of, split_variable
-from hyperfuse.io.windows_write import WRITABLE, writing_windows
-from hyperfuse.methods.registry import Method, MethodSettings, get_method
+from hyperfuse.io.formats.registry import format_of, split_variable
+from hyperfuse.io.windows.write import WRITABLE, writing_windows
+from hyperfuse.methods.contract.registry import Method, MethodSettings, get_method
 from hyperfuse.progress import Progress, silent
 from hyperfuse.scenes import DEFAULT_METHOD
 from hyperfuse.scenes.preparation import configure, find_device
-from hyperfuse.scenes.tiles_assemble import assemble, has_gaps
-from hyperfuse.scenes.tiles_job import Job, plan_of
-from hyperfuse.scenes.tiles_memory import MEMORY_GB, tile_size
-from hyperfuse.scenes.tiles_plan import Tile
-from hyperfuse.scenes.tiles_record import fingerprint, history_step, outline_of
-from hyperfuse.scenes.tiles_samples import (
+from hyperfuse.scenes.record import fingerprint, history_step, outline_of
+from hyperfuse.scenes.samples import (
     bands_with_data,
     filled_tiles,
     learn_on_samples,
@@ -34,11 +30,15 @@ from hyperfuse.scenes.tiles_samples import (
     read_samples,
     widest_margin,
 )
-from hyperfuse.scenes.tiles_scene import Scene, open_scene
+from hyperfuse.scenes.source import Scene, open_scene
+from hyperfuse.scenes.tiles_job import Job, plan_of
 from hyperfuse.scenes.tiles_sensor import learn_sensor
 from hyperfuse.scenes.tiles_shown import ShownPart, part_to_show
-from hyperfuse.scenes.tiles_state import TileStore
-from hyperfuse.scenes.tiles_workers import run_here, run_in_processes
+from hyperfuse.scenes.tiling.blend import assemble, has_gaps
+from hyperfuse.scenes.tiling.local import run_here, run_in_processes
+from hyperfuse.scenes.tiling.memory import MEMORY_GB, tile_size
+from hyperfuse.scenes.tiling.plan import Tile
+from hyperfuse.scenes.tiling.store import TileStore
 
 _LEARNT_SHARE = 0.1
 _FUSING_SHARE = 0.9
@@ -112,7 +112,7 @@ def fuse_tiles(
     data are neither read nor fused.
 
     Args:
-        hsi: file of the LR-HSI (bands, h, w); see :func:`~hyperfuse.io.windows.open_windows` for the formats.
+        hsi: file of the LR-HSI (bands, h, w); see :func:`~hyperfuse.io.windows.open.open_windows` for the formats.
         msi: file of the HR-MSI (msi_bands, H, W) of the same place in the same unit.
         out: GeoTIFF (COG with ``cog=True``), ENVI or Zarr to write.
         method: name of a registered method.
@@ -134,7 +134,7 @@ def fuse_tiles(
         resume: go on with an interrupted job, if there is one.
         uncertainty: image to write beside ``out``: the standard deviation of the error that is to be expected.
         show: return a part of about so many HR pixels a side to look at.
-        reading: how the HSI is read: options of :func:`~hyperfuse.io.windows.open_windows`.
+        reading: how the HSI is read: options of :func:`~hyperfuse.io.windows.open.open_windows`.
         msi_reading: how the MSI is read.
         inputs: names of the inputs for the history.
         overwrite: replace an existing ``out``.
@@ -268,7 +268,7 @@ def _run(job: Job, tiles: Sequence[Tile], workers: int, scheduler: str | None, p
     left = [tile for tile in tiles if not job.store.done(tile.name)]
     runs: Iterator[bool]
     if scheduler is not None:
-        from hyperfuse.scenes.distributed import run_on_scheduler
+        from hyperfuse.scenes.tiling.cluster import run_on_scheduler
 
         runs = run_on_scheduler(job, left, scheduler)
     elif workers > 1 and len(left) > 1:

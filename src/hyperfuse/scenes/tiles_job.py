@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 import hyperfuse.methods  # noqa: F401  (registers every method)
 from hyperfuse.errors import InputError
-from hyperfuse.methods.registry import Extent, Method, MethodSettings, get_method, silent
+from hyperfuse.methods.contract.registry import Extent, Method, MethodSettings, get_method, silent
 from hyperfuse.scenes.gaps import fill_gaps
-from hyperfuse.scenes.pair import MatchedPair
+from hyperfuse.scenes.matching.grid import MatchedPair
 from hyperfuse.scenes.preparation import find_device, on_device, select_responses, validity_at_hr
-from hyperfuse.scenes.tiles_part import Part
-from hyperfuse.scenes.tiles_plan import Plan, Tile
-from hyperfuse.scenes.tiles_scene import Scene, open_scene
-from hyperfuse.scenes.tiles_state import TileStore
+from hyperfuse.scenes.source import Scene, open_scene
+from hyperfuse.scenes.tiling.crop import Part
+from hyperfuse.scenes.tiling.plan import Plan, Tile
+from hyperfuse.scenes.tiling.store import TileStore
 from hyperfuse.sensor.model import Sensor
 
 

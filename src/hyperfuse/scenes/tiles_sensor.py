@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hyperfuse.scenes.align import apply_alignment, estimate_alignment
-from hyperfuse.scenes.align_match import with_levels, with_psf
-from hyperfuse.scenes.pair import MatchedPair
-from hyperfuse.scenes.tiles_plan import Plan
-from hyperfuse.scenes.tiles_scene import Scene
+from hyperfuse.scenes.matching.align import apply_alignment, estimate_alignment
+from hyperfuse.scenes.matching.blind import with_levels, with_psf
+from hyperfuse.scenes.matching.grid import MatchedPair
+from hyperfuse.scenes.source import Scene
+from hyperfuse.scenes.tiling.plan import Plan
 from hyperfuse.sensor.model import Sensor
 
 # Side of the part, in LR pixels: enough for a shift of a tenth of an HR pixel, and read in a moment.
@@ -29,7 +29,7 @@ class Learned:
     """What was found on a part of a scene.
 
     Attributes:
-        grid: how to match the scene again, with what was found: see :func:`~hyperfuse.scenes.pair.match_pair`.
+        grid: how to match the scene again, with what was found: see :func:`~hyperfuse.scenes.matching.grid.match_pair`.
         levels: factor and offset of each MSI band, (2, msi_bands), that bring it to the levels of the HSI; or None.
         notes: what was found and decided.
     """
@@ -40,7 +40,7 @@ class Learned:
 
 
 def learn_sensor(scene: Scene, grid: Mapping[str, Any], *, align: bool, need_srf: bool) -> Learned:
-    """Find on a part of a scene what :func:`~hyperfuse.scenes.align_match.match_blind` finds on the whole of one.
+    """Find on a part of a scene what :func:`~hyperfuse.scenes.matching.blind.match_blind` finds on the whole of one.
 
     A rotation or a change of scale is not looked for: it would need the MSI to be resampled as a whole.
 

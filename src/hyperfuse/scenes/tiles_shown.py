@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube import Cube
-from hyperfuse.io.windows import Window, open_windows
+from hyperfuse.cube.cube import Cube
+from hyperfuse.io.windows.open import Window, open_windows
+from hyperfuse.scenes.source import Scene
 from hyperfuse.scenes.tiles_job import plan_of
-from hyperfuse.scenes.tiles_plan import Tile
-from hyperfuse.scenes.tiles_scene import Scene
+from hyperfuse.scenes.tiling.plan import Tile
 from hyperfuse.sensor.model import Sensor
 
 _TRIED = 9  # parts nearest to the middle, of which the one with most data is taken

@@ -3,8 +3,8 @@
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import create_sensor, list_presets
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf, create_psf, gaussian_from_fwhm, gaussian_from_mtf
-from hyperfuse.sensor.srf import Srf
-from hyperfuse.sensor.srf_names import create_srf, list_srfs
+from hyperfuse.sensor.srf.names import create_srf, list_srfs
+from hyperfuse.sensor.srf.srf import Srf
 
 __all__ = [
     "BoxPsf",

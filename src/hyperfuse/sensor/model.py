@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.axis import AxisOperator, Boundary, interpolation_operator, sampling_operator
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf, Psf, SeparableFactor
-from hyperfuse.sensor.srf import Srf
+from hyperfuse.sensor.srf.srf import Srf
 
 Shape = tuple[int, int]
 _PSF_ADAPTER: TypeAdapter[GaussianPsf | BoxPsf | KernelPsf] = TypeAdapter(Psf)

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.sensor.model import Sensor, ratio_pair
 from hyperfuse.sensor.psf import GaussianPsf, gaussian_from_mtf
-from hyperfuse.sensor.srf import Srf
+from hyperfuse.sensor.srf.srf import Srf
 
 Ratio = float | tuple[float, float]
 PresetName = Literal["uestc", "dhif", "mtf"]

@@ -8,7 +8,7 @@ from torch import nn
 from hyperfuse.errors import InputError
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.feinfn import FeINFN
-from hyperfuse.sensor.srf import Srf
+from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.training.scene_store import SceneStore
 
 _COMPONENTS = 8

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from hyperfuse import __version__
 from hyperfuse.errors import HyperfuseError, InputError
-from hyperfuse.io.atomic import replacing
+from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.pretrained import WEIGHTS, save_pretrained
 from hyperfuse.training.averaging import WeightAverage

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from hyperfuse.errors import InputError, nearest_name
-from hyperfuse.networks.blocks.precision import Precision
+from hyperfuse.networks.kernels.precision import Precision
 from hyperfuse.training.losses import LOSS_TERMS, SSIM_WINDOW
 from hyperfuse.training.schedules import Schedule, constant, cosine, one_cycle
 from hyperfuse.training.sections import (

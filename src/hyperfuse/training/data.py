@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.sensor.srf import Srf
-from hyperfuse.sensor.srf_names import create_srf
+from hyperfuse.sensor.srf.names import create_srf
+from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.training.based_examples import BasedExamples
 from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.degradation import Degradation, whole_cells

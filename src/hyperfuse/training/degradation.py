@@ -11,7 +11,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.psf import GaussianPsf
-from hyperfuse.sensor.srf import Srf
+from hyperfuse.sensor.srf.srf import Srf
 
 
 class Degradation:

@@ -77,7 +77,7 @@ def train(
         config: with names of scenes in place of splits (:meth:`TrainingConfig.with_names`).
         scenes: where they are read from, such as ``hyperfuse.datasets.open_dataset``.
         base: an image that the network adds to, in place of the interpolated HSI; the same for every part of a run.
-            Where the configuration names one, ``hyperfuse.methods.training_base.create_base`` makes it.
+            Where the configuration names one, ``hyperfuse.methods.base_image.create_base`` makes it.
         overwrite: whether a run that the output folder holds is removed.
         progress: told the share done.
         note: told of what happens on the way, a line each.

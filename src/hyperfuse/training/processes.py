@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
 from hyperfuse.errors import InputError
-from hyperfuse.networks.blocks.precision import Precision
+from hyperfuse.networks.kernels.precision import Precision
 from hyperfuse.training.configuration import TrainingConfig
 
 _KNOWN = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from hyperfuse.errors import HyperfuseError, InputError
-from hyperfuse.io.atomic import replacing
+from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.training.checkpoints import (
     BEST,
     CHECKPOINTS,

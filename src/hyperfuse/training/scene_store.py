@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import torch
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 
 Part = Literal["all", "top", "bottom"]

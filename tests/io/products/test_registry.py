@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hyperfuse.cli import main
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io import read, read_mosaic, write
 from hyperfuse.io.products import PRODUCTS, find_product, members

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hyperfuse.benchmark.contenders import Contender
+from hyperfuse.benchmark.entries import Contender
 from hyperfuse.benchmark.reproduce.charts import score_chart
-from hyperfuse.benchmark.reproduce.findings import Field, Finding, Verdict, compare
-from hyperfuse.benchmark.reproduce.lab import Lab
+from hyperfuse.benchmark.reproduce.experiment import Lab
+from hyperfuse.benchmark.reproduce.results import Field, Finding, Verdict, compare
 from hyperfuse.benchmark.reproduce.trained import Wanted
 
 SCORE_FIELDS = (

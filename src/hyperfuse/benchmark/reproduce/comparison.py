@@ -6,13 +6,13 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from hyperfuse.benchmark.contenders import Contender, method_contender
+from hyperfuse.benchmark.entries import Contender, method_contender
 from hyperfuse.benchmark.reproduce.ablation import SCORE_FIELDS
 from hyperfuse.benchmark.reproduce.charts import mark_axes, new_figure
-from hyperfuse.benchmark.reproduce.findings import Field, Finding, compare
-from hyperfuse.benchmark.reproduce.lab import Lab
+from hyperfuse.benchmark.reproduce.experiment import Lab
+from hyperfuse.benchmark.reproduce.results import Field, Finding, compare
 from hyperfuse.benchmark.reproduce.trained import Wanted
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.reports.colours import choose_display, render_rgb, stretch_limits
 from hyperfuse.reports.figures import error_map
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hyperfuse.benchmark.reproduce.domains import VARIANTS
-from hyperfuse.benchmark.reproduce.findings import Field, Finding, Verdict
-from hyperfuse.benchmark.reproduce.lab import Lab
+from hyperfuse.benchmark.reproduce.experiment import Lab
+from hyperfuse.benchmark.reproduce.results import Field, Finding, Verdict
 from hyperfuse.benchmark.reproduce.trained import Wanted
 from hyperfuse.networks.analysis import gabor_wavelet
 from hyperfuse.networks.blocks.gabor import RealGabor

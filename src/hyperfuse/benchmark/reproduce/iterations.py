@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hyperfuse.benchmark.reproduce.charts import OTHER, OURS, new_figure
 from hyperfuse.benchmark.reproduce.domains import VARIANTS
-from hyperfuse.benchmark.reproduce.findings import Field, Finding, Verdict, compare
-from hyperfuse.benchmark.reproduce.lab import Lab
+from hyperfuse.benchmark.reproduce.experiment import Lab
+from hyperfuse.benchmark.reproduce.results import Field, Finding, Verdict, compare
 from hyperfuse.benchmark.reproduce.trained import Wanted
 
 _CURVES = {"with": VARIANTS["both"], "without": VARIANTS["spatial"]}

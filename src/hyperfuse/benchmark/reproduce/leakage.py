@@ -7,8 +7,8 @@ from typing import cast
 import torch
 
 from hyperfuse.benchmark.reproduce.ablation import order_verdicts, score_row, variants_of
-from hyperfuse.benchmark.reproduce.findings import Field, Finding, Verdict
-from hyperfuse.benchmark.reproduce.lab import Lab
+from hyperfuse.benchmark.reproduce.experiment import Lab
+from hyperfuse.benchmark.reproduce.results import Field, Finding, Verdict
 from hyperfuse.benchmark.reproduce.trained import Wanted
 from hyperfuse.networks.analysis import spectrum_leakage
 from hyperfuse.networks.blocks.fourier import PhaseConvolution

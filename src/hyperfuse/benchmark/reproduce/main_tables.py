@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from hyperfuse.benchmark.contenders import method_contender
+from hyperfuse.benchmark.entries import method_contender
 from hyperfuse.benchmark.reproduce.ablation import SCORE_FIELDS, score_row
 from hyperfuse.benchmark.reproduce.charts import score_chart
-from hyperfuse.benchmark.reproduce.findings import Field, Finding, compare
-from hyperfuse.benchmark.reproduce.lab import Lab
+from hyperfuse.benchmark.reproduce.experiment import Lab
 from hyperfuse.benchmark.reproduce.published import PUBLISHED
+from hyperfuse.benchmark.reproduce.results import Field, Finding, compare
 from hyperfuse.benchmark.reproduce.trained import Wanted
 from hyperfuse.methods import list_methods
 

@@ -13,9 +13,9 @@ from hyperfuse import __version__
 from hyperfuse.benchmark.markdown_text import escaped
 from hyperfuse.benchmark.plan import scoring_convention
 from hyperfuse.benchmark.reproduce.charts import caption
-from hyperfuse.benchmark.reproduce.findings import Finding
-from hyperfuse.benchmark.reproduce.lab import Lab
-from hyperfuse.io.atomic import replacing
+from hyperfuse.benchmark.reproduce.experiment import Lab
+from hyperfuse.benchmark.reproduce.results import Finding
+from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.reports import save_figure
 
 SUFFIXES = (".md", ".csv", ".png")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hyperfuse.benchmark.contenders import method_contender
+from hyperfuse.benchmark.entries import method_contender
 from hyperfuse.benchmark.reproduce.ablation import SCORE_FIELDS, score_row
 from hyperfuse.benchmark.reproduce.charts import OTHER, OURS, PUBLISHED, new_figure
-from hyperfuse.benchmark.reproduce.findings import Field, Finding, compare
-from hyperfuse.benchmark.reproduce.lab import Lab
+from hyperfuse.benchmark.reproduce.experiment import Lab
 from hyperfuse.benchmark.reproduce.published import FEINFN_PARAMETERS
 from hyperfuse.benchmark.reproduce.published import PUBLISHED as PUBLISHED_SCORES
+from hyperfuse.benchmark.reproduce.results import Field, Finding, compare
 from hyperfuse.benchmark.reproduce.trained import Wanted
 
 _FIELDS = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import hyperfuse
-from hyperfuse.benchmark.reproduce.material import Material
+from hyperfuse.benchmark.reproduce.data import Material
 from hyperfuse.errors import InputError
 from hyperfuse.training.config_files import load_config
 from hyperfuse.training.configuration import TrainingConfig

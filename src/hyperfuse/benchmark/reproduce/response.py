@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from hyperfuse.benchmark.reproduce.activation import VARIANTS
-from hyperfuse.benchmark.reproduce.findings import Field, Finding, compare
-from hyperfuse.benchmark.reproduce.lab import Lab
+from hyperfuse.benchmark.reproduce.experiment import Lab
+from hyperfuse.benchmark.reproduce.results import Field, Finding, compare
 from hyperfuse.benchmark.reproduce.trained import Wanted
 from hyperfuse.networks.analysis import FrequencyResponse, radial_power
 from hyperfuse.reports.analysis import response_figure

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from hyperfuse.benchmark.reproduce.charts import mark_axes, new_figure
 from hyperfuse.benchmark.reproduce.domains import VARIANTS
-from hyperfuse.benchmark.reproduce.findings import Field, Finding, Verdict
-from hyperfuse.benchmark.reproduce.lab import Lab
+from hyperfuse.benchmark.reproduce.experiment import Lab
+from hyperfuse.benchmark.reproduce.results import Field, Finding, Verdict
 from hyperfuse.benchmark.reproduce.trained import Wanted
 from hyperfuse.networks.analysis import GlobalEffect, change_one_frequency, effect_on_fusion
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from hyperfuse import __version__
-from hyperfuse.benchmark.contenders import Contender, network_contender
-from hyperfuse.benchmark.reproduce.material import Material
+from hyperfuse.benchmark.entries import Contender, network_contender
+from hyperfuse.benchmark.reproduce.data import Material
 from hyperfuse.errors import InputError
-from hyperfuse.io.atomic import replacing
+from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.pretrained import from_pretrained
 from hyperfuse.networks.registry import parse_options

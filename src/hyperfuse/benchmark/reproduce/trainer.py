@@ -1,6 +1,6 @@
 """The process that trains one network: ``python -m hyperfuse.benchmark.reproduce.trainer``."""
 
-from hyperfuse.benchmark.reproduce.lab import serve_training
+from hyperfuse.benchmark.reproduce.experiment import serve_training
 
 if __name__ == "__main__":
     serve_training()

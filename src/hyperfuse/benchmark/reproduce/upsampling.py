@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hyperfuse.benchmark.reproduce.ablation import ablation, variants_of
-from hyperfuse.benchmark.reproduce.findings import Finding
-from hyperfuse.benchmark.reproduce.lab import Lab
+from hyperfuse.benchmark.reproduce.experiment import Lab
+from hyperfuse.benchmark.reproduce.results import Finding
 from hyperfuse.benchmark.reproduce.trained import Wanted
 
 _PROPOSED = "implicit function"

@@ -14,16 +14,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube import Cube, Transform
+from hyperfuse.cube.crs import crs_text, parse_crs
+from hyperfuse.cube.cube import Cube, Transform
+from hyperfuse.cube.wavelengths import to_nanometres
 from hyperfuse.errors import InputError
-from hyperfuse.georeference import crs_text, parse_crs
-from hyperfuse.io.coding import Coding
-from hyperfuse.io.damage import damage_told
-from hyperfuse.io.options import ReadOptions
+from hyperfuse.io.encoding.coding import Coding
+from hyperfuse.io.encoding.damage import damage_told
+from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products import hdf5_parts as parts
 from hyperfuse.io.products.registry import Source
 from hyperfuse.io.products.values import Values, check_size, chosen_bands, history_step, known
-from hyperfuse.wavelengths import to_nanometres
 
 _VALUES = "reflectance"
 _LOCATION = "location"

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseWarning
-from hyperfuse.io.options import ReadOptions
+from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.rasters import Grid, read_bands
 from hyperfuse.io.products.registry import Source
 from hyperfuse.io.products.spectral_image import Gaps, Layout, Scene, is_layout, open_scene, read_scene

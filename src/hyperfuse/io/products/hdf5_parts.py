@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.errors import InputError
-from hyperfuse.io.damage import damage_told
+from hyperfuse.io.encoding.damage import damage_told
 
 DAMAGED = "is no HDF5 file, or it is cut off or damaged"
 

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseWarning, InputError
-from hyperfuse.io.coding import Coding
-from hyperfuse.io.options import ReadOptions
+from hyperfuse.io.encoding.coding import Coding
+from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.members import Members, base_name
 from hyperfuse.io.products.rasters import grid_of, opened, read_bands
 from hyperfuse.io.products.registry import Source

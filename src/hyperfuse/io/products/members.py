@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from hyperfuse.errors import InputError
-from hyperfuse.io.damage import damage_told
+from hyperfuse.io.encoding.damage import damage_told
 
 # The largest metadata file known is that of an EnMAP scene, some 5 MB; more is no metadata.
 LARGEST_TEXT = 32 * 2**20

@@ -14,12 +14,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube import Cube, Transform
+from hyperfuse.cube.crs import crs_text, parse_crs
+from hyperfuse.cube.cube import Cube, Transform
 from hyperfuse.errors import HyperfuseWarning, InputError
-from hyperfuse.georeference import crs_text, parse_crs
-from hyperfuse.io.coding import Coding
-from hyperfuse.io.damage import damage_told
-from hyperfuse.io.options import ReadOptions
+from hyperfuse.io.encoding.coding import Coding
+from hyperfuse.io.encoding.damage import damage_told
+from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products import hdf5_parts as parts
 from hyperfuse.io.products.registry import Source
 from hyperfuse.io.products.values import Values, chosen_bands, history_step, known

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # what GDAL says beyond RasterioError; public under no other name
 from rasterio.errors import RasterioError
 
-from hyperfuse.cube import Transform
+from hyperfuse.cube.crs import IDENTITY, crs_text
+from hyperfuse.cube.cube import Transform
 from hyperfuse.errors import InputError
-from hyperfuse.georeference import IDENTITY, crs_text
+from hyperfuse.io.formats.raster import open_raster
 from hyperfuse.io.products.members import Members
 from hyperfuse.io.products.values import check_size
-from hyperfuse.io.raster import open_raster
 
 
 @dataclass(frozen=True)

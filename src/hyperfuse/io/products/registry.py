@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.io.options import ReadOptions
+from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.members import Members, base_name, is_archive, open_archive, open_folder
 
 _DEEPEST = 4

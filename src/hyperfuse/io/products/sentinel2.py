@@ -13,10 +13,10 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.io.coding import Coding
-from hyperfuse.io.options import ReadOptions
+from hyperfuse.io.encoding.coding import Coding
+from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.doubling import double
 from hyperfuse.io.products.members import Members, base_name, open_folder
 from hyperfuse.io.products.rasters import Grid, grid_of, opened, read_bands

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube import Cube
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.io.coding import Coding
-from hyperfuse.io.options import ReadOptions
+from hyperfuse.io.encoding.coding import Coding
+from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.members import Members, base_name
 from hyperfuse.io.products.rasters import Grid, grid_of, opened
 from hyperfuse.io.products.registry import Source

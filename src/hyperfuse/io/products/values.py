@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.errors import HyperfuseWarning, InputError
-from hyperfuse.io.coding import Coding, decode
-from hyperfuse.io.options import ReadOptions
+from hyperfuse.io.encoding.coding import Coding, decode
+from hyperfuse.io.encoding.options import ReadOptions
 
 UNITS = "reflectance"
 # Twice the rows of the largest scene of any product (Sentinel-2, 10980), for both axes.

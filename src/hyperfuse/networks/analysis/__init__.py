@@ -5,8 +5,8 @@ Functions take tensors or a network in any state and return data; drawing is lef
 
 from hyperfuse.networks.analysis.globality import GlobalEffect, change_one_frequency, effect_on_fusion
 from hyperfuse.networks.analysis.leakage import Leakage, spectrum_leakage
-from hyperfuse.networks.analysis.likeness import LatentLikeness, latent_likeness
 from hyperfuse.networks.analysis.response import FrequencyResponse, decoder_response, radial_power
+from hyperfuse.networks.analysis.similarity import LatentLikeness, latent_likeness
 from hyperfuse.networks.analysis.wavelet import Wavelet, gabor_wavelet
 
 __all__ = [

@@ -1,11 +1,11 @@
 """Blocks that several networks share."""
 
-from hyperfuse.networks.blocks.cells import AxisCells, axis_cells
 from hyperfuse.networks.blocks.decoder import SFID
 from hyperfuse.networks.blocks.encoder import EDSREncoder
 from hyperfuse.networks.blocks.fourier import FourierFusion
 from hyperfuse.networks.blocks.gabor import RealGabor, activation_layer
 from hyperfuse.networks.blocks.implicit import ImplicitFunction
+from hyperfuse.networks.kernels.neighbours import AxisCells, axis_cells
 
 __all__ = [
     "SFID",

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hyperfuse.networks.blocks.gabor import Activation, RealGabor, activation_layer
-from hyperfuse.networks.blocks.precision import weights_as
+from hyperfuse.networks.kernels.precision import weights_as
 
 
 class SFID(nn.Module):

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hyperfuse.networks.blocks.precision import weights_as
-from hyperfuse.networks.blocks.winograd import gains_from_winograd, winograd_conv2d
+from hyperfuse.networks.kernels.precision import weights_as
+from hyperfuse.networks.kernels.winograd import gains_from_winograd, winograd_conv2d
 
 # Rows times columns of one strip at inference: at 128 channels in float32 a strip's activation is 8 MiB, so that the
 # two convolutions of a residual block hand it over in the last-level cache.

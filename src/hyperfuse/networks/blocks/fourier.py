@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hyperfuse.networks.blocks.cells import AxisCells, axis_cells
 from hyperfuse.networks.blocks.implicit import ImplicitFunction, blend_by_logit
-from hyperfuse.networks.blocks.polar import amplitude_and_phase, image_amplitude_and_phase
-from hyperfuse.networks.blocks.precision import transform_dtype, weights_as
-from hyperfuse.networks.blocks.rows import evaluate_rows
+from hyperfuse.networks.kernels.neighbours import AxisCells, axis_cells
+from hyperfuse.networks.kernels.polar import amplitude_and_phase, image_amplitude_and_phase
+from hyperfuse.networks.kernels.precision import transform_dtype, weights_as
+from hyperfuse.networks.kernels.rows import evaluate_rows
 
 CHANNELS_AT_ONCE = 16
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from hyperfuse.networks.blocks.precision import own_gradient
+from hyperfuse.networks.kernels.precision import own_gradient
 
 Activation = Literal["gabor", "relu", "gelu", "leaky-relu"]
 

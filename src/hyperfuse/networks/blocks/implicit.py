@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hyperfuse.networks.blocks.cells import AxisCells
-from hyperfuse.networks.blocks.four_cells import evaluate_four_cells, shares
-from hyperfuse.networks.blocks.precision import weights_as
-from hyperfuse.networks.blocks.rows import add_rows
+from hyperfuse.networks.kernels.four_neighbours import evaluate_four_cells, shares
+from hyperfuse.networks.kernels.neighbours import AxisCells
+from hyperfuse.networks.kernels.precision import weights_as
+from hyperfuse.networks.kernels.rows import add_rows
 
 
 def mlp_layers(in_features: int, hidden: Sequence[int], out_features: int) -> nn.ModuleList:

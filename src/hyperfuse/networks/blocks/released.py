@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from hyperfuse.networks.blocks.encoder import STRIP_PIXELS, pad_rows
 from hyperfuse.networks.blocks.implicit import ImplicitFunction, blend_by_logit, run_mlp
-from hyperfuse.networks.blocks.padded import PaddedAxis, padded_axis
-from hyperfuse.networks.blocks.polar import dense_polar
-from hyperfuse.networks.blocks.precision import transform_dtype, weights_as
-from hyperfuse.networks.blocks.rows import add_rows, evaluate_rows, rows_at_once
+from hyperfuse.networks.kernels.padded import PaddedAxis, padded_axis
+from hyperfuse.networks.kernels.polar import dense_polar
+from hyperfuse.networks.kernels.precision import transform_dtype, weights_as
+from hyperfuse.networks.kernels.rows import add_rows, evaluate_rows, rows_at_once
 
 
 class PaddedImplicitFunction(ImplicitFunction):

@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from hyperfuse.errors import InputError
-from hyperfuse.networks.blocks.cells import AxisCells
 from hyperfuse.networks.blocks.implicit import ImplicitFunction, mlp_layers, run_mlp
-from hyperfuse.networks.blocks.precision import weights_as
+from hyperfuse.networks.kernels.neighbours import AxisCells
+from hyperfuse.networks.kernels.precision import weights_as
 
 Upsampler = Literal["implicit", "liif", "bilinear", "bicubic", "pixel-shuffle"]
 

@@ -1,0 +1,1 @@
+"""How values and metadata are coded in files, whatever the format."""

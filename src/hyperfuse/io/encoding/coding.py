@@ -1,0 +1,261 @@
+"""Between the numbers a file stores and the values a cube holds: scale, offset and the marking of gaps."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperfuse.cube.cube import Cube
+from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, check_real
+
+_LARGEST_EXACT_FLOAT32 = 2**24
+_COARSEST_CODE = 10.0
+
+
+@dataclass(frozen=True)
+class Coding:
+    """What a file says about its numbers: value = scale * stored + offset, and the stored values that mark gaps.
+
+    Attributes:
+        scale: one a band, or a single one for all.
+        offset: one a band, or a single one for all.
+        nodata: one a band or a single one for all; None where the file names none.
+        masked: bool, shape (bands, rows, cols) or (rows, cols): True where a mask in the file marks a gap, or None.
+    """
+
+    scale: Sequence[float] = (1.0,)
+    offset: Sequence[float] = (0.0,)
+    nodata: Sequence[float | None] = (None,)
+    masked: NDArray[np.bool_] | None = None
+
+
+def decode(stored: NDArray[Any], coding: Coding, options: ReadOptions, where: str) -> dict[str, Any]:
+    """Turn stored numbers into the fields ``data``, ``valid``, ``nodata``, ``scale``, ``offset`` of a cube.
+
+    Args:
+        stored: what the file holds, real numbers of any type, shape (bands, rows, cols).
+        coding: what the file says about it.
+        options: what the caller says; its scale and offset replace the file's, its nodata is one more.
+        where: name of the file, for warnings.
+
+    Raises:
+        InputError: NaN or infinity that nothing declares as a gap; numbers that are not real.
+    """
+    check_real(stored.dtype)
+    bands = stored.shape[0]
+    scales, offsets = _linear_coding(coding, options, bands, where)
+    nodata = _spread(coding.nodata, bands)
+    valid = _valid(stored, nodata, options.nodata, coding.masked)
+    kind = _value_type(stored)
+    linear = any(scale != 1.0 or offset != 0.0 for scale, offset in zip(scales, offsets, strict=True))
+    if linear:
+        data = np.empty(stored.shape, kind)
+        for band in range(bands):
+            data[band] = stored[band] * np.float64(scales[band]) + offsets[band]
+    else:
+        data = np.ascontiguousarray(stored, dtype=kind)
+    if valid is not None and valid.all():
+        valid = None
+    elif valid is not None:
+        data = np.where(valid, data, np.array(np.nan, kind))
+    declared = next((value for value in nodata if value is not None), None)
+    one_coding = len(set(scales)) == 1 and len(set(offsets)) == 1
+    return {
+        "data": data,
+        "valid": valid,
+        "nodata": declared if options.nodata is None else float(options.nodata),
+        "scale": scales[0] if one_coding else 1.0,
+        "offset": offsets[0] if one_coding else 0.0,
+    }
+
+
+def _spread(values: Sequence[Any], bands: int) -> list[Any]:
+    return list(values) if len(values) == bands else [values[0]] * bands
+
+
+def _linear_coding(coding: Coding, options: ReadOptions, bands: int, where: str) -> tuple[list[float], list[float]]:
+    scales = [float(value) for value in _spread(coding.scale, bands)]
+    offsets = [float(value) for value in _spread(coding.offset, bands)]
+    if options.scale is None and options.offset is None:
+        return scales, offsets
+    scale = 1.0 if options.scale is None else float(options.scale)
+    offset = 0.0 if options.offset is None else float(options.offset)
+    own = (set(scales), set(offsets))
+    if own not in (({1.0}, {0.0}), ({scale}, {offset})):
+        warnings.warn(
+            f"{where}: the file states scale {scales[0]:g} and offset {offsets[0]:g}; "
+            f"scale {scale:g} and offset {offset:g} of the call are used instead",
+            HyperfuseWarning,
+            stacklevel=2,
+        )
+    return [scale] * bands, [offset] * bands
+
+
+def _valid(
+    stored: NDArray[Any], nodata: list[float | None], more: float | None, masked: NDArray[np.bool_] | None
+) -> NDArray[np.bool_] | None:
+    """Return where values are no gaps, or None if they all are; refuse NaN and infinity that are not declared."""
+    marks = [{value for value in (own, more) if value is not None} for own in nodata]
+    floating = stored.dtype.kind == "f"
+    if not floating and not any(marks) and masked is None:
+        return None
+    valid = np.ones(stored.shape, np.bool_)
+    if masked is not None:
+        valid &= ~masked
+    undeclared = 0
+    for band, values in enumerate(marks):
+        for value in values:
+            if not math.isnan(value) and _holds(stored.dtype, value):
+                valid[band] &= stored[band] != stored.dtype.type(value)
+        if floating:
+            finite = np.isfinite(stored[band])
+            if any(math.isnan(value) for value in values):
+                valid[band] &= finite
+            else:
+                undeclared += int(np.count_nonzero(valid[band] & ~finite))
+    if undeclared:
+        raise InputError(
+            f"{undeclared} values are NaN or infinite and not declared as gaps; "
+            "declare them with --nodata nan (nodata=float('nan') in Python)"
+        )
+    return valid
+
+
+def _holds(dtype: np.dtype[Any], value: float) -> bool:
+    if dtype.kind == "f":
+        return True
+    if dtype.kind == "b":
+        return value in (0.0, 1.0)
+    limits = np.iinfo(dtype)
+    return math.isfinite(value) and value == round(value) and limits.min <= value <= limits.max
+
+
+def _value_type(stored: NDArray[Any]) -> type[np.float32 | np.float64]:
+    if stored.dtype.kind == "f":
+        return np.float64 if stored.dtype.itemsize > 4 else np.float32
+    wide = stored.dtype.itemsize > 2 and max(-int(stored.min()), int(stored.max())) > _LARGEST_EXACT_FLOAT32
+    return np.float64 if wide else np.float32
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What to store: numbers of shape (bands, rows, cols), their coding, and the value that marks gaps."""
+
+    stored: NDArray[Any]
+    scale: float
+    offset: float
+    nodata: float | None
+
+
+def encode(cube: Cube, options: WriteOptions) -> Encoded:
+    """Turn a cube into numbers of the dtype to write.
+
+    Floating-point dtypes store the values themselves, so their scale is 1. Integers store
+    ``round((value - offset) / scale)`` with the cube's scale and offset. Gaps take ``options.nodata``, else the
+    cube's, else NaN, or the smallest number of an integer dtype. A value that would become the mark of a gap is moved
+    to the nearest number beside it, with a warning.
+
+    Raises:
+        InputError: values or a nodata value that do not fit the dtype, or integers too coarse for the values.
+    """
+    nodata = gap_mark(cube, options)
+    if options.dtype.kind == "f":
+        stored, scale, offset = _floats(cube, options.dtype), 1.0, 0.0
+    else:
+        stored, scale, offset = _integers(cube, options.dtype), cube.scale, cube.offset
+    if nodata is not None:
+        stored = _with_gaps(stored, cube.valid, nodata)
+    return Encoded(stored, scale, offset, nodata)
+
+
+def gap_mark(cube: Cube, options: WriteOptions) -> float | None:
+    """Return the stored value that marks gaps: the option's, the cube's, or one of the dtype; None without gaps.
+
+    Raises:
+        InputError: the option's does not fit the dtype.
+    """
+    dtype = options.dtype
+    if options.nodata is not None:
+        value = float(options.nodata)
+        if not _holds(dtype, value) or not _survives(dtype, value):
+            raise InputError(f"nodata={options.nodata} does not fit {dtype.name}; give another nodata or dtype")
+        return _as_stored(dtype, value)
+    if cube.nodata is not None and _holds(dtype, cube.nodata) and _survives(dtype, cube.nodata):
+        return _as_stored(dtype, cube.nodata)
+    if cube.valid is None:
+        return None
+    return math.nan if dtype.kind == "f" else float(np.iinfo(dtype).min)
+
+
+def _survives(dtype: np.dtype[Any], value: float) -> bool:
+    return dtype.kind != "f" or not math.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
+
+
+def _as_stored(dtype: np.dtype[Any], value: float) -> float:
+    return float(dtype.type(value))
+
+
+def _floats(cube: Cube, dtype: np.dtype[Any]) -> NDArray[Any]:
+    with np.errstate(over="ignore"):
+        stored = cube.data.astype(dtype, copy=False)
+    if np.isinf(stored).any():
+        raise InputError(f"values do not fit {dtype.name}; write float64")
+    return stored
+
+
+def _integers(cube: Cube, dtype: np.dtype[Any]) -> NDArray[Any]:
+    limits = np.iinfo(dtype)
+    stored = np.zeros(cube.data.shape, dtype)
+    lowest, highest, rounding = math.inf, -math.inf, 0.0
+    for band in range(cube.bands):
+        codes = (cube.data[band].astype(np.float64) - cube.offset) / cube.scale
+        if cube.valid is not None:
+            codes[~cube.valid[band]] = 0.0
+        nearest = np.rint(codes)
+        inside = nearest if cube.valid is None else nearest[cube.valid[band]]
+        if inside.size == 0:
+            continue
+        lowest, highest = min(lowest, float(inside.min())), max(highest, float(inside.max()))
+        rounding = max(rounding, float(np.abs(nearest - codes).max()))
+        if lowest < limits.min or highest > limits.max:
+            break
+        stored[band] = nearest
+    coded = f"scale {cube.scale:g} and offset {cube.offset:g}"
+    if lowest < limits.min or highest > limits.max:
+        raise InputError(
+            f"values do not fit {dtype.name} with {coded} (stored numbers from {lowest:.0f} to {highest:.0f}); "
+            "write float32, a wider dtype, or set the cube's scale and offset"
+        )
+    if rounding > 0.01 and max(abs(lowest), abs(highest)) < _COARSEST_CODE:
+        raise InputError(
+            f"{dtype.name} with {coded} would leave {highest - lowest + 1:.0f} distinct values; "
+            "write float32, or set the cube's scale (such as 0.0001 for reflectance)"
+        )
+    return stored
+
+
+def _with_gaps(stored: NDArray[Any], valid: NDArray[np.bool_] | None, nodata: float) -> NDArray[Any]:
+    mark = stored.dtype.type(nodata)
+    taken = stored == mark if valid is None else (stored == mark) & valid
+    count = int(np.count_nonzero(taken))
+    if valid is not None:
+        stored = np.where(valid, stored, mark)
+    if count == 0:
+        return stored
+    if stored.dtype.kind == "f":
+        beside = np.nextafter(mark, stored.dtype.type(0 if mark != 0 else 1))
+    else:
+        beside = stored.dtype.type(nodata + 1 if nodata < np.iinfo(stored.dtype).max else nodata - 1)
+    warnings.warn(
+        f"{count} values equal nodata {nodata:g} and are written as {beside:g} beside it; give another nodata",
+        HyperfuseWarning,
+        stacklevel=4,
+    )
+    return np.where(taken, beside, stored)

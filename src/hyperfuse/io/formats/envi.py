@@ -1,0 +1,163 @@
+"""Writing of ENVI files: the numbers as they are, and a text header beside them."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.transform import Affine
+
+from hyperfuse.cube.crs import parse_crs
+from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.record import record_fields, split_attributes, to_tags
+from hyperfuse.errors import HyperfuseError, HyperfuseWarning, InputError
+from hyperfuse.io.encoding.coding import Encoded, encode
+from hyperfuse.io.encoding.options import WriteOptions
+from hyperfuse.io.formats.envi_header import STANDARD_ITEMS
+
+INTERLEAVES = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (1, 2, 0)}
+_PLAIN_TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")
+
+# GDAL stops reading a header, without a word, at a line of more than 10,000 characters.
+_LINE = 100
+_LONGEST_VALUE = 9000
+
+
+def interleave_of(path: Path, options: WriteOptions) -> str:
+    """Return the order of the axes to write: the option's, else the extension's, else band-sequential.
+
+    Raises:
+        InputError: an unknown order, or one that the extension contradicts.
+    """
+    suffix = path.suffix.lower().lstrip(".")
+    named = options.extra.get("interleave")
+    if named is None:
+        return suffix if suffix in INTERLEAVES else "bsq"
+    order = str(named).lower()
+    if order not in INTERLEAVES:
+        raise InputError(f"interleave={named!r} is not one of {', '.join(INTERLEAVES)}")
+    if suffix in INTERLEAVES and suffix != order:
+        raise InputError(f"interleave={named!r} contradicts the extension .{suffix}")
+    return order
+
+
+def write_envi(path: Path, cube: Cube, options: WriteOptions) -> None:
+    """Write a data file and its header ``name.hdr``; option ``interleave``: bsq, bil or bip.
+
+    GDAL writes the header. The numbers are written here: on a full disk GDAL's ENVI driver reports no error.
+
+    Raises:
+        InputError: a dtype, compression or interleave that ENVI does not know.
+        HyperfuseError: the file could not be written whole.
+    """
+    order = INTERLEAVES[interleave_of(path, options)]
+    options.compression(("none",), "none")
+    if options.dtype == np.int8:
+        raise InputError("ENVI has no int8; write int16")
+    encoded = encode(cube, options)
+    with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED="NO"):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        write_header(path, cube, encoded, interleave_of(path, options))
+        _write_numbers(path, encoded.stored.transpose(order))
+        with rasterio.open(path) as written:
+            missing = set(header_items(cube, options.dtype)) - set(written.tags(ns="ENVI"))
+    if missing:
+        raise HyperfuseError(f"cannot be written: the header lacks {', '.join(sorted(missing))}; is the disk full?")
+    if _is_unusual(cube):
+        warnings.warn(
+            f"{path.name}: an ENVI header cannot hold a sheared or south-up transform; only hyperfuse reads it back",
+            HyperfuseWarning,
+            stacklevel=3,
+        )
+
+
+def write_header(path: Path, cube: Cube, encoded: Encoded, interleave: str) -> None:
+    """Write the header, by GDAL, beside a data file that is yet to be filled."""
+    profile: dict[str, Any] = {"crs": None if cube.crs is None else parse_crs(cube.crs), "nodata": encoded.nodata}
+    if cube.transform is not None and not _is_unusual(cube):
+        profile["transform"] = Affine(*cube.transform)
+    dtype = encoded.stored.dtype
+    with rasterio.open(
+        path, "w", driver="ENVI", dtype=dtype.name, interleave=interleave,
+        count=cube.bands, height=cube.rows, width=cube.cols, **profile,
+    ) as target:  # fmt: skip
+        target.update_tags(ns="ENVI", **header_items(cube, dtype))
+        if cube.band_names is not None and not _has_odd_names(cube):
+            for band, name in enumerate(cube.band_names, 1):
+                target.set_band_description(band, name)
+        if (encoded.scale, encoded.offset) != (1.0, 0.0):
+            target.scales, target.offsets = [encoded.scale] * cube.bands, [encoded.offset] * cube.bands
+    # GDAL describes an image by the path it was written to, here one that is gone when the file takes its place.
+    header = path.with_suffix(".hdr")
+    text = header.read_text("utf-8", errors="surrogateescape")
+    header.write_text(text.replace(f"description = {{\n{path}}}\n", ""), "utf-8", errors="surrogateescape")
+
+
+def _write_numbers(path: Path, stored: NDArray[Any]) -> None:
+    lines = max(1, 2**24 // stored[0].nbytes)
+    with path.open("wb") as file:
+        for start in range(0, stored.shape[0], lines):
+            file.write(np.ascontiguousarray(stored[start : start + lines]).data)
+
+
+def header_items(cube: Cube, dtype: np.dtype[Any]) -> dict[str, str]:
+    """Return the items of the header that GDAL does not write by itself."""
+    plain, rest = split_attributes(cube.attributes, (*STANDARD_ITEMS, "description"))
+    rest.update({key: plain.pop(key) for key in list(plain) if not _fits_item(key, plain[key])})
+    unfit = ["units"] + (["scale", "offset"] if dtype.kind == "f" else [])
+    if cube.crs is not None and not cube.crs.startswith("EPSG:"):
+        unfit.append("crs")
+    if cube.transform is not None and (_is_unusual(cube) or any(float(f"{v:.15g}") != v for v in cube.transform)):
+        unfit.append("transform")
+    if _has_odd_names(cube):
+        unfit.append("band_names")
+    spectral = {"wavelengths": cube.wavelengths, "fwhm": cube.fwhm}
+    unfit += [name for name, values in spectral.items() if values is not None and not np.isfinite(values).all()]
+    record = record_fields(cube, unfit)
+    items = dict(plain)
+    for tag, text in to_tags(cube, {**record, **({"attributes": rest} if rest else {})}).items():
+        coded = quote(text, safe='[]":,')
+        items[tag] = "{" + "\n".join(coded[at : at + _LINE] for at in range(0, len(coded), _LINE)) + "}"
+    if cube.wavelengths is not None and "wavelengths" not in unfit:
+        items["wavelength"] = _braced(cube.wavelengths)
+    if cube.fwhm is not None and "fwhm" not in unfit:
+        items["fwhm"] = _braced(cube.fwhm)
+    if not {"wavelength", "fwhm"}.isdisjoint(items):
+        items["wavelength_units"] = "Nanometers"
+    if cube.good_bands is not None:
+        items["bbl"] = _braced(cube.good_bands.astype(int))
+    return items
+
+
+def _fits_item(key: str, value: str) -> bool:
+    # In a header a blank and an underscore are the same, and braces open a list.
+    return "__" not in key and key[-1] != "_" and not set(value) & set("{}") and len(value) <= _LONGEST_VALUE
+
+
+def _braced(values: NDArray[Any]) -> str:
+    texts = [repr(value) for value in values.tolist()]
+    return "{" + ",\n".join(", ".join(texts[at : at + 8]) for at in range(0, len(texts), 8)) + "}"
+
+
+def _has_odd_names(cube: Cube) -> bool:
+    names = cube.band_names or ()
+    # GDAL puts these where a file names no bands, so they would read as no names.
+    if names == tuple(f"Band {band + 1}" for band in range(len(names))):
+        return bool(names)
+    return any(not _PLAIN_TEXT.fullmatch(name) or set(name) & set(",;={}") for name in names)
+
+
+def _is_unusual(cube: Cube) -> bool:
+    """Tell whether the transform is more than a north-up grid that may be turned."""
+    if cube.transform is None:
+        return False
+    a, b, _, d, e, _ = cube.transform
+    sheared = abs(a * b + d * e) > 1e-9 * (abs(a) + abs(b)) * (abs(d) + abs(e))
+    return sheared or a * e - b * d >= 0

@@ -1,0 +1,146 @@
+"""netCDF, and reading of other HDF5 files; through h5py, so that no extra package is needed."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import netcdf_file
+
+from hyperfuse.cube.cf import DIMENSIONS, GRID_MAPPING, Variable, attributes, coordinates
+from hyperfuse.cube.cube import Cube
+from hyperfuse.errors import InputError
+from hyperfuse.io.encoding.coding import encode
+from hyperfuse.io.encoding.damage import damage_told
+from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, default_compression
+from hyperfuse.io.encoding.variables import check_name
+from hyperfuse.io.formats.cf_files import Stored, plain_attributes, read_stored
+from hyperfuse.io.formats.hdf5_output import hdf5_output
+
+_CHUNK = 256
+_NOT_A_VARIABLE = "This is a netCDF dimension but not a netCDF variable{:10d}"
+_LONGEST_FIXED_TEXT = 4000
+_STRUCTURE = ("CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates")
+_DAMAGED = "is neither netCDF nor HDF5, or it is cut off or damaged"
+
+
+def read_netcdf(path: Path, options: ReadOptions) -> Cube:
+    """Read a netCDF file (netCDF-4 or classic) or another HDF5 file; ``options.variable`` may name ``group/variable``.
+
+    Raises:
+        InputError: another format, a damaged file, or no variable that could be the cube.
+    """
+    with path.open("rb") as file:
+        classic = file.read(3) == b"CDF"
+    if classic:
+        return _read_classic(path, options)
+    with ExitStack() as stack:
+        found: dict[str, Stored] = {}
+        with damage_told(_DAMAGED):
+            source = stack.enter_context(h5py.File(path, "r"))
+            source.visititems(lambda name, item: _collect(found, _text_of(name), item))
+            attrs = plain_attributes(dict(source.attrs))
+        return read_stored(found, attrs, options, path.name)
+
+
+def _collect(found: dict[str, Stored], name: str, item: Any) -> None:
+    if not isinstance(item, h5py.Dataset) or item.shape is None:
+        return
+    attrs = {key: value for key, value in item.attrs.items() if key not in _STRUCTURE}
+    text = h5py.check_string_dtype(item.dtype) is not None
+
+    def load(axis: int | None, index: NDArray[np.intp] | None) -> NDArray[Any]:
+        window = (slice(None),) * (axis or 0) + (() if index is None else (index,))
+        with damage_told(_DAMAGED):
+            return np.asarray(item.asstr()[window or ()] if text else item[window or ()])
+
+    found[name] = Stored(_dims(item, name), item.shape, item.dtype.name, plain_attributes(attrs), load)
+
+
+def _text_of(name: str | bytes | None) -> str:
+    # h5py gives bytes for a name that is not UTF-8.
+    return name.decode("latin-1") if isinstance(name, bytes) else name or ""
+
+
+def _dims(item: h5py.Dataset, name: str) -> tuple[str, ...]:
+    if item.attrs.get("CLASS") in (b"DIMENSION_SCALE", "DIMENSION_SCALE") and item.ndim == 1:
+        return (name,)
+    return tuple(_text_of(dim[0].name).lstrip("/") if len(dim) else "" for dim in item.dims)
+
+
+def _read_classic(path: Path, options: ReadOptions) -> Cube:
+    with damage_told("is a classic netCDF file that is cut off or damaged"):
+        source = netcdf_file(path, "r", mmap=False)
+    found = {}
+    for name, item in source.variables.items():
+
+        def load(axis: int | None, index: NDArray[np.intp] | None, values: NDArray[Any] = item.data) -> NDArray[Any]:
+            return np.asarray(values) if index is None or axis is None else np.take(values, index, axis)
+
+        shape, kind = tuple(item.data.shape), item.data.dtype.newbyteorder("=").name
+        found[name] = Stored(tuple(item.dimensions), shape, kind, plain_attributes(item._attributes), load)
+    return read_stored(found, plain_attributes(source._attributes), options, path.name)
+
+
+def write_netcdf(path: Path, cube: Cube, options: WriteOptions) -> None:
+    """Write a netCDF-4 file after the CF conventions; integers are deflated, floats are not unless asked.
+
+    Raises:
+        InputError: values that do not fit the dtype, or another compression.
+    """
+    deflate = options.compression(("none", "deflate"), default_compression(options.dtype)) == "deflate"
+    name = check_name(options.variable)
+    encoded = encode(cube, options)
+    with hdf5_output(path) as target:
+        for key, text in {"Conventions": "CF-1.11", **_global_attributes(cube, options)}.items():
+            target.attrs[key] = _text(text)
+        coords = coordinates(cube)
+        if name in coords or name in DIMENSIONS:
+            raise InputError(f"{name!r} is the name of a coordinate; give the variable another")
+        sizes = dict(zip(DIMENSIONS, encoded.stored.shape, strict=True))
+        for dim, size in sizes.items():
+            if dim in coords:
+                _put(target, dim, coords[dim]).make_scale(dim)
+            else:
+                target.create_dataset(dim, (size,), ">f4").make_scale(_NOT_A_VARIABLE.format(size))
+        for key, item in coords.items():
+            if key not in sizes:
+                dataset = _put(target, key, item)
+                for axis, dim in enumerate(item.dims):
+                    dataset.dims[axis].attach_scale(target[dim])
+        chunks = (1, min(cube.rows, _CHUNK), min(cube.cols, _CHUNK))
+        packed: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if deflate else {}
+        values = target.create_dataset(name, data=encoded.stored, chunks=chunks, fillvalue=encoded.nodata, **packed)
+        for axis, dim in enumerate(DIMENSIONS):
+            values.dims[axis].attach_scale(target[dim])
+        about = {"coordinates": " ".join(key for key in coords if key not in (*DIMENSIONS, GRID_MAPPING))}
+        if GRID_MAPPING in coords:
+            about["grid_mapping"] = GRID_MAPPING
+        if cube.units is not None:
+            about["units"] = cube.units
+        values.attrs.update({key: _text(text) for key, text in about.items() if text})
+        if encoded.nodata is not None:
+            values.attrs["_FillValue"] = np.array([encoded.nodata], options.dtype)
+        if (encoded.scale, encoded.offset) != (1.0, 0.0):
+            values.attrs["scale_factor"], values.attrs["add_offset"] = encoded.scale, encoded.offset
+
+
+def _global_attributes(cube: Cube, options: WriteOptions) -> dict[str, str]:
+    return attributes(cube, ("scale", "offset") if options.dtype.kind == "f" else ())
+
+
+def _put(target: h5py.File, name: str, item: Variable) -> h5py.Dataset:
+    kind = h5py.string_dtype() if item.values.dtype.kind == "O" else item.values.dtype
+    dataset = target.create_dataset(name, data=item.values, dtype=kind)
+    for key, value in item.attrs.items():
+        dataset.attrs[key] = _text(str(value))
+    return dataset
+
+
+def _text(text: str) -> Any:
+    # Fixed-length text is NC_CHAR, which every netCDF reader knows; HDF5 keeps an attribute of that kind below 64 kB.
+    return np.bytes_(text) if text and text.isascii() and len(text) < _LONGEST_FIXED_TEXT else text

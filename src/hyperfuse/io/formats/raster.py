@@ -1,0 +1,229 @@
+"""Reading of GeoTIFF, COG, ENVI and any other raster that GDAL opens."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError  # what GDAL says beyond RasterioError; public under no other name
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+
+from hyperfuse.cube.crs import IDENTITY, crs_text, same_crs
+from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG, cube_fields, from_tags
+from hyperfuse.cube.wavelengths import to_nanometres
+from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.io.encoding.coding import Coding, decode
+from hyperfuse.io.encoding.options import ReadOptions
+from hyperfuse.io.formats import envi_header
+
+# GDAL's own dataset tags that say how the file is made, not what it shows.
+_STRUCTURE_TAGS = ("AREA_OR_POINT", HISTORY_TAG, RECORD_TAG)
+_IMAGERY_TAGS = ("CENTRAL_WAVELENGTH_UM", "FWHM_UM")
+_PER_BAND = ("wavelengths", "fwhm", "good_bands", "band_names")
+
+
+def read_raster(path: Path, options: ReadOptions) -> Cube:
+    """Read a raster file into a cube; see :func:`hyperfuse.io.read` for the options.
+
+    Wavelengths, widths and the bad-band list come from the band tags ``wavelength``, ``fwhm``, ``bbl`` and
+    ``wavelength_units``, the header of an ENVI file, or GDAL's IMAGERY domain, in this order.
+
+    Raises:
+        InputError: not a raster, cut off, without bands, or with values that are no real numbers.
+    """
+    if options.variable is not None:
+        raise InputError(f"is a raster and holds no variables; leave out ':{options.variable}'")
+    if options.axes is not None:
+        raise InputError("is a raster, which knows its axes; leave out axes")
+    try:
+        with open_raster(envi_header.data_file(path)) as source:
+            return read_opened(source, options, path.name)
+    except (RasterioIOError, CPLE_BaseError, UnicodeDecodeError) as error:
+        raise InputError(what_failed(error)) from error
+
+
+def open_raster(path: Path) -> rasterio.DatasetReader:
+    """Open a raster for reading, with all processors for decompression unless GDAL_NUM_THREADS says otherwise.
+
+    Raises:
+        InputError: no format that GDAL knows.
+    """
+    with warnings.catch_warnings(), rasterio.Env(GDAL_NUM_THREADS=threads()):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            return rasterio.open(path)
+        except (RasterioError, CPLE_BaseError, UnicodeDecodeError) as error:
+            lone = path.suffix.lower() in (*envi_header.DATA_SUFFIXES, "") and not envi_header.header_of(path)
+            hint = "; an ENVI file needs its header (.hdr) beside it" if lone else ""
+            raise InputError(f"is not a raster that GDAL can open, or is damaged{hint}") from error
+
+
+def threads() -> str:
+    """Return the number of threads that GDAL may use."""
+    return os.environ.get("GDAL_NUM_THREADS", "ALL_CPUS")
+
+
+def what_failed(error: Exception) -> str:
+    """Return in one line why GDAL could not read a file."""
+    # rasterio hides what GDAL said in the cause; its last part names the fault.
+    text = str(error.__cause__ or error).splitlines()[0]
+    return f"cannot be read; it is cut off or damaged ({text.rsplit(': ', 1)[-1].strip()})"
+
+
+def read_opened(source: rasterio.DatasetReader, options: ReadOptions, where: str) -> Cube:
+    """Read an opened raster, or anything with its attributes, such as a window of one.
+
+    Args:
+        source: to read.
+        options: how.
+        where: name of the file for warnings.
+
+    Raises:
+        InputError: no bands, a palette, complex values, or values that do not fit the options.
+    """
+    if source.count == 0:
+        raise InputError("holds no raster bands")
+    if source.colorinterp[0] == ColorInterp.palette:
+        raise InputError("holds indices into a palette, not values; convert it to RGB first")
+    if any(np.dtype(name).kind == "c" for name in source.dtypes if name != "complex_int16"):
+        raise InputError("holds complex values; a cube needs real numbers")
+    index = options.band_index(source.count)
+    bands = range(source.count) if index is None else index
+    header = envi_header.header_of(Path(source.name)) if source.driver == "ENVI" else None
+    items = {} if header is None else envi_header.read_header(header)
+    if items:
+        size = source.count * source.height * source.width * np.dtype(source.dtypes[0]).itemsize
+        envi_header.check_size(Path(source.name), items, size)
+    stored = source.read([band + 1 for band in bands])
+    spectral = envi_header.spectral_items(items, source.count, where) if items else _band_items(source, where)
+    coding = _coding(source, spectral.pop("reflectance_scale", 1.0), bands)
+    fields = _metadata(source, items, spectral, where)
+    one_by_one = {name: _pick(fields.pop(name), bands) for name in _PER_BAND if fields.get(name) is not None}
+    preferred = {name: fields.pop(name) for name in ("scale", "offset", "nodata") if name in fields}
+    values = decode(stored, coding, options, where)
+    if values["scale"] == 1.0 and values["offset"] == 0.0:
+        # Floats are stored as they are; how integers were coded before them is in our own record.
+        values.update({name: preferred[name] for name in ("scale", "offset") if name in preferred})
+    return Cube(**{**fields, **one_by_one, **values})
+
+
+def _pick(values: Any, bands: Sequence[int]) -> Any:
+    return tuple(values[band] for band in bands) if isinstance(values, tuple) else values[list(bands)]
+
+
+def _coding(source: rasterio.DatasetReader, reflectance_scale: float, bands: Sequence[int]) -> Coding:
+    scales = [source.scales[band] for band in bands]
+    offsets = [source.offsets[band] for band in bands]
+    if set(scales) == {1.0} and set(offsets) == {0.0}:
+        scales = [reflectance_scale] * len(scales)
+    return Coding(scales, offsets, [source.nodatavals[band] for band in bands], _mask(source))
+
+
+def _mask(source: rasterio.DatasetReader) -> NDArray[np.bool_] | None:
+    """Return True in gaps where the file carries a mask of its own; an alpha band stays an ordinary band.
+
+    GDAL calls the fourth band of many RGB + NIR files alpha because nothing else was said when they were written.
+    """
+    flags = source.mask_flag_enums[0]
+    if MaskFlags.per_dataset not in flags or MaskFlags.alpha in flags:
+        return None
+    return np.asarray(source.read_masks(1) == 0)
+
+
+def _metadata(
+    source: rasterio.DatasetReader, items: Mapping[str, str], spectral: dict[str, Any], where: str
+) -> dict[str, Any]:
+    tags = source.tags()
+    attributes = {key: value for key, value in tags.items() if key not in _STRUCTURE_TAGS}
+    if items:
+        tags = {**tags, **envi_header.record_tags(items)}
+        attributes = {**envi_header.other_tags(attributes), **envi_header.other_items(items)}
+    record, history = from_tags(tags, where)
+    own = cube_fields(record, source.count)
+    fields = {"units": _units(source, where), "history": history, **_placement(source, own), **spectral}
+    # What the format itself says wins over the record: another program may have changed it since.
+    fields = {**own, **{name: value for name, value in fields.items() if value is not None}}
+    fields["band_names"] = own.get("band_names", spectral.get("band_names"))
+    fields["attributes"] = {**attributes, **own.get("attributes", {})}
+    if fields.get("transform") is None and (source.gcps[0] or source.rpcs):
+        warnings.warn(
+            f"{where}: is placed by ground control points or RPCs, which are left out; orthorectify it first",
+            HyperfuseWarning,
+            stacklevel=3,
+        )
+    return fields
+
+
+def _placement(source: rasterio.DatasetReader, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return transform and CRS; where the record says the same more exactly than the format can, the record's."""
+    stated = tuple(source.transform)[:6]
+    exact = own.get("transform")
+    transform = None if stated == IDENTITY else stated
+    if exact is not None and np.allclose(stated, exact, rtol=1e-9, atol=1e-9 * abs(exact[0])):
+        transform = exact
+    crs = crs_text(source.crs)
+    if crs is not None and "crs" in own and same_crs(crs, own["crs"]):
+        crs = own["crs"]
+    return {"transform": transform, "crs": crs}
+
+
+def _units(source: rasterio.DatasetReader, where: str) -> str | None:
+    units = sorted({unit for unit in source.units if unit})
+    if len(units) > 1:
+        warnings.warn(
+            f"{where}: the bands have different units ({', '.join(units)}), which are left out",
+            HyperfuseWarning,
+            stacklevel=4,
+        )
+    return units[0] if len(units) == 1 else None
+
+
+def _band_items(source: rasterio.DatasetReader, where: str) -> dict[str, Any]:
+    """Return wavelengths, widths, the bad-band list and names of the tags of the bands."""
+    tags = [{key.lower(): value for key, value in source.tags(band).items()} for band in source.indexes]
+    imagery = [source.tags(band, ns="IMAGERY") for band in source.indexes]
+    found: dict[str, Any] = {}
+    centres, widths = _column(tags, "wavelength", where), _column(tags, "fwhm", where)
+    units = next((tag["wavelength_units"] for tag in tags if tag.get("wavelength_units")), None)
+    if centres is None and widths is None:
+        centres, widths, units = *(_column(imagery, key, where) for key in _IMAGERY_TAGS), "um"
+    found["wavelengths"], found["fwhm"] = to_nanometres(centres, units, widths, where=where)
+    good = _column(tags, "bbl", where)
+    if good is not None:
+        found["good_bands"] = np.nan_to_num(good, nan=1.0) != 0
+    if any(source.descriptions):
+        found["band_names"] = tuple(name or "" for name in source.descriptions)
+    return found
+
+
+def _column(tags: Sequence[Mapping[str, str]], key: str, where: str) -> NDArray[np.float64] | None:
+    """Return one number a band from a tag, NaN where a band lacks it; None where all do."""
+    texts = [tag.get(key) for tag in tags]
+    if not any(texts):
+        return None
+    try:
+        return np.array([float(text) if text else np.nan for text in texts])
+    except ValueError:
+        wrong = next(text for text in texts if text and not _is_number(text))
+        warnings.warn(
+            f"{where}: the band tag {key} holds {wrong!r}, not a number, and is left out",
+            HyperfuseWarning,
+            stacklevel=4,
+        )
+        return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Fusion methods without a network, one file per method."""

@@ -1,0 +1,29 @@
+"""A registered method as the base of a training run: the network learns what it leaves."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+
+from hyperfuse.methods.contract.registry import get_method
+from hyperfuse.sensor.model import Sensor
+from hyperfuse.training.examples import Base
+from hyperfuse.training.sections import BaseSection
+
+
+def create_base(section: BaseSection) -> Base:
+    """Return the base that a training configuration names.
+
+    Raises:
+        InputError: no such method, or settings that it does not take.
+    """
+    method = get_method(section.method)
+    settings = method.configure(**section.settings)
+
+    def image(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
+        with torch.no_grad():
+            return method.fuse(hsi, msi, sensor, settings).image
+
+    told = f" {json.dumps(section.settings, sort_keys=True)}" if section.settings else ""
+    return Base(f"{method.name}{told}", image, section.as_guide, section.versions, section.scale)

@@ -1,0 +1,1 @@
+"""What a fusion method is, and the table of those there are."""

@@ -1,0 +1,1 @@
+"""The default method: a linear part and FeINFN fitted to the pair itself."""

@@ -1,0 +1,245 @@
+"""Make a fused image agree with the measured HSI: the conditional mean of what is missing, in closed form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hyperfuse.sensor.axis import AxisOperator
+from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.psf import KernelPsf
+from hyperfuse.statistics.noise import estimate_noise
+from hyperfuse.statistics.subspace import signal_subspace
+
+Operator = Callable[[torch.Tensor], torch.Tensor]
+
+_LENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # in LR pixels
+_FLOOR = 1e-5  # of the prior variance: keeps the system well conditioned
+_AT_ONCE = 32  # components
+_AT_ONCE_IN_SOLVER = 8  # float64 images at HR
+_SOLVER_STEPS = 100
+_SOLVER_TOLERANCE = 1e-6
+
+
+def restore_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
+    """Return ``fused`` plus the most probable correction given the residual ``hsi - degrade(fused)``.
+
+    The error of ``fused`` is modelled as a Gaussian field of covariance ``C = exp(-(|dy| + |dx|) / l)``, the
+    measurement as ``hsi = A X + noise``: the correction is ``C A' (A C A' + N)^-1 (hsi - A fused)`` (kriging; for
+    white ``C`` and no noise the smallest change that agrees exactly). The length ``l`` is that of highest likelihood
+    and ``N`` the noise as estimated from the HSI, so that a clean HSI is met to rounding and a noisy one is not
+    chased. All this is done for the components of the residual that differ from noise
+    (:func:`~hyperfuse.statistics.subspace.signal_subspace`): errors of bands are alike, their noise is not. What these
+    are is settled away from the border, where the HSI also shows what lies beyond the image. With a
+    separable PSF the system is a Kronecker product and is solved by two eigendecompositions; with any other by
+    conjugate gradients, preconditioned by the system of the PSF's marginals, whose likelihood also chooses ``l`` and
+    the ratio of noise to prior.
+
+    Args:
+        fused: image (bands, H, W).
+        hsi: LR-HSI (bands, h, w).
+        sensor: its forward model.
+    """
+    fine, coarse = (fused.shape[-2], fused.shape[-1]), (hsi.shape[-2], hsi.shape[-1])
+    left = (hsi - sensor.degrade(fused, coarse)).double()
+    subspace, deviations = signal_subspace(_inner(left, sensor), estimate_noise(hsi), centre=False)
+    if len(deviations) == 0:
+        return fused
+    residual, noise = subspace.project(left), deviations.square()
+    kriging = _Kriging(separable(sensor), fine, coarse, fused.device)
+    kriging.choose_length(residual, noise)
+    result = fused.clone()
+    once = _AT_ONCE if len(sensor.psf.factors()) == 1 else _AT_ONCE_IN_SOLVER
+    for start in range(0, len(residual), once):
+        part = slice(start, start + once)
+        if len(sensor.psf.factors()) == 1:
+            change = kriging.correction(residual[part], noise[part], fused.dtype)
+        else:
+            change = kriging.exact_correction(residual[part], noise[part], sensor, fused)
+        result += subspace.part(part).expand(change)
+    return result
+
+
+def _inner(left: torch.Tensor, sensor: Sensor) -> torch.Tensor:
+    """Return a residual (bands, h, w) without the pixels whose PSF reaches beyond the image; all where few are left."""
+    rims = [math.ceil(reach / ratio) for reach, ratio in zip(sensor.reach, sensor.ratio, strict=True)]
+    inner = left[:, rims[0] : left.shape[1] - rims[0], rims[1] : left.shape[2] - rims[1]]
+    return inner if 2 * inner[0].numel() >= left[0].numel() else left
+
+
+@dataclass(frozen=True)
+class ErrorModel:
+    """What the Gaussian model of :func:`restore_consistency` says of an error at HR.
+
+    Attributes:
+        seen: share of the error's variance at HR that is left of it at LR.
+        left: share of the error's variance that restoring consistency leaves, (H, W).
+    """
+
+    seen: float
+    left: torch.Tensor
+
+
+def model_error(error: torch.Tensor, sensor: Sensor, fine: tuple[int, int]) -> ErrorModel:
+    """Fit the model to errors at LR (bands, h, w) that no consistency has been restored of.
+
+    Args:
+        error: at LR.
+        sensor: the forward model; a PSF that is not separable is replaced by its marginals.
+        fine: (H, W).
+    """
+    coarse = (error.shape[-2], error.shape[-1])
+    kriging = _Kriging(separable(sensor), fine, coarse, error.device)
+    bands = error.double()[error.flatten(1).square().sum(1) > 0]
+    kriging.choose_length(bands, torch.zeros(len(bands), dtype=bands.dtype, device=bands.device))
+    return kriging.error_model()
+
+
+def separable(sensor: Sensor) -> Sensor:
+    """Return the sensor with the product of the PSF's marginals, which keeps its sum and what it does to low tones."""
+    if len(sensor.psf.factors()) == 1 or not isinstance(sensor.psf, KernelPsf):
+        return sensor
+    kernel = np.asarray(sensor.psf.weights)
+    product = np.outer(kernel.sum(axis=1), kernel.sum(axis=0))
+    return sensor.replace(psf=KernelPsf(weights=tuple(map(tuple, product.tolist()))))
+
+
+class _Kriging:
+    """The Kronecker-structured Gaussian model of the residual, for one geometry."""
+
+    def __init__(self, sensor: Sensor, fine: tuple[int, int], coarse: tuple[int, int], device: torch.device) -> None:
+        along_y, along_x = sensor.sampling(fine, coarse)[0]
+        self._axes = [
+            _Axis(along_y, sensor.ratio[0], device),
+            _Axis(along_x, sensor.ratio[1], device),
+        ]
+
+    def choose_length(self, residual: torch.Tensor, noise: torch.Tensor) -> None:
+        best = float("inf")
+        chosen = _LENGTHS[0]
+        for length in _LENGTHS:
+            for axis in self._axes:
+                axis.set_length(length)
+            score = self._negative_log_likelihood(residual, noise)
+            if score < best:
+                best, chosen = score, length
+        for axis in self._axes:
+            axis.set_length(chosen)
+
+    def correction(self, residual: torch.Tensor, noise: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Return ``C A' (A C A' + N)^-1 residual`` at HR, (components, H, W), computed in ``dtype``."""
+        y, x = self._axes
+        weights = y.vectors.T @ residual @ x.vectors / self._spectrum(self._noise_share(residual, noise))
+        return y.spread.to(dtype) @ weights.to(dtype) @ x.spread.to(dtype).T
+
+    def exact_correction(
+        self, residual: torch.Tensor, noise: torch.Tensor, sensor: Sensor, like: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the same for a PSF that this model's axes only approximate, of the size and type of ``like``."""
+        y, x = self._axes
+        shares = self._noise_share(residual, noise)
+        share, spectrum = shares[:, None, None], self._spectrum(shares)
+        fine = (like.shape[-2], like.shape[-1])
+
+        def spread(weights: torch.Tensor) -> torch.Tensor:
+            return y.covariance @ sensor.degrade_adjoint(weights, fine) @ x.covariance
+
+        def system(weights: torch.Tensor) -> torch.Tensor:
+            return sensor.degrade(spread(weights), (weights.shape[-2], weights.shape[-1])) + share * weights
+
+        def approximate_inverse(weights: torch.Tensor) -> torch.Tensor:
+            return y.vectors @ (y.vectors.T @ weights @ x.vectors / spectrum) @ x.vectors.T
+
+        return spread(_conjugate_gradients(system, approximate_inverse, residual)).to(like.dtype)
+
+    def error_model(self) -> ErrorModel:
+        y, x = self._axes
+        spectrum = y.values[:, None] * x.values[None, :] + _FLOOR
+        # The diagonal of C A' (A C A')^-1 A C; that of C itself is 1.
+        told = y.spread.square() @ (1.0 / spectrum) @ x.spread.square().T
+        return ErrorModel(float(y.seen * x.seen), (1.0 - told).clamp(0.0, 1.0))
+
+    def _spectrum(self, shares: torch.Tensor) -> torch.Tensor:
+        y, x = self._axes
+        return y.values[:, None] * x.values[None, :] + shares[:, None, None]
+
+    def _noise_share(self, residual: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Noise variance over prior variance of each band, from the total variance of its residual."""
+        y, x = self._axes
+        gain = float(y.values.mean() * x.values.mean())
+        total = residual.square().mean((1, 2))
+        prior = (total - noise).clamp_min(0.05 * total).clamp_min(1e-300) / gain
+        return noise / prior + _FLOOR * gain
+
+    def _negative_log_likelihood(self, residual: torch.Tensor, noise: torch.Tensor) -> float:
+        y, x = self._axes
+        if not bool((residual != 0).any()):
+            return 0.0
+        energies = (y.vectors.T @ residual @ x.vectors).square()
+        total = 0.0
+        shares = self._noise_share(residual, noise)
+        for energy, share in zip(energies, shares, strict=True):
+            if float(energy.sum()) == 0.0:
+                continue
+            spectrum = self._spectrum(share[None])[0]
+            total += float((energy / spectrum).mean().log() + spectrum.log().mean())
+        return total
+
+
+class _Axis:
+    """One axis: eigenvectors of ``A C A'`` and the matrix that spreads weights back over the HR samples."""
+
+    def __init__(self, operator: AxisOperator, ratio: float, device: torch.device) -> None:
+        self._matrix = torch.as_tensor(operator.matrix.toarray(), dtype=torch.float64, device=device)
+        distance = torch.arange(operator.size_in, dtype=torch.float64, device=device) / ratio
+        self._distance = (distance[:, None] - distance[None, :]).abs()
+        self.values = self.vectors = self.spread = self._matrix
+        self._length = 1.0
+        self._known: dict[float, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+
+    @property
+    def seen(self) -> float:
+        """Mean variance of a sample of ``A``, of a field of unit variance."""
+        return float((self._matrix @ self.covariance * self._matrix).sum(1).mean())
+
+    @property
+    def covariance(self) -> torch.Tensor:
+        """``C`` along this axis, at the length that is set."""
+        return torch.exp(-self._distance / self._length)
+
+    def set_length(self, length: float) -> None:
+        self._length = length
+        if length not in self._known:
+            cross = self.covariance @ self._matrix.T
+            values, vectors = torch.linalg.eigh(self._matrix @ cross)
+            self._known[length] = values.clamp_min(0.0), vectors, cross @ vectors
+        self.values, self.vectors, self.spread = self._known[length]
+
+
+def _conjugate_gradients(system: Operator, preconditioner: Operator, right: torch.Tensor) -> torch.Tensor:
+    """Solve ``system(w) = right`` for every band of (bands, h, w), float64, by preconditioned conjugate gradients."""
+
+    def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a * b).sum((1, 2), keepdim=True)
+
+    def ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.where(b > 0, a / b, 0.0)  # a band that is solved stands still
+
+    solution, rest = torch.zeros_like(right), right
+    goal = _SOLVER_TOLERANCE * right.square().sum((1, 2)).sqrt()
+    direction = preconditioned = preconditioner(rest)
+    product = dot(rest, preconditioned)
+    for _ in range(_SOLVER_STEPS):
+        if not bool((rest.square().sum((1, 2)).sqrt() > goal).any()):
+            break
+        image = system(direction)
+        step = ratio(product, dot(direction, image))
+        solution, rest = solution + step * direction, rest - step * image
+        preconditioned = preconditioner(rest)
+        before, product = product, dot(rest, preconditioned)
+        direction = preconditioned + ratio(product, before) * direction
+    return solution

@@ -1,0 +1,111 @@
+"""How noisy an MSI is, from the image itself and from the HSI that shows the same place."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+
+from hyperfuse.methods.local_linear.consistency import separable
+from hyperfuse.sensor.model import Sensor
+from hyperfuse.statistics.noise import LAPLACIAN_DIFFERENCE, estimate_noise
+
+_BLOCK = 8
+_QUIET_SHARE = 0.1  # of the blocks: in so many the image is taken to be flat
+_FEWEST_BANDS = 5  # below, bands do not predict each other well enough to tell colour from noise
+_PIXELS_A_COMPONENT = 6
+_PIXELS_A_SAMPLE = 4.0  # neighbouring pixels share the noise of a wide PSF
+_ROUNDING = 1e-12
+_DOUBT = 0.15  # relative error of the HSI's noise variance
+
+
+def estimate_msi_noise(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
+    """Return the standard deviation of the noise of each MSI band, (msi_bands,).
+
+    Fine texture is easily taken for noise, so three estimates are made, of which each may err upwards only, and the
+    smallest counts: the energy of a difference of Laplacians in the quietest blocks of a band; what the other bands
+    leave of it (see :func:`~hyperfuse.statistics.noise.estimate_noise`); and the upper bound of what the HSI cannot
+    explain of it at LR, where a PSF leaves a known share of white noise. Of images too small for any, 0 is returned.
+
+    Args:
+        hsi: LR-HSI (bands, h, w), finite.
+        msi: HR-MSI (msi_bands, H, W), finite.
+        sensor: the forward model; its SRF is not used.
+    """
+    estimates = [_unexplained(hsi, msi, sensor)]
+    if min(msi.shape[-2:]) >= _BLOCK + 2:
+        estimates.append(_in_quiet_blocks(msi.double()))
+    if msi.shape[0] >= _FEWEST_BANDS:
+        estimates.append(estimate_noise(msi).double())
+    smallest = torch.stack(estimates).amin(0)
+    return torch.where(smallest.isfinite(), smallest, 0.0).to(msi.dtype)
+
+
+def _in_quiet_blocks(msi: torch.Tensor) -> torch.Tensor:
+    energies = _block_energies(msi)
+    return (energies.quantile(_QUIET_SHARE, dim=1) / _quiet_energy_of_unit_noise()).sqrt()
+
+
+@functools.cache
+def _quiet_energy_of_unit_noise() -> float:
+    noise = torch.randn(1, 1600, 1600, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return float(_block_energies(noise).quantile(_QUIET_SHARE))
+
+
+def _block_energies(image: torch.Tensor) -> torch.Tensor:
+    """Return the energy of the difference of Laplacians in every block of 8 x 8, (bands, blocks)."""
+    energy = _rough(image).square()
+    rows, columns = (size // _BLOCK for size in energy.shape[-2:])
+    cut = energy[:, : rows * _BLOCK, : columns * _BLOCK]
+    return cut.reshape(len(cut), rows, _BLOCK, columns, _BLOCK).mean((2, 4)).flatten(1)
+
+
+def _unexplained(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
+    """Return an upper bound of the noise from the degraded MSI, regressed on the components of the HSI.
+
+    What is left holds the MSI's noise, as far as the PSF lets it through, and that of the HSI, which is known.
+    """
+    coarse, fine = (hsi.shape[-2], hsi.shape[-1]), (msi.shape[-2], msi.shape[-1])
+    pixels = coarse[0] * coarse[1]
+    components = min(hsi.shape[0], pixels // _PIXELS_A_COMPONENT)
+    unknown = torch.full((msi.shape[0],), torch.inf, dtype=torch.float64, device=msi.device)
+    if min(coarse) < 3 or components < msi.shape[0]:
+        return unknown
+    spectra = hsi.flatten(1).double()
+    spectra = spectra - spectra.mean(1, keepdim=True)
+    degraded = sensor.degrade(msi, coarse).flatten(1).double()
+    degraded = degraded - degraded.mean(1, keepdim=True)
+    values, vectors = torch.linalg.eigh(spectra @ spectra.T)
+    basis = vectors[:, -components:]
+    # Directions that hold nothing but rounding would explain nothing, with weights of any size.
+    basis = basis[:, values[-components:] > _ROUNDING * values[-1]]
+    components = basis.shape[1]
+    if components == 0:
+        return unknown
+    shown = basis.T @ spectra
+    weights = torch.linalg.lstsq(shown.T, degraded.T).solution.T
+    left = _rough((degraded - weights @ shown).unflatten(1, coarse)).square().mean((1, 2))
+    left = left * pixels / (pixels - components - 1)
+    from_hsi = (weights @ basis.T).square() @ estimate_noise(hsi).double().square()
+    beyond = (left - from_hsi).clamp_min(0) + _DOUBT * torch.minimum(from_hsi, left)
+    chance = 2 * math.sqrt(2 * _PIXELS_A_SAMPLE / pixels) * left
+    bound: torch.Tensor = (beyond + chance) / _passed(sensor, fine, coarse)
+    return bound.sqrt()
+
+
+def _passed(sensor: Sensor, fine: tuple[int, int], coarse: tuple[int, int]) -> float:
+    """Return the share of the variance of white noise at HR that is seen after the PSF by :func:`_rough`."""
+    share = 1.0
+    for operator in separable(sensor).sampling(fine, coarse)[0]:
+        matrix = operator.matrix
+        second = matrix[:-2] - 2 * matrix[1:-1] + matrix[2:]
+        share *= float(second.multiply(second).sum()) / second.shape[0] / 6
+    return max(share, 1e-12)
+
+
+def _rough(image: torch.Tensor) -> torch.Tensor:
+    """Apply the difference of Laplacians, scaled to give unit noise unit variance, to (bands, rows, cols)."""
+    kernel = torch.tensor(LAPLACIAN_DIFFERENCE, dtype=image.dtype, device=image.device)
+    scaled = kernel / kernel.square().sum().sqrt()
+    return torch.nn.functional.conv2d(image[:, None], scaled[None, None])[:, 0]

@@ -1,0 +1,1 @@
+"""Fast paths of the networks' layers; the plain path of each is its oracle."""

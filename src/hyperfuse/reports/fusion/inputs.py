@@ -1,0 +1,172 @@
+"""What went into a fusion, in a report: both images, the result, and where they lie."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from hyperfuse.cube.crs import crs_units, parse_crs, same_crs
+from hyperfuse.cube.cube import Cube
+from hyperfuse.errors import InputError
+from hyperfuse.reports.fusion.content import ReportContent
+from hyperfuse.reports.fusion.markup import Markup, bullets, counted, exact, figure, section, table
+from hyperfuse.reports.fusion.plots import FUSED, LR, MSI, draw
+
+Corners = NDArray[np.float64]
+
+
+def inputs_section(content: ReportContent) -> Markup:
+    """Return the section on the two inputs and the result: sizes, bands, ground and where they lie."""
+    hsi, msi = content.whole_hsi or content.hsi, content.whole_msi or content.msi
+    columns = [("LR-HSI", content.hsi_name, hsi), ("HR-MSI", content.msi_name, msi)]
+    columns.append(("result", content.fused_name, content.fused))
+    if content.reference is not None:
+        columns.append(("reference", content.reference_name, content.reference))
+    rows = [
+        ["file", *(name for _, name, _ in columns)],
+        ["size", *(f"{cube.rows} × {cube.cols} pixels" for _, _, cube in columns)],
+        ["pixel", *(_pixel(cube) for _, _, cube in columns)],
+        ["bands", *(_bands(cube) for _, _, cube in columns)],
+        ["range of wavelengths", *(_range(cube) for _, _, cube in columns)],
+        ["values", *(cube.units or "units not told" for _, _, cube in columns)],
+        ["without data", *(_missing(cube) for _, _, cube in columns)],
+        ["coordinate system", *(_crs_name(cube) for _, _, cube in columns)],
+    ]
+    cut = [
+        f"The {name} was used cut or aligned, {used.rows} × {used.cols} pixels of {whole.rows} × {whole.cols}."
+        for name, used, whole in (("HSI", content.hsi, hsi), ("MSI", content.msi, msi))
+        if (used.rows, used.cols) != (whole.rows, whole.cols)
+    ]
+    return section(
+        "inputs",
+        "What went in",
+        table(["", *(kind for kind, _, _ in columns)], rows),
+        bullets(cut) if cut else None,
+        _footprints(content, hsi, msi),
+    )
+
+
+def _pixel(cube: Cube) -> str:
+    if cube.resolution is None:
+        return "size not told"
+    along_y, along_x = cube.resolution
+    size = exact(along_x) if math.isclose(along_x, along_y, rel_tol=1e-6) else f"{exact(along_x)} × {exact(along_y)}"
+    return f"{size} {_unit(cube.crs)}".strip()
+
+
+def _bands(cube: Cube) -> str:
+    unusable = cube.bands - int(np.count_nonzero(cube.usable_bands))
+    return counted(cube.bands, "band") + (f", {unusable} of them bad or empty" if unusable else "")
+
+
+def _range(cube: Cube) -> str:
+    if cube.wavelengths is None or not np.isfinite(cube.wavelengths).any():
+        return "not told"
+    centres = cube.wavelengths[np.isfinite(cube.wavelengths)]
+    return f"{centres.min():.0f} to {centres.max():.0f} nm"
+
+
+def _missing(cube: Cube) -> str:
+    share = float(np.mean(~cube.valid_pixels))
+    return "no pixel" if share == 0 else f"{share:.1%} of the pixels in one band or more"
+
+
+def _crs_name(cube: Cube) -> str:
+    if cube.crs is None:
+        return "none"
+    try:
+        known = parse_crs(cube.crs)
+    except InputError:
+        return f"{cube.crs[:60]} (not understood)"
+    code = known.to_epsg()
+    return f"EPSG:{code}" if code else str(known.to_string())[:60]
+
+
+def _unit(crs: str | None) -> str:
+    if crs is None:
+        return ""
+    try:
+        return crs_units(parse_crs(crs))
+    except InputError:
+        return ""
+
+
+def _footprints(content: ReportContent, hsi: Cube, msi: Cube) -> Markup:
+    outlines, xlabel, ylabel, downwards = _outlines(content, hsi, msi)
+
+    def build(drawing: Figure) -> None:
+        axes = drawing.add_subplot()
+        # The wider lines below: outlines that coincide stay seen.
+        styles = (("LR-HSI", LR, 6.0), ("HR-MSI", MSI, 3.5), ("result", FUSED, 1.4))
+        for corners, (_, colour, width) in zip(outlines, styles, strict=True):
+            shape = Polygon(corners, closed=True, fill=False, edgecolor=colour, linewidth=width)
+            axes.add_patch(shape)
+        axes.autoscale_view()
+        axes.margins(0.05)
+        axes.set_aspect("equal")
+        axes.ticklabel_format(useOffset=False, style="plain")
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        if downwards:
+            axes.invert_yaxis()
+        axes.grid(False)
+        handles = [Line2D([], [], color=colour, linewidth=width) for _, colour, width in styles]
+        axes.legend(handles, [name for name, _, _ in styles], loc="upper left", bbox_to_anchor=(1.02, 1))
+
+    caption = (
+        "Ground that the inputs and the result cover. The result lies where both inputs hold data; outlines that "
+        "coincide are drawn one over the other, the wider below."
+    )
+    return figure(draw(build, (6.4, 3.4), "footprints", "outlines of the images on the ground"), caption)
+
+
+def _outlines(content: ReportContent, hsi: Cube, msi: Cube) -> tuple[Sequence[Corners], str, str, bool]:
+    """Return the corners of HSI, MSI and result, the names of both axes, and whether y counts downwards."""
+    placed = [_corners(cube, msi.crs) for cube in (hsi, msi, content.fused)]
+    known = [corners for corners in placed if corners is not None]
+    if len(known) == len(placed):
+        unit = _unit(msi.crs)
+        names = ("longitude", "latitude") if unit == "degree" else ("x", "y")
+        shown = f" ({unit})" if unit else ""
+        return known, f"{names[0]}{shown}", f"{names[1]}{shown}", False
+    sensor = content.sensor
+    edges = [
+        np.array([phase + 0.5 - ratio / 2, ratio]) for phase, ratio in zip(sensor.offset, sensor.ratio, strict=True)
+    ]
+    rows, cols = (
+        start + step * np.array([0, size])
+        for (start, step), size in zip(edges, (content.hsi.rows, content.hsi.cols), strict=True)
+    )
+    low = _box(rows[0], rows[1], cols[0], cols[1])
+    high = _box(0, content.fused.rows, 0, content.fused.cols)
+    return [low, high, high], "column (HR pixels)", "row (HR pixels)", True
+
+
+def _box(top: float, bottom: float, left: float, right: float) -> Corners:
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
+
+
+def _corners(cube: Cube, crs: str | None) -> Corners | None:
+    """Return the corners (4, 2) of an image as (x, y) in ``crs``, or None where they are not known there."""
+    if cube.transform is None:
+        return None
+    a, b, c, d, e, f = cube.transform
+    box = _box(0, cube.rows, 0, cube.cols)
+    x, y = a * box[:, 0] + b * box[:, 1] + c, d * box[:, 0] + e * box[:, 1] + f
+    try:
+        if cube.crs is not None and crs is not None and not same_crs(cube.crs, crs):
+            from rasterio.warp import transform
+
+            x, y = (np.asarray(values) for values in transform(parse_crs(cube.crs), parse_crs(crs), x, y))
+    except InputError:
+        return None
+    corners = np.stack([x, y], axis=1)
+    return corners if np.isfinite(corners).all() else None

@@ -1,0 +1,205 @@
+"""Plots of a report as SVG inside the page: its letters, and its colours by day and by night."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from hyperfuse.reports.fusion.markup import Markup, escape, printable
+
+Array = NDArray[np.float64]
+Size = tuple[float, float]
+
+# Stand-ins that the page's own colours replace, so that one plot serves light and dark pages.
+INK, FAINT, SHADE = "#010101", "#010102", "#010103"
+LR, FUSED, REFERENCE, MSI = "#010104", "#010105", "#010106", "#010107"
+SERIES = tuple(f"#0102{index:02x}" for index in range(1, 9))
+_COLOURS = {
+    INK: "currentColor",
+    FAINT: "var(--faint)",
+    SHADE: "var(--shade)",
+    LR: "var(--lr)",
+    FUSED: "var(--fused)",
+    REFERENCE: "var(--reference)",
+    MSI: "var(--msi)",
+    **{colour: f"var(--series-{index})" for index, colour in enumerate(SERIES, 1)},
+}
+
+FULL: Size = (9.6, 3.1)  # inches
+HALF: Size = (5.2, 3.1)
+
+# Neighbouring bands farther apart than this many usual steps are not joined.
+_WIDE = 6.0
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "hyperfuse",  # the same page for the same content
+    "svg.image_inline": True,
+    "text.parse_math": False,  # band names hold dollar signs at times
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.0,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.alpha": 0.45,
+    "grid.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.3,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "legend.labelcolor": INK,
+}
+
+
+def draw(build: Callable[[Figure], None], size: Size, name: str, description: str) -> Markup:
+    """Return a plot as an SVG element.
+
+    Args:
+        build: draws into an empty figure.
+        size: width and height in inches, of 96 pixels.
+        name: unique on the page; keeps the parts of one plot apart from those of another.
+        description: what it shows, for those who cannot see it.
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context(), warnings.catch_warnings():
+        # The browser finds letters that matplotlib's font lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasSVG(figure)
+        build(figure)
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _inlined(buffer.getvalue(), size, name, description)
+
+
+def lines_figure(
+    curves: Sequence[tuple[Array, dict[str, Any]]],
+    positions: Array,
+    *,
+    name: str,
+    description: str,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    shaded: Sequence[tuple[float, float]] = (),
+    size: Size = FULL,
+    finish: Callable[[Axes], object] | None = None,
+) -> Markup:
+    """Return curves over bands.
+
+    Args:
+        curves: values (bands,), NaN where there is none, and the style of each.
+        positions: of the bands along x, (bands,), rising.
+        name: see :func:`draw`.
+        description: likewise.
+        xlabel: what the positions are.
+        ylabel: what the values are.
+        title: of the plot.
+        shaded: intervals along x to mark.
+        size: in inches.
+        finish: draws what else belongs into the plot.
+    """
+
+    def build(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for low, high in shaded:
+            axes.axvspan(low, high, color=SHADE, linewidth=0, zorder=0)
+        for values, style in curves:
+            lone = "." if np.isfinite(values).sum() < 3 else None
+            axes.plot(*_broken(positions, values), **({"marker": lone} | style))
+        axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        axes.margins(x=0.01)
+        if finish is not None:
+            finish(axes)
+
+    return draw(build, size, name, description)
+
+
+def map_figure(
+    values: Array, *, name: str, description: str, label: str, top: float | None = None, size: Size | None = None
+) -> Markup:
+    """Return a map (rows, cols) from 0 to ``top`` (its percentile 99 unless given), gaps grey, with its scale."""
+    known = values[np.isfinite(values)]
+    highest = top if top is not None else float(np.percentile(known, 99)) if known.size else 0.0
+    rows, cols = values.shape
+    width = 5.0
+    height = float(np.clip((width - 0.9) * rows / cols, 1.6, 5.6)) + 0.15
+
+    def build(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        colours = mpl.colormaps["inferno"].with_extremes(bad="0.6")
+        shown = axes.imshow(values, cmap=colours, vmin=0, vmax=highest or 1.0, interpolation="none")
+        axes.set_axis_off()
+        bar = figure.colorbar(shown, ax=axes, label=label, extend="max", fraction=0.05, pad=0.03)
+        if bar.solids is not None:  # as an image, not as 256 shapes
+            bar.solids.set_rasterized(True)
+        bar.outline.set_visible(False)
+
+    return draw(build, size or (width, height), name, description)
+
+
+def shown_text(text: str, longest: int = 28) -> str:
+    """Return a name as plots show it: short, and not with the underscore by which matplotlib hides one."""
+    clean = " ".join(printable(text).split())
+    short = clean if len(clean) <= longest else clean[: longest - 1] + "…"
+    return f"\u2009{short}" if short.startswith("_") else short
+
+
+def _broken(positions: Array, values: Array) -> tuple[Array, Array]:
+    """Return a curve that is not drawn across a stretch without bands, such as that of an absorption by water."""
+    known = np.isfinite(positions) & np.isfinite(values)
+    where = np.flatnonzero(known)
+    if where.size < 3:
+        return positions[known], values[known]
+    usual = float(np.median(np.diff(positions[np.isfinite(positions)])))
+    wide = np.flatnonzero((np.diff(positions[where]) > _WIDE * max(usual, 1e-9)) | (np.diff(where) > 1)) + 1
+    return np.insert(positions[where], wide, np.nan), np.insert(values[where], wide, np.nan)
+
+
+def _inlined(svg: str, size: Size, name: str, description: str) -> Markup:
+    opening = re.search(r"<svg\b[^>]*>", svg)
+    assert opening is not None  # what matplotlib writes
+    box = re.search(r'viewBox="([^"]*)"', opening.group())
+    assert box is not None
+    body = svg[opening.end() : svg.rindex("</svg>")]
+    # The style that matplotlib adds would hold for the whole page.
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r"<[^<>]*>", lambda found: _own_names(found.group(), name), body)
+    width = round(size[0] * 96)
+    return Markup(
+        f'<svg class="plot" role="img" aria-label="{escape(description)}" viewBox="{box.group(1)}" width="{width}">'
+        f"{body}</svg>"
+    )
+
+
+def _own_names(element: str, name: str) -> str:
+    """Return one tag of an SVG with names that no other plot of the page has, and the page's colours."""
+    element = re.sub(r'(\sid=")', rf"\g<1>{name}-", element).replace("xlink:href", "href")
+    element = element.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
+    for stand_in, colour in _COLOURS.items():
+        element = element.replace(stand_in, colour)
+    return element

@@ -1,0 +1,1 @@
+"""Threads, memory, devices and child processes of this machine."""

@@ -1,0 +1,1 @@
+"""One grid for a pair: ratio, phase and extent from headers, registration from the images."""

@@ -1,0 +1,1 @@
+"""What a pair of images itself shows of its sensor: position, PSF, responses, radiometry, noise."""

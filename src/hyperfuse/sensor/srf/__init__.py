@@ -1,0 +1,1 @@
+"""Spectral response functions of multispectral sensors."""

@@ -1,0 +1,99 @@
+"""Responses of consumer cameras, tabulated over the 31 bands from 400 to 700 nm of CAVE-like images."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.sensor.srf.curves import srf_from_curves
+from hyperfuse.sensor.srf.srf import Srf, usable_mask
+
+_GRID_NM = np.arange(400.0, 701.0, 10.0)
+_GRID_TOLERANCE_NM = 0.5
+_NIKON_D700 = {
+    "R": "2 1 1 1 1 1 0 0 0 0 0 0 0 0 0 0 2 6 11 17 21 22 21 20 20 19 19 18 18 17 17",
+    "G": "1 1 1 1 1 1 2 4 6 8 11 16 19 21 20 18 16 14 11 7 5 3 2 2 1 1 2 2 2 2 2",
+    "B": "7 10 15 19 25 29 30 29 27 22 16 9 2 0 0 0 0 0 0 0 1 1 1 1 1 1 1 1 1 1 1",
+}
+_CAMERAS = MappingProxyType({"nikon-d700": _NIKON_D700})
+
+
+def list_cameras() -> tuple[str, ...]:
+    """Return the names that :func:`srf_camera` knows, in alphabetical order."""
+    return tuple(sorted(_CAMERAS))
+
+
+def srf_camera(
+    name: str,
+    hsi_bands: int,
+    *,
+    wavelengths: ArrayLike | None = None,
+    fwhm: ArrayLike | None = None,
+    usable: ArrayLike | None = None,
+    drop_uncovered: bool = False,
+) -> Srf:
+    """Return the responses of a camera, in the order R, G, B.
+
+    ``nikon-d700`` is the table that fusion networks are trained and compared with on CAVE and Harvard (a response
+    of the Nikon D700 at 400, 410, ..., 700 nm, in whole numbers over 255, 203 and 251). On just these 31 bands
+    (within 0.5 nm, in any order, none of them bad) it is the matrix itself; on any others its rows are read as
+    curves, each number standing for the 10 nm around it, and integrated by
+    :func:`~hyperfuse.sensor.srf.curves.srf_from_curves`.
+
+    Args:
+        name: one of :func:`list_cameras`.
+        hsi_bands: number of HSI bands.
+        wavelengths: centres of the HSI bands in nm, any order, shape (hsi_bands,). None is allowed for 31 bands,
+            which are then taken as 400 to 700 nm in steps of 10; ``source`` says so.
+        fwhm: full widths at half maximum of the HSI bands in nm, shape (hsi_bands,).
+        usable: bool, shape (hsi_bands,): bands marked False get weight 0.
+        drop_uncovered: leave out camera bands that the HSI does not cover, with a HyperfuseWarning.
+
+    Raises:
+        InputError: an unknown name, bands without wavelengths where they are needed, or an HSI that does not cover
+            the camera's range.
+
+    Example:
+        >>> srf = srf_camera("nikon-d700", hsi_bands=31)
+        >>> srf.names, (srf.matrix[0, -1] * 255).round(9).item()
+        (('R', 'G', 'B'), 17.0)
+    """
+    if name not in _CAMERAS:
+        raise InputError(f"no camera {name!r}{nearest_name(name, _CAMERAS)}")
+    rows = _CAMERAS[name]
+    table = np.array([[int(value) for value in row.split()] for row in rows.values()], np.float64)
+    mask = usable_mask(usable, hsi_bands)
+    source = name
+    if wavelengths is None:
+        if hsi_bands != _GRID_NM.size:
+            raise InputError(
+                f"the SRF {name} needs the wavelengths of the {hsi_bands} HSI bands, which have none (only 31 bands "
+                "are taken as 400 to 700 nm); give them, or take an SRF without wavelengths such as boxes:3"
+            )
+        source = f"{name} (31 bands without wavelengths, taken as 400 to 700 nm in steps of 10)"
+        centres: NDArray[np.float64] = _GRID_NM
+    else:
+        centres = np.asarray(wavelengths, np.float64)
+        if centres.shape != (hsi_bands,):
+            raise InputError(f"{centres.size} wavelengths for {hsi_bands} HSI bands")
+    srf = srf_from_curves(
+        np.concatenate([[_GRID_NM[0] - 5], _GRID_NM, [_GRID_NM[-1] + 5]]),
+        np.pad(table, ((0, 0), (1, 1)), mode="edge"),
+        centres,
+        fwhm,
+        names=tuple(rows),
+        source=source,
+        usable=mask,
+        drop_uncovered=drop_uncovered,
+    )
+    order = np.argsort(centres)
+    on_grid = hsi_bands == _GRID_NM.size and bool((np.abs(centres[order] - _GRID_NM) <= _GRID_TOLERANCE_NM).all())
+    if not (on_grid and mask.all()):
+        return srf
+    matrix = np.empty_like(table)
+    matrix[:, order] = table / table.sum(axis=1, keepdims=True)
+    return dataclasses.replace(srf, matrix=matrix, wavelengths=matrix @ centres)

@@ -1,0 +1,303 @@
+"""SRFs from response curves over wavelength: the weights with which HSI bands stand for an MSI band."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.sensor.srf.srf import Srf, usable_mask
+
+Floats = NDArray[np.float64]
+
+_GAP_WIDTHS = 3.0  # centres further apart than this many band widths have a hole between them
+_NEGATIVE_PART = 0.03  # of the peak: published curves dip this far below zero (noise, splines), which is cut
+_MICROMETRES_BELOW = 30.0  # wavelengths that are all below this are no nanometres
+
+
+def srf_from_curves(
+    wavelengths_nm: ArrayLike,
+    curves: ArrayLike,
+    hsi_wavelengths: ArrayLike,
+    hsi_fwhm: ArrayLike | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    source: str = "curves",
+    usable: ArrayLike | None = None,
+    drop_uncovered: bool = False,
+    min_coverage: float = 0.5,
+) -> Srf:
+    """Return the weights that turn an HSI into the MSI whose bands respond by the given curves.
+
+    An MSI band measures ``integral c(x) L(x) dx / integral c(x) dx`` for its curve c and the spectral radiance L;
+    the HSI knows L at its band centres. Between neighbouring centres L is taken as linear, which makes the integral
+    a weighted sum of the HSI bands: the weight of a band is the integral of c against the triangle that is 1 at its
+    centre and 0 at the neighbouring centres (product integration of the trapezoidal rule; Davis and Rabinowitz,
+    Methods of Numerical Integration, 1984, section 2.5). Both factors are piecewise linear, so it is computed
+    exactly, without a sampling step. Why this and not the curve's overlap with the Gaussian of each HSI band:
+
+    - the triangles sum to 1 everywhere. Where two detectors see the same range (in any order of the bands) each
+      wavelength counts once, shared among the centres around it, whichever detector they belong to; irregular
+      spacing needs no correction; bands with equal centres share equally;
+    - a spectrum that is linear over wavelength is answered exactly;
+    - an HSI value is already L seen through the band's Gaussian; weighting by that Gaussian would blur twice.
+
+    So the FWHM do not enter the weights, but the range that the HSI is taken to see: a band reaches half its width
+    beyond its centre (the width is the FWHM, at least the local spacing of the centres, which alone counts where no
+    FWHM is known), and two centres more than three widths apart leave a hole between them. The part of a curve
+    outside this range does not count, and the rest is scaled to 1.
+
+    Args:
+        wavelengths_nm: where the curves are sampled, in nm, each once, shape (samples,). Between samples a curve is
+            linear, outside it is 0.
+        curves: responses, any scale, shape (msi_bands, samples). Values below 0, down to -3 % of the curve's peak,
+            count as 0.
+        hsi_wavelengths: centres of the HSI bands in nm, any order, shape (hsi_bands,).
+        hsi_fwhm: full widths at half maximum of the HSI bands in nm, shape (hsi_bands,); NaN where unknown.
+        names: one name per MSI band.
+        source: where the curves come from.
+        usable: bool, shape (hsi_bands,): bands marked False get weight 0, as if they were not there.
+        drop_uncovered: leave out MSI bands that the HSI does not cover, with a HyperfuseWarning that names them.
+        min_coverage: part of a curve's area that the HSI must see.
+
+    Raises:
+        InputError: input that does not fit, a usable band without a wavelength, a curve that is zero or clearly
+            negative, an MSI band of which the HSI sees less than ``min_coverage`` (none at all, with
+            ``drop_uncovered``).
+
+    Example:
+        >>> srf = srf_from_curves([500, 600], [[1, 1]], hsi_wavelengths=[500, 550, 600])
+        >>> srf.matrix.tolist(), srf.wavelengths.tolist()
+        ([[0.25, 0.5, 0.25]], [550.0])
+    """
+    samples, responses = _checked_curves(wavelengths_nm, curves, names)
+    labels = [f"band {k + 1}" for k in range(len(responses))] if names is None else [str(name) for name in names]
+    bands = _hsi_bands(hsi_wavelengths, hsi_fwhm, usable)
+    if not 0 < min_coverage <= 1:
+        raise InputError(f"min_coverage is a part of a response, above 0 and up to 1; got {min_coverage:g}")
+    weights, coverage = _integrate(samples, responses, bands, labels)
+
+    seen = coverage >= min_coverage - 1e-9
+    if not seen.all():
+        _report_uncovered(labels, coverage, seen, source, bands, min_coverage, drop_uncovered)
+        left_out = ", ".join(label for label, kept in zip(labels, seen, strict=True) if not kept)
+        source = f"{source}, without {left_out} (not covered by the HSI)"
+    weights = weights[seen]
+    weights /= weights.sum(axis=1, keepdims=True)
+    matrix = np.zeros((len(weights), bands.usable.size))
+    matrix[:, bands.usable] = weights[:, bands.index] / np.bincount(bands.index)[bands.index]
+    return Srf(
+        matrix=matrix,
+        names=tuple(label for label, kept in zip(labels, seen, strict=True) if kept),
+        wavelengths=weights @ bands.centres,
+        fwhm=np.array([_half_width(samples, curve) for curve in responses[seen]]),
+        source=source,
+    )
+
+
+def srf_from_centres(
+    centres: ArrayLike,
+    fwhm: ArrayLike,
+    hsi_wavelengths: ArrayLike,
+    hsi_fwhm: ArrayLike | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    source: str = "gaussian",
+    usable: ArrayLike | None = None,
+    drop_uncovered: bool = False,
+    min_coverage: float = 0.5,
+) -> Srf:
+    """Return the weights of Gaussian responses with the given centres and widths; see :func:`srf_from_curves`.
+
+    Args:
+        centres: centres of the MSI bands in nm, shape (msi_bands,).
+        fwhm: full widths at half maximum in nm, shape (msi_bands,), or one number for all.
+        hsi_wavelengths: centres of the HSI bands in nm, any order, shape (hsi_bands,).
+        hsi_fwhm: full widths at half maximum of the HSI bands in nm, shape (hsi_bands,); NaN where unknown.
+        names: one name per MSI band; ``450 nm`` and so on unless given.
+        source: where centres and widths come from.
+        usable: bool, shape (hsi_bands,): bands marked False get weight 0, as if they were not there.
+        drop_uncovered: leave out MSI bands that the HSI does not cover, with a HyperfuseWarning that names them.
+        min_coverage: part of a response's area that the HSI must see.
+
+    Raises:
+        InputError: centres or widths that are not positive or do not fit, and as :func:`srf_from_curves`.
+
+    Example:
+        >>> srf = srf_from_centres([450, 550], 60, hsi_wavelengths=range(300, 700, 10))
+        >>> srf.names, srf.wavelengths.round(3).tolist()
+        (('450 nm', '550 nm'), [450.0, 550.0])
+    """
+    middles = np.atleast_1d(np.asarray(centres, np.float64))
+    widths = np.asarray(fwhm, np.float64)
+    if middles.ndim != 1 or middles.size == 0 or widths.shape not in ((), (1,), middles.shape):
+        raise InputError(f"{widths.size} widths for {middles.size} centres; give one per band, or one for all")
+    widths = np.broadcast_to(widths, middles.shape)
+    if not (np.isfinite(middles) & np.isfinite(widths) & (middles > 0) & (widths > 0)).all():
+        raise InputError("centres and widths of Gaussian responses must be positive numbers in nm")
+    # 3 FWHM are 7 standard deviations; at 100 samples a FWHM the chords lie within 1e-4 of the peak of the curve.
+    reach = np.linspace(-3, 3, 601)
+    samples = np.unique(middles[:, None] + widths[:, None] * reach)
+    responses = np.exp2(-4 * ((samples - middles[:, None]) / widths[:, None]) ** 2)
+    responses[np.abs(samples - middles[:, None]) > 3 * widths[:, None]] = 0
+    return srf_from_curves(
+        samples,
+        responses,
+        hsi_wavelengths,
+        hsi_fwhm,
+        names=[f"{centre:g} nm" for centre in middles] if names is None else names,
+        source=source,
+        usable=usable,
+        drop_uncovered=drop_uncovered,
+        min_coverage=min_coverage,
+    )
+
+
+@dataclass(frozen=True)
+class _HsiBands:
+    """The usable HSI bands by distinct centre, ascending: ``index`` maps a usable band to its centre."""
+
+    usable: NDArray[np.bool_]
+    centres: Floats
+    widths: Floats
+    index: NDArray[np.intp]
+
+
+def _hsi_bands(wavelengths: ArrayLike, fwhm: ArrayLike | None, usable: ArrayLike | None) -> _HsiBands:
+    values = np.asarray(wavelengths, np.float64)
+    if values.ndim != 1 or values.size == 0:
+        raise InputError(f"the wavelengths of the HSI must be one number per band; got the shape {values.shape}")
+    mask = usable_mask(usable, values.size)
+    unknown = np.flatnonzero(mask & ~(np.isfinite(values) & (values > 0)))
+    if unknown.size:
+        raise InputError(
+            f"{unknown.size} HSI bands have no wavelength (the first is band {unknown[0] + 1}); give them one, or mark "
+            "them as bad"
+        )
+    if values[mask].max() < _MICROMETRES_BELOW:
+        raise InputError(f"the HSI's wavelengths end at {values[mask].max():g}, so they are no nm; multiply µm by 1000")
+    centres, index = np.unique(values[mask], return_inverse=True)
+    widths = np.zeros_like(centres)
+    if fwhm is not None:
+        known = np.asarray(fwhm, np.float64)
+        if known.shape != values.shape:
+            raise InputError(f"{known.size} FWHM for {values.size} HSI bands")
+        known = known[mask]
+        if (known <= 0).any():
+            raise InputError("a FWHM of the HSI is not positive; put NaN where it is unknown")
+        np.maximum.at(widths, index, np.nan_to_num(known))
+    if centres.size > 1:
+        spacing = np.diff(centres)
+        # The median of the six spacings around a band tells the sampling even beside a gap or a detector's overlap.
+        local = [np.median(spacing[max(0, j - 3) : j + 3]) for j in range(centres.size)]
+        widths = np.maximum(widths, local)
+    elif widths[0] == 0:
+        raise InputError("a single usable HSI wavelength without a FWHM tells no width; give its FWHM")
+    return _HsiBands(mask, centres, widths, index.astype(np.intp))
+
+
+def _checked_curves(wavelengths: ArrayLike, curves: ArrayLike, names: Sequence[str] | None) -> tuple[Floats, Floats]:
+    samples = np.asarray(wavelengths, np.float64)
+    responses = np.atleast_2d(np.asarray(curves, np.float64))
+    if samples.ndim != 1 or samples.size < 2 or responses.ndim != 2 or responses.shape[1] != samples.size:
+        raise InputError(
+            f"curves of the shape {responses.shape} over {samples.size} wavelengths; needed are (MSI bands, samples) "
+            "and at least two samples"
+        )
+    if names is not None and len(names) != len(responses):
+        raise InputError(f"{len(names)} names for {len(responses)} response curves")
+    if not (np.isfinite(samples).all() and np.isfinite(responses).all()):
+        raise InputError("the response curves hold NaN or infinite values; a band outside its range has the response 0")
+    if samples.max() < _MICROMETRES_BELOW:
+        raise InputError(f"the curves' wavelengths end at {samples.max():g}, so they are no nm; multiply µm by 1000")
+    order = np.argsort(samples)
+    samples, responses = samples[order], responses[:, order]
+    if (np.diff(samples) == 0).any():
+        twice = samples[:-1][np.diff(samples) == 0][0]
+        raise InputError(f"the response curves hold the wavelength {twice:g} nm twice")
+    for k, (lowest, peak) in enumerate(zip(responses.min(axis=1), responses.max(axis=1), strict=True)):
+        label = f"band {k + 1}" if names is None else names[k]
+        if peak <= 0:
+            raise InputError(f"the response curve of {label} is nowhere above zero")
+        if lowest < -_NEGATIVE_PART * peak:
+            raise InputError(f"the response curve of {label} falls to {lowest:g} at a peak of {peak:g}; cut it at zero")
+    return samples, np.maximum(responses, 0)
+
+
+def _integrate(samples: Floats, responses: Floats, bands: _HsiBands, labels: list[str]) -> tuple[Floats, Floats]:
+    """Return the integral of every curve against every centre's triangle, and the covered part of its area."""
+    c, width = bands.centres, bands.widths
+    last = c.size - 1
+    bridged = np.diff(c) <= _GAP_WIDTHS * np.maximum(width[:-1], width[1:])
+    knots = np.unique(np.concatenate([samples, c, c - width / 2, c + width / 2, (c[:-1] + c[1:]) / 2]))
+    knots = knots[(knots >= samples[0]) & (knots <= samples[-1])]
+    start, end = knots[:-1], knots[1:]
+    middle = (start + end) / 2
+
+    below = np.searchsorted(c, middle) - 1
+    left, right = np.clip(below, 0, last), np.clip(below + 1, 0, last)
+    between = (left < right) & np.append(bridged, False)[left]
+    # Share of the right centre at both ends of a segment: linear across a bridge, else all to the nearer centre.
+    nearer = (np.abs(c[right] - middle) < np.abs(middle - c[left])).astype(np.float64)
+    step = np.where(left < right, c[right] - c[left], 1)
+    share_start = np.where(between, (start - c[left]) / step, nearer)
+    share_end = np.where(between, (end - c[left]) / step, nearer)
+    closest = np.where(nearer == 1, right, left)
+    covered = between | (np.abs(middle - c[closest]) <= width[closest] / 2)
+
+    weights = np.zeros((len(responses), c.size))
+    coverage = np.zeros(len(responses))
+    for k, curve in enumerate(responses):
+        value_start, value_end = np.interp(start, samples, curve), np.interp(end, samples, curve)
+        area = (end - start) * (value_start + value_end) / 2
+        # Simpson's rule is exact for the product of two linear functions.
+        inner = (value_start + value_end) * (share_start + share_end)
+        to_right = (end - start) / 6 * (value_start * share_start + inner + value_end * share_end)
+        np.add.at(weights[k], right[covered], to_right[covered])
+        np.add.at(weights[k], left[covered], (area - to_right)[covered])
+        if area.sum() <= 0:
+            raise InputError(f"the response curve of {labels[k]} encloses no area")
+        coverage[k] = area[covered].sum() / area.sum()
+    # Where a share is 0 or 1, area - to_right leaves rounding noise on either side of zero.
+    return np.maximum(weights, 0), coverage
+
+
+def _report_uncovered(
+    labels: list[str],
+    coverage: Floats,
+    seen: NDArray[np.bool_],
+    source: str,
+    bands: _HsiBands,
+    min_coverage: float,
+    drop: bool,
+) -> None:
+    missing = ", ".join(f"{labels[k]} ({coverage[k]:.0%})" for k in np.flatnonzero(~seen))
+    kept = ", ".join(labels[k] for k in np.flatnonzero(seen))
+    extent = f"the HSI ({bands.centres[0]:.0f} to {bands.centres[-1]:.0f} nm, less its gaps)"
+    if not kept:
+        raise InputError(f"{extent} covers no band of the SRF {source}: {missing}; does it belong to this image?")
+    if drop:
+        message = f"{extent} does not cover these bands of the SRF {source}, which are left out: {missing}"
+        warnings.warn(message, HyperfuseWarning, stacklevel=3)
+        return
+    raise InputError(
+        f"{extent} covers too little of these bands of the SRF {source}: {missing}, where {min_coverage:.0%} are "
+        f"needed; take only those it covers ({kept}), in Python by drop_uncovered=True"
+    )
+
+
+def _half_width(samples: Floats, curve: Floats) -> float:
+    """Return the distance in nm of the outermost points at which the curve crosses half its maximum."""
+    half = curve.max() / 2
+    above = np.flatnonzero(curve >= half)
+    first, last = int(above[0]), int(above[-1])
+    low, high = samples[first], samples[last]
+    if first > 0:
+        low -= (curve[first] - half) / (curve[first] - curve[first - 1]) * (samples[first] - samples[first - 1])
+    if last < samples.size - 1:
+        high += (curve[last] - half) / (curve[last] - curve[last + 1]) * (samples[last + 1] - samples[last])
+    return float(high - low)

@@ -1,0 +1,135 @@
+"""SRFs by name, as they are asked for on the command line: ``boxes:6``, ``sentinel-2a``, ``nikon-d700``, a file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from numpy.typing import ArrayLike
+
+from hyperfuse.cube.cube import Cube
+from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.sensor.srf.cameras import list_cameras, srf_camera
+from hyperfuse.sensor.srf.curves import srf_from_centres
+from hyperfuse.sensor.srf.satellites import find_satellite, list_satellites, srf_from_satellite
+from hyperfuse.sensor.srf.srf import Srf, srf_boxes
+from hyperfuse.sensor.srf.tables import TABLE_SUFFIXES, split_variable, srf_from_table
+
+
+def create_srf(
+    spec: str,
+    hsi: Cube | int,
+    *,
+    wavelengths: ArrayLike | None = None,
+    fwhm: ArrayLike | None = None,
+    usable: ArrayLike | None = None,
+    drop_uncovered: bool = False,
+) -> Srf:
+    """Build the SRF that a text names, for the bands of an HSI.
+
+    ============================== ==================================================================
+    ``boxes:6``                    six equal runs of bands, averaged; needs no wavelengths
+    ``nikon-d700``                 a camera of :func:`list_cameras`; R, G, B
+    ``sentinel-2a``                a satellite of :func:`list_satellites`, its usual bands
+    ``sentinel-2a:B2,B3,B4,B8``    the named bands of it; ``landsat-8:PAN`` the panchromatic one
+    ``gaussian:450/60,550/60``     Gaussian responses, centre and full width at half maximum in nm
+    ``camera.csv``, ``srf.mat:P``  a file, see :func:`~hyperfuse.sensor.srf.tables.srf_from_table`
+    ============================== ==================================================================
+
+    Args:
+        spec: the text; case does not matter but in a file's name.
+        hsi: the HSI, or the number of its bands.
+        wavelengths: centres of the HSI bands in nm, shape (hsi_bands,); those of the cube unless given.
+        fwhm: full widths at half maximum of the HSI bands in nm, shape (hsi_bands,); those of the cube unless given.
+        usable: bool, shape (hsi_bands,): the other bands get weight 0; those of the cube unless given.
+        drop_uncovered: leave out MSI bands that the HSI does not cover, with a HyperfuseWarning that names them.
+
+    Raises:
+        InputError: a text that names nothing known (with the nearest name), an HSI without wavelengths where the
+            SRF needs them, MSI bands that the HSI does not cover.
+
+    Example:
+        >>> create_srf("boxes:2", 4).matrix.tolist()
+        [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
+    """
+    if isinstance(hsi, Cube):
+        wavelengths = hsi.wavelengths if wavelengths is None else wavelengths
+        fwhm = hsi.fwhm if fwhm is None else fwhm
+        usable = hsi.usable_bands if usable is None else usable
+    bands = hsi.bands if isinstance(hsi, Cube) else hsi
+    text = spec.strip()
+    kind, _, rest = text.lower().partition(":")
+
+    if kind == "boxes":
+        return srf_boxes(_count(text, rest), bands, wavelengths=wavelengths, usable=usable)
+    if text.lower() in list_cameras():
+        return srf_camera(
+            text.lower(), bands, wavelengths=wavelengths, fwhm=fwhm, usable=usable, drop_uncovered=drop_uncovered
+        )
+    if kind == "gaussian":
+        centres, widths = _gaussians(text, rest)
+        return srf_from_centres(
+            centres,
+            widths,
+            _needed(wavelengths, bands, text),
+            fwhm,
+            source=text.lower(),
+            usable=usable,
+            drop_uncovered=drop_uncovered,
+        )
+    satellite = find_satellite(kind)
+    if satellite is not None:
+        return srf_from_satellite(
+            satellite.name,
+            _needed(wavelengths, bands, text),
+            fwhm,
+            bands=rest.split(",") if ":" in text else None,
+            usable=usable,
+            drop_uncovered=drop_uncovered,
+        )
+    file, _ = split_variable(text)
+    if file.suffix.lower() in TABLE_SUFFIXES or file.is_file():
+        return srf_from_table(
+            text, bands, wavelengths=wavelengths, fwhm=fwhm, usable=usable, drop_uncovered=drop_uncovered
+        )
+    hint = nearest_name(Path(kind).name or text, [name.partition(":")[0] for name in list_srfs()])
+    raise InputError(f"{spec!r} is no SRF and no table ({', '.join(TABLE_SUFFIXES)}){hint}")
+
+
+def list_srfs() -> dict[str, str]:
+    """Return what :func:`create_srf` understands, by name, with a line on each, for help texts.
+
+    Example:
+        >>> list_srfs()["nikon-d700"]
+        'camera: R, G, B'
+    """
+    known = {
+        "boxes:N": "N equal runs of HSI bands, averaged",
+        "gaussian:CENTRE/FWHM,...": "Gaussian responses, in nm",
+    }
+    known.update(dict.fromkeys(list_cameras(), "camera: R, G, B"))
+    known.update({name: f"satellite: {', '.join(sensor.bands)}" for name, sensor in list_satellites().items()})
+    return known
+
+
+def _needed(wavelengths: ArrayLike | None, bands: int, text: str) -> ArrayLike:
+    if wavelengths is None:
+        raise InputError(
+            f"the SRF {text} needs the wavelengths of the HSI's bands, and the HSI has none; give them, or take an "
+            f"SRF without wavelengths: boxes:N, or a table of weights with {bands} columns"
+        )
+    return wavelengths
+
+
+def _count(text: str, number: str) -> int:
+    if not re.fullmatch(r"\d+", number):
+        raise InputError(f"the SRF {text!r} tells no number of bands; write boxes:6")
+    return int(number)
+
+
+def _gaussians(text: str, items: str) -> tuple[list[float], list[float]]:
+    pairs = [item.split("/") for item in items.split(",")]
+    try:
+        return [float(centre) for centre, _ in pairs], [float(width) for _, width in pairs]
+    except ValueError as error:
+        raise InputError(f"the SRF {text!r} is no list of centre/FWHM in nm; write gaussian:450/60,550/60") from error

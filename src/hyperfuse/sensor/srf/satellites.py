@@ -1,0 +1,165 @@
+"""Responses of satellite sensors, read from the package pyrsr, which carries the agencies' published curves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from numpy.typing import ArrayLike
+
+from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.sensor.srf.curves import srf_from_curves
+from hyperfuse.sensor.srf.srf import Srf
+
+
+@dataclass(frozen=True)
+class Satellite:
+    """A satellite sensor of pyrsr.
+
+    Attributes:
+        name: what :func:`srf_from_satellite` calls it.
+        pyrsr_names: satellite and sensor as pyrsr calls them.
+        bands: the bands taken unless others are asked for: no panchromatic, thermal, cirrus or other atmospheric ones.
+        further_bands: the others that pyrsr holds.
+        pan: the panchromatic band, where there is one.
+    """
+
+    name: str
+    pyrsr_names: tuple[str, str]
+    bands: tuple[str, ...]
+    further_bands: tuple[str, ...] = ()
+    pan: str | None = None
+
+
+def _sensor(name: str, satellite: str, sensor: str, bands: str, further: str = "", pan: str | None = None) -> Satellite:
+    return Satellite(name, (satellite, sensor), tuple(bands.split()), tuple(further.split()), pan)
+
+
+_SENTINEL_2 = ("B2 B3 B4 B5 B6 B7 B8 B8A B11 B12", "B1 B9 B10")
+_TM = ("B1 B2 B3 B4 B5 B7", "B6")
+_OLI = ("B1 B2 B3 B4 B5 B6 B7", "B8 B9 B10 B11", "B8")
+_HRV = ("B1 B2 B3", "B4", "B4")
+_HRG = ("B1 B2 B3 B4", "B5", "B5")
+_MODIS = ("B1 B2 B3 B4 B5 B6 B7", "B8 B9 B10 B11 B12 B13 B14 B15 B16")
+_ASTER = ("B1 B2 B3N B4 B5 B6 B7 B8 B9", "B3B B10 B11 B12 B13 B14")
+
+_SATELLITES = MappingProxyType(
+    {
+        satellite.name: satellite
+        for satellite in (
+            _sensor("sentinel-2a", "Sentinel-2A", "MSI", *_SENTINEL_2),
+            _sensor("sentinel-2b", "Sentinel-2B", "MSI", *_SENTINEL_2),
+            _sensor("landsat-4", "Landsat-4", "TM", *_TM),
+            _sensor("landsat-5", "Landsat-5", "TM", *_TM),
+            _sensor("landsat-7", "Landsat-7", "ETM+", "B1 B2 B3 B4 B5 B7", "B6L B6H B8", "B8"),
+            _sensor("landsat-8", "Landsat-8", "OLI_TIRS", *_OLI),
+            _sensor("landsat-9", "Landsat-9", "OLI_TIRS", *_OLI),
+            _sensor("rapideye", "RapidEye-5", "MSI", "B1 B2 B3 B4 B5"),
+            _sensor("spot-1-hrv1", "SPOT-1", "HRV1", *_HRV),
+            _sensor("spot-1-hrv2", "SPOT-1", "HRV2", *_HRV),
+            _sensor("spot-2-hrv1", "SPOT-2", "HRV1", *_HRV),
+            _sensor("spot-2-hrv2", "SPOT-2", "HRV2", *_HRV),
+            _sensor("spot-3-hrv1", "SPOT-3", "HRV1", *_HRV),
+            _sensor("spot-3-hrv2", "SPOT-3", "HRV2", *_HRV),
+            _sensor("spot-4-hrvir1", "SPOT-4", "HRVIR1", *_HRG),
+            _sensor("spot-4-hrvir2", "SPOT-4", "HRVIR2", *_HRG),
+            _sensor("spot-5-hrg1", "SPOT-5", "HRG1", *_HRG),
+            _sensor("spot-5-hrg2", "SPOT-5", "HRG2", *_HRG),
+            _sensor("aster", "Terra", "ASTER", *_ASTER),
+            _sensor("modis-terra", "Terra", "MODIS", *_MODIS),
+            _sensor("modis-aqua", "Aqua", "MODIS", *_MODIS),
+        )
+    }
+)
+
+
+def list_satellites() -> dict[str, Satellite]:
+    """Return the satellite sensors that are known, by name, with the bands that are taken unless told otherwise."""
+    return dict(_SATELLITES)
+
+
+def find_satellite(name: str) -> Satellite | None:
+    """Return the sensor of that name, or None; case, spaces and hyphens do not matter (``Sentinel2A``)."""
+    wanted = re.sub(r"[\s_-]", "", name.lower())
+    return next((known for known in _SATELLITES.values() if known.name.replace("-", "") == wanted), None)
+
+
+def srf_from_satellite(
+    name: str,
+    hsi_wavelengths: ArrayLike,
+    hsi_fwhm: ArrayLike | None = None,
+    bands: Sequence[str] | None = None,
+    *,
+    usable: ArrayLike | None = None,
+    drop_uncovered: bool = False,
+    min_coverage: float = 0.5,
+) -> Srf:
+    """Return the responses of a satellite sensor on the bands of an HSI; see :func:`srf_from_curves`.
+
+    The curves are those of the package pyrsr (Scheffler, GFZ Potsdam), which names the origin of each of them.
+
+    Args:
+        name: one of :func:`list_satellites`, such as ``sentinel-2a`` or ``landsat-8``.
+        hsi_wavelengths: centres of the HSI bands in nm, any order, shape (hsi_bands,).
+        hsi_fwhm: full widths at half maximum of the HSI bands in nm, shape (hsi_bands,).
+        bands: the bands to take, in this order, as ``B8A``, ``b08a`` or ``8A``; ``PAN`` is the panchromatic one.
+            Unless given: the optical ones that fusion uses (of Sentinel-2 the ten of 10 and 20 m; elsewhere all but
+            panchromatic, thermal and cirrus; of MODIS the seven land bands; of ASTER those of the nadir view).
+        usable: bool, shape (hsi_bands,): bands marked False get weight 0.
+        drop_uncovered: leave out bands that the HSI does not cover, with a HyperfuseWarning that names them.
+        min_coverage: part of a response's area that the HSI must see.
+
+    Raises:
+        InputError: an unknown satellite or band, or a band that the HSI does not cover.
+
+    Example:
+        >>> srf = srf_from_satellite("sentinel-2a", range(400, 1001, 5), bands=["B2", "B8A"])
+        >>> srf.names, srf.wavelengths.round().tolist()
+        (('B2', 'B8A'), [492.0, 865.0])
+    """
+    satellite = find_satellite(name)
+    if satellite is None:
+        raise InputError(f"no satellite sensor {name!r}{nearest_name(name, _SATELLITES)}")
+    chosen = satellite.bands if bands is None else tuple(_band(satellite, band) for band in bands)
+    if not chosen:
+        raise InputError(f"no band of {satellite.name} is chosen; take some of {', '.join(_all_bands(satellite))}")
+    if len(set(chosen)) < len(chosen):
+        raise InputError(f"a band of {satellite.name} is chosen twice: {', '.join(chosen)}")
+
+    from pyrsr import RSR  # loads pandas, a quarter of a second that only this function needs
+
+    keys = [band.removeprefix("B") for band in chosen]
+    responses = RSR(*satellite.pyrsr_names, LayerBandsAssignment=keys)
+    return srf_from_curves(
+        responses.rsrs_wvl,
+        [responses.rsrs_norm01[key] for key in keys],
+        hsi_wavelengths,
+        hsi_fwhm,
+        names=chosen,
+        source=f"{satellite.name} (pyrsr)",
+        usable=usable,
+        drop_uncovered=drop_uncovered,
+        min_coverage=min_coverage,
+    )
+
+
+def _all_bands(satellite: Satellite) -> tuple[str, ...]:
+    return satellite.bands + satellite.further_bands
+
+
+def _band(satellite: Satellite, text: str) -> str:
+    wanted = text.strip().upper()
+    if wanted == "PAN":
+        if satellite.pan is None:
+            raise InputError(
+                f"{satellite.name} has no panchromatic band; its bands are {', '.join(_all_bands(satellite))}"
+            )
+        return satellite.pan
+    wanted = "B" + wanted.removeprefix("B").lstrip("0")
+    if wanted not in _all_bands(satellite):
+        raise InputError(
+            f"{satellite.name} has no band {text.strip()!r}; its bands are {', '.join(_all_bands(satellite))}"
+        )
+    return wanted

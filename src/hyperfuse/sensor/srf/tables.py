@@ -1,0 +1,236 @@
+"""SRFs from files: response curves over wavelength, or the matrix itself, as CSV, text, MATLAB or NumPy files."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.sensor.srf.curves import srf_from_curves
+from hyperfuse.sensor.srf.srf import Srf, usable_mask
+
+TABLE_SUFFIXES = (".csv", ".txt", ".mat", ".npy")
+
+_MICROMETRES = (0.2, 30.0)
+_NANOMETRES = (200.0, 30000.0)
+_MATRIX_MIN_USABLE = 0.5
+
+
+def srf_from_table(
+    path: str | Path,
+    hsi_bands: int,
+    *,
+    wavelengths: ArrayLike | None = None,
+    fwhm: ArrayLike | None = None,
+    usable: ArrayLike | None = None,
+    drop_uncovered: bool = False,
+    min_coverage: float = 0.5,
+) -> Srf:
+    r"""Read the responses of an MSI from a file: curves over wavelength, or the weights of the HSI bands.
+
+    - **Curves**: a row per wavelength; the first column holds the wavelength in nm (µm are told by their size and
+      converted, with a HyperfuseWarning), each further column one MSI band's response in any scale. They are put on
+      the HSI's bands by :func:`~hyperfuse.sensor.srf.curves.srf_from_curves`.
+    - **Weights**: a row per MSI band, a column per HSI band; each row is scaled to the sum 1. The columns belong to
+      the HSI's bands in their order, so no wavelengths are needed and names of columns are not used.
+
+    Which one it is shows in the first column: strictly rising or falling wavelengths in nm make curves; else as many
+    columns as HSI bands make weights; else wavelengths in µm, of which there are more than columns, make curves.
+
+    Args:
+        path: a ``.csv`` or ``.txt`` file (comma, semicolon, tab or blanks between the numbers; ``#`` starts a
+            comment; a first line that is not numeric names the columns), a ``.npy`` file, or a ``.mat`` file
+            (v4 to v7.3), with the variable's name behind a colon where it holds several: ``srf.mat:P``.
+        hsi_bands: number of HSI bands.
+        wavelengths: centres of the HSI bands in nm, any order, shape (hsi_bands,); needed for curves.
+        fwhm: full widths at half maximum of the HSI bands in nm, shape (hsi_bands,).
+        usable: bool, shape (hsi_bands,): bands marked False get weight 0.
+        drop_uncovered: leave out MSI bands that the HSI does not cover, with a HyperfuseWarning that names them.
+        min_coverage: part of a curve's area, or of a row's weight, that the usable HSI bands must hold.
+
+    Raises:
+        InputError: a file that is missing, of another format, or holds no such table; a variable that is not named
+            or not there; curves for an HSI without wavelengths; and as :func:`srf_from_curves`.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "camera.csv"
+        >>> _ = file.write_text("nm,G,R\n500,1,0\n550,1,0\n600,0,1\n650,0,1\n")
+        >>> srf_from_table(file, 4, wavelengths=[500, 550, 600, 650]).names
+        ('G', 'R')
+    """
+    file, variable = split_variable(path)
+    table, header = _read(file, variable)
+    name = f"{file.name}:{variable}" if variable else file.name
+    if table.ndim == 1:
+        table = table[None]
+    if table.ndim != 2 or 0 in table.shape:
+        raise InputError(f"{name}: an SRF table has two dimensions, this one has the shape {table.shape}")
+    if not np.isfinite(table).all():
+        raise InputError(f"{name}: the table holds NaN or infinite values")
+
+    if wavelengths is not None and np.shape(wavelengths) != (hsi_bands,):
+        raise InputError(f"wavelengths of the shape {np.shape(wavelengths)} for {hsi_bands} HSI bands")
+    unit = _wavelength_unit(table)
+    if unit != "nm" and table.shape[1] == hsi_bands:
+        return _from_weights(table, name, usable_mask(usable, hsi_bands), wavelengths, min_coverage)
+    if unit is None:
+        raise InputError(
+            f"{name}: a table of the shape {table.shape} is neither curves (its first column holds no wavelengths) nor "
+            f"weights of {hsi_bands} HSI bands"
+            + (" (transpose it: a row per MSI band)" if table.shape[0] == hsi_bands else "")
+        )
+    if wavelengths is None:
+        raise InputError(
+            f"{name}: response curves need the wavelengths of the HSI's bands, which have none; give them, or a table "
+            f"of weights (a row per MSI band, {hsi_bands} columns)"
+        )
+    samples = table[:, 0]
+    if unit == "µm":
+        message = f"{name}: wavelengths from {samples.min():g} to {samples.max():g} are taken as µm"
+        warnings.warn(message, HyperfuseWarning, stacklevel=2)
+        samples = samples * 1000
+    return srf_from_curves(
+        samples,
+        table[:, 1:].T,
+        wavelengths,
+        fwhm,
+        names=header[1:] if header else None,
+        source=name,
+        usable=usable,
+        drop_uncovered=drop_uncovered,
+        min_coverage=min_coverage,
+    )
+
+
+def split_variable(path: str | Path) -> tuple[Path, str | None]:
+    """Split ``file.mat:variable`` into the file and the variable's name; None where no variable is named."""
+    match = re.fullmatch(r"(?P<file>.+\.mat):(?P<variable>[^/\\:]+)", str(path), flags=re.IGNORECASE)
+    return (Path(match["file"]), match["variable"]) if match else (Path(path), None)
+
+
+def _from_weights(
+    table: NDArray[np.float64],
+    name: str,
+    usable: NDArray[np.bool_],
+    wavelengths: ArrayLike | None,
+    min_coverage: float,
+) -> Srf:
+    if (table < 0).any():
+        raise InputError(f"{name}: the weights fall to {table.min():g}; an SRF has none below 0")
+    totals = table.sum(axis=1)
+    if (totals <= 0).any():
+        raise InputError(f"{name}: row {int(np.argmin(totals)) + 1} holds only zeros, so its MSI band has no response")
+    kept = np.where(usable, table, 0.0)
+    sums = kept.sum(axis=1)
+    if (sums < min_coverage * totals).any() or (sums <= 0).any():
+        row = int(np.argmin(sums / totals))
+        raise InputError(
+            f"{name}: only {sums[row] / totals[row]:.0%} of the weight of row {row + 1} lies on usable HSI bands "
+            f"({min_coverage:.0%} are needed); see the bad-band list of the HSI"
+        )
+    matrix = kept / sums[:, None]
+    centres = None if wavelengths is None else np.asarray(wavelengths, np.float64)[usable]
+    if centres is None or not np.isfinite(centres).all():
+        return Srf(matrix=matrix, source=name)
+    return Srf(matrix=matrix, wavelengths=matrix[:, usable] @ centres, source=name)
+
+
+def _wavelength_unit(table: NDArray[np.float64]) -> str | None:
+    if table.shape[0] < 2 or table.shape[1] < 2:
+        return None
+    first = table[:, 0]
+    steps = np.diff(first)
+    if not ((steps > 0).all() or (steps < 0).all()):
+        return None
+    if first.min() >= _NANOMETRES[0] and first.max() <= _NANOMETRES[1]:
+        return "nm"
+    # Weights can look like micrometres, but they come in wide tables and curves in long ones.
+    micrometres = first.min() >= _MICROMETRES[0] and first.max() <= _MICROMETRES[1]
+    return "µm" if micrometres and table.shape[0] > table.shape[1] else None
+
+
+def _read(file: Path, variable: str | None) -> tuple[NDArray[np.float64], list[str] | None]:
+    suffix = file.suffix.lower()
+    if suffix not in TABLE_SUFFIXES:
+        raise InputError(f"{file}: an SRF table is one of {', '.join(TABLE_SUFFIXES)}")
+    if not file.is_file():
+        raise InputError(f"{file}: there is no such file")
+    if suffix == ".mat":
+        return _read_mat(file, variable), None
+    if suffix == ".npy":
+        try:
+            array = np.load(file, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise InputError(f"{file}: not a NumPy file of numbers ({error})") from error
+        return _as_numbers(array, str(file)), None
+    return _read_text(file)
+
+
+def _read_mat(file: Path, variable: str | None) -> NDArray[np.float64]:
+    from pymatreader import read_mat  # loads scipy and h5py, which a built-in SRF does not need
+
+    try:
+        content = read_mat(str(file))
+    except Exception as error:  # the readers below it raise their own types, and bare ones, for damaged files
+        raise InputError(f"{file}: not a MATLAB file that can be read ({error})") from error
+    arrays = {key: value for key, value in content.items() if _is_table(value)}
+    if variable is not None:
+        if variable not in arrays:
+            raise InputError(f"{file}: no table {variable!r}; it holds {', '.join(sorted(arrays)) or 'none'}")
+        return _as_numbers(arrays[variable], f"{file}:{variable}")
+    if len(arrays) != 1:
+        held = (
+            f"several tables, name one as {file.name}:{min(arrays)} ({', '.join(sorted(arrays))})" if arrays else "none"
+        )
+        raise InputError(f"{file}: one table is needed and the file holds {held}")
+    (array,) = arrays.values()
+    return _as_numbers(array, str(file))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fiub" and value.ndim in (1, 2) and value.size > 1
+
+
+def _as_numbers(array: NDArray[Any], name: str) -> NDArray[np.float64]:
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name}: an SRF table holds real numbers, this one {array.dtype}")
+    return array.astype(np.float64)
+
+
+def _read_text(file: Path) -> tuple[NDArray[np.float64], list[str] | None]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{file}: cannot be read as text ({error})") from error
+    numbered = [(number, line.split("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)]
+    lines = [(number, line) for number, line in numbered if line]
+    if not lines:
+        raise InputError(f"{file}: the file holds no table")
+    separator = next((mark for mark in ",;\t" if mark in lines[0][1]), None)
+    rows = [(number, [cell.strip() for cell in line.split(separator)]) for number, line in lines]
+    header = None if _numeric(rows[0][1]) else rows.pop(0)[1]
+    columns = len(header or rows[0][1])
+    for number, cells in rows:
+        if len(cells) != columns:
+            raise InputError(f"{file}: line {number} has {len(cells)} columns, the first line {columns}")
+        if not _numeric(cells):
+            bad = next(cell for cell in cells if not _numeric([cell]))
+            raise InputError(f"{file}: line {number} holds {bad!r} where a number is expected")
+    if not rows:
+        raise InputError(f"{file}: the file holds a header and no numbers")
+    return np.array([[float(cell) for cell in cells] for _, cells in rows]), header
+
+
+def _numeric(cells: list[str]) -> bool:
+    try:
+        for cell in cells:
+            float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Statistics that estimation and fusion share: noise, subspaces, folds, least squares, shrinkage."""

@@ -1,0 +1,246 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.enums import ColorInterp
+from rasterio.transform import Affine
+
+from hyperfuse.cube.cube import Cube
+from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.io import read, write
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+RIO = Path(sys.executable).with_name("rio")
+
+
+def create(file, data, **profile):
+    profile = {"driver": "GTiff", "dtype": data.dtype.name, **profile}
+    return rasterio.open(file, "w", count=data.shape[0], height=data.shape[1], width=data.shape[2], **profile)
+
+
+def test_rasterio_reads_what_is_written(scene, tmp_path):
+    write(tmp_path / "a.tif", scene)
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert file.crs.to_epsg() == 32633
+        assert tuple(file.transform)[:6] == scene.transform
+        assert file.nodata == -32768.0
+        assert file.descriptions == scene.band_names
+        assert set(file.scales) == {1.0}
+        assert set(file.units) == {"reflectance"}
+        assert [float(file.tags(band)["wavelength"]) for band in file.indexes] == scene.wavelengths.tolist()
+        assert [float(file.tags(band)["fwhm"]) for band in file.indexes] == scene.fwhm.tolist()
+        assert [file.tags(band)["bbl"] for band in file.indexes] == ["1", "1", "1", "0", "1"]
+        assert file.tags(1)["wavelength_units"] == "Nanometers"
+        assert file.tags(1, ns="IMAGERY") == {"CENTRAL_WAVELENGTH_UM": "0.41824", "FWHM_UM": "0.00699561"}
+        assert json.loads(file.tags()["HYPERFUSE_HISTORY"]) == [dict(step) for step in scene.history]
+        assert file.tags()["sensor"] == "EnMAP"
+        assert np.array_equal(file.read(), np.where(scene.valid, scene.data, np.float32(-32768)))
+
+
+def test_integers_state_their_scale(scene, tmp_path):
+    write(tmp_path / "a.tif", scene, dtype="int16")
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert file.dtypes[0] == "int16"
+        assert set(file.scales) == {1e-4}
+        stored = np.rint(np.where(scene.valid, scene.data, 0).astype(float) * 10_000)
+        assert np.array_equal(file.read(), np.where(scene.valid, stored, -32768))
+
+
+@pytest.mark.skipif(not RIO.exists(), reason="rio is not beside python")
+def test_rio_info(scene, tmp_path):
+    write(tmp_path / "a.tif", scene)
+    told = json.loads(subprocess.check_output([RIO, "info", tmp_path / "a.tif"]))
+    assert (told["count"], told["height"], told["width"], told["crs"]) == (5, 8, 9, "EPSG:32633")
+    assert told["transform"][:6] == list(scene.transform)
+    assert told["nodata"] == -32768.0
+
+
+@pytest.mark.skipif(shutil.which("gdalinfo") is None, reason="gdalinfo is not installed")
+@pytest.mark.parametrize("cog", [False, True])
+def test_gdalinfo(scene, tmp_path, cog):
+    write(tmp_path / "a.tif", scene, cog=cog)
+    told = json.loads(subprocess.check_output(["gdalinfo", "-json", tmp_path / "a.tif"]))
+    assert told["size"] == [9, 8]
+    assert told["geoTransform"] == [364095.0, 30.0, 0.0, 5809965.0, 0.0, -30.0]
+    assert 'ID["EPSG",32633]]' in told["coordinateSystem"]["wkt"]
+    assert [band["metadata"][""]["wavelength"] for band in told["bands"]][:2] == ["418.24", "2445.5"]
+    assert {band["noDataValue"] for band in told["bands"]} == {-32768.0}
+
+
+def test_cog_is_one(tmp_path):
+    data = np.random.default_rng(0).random((3, 600, 520), dtype=np.float32)
+    write(tmp_path / "a.tif", Cube(data=data), cog=True, compress="deflate")
+    with rasterio.open(tmp_path / "a.tif") as file:
+        # GDAL says so only while the layout is untouched: the directories first, then overviews, then the image.
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert file.overviews(1) == [2]
+        assert file.profile["tiled"]
+        halved = file.read(1, out_shape=(300, 260))
+    assert np.allclose(halved, data[0].reshape(300, 2, 260, 2).mean(axis=(1, 3)), atol=1e-6)
+
+
+def test_enmap_like_tile_is_scaled_once(tmp_path):
+    stored = np.array([[[1000.0, -32768.0]], [[-32768.0, -32768.0]]], np.float32)
+    with create(
+        tmp_path / "a.tif", stored, nodata=-32768, crs="EPSG:32633", transform=Affine(30, 0, 0, 0, -30, 0)
+    ) as file:
+        file.write(stored)
+        file.scales, file.offsets = [1e-4] * 2, [0.0] * 2
+        for band, (centre, good) in enumerate([("1331.22", "1"), ("418.24", "0")], 1):
+            file.update_tags(band, wavelength=centre, fwhm="7", bbl=good, wavelength_units="Nanometers")
+    cube = read(tmp_path / "a.tif")
+    assert cube.data[0, 0, 0] == np.float32(0.1)
+    assert np.isnan(cube.data[0, 0, 1])
+    assert cube.empty_bands.tolist() == [False, True]
+    assert cube.good_bands.tolist() == [True, False]
+    assert cube.wavelengths.tolist() == [1331.22, 418.24]
+    assert (cube.scale, cube.nodata) == (1e-4, -32768.0)
+    write(tmp_path / "b.tif", cube)
+    again = read(tmp_path / "b.tif")
+    assert again.data[0, 0, 0] == np.float32(0.1)
+    assert again.scale == 1e-4
+
+
+def test_scales_of_single_bands(tmp_path):
+    stored = np.full((2, 2, 2), 10, np.uint16)
+    with create(tmp_path / "a.tif", stored) as file:
+        file.write(stored)
+        file.scales, file.offsets = (0.5, 2.0), (1.0, 0.0)
+    cube = read(tmp_path / "a.tif")
+    assert cube.data[:, 0, 0].tolist() == [6.0, 20.0]
+    assert (cube.scale, cube.offset) == (1.0, 0.0)
+    assert read(tmp_path / "a.tif", bands="2").scale == 2.0
+
+
+def test_gdal_imagery_domain(tmp_path):
+    stored = np.ones((2, 2, 2), np.float32)
+    with create(tmp_path / "a.tif", stored) as file:
+        file.write(stored)
+        file.update_tags(1, ns="IMAGERY", CENTRAL_WAVELENGTH_UM="0.49", FWHM_UM="0.065")
+        file.update_tags(2, ns="IMAGERY", CENTRAL_WAVELENGTH_UM="2.19")
+    cube = read(tmp_path / "a.tif")
+    assert cube.wavelengths.tolist() == [490.0, 2190.0]
+    assert cube.fwhm[0] == 65.0
+    assert np.isnan(cube.fwhm[1])
+
+
+def test_mask_in_the_file_marks_gaps_and_an_alpha_band_does_not(tmp_path):
+    stored = np.full((1, 2, 3), 5, np.uint8)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), create(tmp_path / "mask.tif", stored) as file:
+        file.write(stored)
+        file.write_mask(np.array([[255, 0, 255], [255, 255, 255]], np.uint8))
+    assert (~read(tmp_path / "mask.tif").valid).nonzero() == (0, 0, 1)
+    stored = np.zeros((4, 2, 3), np.uint8)
+    with create(tmp_path / "alpha.tif", stored) as file:
+        file.write(stored)
+        file.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+    cube = read(tmp_path / "alpha.tif")
+    assert cube.valid is None
+    assert cube.bands == 4
+
+
+def test_four_bytes_are_not_written_as_alpha(tmp_path):
+    write(tmp_path / "a.tif", Cube(data=np.full((4, 3, 3), 7.0)), dtype="uint8")
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert ColorInterp.alpha not in file.colorinterp
+
+
+def test_wrong_band_tag_is_left_out_with_a_warning(tmp_path):
+    stored = np.ones((1, 2, 2), np.float32)
+    with create(tmp_path / "a.tif", stored) as file:
+        file.write(stored)
+        file.update_tags(1, wavelength="green")
+    with pytest.warns(HyperfuseWarning, match=r"a\.tif: the band tag wavelength holds 'green'"):
+        assert read(tmp_path / "a.tif").wavelengths is None
+
+
+def test_ground_control_points_are_said_to_be_left_out(tmp_path):
+    stored = np.ones((1, 2, 2), np.float32)
+    points = [rasterio.control.GroundControlPoint(row, col, 10 + col, 50 - row) for row in (0, 2) for col in (0, 2)]
+    with create(tmp_path / "a.tif", stored) as file:
+        file.write(stored)
+        file.gcps = (points, rasterio.crs.CRS.from_epsg(4326))
+    with pytest.warns(HyperfuseWarning, match="ground control points"):
+        assert read(tmp_path / "a.tif").transform is None
+
+
+@pytest.mark.parametrize("compress", ["none", "deflate", "zstd", "lzw"])
+def test_compressions(tmp_path, compress):
+    cube = Cube(data=np.arange(300.0 * 300).reshape(1, 300, 300))
+    write(tmp_path / "a.tif", cube, compress=compress)
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert (file.compression.name.lower() if file.compression else "none") == compress
+    assert np.array_equal(read(tmp_path / "a.tif").data, cube.data)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"compress": "zip"}, "compress='zip' is not one of none, deflate, zstd, lzw"),
+        ({"interleave": "bil"}, "interleave='bil' is not one of band, pixel"),
+        ({"cog": True, "interleave": "band"}, "a COG is interleaved by pixel"),
+        ({"version": "5"}, "version is not an option of GeoTIFF; it takes interleave, cog"),
+        ({"dtype": "complex64"}, "dtype 'complex64' cannot be written"),
+    ],
+)
+def test_wrong_options(tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        write(tmp_path / "a.tif", Cube(data=np.ones((1, 2, 2))), **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_image_of_numbers_is_refused(tmp_path):
+    with create(tmp_path / "complex.tif", np.ones((1, 2, 2), np.complex64)) as file:
+        file.write(np.ones((1, 2, 2), np.complex64))
+    with create(tmp_path / "palette.tif", np.ones((1, 2, 2), np.uint8)) as file:
+        file.write(np.ones((1, 2, 2), np.uint8))
+        file.write_colormap(1, {0: (0, 0, 0, 255), 1: (255, 0, 0, 255)})
+    with pytest.raises(InputError, match=r"complex\.tif: holds complex values"):
+        read(tmp_path / "complex.tif")
+    with pytest.raises(InputError, match=r"palette\.tif: holds indices into a palette"):
+        read(tmp_path / "palette.tif")
+
+
+@pytest.mark.parametrize("share", [0.99, 0.5, 0.001])
+def test_cut_off(tmp_path, share):
+    data = np.random.default_rng(0).random((3, 64, 64), dtype=np.float32)
+    write(tmp_path / "a.tif", Cube(data=data), compress="deflate")
+    whole = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(InputError, match=r"a\.tif: .*damaged") as caught:
+        read(tmp_path / "a.tif")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_another_program_changed_since_wins_over_our_record(scene, tmp_path):
+    own = scene.replace(
+        crs="+proj=laea +lat_0=50 +lon_0=7", transform=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0), band_names="äöüßé"
+    )
+    write(tmp_path / "a.tif", own)
+    with rasterio.open(tmp_path / "a.tif", "r+") as file:
+        file.crs, file.transform = "EPSG:3035", Affine(10, 0, 4_000_000, 0, -10, 3_000_000)
+    cube = read(tmp_path / "a.tif")
+    assert cube.crs == "EPSG:3035"
+    assert cube.transform == (10.0, 0.0, 4_000_000.0, 0.0, -10.0, 3_000_000.0)
+    with rasterio.open(tmp_path / "a.tif") as file:
+        tags = file.tags()
+    stored = np.ones((2, 3, 3), np.float32)
+    with create(tmp_path / "b.tif", stored) as file:
+        file.write(stored)
+        file.update_tags(**tags)
+    # The names of five bands say nothing about two.
+    assert read(tmp_path / "b.tif").band_names is None
+
+
+def test_png_as_an_image_of_three_bands(tmp_path):
+    stored = np.random.default_rng(0).integers(0, 255, (3, 4, 5), dtype=np.uint8)
+    with create(tmp_path / "a.png", stored, driver="PNG") as file:
+        file.write(stored)
+    assert np.array_equal(read(tmp_path / "a.png").data, stored)
+    with pytest.raises(InputError, match=r"image is only read; write one of \.tif"):
+        write(tmp_path / "b.png", Cube(data=stored))

@@ -1,0 +1,83 @@
+"""Band optics: bands that were shifted or blurred on purpose are put right, others are left alone."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import fourier_shift, gaussian_filter
+
+from hyperfuse.methods.feinfn.band_psf import _KERNELS, BandOptics, _derivatives
+from hyperfuse.sensor.presets import mtf, uestc
+
+
+def scene(bands=3, size=96):
+    rng = np.random.default_rng(1)
+    return np.stack([gaussian_filter(rng.normal(size=(size, size)), 1.5, mode="wrap") for _ in range(bands)])
+
+
+def moved(band, dy, dx):
+    return np.fft.ifft2(fourier_shift(np.fft.fft2(band), (dy, dx))).real
+
+
+def test_derivatives_of_a_polynomial_are_exact():
+    y, x = np.mgrid[0:15, 0:17].astype(float)
+    band = torch.from_numpy(2 + 3 * x - y + 0.5 * x**2 + 2 * y**2 + 0.25 * x * y)
+    dx, dy, dxx, dyy, dxy = (one[5:-5, 5:-5].numpy() for one in _derivatives(band, _KERNELS[1]))
+    inner = np.s_[5:-5, 5:-5]
+    np.testing.assert_allclose(dx, (3 + x + 0.25 * y)[inner], atol=1e-9)
+    np.testing.assert_allclose(dy, (-1 + 4 * y + 0.25 * x)[inner], atol=1e-9)
+    np.testing.assert_allclose(dxx, 1.0, atol=1e-9)
+    np.testing.assert_allclose(dyy, 4.0, atol=1e-9)
+    np.testing.assert_allclose(dxy, 0.25, atol=1e-9)
+
+
+def test_a_shift_that_grows_with_the_position_has_its_own_features():
+    band = torch.from_numpy(scene(1)[0])
+    plain, placed = _derivatives(band, _KERNELS[1]), _derivatives(band, _KERNELS[2])
+    assert placed.shape[0] == plain.shape[0] + 4
+    torch.testing.assert_close(placed[:5], plain)
+    assert placed[5, 0].allclose(-plain[0, 0])  # y is -1 in the first row
+    assert placed[6, :, -1].allclose(plain[0, :, -1])  # x is 1 in the last column
+
+
+def test_a_part_of_a_scene_counts_positions_over_the_scene():
+    band = torch.from_numpy(scene(1)[0])
+    whole = _derivatives(band, _KERNELS[2])
+    # Columns 48 to 95 of 96, whose centres lie from 1/95 to 1.
+    part = _derivatives(band[:, 48:], _KERNELS[2], (-1.0, 1.0, 1 / 95, 1.0))
+    torch.testing.assert_close(part[:, :, 8:], whole[:, :, 56:])
+
+
+@pytest.mark.parametrize("change", ["shift", "blur"])
+def test_a_band_seen_through_other_optics_is_corrected_and_the_others_are_not(change):
+    sensor = uestc(4)
+    image = scene()
+    truth = image.copy()
+    truth[1] = moved(image[1], 0.3, -0.2) if change == "shift" else gaussian_filter(image[1], 0.6, mode="wrap")
+    hsi = sensor.degrade(torch.from_numpy(truth))
+    estimate = torch.from_numpy(image)
+    optics = BandOptics.fit(estimate, hsi, sensor.degrade(estimate), sensor)
+    assert optics.choices[0] == optics.choices[2] == 0
+    assert optics.choices[1] > 0
+    corrected = optics.correct(estimate).numpy()
+    np.testing.assert_array_equal(corrected[[0, 2]], image[[0, 2]])
+    before, after = (np.square(one[1] - truth[1])[8:-8, 8:-8].mean() for one in (image, corrected))
+    assert after < 0.05 * before
+
+
+def test_noise_is_not_taken_for_optics():
+    sensor = mtf(3)
+    image = torch.from_numpy(scene())
+    clean = sensor.degrade(image)
+    noise = 0.05 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0), dtype=clean.dtype)
+    optics = BandOptics.fit(image, clean + noise, clean, sensor)
+    assert optics.choices == [0, 0, 0]
+
+
+def test_what_cannot_be_optics_is_not_corrected():
+    # A band of reversed contrast would need weights far beyond a pixel.
+    sensor = mtf(4)
+    image = torch.from_numpy(scene())
+    sharp = image - 12 * torch.from_numpy(np.stack([gaussian_filter(band, 1, mode="wrap") for band in scene()]))
+    optics = BandOptics.fit(image, sensor.degrade(sharp), sensor.degrade(image), sensor)
+    largest = max((float(weight.abs().max()) for weight in optics.weights if weight.numel()), default=0.0)
+    assert largest <= 0.9

@@ -1,0 +1,116 @@
+"""Weights that were trained on other scenes: found, checked against the pair, applied only as far as they help."""
+
+import pytest
+import torch
+
+import hyperfuse.methods.feinfn.method  # noqa: F401  (registers the method)
+from hyperfuse.errors import InputError
+from hyperfuse.methods.contract.registry import get_method
+from hyperfuse.networks import create_network
+from hyperfuse.networks.pretrained import find_pretrained, from_pretrained, read_base, save_pretrained, shipped_weights
+
+METHOD = get_method("feinfn")
+BASE = {"method": "feinfn", "settings": {"steps": 0}, "as_guide": True}
+SIZE = {"width": 8, "encoder_blocks": 1, "hidden": (8,), "latent": 8, "decoder_width": 8, "decoder_depth": 1}
+
+
+@pytest.fixture
+def save(tmp_path):
+    def save(pair, *, nothing=False, base=BASE, bands=None):
+        torch.manual_seed(1)
+        bands = bands or pair.hsi.shape[0]
+        network = create_network("feinfn", hsi_bands=bands, msi_bands=bands + pair.msi.shape[0], **SIZE)
+        if nothing:
+            network.begin_with_nothing()
+        return str(save_pretrained(network, tmp_path / "weights", base=base))
+
+    return save
+
+
+def run(pair, **settings):
+    return METHOD.fuse(pair.hsi, pair.msi, pair.sensor, METHOD.configure(**settings))
+
+
+def mse(image, pair):
+    return float((image - pair.reference).square().mean())
+
+
+def test_a_network_that_adds_nothing_changes_nothing(make_pair, save):
+    pair = make_pair(shape=(64, 64))
+    with_weights = run(pair, effort="fast", weights=save(pair, nothing=True))
+    torch.testing.assert_close(with_weights.image, run(pair, effort="fast").image)
+
+
+def test_a_network_that_does_harm_is_not_applied(make_pair, save):
+    pair = make_pair(shape=(64, 64))
+    spoilt, plain = run(pair, effort="fast", weights=save(pair)), run(pair, effort="fast")
+    assert mse(spoilt.image, pair) < 1.02 * mse(plain.image, pair)
+
+
+def test_weights_that_know_the_errors_are_applied(make_pair, save, monkeypatch):
+    """A network that answers with what the base leaves of the reference must bring the image close to it."""
+    pair = make_pair(shape=(64, 64))
+    plain = run(pair, effort="fast")
+    weights = save(pair, nothing=True)
+    left = pair.reference - plain.image
+
+    def knowing(network, hsi, guide):
+        return (pair.reference - guide[0, pair.msi.shape[0] :])[None]
+
+    monkeypatch.setattr("hyperfuse.methods.feinfn.correction.correction", knowing)
+    known = run(pair, effort="fast", weights=weights)
+    assert float((pair.reference - known.image).square().mean()) < 0.3 * float(left.square().mean())
+
+
+def test_a_fit_goes_on_from_weights_and_the_file_stays(make_pair, save):
+    pair = make_pair(shape=(64, 64))
+    folder = save(pair, nothing=True)
+    before = from_pretrained(folder).state_dict()
+    fitted = run(pair, steps=4, weights=folder)
+    assert fitted.details["steps"] == 4
+    assert mse(fitted.image, pair) < 1.05 * mse(run(pair, effort="fast").image, pair)
+    assert all(torch.equal(value, before[name]) for name, value in from_pretrained(folder).state_dict().items())
+
+
+def test_weights_for_another_pair_are_refused(make_pair, save):
+    pair = make_pair()
+    with pytest.raises(InputError, match=r"is for an HSI of 9 bands and an MSI of \d, the pair has"):
+        run(pair, weights=save(pair, bands=9))
+
+
+@pytest.mark.parametrize("base", [None, {**BASE, "as_guide": False}, {**BASE, "method": "bicubic"}])
+def test_a_network_that_improves_something_else_is_refused(make_pair, save, base):
+    pair = make_pair()
+    with pytest.raises(InputError, match="was not trained to improve the images of feinfn"):
+        run(pair, weights=save(pair, base=base))
+
+
+def test_weights_that_are_not_there_are_named():
+    with pytest.raises(InputError, match=r"no weights 'visble'.*give a name that ships or a folder"):
+        find_pretrained("visble")
+
+
+def test_half_precision_on_disk_is_read_as_float32(tmp_path):
+    network = create_network("feinfn", hsi_bands=4, msi_bands=2, **SIZE)
+    folder = save_pretrained(network, tmp_path / "half", dtype=torch.float16, base=BASE)
+    whole = save_pretrained(network, tmp_path / "whole")
+    read = from_pretrained(folder)
+    assert all(value.dtype == torch.float32 for value in read.state_dict().values())
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(read.state_dict()[name], value, rtol=1e-3, atol=1e-6)
+    sizes = [(path / "model.safetensors").stat().st_size for path in (folder, whole)]
+    assert sizes[0] < 0.6 * sizes[1]
+    assert read_base(folder) == BASE
+    assert read_base(whole) is None
+
+
+@pytest.mark.parametrize("name", shipped_weights())
+def test_what_ships_is_whole_small_and_described(name):
+    folder = find_pretrained(name)
+    network = from_pretrained(folder)
+    assert read_base(folder)["method"] == "feinfn"
+    assert sum(value.numel() for value in network.state_dict().values()) > 0
+    assert (folder / "model.safetensors").stat().st_size < 4e6
+    card = (folder / "README.md").read_text("utf-8")
+    for word in ("Data", "Split", "Recipe", "Scores", "Licence"):
+        assert word in card

@@ -1,0 +1,97 @@
+"""What parts of a scene share: learnt on the pair itself nothing changes, on samples a part is like the whole."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from hyperfuse.methods.contract.registry import Sample, get_method, silent
+from hyperfuse.methods.local_linear.scene_models import SceneModels, pooled, slopes_within
+from hyperfuse.scenes.tiling.plan import Plan
+from hyperfuse.sensor import create_sensor
+from hyperfuse.statistics.linear import fit_linear
+from hyperfuse.statistics.subspace import fit_subspace
+
+METHODS = (("local-regression", {}), ("feinfn", {"effort": "fast"}))
+RATIO = 4
+
+
+def scene(bands, side=96, noise=0.002, modulation=0.3):
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:side, :side] / 9.0
+    shares = np.stack([1 + np.sin(a * x + b * y + c) for a, b, c in rng.uniform(-2, 2, (5, 3))]) + 0.1
+    shares[1] *= 1 + 2 * (rng.random((side, side)) > 0.9)
+    shares /= shares.sum(0)
+    spectra = np.cumsum(rng.normal(size=(bands, 5)), axis=0) / 20 + rng.uniform(0.3, 0.5, 5)
+    truth = torch.from_numpy(np.einsum("bk,krc->brc", spectra, shares).astype(np.float32))
+    sensor = create_sensor(f"mtf:{modulation}" if modulation != 0.3 else "mtf", RATIO)
+    groups = np.array_split(np.arange(bands), 4)
+    msi = torch.stack([truth[group].mean(0) for group in groups])
+    hsi = sensor.degrade(truth, (side // RATIO, side // RATIO))
+    generator = torch.Generator().manual_seed(0)
+    hsi, msi = (image + noise * torch.randn(image.shape, generator=generator) for image in (hsi, msi))
+    return hsi, msi, sensor, truth
+
+
+def psnr(image, truth):
+    return -10 * math.log10(float((image - truth).square().double().mean()))
+
+
+@pytest.mark.parametrize("bands", [12, 40])
+@pytest.mark.parametrize(("name", "settings"), METHODS)
+def test_learnt_on_the_pair_itself_nothing_changes(name, settings, bands):
+    hsi, msi, sensor, truth = scene(bands)
+    method = get_method(name)
+    options = method.configure(**settings)
+    learned = method.prepare([Sample(hsi, msi, sensor)], options, silent)
+    alone = method.fuse(hsi, msi, sensor, options).image
+    shared = method.fuse(hsi, msi, sensor, options, silent, learned).image
+    assert psnr(alone, truth) > 30
+    assert float((alone - shared).abs().max()) < 2e-4
+    # It is used: what another scene would share makes a difference.
+    other = method.prepare([Sample(hsi.flip(1), msi, sensor)], options, silent)
+    assert float((alone - method.fuse(hsi, msi, sensor, options, silent, other).image).abs().max()) > 2e-3
+
+
+def tile(image, window):
+    rows, cols = slice(window.row, window.row + window.rows), slice(window.col, window.col + window.cols)
+    return image[:, rows, cols].contiguous()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "settings"), METHODS)
+def test_tiles_lose_less_than_a_tenth_of_a_decibel(name, settings):
+    hsi, msi, sensor, truth = scene(40, side=192)
+    method = get_method(name)
+    options = method.configure(**settings)
+    whole = method.fuse(hsi, msi, sensor, options).image
+    plan = Plan.of(tuple(hsi.shape[1:]), tuple(msi.shape[1:]), sensor, 64, 8)
+    tiles = [(one, Sample(tile(hsi, one.lr), tile(msi, one.hr), one.sensor(sensor))) for one in plan.tiles()]
+    learned = method.prepare([sample for _, sample in tiles[::3]], options, silent)
+    joined = torch.zeros_like(truth)
+    for one, sample in tiles:
+        y, x = (slice(core.core[0], core.core[1]) for core in (one.y, one.x))
+        inside = (slice(None), slice(y.start - one.hr.row, y.stop - one.hr.row),
+                  slice(x.start - one.hr.col, x.stop - one.hr.col))  # fmt: skip
+        joined[:, y, x] = method.fuse(*sample[:3], options, silent, learned).image[inside]
+    assert psnr(joined, truth) > psnr(whole, truth) - 0.1
+
+
+def test_slopes_of_components_are_those_of_a_regression_of_components():
+    hsi, msi, sensor, _ = scene(40)
+    subspace = fit_subspace(hsi, 7, standardise=True)
+    coarse = sensor.degrade(msi, tuple(hsi.shape[1:])).double()
+    expected = fit_linear(coarse, subspace.project(hsi.double()))[:, 1:]
+    found = slopes_within(fit_linear(coarse, hsi.double())[:, 1:], subspace)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-8)
+
+
+def test_weights_given_are_kept_and_pixels_are_pooled():
+    hsi, msi, sensor, _ = scene(12)
+    method = get_method("local-regression")
+    weights = {1.0: {0.1: 1.0}}
+    learned = method.prepare([Sample(hsi, msi, sensor)] * 2, method.configure(weights=weights), silent)
+    assert isinstance(learned.models, SceneModels)
+    assert learned.models.weights == weights
+    assert pooled([hsi, hsi[:, :3]]).shape == (12, 1, 24 * 24 + 3 * 24)

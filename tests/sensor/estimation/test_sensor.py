@@ -1,0 +1,183 @@
+"""The sensor of a pair from the pair itself: what is given stays, what is found is told."""
+
+import numpy as np
+import pytest
+import torch
+
+from hyperfuse.errors import InputError
+from hyperfuse.sensor import Sensor, Srf
+from hyperfuse.sensor.estimation.sensor import estimate_sensor
+from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
+
+WAVES = np.linspace(420.0, 960.0, 28)
+
+
+def scene(rows=96, cols=96, seed=0):
+    """Six materials of wide features, mixed and textured, in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    spectrum = np.fft.rfft2(rng.standard_normal((6, rows, cols)))
+    fy, fx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(cols)[None]
+    fields = np.fft.irfft2(spectrum / (0.02 + np.hypot(fy, fx)) ** 1.4, s=(rows, cols))
+    shares = np.exp(1.5 * fields / fields.std())
+    shares /= shares.sum(axis=0)
+    centres, widths = rng.uniform(400, 1000, (6, 5, 1)), rng.uniform(40, 150, (6, 5, 1))
+    materials = 0.1 + 0.3 * np.exp(-((WAVES - centres) ** 2) / (2 * widths**2)).sum(axis=1)
+    return torch.from_numpy(np.einsum("kb,kyx->byx", materials, shares))
+
+
+def gaussians(*bands):
+    rows = np.stack([np.exp(-4 * np.log(2) * ((WAVES - centre) / width) ** 2) for centre, width in bands])
+    return Srf(rows / rows.sum(axis=1, keepdims=True))
+
+
+SRF = gaussians((490, 70), (560, 40), (670, 60), (830, 110))
+TRUE = Sensor(ratio=4, psf=GaussianPsf(sigma=(1.7, 1.7)), phase=(2.2, 0.9), srf=SRF)
+
+
+def pair(true=TRUE, snr_db=None, **scene_options):
+    image = scene(**scene_options)
+    hsi, msi = true.degrade(image), true.respond(image)
+    if snr_db is None:
+        return hsi, msi
+    generator = torch.Generator().manual_seed(0)
+    return tuple(
+        one + 10 ** (-snr_db / 20) * one.std() * torch.randn(one.shape, dtype=one.dtype, generator=generator)
+        for one in (hsi, msi)
+    )
+
+
+def test_everything_is_found():
+    hsi, msi = pair(snr_db=30)
+    found = estimate_sensor(hsi, msi, 4, wavelengths=WAVES)
+    np.testing.assert_allclose(found.sensor.offset, TRUE.offset, atol=0.1)
+    np.testing.assert_allclose(found.psf.sigma, 1.7, rtol=0.06)
+    np.testing.assert_allclose(found.srf.wavelengths, SRF.matrix @ WAVES, atol=30)
+    assert found.trusted.all()
+    assert (found.explained > 0.97).all()
+    assert found.position is not None
+    assert found.position.before < found.position.after
+    assert any("phase estimated" in note for note in found.notes)
+    assert any("PSF estimated" in note for note in found.notes)
+    np.testing.assert_allclose(found.gain, 1, atol=0.08)
+    assert found.srf.source == "estimated from the pair"
+
+
+def test_what_is_given_stays():
+    hsi, msi = pair()
+    found = estimate_sensor(hsi, msi, 4, phase=TRUE.phase, psf=TRUE.psf, srf=SRF)
+    assert found.sensor.to_dict() == TRUE.to_dict()
+    assert found.position is None
+    assert found.blur is None
+    assert found.gain.tolist() == [1] * 4
+    assert found.offset.tolist() == [0] * 4
+    assert (found.explained > 0.99999).all()
+    assert found.notes == ()
+
+
+def test_levels_are_removed():
+    hsi, msi = pair(snr_db=35)
+    gain, offset = torch.tensor([1.25, 1.0, 0.8, 3.0]), torch.tensor([0.05, 0.0, 0.0, 0.2])
+    other = msi * gain[:, None, None] + offset[:, None, None]
+    found = estimate_sensor(hsi, other, 4, phase=TRUE.phase, psf=TRUE.psf, srf=SRF)
+    np.testing.assert_allclose(found.gain, gain, rtol=0.02)
+    np.testing.assert_allclose(found.offset, offset, atol=0.02)
+    left = found.correct(other) - msi
+    assert float(left.abs().max()) < 0.02
+    (note,) = [note for note in found.notes if "levels" in note]
+    assert "band 1 gain 1.2" in note
+    assert "band 2" not in note
+
+
+def test_a_band_of_another_world_is_told_and_left_alone():
+    hsi, msi = pair(snr_db=35)
+    msi[3] = pair(seed=9)[1][3] * 5
+    found = estimate_sensor(hsi, msi, 4, phase=TRUE.phase, psf=TRUE.psf, wavelengths=WAVES)
+    assert found.trusted.tolist() == [True, True, True, False]
+    assert any("band 4 is not explained" in note for note in found.notes)
+    assert torch.equal(found.correct(msi)[3], msi[3])
+
+
+def test_bands_beyond_the_msi_are_told():
+    true = TRUE.replace(srf=gaussians((490, 50), (560, 40), (640, 50)))
+    found = estimate_sensor(*pair(true, snr_db=40), 4, phase=TRUE.phase, psf=TRUE.psf, wavelengths=WAVES)
+    beyond = WAVES > 800
+    assert found.srf.matrix[:, beyond].sum(axis=1).max() < 0.03
+    (note,) = [note for note in found.notes if "no MSI band sees" in note]
+    assert note.endswith("960 nm")
+
+
+def test_change_is_told_and_kept_out():
+    hsi, msi = pair(snr_db=35)
+    clean = estimate_sensor(hsi, msi, 4, phase=TRUE.phase, psf=TRUE.psf, wavelengths=WAVES)
+    msi[:, 10:40, 20:50] += 1.0
+    found = estimate_sensor(hsi, msi, 4, phase=TRUE.phase, psf=TRUE.psf, wavelengths=WAVES)
+    assert 0.03 < found.changed < 0.25
+    assert clean.changed < 0.01
+    assert any("do not agree on" in note for note in found.notes)
+    assert float(np.abs(found.gain - 1).max()) < 0.15
+
+
+def test_haze_is_told():
+    hsi, msi = pair(snr_db=40)
+    msi[0] += 0.05 * torch.sin(torch.arange(96) / 20)[:, None]
+    found = estimate_sensor(hsi, msi, 4, phase=TRUE.phase, psf=TRUE.psf, srf=SRF)
+    assert any("smooth difference of brightness" in note and "band 1" in note for note in found.notes)
+
+
+def test_unrelated_images_keep_the_usual_sensor():
+    hsi, _ = pair()
+    _, msi = pair(seed=5)
+    found = estimate_sensor(hsi, msi, 4)
+    assert found.sensor.offset == (1.5, 1.5)
+    assert any("phase is not estimated" in note for note in found.notes)
+    assert not found.trusted.any()
+
+
+def test_gaps_are_left_out():
+    hsi, msi = pair(snr_db=35)
+    valid = torch.ones(96, 96, dtype=torch.bool)
+    valid[30:50, 40:64] = False
+    msi[:, ~valid] = 0
+    found = estimate_sensor(hsi, msi, 4, psf=TRUE.psf, srf=SRF, msi_valid=valid)
+    np.testing.assert_allclose(found.sensor.offset, TRUE.offset, atol=0.05)
+    np.testing.assert_allclose(found.gain, 1, atol=0.01)
+
+
+def test_the_same_pair_gives_the_same_sensor():
+    first, second = (estimate_sensor(*pair(snr_db=30), 4, phase=TRUE.phase) for _ in range(2))
+    assert first.sensor.to_dict() == second.sensor.to_dict()
+    assert first.notes == second.notes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tensors_keep_their_type(dtype):
+    hsi, msi = (one.to(dtype) for one in pair())
+    found = estimate_sensor(hsi, msi, 4, phase=TRUE.phase, psf=BoxPsf(width=(4, 4)), srf=SRF)
+    assert found.correct(msi).dtype == dtype
+    assert found.psf == BoxPsf(width=(4, 4))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"wavelengths": [500.0]}, "1 wavelengths for 28"),
+        ({"srf": Srf([[1.0, 0.0]])}, "spectral responses turn 2 bands into 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        estimate_sensor(*pair(), 4, phase=TRUE.phase, psf=TRUE.psf, **change)
+
+
+def test_undeclared_gaps_are_refused():
+    hsi, msi = pair()
+    hsi[0, 0, 0] = torch.nan
+    with pytest.raises(InputError, match="NaN"):
+        estimate_sensor(hsi, msi, 4)
+    with pytest.raises(InputError, match=r"\(bands, rows, cols\)"):
+        estimate_sensor(hsi[0], msi, 4)
+
+
+def test_too_small_a_pair_is_refused():
+    with pytest.raises(InputError, match="36 are needed"):
+        estimate_sensor(*pair(rows=16, cols=16), 4, phase=1.5, psf=TRUE.psf, srf=SRF)

@@ -1,0 +1,101 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.sensor.srf.satellites import find_satellite, list_satellites, srf_from_satellite
+
+FINE = np.arange(350, 2600, 4.0)
+
+
+@pytest.mark.parametrize("name", list_satellites())
+def test_the_bands_are_those_of_pyrsr_and_all_can_be_read(name):
+    from pyrsr.sensorspecs import get_LayerBandsAssignment
+
+    satellite = list_satellites()[name]
+    subsystem = "SAM" if satellite.pyrsr_names[1] in ("TM", "ETM+") else ""
+    held = get_LayerBandsAssignment(*satellite.pyrsr_names, subsystem)
+    assert sorted(satellite.bands + satellite.further_bands) == sorted(f"B{band}" for band in held)
+    srf = srf_from_satellite(name, FINE)
+    assert srf.names == satellite.bands
+    assert srf.matrix.shape == (len(satellite.bands), FINE.size)
+    assert srf.source == f"{name} (pyrsr)"
+    if satellite.pan is not None:
+        pan = srf_from_satellite(name, FINE, bands=["pan"])
+        assert pan.names == (satellite.pan,)
+        assert 550 < pan.wavelengths[0] < 720
+
+
+@pytest.mark.parametrize(("name", "bands"), [("sentinel-2a", ["4", "8A", "11"]), ("landsat-8", ["2", "7", "8"])])
+def test_responses_against_fine_integration_of_the_curves_of_pyrsr(name, bands):
+    from pyrsr import RSR
+
+    rng = np.random.default_rng(0)
+    first, second = 420 + np.cumsum(rng.uniform(5, 9, 85)), 900 + np.cumsum(rng.uniform(9, 12, 150))
+    centres = np.concatenate([first, second])
+    srf = srf_from_satellite(name, centres, np.full(centres.size, 9.0), bands=bands)
+    spectrum = rng.random(centres.size)
+    order = np.argsort(centres)
+    curves = RSR(*list_satellites()[name].pyrsr_names, no_thermal=True)
+    fine = np.arange(400, 2500, 0.01)
+    seen = np.interp(fine, centres[order], spectrum[order])
+    for k, band in enumerate(bands):
+        response = np.maximum(np.interp(fine, curves.rsrs_wvl, curves.rsrs_norm01[band]), 0)
+        expected = np.trapezoid(response * seen, fine) / np.trapezoid(response, fine)
+        assert srf.matrix[k] @ spectrum == pytest.approx(expected, abs=1e-5)
+
+
+def test_sentinel_2_centres_are_the_published_ones():
+    # ESA, Sentinel-2 spectral response functions (COPE-GSEG-EOPG-TN-15-0007): central wavelengths of Sentinel-2A.
+    published = [492.4, 559.8, 664.6, 704.1, 740.5, 782.8, 832.8, 864.7, 1613.7, 2202.4]
+    srf = srf_from_satellite("sentinel-2a", FINE)
+    assert srf.names == ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
+    np.testing.assert_allclose(srf.wavelengths, published, atol=0.06)
+
+
+@pytest.mark.parametrize("bands", [["B2", "B8A"], ["2", "8a"], ["b02", " B08A "]])
+def test_ways_to_write_a_band(bands):
+    assert srf_from_satellite("sentinel-2a", FINE, bands=bands).names == ("B2", "B8A")
+
+
+def test_bands_keep_the_order_asked_for():
+    turned = srf_from_satellite("sentinel-2b", FINE, bands=["B8", "B3"])
+    straight = srf_from_satellite("sentinel-2b", FINE, bands=["B3", "B8"])
+    np.testing.assert_array_equal(turned.matrix, straight.matrix[::-1])
+
+
+def test_short_wave_bands_beyond_the_hsi_are_refused_or_left_out():
+    visible = np.arange(400, 1001, 5.0)
+    with pytest.raises(InputError, match=r"B11 \(0%\), B12 \(0%\).*\(B2, B3, B4, B5, B6, B7, B8, B8A\)"):
+        srf_from_satellite("sentinel-2a", visible)
+    with pytest.warns(HyperfuseWarning, match=r"left out: B11 \(0%\), B12 \(0%\)"):
+        srf = srf_from_satellite("sentinel-2a", visible, drop_uncovered=True)
+    assert srf.names[-1] == "B8A"
+
+
+def test_unknown_names_are_told():
+    with pytest.raises(InputError, match=r"did you mean 'sentinel-2[ab]'"):
+        srf_from_satellite("sentinel-2", FINE)
+    with pytest.raises(InputError, match="sentinel-2a has no band 'B13'; its bands are B2, B3"):
+        srf_from_satellite("sentinel-2a", FINE, bands=["B13"])
+    with pytest.raises(InputError, match="no panchromatic band"):
+        srf_from_satellite("sentinel-2a", FINE, bands=["PAN"])
+    with pytest.raises(InputError, match="chosen twice"):
+        srf_from_satellite("landsat-8", FINE, bands=["PAN", "B8"])
+    with pytest.raises(InputError, match="no band of landsat-8 is chosen"):
+        srf_from_satellite("landsat-8", FINE, bands=[])
+
+
+@pytest.mark.parametrize("text", ["Sentinel-2A", "sentinel2a", "SENTINEL_2A", "sentinel 2a"])
+def test_names_are_found_however_they_are_written(text):
+    found = find_satellite(text)
+    assert found is not None
+    assert found.name == "sentinel-2a"
+
+
+def test_pyrsr_is_loaded_only_where_it_is_used():
+    code = "import sys, hyperfuse.sensor.srf.satellites as s; s.list_satellites(); print('pyrsr' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
