@@ -2,7 +2,7 @@
 
 from hyperfuse.methods.algorithms import bicubic, cnmf, gsa, local_regression, mtf_glp_hs, regression
 from hyperfuse.methods.contract.registry import Method, MethodSettings, Progress, get_method, list_methods
-from hyperfuse.methods.feinfn import method as feinfn
+from hyperfuse.methods.feinfn import method as _feinfn  # noqa: F401  (registers it)
 
 __all__ = [
     "Method",
@@ -10,7 +10,6 @@ __all__ = [
     "Progress",
     "bicubic",
     "cnmf",
-    "feinfn",
     "get_method",
     "gsa",
     "list_methods",
