@@ -119,7 +119,7 @@ def test_some_bands_of_a_download_are_enough(scene, stored):
     cube = read(scene, bands="4,3")
     assert cube.band_names == ("B4", "B3")
     assert np.allclose(cube.data[1, 1], stored[2, 1] * 2.75e-5 - 0.2, atol=1e-6)
-    with pytest.raises(InputError, match=rf"the file {NAME}_SR_B1\.TIF is missing in .*; take the other bands with"):
+    with pytest.raises(InputError, match=rf"the file {NAME}_SR_B1\.TIF is missing in .*; select the other bands with"):
         read(scene)
     with pytest.raises(InputError, match=rf"the file {NAME}_QA_PIXEL\.TIF is missing in"):
         read(scene, bands="4", quality="clear")
@@ -134,7 +134,7 @@ def test_some_bands_of_a_download_are_enough(scene, stored):
         (groups(level="L1TP"), "is Landsat Collection 02 L1TP; take the Collection 2 Level 2 product"),
         (groups(collection="01"), "is Landsat Collection 01 L2SP; take the Collection 2"),
         (groups(spacecraft="LANDSAT_5"), "is of LANDSAT_5; Landsat 8 and 9 are read"),
-        ({}, "tells no PROCESSING_LEVEL or SPACECRAFT_ID"),
+        ({}, "states no PROCESSING_LEVEL or SPACECRAFT_ID"),
         (groups() | {"LEVEL2_SURFACE_REFLECTANCE_PARAMETERS": {}}, "REFLECTANCE_MULT_BAND_1 is None, not a number"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Products of satellites as their providers deliver them; a file a product."""
+"""Satellite products as their providers deliver them, one module per product family."""
 
 from hyperfuse.io.products.registry import PRODUCTS, Product, find_product
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.io.encoding.options import ReadOptions
+from hyperfuse.io.products.dlr import DlrScene, Gaps, Layout, is_layout, open_scene, read_scene
+from hyperfuse.io.products.members import Source
 from hyperfuse.io.products.rasters import Grid, read_bands
-from hyperfuse.io.products.registry import Source
-from hyperfuse.io.products.spectral_image import Gaps, Layout, Scene, is_layout, open_scene, read_scene
 
 _LAYOUT = Layout("DESIS", band="band", width="wavelengthWidthOfBand", gain="gainOfBand", offset="offsetOfBand")
 # Bands of QL_QUALITY-2, counted from 1: shadow, land, snow, haze over land and water, cloud over land and water, water.
@@ -21,7 +21,7 @@ _NOT_CLEAR = (1, 4, 5, 6, 7)
 
 
 def is_desis(path: Path) -> bool:
-    """Return whether a METADATA.xml, or the one beside an image, is that of DESIS."""
+    """Return whether a METADATA.xml, or the one next to an image, is that of DESIS."""
     return is_layout(path, _LAYOUT)
 
 
@@ -35,11 +35,11 @@ def read_desis(source: Source, options: ReadOptions) -> Cube:
         InputError: a missing file, another level, a damaged image.
     """
 
-    def gaps(scene: Scene, grid: Grid) -> Gaps:
+    def gaps(scene: DlrScene, grid: Grid) -> Gaps:
         if options.quality != "clear":
             return Gaps((), ())
-        stored = read_bands(scene.members, scene.needed_file("QL_QUALITY-2"), _NOT_CLEAR, (grid.rows, grid.cols))
+        stored = read_bands(scene.members, scene.required_file("QL_QUALITY-2"), _NOT_CLEAR, (grid.rows, grid.cols))
         every = np.ones(len(scene.bands), np.bool_)
         return Gaps([(every, (stored == 1).any(axis=0))], ["shadow", "haze", "cloud"])
 
-    return read_scene(open_scene(source, _LAYOUT), _LAYOUT, options, gaps, None)
+    return read_scene(open_scene(source, _LAYOUT), _LAYOUT, options, gaps)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseWarning
 from hyperfuse.io.encoding.options import ReadOptions
+from hyperfuse.io.products.dlr import DlrScene, Gaps, Layout, is_layout, open_scene, read_scene
+from hyperfuse.io.products.members import Source
 from hyperfuse.io.products.rasters import Grid, read_bands
-from hyperfuse.io.products.registry import Source
-from hyperfuse.io.products.spectral_image import Gaps, Layout, Scene, is_layout, open_scene, read_scene
 
 _LAYOUT = Layout("EnMAP", band="bandID", width="FWHMOfBand", gain="GainOfBand", offset="OffsetOfBand")
 # Bits of QL_QUALITY_TESTFLAGS.
@@ -27,14 +27,14 @@ _NOT_CLEAR = {"CLOUD": (1,), "CLOUDSHADOW": (1,), "HAZE": (1,), "CIRRUS": (1, 2,
 
 
 def is_enmap(path: Path) -> bool:
-    """Return whether a METADATA.XML, or the one beside an image, is that of EnMAP."""
+    """Return whether a METADATA.XML, or the one next to an image, is that of EnMAP."""
     return is_layout(path, _LAYOUT)
 
 
 def read_enmap(source: Source, options: ReadOptions) -> Cube:
     """Read an EnMAP L2A scene, all bands in the order of the image, VNIR and SWIR where they overlap too.
 
-    Gaps are the background and what is saturated: the flag is one a detector, so that it takes all bands of it. With
+    Gaps are the background and saturated pixels: there is one flag per detector, which marks all bands of it. With
     ``quality="clear"`` also clouds, their shadows, haze and cirrus. Bands that the processor did not expect are bad
     bands. Defective pixels (QL_PIXELMASK) stay, as the processor has interpolated them.
 
@@ -45,7 +45,7 @@ def read_enmap(source: Source, options: ReadOptions) -> Cube:
     vnir, swir = (_channels(scene, detector) for detector in ("vnir", "swir"))
     expected = vnir | swir if vnir is not None and swir is not None else None
 
-    def gaps(scene: Scene, grid: Grid) -> Gaps:
+    def gaps(scene: DlrScene, grid: Grid) -> Gaps:
         every = np.ones(len(scene.bands), np.bool_)
         detectors = (every, every) if vnir is None or swir is None else (vnir, swir)
         return _gaps(scene, grid, detectors, options.quality == "clear")
@@ -53,21 +53,21 @@ def read_enmap(source: Source, options: ReadOptions) -> Cube:
     return read_scene(scene, _LAYOUT, options, gaps, expected)
 
 
-def _channels(scene: Scene, detector: str) -> NDArray[np.bool_] | None:
-    """Return which bands of the image are of a detector and expected to hold data, or None if it is not told."""
+def _channels(scene: DlrScene, detector: str) -> NDArray[np.bool_] | None:
+    """Return which bands of the image are of a detector and expected to hold data, or None if that is not stated."""
     text = scene.metadata.elements(f"{{*}}{detector}ProductQuality/{{*}}expectedChannelsList")
     numbers = (text[0].text or "").split(",") if text else []
     bands = np.zeros(len(scene.bands), np.bool_)
     for number in numbers:
-        place = scene.metadata.number(number, "expectedChannelsList") - 1
-        if place not in range(bands.size):
+        index = scene.metadata.number(number, "expectedChannelsList") - 1
+        if index not in range(bands.size):
             return None
-        bands[int(place)] = True
+        bands[int(index)] = True
     return bands if bands.any() else None
 
 
-def _gaps(scene: Scene, grid: Grid, detectors: tuple[NDArray[np.bool_], NDArray[np.bool_]], clear: bool) -> Gaps:
-    masks, told = [], []
+def _gaps(scene: DlrScene, grid: Grid, detectors: tuple[NDArray[np.bool_], NDArray[np.bool_]], clear: bool) -> Gaps:
+    masks, reasons = [], []
     size = (grid.rows, grid.cols)
     flags = scene.file("QL_QUALITY_TESTFLAGS")
     if flags is None:
@@ -80,11 +80,11 @@ def _gaps(scene: Scene, grid: Grid, detectors: tuple[NDArray[np.bool_], NDArray[
         stored = read_bands(scene.members, flags, [1], size)[0]
         for bands, bit in zip(detectors, (_SATURATED_VNIR, _SATURATED_SWIR), strict=True):
             masks.append((bands, (stored.astype(np.int64) & bit) != 0))
-        told.append("saturated")
+        reasons.append("saturated")
     if clear:
         every = np.ones(len(scene.bands), np.bool_)
         for layer, values in _NOT_CLEAR.items():
-            stored = read_bands(scene.members, scene.needed_file(f"QL_QUALITY_{layer}"), [1], size)[0]
+            stored = read_bands(scene.members, scene.required_file(f"QL_QUALITY_{layer}"), [1], size)[0]
             masks.append((every, np.isin(stored, values)))
-        told += ["cloud", "cloud shadow", "haze", "cirrus"]
-    return Gaps(masks, told)
+        reasons += ["cloud", "cloud shadow", "haze", "cirrus"]
+    return Gaps(masks, reasons)

@@ -8,7 +8,6 @@ USGS, "Landsat 8 (L8) Data Users Handbook" (LSDS-1574), nominal widths of OLI, w
 from __future__ import annotations
 
 import json
-import math
 import re
 import warnings
 from collections.abc import Mapping
@@ -20,10 +19,10 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io.encoding.coding import Coding
 from hyperfuse.io.encoding.options import ReadOptions
-from hyperfuse.io.products.members import Members, base_name
+from hyperfuse.io.products.members import Members, Source, base_name, finite_number, match
+from hyperfuse.io.products.names import LANDSAT_METADATA
 from hyperfuse.io.products.rasters import grid_of, opened, read_bands
-from hyperfuse.io.products.registry import Source
-from hyperfuse.io.products.values import Values, chosen_bands, history_step, known
+from hyperfuse.io.products.reflectance import Reflectance, selected_bands
 
 Groups = Mapping[str, Mapping[str, str]]
 
@@ -53,45 +52,49 @@ def read_landsat(source: Source, options: ReadOptions) -> Cube:
     groups = _parse(members.read_text(mtl), mtl)
     contents = groups.get("PRODUCT_CONTENTS", {})
     spacecraft = _check_product(groups, mtl)
-    names = [list(_LIMITS)[place] for place in chosen_bands(options, len(_LIMITS))]
-    files = [_needed(members, contents, f"FILE_NAME_BAND_{name[1:]}", f"SR_{name}.TIF", mtl) for name in names]
+    names = [list(_LIMITS)[index] for index in selected_bands(options, len(_LIMITS))]
+    files = [_required(members, contents, f"FILE_NAME_BAND_{name[1:]}", f"SR_{name}.TIF", mtl) for name in names]
     codings = [_coding(groups, name, mtl) for name in names]
     with opened(members, files[0], bands=1) as raster:
         grid = grid_of(raster)
     size = (grid.rows, grid.cols)
-    scene = contents.get("LANDSAT_PRODUCT_ID") or re.sub(r"_?MTL\.\w+$", "", base_name(mtl), flags=re.IGNORECASE)
-    hidden, told = _hidden(members, contents, size, options.quality == "clear", mtl)
+    scene = contents.get("LANDSAT_PRODUCT_ID") or _scene(mtl)
+    quality_mask, gaps = _quality_mask(members, contents, size, options.quality == "clear", mtl)
     saturation = _saturation(members, contents, size, scene)
     if saturation is not None:
-        told.insert(1, "saturated")
-    values = Values((len(names), *size), options, scene)
-    for place, (name, file, (scale, offset)) in enumerate(zip(names, files, codings, strict=True)):
+        gaps.insert(1, "saturated")
+    reflectance = Reflectance((len(names), *size), options, scene)
+    for number, (name, file, (scale, offset)) in enumerate(zip(names, files, codings, strict=True)):
         stored = read_bands(members, file, [1], size)
-        masked = hidden
+        masked = quality_mask
         if saturation is not None:
-            masked = hidden | ((saturation >> (int(name[1:]) - 1)) & 1).astype(np.bool_)
+            masked = quality_mask | ((saturation >> (int(name[1:]) - 1)) & 1).astype(np.bool_)
         coding = Coding((scale,), (offset,), (_FILL,), masked)
-        values.put(np.s_[place : place + 1], *values.decode(stored, coding))
+        reflectance.put(np.s_[number : number + 1], *reflectance.decode(stored, coding))
     image = groups.get("IMAGE_ATTRIBUTES", {})
     start = f"{image.get('DATE_ACQUIRED', '')}T{image.get('SCENE_CENTER_TIME', '')}"
     limits = np.array([_LIMITS[name] for name in names], np.float64)
-    return Cube(
-        **values.fields(),
+    return reflectance.cube(
+        "Landsat Collection 2 Level 2",
+        scene,
+        gaps,
+        {"sensor": spacecraft, "start_time": start.strip("T"), "wavelengths": "nominal"},
         wavelengths=limits.mean(axis=1),
         fwhm=limits[:, 1] - limits[:, 0],
         band_names=tuple(names),
         transform=grid.transform,
         crs=grid.crs,
-        attributes=known(
-            {"sensor": spacecraft, "scene": scene, "start_time": start.strip("T"), "wavelengths": "nominal"}
-        ),
-        history=(history_step("Landsat Collection 2 Level 2", scene, told, options),),
     )
 
 
 def _metadata_file(members: Members) -> str:
-    found = members.find(r"(?:.*_)?MTL\.txt") or members.find(r"(?:.*_)?MTL\.json")
-    return found[0] if len(found) == 1 else members.find_one(r"(?:.*_)?MTL\.(?:txt|json)", "*_MTL.txt")
+    texts = [name for name in members.find(LANDSAT_METADATA) if name.lower().endswith(".txt")]
+    return texts[0] if len(texts) == 1 else members.find_one(LANDSAT_METADATA, "*_MTL.txt")
+
+
+def _scene(mtl: str) -> str:
+    named = match(LANDSAT_METADATA, base_name(mtl))
+    return (named["scene"] if named else None) or ""
 
 
 def _parse(raw: bytes, name: str) -> Groups:
@@ -133,7 +136,7 @@ def _check_product(groups: Groups, mtl: str) -> str:
     level, collection = contents.get("PROCESSING_LEVEL", ""), contents.get("COLLECTION_NUMBER", "")
     spacecraft = image.get("SPACECRAFT_ID", "")
     if not (level and spacecraft):
-        raise InputError(f"{mtl} tells no PROCESSING_LEVEL or SPACECRAFT_ID; it is cut off or not of Collection 2")
+        raise InputError(f"{mtl} states no PROCESSING_LEVEL or SPACECRAFT_ID; it is cut off or not of Collection 2")
     if spacecraft not in _SPACECRAFT:
         raise InputError(f"is of {spacecraft}; Landsat 8 and 9 are read")
     if not level.startswith("L2") or (collection.isdecimal() and int(collection) != 2):
@@ -150,35 +153,30 @@ def _file(members: Members, contents: Mapping[str, str], key: str) -> tuple[str,
     return named, found[0] if found else None
 
 
-def _needed(members: Members, contents: Mapping[str, str], key: str, what: str, mtl: str) -> str:
+def _required(members: Members, contents: Mapping[str, str], key: str, what: str, mtl: str) -> str:
     named, found = _file(members, contents, key)
     if not named:
         raise InputError(f"{mtl} names no {key} ({what}); it is cut off or of another format")
     if found is None:
-        hint = "; take the other bands with --bands" if "BAND" in key else ""
+        hint = "; select the other bands with bands=..." if "BAND" in key else ""
         raise InputError(f"the file {named} is missing in {members.root}{hint}")
     return found
 
 
 def _coding(groups: Groups, band: str, mtl: str) -> tuple[float, float]:
     items = groups.get("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS", {})
-    numbers = []
-    for key in (f"REFLECTANCE_MULT_BAND_{band[1:]}", f"REFLECTANCE_ADD_BAND_{band[1:]}"):
-        try:
-            value = float(items.get(key, ""))
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise InputError(f"{mtl}: {key} is {items.get(key)!r}, not a number")
-        numbers.append(value)
-    return numbers[0], numbers[1]
+    scale, offset = (
+        finite_number(items.get(key), f"{mtl}: {key}")
+        for key in (f"REFLECTANCE_MULT_BAND_{band[1:]}", f"REFLECTANCE_ADD_BAND_{band[1:]}")
+    )
+    return scale, offset
 
 
-def _hidden(
+def _quality_mask(
     members: Members, contents: Mapping[str, str], size: tuple[int, int], clear: bool, mtl: str
 ) -> tuple[NDArray[np.bool_], list[str]]:
     key = "FILE_NAME_QUALITY_L1_PIXEL"
-    found = _needed(members, contents, key, "QA_PIXEL.TIF", mtl) if clear else _file(members, contents, key)[1]
+    found = _required(members, contents, key, "QA_PIXEL.TIF", mtl) if clear else _file(members, contents, key)[1]
     if found is None:
         # The bands have their own fill.
         return np.zeros(size, np.bool_), ["no data"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tarfile
 import zipfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hyperfuse.errors import InputError
@@ -14,8 +16,8 @@ from hyperfuse.io.encoding.damage import damage_told
 
 # The largest metadata file known is that of an EnMAP scene, some 5 MB; more is no metadata.
 LARGEST_TEXT = 32 * 2**20
-_MOST_NAMES = 200_000
-_DEEPEST = 6
+_MAX_NAMES = 200_000
+_MAX_DEPTH = 6
 _DAMAGED_ARCHIVE = "is not a readable archive; it is cut off, damaged or encrypted"
 
 
@@ -35,7 +37,7 @@ class Members:
         """Return the bytes of a metadata file.
 
         Raises:
-            InputError: the file is larger than any metadata file is, or cannot be unpacked.
+            InputError: the file is larger than any metadata file, or cannot be unpacked.
         """
         with damage_told(f"{name} cannot be read; it is cut off or damaged"):
             raw = self._head(name, LARGEST_TEXT + 1)
@@ -52,15 +54,14 @@ class Members:
             return file.read(size)
 
     def find(self, pattern: str) -> list[str]:
-        """Return the files whose base name matches a regular expression wholly, whatever its case."""
-        wanted = re.compile(pattern, re.IGNORECASE)
-        return [name for name in self.names if wanted.fullmatch(base_name(name))]
+        """Return the files whose base name matches a pattern; see :func:`match`."""
+        return [name for name in self.names if match(pattern, base_name(name))]
 
     def find_one(self, pattern: str, what: str) -> str:
         """Return the one file whose base name matches.
 
         Args:
-            pattern: regular expression, for :meth:`find`.
+            pattern: regular expression, for :func:`match`.
             what: the file as its product names it, such as ``MTD_TL.xml``.
 
         Raises:
@@ -72,6 +73,23 @@ class Members:
         if len(found) > 1:
             raise InputError(f"{self.root} holds {len(found)} files {what} ({found[0]}, {found[1]}); name one of them")
         return found[0]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a user named, and the files around it.
+
+    Attributes:
+        members: the files of the folder or archive.
+        chosen: the file that was named, or None where it was the folder or archive.
+    """
+
+    members: Members
+    chosen: str | None = None
+
+    def path(self, pattern: str, what: str) -> Path:
+        """Return the path of the file that was named, else of the one that matches; see :meth:`Members.find_one`."""
+        return self.members.root / (self.chosen or self.members.find_one(pattern, what))
 
 
 class _ZipMembers(Members):
@@ -93,19 +111,39 @@ class _TarMembers(Members):
         # Uncompressed only: a compressed one would be unpacked from its start for every block.
         with damage_told(_DAMAGED_ARCHIVE), tarfile.open(root, "r:") as archive:
             entries = [(entry.name, entry.offset_data, entry.size) for entry in archive if entry.isreg()]
-        self._places = {name: (offset, size) for name, offset, size in entries}
-        super().__init__(root, self._places)
+        self._ranges = {name: (offset, size) for name, offset, size in entries}
+        super().__init__(root, self._ranges)
 
     def raster(self, name: str) -> Path:
         # GDAL's /vsitar/ does not find the long names of PAX archives.
-        offset, size = self._places[name]
+        offset, size = self._ranges[name]
         return Path(f"/vsisubfile/{offset}_{size},{self.root.absolute()}")
 
     def _head(self, name: str, size: int) -> bytes:
-        offset, stored = self._places[name]
+        offset, stored = self._ranges[name]
         with self.root.open("rb") as file:
             file.seek(offset)
             return file.read(min(size, stored))
+
+
+def match(pattern: str, name: str) -> re.Match[str] | None:
+    """Match a whole name, whatever its case, with a verbose pattern such as those of ``names``."""
+    return re.fullmatch(pattern, name, re.IGNORECASE | re.VERBOSE)
+
+
+def finite_number(text: str | None, what: str) -> float:
+    """Return a text of a metadata file as a finite number.
+
+    Raises:
+        InputError: it is none; ``what`` names the file and the entry.
+    """
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"{what} is {text!r}, not a number")
+    return value
 
 
 def base_name(name: str) -> str:
@@ -137,8 +175,8 @@ def open_folder(path: Path, *, deep: bool = False) -> Members:
     for folder, below, files in os.walk(path):
         inside = Path(folder).relative_to(path)
         names += [(inside / file).as_posix() for file in files]
-        if len(names) > _MOST_NAMES:
-            raise InputError(f"holds more than {_MOST_NAMES} files; name the product among them")
-        if not deep or len(inside.parts) >= _DEEPEST:
+        if len(names) > _MAX_NAMES:
+            raise InputError(f"holds more than {_MAX_NAMES} files; name the product among them")
+        if not deep or len(inside.parts) >= _MAX_DEPTH:
             below.clear()
     return Members(path, names)

@@ -20,14 +20,15 @@ from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io.encoding.coding import Coding
 from hyperfuse.io.encoding.damage import damage_told
 from hyperfuse.io.encoding.options import ReadOptions
-from hyperfuse.io.products import hdf5_parts as parts
-from hyperfuse.io.products.registry import Source
-from hyperfuse.io.products.values import Values, chosen_bands, history_step, known
+from hyperfuse.io.products import hdf5
+from hyperfuse.io.products.members import Source
+from hyperfuse.io.products.names import PRISMA_FILE
+from hyperfuse.io.products.reflectance import Reflectance, selected_bands
 
 _SWATHS = "HDFEOS/SWATHS"
 _FIELDS = f"{_SWATHS}/PRS_L2D_HCO/Data Fields"
 _PIXEL = 30.0
-_LARGEST_CODE = 65535
+_MAX_CODE = 65535
 _ROWS = 64
 # Error matrix: 1 invalid in L1, 2 negative after the atmospheric correction (clipped, kept), 3 saturated.
 _INVALID, _SATURATED = 1, 3
@@ -35,10 +36,10 @@ _INVALID, _SATURATED = 1, 3
 
 @dataclass(frozen=True)
 class _Band:
-    """A band of one of the cubes: its place there, centre and width in nm, and whether it is flagged as good."""
+    """A band of one of the cubes: its index there, centre and width in nm, and whether it is flagged as good."""
 
     cube: int
-    place: int
+    index: int
     centre: float
     width: float
     good: bool
@@ -57,10 +58,10 @@ class _Detector:
 
 def is_prisma(path: Path) -> bool:
     """Return whether a file holds swaths of PRISMA, of any level."""
-    if not parts.contains(path, _SWATHS):
+    if not hdf5.contains(path, _SWATHS):
         return False
     try:
-        with parts.opened(path) as file, damage_told(parts.DAMAGED):
+        with hdf5.opened(path) as file, damage_told(hdf5.DAMAGED):
             return any(str(name).startswith("PRS_L") for name in file[_SWATHS])
     except InputError:
         return False
@@ -75,10 +76,10 @@ def read_prisma(source: Source, options: ReadOptions) -> Cube:
     Raises:
         InputError: another level, a damaged file, or ``quality="clear"``, as L2D has no cloud mask.
     """
-    path = _file(source)
+    path = source.path(PRISMA_FILE, "PRS_L2D_*.he5")
     if options.quality == "clear":
         raise InputError("quality='clear' needs a cloud mask, which PRISMA L2D does not have; leave it out")
-    with parts.opened(path) as file:
+    with hdf5.opened(path) as file:
         _check_level(file)
         cubes = [_detector(file, name) for name in ("Vnir", "Swir")]
         rows, _, cols = cubes[0].values.shape
@@ -87,45 +88,36 @@ def read_prisma(source: Source, options: ReadOptions) -> Cube:
         bands = [band for number, name in enumerate(("Vnir", "Swir")) for band in _bands(file, number, name, cubes)]
         if not bands:
             raise InputError("every band has the wavelength 0, which says that none was acquired")
-        index = chosen_bands(options, len(bands))
-        chosen = [bands[place] for place in index]
-        values = Values((len(chosen), rows, cols), options, path.name)
-        acquired = [np.array([band.place for band in bands if band.cube == number], np.intp) for number in (0, 1)]
+        selected = [bands[number] for number in selected_bands(options, len(bands))]
+        reflectance = Reflectance((len(selected), rows, cols), options, path.name)
+        acquired = [np.array([band.index for band in bands if band.cube == number], np.intp) for number in (0, 1)]
         for start in range(0, rows, _ROWS):
             window = slice(start, min(start + _ROWS, rows))
-            _read_rows(cubes, chosen, acquired, window, values)
-        told = ["no data"] + (["invalid", "saturated"] if all(cube.errors is not None for cube in cubes) else [])
+            _read_rows(cubes, selected, acquired, window, reflectance)
+        flagged = all(cube.errors is not None for cube in cubes)
         transform, crs = _placement(file, rows, cols, path.name)
-        flagged = all(band.good for band in bands)
-        return Cube(
-            **values.fields(),
-            wavelengths=np.array([band.centre for band in chosen]),
-            fwhm=np.array([band.width for band in chosen]),
-            good_bands=None if flagged else np.array([band.good for band in chosen]),
-            band_names=tuple(band.name for band in chosen),
+        return reflectance.cube(
+            "PRISMA L2D",
+            path.stem,
+            ["no data", "invalid", "saturated"] if flagged else ["no data"],
+            {
+                "sensor": "PRISMA",
+                "start_time": hdf5.text(file, "Product_StartTime"),
+                "stop_time": hdf5.text(file, "Product_StopTime"),
+            },
+            wavelengths=np.array([band.centre for band in selected]),
+            fwhm=np.array([band.width for band in selected]),
+            good_bands=None if all(band.good for band in bands) else np.array([band.good for band in selected]),
+            band_names=tuple(band.name for band in selected),
             transform=transform,
             crs=crs,
-            attributes=known(
-                {
-                    "sensor": "PRISMA",
-                    "scene": path.stem,
-                    "start_time": parts.text(file, "Product_StartTime"),
-                    "stop_time": parts.text(file, "Product_StopTime"),
-                }
-            ),
-            history=(history_step("PRISMA L2D", path.stem, told, options),),
         )
 
 
-def _file(source: Source) -> Path:
-    members = source.members
-    return members.root / (source.chosen or members.find_one(r"PRS_L\w+\.he5", "PRS_L2D_*.he5"))
-
-
 def _check_level(file: h5py.File) -> None:
-    with damage_told(parts.DAMAGED):
+    with damage_told(hdf5.DAMAGED):
         swaths = sorted(str(name) for name in file[_SWATHS]) if _SWATHS in file else []
-    if parts.holds(file, f"{_SWATHS}/PRS_L2D_HCO"):
+    if hdf5.holds(file, f"{_SWATHS}/PRS_L2D_HCO"):
         return
     found = next((name.split("_")[1] for name in swaths if name.startswith("PRS_L")), None)
     if found is None:
@@ -134,11 +126,11 @@ def _check_level(file: h5py.File) -> None:
 
 
 def _detector(file: h5py.File, name: str) -> _Detector:
-    cube = parts.dataset(file, f"{_FIELDS}/{name.upper()}_Cube", 3)
-    low, high = (parts.number(file, f"L2Scale{name}{end}") for end in ("Min", "Max"))
+    cube = hdf5.dataset(file, f"{_FIELDS}/{name.upper()}_Cube", 3)
+    low, high = (hdf5.number(file, f"L2Scale{name}{end}") for end in ("Min", "Max"))
     if high <= low:
         raise InputError(f"L2Scale{name}Min is {low:g} and L2Scale{name}Max {high:g}; the one has to be the smaller")
-    errors = parts.optional(file, f"{_FIELDS}/{name.upper()}_PIXEL_L2_ERR_MATRIX")
+    errors = hdf5.optional(file, f"{_FIELDS}/{name.upper()}_PIXEL_L2_ERR_MATRIX")
     if errors is None:
         warnings.warn(
             f"{Path(file.filename).name}: {name.upper()}_PIXEL_L2_ERR_MATRIX is missing; saturation is not known",
@@ -147,53 +139,51 @@ def _detector(file: h5py.File, name: str) -> _Detector:
         )
     elif errors.shape != cube.shape:
         raise InputError(f"the error matrix of {name.upper()} has the shape {errors.shape}, its cube {cube.shape}")
-    return _Detector(cube, errors, (high - low) / _LARGEST_CODE, low)
+    return _Detector(cube, errors, (high - low) / _MAX_CODE, low)
 
 
 def _bands(file: h5py.File, number: int, name: str, cubes: list[_Detector]) -> list[_Band]:
     """Return the bands of a cube that were acquired, by rising wavelength (the file has them falling)."""
     count = cubes[number].values.shape[1]
-    centres, widths = (parts.numbers(file, f"List_{item}_{name}") for item in ("Cw", "Fwhm"))
+    centres, widths = (hdf5.numbers(file, f"List_{item}_{name}") for item in ("Cw", "Fwhm"))
     key = f"List_Cw_{name}_Flags"
-    with damage_told(parts.DAMAGED):
+    with damage_told(hdf5.DAMAGED):
         flagged = key in file.attrs
-    flags = parts.numbers(file, key) if flagged else np.ones(count)
+    flags = hdf5.numbers(file, key) if flagged else np.ones(count)
     for values in (centres, widths, flags):
         if values.size != count:
             raise InputError(f"lists {values.size} bands of {name.upper()}, but its cube has {count}")
     found = [
-        _Band(number, place, centres[place], widths[place], bool(flags[place]), f"{name.upper()} {place + 1}")
-        for place in range(count)
-        if centres[place] > 0
+        _Band(number, index, centres[index], widths[index], bool(flags[index]), f"{name.upper()} {index + 1}")
+        for index in range(count)
+        if centres[index] > 0
     ]
     return sorted(found, key=lambda band: band.centre)
 
 
 def _read_rows(
-    cubes: list[_Detector], chosen: list[_Band], acquired: list[NDArray[np.intp]], rows: slice, values: Values
+    cubes: list[_Detector], selected: list[_Band], acquired: list[NDArray[np.intp]], rows: slice, target: Reflectance
 ) -> None:
-    blocks = [parts.stored(cube.values, np.s_[rows]) for cube in cubes]
+    blocks = [hdf5.stored(cube.values, np.s_[rows]) for cube in cubes]
     outside = np.ones((blocks[0].shape[0], blocks[0].shape[2]), np.bool_)
-    for block, places in zip(blocks, acquired, strict=True):
-        outside &= ~block[:, places].any(axis=1)
-    codes = np.stack([blocks[band.cube][:, band.place] for band in chosen])
+    for block, index in zip(blocks, acquired, strict=True):
+        outside &= ~block[:, index].any(axis=1)
+    codes = np.stack([blocks[band.cube][:, band.index] for band in selected])
     masked = np.broadcast_to(outside, codes.shape).copy()
-    errors = [None if cube.errors is None else parts.stored(cube.errors, np.s_[rows]) for cube in cubes]
-    for place, band in enumerate(chosen):
+    errors = [None if cube.errors is None else hdf5.stored(cube.errors, np.s_[rows]) for cube in cubes]
+    for number, band in enumerate(selected):
         flags = errors[band.cube]
         if flags is not None:
-            masked[place] |= np.isin(flags[:, band.place], (_INVALID, _SATURATED))
-    coding = Coding(
-        [cubes[band.cube].scale for band in chosen], [cubes[band.cube].offset for band in chosen], (None,), masked
-    )
-    values.put(np.s_[:, rows], *values.decode(codes, coding))
+            masked[number] |= np.isin(flags[:, band.index], (_INVALID, _SATURATED))
+    scales, offsets = ([getattr(cubes[band.cube], name) for band in selected] for name in ("scale", "offset"))
+    target.put(np.s_[:, rows], *target.decode(codes, Coding(scales, offsets, (None,), masked)))
 
 
 def _placement(file: h5py.File, rows: int, cols: int, where: str) -> tuple[Transform, str | None]:
     """Return transform and CRS; the corners that the file states are centres of pixels."""
 
     def corners(names: str, axis: str) -> list[float]:
-        return [parts.number(file, f"Product_{name}corner_{axis}") for name in names.split()]
+        return [hdf5.number(file, f"Product_{name}corner_{axis}") for name in names.split()]
 
     west, east = min(corners("UL LL", "easting")), max(corners("UR LR", "easting"))
     north, south = max(corners("UL UR", "northing")), min(corners("LL LR", "northing"))
@@ -201,10 +191,10 @@ def _placement(file: h5py.File, rows: int, cols: int, where: str) -> tuple[Trans
     if max(map(abs, spans)) > _PIXEL / 2:
         warnings.warn(
             f"{where}: its corners are {east - west:g} x {north - south:g} m apart, which does not fit {cols} x {rows}"
-            f" pixels of {_PIXEL:g} m; it is placed by the upper left one",
+            f" pixels of {_PIXEL:g} m; the upper left one is used",
             HyperfuseWarning,
             stacklevel=3,
         )
-    code = parts.number(file, "Epsg_Code")
+    code = hdf5.number(file, "Epsg_Code")
     crs = crs_text(parse_crs(f"EPSG:{code:.0f}"))
     return (_PIXEL, 0.0, west - _PIXEL / 2, 0.0, -_PIXEL, north + _PIXEL / 2), crs

@@ -18,7 +18,7 @@ from hyperfuse.cube.cube import Transform
 from hyperfuse.errors import InputError
 from hyperfuse.io.formats.raster import open_raster
 from hyperfuse.io.products.members import Members
-from hyperfuse.io.products.values import check_size
+from hyperfuse.io.products.reflectance import check_size
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Grid:
 
 @contextmanager
 def opened(members: Members, name: str, *, bands: int | None = None) -> Iterator[rasterio.DatasetReader]:
-    """Open a raster of a product; what goes wrong inside is told with its name.
+    """Open a raster of a product; errors inside name it.
 
     Args:
         members: the files of the product.
@@ -64,8 +64,8 @@ def opened(members: Members, name: str, *, bands: int | None = None) -> Iterator
 def grid_of(source: rasterio.DatasetReader) -> Grid:
     """Return where the pixels of an open raster lie."""
     transform = tuple(float(value) for value in tuple(source.transform)[:6])
-    placed = None if transform == IDENTITY else transform
-    return Grid(source.height, source.width, placed, crs_text(source.crs))  # type: ignore[arg-type]
+    georeferenced = None if transform == IDENTITY else transform
+    return Grid(source.height, source.width, georeferenced, crs_text(source.crs))  # type: ignore[arg-type]
 
 
 def read_bands(members: Members, name: str, bands: Sequence[int], size: tuple[int, int]) -> NDArray[Any]:

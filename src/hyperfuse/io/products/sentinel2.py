@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from xml.etree.ElementTree import Element
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,12 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import Coding
 from hyperfuse.io.encoding.options import ReadOptions
-from hyperfuse.io.products.doubling import double
-from hyperfuse.io.products.members import Members, base_name, open_folder
+from hyperfuse.io.products.members import Members, Source, base_name, open_folder
+from hyperfuse.io.products.names import SENTINEL2_FILE
 from hyperfuse.io.products.rasters import Grid, grid_of, opened, read_bands
-from hyperfuse.io.products.registry import Source
-from hyperfuse.io.products.values import Values, chosen_bands, history_step, known
-from hyperfuse.io.products.xml_text import Element, Metadata
+from hyperfuse.io.products.reflectance import Reflectance, selected_bands
+from hyperfuse.io.products.upsample import double
+from hyperfuse.io.products.xml import Metadata
 
 # The land bands and their pixel size in m; those of 60 m serve the atmospheric correction.
 _BANDS = {
@@ -71,42 +72,40 @@ def read_sentinel2(source: Source, options: ReadOptions) -> Cube:
     """
     safe = _open(source)
     about = safe.metadata
-    names = [list(_BANDS)[place] for place in chosen_bands(options, len(_BANDS))]
+    names = [list(_BANDS)[index] for index in selected_bands(options, len(_BANDS))]
     spectral = {_physical(element): element for element in about.elements("{*}Spectral_Information")}
     codings = [_coding(safe, name, spectral) for name in names]
     grid = _fine_grid(safe)
     scl = _classes(safe, grid)
-    hidden = np.isin(scl, (*_UNUSABLE, *_NOT_CLEAR) if options.quality == "clear" else _UNUSABLE)
-    hidden_fine = hidden.repeat(2, axis=0).repeat(2, axis=1)
+    clear = options.quality == "clear"
+    coarse_mask = np.isin(scl, (*_UNUSABLE, *_NOT_CLEAR) if clear else _UNUSABLE)
+    fine_mask = coarse_mask.repeat(2, axis=0).repeat(2, axis=1)
     scene = about.find("PRODUCT_URI") or base_name(safe.members.root.as_posix())
-    values = Values((len(names), grid.rows, grid.cols), options, scene)
+    reflectance = Reflectance((len(names), grid.rows, grid.cols), options, scene)
     saturated = safe.special("SATURATED", _SATURATED)
-    for place, (name, (scale, offset, nodata)) in enumerate(zip(names, codings, strict=True)):
-        fine = _BANDS[name] == _FINE
-        size = (grid.rows, grid.cols) if fine else hidden.shape
-        stored = read_bands(safe.members, safe.image(name, _BANDS[name]), [1], size)
-        masked = (hidden_fine if fine else hidden) | (stored[0] == saturated)
-        data, valid = values.decode(stored, Coding((scale,), (offset,), (nodata,), masked))
-        if not fine:
+    for number, (name, (scale, offset, nodata)) in enumerate(zip(names, codings, strict=True)):
+        mask = fine_mask if _BANDS[name] == _FINE else coarse_mask
+        stored = read_bands(safe.members, safe.image(name, _BANDS[name]), [1], mask.shape)
+        coding = Coding((scale,), (offset,), (nodata,), mask | (stored[0] == saturated))
+        data, valid = reflectance.decode(stored, coding)
+        if mask is coarse_mask:
             data, valid = double(data, valid)
-        values.put(np.s_[place : place + 1], data, valid)
-    told = ["no data", "saturated"] + (["cloud shadow", "cloud", "cirrus"] if options.quality == "clear" else [])
-    return Cube(
-        **values.fields(),
+        reflectance.put(np.s_[number : number + 1], data, valid)
+    return reflectance.cube(
+        "Sentinel-2 L2A",
+        scene,
+        ["no data", "saturated"] + (["cloud shadow", "cloud", "cirrus"] if clear else []),
+        {
+            "sensor": about.find("SPACECRAFT_NAME"),
+            "start_time": about.find("DATATAKE_SENSING_START", "PRODUCT_START_TIME"),
+            "baseline": about.find("PROCESSING_BASELINE"),
+        },
+        steps={"resampled": "bands of 20 m to 10 m, bilinear"},
         wavelengths=np.array([_centre(about, spectral[_short(name)]) for name in names]),
         fwhm=np.array([_width(about, spectral[_short(name)]) for name in names]),
         band_names=tuple(names),
         transform=grid.transform,
         crs=grid.crs,
-        attributes=known(
-            {
-                "sensor": about.find("SPACECRAFT_NAME"),
-                "scene": scene,
-                "start_time": about.find("DATATAKE_SENSING_START", "PRODUCT_START_TIME"),
-                "baseline": about.find("PROCESSING_BASELINE"),
-            }
-        ),
-        history=(history_step("Sentinel-2 L2A", scene, told, options, resampled="bands of 20 m to 10 m, bilinear"),),
     )
 
 
@@ -114,7 +113,7 @@ def _open(source: Source) -> _Safe:
     members = source.members
     name = source.chosen
     if name is None:
-        found = members.find(r"MTD_MSIL2A\.xml") or members.find(r"MTD_MSIL1C\.xml")
+        found = members.find(SENTINEL2_FILE)
         name = found[0] if len(found) == 1 else members.find_one(r"MTD_MSIL2A\.xml", "MTD_MSIL2A.xml")
     metadata = Metadata(members, name)
     level = metadata.find("PROCESSING_LEVEL") or ""
@@ -168,7 +167,7 @@ def _fine_grid(safe: _Safe) -> Grid:
     with opened(safe.members, name, bands=1) as source:
         grid = grid_of(source)
     if grid.transform is None or grid.crs is None:
-        raise InputError(f"{name} does not tell where it lies")
+        raise InputError(f"{name} has no transform or no CRS")
     return grid
 
 
@@ -196,7 +195,7 @@ def _width(about: Metadata, element: Element) -> float:
 
 
 def full_width(values: NDArray[np.float64], step: float) -> float:
-    """Return the distance between the outermost places where a sampled curve passes half its maximum.
+    """Return the distance between the outermost crossings of half the maximum of a sampled curve.
 
     Args:
         values: samples, not below 0, shape (n,); beyond its ends the curve is 0.
@@ -212,6 +211,6 @@ def full_width(values: NDArray[np.float64], step: float) -> float:
     if half <= 0:
         return float("nan")
     first, last = int(above[0]), int(above[-1])
-    left = first - (curve[first] - half) / (curve[first] - curve[first - 1])
-    right = last + (curve[last] - half) / (curve[last] - curve[last + 1])
-    return float((right - left) * step)
+    start = first - (curve[first] - half) / (curve[first] - curve[first - 1])
+    stop = last + (curve[last] - half) / (curve[last] - curve[last + 1])
+    return float((stop - start) * step)

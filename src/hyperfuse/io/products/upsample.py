@@ -1,4 +1,4 @@
-"""Bands of twice the pixel size, put onto the finer grid of others."""
+"""Bands of twice the pixel size, interpolated onto the finer grid of others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def double(data: NDArray[Any], valid: NDArray[np.bool_] | None) -> tuple[NDArray
     """Interpolate bilinearly between pixel centres onto pixels of half the size.
 
     The centre of a fine pixel lies a quarter of a coarse one off the centre of the coarse pixel around it, so its
-    weights are 3/4 and 1/4 along each axis. At the rim and beside gaps, the weights of what is there count.
+    weights are 3/4 and 1/4 along each axis. At the border and next to gaps the weights of valid pixels are normalised.
 
     Args:
         data: shape (bands, rows, cols), NaN in gaps.

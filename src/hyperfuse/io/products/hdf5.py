@@ -1,4 +1,4 @@
-"""Attributes and datasets of HDF5 products, read so that a damaged file is told in one line."""
+"""Attributes and datasets of HDF5 products, read so that a damaged file is one InputError."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""What EnMAP and DESIS products share: one GeoTIFF with all bands and one METADATA.XML that describes them."""
+"""The common structure of EnMAP and DESIS products: a GeoTIFF of all bands, and METADATA.XML that describes them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from xml.etree.ElementTree import Element
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +15,14 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import Coding
 from hyperfuse.io.encoding.options import ReadOptions
-from hyperfuse.io.products.members import Members, base_name
+from hyperfuse.io.products.members import Members, Source, base_name, match
+from hyperfuse.io.products.names import DLR_FILE, DLR_METADATA
 from hyperfuse.io.products.rasters import Grid, grid_of, opened
-from hyperfuse.io.products.registry import Source
-from hyperfuse.io.products.values import Values, chosen_bands, history_step, known, pick
-from hyperfuse.io.products.xml_text import Element, Metadata
+from hyperfuse.io.products.reflectance import Reflectance, in_blocks, selected_bands
+from hyperfuse.io.products.xml import Metadata
 
 # Both specifications name this one as the background of L2A images.
 _BACKGROUND = -32768.0
-_BLOCK = 16
-_ENDING = re.compile(r"-?(?:METADATA\.XML|SPECTRAL_IMAGE(?:_VNIR|_SWIR)?(?:_COG)?\.TIFF?)$", re.IGNORECASE)
 _LEVEL = re.compile(r"L\d[A-C]")
 
 
@@ -55,12 +54,12 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Scene:
+class DlrScene:
     """The files of one scene.
 
     Attributes:
         members: the files around it.
-        name: what the names of its files begin with.
+        name: common prefix of the names of its files; empty where they have none.
         metadata: its METADATA.XML.
         image: its SPECTRAL_IMAGE.
         bands: the elements that describe its bands.
@@ -74,10 +73,10 @@ class Scene:
 
     def file(self, part: str) -> str | None:
         """Return the raster of the scene that a part of the product is in, such as ``QL_QUALITY_CLOUD``, or None."""
-        found = self.members.find(rf"{_begin(self.name)}{re.escape(part)}(?:_COG)?\.TIFF?")
-        return found[0] if found else None
+        found = self.members.find(rf"{_prefix(self.name)}{re.escape(part)}(?:_COG)?\.TIFF?")
+        return min(found, key=len, default=None)
 
-    def needed_file(self, part: str) -> str:
+    def required_file(self, part: str) -> str:
         """Return the raster of the scene that a part of the product is in.
 
         Raises:
@@ -92,58 +91,56 @@ class Scene:
 
 @dataclass(frozen=True)
 class Gaps:
-    """Pixels that quality masks make gaps: ``masks`` holds the bands concerned, bool (bands,), and (rows, cols)."""
+    """Pixels that quality masks make gaps, and the reasons, for the history.
+
+    Attributes:
+        masks: each with the bands concerned, bool (bands,), and the pixels, bool (rows, cols).
+        reasons: such as ``saturated``.
+    """
 
     masks: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
-    told: Sequence[str]
+    reasons: Sequence[str]
 
 
-def open_scene(source: Source, layout: Layout) -> Scene:
+def open_scene(source: Source, layout: Layout) -> DlrScene:
     """Find the files of a scene and read its metadata.
 
     Raises:
         InputError: a file that is missing, several scenes, or a product of another level.
     """
     members, chosen = source.members, source.chosen
-    image = r"SPECTRAL_IMAGE(?:_VNIR|_SWIR)?(?:_COG)?\.TIFF?"
-    name = scene_name(chosen or members.find_one(r".*METADATA\.XML", "METADATA.XML"))
-    begin, dash = _begin(name), "-" if name else ""
-    metadata = Metadata(members, members.find_one(rf"{begin}METADATA\.XML", f"{name}{dash}METADATA.XML"))
+    named = match(DLR_FILE, base_name(chosen or members.find_one(rf".* {DLR_METADATA}", "METADATA.XML")))
+    name = (named["scene"] if named else None) or ""
+    dash = "-" if name else ""
+    metadata = Metadata(members, members.find_one(rf"{_prefix(name)}{DLR_METADATA}", f"{name}{dash}METADATA.XML"))
     _check_level(metadata, name, layout)
-    if chosen is None or not re.search(image, chosen, re.IGNORECASE):
-        found = members.find(rf"{begin}SPECTRAL_IMAGE(?:_COG)?\.TIFF?")
+    if chosen is None or named is None or not named["image"]:
         # Of the plain image and its cloud-optimised copy, which hold the same, the plain one.
-        chosen = min(found, key=len, default=None)
+        chosen = min(members.find(rf"{_prefix(name)}SPECTRAL_IMAGE(?:_COG)?\.TIFF?"), key=len, default=None)
     if chosen is None:
         raise InputError(f"the file {name}{dash}SPECTRAL_IMAGE.TIF is missing in {members.root}")
     bands = layout.bands_of(metadata)
     if not bands:
         raise InputError(f"{metadata.name} describes no bands; it is not the metadata of {layout.mission}")
-    return Scene(members, name, metadata, chosen, bands)
+    return DlrScene(members, name, metadata, chosen, bands)
 
 
-def is_layout(path: Any, layout: Layout) -> bool:
-    """Return whether a METADATA.XML, or the one beside an image, is that of a mission."""
-    names = [path.name] if path.suffix.lower() == ".xml" else []
-    begin = scene_name(path.name)
-    names = names or [entry.name for entry in path.parent.iterdir() if _is_metadata(entry.name, begin)]
-    members = Members(path.parent, names[:1])
+def is_layout(path: Path, layout: Layout) -> bool:
+    """Return whether a METADATA.XML, or the one next to an image, is that of a mission."""
+    named = match(DLR_FILE, path.name)
+    if named is None:
+        return False
+    members = Members(
+        path.parent, [path.name] if not named["image"] else [entry.name for entry in path.parent.iterdir()]
+    )
+    found = members.find(_prefix(named["scene"] or "") + DLR_METADATA)
     try:
-        return any(layout.bands_of(Metadata(members, name)) for name in members.names)
+        return any(layout.bands_of(Metadata(members, name)) for name in found[:1])
     except InputError:
         return False
 
 
-def _is_metadata(name: str, begin: str) -> bool:
-    return re.fullmatch(rf"{_begin(begin)}METADATA\.XML", name, re.IGNORECASE) is not None
-
-
-def scene_name(file: str) -> str:
-    """Return what the names of all files of a scene begin with."""
-    return _ENDING.sub("", base_name(file))
-
-
-def _begin(name: str) -> str:
+def _prefix(name: str) -> str:
     return f"{re.escape(name)}-" if name else ""
 
 
@@ -152,69 +149,68 @@ def _check_level(metadata: Metadata, name: str, layout: Layout) -> None:
     texts = [element.text or "" for element in stated]
     levels = [found[0] for text in (*texts, name) if (found := _LEVEL.search(text))]
     if not levels:
-        raise InputError(f"{metadata.name} does not tell its processing level; {layout.mission} L2A is read")
+        raise InputError(f"{metadata.name} states no processing level; {layout.mission} L2A is read")
     if levels[0] != "L2A":
         kind = "radiance at the sensor" if levels[0].startswith("L1") else "another quantity"
         raise InputError(f"is {layout.mission} {levels[0]} ({kind}); order the L2A product, which holds reflectance")
 
 
 def read_scene(
-    scene: Scene,
+    scene: DlrScene,
     layout: Layout,
     options: ReadOptions,
-    gaps: Callable[[Scene, Grid], Gaps],
-    good_bands: NDArray[np.bool_] | None,
+    gaps: Callable[[DlrScene, Grid], Gaps],
+    good_bands: NDArray[np.bool_] | None = None,
 ) -> Cube:
     """Read the image of a scene.
 
     Args:
         scene: its files.
         layout: how its mission names things.
-        options: what the caller says.
-        gaps: returns the gaps that the quality masks tell.
-        good_bands: bool, one a band of the image, or None.
+        options: of the caller.
+        gaps: returns the gaps that the quality masks state.
+        good_bands: bool, shape (bands of the image,), or None.
 
     Raises:
         InputError: an image that does not fit the metadata, is damaged, or a mask that is missing.
     """
-    about = scene.metadata
-    centres, widths = (about.child_numbers(scene.bands, tag) for tag in (layout.centre, layout.width))
-    scales, offsets = (about.child_numbers(scene.bands, tag) for tag in (layout.gain, layout.offset))
-    index = chosen_bands(options, len(scene.bands))
+    metadata = scene.metadata
+    centres, widths, scales, offsets = (
+        np.array(metadata.child_numbers(scene.bands, tag))
+        for tag in (layout.centre, layout.width, layout.gain, layout.offset)
+    )
+    index = selected_bands(options, len(scene.bands))
     with opened(scene.members, scene.image) as source:
         if source.count != len(scene.bands):
-            raise InputError(f"has {source.count} bands, but {about.name} describes {len(scene.bands)}")
+            raise InputError(f"has {source.count} bands, but {metadata.name} describes {len(scene.bands)}")
         grid = grid_of(source)
-        values = Values((len(index), grid.rows, grid.cols), options, base_name(scene.image))
+        reflectance = Reflectance((len(index), grid.rows, grid.cols), options, base_name(scene.image))
         found = gaps(scene, grid)
-        background = about.find("backgroundValue")
-        mark = _BACKGROUND if background is None else about.number(background, "backgroundValue")
-        for start in range(0, len(index), _BLOCK):
-            part = index[start : start + _BLOCK]
-            stored = source.read([band + 1 for band in part])
+        stated = metadata.find("backgroundValue")
+        background = _BACKGROUND if stated is None else metadata.number(stated, "backgroundValue")
+        for window, block in in_blocks(index):
+            stored = source.read([band + 1 for band in block])
             masked = np.zeros(stored.shape, np.bool_)
             for bands, mask in found.masks:
-                masked[bands[part]] |= mask
-            for place, band in enumerate(part):
+                masked[bands[block]] |= mask
+            for number, band in enumerate(block):
                 other = source.nodatavals[band]
-                if other is not None and other != mark and not np.isnan(other):
-                    masked[place] |= stored[place] == other
-            coding = Coding(pick(scales, part), pick(offsets, part), [mark] * len(part), masked)
-            values.put(np.s_[start : start + len(part)], *values.decode(stored, coding))
-    return Cube(
-        **values.fields(),
-        wavelengths=np.array(pick(centres, index)),
-        fwhm=np.array(pick(widths, index)),
+                if other is not None and other != background and not np.isnan(other):
+                    masked[number] |= stored[number] == other
+            coding = Coding(scales[block].tolist(), offsets[block].tolist(), [background] * len(block), masked)
+            reflectance.put(window, *reflectance.decode(stored, coding))
+    return reflectance.cube(
+        f"{layout.mission} L2A",
+        scene.name,
+        ["no data", *found.reasons],
+        {
+            "sensor": layout.mission,
+            "start_time": metadata.find("startTime"),
+            "stop_time": metadata.find("stopTime", "endTime"),
+        },
+        wavelengths=centres[index],
+        fwhm=widths[index],
         good_bands=None if good_bands is None else good_bands[index],
         transform=grid.transform,
         crs=grid.crs,
-        attributes=known(
-            {
-                "sensor": layout.mission,
-                "scene": scene.name,
-                "start_time": about.find("startTime"),
-                "stop_time": about.find("stopTime", "endTime"),
-            }
-        ),
-        history=(history_step(f"{layout.mission} L2A", scene.name, ["no data", *found.told], options),),
     )

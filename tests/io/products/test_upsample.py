@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperfuse.io.products.doubling import double
+from hyperfuse.io.products.upsample import double
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,24 +1,15 @@
-"""XML metadata of products, which come from anywhere: no entities, no document types, bounded in size."""
+"""XML metadata of products from any source: no document types, no entities, bounded in size."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import DTDForbidden
+from defusedxml.ElementTree import fromstring
 
 from hyperfuse.errors import InputError
-from hyperfuse.io.products.members import Members
-
-Element = ElementTree.Element
-
-_CHUNK = 1 << 16
-
-
-class _NoDoctype(ElementTree.TreeBuilder):
-    """Entities, those that nest into gigabytes among them, need a document type; no product has one."""
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise InputError("declares a document type (DTD), which the metadata of no product does")
+from hyperfuse.io.products.members import Members, finite_number
 
 
 class Metadata:
@@ -34,7 +25,14 @@ class Metadata:
 
     def __init__(self, members: Members, name: str) -> None:
         self.name = name
-        self.root = _parse(members.read_text(name), name)
+        raw = members.read_text(name)
+        try:
+            self.root: Element = fromstring(raw, forbid_dtd=True)
+        except DTDForbidden as error:
+            # Entities, those that nest into gigabytes among them, need a document type; no product has one.
+            raise InputError(f"{name} declares a document type (DTD), which no product's metadata does") from error
+        except (ParseError, LookupError, ValueError) as error:
+            raise InputError(f"{name} is no XML, or is cut off ({error})") from error
 
     def find(self, *tags: str) -> str | None:
         """Return the text of the first element with one of the tags, whatever its namespace; None without one."""
@@ -65,13 +63,7 @@ class Metadata:
         Raises:
             InputError: it is none; ``what`` names it.
         """
-        try:
-            value = float(text or "")
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise InputError(f"{self.name}: {what} is {text!r}, not a number")
-        return value
+        return finite_number(text, f"{self.name}: {what}")
 
     def child_numbers(self, elements: Iterable[Element], tag: str) -> list[float]:
         """Return the number that the child ``tag`` of each element holds.
@@ -80,17 +72,3 @@ class Metadata:
             InputError: a child that is missing or holds no finite number.
         """
         return [self.number(element.findtext(f"{{*}}{tag}"), tag) for element in elements]
-
-
-def _parse(raw: bytes, name: str) -> Element:
-    parser = ElementTree.XMLParser(target=_NoDoctype())
-    try:
-        # In pieces, so that a document type is met before what it declares is used.
-        for start in range(0, len(raw), _CHUNK):
-            parser.feed(raw[start : start + _CHUNK])
-        root: Element = parser.close()
-    except InputError as error:
-        raise InputError(f"{name} {error}") from error.__cause__
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise InputError(f"{name} is no XML, or is cut off ({error})") from error
-    return root

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hyperfuse.errors import InputError
 from hyperfuse.io.products import members as members_module
 from hyperfuse.io.products.members import Members
-from hyperfuse.io.products.xml_text import Metadata
+from hyperfuse.io.products.xml import Metadata
 
 LAUGHS = """<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "lol">
 <!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;">]><lolz>&c;</lolz>"""

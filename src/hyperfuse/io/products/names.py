@@ -1,0 +1,32 @@
+"""File names of the products, as their specifications state them; whitespace in a pattern is ignored.
+
+Every pattern is matched against a whole base name, whatever its case (:func:`hyperfuse.io.products.members.match`).
+"""
+
+from __future__ import annotations
+
+# EnMAP: "Product Specification", EN-PCV-ICD-2009-2, https://www.enmap.org/data/doc/
+# DESIS: "DESIS Product Specification", PAV-DLR-ICD-003. No scene where a user has renamed the files to the bare parts.
+DLR_METADATA = r"METADATA \.XML"
+DLR_IMAGE = r"SPECTRAL_IMAGE (?:_VNIR | _SWIR)? (?:_COG)? \.TIFF?"
+DLR_FILE = rf"(?:(?P<scene> .*) -)? (?: {DLR_METADATA} | (?P<image> {DLR_IMAGE}))"
+ENMAP_FILE = rf"ENMAP .* - (?: {DLR_METADATA} | {DLR_IMAGE})"
+ENMAP_FOLDER = r"ENMAP \d\d - .*"
+DESIS_FILE = rf"DESIS - .* - (?: {DLR_METADATA} | {DLR_IMAGE})"
+DESIS_FOLDER = r"DESIS-HSI- .*"
+
+# PRISMA: "PRISMA Products Specification Document", https://prisma.asi.it/missionselect/docs.php
+PRISMA_FILE = r"PRS_ (?P<level> L\w+) \.he5"
+
+# EMIT: https://lpdaac.usgs.gov/products/emitl2arflv001/ ; the scene is time, orbit and number within the orbit.
+EMIT_RADIANCE = r"EMIT_L1B_RAD_ .* \.nc"
+EMIT_REFLECTANCE = r"EMIT_L2A_RFL_ (?:(?P<version> \d+) _ (?P<scene> .+) | .*) \.nc"
+EMIT_FILE = rf"{EMIT_RADIANCE} | EMIT_L2A_RFL_ .* \.nc"
+
+# Sentinel-2: https://sentiwiki.copernicus.eu/web/s2-products
+SENTINEL2_FILE = r"MTD_MSI (?P<level> L1C | L2A) \.xml"
+SENTINEL2_FOLDER = r"S2[A-Z]_ .* \.SAFE"
+
+# Landsat: https://www.usgs.gov/landsat-missions/landsat-collection-2 ; LC: OLI and TIRS, LO: OLI alone.
+LANDSAT_METADATA = r"(?:(?P<scene> .*) _)? MTL \. (?P<kind> txt | json)"
+LANDSAT_FOLDER = r"L[CO] 0[89] _ (?P<level> L\d) .*"
