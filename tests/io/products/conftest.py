@@ -1,4 +1,4 @@
-"""Rasters of a few pixels and their places, as the products in the tests need them."""
+"""Georeferenced rasters of a few pixels for the products in the tests."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ CRS = "EPSG:32633"
 
 @pytest.fixture
 def raster():
-    """Write a raster: GeoTIFF, or lossless JPEG 2000 for ``.jp2``, in UTM 33N unless told."""
+    """Write a raster: GeoTIFF, or lossless JPEG 2000 for ``.jp2``, by default in UTM 33N."""
 
     def write(path, values, *, pixel=30, west=364095, north=5809965, nodata=None, crs=CRS):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -146,9 +146,9 @@ def test_radiance_is_another_level(file):
             read(path)
 
 
-@pytest.mark.parametrize("share", [0.9, 0.3, 0.001])
-def test_cut_off(file, share):
-    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
+@pytest.mark.parametrize("fraction", [0.9, 0.3, 0.001])
+def test_cut_off(file, fraction):
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * fraction)])
     with pytest.raises(InputError, match="cut off or damaged"):
         read(file)
 
@@ -203,16 +203,16 @@ def test_nan_that_nothing_declares_is_refused_unless_declared(file, reflectance)
     assert np.isnan(read(file, nodata=np.nan).data[0, 0, 2])
 
 
-def test_flipped_bytes_are_told_or_harmless(file):
+def test_flipped_bytes_are_reported_or_harmless(file):
     whole = np.frombuffer(file.read_bytes(), np.uint8)
     for seed in range(80):
         rng = np.random.default_rng(seed)
         raw = whole.copy()
         raw[rng.integers(0, raw.size, 6)] = rng.integers(0, 256, 6)
         file.write_bytes(raw.tobytes())
-        told = ""
+        message = ""
         try:
             read(file)
         except InputError as error:
-            told = str(error)
-        assert "\n" not in told
+            message = str(error)
+        assert "\n" not in message

@@ -216,10 +216,10 @@ def test_other_levels(tmp_path, level):
         read(folder / f"{folder.name}-SPECTRAL_IMAGE_VNIR.TIF")
 
 
-@pytest.mark.parametrize("share", [0.99, 0.5, 0.0001])
-def test_cut_off_image(scene, share):
+@pytest.mark.parametrize("fraction", [0.99, 0.5, 0.0001])
+def test_cut_off_image(scene, fraction):
     path = scene / f"{NAME}-SPECTRAL_IMAGE.TIF"
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share) + 1])
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * fraction) + 1])
     with pytest.raises(InputError, match=r"SPECTRAL_IMAGE\.TIF .*damaged"):
         read(scene)
 

@@ -157,11 +157,11 @@ def test_paths_in_the_metadata_lead_nowhere(scene, tmp_path, raster, stored):
 
 
 @pytest.mark.parametrize(
-    ("name", "share"), [("MTL.txt", 0.5), ("MTL.json", 0.5), ("SR_B3.TIF", 0.5), ("QA_PIXEL.TIF", 0.9)]
+    ("name", "fraction"), [("MTL.txt", 0.5), ("MTL.json", 0.5), ("SR_B3.TIF", 0.5), ("QA_PIXEL.TIF", 0.9)]
 )
-def test_cut_off(scene, name, share):
+def test_cut_off(scene, name, fraction):
     path = scene / f"{NAME}_{name}"
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * fraction)])
     with pytest.raises(InputError, match=rf"{name.replace('.', '[.]')} .*(cut off|damaged)") as caught:
         read(path if "MTL" in name else scene)
     assert "\n" not in str(caught.value)

@@ -18,9 +18,9 @@ SCALES = {"Vnir": (0.0, 0.9), "Swir": (0.1, 1.1)}
 def corners(west=500010.0, north=4600020.0):
     """Centres of the pixels in the corners, on a grid of 30 m whose first pixel has its centre at (west, north)."""
     east, south = west + 30 * (COLS - 1), north - 30 * (ROWS - 1)
-    places = {"UL": (west, north), "UR": (east, north), "LL": (west, south), "LR": (east, south)}
+    centres = {"UL": (west, north), "UR": (east, north), "LL": (west, south), "LR": (east, south)}
     found = {}
-    for name, (x, y) in places.items():
+    for name, (x, y) in centres.items():
         found |= {f"Product_{name}corner_easting": x, f"Product_{name}corner_northing": y}
     return found
 
@@ -128,7 +128,7 @@ def test_a_flagged_band_is_a_bad_one(file):
     assert cube.good_bands.tolist() == [True, True, True, True, False, True]
 
 
-def test_corners_that_do_not_fit_are_told(file):
+def test_corners_that_do_not_fit_are_reported(file):
     with pytest.warns(HyperfuseWarning, match="corners are 300 x 120 m apart, which does not fit 6 x 5 pixels of 30 m"):
         cube = read(edited(file, Product_URcorner_easting=500310.0))
     assert cube.transform == (30.0, 0.0, 499995.0, 0.0, -30.0, 4600035.0)
@@ -155,9 +155,9 @@ def test_other_levels(tmp_path, level):
         read(path)
 
 
-@pytest.mark.parametrize("share", [0.9, 0.3, 0.001])
-def test_cut_off(file, share):
-    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
+@pytest.mark.parametrize("fraction", [0.9, 0.3, 0.001])
+def test_cut_off(file, fraction):
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * fraction)])
     with pytest.raises(InputError, match=r"\.he5: (is no HDF5 file, or it is cut off|is neither netCDF nor HDF5)"):
         read(file)
 

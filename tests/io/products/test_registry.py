@@ -9,7 +9,7 @@ from hyperfuse.cli import main
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io import read, read_mosaic, write
-from hyperfuse.io.products import PRODUCTS, find_product, members
+from hyperfuse.io.products import PRODUCTS, find_product, members, names
 
 DESIS = "DESIS-HSI-L2A-DT0707652640_011-20220404T193259-V0220"
 XML = """<hsi_doc><base><level>L2A</level><temporalCoverage><startTime>2022-04-04T19:32:59Z</startTime>
@@ -28,13 +28,46 @@ def scene(tmp_path, raster):
     return folder
 
 
-def test_every_product_has_its_reader():
+def test_every_product_has_its_reader_and_confirmation(tmp_path):
     assert [product.kind for product in PRODUCTS].count("HSI") == 4
+    names = ["x-METADATA.XML", "x-SPECTRAL_IMAGE.TIF", "x.he5", "x.nc"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"<other/>")
     for product in PRODUCTS:
         assert callable(product.reader())
+        assert (product.hints is None) == (product.confirm is None)
+        assert not any(product.confirms(tmp_path / name) for name in names)
 
 
-def test_info_tells_a_product(scene, capsys):
+@pytest.mark.parametrize(
+    ("name", "product"),
+    [
+        ("ENMAP01-____L2A-DT0000001867_20220724T104526Z_008_V010302_20230628T165614Z-METADATA.XML", "EnMAP L2A"),
+        ("enmap01-x-spectral_image_swir_cog.tif", "EnMAP L2A"),
+        (f"{DESIS}-METADATA.xml", "DESIS L2A"),
+        ("PRS_L1_STD_OFFL_20200813103056_20200813103100_0001.he5", "PRISMA L2D"),
+        ("EMIT_L2A_RFL_001_20230316T045133_2307503_005.nc", "EMIT L2A"),
+        ("EMIT_L1B_RAD_001_20230316T045133_2307503_005.nc", "EMIT L2A"),
+        ("MTD_MSIL1C.xml", "Sentinel-2 L2A"),
+        ("LC09_L2SP_193023_20220724_20230406_02_T1_MTL.txt", "Landsat 8/9 Collection 2 Level 2"),
+        ("MTL.json", "Landsat 8/9 Collection 2 Level 2"),
+        ("MTD_TL.xml", None),
+        ("ENMAP01-x-QL_QUALITY_CLOUD.TIF", None),
+        ("EMIT_L2A_MASK_001_20230316T045133_2307503_005.nc", None),
+    ],
+)
+def test_products_are_recognised_by_the_names_of_their_files(name, product):
+    assert [one.name for one in PRODUCTS if members.match(one.files, name)] == ([product] if product else [])
+
+
+def test_parts_of_names():
+    assert members.match(names.DLR_FILE, f"{DESIS}-SPECTRAL_IMAGE.tif")["scene"] == DESIS
+    assert members.match(names.DLR_FILE, "METADATA.XML").groupdict() == {"scene": None, "image": None}
+    reflectance = members.match(names.EMIT_REFLECTANCE, "EMIT_L2A_RFL_001_20230316T045133_2307503_005.nc")
+    assert reflectance.groupdict() == {"version": "001", "scene": "20230316T045133_2307503_005"}
+
+
+def test_info_describes_a_product(scene, capsys):
     assert main(["info", str(scene)]) == 0
     lines = {line[:14].strip(): line[14:] for line in capsys.readouterr().out.splitlines()}
     assert lines["size"] == "4 rows, 5 columns, 1 bands, float32"

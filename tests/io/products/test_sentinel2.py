@@ -70,21 +70,21 @@ def stored():
 @pytest.fixture
 def safe(tmp_path, raster, stored):
     folder = tmp_path / f"{NAME}.SAFE"
-    place = {"west": 300000, "north": 5800020}
+    corner = {"west": 300000, "north": 5800020}
     for band, size in BANDS.items():
-        raster(folder / image(band, size), stored[band], pixel=size, **place)
+        raster(folder / image(band, size), stored[band], pixel=size, **corner)
         if size == 10:
-            raster(folder / image(band, 20), stored[band][::2, ::2], pixel=20, **place)
+            raster(folder / image(band, 20), stored[band][::2, ::2], pixel=20, **corner)
     scl = np.full((ROWS // 2, COLS // 2), 4, np.uint8)
     scl[0, 0], scl[0, 1] = 0, 1
     scl[1] = [3, 8, 9, 10]
     scl[2] = [5, 6, 7, 11]
-    raster(folder / image("SCL", 20), scl, pixel=20, **place)
-    raster(folder / image("TCI", 10), np.ones((3, ROWS, COLS), np.uint8), pixel=10, **place)
+    raster(folder / image("SCL", 20), scl, pixel=20, **corner)
+    raster(folder / image("TCI", 10), np.ones((3, ROWS, COLS), np.uint8), pixel=10, **corner)
     (folder / "MTD_MSIL2A.xml").write_text(metadata())
     (folder / GRANULE / "MTD_TL.xml").write_text("<n1:Level-2A_Tile_ID xmlns:n1='urn:x'/>")
     (folder / GRANULE / "QI_DATA").mkdir()
-    raster(folder / GRANULE / "QI_DATA" / "MSK_CLDPRB_20m.jp2", scl, pixel=20, **place)
+    raster(folder / GRANULE / "QI_DATA" / "MSK_CLDPRB_20m.jp2", scl, pixel=20, **corner)
     return folder
 
 
@@ -97,13 +97,13 @@ def test_values_wavelengths_and_place(safe, stored, centres):
     assert cube.band_names == tuple(BANDS)
     hidden = np.zeros((ROWS, COLS), bool)
     hidden[:2, :4] = True
-    for place, (band, size) in enumerate(BANDS.items()):
+    for number, (band, size) in enumerate(BANDS.items()):
         raw = stored[band]
         valid = (raw != 0) & (raw != 65535) & ~hidden[:: size // 10, :: size // 10]
         expected = np.where(valid, linear(stored, band), np.nan)
         if size == 20:
             expected = double(expected[None], valid[None])[0][0]
-        assert np.allclose(cube.data[place], expected, atol=1e-6, equal_nan=True), band
+        assert np.allclose(cube.data[number], expected, atol=1e-6, equal_nan=True), band
     assert cube.wavelengths.tolist() == [CENTRES[PHYSICAL.index(band.replace("B0", "B"))] for band in BANDS]
     # Half the maximum at a sample before and one after a run of as many ones as the number of the band.
     assert cube.fwhm.tolist() == [PHYSICAL.index(band.replace("B0", "B")) + 1 for band in BANDS]
@@ -194,11 +194,11 @@ def test_other_level(safe):
             read(path)
 
 
-@pytest.mark.parametrize("share", [0.5, 0.05])
+@pytest.mark.parametrize("fraction", [0.5, 0.05])
 @pytest.mark.parametrize("part", [image("B02", 10), image("B12", 20), image("SCL", 20)])
-def test_cut_off_image(safe, share, part):
+def test_cut_off_image(safe, fraction, part):
     path = safe / part
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * fraction)])
     with pytest.raises(InputError, match=r"\.jp2 .*damaged"):
         read(safe)
 

@@ -34,7 +34,7 @@ def test_gaps_do_not_spread():
     assert fine.dtype == np.float32
 
 
-def test_weights_beside_a_gap():
+def test_weights_next_to_a_gap():
     valid = np.array([[[True, False, True]]])
     data = np.array([[[1.0, np.nan, 5.0]]])
     assert double(data, valid)[0][0, 0].tolist() == pytest.approx([1, 1, np.nan, np.nan, 5, 5], nan_ok=True)

@@ -52,10 +52,10 @@ def test_what_is_no_number(tmp_path, text):
 @given(st.binary(max_size=200) | st.text("<>/&;!x='\"[] ", max_size=40).map(str.encode))
 def test_any_bytes_are_xml_or_refused(tmp_path, raw):
     (tmp_path / "M.xml").write_bytes(raw)
-    told = "M.xml is one"
+    message = "M.xml is one"
     try:
         Metadata(Members(tmp_path, ["M.xml"]), "M.xml")
     except InputError as error:
-        told = str(error)
-    assert told.startswith("M.xml ")
-    assert "\n" not in told
+        message = str(error)
+    assert message.startswith("M.xml ")
+    assert "\n" not in message
