@@ -51,7 +51,7 @@ def scene(tmp_path, raster, stored):
     return tmp_path
 
 
-def test_values_wavelengths_and_place(scene, stored, centres):
+def test_values_wavelengths_and_position(scene, stored, centres):
     cube = read(scene)
     assert np.allclose(cube.data, np.where(stored == -32768, np.nan, stored * 1e-4), atol=1e-7, equal_nan=True)
     assert cube.wavelengths.tolist() == CENTRES

@@ -72,7 +72,7 @@ def by_hand(values):
     return grid
 
 
-def test_values_wavelengths_and_place(file, reflectance, centres):
+def test_values_wavelengths_and_position(file, reflectance, centres):
     cube = read(file)
     expected = by_hand(np.where(reflectance == -9999, np.nan, reflectance))
     assert np.array_equal(cube.data, expected.astype(np.float32), equal_nan=True)

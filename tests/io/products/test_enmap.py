@@ -66,7 +66,7 @@ def scene(tmp_path, raster, stored):
     return folder
 
 
-def test_values_wavelengths_and_place(scene, stored, centres):
+def test_values_wavelengths_and_position(scene, stored, centres):
     cube = read(scene)
     expected = np.where(stored == BACKGROUND, np.nan, stored * 1e-4)
     expected[[2, 5], 3, 0] = np.nan

@@ -74,7 +74,7 @@ def scene(tmp_path, raster, stored):
     return folder
 
 
-def test_values_wavelengths_and_place(scene, stored, centres):
+def test_values_wavelengths_and_position(scene, stored, centres):
     cube = read(scene)
     expected = np.where(stored == 0, np.nan, stored * 2.75e-5 - 0.2)
     expected[:, 0, 1] = np.nan

@@ -68,7 +68,7 @@ def edited(path, **attrs):
     return path
 
 
-def test_values_wavelengths_and_place(file, cubes, centres):
+def test_values_wavelengths_and_position(file, cubes, centres):
     cube = read(file)
     assert cube.wavelengths.tolist() == pytest.approx([500.2, 943.4, 977.4, 942.9, 1000.3, 2497.1], abs=1e-4)
     assert cube.fwhm.tolist() == [12, 11, 10, 12, 11, 10]

@@ -92,7 +92,7 @@ def linear(stored, band):
     return (stored[band].astype(np.float64) - 1000 - PHYSICAL.index(band.replace("B0", "B"))) / 10000
 
 
-def test_values_wavelengths_and_place(safe, stored, centres):
+def test_values_wavelengths_and_position(safe, stored, centres):
     cube = read(safe)
     assert cube.band_names == tuple(BANDS)
     hidden = np.zeros((ROWS, COLS), bool)
