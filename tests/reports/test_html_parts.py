@@ -22,7 +22,7 @@ from hyperfuse.reports.fusion.images import averaged, data_uri, displays, interp
 from hyperfuse.reports.fusion.markup import Markup, counted, duration, escape, exact, number, tag
 from hyperfuse.reports.fusion.plots import draw, lines_figure
 from hyperfuse.reports.fusion.reference import compare_with_reference
-from hyperfuse.reports.fusion.results import unseen_intervals
+from hyperfuse.reports.fusion.results import uncovered_intervals
 from hyperfuse.sensor import Sensor, Srf
 from hyperfuse.sensor.psf import GaussianPsf
 
@@ -311,24 +311,24 @@ def test_interpolation_is_that_of_the_sensor():
     assert found.interpolated.scores["psnr_db"] > 100
 
 
-def test_bands_that_no_msi_band_sees_are_found_and_marked():
+def test_bands_outside_the_coverage_of_the_msi_are_found_and_marked():
     matrix = np.zeros((2, 6))
     matrix[0, 1], matrix[1, 3:5] = 1, 0.5
     content = make_content()
     content = make_content(sensor=content.sensor.replace(srf=Srf(matrix)))
-    assert content.unseen.tolist() == [True, False, True, False, False, True]
-    assert unseen_intervals(content) == [(400, 450), (550, 650), (850, 900)]
+    assert content.uncovered.tolist() == [True, False, True, False, False, True]
+    assert uncovered_intervals(content) == [(400, 450), (550, 650), (850, 900)]
     backwards = content.fused.replace(wavelengths=content.fused.wavelengths[::-1])
     content = make_content(sensor=content.sensor, fused=backwards)
-    assert unseen_intervals(content) == [(400, 450), (650, 750), (850, 900)]
+    assert uncovered_intervals(content) == [(400, 450), (650, 750), (850, 900)]
 
 
-def test_without_responses_the_wavelengths_tell_what_is_unseen():
+def test_without_responses_the_wavelengths_decide_what_is_covered():
     content = make_content()
     known = content.sensor.replace(srf=None)
     msi = content.msi.replace(wavelengths=[500, 700], fwhm=[60, 90])
-    assert make_content(sensor=known, msi=msi).unseen.tolist() == [True, False, True, False, True, True]
-    assert make_content(sensor=known, msi=msi.replace(fwhm=None)).unseen.tolist() == [
+    assert make_content(sensor=known, msi=msi).uncovered.tolist() == [True, False, True, False, True, True]
+    assert make_content(sensor=known, msi=msi.replace(fwhm=None)).uncovered.tolist() == [
         True,
         False,
         False,
@@ -336,7 +336,7 @@ def test_without_responses_the_wavelengths_tell_what_is_unseen():
         True,
         True,
     ]
-    assert make_content(sensor=known).unseen is None
+    assert make_content(sensor=known).uncovered is None
 
 
 def test_a_response_on_unusable_bands_is_shared_out_or_given_up():

@@ -224,7 +224,7 @@ def test_the_responses_are_those_between_the_bands_that_are_used(pair, spy):
     lost = hsi.replace(good_bands=np.arange(16) != 2)
     with pytest.raises(InputError, match="more than half of the response of MSI band 'c' lies on unusable HSI bands"):
         fuse(lost, msi, srf=srf, method="spy")
-    with pytest.raises(InputError, match="turn 15 bands into 4; HSI and MSI have 16 and 4"):
+    with pytest.raises(InputError, match="turn 15 bands into 4; the HSI has 16 and the MSI 4"):
         fuse(low, msi, srf=Srf(np.eye(4, 15)), method="spy")
 
 

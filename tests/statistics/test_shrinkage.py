@@ -1,10 +1,10 @@
-"""Trust by brightness: a correction that is right in the light and noise in the dark is applied where it is right."""
+"""A correction that is right at high radiance and noise at low radiance is applied where it is right."""
 
 import numpy as np
 import pytest
 import torch
 
-from hyperfuse.statistics.shrinkage import BrightnessTrust
+from hyperfuse.statistics.shrinkage import RadianceShrinkage
 
 
 def case(bands=4, size=40, seed=0):
@@ -15,33 +15,33 @@ def case(bands=4, size=40, seed=0):
     return estimate, change
 
 
-def test_a_right_correction_is_trusted_everywhere():
+def test_a_right_correction_is_applied_in_full():
     estimate, change = case()
-    trust = BrightnessTrust.fit(estimate, change, estimate + change)
-    assert (trust.share > 0.999).all()
-    torch.testing.assert_close(trust.of(estimate), torch.ones_like(estimate[0]))
+    shrinkage = RadianceShrinkage.fit(estimate, change, estimate + change)
+    assert (shrinkage.factor > 0.999).all()
+    torch.testing.assert_close(shrinkage.of(estimate), torch.ones_like(estimate[0]))
 
 
-def test_noise_in_the_dark_is_not_trusted_and_what_is_right_in_the_light_is():
+def test_noise_at_low_radiance_is_shrunk_and_what_is_right_at_high_radiance_is_not():
     estimate, change = case()
     dark = estimate.norm(dim=0) < 0.5
     missing = torch.where(dark, change.flip(2), change)
-    trust = BrightnessTrust.fit(estimate, change, estimate + missing).of(estimate)
-    assert trust[:, :6].max() < 0.2
-    assert trust[:, 20:].min() > 0.9
-    assert (trust[:, 1:] - trust[:, :-1]).abs().max() < 0.5  # from class to class without a step
+    shrinkage = RadianceShrinkage.fit(estimate, change, estimate + missing).of(estimate)
+    assert shrinkage[:, :6].max() < 0.2
+    assert shrinkage[:, 20:].min() > 0.9
+    assert (shrinkage[:, 1:] - shrinkage[:, :-1]).abs().max() < 0.5  # from class to class without a step
 
 
 def test_twice_too_large_is_halved_and_a_wrong_sign_is_nothing():
     estimate, change = case()
-    half = BrightnessTrust.fit(estimate, 2 * change, estimate + change)
-    assert half.share.tolist() == pytest.approx([0.5] * len(half.share))
-    assert BrightnessTrust.fit(estimate, -change, estimate + change).share.max() == 0
+    half = RadianceShrinkage.fit(estimate, 2 * change, estimate + change)
+    assert half.factor.tolist() == pytest.approx([0.5] * len(half.factor))
+    assert RadianceShrinkage.fit(estimate, -change, estimate + change).factor.max() == 0
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
 def test_few_pixels_make_one_class(size):
     estimate, change = case(size=size)
-    trust = BrightnessTrust.fit(estimate, change, estimate + change)
-    assert len(trust.share) == 1
-    assert trust.of(estimate).shape == (size, size)
+    shrinkage = RadianceShrinkage.fit(estimate, change, estimate + change)
+    assert len(shrinkage.factor) == 1
+    assert shrinkage.of(estimate).shape == (size, size)

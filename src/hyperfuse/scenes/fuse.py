@@ -16,14 +16,14 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.methods.contract.registry import Progress, get_method, silent
 from hyperfuse.scenes import DEFAULT_METHOD
-from hyperfuse.scenes.coverage import unseen_bands
 from hyperfuse.scenes.gaps import fill_gaps
 from hyperfuse.scenes.matching.blind import BlindMatch, match_blind
 from hyperfuse.scenes.matching.grid import MatchedPair
-from hyperfuse.scenes.preparation import configure, find_device, select_responses, sensor_summary, validity_at_hr
+from hyperfuse.scenes.preparation import configure, find_device, outside_coverage_note, sensor_summary, validity_at_hr
 from hyperfuse.scenes.saturation import saturation_note
 from hyperfuse.scenes.simulate import hr_transform
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.srf.restrict import restrict_responses
 from hyperfuse.sensor.srf.srf import Srf
 
 
@@ -66,7 +66,8 @@ def fuse(
         The fused image on the MSI's grid, cut to the common extent: float32 (bands, rows, cols) with the HSI's bands
         and the MSI's CRS and transform (where it has none, those that follow from the HSI's). A gap in either input
         is a gap here; bands that are empty or marked as bad are not fused: they stay empty and marked. The last step
-        of its history tells method, settings, sensor, what was decided, and bands that the MSI does not see.
+        of its history tells method, settings, sensor, what was decided, and bands outside the spectral coverage of the
+        MSI.
 
     Raises:
         InputError: a pair, a name or a setting that does not fit; the message says what to do.
@@ -150,7 +151,7 @@ def _fuse(
     bands, msi_bands = pair.hsi.usable_bands, pair.msi.usable_bands
     if not bands.any() or not msi_bands.any():
         raise InputError(f"the {'MSI' if bands.any() else 'HSI'} holds no data where the two images overlap")
-    used = pair.sensor.replace(srf=select_responses(pair.sensor.srf, msi_bands, bands))
+    used = pair.sensor.replace(srf=restrict_responses(pair.sensor.srf, msi_bands, bands))
     hsi_valid, msi_valid = _validity(pair, bands)
     if not (msi_valid & validity_at_hr(np.asarray(hsi_valid.any(axis=0)), pair, used)).any():
         raise InputError("no pixel holds data in both HSI and MSI; the result would be empty")
@@ -168,7 +169,7 @@ def _fuse(
     valid = validity_at_hr(hsi_valid, pair, used) & msi_valid
     details = dict(outcome.details)
     saturation = [saturation_note("HSI", pair.hsi), saturation_note("MSI", pair.msi)]
-    unseen = unseen_bands(pair, used, details.pop("held_out_rmse", None))
+    uncovered = outside_coverage_note(pair, used, details.pop("held_out_rmse", None))
     step = {
         "step": "fuse",
         "method": chosen.name,
@@ -177,7 +178,7 @@ def _fuse(
         "sensor": sensor_summary(pair.sensor),
         "seed": seed,
         "device": place.type,
-        "notes": [*pair.notes, *(note for note in (unseen, *saturation) if note)],
+        "notes": [*pair.notes, *(note for note in (uncovered, *saturation) if note)],
         "msi_history": [dict(earlier) for earlier in msi.history],
         "version": __version__,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.methods.contract.registry import Method, MethodSettings
 from hyperfuse.scenes.matching.grid import MatchedPair
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.sensor.srf.srf import Srf
+from hyperfuse.sensor.srf.coverage import coverage_note, outside_coverage
 
 
 def configure(method: Method, settings: Mapping[str, Any] | None, seed: int) -> MethodSettings:
@@ -55,35 +55,6 @@ def on_device(learned: Any, device: torch.device) -> Any:
     return learned
 
 
-def select_responses(srf: Srf | None, msi_bands: NDArray[np.bool_], bands: NDArray[np.bool_]) -> Srf | None:
-    """Return the responses between the bands that are used; what falls on other HSI bands is shared out.
-
-    Args:
-        srf: between all bands, or None.
-        msi_bands: which MSI bands are used, bool.
-        bands: which HSI bands are.
-
-    Raises:
-        InputError: responses of another number of bands, or most of one lies on bands that are not used.
-    """
-    if srf is None or (msi_bands.all() and bands.all()):
-        return srf
-    if srf.matrix.shape != (msi_bands.size, bands.size):
-        made, read = srf.matrix.shape
-        raise InputError(
-            f"the spectral responses turn {read} bands into {made}; HSI and MSI have {bands.size} and {msi_bands.size}"
-        )
-    matrix = srf.matrix[np.ix_(msi_bands, bands)]
-    total = matrix.sum(axis=1)
-    if (total < 0.5).any():
-        lost = np.flatnonzero(msi_bands)[np.argmin(total)]
-        raise InputError(f"more than half of the response of MSI band {srf.names[lost]!r} lies on unusable HSI bands")
-    names = tuple(name for name, keep in zip(srf.names, msi_bands, strict=True) if keep)
-    wavelengths = None if srf.wavelengths is None else srf.wavelengths[msi_bands]
-    fwhm = None if srf.fwhm is None else srf.fwhm[msi_bands]
-    return Srf(matrix / total[:, None], names, wavelengths, fwhm, srf.source)
-
-
 def validity_at_hr(valid: NDArray[Any], pair: MatchedPair, sensor: Sensor) -> NDArray[np.bool_]:
     """Give every HR pixel the validity of the LR pixel that its centre lies in.
 
@@ -107,3 +78,18 @@ def sensor_summary(sensor: Sensor) -> dict[str, Any]:
     values = sensor.to_dict()
     values["srf"] = None if sensor.srf is None else sensor.srf.source
     return values
+
+
+def outside_coverage_note(pair: MatchedPair, sensor: Sensor, held_out_rmse: Sequence[float] | None = None) -> str:
+    """Return a sentence about the usable HSI bands outside the spectral coverage of the MSI, empty without any.
+
+    Args:
+        pair: the matched pair.
+        sensor: its sensor, with responses between usable bands.
+        held_out_rmse: error of each usable band at LR pixels that were held out of its prediction.
+    """
+    usable = np.flatnonzero(pair.hsi.usable_bands)
+    wavelengths = None if pair.hsi.wavelengths is None else pair.hsi.wavelengths[usable]
+    responses = None if sensor.srf is None else sensor.srf.matrix
+    outside = outside_coverage(wavelengths, responses, pair.msi.wavelengths, pair.msi.fwhm)
+    return coverage_note(outside, usable + 1, wavelengths, held_out_rmse)

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse import __version__
-from hyperfuse.scenes.coverage import unseen_bands
-from hyperfuse.scenes.preparation import find_device, sensor_summary
+from hyperfuse.scenes.preparation import find_device, outside_coverage_note, sensor_summary
 from hyperfuse.scenes.simulate import hr_transform
 from hyperfuse.scenes.source import Outline, Scene
 from hyperfuse.scenes.tiles_job import Job, used_sensor
@@ -43,7 +42,7 @@ def history_step(
     """Return the step of the history, as :func:`hyperfuse.scenes.fuse.fuse` tells it."""
     used = used_sensor(scene, job.bands, job.msi_bands)
     told = replace(scene.pair, hsi=scene.pair.hsi.replace(good_bands=job.bands))
-    unseen = unseen_bands(told, used, None)
+    uncovered = outside_coverage_note(told, used, None)
     return {
         "step": "fuse",
         "method": job.method,
@@ -52,7 +51,7 @@ def history_step(
         "sensor": sensor_summary(scene.pair.sensor),
         "seed": seed,
         "device": find_device(job.device).type,
-        "notes": [*scene.pair.notes, *notes, *([unseen] if unseen else [])],
+        "notes": [*scene.pair.notes, *notes, *([uncovered] if uncovered else [])],
         "msi_history": [dict(earlier) for earlier in scene.pair.msi.history],
         "version": __version__,
         **({} if inputs is None else {"inputs": dict(inputs)}),

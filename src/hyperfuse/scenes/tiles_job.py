@@ -16,12 +16,13 @@ from hyperfuse.errors import InputError
 from hyperfuse.methods.contract.registry import Extent, Method, MethodSettings, get_method, silent
 from hyperfuse.scenes.gaps import fill_gaps
 from hyperfuse.scenes.matching.grid import MatchedPair
-from hyperfuse.scenes.preparation import find_device, on_device, select_responses, validity_at_hr
+from hyperfuse.scenes.preparation import find_device, on_device, validity_at_hr
 from hyperfuse.scenes.source import Scene, open_scene
 from hyperfuse.scenes.tiling.crop import Part
 from hyperfuse.scenes.tiling.plan import Plan, Tile
 from hyperfuse.scenes.tiling.store import TileStore
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.srf.restrict import restrict_responses
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +102,7 @@ def plan_of(scene: Scene, tile: int, margin: int) -> Plan:
 
 def used_sensor(scene: Scene, bands: NDArray[np.bool_], msi_bands: NDArray[np.bool_]) -> Sensor:
     """Return the scene's sensor with responses between the bands that are used."""
-    return scene.pair.sensor.replace(srf=select_responses(scene.pair.sensor.srf, msi_bands, bands))
+    return scene.pair.sensor.replace(srf=restrict_responses(scene.pair.sensor.srf, msi_bands, bands))
 
 
 def read_tile(

@@ -49,7 +49,7 @@ class Sensor:
     def __post_init__(self) -> None:
         ratio = ratio_pair(self.ratio)
         object.__setattr__(self, "ratio", ratio)
-        phase = ((ratio[0] - 1) / 2, (ratio[1] - 1) / 2) if self.phase is None else _pair(self.phase, "phase")
+        phase = ((ratio[0] - 1) / 2, (ratio[1] - 1) / 2) if self.phase is None else number_pair(self.phase, "phase")
         object.__setattr__(self, "phase", phase)
         if self.boundary not in ("reflect", "circular"):
             raise InputError(f"no boundary {self.boundary!r}; write reflect or circular")
@@ -256,10 +256,10 @@ def ratio_pair(value: Any) -> tuple[float, float]:
     Raises:
         InputError: anything else, or a ratio below 1.
     """
-    ratio = _pair(value, "ratio")
+    ratio = number_pair(value, "ratio")
     if min(ratio) < 1:
         raise InputError(
-            f"a ratio is 1 or more, got {min(ratio):g}: it counts MSI pixels an HSI pixel; are HSI and MSI swapped?"
+            f"a ratio is 1 or more, got {min(ratio):g}: it counts MSI pixels per HSI pixel; are HSI and MSI swapped?"
         )
     return ratio
 
@@ -268,7 +268,12 @@ def _mix(matrix: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     return (matrix @ image.flatten(-2)).reshape(*image.shape[:-3], matrix.shape[0], *image.shape[-2:])
 
 
-def _pair(value: Any, name: str) -> tuple[float, float]:
+def number_pair(value: Any, name: str) -> tuple[float, float]:
+    """Return one number, or a pair along (y, x), as a pair; ``name`` is the parameter that an error names.
+
+    Raises:
+        InputError: anything else, or numbers that are not finite.
+    """
     values = np.atleast_1d(np.asarray(value, dtype=np.float64)).ravel() if _is_numeric(value) else np.empty(0)
     if values.size not in (1, 2) or not np.isfinite(values).all():
         raise InputError(f"the {name} is one number or a pair (y, x), got {value!r}")

@@ -1,4 +1,4 @@
-"""How far a correction can be trusted, as a function of how bright a pixel is."""
+"""Shrinkage of a correction as a function of radiance."""
 
 from __future__ import annotations
 
@@ -6,50 +6,50 @@ from dataclasses import dataclass
 
 import torch
 
-_CLASSES = 10  # of as many pixels each
-_FEWEST = 16  # pixels of a class
+_CLASSES = 10  # of equally many pixels
+_MIN_PIXELS = 16  # per class
 
 
 @dataclass(frozen=True)
-class BrightnessTrust:
-    """The share of a correction that serves best, class by class of brightness.
+class RadianceShrinkage:
+    """A factor in [0, 1] on a correction, per class of radiance, as in regression shrinkage (Copas, JRSS B 45, 1983).
 
-    What is learnt where a scene is bright decides a fit by least squares; in the dark, where a spectrum is little more
-    than noise, the same correction can turn it by degrees.
+    Bright pixels decide a fit by least squares; at low radiance, where a spectrum is mostly noise, the same correction
+    can rotate it by degrees, and a smaller factor serves better.
 
     Attributes:
-        brightness: Euclidean norm of the spectrum in the middle of each class, rising, (classes,).
-        share: in [0, 1], (classes,).
+        radiance: median Euclidean norm of the spectra of each class, ascending, (classes,).
+        factor: in [0, 1], (classes,).
     """
 
-    brightness: torch.Tensor
-    share: torch.Tensor
+    radiance: torch.Tensor
+    factor: torch.Tensor
 
     @classmethod
-    def fit(cls, estimate: torch.Tensor, change: torch.Tensor, truth: torch.Tensor) -> BrightnessTrust:
-        """Compare a correction with what is missing, at pixels of which the estimate knows nothing.
+    def fit(cls, estimate: torch.Tensor, change: torch.Tensor, measured: torch.Tensor) -> RadianceShrinkage:
+        """Regress the error of an estimate on its correction, class by class, at pixels held out of both.
 
         Args:
-            estimate: what is to be corrected, (bands, h, w).
-            change: the correction.
-            truth: what was measured.
+            estimate: without the correction, (bands, h, w).
+            change: the correction, (bands, h, w).
+            measured: (bands, h, w).
         """
         norm = estimate.flatten(1).double().norm(dim=0)
-        missing, change = (image.flatten(1).double() for image in (truth - estimate, change))
-        agreement, energy = (missing * change).sum(0), change.square().sum(0)
+        error, change = (image.flatten(1).double() for image in (measured - estimate, change))
+        agreement, energy = (error * change).sum(0), change.square().sum(0)
         order = norm.argsort()
-        classes = order.tensor_split(max(1, min(_CLASSES, len(order) // _FEWEST)))
-        shares = [agreement[part].sum() / energy[part].sum().clamp_min(1e-30) for part in classes]
-        return cls(torch.stack([norm[part].median() for part in classes]), torch.stack(shares).clamp(0.0, 1.0))
+        classes = order.tensor_split(max(1, min(_CLASSES, len(order) // _MIN_PIXELS)))
+        factors = [agreement[pixels].sum() / energy[pixels].sum().clamp_min(1e-30) for pixels in classes]
+        return cls(torch.stack([norm[pixels].median() for pixels in classes]), torch.stack(factors).clamp(0.0, 1.0))
 
     def of(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the share at every pixel of an image (bands, H, W), linear between classes: (H, W)."""
+        """Return the factor at every pixel of an image (bands, H, W), linear between classes: (H, W)."""
         norm: torch.Tensor = image.norm(dim=0)
-        brightness, share = self.brightness.to(norm), self.share.to(norm)
-        upper = torch.searchsorted(brightness, norm.contiguous()).clamp(1, max(1, len(brightness) - 1))
-        if len(brightness) == 1:
-            return share[0].expand_as(norm)
-        low, high = brightness[upper - 1], brightness[upper]
-        place = ((norm - low) / (high - low).clamp_min(1e-30)).clamp(0.0, 1.0)
-        between: torch.Tensor = share[upper - 1] + place * (share[upper] - share[upper - 1])
+        radiance, factor = self.radiance.to(norm), self.factor.to(norm)
+        if len(radiance) == 1:
+            return factor[0].expand_as(norm)
+        upper = torch.searchsorted(radiance, norm.contiguous()).clamp(1, len(radiance) - 1)
+        low, high = radiance[upper - 1], radiance[upper]
+        position = ((norm - low) / (high - low).clamp_min(1e-30)).clamp(0.0, 1.0)
+        between: torch.Tensor = factor[upper - 1] + position * (factor[upper] - factor[upper - 1])
         return between

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hyperfuse.errors import InputError
-from hyperfuse.sensor.estimation.fit import HeldOutFit, block_folds, block_numbers, principal_images, without_noise
+from hyperfuse.sensor.estimation.fit import HeldOutFit, principal_images, without_noise
 
 RNG = np.random.default_rng(0)
 PLACES = np.argwhere(np.ones((16, 20), np.bool_))
@@ -24,7 +24,6 @@ def test_predictions_are_ridge_regressions_on_the_other_folds():
         weights = np.linalg.solve(x.T @ x + stiff, x.T @ (targets[known] - mean))
         expected[~known] = targets[~known] - mean - (standard[~known] - standard[known].mean(0)) @ weights
     np.testing.assert_allclose(found, expected, atol=1e-10)
-    np.testing.assert_array_equal(block_folds(PLACES), folds)
 
 
 def test_the_residual_is_linear_in_the_targets():
@@ -63,10 +62,6 @@ def test_too_few_pixels_are_refused():
         HeldOutFit(RNG.random((20, 3)), PLACES[:20])
     with pytest.raises(InputError, match="one place"):
         HeldOutFit(RNG.random((40, 3)), np.zeros((40, 2), np.int64))
-
-
-def test_blocks_are_numbered():
-    assert block_numbers(np.array([[0, 0], [3, 3], [4, 0], [9, 9]])).tolist() == [0, 0, 1, 2]
 
 
 def test_components_have_unit_variance_and_no_noise_directions():

@@ -9,9 +9,10 @@ from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.options import FeINFNOptions
 from hyperfuse.progress import silent
 from hyperfuse.sensor.presets import mtf, uestc
+from hyperfuse.statistics.folds import held_out_patterns, validation_blocks
 from hyperfuse.training.self_supervised.fit import PairFitOptions, fit_to_pair
 from hyperfuse.training.self_supervised.patches import PairPatches
-from hyperfuse.training.self_supervised.task import HeldOutTask, View, correction, hiding_patterns, keep_blocks
+from hyperfuse.training.self_supervised.task import HeldOutTask, View, correction
 
 CPU = torch.device("cpu")
 
@@ -32,9 +33,9 @@ def explained_task(sensor, lr=(20, 20)):
     guide = 2 * torch.nn.functional.interpolate(guide, size=fine, mode="bicubic")[0]
     truth = torch.stack([0.5 * guide[0], torch.tanh(guide[1])])
     error = sensor.degrade(truth, lr)
-    views = [View(hidden, torch.zeros(2, *lr), guide) for hidden in hiding_patterns(lr, CPU)]
+    views = [View(hidden, torch.zeros(2, *lr), guide) for hidden in held_out_patterns(lr, CPU)]
     scale = error.flatten(1).square().mean(1).sqrt()
-    return HeldOutTask(views, error, torch.eye(2), scale, keep_blocks(lr, 0.1, 0, CPU), sensor), truth
+    return HeldOutTask(views, error, torch.eye(2), scale, validation_blocks(lr, 0.1, 0, CPU), sensor), truth
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from hyperfuse.networks.options import FeINFNOptions
 from hyperfuse.sensor import Sensor
 from hyperfuse.sensor.presets import mtf, uestc
 from hyperfuse.sensor.psf import KernelPsf
+from hyperfuse.statistics.folds import held_out_patterns, validation_blocks
 from hyperfuse.training.self_supervised.patches import PairPatches
-from hyperfuse.training.self_supervised.task import HeldOutTask, View, correction, hiding_patterns, keep_blocks
+from hyperfuse.training.self_supervised.task import HeldOutTask, View, correction
 
 CPU = torch.device("cpu")
 DIAGONAL = KernelPsf(weights=tuple(tuple(float(i == j) for j in range(3)) for i in range(3)))
@@ -36,9 +37,9 @@ def make_task(sensor, lr):
     def image(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    views = [View(hidden, image(2, *lr), image(3, *fine)) for hidden in hiding_patterns(lr, CPU)]
+    views = [View(hidden, image(2, *lr), image(3, *fine)) for hidden in held_out_patterns(lr, CPU)]
     error, basis = image(5, *lr), image(5, 2)
-    return HeldOutTask(views, error, basis, error.flatten(1).std(1), keep_blocks(lr, 0.3, 0, CPU), sensor)
+    return HeldOutTask(views, error, basis, error.flatten(1).std(1), validation_blocks(lr, 0.3, 0, CPU), sensor)
 
 
 @pytest.mark.parametrize("name", SENSORS)

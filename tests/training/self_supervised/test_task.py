@@ -1,42 +1,15 @@
-"""Hiding LR pixels: every one exactly once, never two neighbours; and trust only in what kept pixels confirm."""
+"""A correction is applied as far as validation pixels confirm it."""
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.options import FeINFNOptions
 from hyperfuse.sensor.presets import mtf
-from hyperfuse.training.self_supervised.task import (
-    HeldOutTask,
-    correction,
-    hiding_patterns,
-    keep_blocks,
-    trusted_share,
-)
+from hyperfuse.statistics.folds import validation_blocks
+from hyperfuse.training.self_supervised.task import HeldOutTask, correction, trusted_share
 
 CPU = torch.device("cpu")
-
-
-@given(st.integers(1, 12), st.integers(1, 12))
-@settings(max_examples=25, deadline=None)
-def test_every_pixel_is_hidden_once_and_its_neighbours_are_shown(rows, cols):
-    patterns = hiding_patterns((rows, cols), CPU)
-    assert torch.stack(patterns).sum(0).eq(1).all()
-    for hidden in patterns:
-        assert not (hidden[1:] & hidden[:-1]).any()
-        assert not (hidden[:, 1:] & hidden[:, :-1]).any()
-        assert not (hidden[1:, 1:] & hidden[:-1, :-1]).any()
-
-
-def test_kept_blocks_have_about_the_share_and_come_back_by_seed():
-    mask = keep_blocks((202, 199), 0.12, 3, CPU)
-    assert mask.shape == (202, 199)
-    assert 0.09 < mask.double().mean() < 0.15
-    assert torch.equal(mask, keep_blocks((202, 199), 0.12, 3, CPU))
-    assert not torch.equal(mask, keep_blocks((202, 199), 0.12, 4, CPU))
-    assert mask[:4, :4].double().mean() in (0.0, 1.0)
 
 
 def task(error, kept):
@@ -50,7 +23,7 @@ def noise(*shape, seed=0):
 
 
 def test_what_is_right_is_trusted_and_what_is_twice_too_large_by_half():
-    error, kept = noise(3, 40, 40), keep_blocks((40, 40), 0.3, 0, CPU)
+    error, kept = noise(3, 40, 40), validation_blocks((40, 40), 0.3, 0, CPU)
     assert trusted_share([task(error, kept)], [error]).min() > 0.9
     half = trusted_share([task(error, kept)], [2 * error])
     assert half.max() <= 0.501
@@ -59,13 +32,13 @@ def test_what_is_right_is_trusted_and_what_is_twice_too_large_by_half():
 
 @pytest.mark.parametrize("sign", [-1.0, 0.0])
 def test_what_does_not_agree_with_kept_pixels_is_not_applied(sign):
-    error, kept = noise(3, 40, 40), keep_blocks((40, 40), 0.3, 0, CPU)
+    error, kept = noise(3, 40, 40), validation_blocks((40, 40), 0.3, 0, CPU)
     predicted = sign * error + (noise(3, 40, 40, seed=5) if sign == 0 else 0)
     assert trusted_share([task(error, kept)], [predicted]).max() < 0.1
 
 
 def test_only_kept_pixels_count():
-    error, kept = noise(2, 24, 24), keep_blocks((24, 24), 0.3, 0, CPU)
+    error, kept = noise(2, 24, 24), validation_blocks((24, 24), 0.3, 0, CPU)
     learnt_by_heart = torch.where(kept, -error, error)
     assert trusted_share([task(error, kept)], [learnt_by_heart]).max() == 0
 

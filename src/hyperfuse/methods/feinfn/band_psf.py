@@ -10,7 +10,8 @@ import torch
 
 from hyperfuse.methods.contract.registry import WHOLE, Extent
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.statistics.shrinkage import BrightnessTrust
+from hyperfuse.statistics.folds import FOLDS, block_folds
+from hyperfuse.statistics.shrinkage import RadianceShrinkage
 
 # Derivatives are of Gaussians of these scales, in HR pixels; the first ones are also weighted by position, because
 # shifts may grow with it (lateral colour).
@@ -25,8 +26,6 @@ _KERNELS: tuple[tuple[int, ...], ...] = ((), _FIRST, _FIRST + _PLACED, tuple(ran
 _PRIOR_PIXELS = 0.3
 _LARGEST_PIXELS = 0.9
 _CORRELATION = 10.0  # LR pixels that share one error, so that so many count as one
-_FOLDS = 4
-_BLOCK = 4  # LR pixels; neighbours share errors, so folds are made of blocks
 # A kernel must reduce the held-out error to this share of the simpler one's: by more than chance would, and by more
 # still where the blur hides what it does at HR.
 _GAIN = 0.98
@@ -52,7 +51,7 @@ class BandOptics:
 
     choices: list[int]
     weights: list[torch.Tensor]
-    trust: BrightnessTrust
+    trust: RadianceShrinkage
     extent: Extent = WHOLE
 
     @classmethod
@@ -81,7 +80,7 @@ class BandOptics:
         Positions count over the whole scene, of which ``extents`` tell each part.
         """
         shapes = [(hsi.shape[-2], hsi.shape[-1]) for hsi in hsis]
-        folds = torch.cat([_block_folds(shape, hsis[0].device).flatten() for shape in shapes])
+        folds = torch.cat([block_folds(shape, hsis[0].device).flatten() for shape in shapes])
         truth, known = (torch.cat([part.flatten(1) for part in parts], dim=1) for parts in (hsis, held_out))
         # Under a wide blur the HSI says little about detail of the MSI's scale, and a rich kernel would invent it.
         wide = nyquist_response(sensors[0]) < NARROW
@@ -112,7 +111,7 @@ class BandOptics:
             weights.append(kept)
             if chosen:
                 changes[band] = torch.tensordot(kept, every[list(_KERNELS[chosen])], dims=1)
-        return cls(choices, weights, BrightnessTrust.fit(known, changes, truth))
+        return cls(choices, weights, RadianceShrinkage.fit(known, changes, truth))
 
     def at(self, extent: Extent) -> BandOptics:
         """Return the same optics for a part of the scene."""
@@ -182,7 +181,7 @@ def _fit(features: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
 
 def _cross_validated(features: torch.Tensor, residual: torch.Tensor, folds: torch.Tensor) -> float:
     total = torch.zeros((), dtype=residual.dtype, device=residual.device)
-    for fold in range(_FOLDS):
+    for fold in range(FOLDS):
         unseen = folds == fold
         if not bool(unseen.any()) or bool(unseen.all()):
             continue
@@ -190,12 +189,6 @@ def _cross_validated(features: torch.Tensor, residual: torch.Tensor, folds: torc
         left = residual[unseen] - weight @ features[:, unseen]
         total = total + left.square().sum()
     return float(total) / residual.numel()
-
-
-def _block_folds(shape: tuple[int, int], device: torch.device) -> torch.Tensor:
-    rows = torch.arange(shape[0], device=device)[:, None] // _BLOCK
-    cols = torch.arange(shape[1], device=device)[None, :] // _BLOCK
-    return (2 * (rows % 2) + cols % 2) % _FOLDS
 
 
 def nyquist_response(sensor: Sensor) -> float:

@@ -17,15 +17,14 @@ from hyperfuse.methods.local_linear.scene_models import pooled
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.options import FeINFNOptions
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.statistics.shrinkage import BrightnessTrust
+from hyperfuse.statistics.folds import held_out_patterns, validation_blocks
+from hyperfuse.statistics.shrinkage import RadianceShrinkage
 from hyperfuse.training.self_supervised.fit import NO_TIME, PairFit, PairFitOptions, fit_to_pair
 from hyperfuse.training.self_supervised.task import (
     HeldOutTask,
     View,
     correction,
     expand,
-    hiding_patterns,
-    keep_blocks,
     trusted_share,
 )
 
@@ -58,7 +57,7 @@ class LearnedCorrection:
     weights: dict[str, torch.Tensor]
     basis: torch.Tensor
     share: torch.Tensor
-    trust: BrightnessTrust
+    trust: RadianceShrinkage
 
     def correct(self, base: LinearBase) -> torch.Tensor:
         """Return the image of linear models (bands, H, W) with the correction added."""
@@ -75,7 +74,7 @@ class LearnedCorrection:
         return _placed(network, like).eval()
 
 
-CORRECTION_TYPES = (LearnedCorrection, ShownBands, ShownComponents, BrightnessTrust)
+CORRECTION_TYPES = (LearnedCorrection, ShownBands, ShownComponents, RadianceShrinkage)
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def learn_correction(
         unseen = [part.hsi - part.error for part in parts]
         kept = [task.kept for task in tasks]
         judged = (unseen, predicted, [part.hsi for part in parts])
-        trust = BrightnessTrust.fit(
+        trust = RadianceShrinkage.fit(
             *(pooled([one[:, mask, None] for one, mask in zip(images, kept, strict=True)]) for images in judged)
         )
         left = [part.error - trust.of(seen) * one for part, seen, one in zip(parts, unseen, predicted, strict=True)]
@@ -207,7 +206,7 @@ def _parts(bases: Iterable[LinearBase], shown: Shown, cut: float | None) -> list
 def _part(base: LinearBase, shown: Shown | None, cut: float | None) -> _Part | None:
     shape = (base.hsi.shape[-2], base.hsi.shape[-1])
     views, error = [], torch.zeros_like(base.hsi)
-    patterns = hiding_patterns(shape, base.hsi.device)
+    patterns = held_out_patterns(shape, base.hsi.device)
     for number, hidden in enumerate(patterns):
         began = time.monotonic()
         image = base.without(hidden)
@@ -227,7 +226,7 @@ def _tasks(parts: Sequence[_Part], shown: Shown, kept_share: float, seed: int) -
     tasks = []
     for index, part in enumerate(parts):
         shape = (part.hsi.shape[-2], part.hsi.shape[-1])
-        kept = keep_blocks(shape, kept_share, seed + index, part.hsi.device)
+        kept = validation_blocks(shape, kept_share, seed + index, part.hsi.device)
         tasks.append(HeldOutTask(part.views, part.error, basis, scale, kept, part.sensor))
     return tasks
 

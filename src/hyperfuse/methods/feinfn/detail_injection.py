@@ -10,13 +10,12 @@ from torch.nn import functional as F
 
 from hyperfuse.methods.local_linear.models import Predictors
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.statistics.folds import FOLDS, block_folds
 
 # Cubic interpolation of a sample from its two neighbours on either side (Keys, 1981, a = -1/2 at a spacing of two),
 # along a row or a column.
 _NEIGHBOURS = (-1 / 6, 4 / 6, 0.0, 4 / 6, -1 / 6)
 _RIDGES = (0.01, 0.1, 1.0, 10.0)  # relative to the mean variance of the MSI's details
-_FOLDS = 4
-_BLOCK = 4  # LR pixels of a side; neighbours share their errors, so whole blocks are left out
 _FEWEST_PIXELS = 64
 
 
@@ -71,7 +70,9 @@ class Details:
         deviation = (2 * left.square().mean(1) / energy.clamp_min(1e-300)).sqrt()
         share = torch.where(usable, slope + deviation, 1.0).clamp(0, 1)
         left = found - share[:, None] * given
-        blocks = torch.cat([_blocks((hsis[i].shape[-2], hsis[i].shape[-1]), hsis[i].device) for i in large])
+        blocks = torch.cat(
+            [block_folds((hsis[i].shape[-2], hsis[i].shape[-1]), hsis[i].device).flatten() for i in large]
+        )
         predicted = [_predict_blocks(left, fine, ridge, blocks) for ridge in _RIDGES]
         best = min(range(len(_RIDGES)), key=lambda index: _log_error(left - predicted[index]))
         helpful = _helpful_share(left, predicted[best])
@@ -119,7 +120,7 @@ def _ridge(targets: torch.Tensor, predictors: torch.Tensor, ridge: float) -> tor
 def _predict_blocks(targets: torch.Tensor, predictors: torch.Tensor, ridge: float, fold: torch.Tensor) -> torch.Tensor:
     """Return every pixel of the targets as slopes predict it that were fitted to the other blocks."""
     predicted = torch.zeros_like(targets)
-    for number in range(_FOLDS):
+    for number in range(FOLDS):
         out = fold == number
         predicted[:, out] = _ridge(targets[:, ~out], predictors[:, ~out], ridge) @ predictors[:, out]
     return predicted
@@ -136,10 +137,3 @@ def _helpful_share(targets: torch.Tensor, predicted: torch.Tensor) -> torch.Tens
     share = (targets * predicted).sum(1) / energy
     left = targets - share[:, None] * predicted
     return (share - (2 * left.square().mean(1) / energy).sqrt()).clamp(0, 1)
-
-
-def _blocks(shape: tuple[int, int], device: torch.device) -> torch.Tensor:
-    """Return the fold of every pixel (h * w,): blocks in a pattern that puts neighbours into different folds."""
-    rows = torch.arange(shape[0], device=device)[:, None] // _BLOCK
-    cols = torch.arange(shape[1], device=device)[None, :] // _BLOCK
-    return ((rows % 2) * 2 + cols % 2).flatten()

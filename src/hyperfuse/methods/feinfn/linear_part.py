@@ -18,7 +18,7 @@ from hyperfuse.methods.local_linear.neighbours import NeighbourModels
 from hyperfuse.methods.local_linear.scene_models import SceneModels
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.noise import estimate_noise
-from hyperfuse.statistics.shrinkage import BrightnessTrust
+from hyperfuse.statistics.shrinkage import RadianceShrinkage
 from hyperfuse.statistics.subspace import Subspace, model_subspace, signal_subspace
 
 _TIMES_AS_LONG = 6.0
@@ -43,7 +43,7 @@ class SharedBase:
     models: SceneModels
     optics: BandOptics
     leftover: SceneModels
-    trust: BrightnessTrust
+    trust: RadianceShrinkage
     details: Details | None
 
     def at(self, extent: Extent) -> SharedBase:
@@ -51,7 +51,7 @@ class SharedBase:
         return replace(self, optics=self.optics.at(extent))
 
 
-SHARED_TYPES = (SharedBase, Whitening, SceneModels, BandOptics, BrightnessTrust, Details)
+SHARED_TYPES = (SharedBase, Whitening, SceneModels, BandOptics, RadianceShrinkage, Details)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class LinearBase:
     models: Linear
     optics: BandOptics
     leftover: Linear
-    trust: BrightnessTrust
+    trust: RadianceShrinkage
     details: Details | None
     image: torch.Tensor
 
@@ -127,7 +127,7 @@ class LinearBase:
             leftover = Linear.choose(
                 left, predictors, noise, lambda share, words="": progress(0.7 + 0.2 * share, words)
             )
-            trust = BrightnessTrust.fit(hsi - left, leftover.held_out(left), hsi)
+            trust = RadianceShrinkage.fit(hsi - left, leftover.held_out(left), hsi)
         else:
             leftover, trust = Linear.of(shared.leftover, left, predictors), shared.trust
         image = corrected + trust.of(corrected) * leftover.apply(left)

@@ -14,7 +14,7 @@ from hyperfuse.methods.local_linear.denoising import denoise
 from hyperfuse.methods.local_linear.models import Predictors, Whitening
 from hyperfuse.methods.local_linear.msi_noise import estimate_msi_noise
 from hyperfuse.methods.local_linear.scene_models import SceneModels, pooled
-from hyperfuse.statistics.shrinkage import BrightnessTrust
+from hyperfuse.statistics.shrinkage import RadianceShrinkage
 from hyperfuse.statistics.subspace import model_subspace
 
 
@@ -55,7 +55,7 @@ def learn_base(samples: Sequence[Sample], progress: Progress) -> SharedBase:
     leftover = SceneModels.learn(left, [model_subspace(rest) for rest in left], predictors, noises)
     again = [Linear.of(leftover, *part).held_out(part[0]) for part in zip(left, predictors, strict=True)]
     known = [hsi - rest for hsi, rest in zip(signals, left, strict=True)]
-    trust = BrightnessTrust.fit(pooled(known), pooled(again), pooled(signals))
+    trust = RadianceShrinkage.fit(pooled(known), pooled(again), pooled(signals))
     details = None if narrow else Details.fit_parts(held_out, signals, predictors)
     progress(1.0, "done")
     return SharedBase(msi_noise, whitening, models, optics, leftover, trust, details)

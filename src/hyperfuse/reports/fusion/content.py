@@ -19,6 +19,7 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.reports.fusion.markup import printable
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.srf.coverage import outside_coverage
 
 if TYPE_CHECKING:
     from hyperfuse.scenes.matching.align import Alignment
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _PACKAGES = ("torch", "numpy", "scipy", "rasterio")
-# HSI bands with less than this share of the weight of any response, relative to equal weights, are seen by none.
-_NO_WEIGHT = 1e-3
 # A response of which less lies on usable HSI bands cannot be told from them.
 _LEAST_SEEN = 0.5
 # In labels of plots.
@@ -241,20 +240,16 @@ class ReportContent:
         return srf.names if srf is not None else tuple(f"band {index + 1}" for index in range(self.msi.bands))
 
     @cached_property
-    def unseen(self) -> NDArray[np.bool_] | None:
-        """Usable bands that no band of the MSI sees, (bands,); None where nothing tells what the MSI sees."""
-        if self.response is not None:
-            seen = (np.nan_to_num(self.response) * np.count_nonzero(self.usable) >= _NO_WEIGHT).any(axis=0)
-            return np.asarray(self.usable & ~seen)
-        msi = self.msi
-        if self._centres is None or msi.wavelengths is None or not np.isfinite(msi.wavelengths).all():
+    def uncovered(self) -> NDArray[np.bool_] | None:
+        """Usable bands outside the spectral coverage of the MSI, (bands,); None where it is not known."""
+        centres = None if self._centres is None else self._centres[self.usable]
+        responses = None if self.response is None else self.response[:, self.usable]
+        outside = outside_coverage(centres, responses, self.msi.wavelengths, self.msi.fwhm)
+        if outside is None:
             return None
-        if msi.fwhm is None or not np.isfinite(msi.fwhm).all():
-            inside = (self._centres >= msi.wavelengths.min()) & (self._centres <= msi.wavelengths.max())
-            return np.asarray(self.usable & ~inside)
-        # A response reaches about its width to either side of its centre before it is negligible.
-        distance = np.abs(self._centres[:, None] - msi.wavelengths)
-        return np.asarray(self.usable & ~(distance <= msi.fwhm).any(axis=1))
+        every = np.zeros(self.usable.size, np.bool_)
+        every[self.usable] = outside
+        return every
 
     @cached_property
     def _centres(self) -> Array | None:

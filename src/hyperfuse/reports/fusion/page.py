@@ -121,9 +121,13 @@ def _summary(content: ReportContent, consistency: Consistency, comparison: Compa
     if consistency.scores is not None:
         cards.append(("HQNR", number(consistency.scores["hqnr"], 4), "without reference; 1 is best"))
         cards.append(("QNR", number(consistency.scores["qnr"], 4), "without reference; 1 is best"))
-    if content.unseen is not None:
+    if content.uncovered is not None:
         cards.append(
-            ("extrapolated", counted(int(content.unseen.sum()), "band"), f"of {int(np.count_nonzero(content.usable))}")
+            (
+                "extrapolated",
+                counted(int(content.uncovered.sum()), "band"),
+                f"of {int(np.count_nonzero(content.usable))}",
+            )
         )
     if run.seconds is not None:
         largest = "" if run.peak_memory is None else f"{memory(run.peak_memory)} of memory at most"

@@ -27,7 +27,8 @@ from hyperfuse.reports.fusion.markup import (
 )
 from hyperfuse.reports.fusion.plots import FUSED, HALF, LR, draw, lines_figure, map_figure
 from hyperfuse.reports.fusion.reference import Comparison, Image
-from hyperfuse.reports.fusion.results import unseen_intervals
+from hyperfuse.reports.fusion.results import uncovered_intervals
+from hyperfuse.sensor.srf.coverage import true_runs
 
 MAP_SIDE = 500
 _CURVE_POINTS = 400
@@ -123,7 +124,7 @@ def _spectral_figures(content: ReportContent, found: Consistency) -> Markup:
         description="difference of the degraded result from the HSI, band by band",
         xlabel=content.axis_label,
         ylabel=content.labelled("RMSE"),
-        shaded=unseen_intervals(content),
+        shaded=uncovered_intervals(content),
         size=HALF,
         finish=_from_zero,
     )
@@ -175,37 +176,36 @@ def _spatial_table(content: ReportContent, found: Consistency) -> Markup:
 
 def _extrapolation(content: ReportContent) -> Markup:
     heading = tag("h3", "Where the result is extrapolated")
-    if content.unseen is None:
-        text = "Not known: neither spectral responses nor wavelengths of both images tell which bands the MSI sees."
+    if content.uncovered is None:
+        text = "Not known: neither spectral responses nor wavelengths of both images tell which bands the MSI covers."
         return join([heading, tag("p", text, class_="notes")])
-    count, usable = int(content.unseen.sum()), int(content.usable.sum())
+    count, usable = int(content.uncovered.sum()), int(content.usable.sum())
     if count == 0:
         return join([heading, tag("p", f"Nowhere: every one of the {usable} bands lies within a band of the MSI.")])
     text = (
         f"{counted(count, 'band')} of {usable} lie outside the bands of the MSI (shaded in the plots). Their detail is "
         "not measured but inferred from bands that go along with them in the HSI; check it before you rely on it."
     )
-    return join([heading, tag("p", text), bullets(_unseen_runs(content))])
+    return join([heading, tag("p", text), bullets(_uncovered_runs(content))])
 
 
-def _unseen_runs(content: ReportContent) -> Sequence[str]:
-    assert content.unseen is not None
+def _uncovered_runs(content: ReportContent) -> Sequence[str]:
+    assert content.uncovered is not None
     order = content.order[content.usable[content.order]]
-    flags = content.unseen[order]
-    changes = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
+    flags = content.uncovered[order]
     runs = []
-    for a, b in zip(changes[::2], changes[1::2], strict=True):
-        first, last = content.positions[order[a]], content.positions[order[b - 1]]
+    for a, b in true_runs(flags):
+        first, last = content.positions[order[a]], content.positions[order[b]]
         place = (
             "before the first MSI band"
             if a == 0
             else "beyond the last MSI band"
-            if b == order.size
+            if b == order.size - 1
             else "between MSI bands"
         )
-        span = f"{first:.0f}" if b - a == 1 else f"{first:.0f} to {last:.0f}"
+        span = f"{first:.0f}" if a == b else f"{first:.0f} to {last:.0f}"
         known = content.axis_label.startswith("wavelength")
-        runs.append(f"{f'{span} nm' if known else f'number {span}'}: {counted(int(b - a), 'band')}, {place}")
+        runs.append(f"{f'{span} nm' if known else f'number {span}'}: {counted(b - a + 1, 'band')}, {place}")
     return runs
 
 
@@ -222,7 +222,7 @@ def _psnr_figure(content: ReportContent, images: Sequence[Image]) -> Markup:
         description="PSNR band by band",
         xlabel=content.axis_label,
         ylabel="PSNR (dB)",
-        shaded=unseen_intervals(content),
+        shaded=uncovered_intervals(content),
         size=HALF,
         finish=Axes.legend,
     )

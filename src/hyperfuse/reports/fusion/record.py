@@ -15,7 +15,7 @@ from hyperfuse.reports.fusion.images import averaged, display_step
 from hyperfuse.reports.fusion.markup import Markup, duration, facts, figure, join, memory, section, table, tag
 from hyperfuse.reports.fusion.plots import FUSED, HALF, INK, lines_figure, map_figure
 from hyperfuse.reports.fusion.quality import MAP_SIDE
-from hyperfuse.reports.fusion.results import unseen_intervals
+from hyperfuse.reports.fusion.results import uncovered_intervals
 
 
 def uncertainty_section(content: ReportContent) -> Markup | None:
@@ -103,11 +103,11 @@ def _uncertainty_curve(content: ReportContent, known: NDArray[np.bool_]) -> Mark
         description="uncertainty band by band",
         xlabel=content.axis_label,
         ylabel=content.labelled(content.uncertainty_name),
-        shaded=unseen_intervals(content),
+        shaded=uncovered_intervals(content),
         size=HALF,
         finish=Axes.legend,
     )
-    return figure(body, "The same by band. Shaded bands are those that no MSI band sees.")
+    return figure(body, "The same by band. Shaded bands lie outside the spectral coverage of the MSI.")
 
 
 def _settings(settings: Any) -> Markup | None:

@@ -22,6 +22,7 @@ from hyperfuse.reports.fusion.images import (
 )
 from hyperfuse.reports.fusion.markup import Markup, figure, join, section, tag
 from hyperfuse.reports.fusion.plots import FUSED, HALF, LR, MSI, REFERENCE, lines_figure
+from hyperfuse.sensor.srf.coverage import true_runs
 
 _LETTERS = "ABCDEFGH"
 _THREE = (0, 1, 2)
@@ -228,8 +229,8 @@ def _spectra_hint(content: ReportContent) -> str:
         text += "Without spectral responses the result cannot be shown as the MSI would see it. "
     if content.msi_positions is None:
         text += "No wavelengths are known, so that the MSI's own values have no place along the bands. "
-    if content.unseen is not None and content.unseen.any():
-        text += "Shaded: bands that no MSI band sees, where detail is inferred from the other bands."
+    if content.uncovered is not None and content.uncovered.any():
+        text += "Shaded: bands outside the spectral coverage of the MSI, where detail is inferred from the other bands."
     return text
 
 
@@ -269,20 +270,19 @@ def _spectrum(content: ReportContent, point: Point, label: int) -> Markup:
         xlabel=content.axis_label,
         ylabel=content.labelled("value"),
         title=f"{label}: row {row + 1}, column {col + 1}",
-        shaded=unseen_intervals(content),
+        shaded=uncovered_intervals(content),
         size=HALF,
         finish=finish,
     )
 
 
-def unseen_intervals(content: ReportContent) -> list[tuple[float, float]]:
-    """Return the stretches along the plots in which no MSI band sees the HSI's bands."""
-    if content.unseen is None:
+def uncovered_intervals(content: ReportContent) -> list[tuple[float, float]]:
+    """Return the stretches along the plots that lie outside the spectral coverage of the MSI."""
+    if content.uncovered is None:
         return []
     order = content.order[content.usable[content.order]]
-    flags, positions = content.unseen[order], content.positions[order]
+    flags, positions = content.uncovered[order], content.positions[order]
     # Each band stands for the ground up to the middle between it and its neighbours.
     middles = (positions[1:] + positions[:-1]) / 2
     edges = np.concatenate([positions[:1], middles, positions[-1:]])
-    changes = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
-    return [(float(edges[a]), float(edges[b])) for a, b in zip(changes[::2], changes[1::2], strict=True)]
+    return [(float(edges[first]), float(edges[last + 1])) for first, last in true_runs(flags)]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
@@ -16,6 +15,7 @@ from hyperfuse.scenes.matching.warp import to_common_grid
 from hyperfuse.sensor.estimation.location import locate
 from hyperfuse.sensor.estimation.sensor import SensorEstimate, estimate_sensor, psf_note
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.srf.restrict import restrict_responses
 from hyperfuse.sensor.srf.srf import Srf
 
 Two = tuple[float, float]
@@ -131,7 +131,7 @@ def with_levels(pair: MatchedPair) -> tuple[MatchedPair, SensorEstimate | None, 
             phase=sensor.offset,
             wavelengths=wavelengths,
             psf=sensor.psf,
-            srf=None if known is None else _among(known, msi_bands, bands),
+            srf=restrict_responses(known, msi_bands, bands),
             hsi_valid=hsi_valid,
             msi_valid=msi_valid,
         )
@@ -150,18 +150,6 @@ def with_levels(pair: MatchedPair) -> tuple[MatchedPair, SensorEstimate | None, 
     matrix[np.ix_(msi_bands, bands)] = found.srf.matrix
     responses = Srf(matrix, names=pair.msi.band_names or (), source=found.srf.source)
     return replace(pair, sensor=sensor.replace(srf=responses)), found, found.notes
-
-
-def _among(srf: Srf, msi_bands: NDArray[np.bool_], bands: NDArray[np.bool_]) -> Srf:
-    """Return the responses between usable bands; what falls on others is shared out, as for fusion."""
-    if srf.matrix.shape != (msi_bands.size, bands.size):
-        raise InputError(f"the spectral responses turn {srf.hsi_bands} bands into {srf.msi_bands}")
-    matrix = srf.matrix[np.ix_(msi_bands, bands)]
-    total = matrix.sum(axis=1, keepdims=True)
-    if (total < 0.5).any():
-        raise InputError("more than half of a response lies on unusable HSI bands")
-    names = tuple(name for name, keep in zip(srf.names, msi_bands, strict=True) if keep)
-    return Srf(matrix / total, names=names, source=srf.source)
 
 
 def _tensors(pair: MatchedPair) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:

@@ -8,27 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.errors import InputError
+from hyperfuse.statistics.folds import FOLDS, position_folds
 
 Array = NDArray[np.float64]
 
 # Ridges tried, relative to the largest variance of the standardised spectra: from nearly none to very stiff.
 _RIDGES = tuple(10.0**power for power in range(-9, 0))
-_BLOCK = 4  # LR pixels: neighbours share errors, so folds are made of blocks
-_FOLDS = 4
 _LEAST_LEFT = 0.2
 # Fewer pixels than this in all leave too little to hold out.
 LEAST_PIXELS = 36
-
-
-def block_folds(places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the fold, 0 to 3, of the LR pixels at (row, col), (pixels, 2): blocks of four by four, by turns."""
-    blocks = places // _BLOCK
-    return np.asarray(2 * (blocks[:, 0] % 2) + blocks[:, 1] % 2)
-
-
-def block_numbers(places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the number of the block of four by four LR pixels that each of (pixels, 2) lies in, from 0 on."""
-    return np.asarray(np.unique(places // _BLOCK, axis=0, return_inverse=True)[1]).ravel()
 
 
 @dataclass(frozen=True)
@@ -65,9 +53,9 @@ class HeldOutFit:
         spread = spectra.std(axis=0)
         varied = spread > 1e-12 * max(float(np.abs(spectra).max()), 1e-300)
         standard = (spectra[:, varied] - spectra[:, varied].mean(axis=0)) / spread[varied]
-        number = block_folds(places)
+        number = position_folds(places)
         self._folds = []
-        for fold in range(_FOLDS):
+        for fold in range(FOLDS):
             unseen = number == fold
             if not unseen.any():
                 continue

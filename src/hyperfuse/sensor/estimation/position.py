@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from hyperfuse.sensor.estimation.fit import Array, block_numbers
+from hyperfuse.sensor.estimation.fit import Array
 from hyperfuse.sensor.estimation.noise import noise_gain
 from hyperfuse.sensor.estimation.sampling import psf_deviation
 from hyperfuse.sensor.estimation.views import Motion, PairPart, PairViews, mix
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.statistics.folds import block_labels
 
 _COARSE_COMPONENTS = 2
 _COARSE_PIXELS = 1024
@@ -170,7 +171,7 @@ def _refine(part: PairPart, motion: Motion, affine: bool) -> tuple[Motion, tuple
         return straight, errors
     wide, wide_errors = _gauss_newton(part, motion, 4)
     # Blocks of pixels share errors, so only blocks count as independent (Akaike's criterion on them).
-    independent = (int(block_numbers(part.places).max()) + 1) * part.matrix.shape[1]
+    independent = (int(block_labels(part.places).max()) + 1) * part.matrix.shape[1]
     if part.cost(wide) < part.cost(straight) - 2 * 2 / independent:
         return wide, wide_errors
     return straight, errors
@@ -247,7 +248,7 @@ def _standard_errors(part: PairPart, motion: Motion, parameters: int, radius: fl
     if not np.linalg.cond(normal) < 1e12:
         return (math.inf,) * parameters  # no contrast, or none along one direction
     inverse = np.linalg.inv(normal)
-    block = block_numbers(part.places)
+    block = block_labels(part.places)
     components = residual.size // part.count
     scores = (slopes * residual[:, None]).reshape(part.count, components, -1).sum(axis=1)
     summed = np.zeros((int(block.max()) + 1, parameters))

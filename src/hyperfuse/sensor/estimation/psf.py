@@ -17,6 +17,7 @@ from hyperfuse.sensor.estimation.noise import noise_gain, pixel_noise
 from hyperfuse.sensor.estimation.sampling import inner_pixels, lr_positions
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
+from hyperfuse.statistics.folds import BLOCK
 
 # Components of the MSI that are compared; later ones are mostly noise.
 _COMPONENTS = 4
@@ -25,7 +26,6 @@ _WINDOW = 64
 # Standard deviations searched, in LR pixels, and at least in HR pixels: narrower ones sample single HR pixels.
 _NARROWEST, _WIDEST, _NARROWEST_HR = 0.08, 1.5, 0.25
 _STARTS = 13
-_BLOCK = 4  # LR pixels that share errors: so many squared count as one when chance is reckoned
 # A width changed by this factor must make a difference beyond chance, or the pair does not tell the width.
 _DOUBT = 1.3
 _EVIDENCE = 2.0  # log-likelihood
@@ -186,7 +186,7 @@ class _View:
         matrix = torch.as_tensor(principal_images(seen, _COMPONENTS).T, dtype=image.dtype, device=image.device)
         self.image = torch.einsum("kb,byx->kyx", matrix, image)
         self.noise = pixel_noise(self.image)
-        self.blocks = len(places) / _BLOCK**2
+        self.blocks = len(places) / BLOCK**2  # pixels of a block share errors and count as one
 
     @classmethod
     def cut(

@@ -8,7 +8,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.sensor.estimation.fit import Array, HeldOutFit, block_folds, block_numbers
+from hyperfuse.sensor.estimation.fit import Array, HeldOutFit
+from hyperfuse.statistics.folds import block_labels, position_folds
 
 # Gain or offset must explain more than chance by so many standard errors.
 _SURETY = 3.0
@@ -63,7 +64,7 @@ def fit_levels(predicted: Array, targets: Array, places: NDArray[np.int64]) -> L
         targets: the MSI degraded to the same pixels (pixels, msi_bands).
         places: (row, col) of each pixel on the LR grid, (pixels, 2).
     """
-    folds, blocks = block_folds(places), block_numbers(places)
+    folds, blocks = position_folds(places), block_labels(places)
     gains, offsets, explained, levels = [], [], [], []
     for x, z in zip(predicted.T, targets.T, strict=True):
         level, errors = Level.SAME, _held_out(x, z, folds, Level.SAME)

@@ -29,8 +29,6 @@ _EXPLAINED = 0.8
 _MISSED = 10.0
 # Smooth differences are told where they are this share of what is left of a band and that is this share of the band.
 _SMOOTH_SHARE, _LEFT_SHARE = 0.3, 0.01
-# HSI bands with less than this share of the weight of any response, relative to equal weights, carry none.
-_NO_WEIGHT = 1e-3
 _CHANGED_SHARE = 0.001
 
 
@@ -185,8 +183,6 @@ def _with_levels(
     if hazy.size:
         names = ", ".join(sensor.srf.names[k] for k in hazy)
         notes.append(f"a smooth difference of brightness (haze, light) remains in {names}; it is not removed")
-    if fits != (None, None) or centres is not None:
-        notes += _weight_notes(sensor.srf, centres)
     return SensorEstimate(
         sensor=sensor,
         gain=gain,
@@ -282,18 +278,3 @@ def _level_notes(
         " HSI's range, or changed"
         for k in np.flatnonzero(~trusted)
     ]
-
-
-def _weight_notes(srf: Srf, centres: Array | None) -> list[str]:
-    """Tell the HSI bands that no response sees, as runs in the order of their wavelengths."""
-    order = np.arange(srf.hsi_bands) if centres is None else np.argsort(centres, kind="stable")
-    unseen = np.asarray((srf.matrix * srf.hsi_bands < _NO_WEIGHT).all(axis=0))[order]
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], unseen, [False]]).astype(int)))
-    runs = [(order[a], order[b - 1]) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    if not runs:
-        return []
-    if centres is None:
-        told = ", ".join(f"{a + 1} to {b + 1}" if a != b else f"{a + 1}" for a, b in runs)
-        return [f"HSI bands that no MSI band sees (from 1): {told}"]
-    told = ", ".join(f"{centres[a]:.0f} to {centres[b]:.0f}" if a != b else f"{centres[a]:.0f}" for a, b in runs)
-    return [f"HSI bands that no MSI band sees: {told} nm"]

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from hyperfuse.errors import InputError
-from hyperfuse.sensor.estimation.fit import LEAST_PIXELS, Array, block_folds, block_numbers, without_noise
+from hyperfuse.sensor.estimation.fit import LEAST_PIXELS, Array, without_noise
 from hyperfuse.sensor.estimation.radiometry import Level, excess
+from hyperfuse.statistics.folds import block_labels, position_folds
 
 # Stiffnesses tried, relative to the mean variance of the bands: of steps between neighbouring weights, and of weights
 # away from the window that by itself explains the MSI band best; the stiffest first.
@@ -122,8 +123,8 @@ class _Data:
 
     def __init__(self, spectra: Array, places: NDArray[np.int64]) -> None:
         self.spectra = spectra
-        self.folds = block_folds(places)
-        self.blocks = block_numbers(places)
+        self.folds = position_folds(places)
+        self.blocks = block_labels(places)
         self.known = [np.ones(len(spectra), np.bool_)] + [self.folds != fold for fold in np.unique(self.folds)]
         if len(self.known) == 2:
             raise InputError("the LR pixels to estimate responses from all lie in one place; give a larger pair")

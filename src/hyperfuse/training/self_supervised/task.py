@@ -61,21 +61,6 @@ def expand(basis: torch.Tensor, components: torch.Tensor) -> torch.Tensor:
     return bands.reshape(*components.shape[:-3], basis.shape[0], *components.shape[-2:])
 
 
-def hiding_patterns(shape: tuple[int, int], device: torch.device) -> list[torch.Tensor]:
-    """Return four masks (h, w) that hide every second LR pixel of every second row: neighbours always stay in sight."""
-    rows = torch.arange(shape[0], device=device)[:, None] % 2
-    cols = torch.arange(shape[1], device=device)[None, :] % 2
-    return [(rows == y) & (cols == x) for y in (0, 1) for x in (0, 1)]
-
-
-def keep_blocks(shape: tuple[int, int], share: float, seed: int, device: torch.device) -> torch.Tensor:
-    """Return a mask (h, w) of random blocks of 4 x 4 LR pixels that make up about ``share`` of the image."""
-    generator = torch.Generator().manual_seed(seed)
-    blocks = torch.rand((shape[0] + 3) // 4, (shape[1] + 3) // 4, generator=generator) < share
-    mask = blocks.repeat_interleave(4, 0).repeat_interleave(4, 1)[: shape[0], : shape[1]]
-    return mask.to(device)
-
-
 def correction(network: FeINFN, hsi: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
     """Return what the network adds to an image, (B, components, H, W): its decoder's output, without ``U``.
 

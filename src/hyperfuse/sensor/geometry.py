@@ -1,0 +1,107 @@
+"""PairGeometry: what a caller specifies about how an HSI and an MSI relate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hyperfuse.errors import InputError
+from hyperfuse.sensor.model import Sensor, number_pair, ratio_pair
+from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf, create_psf
+from hyperfuse.sensor.srf.srf import Srf
+
+Pair = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PairGeometry:
+    """What is specified about a pair; a field that is None is taken from the metadata, else estimated.
+
+    A single field overrides the same property of ``sensor``.
+
+    Attributes:
+        sensor: the whole forward model.
+        srf: spectral responses of the MSI, or a name or file, see :func:`~hyperfuse.sensor.srf.names.create_srf`.
+        psf: blur of the HSI, or its text form, see :func:`~hyperfuse.sensor.psf.create_psf`.
+        ratio: HR pixels per LR pixel, one number or a pair along (y, x), 1 or more; held as a pair.
+        phase: HR position of the first LR sample, one number or a pair along (y, x); held as a pair.
+        align: estimate shift, rotation and scale where neither ``sensor`` nor ``phase`` states the position.
+
+    Raises:
+        InputError: a field of another type, a ratio below 1, or numbers that are not finite.
+
+    Example:
+        >>> geometry = PairGeometry(ratio=3, psf="mtf:0.3")
+        >>> geometry.ratio, geometry.describes_position, geometry.describes_psf
+        ((3.0, 3.0), False, True)
+    """
+
+    sensor: Sensor | None = None
+    srf: Srf | str | None = None
+    psf: GaussianPsf | BoxPsf | KernelPsf | str | None = None
+    ratio: float | Pair | None = None
+    phase: float | Pair | None = None
+    align: bool = True
+
+    def __post_init__(self) -> None:
+        _expect(self.sensor, Sensor, "sensor", "a Sensor")
+        _expect(self.srf, Srf | str, "srf", "an Srf, a name or a file")
+        _expect(self.psf, GaussianPsf | BoxPsf | KernelPsf | str, "psf", "a PSF or a text such as sigma:1.5")
+        if self.ratio is not None:
+            object.__setattr__(self, "ratio", ratio_pair(self.ratio))
+        if self.phase is not None:
+            object.__setattr__(self, "phase", number_pair(self.phase, "phase"))
+        if isinstance(self.psf, str):
+            create_psf(self.psf, self.ratio_pair or (1.0, 1.0))  # refuses a text that is none
+        object.__setattr__(self, "align", bool(self.align))
+
+    @property
+    def ratio_pair(self) -> Pair | None:
+        """The specified ratio along (y, x): ``ratio``, else that of the sensor, else None."""
+        if self.ratio is not None:
+            return number_pair(self.ratio, "ratio")
+        return None if self.sensor is None else self.sensor.ratio
+
+    @property
+    def phase_pair(self) -> Pair | None:
+        """The specified phase along (y, x): ``phase``, else that of the sensor, else None."""
+        if self.phase is not None:
+            return number_pair(self.phase, "phase")
+        return None if self.sensor is None else self.sensor.offset
+
+    @property
+    def describes_position(self) -> bool:
+        """Whether the position of the HSI on the MSI is specified."""
+        return self.sensor is not None or self.phase is not None
+
+    @property
+    def describes_psf(self) -> bool:
+        """Whether the blur of the HSI is specified."""
+        return self.sensor is not None or self.psf is not None
+
+    @property
+    def describes_srf(self) -> bool:
+        """Whether the responses of the MSI are specified."""
+        return self.srf is not None or (self.sensor is not None and self.sensor.srf is not None)
+
+    @property
+    def estimates_position(self) -> bool:
+        """Whether shift, rotation and scale are to be estimated."""
+        return self.align and not self.describes_position
+
+    def psf_at(self, ratio: Pair) -> GaussianPsf | BoxPsf | KernelPsf | None:
+        """Return the specified PSF, of a text at the given ratio (y, x); that of the sensor, or None."""
+        if isinstance(self.psf, str):
+            return create_psf(self.psf, ratio)
+        if self.psf is not None:
+            return self.psf
+        return None if self.sensor is None else self.sensor.psf
+
+    def replace(self, **changes: Any) -> PairGeometry:
+        """Return a copy with the given fields changed; see the attributes."""
+        return replace(self, **changes)
+
+
+def _expect(value: Any, kinds: Any, name: str, what: str) -> None:
+    if value is not None and not isinstance(value, kinds):
+        raise InputError(f"{name} is {what}, got {type(value).__name__}")
