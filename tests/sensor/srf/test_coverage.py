@@ -24,7 +24,7 @@ def test_a_wide_gap_between_bands_of_the_msi_is_outside_and_a_narrow_one_covered
     responses = [[1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1]]
     assert outside_coverage(WAVELENGTHS, responses).tolist() == [False, True, True, True, True, False]
     assert "2-5 (500 to 1600 nm)" in note(responses)
-    narrow = outside_coverage([640, 650, 660, 670, 680, 690], responses)
+    narrow = outside_coverage([640, 645, 650, 655, 660, 665], responses)
     assert narrow.tolist() == [False, False, False, False, False, False]
 
 
