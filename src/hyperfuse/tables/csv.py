@@ -1,0 +1,41 @@
+"""Tables as CSV: every value with all its digits, for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from hyperfuse.tables.table import MeanStd, Table
+
+# A spreadsheet takes a cell that starts with one of these for a formula, or drops the character before one.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def render_csv(table: Table) -> str:
+    """Return a table as CSV with the keys as its header; caption, notes and formats have no part in it.
+
+    A column that holds :class:`~hyperfuse.tables.MeanStd` becomes two, ``KEY_mean`` and ``KEY_std``. Missing values are
+    empty. Text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    pairs = {column.key for column in table.columns if any(isinstance(r.get(column.key), MeanStd) for r in table.rows)}
+    keys = [column.key for column in table.columns]
+    writer.writerow([name for key in keys for name in ((f"{key}_mean", f"{key}_std") if key in pairs else (key,))])
+    for row in table.rows:
+        values: list[Any] = []
+        for key in keys:
+            value = row.get(key)
+            if key in pairs:
+                values += value if isinstance(value, MeanStd) else (value, None)
+            else:
+                values.append(value)
+        writer.writerow([_cell(value) for value in values])
+    return stream.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value
+    return "" if value is None else value
