@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from hyperfuse.benchmark.entries import method_contender
+from hyperfuse.benchmark.entries import method_entry
 from hyperfuse.benchmark.plan import Pairs, make_plan
 from hyperfuse.benchmark.records import Record
 from hyperfuse.metrics import METRICS, evaluate
@@ -39,7 +39,7 @@ def cave(tmp_path_factory):
 @pytest.fixture
 def plan(cave):
     """Two methods on two scenes at one ratio."""
-    return make_plan([method_contender("bicubic"), method_contender("regression")], [4], Pairs("cave", cave))
+    return make_plan([method_entry("bicubic"), method_entry("regression")], [4], Pairs("cave", cave))
 
 
 def scores(psnr, **others):
@@ -47,13 +47,13 @@ def scores(psnr, **others):
     return {**values, **dict.fromkeys(METRICS, 1.0), "psnr_db": psnr, **others}
 
 
-def record(plan, contender, scene, psnr=None, failure=None, **values):
-    job = next(job for job in plan.jobs if (job.contender.name, job.scene) == (contender, scene))
-    told = None if psnr is None else scores(psnr, **values.pop("scores", {}))
-    return Record(job, scores=told, failure=failure, **{"seconds": 1.0, "threads": 1, "at_once": 1, **values})
+def record(plan, entry, scene, psnr=None, failure=None, **values):
+    job = next(job for job in plan.jobs if (job.entry.name, job.scene) == (entry, scene))
+    found = None if psnr is None else scores(psnr, **values.pop("scores", {}))
+    return Record(job, scores=found, failure=failure, **{"seconds": 1.0, "threads": 1, "at_once": 1, **values})
 
 
 @pytest.fixture
 def made():
-    """What tests make their own scenes and records with."""
+    """Functions that make scenes and records."""
     return SimpleNamespace(scene=write_scene, scores=scores, record=record)

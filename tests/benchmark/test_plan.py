@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from hyperfuse.benchmark.entries import Contender, from_json, method_contender, network_contender, to_json
+from hyperfuse.benchmark.entries import Entry, from_json, method_entry, network_entry, to_json
 from hyperfuse.benchmark.plan import Pairs, make_plan
 from hyperfuse.errors import InputError
 from hyperfuse.networks import create_network
@@ -15,15 +15,15 @@ def save(folder, **options):
     return save_pretrained(create_network("feinfn", hsi_bands=31, msi_bands=3, **SMALL, **options), folder)
 
 
-def test_every_contender_meets_every_scene_at_every_ratio(cave):
-    plan = make_plan([method_contender("bicubic"), method_contender("gsa")], [4, 8], Pairs("cave", cave))
-    met = {(job.contender.name, job.scene, job.ratio) for job in plan.jobs}
+def test_every_entry_meets_every_scene_at_every_ratio(cave):
+    plan = make_plan([method_entry("bicubic"), method_entry("gsa")], [4, 8], Pairs("cave", cave))
+    met = {(job.entry.name, job.scene, job.ratio) for job in plan.jobs}
     assert len(plan.jobs) == len(met) == 2 * 2 * 2
     assert plan.scenes == ("balloons", "paints")
     assert plan.jobs[0].shape == (31, 24, 24)
 
 
-def test_files_of_jobs_differ_even_where_names_become_alike(plan):
+def test_files_of_jobs_differ_even_where_names_become_equal(plan):
     job = plan.jobs[0]
     jobs = [*plan.jobs, *(replace(job, scene=name) for name in ("a/b", "a_b", "a b", "ä" * 300))]
     files = [one.file for one in jobs]
@@ -32,10 +32,10 @@ def test_files_of_jobs_differ_even_where_names_become_alike(plan):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
-        ({"contenders": []}, "there is nothing to compare"),
-        ({"contenders": [method_contender("gsa")] * 2}, "two of the methods and networks are called 'gsa'"),
+        ({"entries": []}, "there is nothing to compare"),
+        ({"entries": [method_entry("gsa")] * 2}, "two of the methods and networks are called 'gsa'"),
         ({"ratios": []}, "name at least one ratio"),
         ({"ratios": [4, 4]}, "name at least one ratio, each once"),
         ({"preset": "uetsc"}, "uetsc"),
@@ -43,51 +43,51 @@ def test_files_of_jobs_differ_even_where_names_become_alike(plan):
         ({"split": "uestc-test"}, "scenes of the split uestc-test are not in"),
     ],
 )
-def test_a_plan_that_cannot_be_is_refused(cave, change, told):
-    values = {"contenders": [method_contender("gsa")], "ratios": [4], "kind": "cave", "preset": "uestc", "split": None}
+def test_a_plan_that_cannot_be_is_refused(cave, change, message):
+    values = {"entries": [method_entry("gsa")], "ratios": [4], "kind": "cave", "preset": "uestc", "split": None}
     values |= change
     pairs = Pairs(values["kind"], cave, values["preset"])
-    with pytest.raises(InputError, match=told):
-        make_plan(values["contenders"], values["ratios"], pairs, values["split"])
+    with pytest.raises(InputError, match=message):
+        make_plan(values["entries"], values["ratios"], pairs, values["split"])
 
 
 def test_a_scene_that_changed_has_another_stamp(made, tmp_path):
     made.scene(tmp_path / "paints.mat", 1)
-    first = make_plan([method_contender("gsa")], [4], Pairs("cave", tmp_path)).jobs[0]
+    first = make_plan([method_entry("gsa")], [4], Pairs("cave", tmp_path)).jobs[0]
     made.scene(tmp_path / "paints.mat", 2)
-    second = make_plan([method_contender("gsa")], [4], Pairs("cave", tmp_path)).jobs[0]
+    second = make_plan([method_entry("gsa")], [4], Pairs("cave", tmp_path)).jobs[0]
     assert first.stamp != second.stamp
 
 
-def test_settings_are_all_told_and_the_seed_is_the_benchmarks():
-    plain, set_ = method_contender("local-regression"), method_contender("local-regression", {"window": 2.0})
+def test_settings_are_complete_and_the_seed_is_the_benchmarks():
+    plain, set_ = method_entry("local-regression"), method_entry("local-regression", {"window": 2.0})
     assert plain.settings["consistency"] is True
     assert set_.name == "local-regression (window=2.0)"
     assert plain.conditions() != set_.conditions()
-    assert "seed" not in method_contender("feinfn").settings
-    assert method_contender("feinfn", {"seed": 3}).settings["seed"] == 3
+    assert "seed" not in method_entry("feinfn").settings
+    assert method_entry("feinfn", {"seed": 3}).settings["seed"] == 3
     with pytest.raises(InputError, match="no setting 'windw'"):
-        method_contender("local-regression", {"windw": 2})
+        method_entry("local-regression", {"windw": 2})
 
 
-def test_a_network_is_known_by_its_weights_not_by_its_place(tmp_path):
-    first = network_contender(save(tmp_path / "run" / "best"))
+def test_a_network_is_known_by_its_weights_not_by_its_path(tmp_path):
+    first = network_entry(save(tmp_path / "run" / "best"))
     assert (first.name, first.weights) == ("run", tmp_path / "run" / "best")
     (tmp_path / "run").rename(tmp_path / "moved")
-    moved = network_contender(tmp_path / "moved" / "best", "mine")
+    moved = network_entry(tmp_path / "moved" / "best", "mine")
     assert (moved.name, moved.conditions()) == ("mine", first.conditions())
-    other = network_contender(save(tmp_path / "other", activation="relu"))
+    other = network_entry(save(tmp_path / "other", activation="relu"))
     assert other.conditions() != first.conditions()
     assert first.parameters == sum(p.numel() for p in create_network("feinfn", hsi_bands=31, msi_bands=3, **SMALL)
                                    .parameters())  # fmt: skip
 
 
-def test_contenders_travel_as_json(tmp_path):
-    for one in (method_contender("cnmf"), network_contender(save(tmp_path / "net"))):
+def test_entries_travel_as_json(tmp_path):
+    for one in (method_entry("cnmf"), network_entry(save(tmp_path / "net"))):
         assert from_json(to_json(one)) == one
 
 
-def test_an_unknown_method_is_told_with_the_nearest_name():
+def test_an_unknown_method_is_refused_with_the_nearest_name():
     with pytest.raises(InputError, match="did you mean 'bicubic'"):
-        method_contender("bicubik")
-    assert Contender("x", method="bicubic").learned is False
+        method_entry("bicubik")
+    assert Entry("x", method="bicubic").uses_network is False

@@ -45,8 +45,8 @@ def test_another_condition_is_another_job(kept, tmp_path, change):
 
 def test_settings_scenes_and_ratios_are_conditions(kept, tmp_path):
     job = kept.job
-    settings = replace(job.contender, settings={"window": 3})
-    for other in (replace(job, contender=settings), replace(job, stamp="changed"), replace(job, ratio=8.0)):
+    settings = replace(job.entry, settings={"window": 3})
+    for other in (replace(job, entry=settings), replace(job, stamp="changed"), replace(job, ratio=8.0)):
         assert read_record(tmp_path, other) is None
 
 

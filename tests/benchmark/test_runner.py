@@ -1,3 +1,5 @@
+import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -7,11 +9,12 @@ import time
 
 import pytest
 
+import hyperfuse.benchmark.pool as pool
 import hyperfuse.benchmark.runner as runner
-from hyperfuse.benchmark import make_plan, method_contender, network_contender, run_plan
-from hyperfuse.benchmark.job import run_job
+from hyperfuse.benchmark import make_plan, method_entry, network_entry, run_plan
 from hyperfuse.benchmark.plan import Pairs
 from hyperfuse.benchmark.records import JOBS, Record, write_record
+from hyperfuse.benchmark.worker import run_job
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.methods.contract.registry import get_method
 from hyperfuse.networks import create_network
@@ -44,7 +47,7 @@ def test_scores_are_those_of_the_pipeline_by_hand(cave, plan, tmp_path):
     cube = open_dataset("cave", cave).load("paints")
     pair = simulate(cube, ratio=4, preset="uestc", srf="nikon-d700")
     by_hand = evaluate(pair.reference, fuse(pair.hsi, pair.msi, method="regression", sensor=pair.sensor), 4)
-    found = next(one for one in records if (one.job.scene, one.job.contender.name) == ("paints", "regression"))
+    found = next(one for one in records if (one.job.scene, one.job.entry.name) == ("paints", "regression"))
     assert found.scores == by_hand
     assert found.seconds > 0
     assert found.peak_memory is None  # not measured in a process that does other things too
@@ -54,7 +57,7 @@ def test_resume_does_what_is_missing_and_nothing_else(plan, tmp_path, counted):
     first = run_plan(plan, tmp_path, workers=0)
     assert len(counted) == 4
     (tmp_path / JOBS / plan.jobs[2].file).unlink()
-    (tmp_path / JOBS / plan.jobs[3].file).write_text('{"format": 1, "cond')  # as a kill could leave it, were it not
+    (tmp_path / JOBS / plan.jobs[3].file).write_text('{"format": 2, "cond')  # as a kill could leave it, were it not
     counted.clear()
     again = run_plan(plan, tmp_path, workers=0, resume=True)
     assert counted == [plan.jobs[2].file, plan.jobs[3].file]
@@ -69,14 +72,14 @@ def test_another_seed_is_done_again_and_failures_too(cave, plan, tmp_path, count
     run_plan(plan, tmp_path, workers=0, resume=True)
     assert counted == [plan.jobs[0].file]
     counted.clear()
-    other = make_plan(plan.contenders, plan.ratios, Pairs("cave", cave, seed=1))
+    other = make_plan(plan.entries, plan.ratios, Pairs("cave", cave, seed=1))
     run_plan(other, tmp_path, workers=0, resume=True)
     assert len(counted) == 4
 
 
 def test_results_are_not_replaced_unasked(plan, tmp_path, counted):
     run_plan(plan, tmp_path, workers=0)
-    with pytest.raises(InputError, match="holds a benchmark already; --resume goes on with it, --overwrite"):
+    with pytest.raises(InputError, match="holds a benchmark already; resume continues it, overwrite restarts it"):
         run_plan(plan, tmp_path, workers=0)
     with pytest.raises(InputError, match="not both"):
         run_plan(plan, tmp_path, workers=0, resume=True, overwrite=True)
@@ -98,14 +101,14 @@ def test_what_fails_is_recorded_and_the_rest_goes_on(cave, made, tmp_path, monke
         raise RuntimeError("unforeseen")
 
     monkeypatch.setattr(type(get_method("gsa")), "fuse", _breaking(get_method("gsa").name, explode))
-    contenders = [method_contender("bicubic"), method_contender("gsa"), network_contender(wrong)]
-    records = run_plan(make_plan(contenders, [4], Pairs("cave", folder)), tmp_path / "out", workers=0)
-    told = {(one.job.scene, one.job.contender.name): one.failure for one in records}
-    assert told["paints", "bicubic"] is None
-    assert told["paints", "gsa"] == "unexpected RuntimeError: unforeseen"
-    assert told["paints", "four"].startswith("hsi has 31 bands, but this network was built for 4")
+    entries = [method_entry("bicubic"), method_entry("gsa"), network_entry(wrong)]
+    records = run_plan(make_plan(entries, [4], Pairs("cave", folder)), tmp_path / "out", workers=0)
+    failures = {(one.job.scene, one.job.entry.name): one.failure for one in records}
+    assert failures["paints", "bicubic"] is None
+    assert failures["paints", "gsa"] == "unexpected RuntimeError: unforeseen"
+    assert failures["paints", "four"].startswith("hsi has 31 bands, but this network was built for 4")
     for name in ("bicubic", "gsa", "four"):
-        assert told["balloons", name].startswith("the scene balloons of CAVE: ")
+        assert failures["balloons", name].startswith("the scene balloons of CAVE: ")
 
 
 def _breaking(name, explode):
@@ -113,14 +116,14 @@ def _breaking(name, explode):
     return lambda self, *args: explode() if self.name == name else work(self, *args)
 
 
-def test_jobs_run_beside_each_other_as_far_as_memory_goes(plan, tmp_path, monkeypatch, made):
+def test_jobs_run_at_the_same_time_as_far_as_memory_goes(plan, tmp_path, monkeypatch, made):
     """Three jobs may run at a time, memory is there for two."""
     alive, most = [], []
 
     class Pretended:
         def __init__(self, module, line, threads):
             self.job = next(job for job in plan.jobs if job.scene == json.loads(line)["scene"]
-                            and job.contender.name == json.loads(json.loads(line)["contender"])["name"])  # fmt: skip
+                            and job.entry.name == json.loads(json.loads(line)["entry"])["name"])  # fmt: skip
             self.turns = 3
             alive.append(self)
             most.append(len(alive))
@@ -139,8 +142,8 @@ def test_jobs_run_beside_each_other_as_far_as_memory_goes(plan, tmp_path, monkey
 
     one = estimate_bytes((31, 24, 24), network=False)
     monkeypatch.setattr(runner, "Child", Pretended)
-    monkeypatch.setattr(runner, "available_bytes", lambda: 2.5 * one / runner._SHARE)
-    monkeypatch.setattr(runner, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "available_bytes", lambda: 2.5 * one / runner._MEMORY_FRACTION)
+    monkeypatch.setattr(pool, "_POLL_SECONDS", 0.0)
     records = run_plan(plan, tmp_path, workers=3)
     assert max(most) == 2
     assert not any(record.failure for record in records)
@@ -159,7 +162,7 @@ def test_a_process_that_dies_is_a_failed_job(plan, tmp_path, monkeypatch):
     assert len(list((tmp_path / JOBS).iterdir())) == 4
 
 
-def test_a_process_that_is_killed_tells_the_signal():
+def test_the_signal_that_ended_a_process_is_reported():
     child = Child("http.server", "{}", 1)
     os.kill(child._process.pid, signal.SIGKILL)
     while not child.ended:
@@ -167,7 +170,7 @@ def test_a_process_that_is_killed_tells_the_signal():
     assert child.failure().startswith("its process ended by signal 9 (out of memory?)")
 
 
-def test_memory_is_told_from_when_it_was_reset():
+def test_memory_is_measured_from_when_it_was_reset():
     import numpy as np
 
     np.ones(40_000_000)  # 320 MB, and gone
@@ -191,7 +194,7 @@ def test_processes_of_their_own_give_the_same_scores_and_measure_memory(plan, tm
 
 
 @pytest.mark.slow
-def test_a_benchmark_that_is_killed_goes_on_where_it_was(cave, plan, tmp_path):
+def test_a_benchmark_that_is_killed_resumes_where_it_was(cave, plan, tmp_path):
     words = ["benchmark", "--data", cave, "--methods", "bicubic,regression", "--ratio", "4", "--out", tmp_path / "out",
              "--workers", "1", "--threads", "1"]  # fmt: skip
     process = subprocess.Popen([sys.executable, "-m", "hyperfuse", *map(str, words)], stderr=subprocess.DEVNULL)
@@ -213,7 +216,12 @@ def test_a_benchmark_that_is_killed_goes_on_where_it_was(cave, plan, tmp_path):
     assert [table.count(f"| {scene} | `bicubic` |") for scene in ("balloons", "paints")] == [1, 1]
 
 
-def test_an_interrupted_run_leaves_no_process_behind(plan, tmp_path, monkeypatch):
+def test_the_worker_module_is_there():
+    assert importlib.util.find_spec(runner._WORKER) is not None
+    assert callable(importlib.import_module(runner._WORKER).do_job)
+
+
+def test_an_interrupted_benchmark_leaves_no_process_behind(plan, tmp_path, monkeypatch):
     killed = []
 
     class Endless:
@@ -227,7 +235,7 @@ def test_an_interrupted_run_leaves_no_process_behind(plan, tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "Child", Endless)
-    monkeypatch.setattr(runner.time, "sleep", interrupt)
+    monkeypatch.setattr(pool.time, "sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_plan(plan, tmp_path, workers=2)
     assert len(killed) == 2

@@ -107,5 +107,5 @@ def test_a_second_run_is_refused(run, fails, words, tmp_path):
     assert run(*words)[0] == 0
     code, message = fails(*words)
     assert code == 2
-    assert message.startswith(f"{tmp_path / 'out'} holds a benchmark already; --resume goes on with it")
+    assert message.startswith(f"{tmp_path / 'out'} holds a benchmark already; resume continues it")
     assert run(*words, "--overwrite")[0] == 0

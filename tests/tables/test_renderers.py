@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hyperfuse.tables import Code, Column, MeanStd, Table
+from hyperfuse.tables import Code, Column, MeanStd, Table, single_line
 from hyperfuse.tables.csv import render_csv
 from hyperfuse.tables.html import escape_html, render_html
 from hyperfuse.tables.latex import escape_latex, render_latex
@@ -128,7 +128,7 @@ def test_text_in_markdown_stays_in_its_cell(text):
         assert len(lines) == 3
         assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", lines[2])) == 3
         assert len(lines[2].splitlines()) == 1
-        assert "<" not in lines[2]
+    assert "<" not in render_markdown(one_cell(text))
 
 
 @given(st.text())
@@ -153,19 +153,17 @@ def test_text_in_html_is_the_same_when_read_and_holds_no_markup(text):
     assert page.tags == ["div", "table", "thead", "tr", "th", "th", "tbody", "tr", "th", "td"]
 
 
-@given(st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\x00")))
+@given(st.text())
 def test_text_in_csv_comes_back_and_is_no_formula(text):
     header, row = csv.reader(io.StringIO(render_csv(one_cell(text)), newline=""))
     assert header == ["key", "n"]
-    assert row[1] == "1"
-    assert not row[0].startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
-    assert row[0] in (text, f"'{text}")
-    assert (row[0] == text) == (not text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")))
+    shown = single_line(text)
+    assert row == [f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown, "1"]
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\x00-1"])
 def test_formulas_are_text_in_csv(text):
-    assert next(csv.reader(io.StringIO(render_csv(one_cell(text)).split("\n", 1)[1], newline="")))[0] == f"'{text}"
+    assert render_csv(one_cell(text)).splitlines()[1] == f"'{text[-2:] if text[0] < ' ' else text},1"
     assert "-3" in render_csv(Table((Column("n", "n"),), [{"n": -3}])).splitlines()
 
 

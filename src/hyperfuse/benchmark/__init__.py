@@ -1,20 +1,20 @@
 """Tables over methods, networks and scenes; ``reproduce`` makes the tables and figures of the FeINFN paper."""
 
-from hyperfuse.benchmark.entries import Contender, method_contender, network_contender
-from hyperfuse.benchmark.plan import Job, Plan, make_plan
+from hyperfuse.benchmark.entries import Entry, method_entry, network_entry
+from hyperfuse.benchmark.plan import BenchmarkJob, BenchmarkPlan, make_plan
 from hyperfuse.benchmark.records import Record, read_record
 from hyperfuse.benchmark.runner import run_plan
-from hyperfuse.benchmark.tables import Summary, summarise, write_tables
+from hyperfuse.benchmark.summary import Summary, summarise, write_tables
 
 __all__ = [
-    "Contender",
-    "Job",
-    "Plan",
+    "BenchmarkJob",
+    "BenchmarkPlan",
+    "Entry",
     "Record",
     "Summary",
     "make_plan",
-    "method_contender",
-    "network_contender",
+    "method_entry",
+    "network_entry",
     "read_record",
     "run_plan",
     "summarise",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,18 @@ from hyperfuse.networks.pretrained import CONFIG, WEIGHTS, from_pretrained
 from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.simulate import Pair
 
-# A training run keeps its result here; the name of the run says more.
+# Where a training run writes its result; the name of the run says more.
 _BEST = "best"
 
 
 @dataclass(frozen=True)
-class Contender:
-    """One column of a benchmark.
+class Entry:
+    """A method or network in a benchmark.
 
     Attributes:
-        name: what tables call it.
+        name: in tables.
         method: name of a registered method, or None for a network.
-        settings: all settings of the method, defaults included, so that a changed default is a changed contender.
+        settings: all settings of the method, defaults included, so that a changed default is a changed entry.
         weights: folder of a network that ``save_pretrained`` wrote, or None for a method.
         digest: of the files in that folder.
         parameters: trained parameters of the network, or None for a method.
@@ -43,12 +43,12 @@ class Contender:
     parameters: int | None = None
 
     @property
-    def learned(self) -> bool:
+    def uses_network(self) -> bool:
         """Whether a network is applied, or fitted to the pair."""
         return self.weights is not None or (self.method is not None and get_method(self.method).cost == "minutes")
 
     def conditions(self) -> dict[str, Any]:
-        """Return what a result of it depends on; where the weights lie is no part of that."""
+        """Return what its results depend on; the path of the weights is not part of it."""
         if self.weights is None:
             return {"method": self.method, "settings": dict(self.settings)}
         return {"network": self.digest}
@@ -65,16 +65,16 @@ class Contender:
             InputError: weights that cannot be read, or a pair that does not fit the network.
         """
         if self.weights is None:
-            assert self.method is not None  # one of the two is there
+            assert self.method is not None  # one of the two is set
             method, settings = self.method, self.settings
             return lambda: fuse(
                 pair.hsi, pair.msi, method=method, sensor=pair.sensor, device=device, seed=seed, settings=settings
             )
         if pair.hsi.valid is not None or not pair.hsi.usable_bands.all():
             raise InputError("the scene has gaps or bad bands, which a trained network cannot take")
-        place = torch.device("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        network = from_pretrained(self.weights).to(place)
-        hsi, msi = (torch.from_numpy(cube.data).float()[None].to(place) for cube in (pair.hsi, pair.msi))
+        target = torch.device("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        network = from_pretrained(self.weights).to(target)
+        hsi, msi = (torch.from_numpy(cube.data).float()[None].to(target) for cube in (pair.hsi, pair.msi))
 
         def apply() -> Cube:
             with torch.no_grad():
@@ -84,8 +84,8 @@ class Contender:
         return apply
 
 
-def method_contender(method: str, settings: Mapping[str, Any] | None = None) -> Contender:
-    """Return a registered method as a contender.
+def method_entry(method: str, settings: Mapping[str, Any] | None = None) -> Entry:
+    """Return a registered method as an entry.
 
     Args:
         method: its name.
@@ -95,24 +95,24 @@ def method_contender(method: str, settings: Mapping[str, Any] | None = None) -> 
         InputError: an unknown method or setting.
 
     Example:
-        >>> method_contender("bicubic").name
+        >>> method_entry("bicubic").name
         'bicubic'
     """
-    given = dict(settings or {})
-    resolved = get_method(method).configure(**given).model_dump(mode="json")
-    # The seed is the benchmark's, unless a setting fixes it.
-    if "seed" in resolved and "seed" not in given:
+    changed = dict(settings or {})
+    resolved = get_method(method).configure(**changed).model_dump(mode="json")
+    # The benchmark sets the seed, unless a setting fixes it.
+    if "seed" in resolved and "seed" not in changed:
         del resolved["seed"]
-    shown = ", ".join(f"{name}={value}" for name, value in given.items())
-    return Contender(name=f"{method} ({shown})" if shown else method, method=method, settings=resolved)
+    listed = ", ".join(f"{name}={value}" for name, value in changed.items())
+    return Entry(name=f"{method} ({listed})" if listed else method, method=method, settings=resolved)
 
 
-def network_contender(folder: str | Path, name: str | None = None) -> Contender:
-    """Return a trained network as a contender; its weights are read once to see that they are whole.
+def network_entry(folder: str | Path, name: str | None = None) -> Entry:
+    """Return a trained network as an entry; its weights are read once to check that they are whole.
 
     Args:
         folder: written by ``save_pretrained``, such as ``RUN/best`` of a training run.
-        name: what tables call it; the name of the folder (of the run, for ``RUN/best``) unless given.
+        name: in tables; default: the name of the folder (of the run, for ``RUN/best``).
 
     Raises:
         InputError: weights that are missing or damaged.
@@ -120,9 +120,9 @@ def network_contender(folder: str | Path, name: str | None = None) -> Contender:
     folder = Path(folder)
     network = from_pretrained(folder)
     resolved = folder.resolve()
-    called = resolved.parent.name if resolved.name == _BEST else resolved.name
-    return Contender(
-        name=name or called,
+    default = resolved.parent.name if resolved.name == _BEST else resolved.name
+    return Entry(
+        name=name or default,
         weights=folder,
         digest=digest_of(folder / CONFIG, folder / WEIGHTS),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
@@ -138,20 +138,12 @@ def digest_of(*files: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def to_json(contender: Contender) -> str:
-    """Return a contender as JSON; :func:`from_json` reads it back."""
-    values = {
-        "name": contender.name,
-        "method": contender.method,
-        "settings": dict(contender.settings),
-        "weights": None if contender.weights is None else str(contender.weights),
-        "digest": contender.digest,
-        "parameters": contender.parameters,
-    }
-    return json.dumps(values)
+def to_json(entry: Entry) -> str:
+    """Return an entry as JSON; :func:`from_json` reads it back."""
+    return json.dumps(asdict(entry), default=str)
 
 
-def from_json(text: str) -> Contender:
-    """Return the contender that :func:`to_json` wrote."""
+def from_json(text: str) -> Entry:
+    """Return the entry that :func:`to_json` wrote."""
     values = json.loads(text)
-    return Contender(**{**values, "weights": None if values["weights"] is None else Path(values["weights"])})
+    return Entry(**{**values, "weights": None if values["weights"] is None else Path(values["weights"])})

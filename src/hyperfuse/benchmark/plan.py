@@ -1,4 +1,4 @@
-"""What a benchmark will do: every contender on every scene at every ratio, each a job with its conditions."""
+"""What a benchmark computes: every entry on every scene at every ratio, each a job with its conditions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from hyperfuse import __version__
-from hyperfuse.benchmark.entries import Contender
+from hyperfuse.benchmark.entries import Entry
 from hyperfuse.datasets import open_dataset
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.metrics import evaluate
@@ -28,7 +28,7 @@ class Pairs:
 
     Attributes:
         kind: of dataset: ``cave``, ``harvard``, ``folder``.
-        folder: where the scenes lie.
+        folder: of the scenes.
         preset: of the degradation.
         srf: responses of the MSI, as :func:`~hyperfuse.create_srf` reads them.
         seed: of methods that draw random numbers.
@@ -48,19 +48,19 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Job:
-    """One contender on one scene at one ratio.
+class BenchmarkJob:
+    """One entry on one scene at one ratio.
 
     Attributes:
-        contender: what fuses.
+        entry: method or network.
         scene: name of the scene.
-        ratio: HR pixels an LR pixel.
+        ratio: HR pixels per LR pixel.
         pairs: how the pair is made.
         shape: (bands, rows, cols) of the scene, or None where it cannot be read.
         stamp: of the scene's files; it changes with their sizes and times.
     """
 
-    contender: Contender
+    entry: Entry
     scene: str
     ratio: float
     pairs: Pairs
@@ -69,19 +69,19 @@ class Job:
 
     @property
     def file(self) -> str:
-        """Name of the file that its record goes to."""
-        plain = [re.sub(r"[^A-Za-z0-9.-]+", "_", part) for part in (self.scene, self.contender.name)]
-        # Two names may become one when stripped of what file systems refuse.
-        told = hashlib.sha256(f"{self.scene}\n{self.contender.name}".encode()).hexdigest()[:6]
-        return f"x{self.ratio:g}-{plain[0][:60]}-{plain[1][:60]}-{told}.json"
+        """Name of the file of its record."""
+        plain = [re.sub(r"[^A-Za-z0-9.-]+", "_", part) for part in (self.scene, self.entry.name)]
+        # Two names may become one without the characters that file systems refuse; the digest keeps them apart.
+        digest = hashlib.sha256(f"{self.scene}\n{self.entry.name}".encode()).hexdigest()[:6]
+        return f"x{self.ratio:g}-{plain[0][:60]}-{plain[1][:60]}-{digest}.json"
 
     def conditions(self) -> dict[str, Any]:
-        """Return what the scores depend on: a record of other conditions is not this job's."""
+        """Return what the scores depend on: a record with other conditions belongs to another job."""
         pairs = self.pairs
         return {
             "version": __version__,
             "convention": scoring_convention(),
-            "contender": self.contender.conditions(),
+            "entry": self.entry.conditions(),
             "scene": self.scene,
             "stamp": self.stamp,
             "kind": pairs.kind,
@@ -96,14 +96,14 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchmarkPlan:
     """All jobs of a benchmark.
 
     Attributes:
         pairs: how pairs are made.
-        split: what the choice of scenes is called, or None for all.
+        split: name of the selection of scenes, or None for all.
         scenes: their names, in order.
-        contenders: in the order of the tables.
+        entries: in the order of the tables.
         ratios: in the order of the tables.
         jobs: scene by scene, so that those of one scene run together.
     """
@@ -111,28 +111,28 @@ class Plan:
     pairs: Pairs
     split: str | None
     scenes: tuple[str, ...]
-    contenders: tuple[Contender, ...]
+    entries: tuple[Entry, ...]
     ratios: tuple[float, ...]
-    jobs: tuple[Job, ...]
+    jobs: tuple[BenchmarkJob, ...]
 
 
 def make_plan(
-    contenders: Sequence[Contender], ratios: Sequence[float], pairs: Pairs, split: str | Path | None = None
-) -> Plan:
+    entries: Sequence[Entry], ratios: Sequence[float], pairs: Pairs, split: str | Path | None = None
+) -> BenchmarkPlan:
     """Return the plan of a benchmark; scenes are listed and not yet read.
 
     Args:
-        contenders: at least one, with names of their own.
+        entries: at least one, with distinct names.
         ratios: at least one.
         pairs: how scenes are read and degraded.
-        split: a split that ships, the path of a text file, or None for all scenes of the folder.
+        split: name of a split of the package, the path of a text file, or None for all scenes of the folder.
 
     Raises:
-        InputError: nothing to compare, a name or ratio twice, an unknown preset, or scenes that are not there.
+        InputError: nothing to compare, a name or ratio twice, an unknown preset, or scenes that are missing.
     """
-    if not contenders:
+    if not entries:
         raise InputError("there is nothing to compare: name methods or folders of weights")
-    for name, count in Counter(contender.name for contender in contenders).items():
+    for name, count in Counter(entry.name for entry in entries).items():
         if count > 1:
             raise InputError(f"two of the methods and networks are called {name!r}; name weights as NAME=FOLDER")
     if not ratios or len(set(ratios)) < len(ratios):
@@ -145,16 +145,14 @@ def make_plan(
         try:
             shape = scenes.shape(scene)
         except HyperfuseError:
-            shape = None  # its jobs tell why
+            shape = None  # its jobs fail with the reason
         stamp = stamp_of(scenes.place(scene))
-        jobs += [
-            Job(contender, scene, float(ratio), pairs, shape, stamp) for ratio in ratios for contender in contenders
-        ]
-    return Plan(
+        jobs += [BenchmarkJob(entry, scene, float(ratio), pairs, shape, stamp) for ratio in ratios for entry in entries]
+    return BenchmarkPlan(
         pairs,
         None if split is None else str(split),
         scenes.names,
-        tuple(contenders),
+        tuple(entries),
         tuple(float(ratio) for ratio in ratios),
         tuple(jobs),
     )
@@ -162,23 +160,23 @@ def make_plan(
 
 @cache
 def scoring_convention() -> str:
-    """Return the convention that :func:`hyperfuse.evaluate` tells with its scores."""
+    """Return the convention that :func:`hyperfuse.evaluate` reports with its scores."""
     tiny = np.array([[[0.0, 1.0]]])
     return str(evaluate(tiny, tiny, 1)["convention"])
 
 
 def _device(name: str) -> str:
-    """Return the kind of device that ``auto`` means here, so that results of a GPU are not taken for a CPU's."""
+    """Return the kind of device that ``auto`` means here: results of a GPU are not those of a CPU."""
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def stamp_of(place: Path) -> str:
+def stamp_of(scene: Path) -> str:
     """Return a digest of the names, sizes and times of the files of a scene."""
-    files = sorted(part for part in place.rglob("*") if part.is_file()) if place.is_dir() else [place]
+    files = sorted(part for part in scene.rglob("*") if part.is_file()) if scene.is_dir() else [scene]
     digest = hashlib.sha256()
     for file in files:
-        told = file.stat()
-        digest.update(f"{file.relative_to(place.parent)} {told.st_size} {told.st_mtime_ns}\n".encode())
+        status = file.stat()
+        digest.update(f"{file.relative_to(scene.parent)} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Results of jobs on disk: one JSON file a job, there whole or not at all."""
+"""Results of jobs on disk: one JSON file per job, whole or absent."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hyperfuse.benchmark.plan import Job
+from hyperfuse.benchmark.plan import BenchmarkJob
 from hyperfuse.io.encoding.atomic import replacing
 
 JOBS = "jobs"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Record:
-    """What came of a job.
+    """The result of a job.
 
     Attributes:
-        job: which.
+        job: its job.
         scores: as :func:`hyperfuse.evaluate` returns them, or None where it failed.
         failure: why it failed, or None.
-        seconds: wall time of the one run of the fusion, without reading, degrading and scoring.
+        seconds: wall time of the fusion, without reading, degrading and scoring.
         threads: that it computed with.
-        at_once: jobs that ran at the same time, at most.
+        at_once: largest number of jobs at the same time.
         peak_memory: of the job's process during the fusion, bytes, program and images included; None if not measured.
-        gpu_memory: the most that tensors took on a GPU, bytes, or None.
-        reused: whether it was read back from an earlier run.
+        gpu_memory: largest sum of tensors on a GPU, bytes, or None.
+        reused: whether it was read from the folder of an earlier benchmark.
     """
 
-    job: Job
+    job: BenchmarkJob
     scores: Mapping[str, Any] | None = None
     failure: str | None = None
     seconds: float | None = None
@@ -52,32 +52,32 @@ def write_record(folder: Path, record: Record) -> Path:
     Raises:
         HyperfuseError: no space left, or another failure of the file system.
     """
-    place = folder / JOBS / record.job.file
-    place.parent.mkdir(parents=True, exist_ok=True)
+    path = folder / JOBS / record.job.file
+    path.parent.mkdir(parents=True, exist_ok=True)
     values = {
         "format": _FORMAT,
-        "name": record.job.contender.name,
+        "name": record.job.entry.name,
         "conditions": record.job.conditions(),
-        "parameters": record.job.contender.parameters,
+        "parameters": record.job.entry.parameters,
         "scores": None if record.scores is None else _plain(dict(record.scores)),
         "failure": record.failure,
         **{name: getattr(record, name) for name in _MEASURED},
     }
-    with replacing(place) as scratch:
+    with replacing(path) as scratch:
         scratch.write_text(json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
-    return place
+    return path
 
 
-def read_record(folder: Path, job: Job) -> Record | None:
-    """Return the record of a job, or None where there is none, or one that was made under other conditions."""
-    place = folder / JOBS / job.file
+def read_record(folder: Path, job: BenchmarkJob) -> Record | None:
+    """Return the record of a job; None where there is none, or one under other conditions."""
+    path = folder / JOBS / job.file
     try:
-        values = json.loads(place.read_text("utf-8"))
+        values = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     if not isinstance(values, dict) or values.get("format") != _FORMAT:
         return None
-    # Through JSON, as what is stored went: tuples are lists there.
+    # Through JSON like the stored ones: tuples become lists.
     if values.get("conditions") != json.loads(json.dumps(job.conditions())):
         return None
     scores = values["scores"]
@@ -91,7 +91,7 @@ def read_record(folder: Path, job: Job) -> Record | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return scores as JSON can hold them: what is not finite as text."""
+    """Return scores as JSON can hold them: values that are not finite as text."""
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,34 +1,32 @@
-"""Runs the jobs of a plan, several at a time where memory allows, and goes on with what an earlier run left."""
+"""Runs the jobs of a plan, several at a time where memory allows, and resumes a benchmark that was interrupted."""
 
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from hyperfuse.benchmark.job import run_job
-from hyperfuse.benchmark.plan import Job, Plan
+from hyperfuse.benchmark.plan import BenchmarkJob, BenchmarkPlan
+from hyperfuse.benchmark.pool import run_children
 from hyperfuse.benchmark.records import JOBS, Record, read_record, write_record
-from hyperfuse.benchmark.worker import job_line
+from hyperfuse.benchmark.worker import job_line, run_job
 from hyperfuse.errors import InputError
 from hyperfuse.progress import Progress, silent
 from hyperfuse.runtime.memory import available_bytes, estimate_bytes
 from hyperfuse.runtime.processes import Child, usable_threads
 
 _WORKER = "hyperfuse.benchmark.worker"
-# Of the memory that is free; the rest is for whatever else the machine does.
-_SHARE = 0.8
-_POLL_SECONDS = 0.05
+# Of the free memory; the rest is for other programs.
+_MEMORY_FRACTION = 0.8
 
 Done = Callable[[Record], None]
 
 
 def run_plan(
-    plan: Plan,
+    plan: BenchmarkPlan,
     folder: str | Path,
     *,
     workers: int | None = None,
@@ -38,20 +36,20 @@ def run_plan(
     done: Done = lambda record: None,
     progress: Progress = silent,
 ) -> list[Record]:
-    """Do every job of a plan; a record of each is in ``folder/jobs`` as soon as it is done.
+    """Do every job of a plan; its record is in ``folder/jobs`` as soon as a job is done.
 
     Args:
         plan: from :func:`~hyperfuse.benchmark.make_plan`.
-        folder: where records go.
-        workers: processes at a time, each doing one job and then ending; as many as there are threads unless given (1
-            on a GPU). 0 does the jobs in this process, one after the other: methods that only this process has
-            registered can take part, and peak memory is not measured.
-        threads: over all processes; those of the machine unless given.
-        resume: take over records of the same version, convention, settings, scene and seed; jobs that failed, or that
-            were done under other conditions, are done again.
+        folder: of the records.
+        workers: processes at a time, each for one job; default: the number of threads (1 on a GPU). 0 does the jobs in
+            this process, one after the other: methods that only this process has registered can take part, and peak
+            memory is not measured.
+        threads: over all processes; default: those of the machine.
+        resume: reuse records of the same version, convention, settings, scene and seed; jobs that failed, or that were
+            done under other conditions, are done again.
         overwrite: remove the records that the folder holds.
-        done: told of each record as it comes.
-        progress: told the share done.
+        done: called with each new record.
+        progress: called with the fraction done.
 
     Returns:
         The records, in the order of the plan.
@@ -81,8 +79,8 @@ def run_plan(
             keep(record)
     elif todo:
         count = threads or usable_threads()
-        many = min(len(todo), workers or (1 if _on_gpu(plan) else count))
-        _run_processes(todo, folder, many, max(1, count // many), keep)
+        processes = min(len(todo), workers or (1 if _on_gpu(plan) else count))
+        _run_processes(todo, folder, processes, max(1, count // processes), keep)
     return [records[job.file] for job in plan.jobs]
 
 
@@ -90,71 +88,47 @@ def check_folder(folder: Path, *, resume: bool = False, overwrite: bool = False)
     """Refuse a folder of results that must not be written to.
 
     Raises:
-        InputError: a file, or a folder with records that are neither gone on with nor removed.
+        InputError: a file, or a folder with records that are neither resumed nor removed.
     """
     if resume and overwrite:
-        raise InputError("a benchmark is either gone on with (resume) or started anew (overwrite), not both")
+        raise InputError("a benchmark is either resumed (resume) or restarted (overwrite), not both")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder")
     held = (folder / JOBS).is_dir() and any((folder / JOBS).iterdir())
     if held and not (resume or overwrite):
-        raise InputError(f"{folder} holds a benchmark already; --resume goes on with it, --overwrite starts it anew")
+        raise InputError(f"{folder} holds a benchmark already; resume continues it, overwrite restarts it")
 
 
-@dataclass
-class _Running:
-    job: Job
-    child: Child
-    memory: float
+def _run_processes(jobs: Sequence[BenchmarkJob], folder: Path, workers: int, threads: int, keep: Done) -> None:
+    """Do each job in a process of its own; one starts where its memory fits next to that of the others."""
+    room = _MEMORY_FRACTION * available_bytes()
+    # Measured memory by entry and size of scene, where it exceeds the estimate.
+    measured: dict[tuple[str, tuple[int, int, int] | None], float] = {}
+
+    def estimate(job: BenchmarkJob) -> float:
+        known = measured.get((job.entry.name, job.shape), 0.0)
+        return max(known, estimate_bytes(job.shape, network=job.entry.uses_network))
+
+    def fits(job: BenchmarkJob, running: Sequence[BenchmarkJob]) -> bool:
+        return sum(map(estimate, running)) + estimate(job) <= room
+
+    def start(job: BenchmarkJob) -> Child:
+        return Child(_WORKER, job_line(job, folder, at_once=workers), threads)
+
+    def finish(job: BenchmarkJob, child: Child) -> None:
+        failure = child.failure()
+        record = read_record(folder, job)
+        if failure is not None or record is None:
+            failure = failure or "its process wrote no record"
+            record = Record(job, failure=failure, threads=threads, at_once=workers)
+            write_record(folder, record)
+        if record.peak_memory is not None:
+            key = (job.entry.name, job.shape)
+            measured[key] = max(measured.get(key, 0.0), float(record.peak_memory))
+        keep(replace(record, reused=False))
+
+    run_children(jobs, start, finish, workers=workers, fits=fits)
 
 
-def _run_processes(jobs: Sequence[Job], folder: Path, many: int, threads: int, keep: Done) -> None:
-    """Do jobs in processes of their own, ``many`` at a time; one starts where its memory fits beside the others'."""
-    waiting = list(jobs)
-    running: list[_Running] = []
-    room = _SHARE * available_bytes()
-    # What jobs really took, by contender and size of scene, where that is more than was thought.
-    seen: dict[tuple[str, tuple[int, int, int] | None], float] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < many:
-                used = sum(other.memory for other in running)
-                # One job runs in any case: an estimate must not keep a benchmark from starting.
-                fits = [job for job in waiting if not running or used + _estimate(job, seen) <= room]
-                if not fits:
-                    break
-                job = fits[0]
-                waiting.remove(job)
-                child = Child(_WORKER, job_line(job, folder, at_once=many), threads)
-                running.append(_Running(job, child, _estimate(job, seen)))
-            time.sleep(_POLL_SECONDS)
-            for one in [one for one in running if one.child.ended]:
-                running.remove(one)
-                record = _finish(one, folder, threads, many)
-                if record.peak_memory is not None:
-                    key = (one.job.contender.name, one.job.shape)
-                    seen[key] = max(seen.get(key, 0.0), float(record.peak_memory))
-                keep(record)
-    finally:
-        for one in running:
-            one.child.kill()
-
-
-def _estimate(job: Job, seen: dict[tuple[str, tuple[int, int, int] | None], float]) -> float:
-    known = seen.get((job.contender.name, job.shape), 0.0)
-    return max(known, estimate_bytes(job.shape, network=job.contender.learned))
-
-
-def _finish(one: _Running, folder: Path, threads: int, many: int) -> Record:
-    """Return the record that an ended process wrote; where it wrote none, one that says how it ended."""
-    failure = one.child.failure()
-    found = read_record(folder, one.job)
-    if failure is None and found is not None:
-        return replace(found, reused=False)
-    record = Record(one.job, failure=failure or "its process wrote no record", threads=threads, at_once=many)
-    write_record(folder, record)
-    return record
-
-
-def _on_gpu(plan: Plan) -> bool:
+def _on_gpu(plan: BenchmarkPlan) -> bool:
     return torch.cuda.is_available() and plan.pairs.device != "cpu"

@@ -1,26 +1,91 @@
-"""The process of one job: ``python -m hyperfuse.benchmark.worker`` with the job as a line of JSON on its stdin.
+"""One job of a benchmark: read the scene, degrade it, fuse it, score the result.
 
-A process of its own, so that its peak memory is the job's, its threads are as many as it was given, and nothing that
-goes wrong in it ends the benchmark.
+``python -m hyperfuse.benchmark.worker`` does the job that it reads as a line of JSON from stdin. A job has a process of
+its own so that the peak memory is the job's, its threads can be set, and a crash does not end the benchmark.
 """
 
 from __future__ import annotations
 
 import json
+import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from hyperfuse.benchmark.entries import from_json, to_json
-from hyperfuse.benchmark.job import run_job
-from hyperfuse.benchmark.plan import Job, Pairs
-from hyperfuse.benchmark.records import write_record
+from hyperfuse.benchmark.plan import BenchmarkJob, Pairs
+from hyperfuse.benchmark.records import Record, write_record
+from hyperfuse.cube.cube import Cube
+from hyperfuse.datasets import Scenes, get_dataset
+from hyperfuse.errors import HyperfuseError
+from hyperfuse.metrics import evaluate
+from hyperfuse.runtime.memory import peak_bytes, reset_peak
 from hyperfuse.runtime.processes import serve
+from hyperfuse.scenes.simulate import Pair, simulate
 
 
-def job_line(job: Job, folder: Path, *, at_once: int) -> str:
+def run_job(job: BenchmarkJob, *, at_once: int = 1, own_process: bool = False) -> Record:
+    """Do a job in this process; a failure is part of its record.
+
+    Args:
+        job: to do.
+        at_once: jobs that run at the same time, for the record.
+        own_process: whether this process does nothing else, so that its peak memory is the job's.
+    """
+    try:
+        _, record = run_on_pair(job, _pair(job), own_process=own_process)
+    except Exception as error:
+        return Record(job, failure=failure_text(error), threads=torch.get_num_threads(), at_once=at_once)
+    return replace(record, at_once=at_once)
+
+
+def run_on_pair(job: BenchmarkJob, pair: Pair, *, own_process: bool = False) -> tuple[Cube, Record]:
+    """Fuse a pair and score the result.
+
+    Returns:
+        The fused image, and the record.
+
+    Raises:
+        HyperfuseError: the fusion fails.
+    """
+    seed, device = job.pairs.seed, job.pairs.device
+    torch.manual_seed(seed)
+    fuse = job.entry.prepare(pair, seed, device)
+    gpu = torch.cuda.is_available() and device != "cpu"
+    if gpu:
+        torch.cuda.reset_peak_memory_stats()
+    reset_peak()
+    start = time.perf_counter()
+    fused = fuse()
+    seconds = time.perf_counter() - start
+    peak = peak_bytes() if own_process else None
+    return fused, Record(
+        job,
+        scores=dict(evaluate(pair.reference, fused, job.ratio)),
+        seconds=seconds,
+        threads=torch.get_num_threads(),
+        at_once=1,
+        peak_memory=peak,
+        gpu_memory=int(torch.cuda.max_memory_allocated()) if gpu else None,
+    )
+
+
+def failure_text(error: BaseException) -> str:
+    """Return why something failed, on one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, HyperfuseError):
+        return text
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return f"not enough memory ({text or 'no details'})"
+    return f"unexpected {type(error).__name__}: {text}"
+
+
+def job_line(job: BenchmarkJob, folder: Path, *, at_once: int) -> str:
     """Return the line that :func:`do_job` reads."""
     values = {
-        "contender": to_json(job.contender),
+        "entry": to_json(job.entry),
         "scene": job.scene,
         "ratio": job.ratio,
         "pairs": {**vars(job.pairs), "folder": str(job.pairs.folder)},
@@ -33,13 +98,20 @@ def job_line(job: Job, folder: Path, *, at_once: int) -> str:
 
 
 def do_job(line: str) -> None:
-    """Do the job that a line tells and write its record."""
+    """Do the job of a line from :func:`job_line` and write its record."""
     values = json.loads(line)
     pairs = Pairs(**{**values["pairs"], "folder": Path(values["pairs"]["folder"])})
     shape = None if values["shape"] is None else tuple(values["shape"])
-    job = Job(from_json(values["contender"]), values["scene"], values["ratio"], pairs, shape, values["stamp"])
+    job = BenchmarkJob(from_json(values["entry"]), values["scene"], values["ratio"], pairs, shape, values["stamp"])
     warnings.simplefilter("ignore")
     write_record(Path(values["out"]), run_job(job, at_once=values["at_once"], own_process=True))
+
+
+def _pair(job: BenchmarkJob) -> Pair:
+    pairs = job.pairs
+    dataset = get_dataset(pairs.kind, scale=pairs.scale, offset=pairs.offset)
+    cube = Scenes(dataset, Path(pairs.folder), (job.scene,)).load(job.scene)
+    return simulate(cube, ratio=job.ratio, preset=pairs.preset, srf=pairs.srf, seed=pairs.seed)
 
 
 if __name__ == "__main__":

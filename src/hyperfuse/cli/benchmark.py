@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from hyperfuse.cli.session import Session
 from hyperfuse.errors import HyperfuseError, InputError
 
 if TYPE_CHECKING:
-    from hyperfuse.benchmark import Contender, Record, Summary
+    from hyperfuse.benchmark import Entry, Record
 
 _NONE = "none"
 
@@ -74,21 +75,23 @@ def benchmark(
     from hyperfuse.benchmark import make_plan, run_plan, summarise, write_tables
     from hyperfuse.benchmark.plan import Pairs
     from hyperfuse.benchmark.runner import check_folder
+    from hyperfuse.benchmark.summary import summary_table
+    from hyperfuse.tables.terminal import render_terminal
 
     if workers is not None and workers < 1:
         raise InputError(f"--workers is 1 or more, got {workers}")
     check_folder(out, resume=resume, overwrite=overwrite)
-    contenders = _contenders(methods, set_, weights)
+    entries = _contenders(methods, set_, weights)
     pairs = Pairs(kind, data, preset, srf, seed, device, scale, offset)
-    plan = make_plan(contenders, ratio, pairs, split)
-    session.note(f"{len(plan.jobs)} jobs: {len(contenders)} methods, {len(plan.scenes)} scenes, {len(ratio)} ratios")
+    plan = make_plan(entries, ratio, pairs, split)
+    session.note(f"{len(plan.jobs)} jobs: {len(entries)} methods, {len(plan.scenes)} scenes, {len(ratio)} ratios")
 
     def told(record: Record) -> None:
         job = record.job
         came = f"failed: {record.failure}"
         if record.scores is not None:
             came = f"{record.scores['psnr_db']:.2f} dB, {record.seconds:.2f} s"
-        session.note(f"{job.scene} x{job.ratio:g} {job.contender.name}: {came}")
+        session.note(f"{job.scene} x{job.ratio:g} {job.entry.name}: {came}")
 
     with session.progress("benchmark") as report:
         records = run_plan(
@@ -108,7 +111,8 @@ def benchmark(
     else:
         for each in plan.ratios:
             session.result(f"ratio {each:g}")
-            session.result_table(_table([one for one in summaries if one.ratio == each]))
+            table = summary_table([one for one in summaries if one.ratio == each], deviations=False)
+            session.result_table(render_terminal(replace(table, caption="")))
     reused = sum(record.reused for record in records)
     kept = f" ({reused} of {len(records)} jobs were done before)" if reused else ""
     session.note(f"wrote {', '.join(map(str, written))} in {session.seconds:.0f} s{kept}")
@@ -117,8 +121,8 @@ def benchmark(
         raise HyperfuseError(f"{len(failed)} of {len(records)} jobs failed; {out / 'benchmark.md'} says why")
 
 
-def _contenders(methods: str | None, set_: Sequence[str], weights: Sequence[str]) -> list[Contender]:
-    from hyperfuse.benchmark import method_contender, network_contender
+def _contenders(methods: str | None, set_: Sequence[str], weights: Sequence[str]) -> list[Entry]:
+    from hyperfuse.benchmark import method_entry, network_entry
     from hyperfuse.methods import get_method, list_methods
 
     if methods is None:
@@ -128,10 +132,10 @@ def _contenders(methods: str | None, set_: Sequence[str], weights: Sequence[str]
     for name in names:
         get_method(name)
     settings = _settings(set_, names)
-    found = [method_contender(name, settings.get(name)) for name in names]
+    found = [method_entry(name, settings.get(name)) for name in names]
     for word in weights:
         name, equals, folder = word.partition("=")
-        found.append(network_contender(folder, name) if equals and not Path(word).exists() else network_contender(word))
+        found.append(network_entry(folder, name) if equals and not Path(word).exists() else network_entry(word))
     return found
 
 
@@ -146,39 +150,3 @@ def _settings(words: Sequence[str], methods: Sequence[str]) -> dict[str, dict[st
             raise InputError(f"--set {word}: {method} is not among the methods to run ({', '.join(methods) or 'none'})")
         settings.setdefault(method, {})[name.replace("-", "_")] = parse_value(text)
     return settings
-
-
-def _table(summaries: Sequence[Summary]) -> Any:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from hyperfuse.benchmark.tables import COLUMNS, marks
-
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    table.add_column("method", no_wrap=True)
-    for column in COLUMNS:
-        table.add_column(column.title, justify="right", no_wrap=True)
-    for title in ("seconds", "MB", "parameters", "scenes"):
-        table.add_column(title, justify="right", no_wrap=True)
-    styles = {"best": "bold", "second": "underline", "": ""}
-    ranked = {
-        column.key: marks([one.mean.get(column.key) if one.complete else None for one in summaries], column)
-        for column in COLUMNS
-    }
-    for place, one in enumerate(summaries):
-        cells = [
-            Text(format(one.mean[column.key], column.form), styles[ranked[column.key][place]])
-            if one.mean
-            else Text("failed")
-            for column in COLUMNS
-        ]
-        table.add_row(
-            one.name,
-            *cells,
-            "-" if one.seconds is None else f"{one.seconds:.2f}",
-            "-" if one.peak_memory is None else f"{one.peak_memory / 1e6:.0f}",
-            "-" if one.parameters is None else f"{one.parameters:,}",
-            f"{one.scored}" if one.complete else f"{one.scored} of {one.scenes}",
-        )
-    return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from hyperfuse.cli.options import COMMON, CommonOptions, OutputOptions
 from hyperfuse.cli.outputs import check_folder, writing_folder
 from hyperfuse.cli.session import Report, Session
 from hyperfuse.errors import HyperfuseError
+from hyperfuse.tables import Column, Table
 
 if TYPE_CHECKING:
     from hyperfuse.cube.cube import Cube
@@ -21,12 +23,6 @@ _RATIO = 4
 _SRF = "sentinel-2a"
 _FUSED = "fused.tif"
 _FIGURE = "comparison.png"
-_COLUMNS = (
-    ("psnr_db", "PSNR (dB)", ".2f"),
-    ("sam_degrees", "SAM (degrees)", ".3f"),
-    ("ergas", "ERGAS", ".3f"),
-    ("ssim", "SSIM", ".4f"),
-)
 
 
 def demo(
@@ -54,6 +50,7 @@ def demo(
     from hyperfuse.reports import comparison_figure, save_figure
     from hyperfuse.scenes import DEFAULT_METHOD
     from hyperfuse.scenes.simulate import simulate
+    from hyperfuse.tables.terminal import render_terminal
 
     writing = OutputOptions(overwrite=overwrite)
     check_folder(outdir, [_FUSED], [_FIGURE], writing)
@@ -62,7 +59,7 @@ def demo(
     session.note(f"pair: LR-HSI {_size(pair.hsi)}, Sentinel-2A MSI {_size(pair.msi)}, ratio {_RATIO}, preset mtf")
     with session.progress("fusing") as report:
         rows, kept = _compare(pair, DEFAULT_METHOD, report)
-    session.result_table(_table(rows))
+    session.result_table(render_terminal(_table(rows)))
     failed = [row["method"] for row in rows if "failure" in row]
     if kept is None:
         raise HyperfuseError(f"the default method {DEFAULT_METHOD} failed: {_row(rows, DEFAULT_METHOD)['failure']}")
@@ -115,22 +112,12 @@ def _row(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
     return next(row for row in rows if row["method"] == method)
 
 
-def _table(rows: list[dict[str, Any]]) -> Any:
-    from rich import box
-    from rich.table import Table
+def _table(rows: list[dict[str, Any]]) -> Table:
+    from hyperfuse.benchmark.summary import SCORE_COLUMNS
 
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    table.add_column("method", no_wrap=True)
-    for _, title, _ in _COLUMNS:
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("seconds", justify="right", no_wrap=True)
-    for row in rows:
-        if "failure" in row:
-            table.add_row(row["method"], f"failed: {row['failure']}")
-        else:
-            numbers = [format(row[key], form) for key, _, form in _COLUMNS]
-            table.add_row(row["method"], *numbers, f"{row['seconds']:.1f}")
-    return table
+    columns = (Column("method", "method"), *SCORE_COLUMNS, Column("seconds", "seconds", format=".1f"))
+    shown = [row | {"psnr_db": f"failed: {row['failure']}"} if "failure" in row else row for row in rows]
+    return Table([replace(column, better=None) for column in columns], shown)
 
 
 def _size(cube: Cube) -> str:

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from hyperfuse.cli.options import COMMON, CommonOptions
 from hyperfuse.cli.session import Session
+from hyperfuse.tables import Column, Table
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -83,15 +84,8 @@ def _attribute_texts(settings: type) -> dict[str, str]:
 
 
 def _show_table(found: list[dict[str, Any]], session: Session) -> None:
-    from rich import box
-    from rich.table import Table
+    from hyperfuse.tables.terminal import render_terminal
 
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    table.add_column("method", no_wrap=True)
-    table.add_column("takes", no_wrap=True)
-    table.add_column("SRF", no_wrap=True)
-    table.add_column("does")
-    for method in found:
-        needs = "needed" if method["needs_srf"] else "-"
-        table.add_row(method["name"], method["cost"], needs, method["summary"])
-    session.result_table(table)
+    columns = (Column("name", "method"), Column("cost", "takes"), Column("srf", "SRF"), Column("summary", "does"))
+    rows = [method | {"srf": "needed" if method["needs_srf"] else None} for method in found]
+    session.result_table(render_terminal(Table(columns, rows)))

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from hyperfuse.cli.options import COMMON, CommonOptions
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import HyperfuseError, InputError
+from hyperfuse.tables import Column, Table
 
 if TYPE_CHECKING:
     from hyperfuse.benchmark.reproduce import Piece
@@ -91,12 +92,7 @@ def reproduce(
 
 
 def _show(pieces: Sequence[Piece], session: Session) -> None:
-    from rich import box
-    from rich.table import Table
+    from hyperfuse.tables.terminal import render_terminal
 
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for title in ("name", "is a", "shows"):
-        table.add_column(title, no_wrap=title != "shows")
-    for piece in pieces:
-        table.add_row(piece.name, piece.what, piece.title)
-    session.result_table(table)
+    columns = (Column("name", "name"), Column("what", "is a"), Column("title", "shows"))
+    session.result_table(render_terminal(Table(columns, [vars(piece) for piece in pieces])))

@@ -6,17 +6,17 @@ import csv
 import io
 from typing import Any
 
-from hyperfuse.tables.table import MeanStd, Table
+from hyperfuse.tables.table import MeanStd, Table, single_line
 
-# A spreadsheet takes a cell that starts with one of these for a formula, or drops the character before one.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# A spreadsheet takes a cell that starts with one of these for a formula.
+_FORMULA = ("=", "+", "-", "@")
 
 
 def render_csv(table: Table) -> str:
     """Return a table as CSV with the keys as its header; caption, notes and formats have no part in it.
 
     A column that holds :class:`~hyperfuse.tables.MeanStd` becomes two, ``KEY_mean`` and ``KEY_std``. Missing values are
-    empty. Text that a spreadsheet would run as a formula gets an apostrophe in front.
+    empty. Text is put on one line; what a spreadsheet would run as a formula gets an apostrophe in front.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -37,5 +37,6 @@ def render_csv(table: Table) -> str:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
-    return "" if value is None else value
+        text = single_line(value)
+        return f"'{text}" if text.startswith(_FORMULA) else text
+    return "" if value is None or value != value else value

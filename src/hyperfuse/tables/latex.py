@@ -15,7 +15,7 @@ _SPECIAL = str.maketrans(
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
-        "±": r"$\pm$",
+        "±": r"\ensuremath{\pm}",
         **{c: f"\\{c}" for c in "&%$#_{}"},
     }
 )

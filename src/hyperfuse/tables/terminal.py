@@ -33,5 +33,5 @@ def render_terminal(table: Table) -> rich.table.Table:
 
 
 def _cell(cell: Cell) -> Text:
-    text = Text(cell.text or _MISSING, _STYLES[cell.mark])
-    return text.append(f" ± {cell.spread}", "") if cell.spread else text
+    spread = f" ± {cell.spread}" if cell.spread else ""
+    return Text.assemble((cell.text or _MISSING, _STYLES[cell.mark]), spread)

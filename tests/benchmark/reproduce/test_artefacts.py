@@ -144,8 +144,8 @@ def test_verdicts_follow_the_numbers(lab, monkeypatch):
     (piece,) = find_pieces(["domains"])
     prepare(lab, [piece], workers=1)
     psnr = {"spatial": 41.0, "frequency": 35.0, "both": 40.5}
-    monkeypatch.setattr(lab, "mean", lambda contender, kind, ratio: {
-        "psnr_db": psnr[contender.name], "sam_degrees": 1.0, "ergas": 1.0, "ssim": 1.0, "seconds": 1.0})  # fmt: skip
+    monkeypatch.setattr(lab, "mean", lambda entry, kind, ratio: {
+        "psnr_db": psnr[entry.name], "sam_degrees": 1.0, "ergas": 1.0, "ssim": 1.0, "seconds": 1.0})  # fmt: skip
     monkeypatch.setattr(lab, "interpolated", lambda: 33.4)
     assert list(map(str, piece.make(lab).verdicts)) == [
         "Shows the paper's order (both above spatial): no, difference -0.50 dB.",
@@ -168,7 +168,7 @@ def test_networks_are_trained_beside_each_other_as_one_after_the_other(lab, quic
     other = Lab(tmp_path / "other", quick=True, cave=quick_cave, budget=BUDGET, device="cpu")
     prepare(other, pieces, workers=1)
     for one in pieces[0].wanted(lab):
-        assert lab.trained(one).contender.digest == other.trained(one).contender.digest
+        assert lab.trained(one).entry.digest == other.trained(one).entry.digest
 
 
 @pytest.mark.slow

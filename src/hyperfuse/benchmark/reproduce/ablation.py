@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hyperfuse.benchmark.entries import Contender
+from hyperfuse.benchmark.entries import Entry
 from hyperfuse.benchmark.reproduce.charts import score_chart
 from hyperfuse.benchmark.reproduce.experiment import Lab
 from hyperfuse.benchmark.reproduce.results import Field, Finding, Verdict, compare
@@ -40,10 +40,10 @@ def variants_of(variants: Mapping[str, Mapping[str, Any]]) -> dict[str, Wanted]:
     return {name: Wanted(name, switches=tuple(switches.items())) for name, switches in variants.items()}
 
 
-def score_row(lab: Lab, contender: Contender, kind: str = "cave", ratio: int = 4) -> dict[str, Any]:
-    """Return mean scores of a contender as a row."""
-    mean = lab.mean(contender, kind, ratio)
-    return {**mean, "parameters": contender.parameters}
+def score_row(lab: Lab, entry: Entry, kind: str = "cave", ratio: int = 4) -> dict[str, Any]:
+    """Return mean scores of a entry as a row."""
+    mean = lab.mean(entry, kind, ratio)
+    return {**mean, "parameters": entry.parameters}
 
 
 def ablation(lab: Lab, title: str, variants: Variants, proposed: str, text: str) -> Finding:
@@ -56,7 +56,7 @@ def ablation(lab: Lab, title: str, variants: Variants, proposed: str, text: str)
         proposed: the variant that the paper proposes.
         text: what is compared.
     """
-    rows = [{"variant": name, **score_row(lab, lab.trained(one).contender)} for name, one in variants.items()]
+    rows = [{"variant": name, **score_row(lab, lab.trained(one).entry)} for name, one in variants.items()]
     psnr = {row["variant"]: float(row["psnr_db"]) for row in rows}
     start = lab.interpolated()
     rows.append({"variant": "interpolated HSI, to which every variant adds", "psnr_db": start})

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from hyperfuse.benchmark.entries import Contender, method_contender
+from hyperfuse.benchmark.entries import Entry, method_entry
 from hyperfuse.benchmark.reproduce.ablation import SCORE_FIELDS
 from hyperfuse.benchmark.reproduce.charts import mark_axes, new_figure
 from hyperfuse.benchmark.reproduce.experiment import Lab
@@ -30,13 +30,13 @@ def wanted(lab: Lab, kind: str, ratio: int) -> list[Wanted]:
 
 def make(lab: Lab, kind: str, ratio: int) -> Finding:
     """Fuse the first test scene with methods and the trained network, and draw what came out."""
-    contenders: dict[str, Contender] = {name: method_contender(name) for name in _METHODS}
-    contenders[_NETWORK] = lab.trained(wanted(lab, kind, ratio)[0]).contender
+    entries: dict[str, Entry] = {name: method_entry(name) for name in _METHODS}
+    entries[_NETWORK] = lab.trained(wanted(lab, kind, ratio)[0]).entry
     reference = lab.pair(kind, ratio).reference
     images: dict[str, Cube] = {"reference": reference}
     rows = []
-    for name, contender in contenders.items():
-        images[name], record = lab.fuse(contender, kind, ratio)
+    for name, entry in entries.items():
+        images[name], record = lab.fuse(entry, kind, ratio)
         assert record.scores is not None  # a failure would have been raised
         rows.append({"method": name, **record.scores})
     errors = {name: error_map(image, reference) for name, image in images.items() if name != "reference"}

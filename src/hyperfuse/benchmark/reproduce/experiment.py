@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
-from hyperfuse.benchmark.entries import Contender
-from hyperfuse.benchmark.job import run_on_pair
-from hyperfuse.benchmark.plan import Job, Pairs
+from hyperfuse.benchmark.entries import Entry
+from hyperfuse.benchmark.plan import BenchmarkJob, Pairs
 from hyperfuse.benchmark.records import Record, read_record, write_record
 from hyperfuse.benchmark.reproduce.data import Material, full_material, pines_material, quick_material
 from hyperfuse.benchmark.reproduce.recipes import FULL_SIZES, QUICK_SIZES, Budget, full_config, quick_config
@@ -26,6 +25,7 @@ from hyperfuse.benchmark.reproduce.trained import (
     stated_options,
     train_into,
 )
+from hyperfuse.benchmark.worker import run_on_pair
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.metrics import aggregate, evaluate
@@ -144,17 +144,17 @@ class Lab:
         pair = self.pair(kind, ratio)
         return torch.from_numpy(pair.hsi.data).float()[None], torch.from_numpy(pair.msi.data).float()[None]
 
-    def fuse(self, contender: Contender, kind: str = "cave", ratio: int = 4) -> tuple[Cube, Record]:
+    def fuse(self, entry: Entry, kind: str = "cave", ratio: int = 4) -> tuple[Cube, Record]:
         """Fuse the first test scene."""
         material = self.material(kind)
-        return run_on_pair(self._job(contender, material, material.test[0], ratio), self.pair(kind, ratio))
+        return run_on_pair(self._job(entry, material, material.test[0], ratio), self.pair(kind, ratio))
 
-    def score(self, contender: Contender, kind: str = "cave", ratio: int = 4) -> list[Record]:
-        """Return the scores of a contender on every test scene; those of an earlier call are read back."""
+    def score(self, entry: Entry, kind: str = "cave", ratio: int = 4) -> list[Record]:
+        """Return the scores of a entry on every test scene; those of an earlier call are read back."""
         material = self.material(kind)
         records = []
         for scene in material.test:
-            job = self._job(contender, material, scene, ratio)
+            job = self._job(entry, material, scene, ratio)
             record = read_record(self.out, job)
             if record is None:
                 _, record = run_on_pair(job, self.pair(kind, ratio, scene))
@@ -162,9 +162,9 @@ class Lab:
             records.append(record)
         return records
 
-    def mean(self, contender: Contender, kind: str = "cave", ratio: int = 4) -> dict[str, float]:
+    def mean(self, entry: Entry, kind: str = "cave", ratio: int = 4) -> dict[str, float]:
         """Return mean scores over the test scenes, ``psnr_std`` where there are several, and ``seconds``."""
-        records = self.score(contender, kind, ratio)
+        records = self.score(entry, kind, ratio)
         total = aggregate([record.scores for record in records if record.scores])
         times = [record.seconds for record in records if record.seconds is not None]
         deviation = {"psnr_std": total["std"]["psnr_db"]} if len(records) > 1 else {}
@@ -241,9 +241,9 @@ class Lab:
         }
         return json.dumps(values)
 
-    def _job(self, contender: Contender, material: Material, scene: str, ratio: int) -> Job:
+    def _job(self, entry: Entry, material: Material, scene: str, ratio: int) -> BenchmarkJob:
         pairs = Pairs(material.name, Path(), "uestc", material.srf, self.seed, self.device)
-        return Job(contender, scene, float(ratio), pairs, None, material.stamp)
+        return BenchmarkJob(entry, scene, float(ratio), pairs, None, material.stamp)
 
 
 def train_told(line: str) -> None:

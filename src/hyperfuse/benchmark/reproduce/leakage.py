@@ -39,7 +39,7 @@ def make(lab: Lab) -> Finding:
         {"kernel": "3x3, least", "leaked": float(shares.min()), "kernels": len(leaks)},
         {"kernel": "3x3, most", "leaked": float(shares.max()), "kernels": len(leaks)},
     ]
-    psnr = {name: float(score_row(lab, one.contender)["psnr_db"]) for name, one in networks.items()}
+    psnr = {name: float(score_row(lab, one.entry)["psnr_db"]) for name, one in networks.items()}
     for row in rows[:2]:
         row["psnr_db"] = psnr[str(row["kernel"])[:3]]
     verdicts = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hyperfuse.benchmark.entries import method_contender
+from hyperfuse.benchmark.entries import method_entry
 from hyperfuse.benchmark.reproduce.ablation import SCORE_FIELDS, score_row
 from hyperfuse.benchmark.reproduce.charts import score_chart
 from hyperfuse.benchmark.reproduce.experiment import Lab
@@ -38,10 +38,10 @@ def make(lab: Lab, kind: str, ratio: int) -> Finding:
     """Score methods and trained networks, and set published numbers beside them."""
     # Those that take minutes a scene are worth it on the full data only.
     methods = [method.name for method in list_methods() if method.cost == "seconds" or not lab.quick]
-    contenders = [method_contender(name) for name in methods]
-    contenders += [lab.trained(one).contender for one in wanted(lab, kind, ratio)]
+    entries = [method_entry(name) for name in methods]
+    entries += [lab.trained(one).entry for one in wanted(lab, kind, ratio)]
     rows: list[dict[str, Any]] = [
-        {"method": one.name, "where": "computed here", **score_row(lab, one, kind, ratio)} for one in contenders
+        {"method": one.name, "where": "computed here", **score_row(lab, one, kind, ratio)} for one in entries
     ]
     beside = PUBLISHED[kind, ratio]
     rows += [

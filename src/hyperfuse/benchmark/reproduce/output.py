@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from hyperfuse import __version__
-from hyperfuse.benchmark.markdown_text import escaped
 from hyperfuse.benchmark.plan import scoring_convention
 from hyperfuse.benchmark.reproduce.charts import caption
 from hyperfuse.benchmark.reproduce.experiment import Lab
 from hyperfuse.benchmark.reproduce.results import Finding
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.reports import save_figure
+from hyperfuse.tables.markdown import escape_markdown as escaped
 
 SUFFIXES = (".md", ".csv", ".png")
 

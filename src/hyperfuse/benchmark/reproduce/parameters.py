@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hyperfuse.benchmark.entries import method_contender
+from hyperfuse.benchmark.entries import method_entry
 from hyperfuse.benchmark.reproduce.ablation import SCORE_FIELDS, score_row
 from hyperfuse.benchmark.reproduce.charts import OTHER, OURS, PUBLISHED, new_figure
 from hyperfuse.benchmark.reproduce.experiment import Lab
@@ -36,10 +36,9 @@ def wanted(lab: Lab) -> list[Wanted]:
 def make(lab: Lab) -> Finding:
     """Draw networks of several sizes; methods without trained parameters are lines."""
     rows: list[dict[str, Any]] = [
-        {"network": one.name, "where": "computed here", **score_row(lab, lab.trained(one).contender)}
-        for one in wanted(lab)
+        {"network": one.name, "where": "computed here", **score_row(lab, lab.trained(one).entry)} for one in wanted(lab)
     ]
-    lines = {name: float(score_row(lab, method_contender(name))["psnr_db"]) for name in _LINES}
+    lines = {name: float(score_row(lab, method_entry(name))["psnr_db"]) for name in _LINES}
     networks = list(rows)
     psnr = PUBLISHED_SCORES["cave", 4]["FeINFN"][0]
     if not lab.quick:

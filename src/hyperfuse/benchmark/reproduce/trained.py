@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hyperfuse import __version__
-from hyperfuse.benchmark.entries import Contender, network_contender
+from hyperfuse.benchmark.entries import Entry, network_entry
 from hyperfuse.benchmark.reproduce.data import Material
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.atomic import replacing
@@ -54,21 +54,21 @@ class Trained:
     Attributes:
         name: what the table or figure calls it.
         folder: of its run.
-        contender: for scoring.
+        entry: for scoring.
         seconds: that its training took.
         steps: of its training.
     """
 
     name: str
     folder: Path
-    contender: Contender
+    entry: Entry
     seconds: float
     steps: int
 
     @property
     def parameters(self) -> int:
         """Number of its parameters."""
-        return self.contender.parameters or 0
+        return self.entry.parameters or 0
 
     def network(self) -> FeINFN:
         """Return it with its best weights, in evaluation mode."""
@@ -132,6 +132,6 @@ def read_trained(folder: Path, name: str) -> Trained:
     """
     try:
         record: Mapping[str, Any] = json.loads((folder / _FINISHED).read_text("utf-8"))
-        return Trained(name, folder, network_contender(folder / "best", name), record["seconds"], record["steps"])
+        return Trained(name, folder, network_entry(folder / "best", name), record["seconds"], record["steps"])
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder}: is damaged ({error}); remove it to train the network anew") from error

@@ -1,0 +1,298 @@
+"""From records to tables: mean and standard deviation over scenes, and the files that report them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hyperfuse import __version__
+from hyperfuse.benchmark.plan import BenchmarkPlan, scoring_convention
+from hyperfuse.benchmark.records import Record
+from hyperfuse.io.encoding.atomic import replacing
+from hyperfuse.metrics import METRICS, aggregate
+from hyperfuse.tables import Code, Column, MeanStd, Table
+from hyperfuse.tables.csv import render_csv
+from hyperfuse.tables.latex import render_latex
+from hyperfuse.tables.markdown import escape_markdown, render_markdown
+
+SCORE_COLUMNS = (
+    Column("psnr_db", "PSNR", "dB", ".2f", "high"),
+    Column("sam_degrees", "SAM", "degrees", ".3f", "low"),
+    Column("ergas", "ERGAS", "", ".3f", "low"),
+    Column("ssim", "SSIM", "", ".4f", "high"),
+)
+_SCORES = tuple(column.key for column in SCORE_COLUMNS)
+_SECONDS = Column("seconds", "seconds", format=".2f")
+_PARAMETERS = Column("parameters", "parameters", format=",d")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """An entry over all scenes at one ratio.
+
+    Attributes:
+        name: of the entry.
+        ratio: of the pairs.
+        scenes: number of scenes it had to fuse.
+        scored: number of scenes it fused.
+        mean: of each metric over those, empty where there are none.
+        std: standard deviation of each metric over them (dividing by their number).
+        seconds: mean wall time per fusion, or None.
+        peak_memory: largest of its jobs, bytes, or None.
+        gpu_memory: likewise.
+        parameters: of a trained network, or None.
+        failures: ``scene: reason`` per failed job.
+    """
+
+    name: str
+    ratio: float
+    scenes: int
+    scored: int
+    mean: dict[str, float]
+    std: dict[str, float]
+    seconds: float | None
+    peak_memory: int | None
+    gpu_memory: int | None
+    parameters: int | None
+    failures: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether it fused every scene, so that its mean can be compared with those of others."""
+        return self.scored == self.scenes
+
+
+def summarise(records: Sequence[Record]) -> list[Summary]:
+    """Return a summary for each ratio and entry, in the order of the records.
+
+    Example:
+        >>> summarise([])
+        []
+    """
+    groups: dict[float, dict[str, list[Record]]] = {}
+    for record in records:
+        groups.setdefault(record.job.ratio, {}).setdefault(record.job.entry.name, []).append(record)
+    return [_summary(name, ratio, group) for ratio, named in groups.items() for name, group in named.items()]
+
+
+def summary_table(summaries: Sequence[Summary], *, deviations: bool = True) -> Table:
+    """Return the table of summaries of one ratio.
+
+    Args:
+        summaries: of one ratio; a mean over fewer scenes than the others' takes no part in the marks.
+        deviations: whether standard deviations are shown.
+    """
+    rows = []
+    for one in summaries:
+        scores: dict[str, Any] = dict.fromkeys(_SCORES, "failed")
+        if one.mean:
+            scores = {key: MeanStd(one.mean[key], one.std[key]) if deviations else one.mean[key] for key in _SCORES}
+        rows.append(
+            {
+                "name": Code(one.name),
+                **scores,
+                "seconds": one.seconds,
+                "memory": _megabytes(one.peak_memory),
+                "gpu_memory": _megabytes(one.gpu_memory),
+                "parameters": one.parameters,
+                "scenes": one.scored if one.complete else f"{one.scored} of {one.scenes}, the rest failed",
+            }
+        )
+    memory = Column("memory", "memory", "MB", ".0f"), Column("gpu_memory", "GPU memory", "MB", ".0f")
+    measured = [column for column in memory if any(row[column.key] is not None for row in rows)]
+    columns = (Column("name", "method"), *SCORE_COLUMNS, _SECONDS, *measured, _PARAMETERS, Column("scenes", "scenes"))
+    caption = f"Ratio {summaries[0].ratio:g}: mean{' ± standard deviation' if deviations else ''} over scenes"
+    return Table(columns, rows, caption, groups=["" if one.complete else None for one in summaries])
+
+
+def write_tables(folder: str | Path, plan: BenchmarkPlan, records: Sequence[Record]) -> list[Path]:
+    """Write the tables of a benchmark: ``benchmark.md``, ``benchmark.tex``, ``summary.csv`` and ``scenes.csv``.
+
+    They are made from the records alone, so a benchmark that was interrupted has them as soon as it is resumed.
+
+    Raises:
+        HyperfuseError: no space left, or another failure of the file system.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "benchmark.md": _markdown(plan, records),
+        "benchmark.tex": _latex(plan, records),
+        "summary.csv": render_csv(_all_means(plan, records)),
+        "scenes.csv": render_csv(_all_scores(plan, records)),
+    }
+    for name, text in texts.items():
+        with replacing(folder / name) as scratch:
+            scratch.write_text(text, "utf-8", newline="")
+    return [folder / name for name in texts]
+
+
+def _by_ratio(plan: BenchmarkPlan, records: Sequence[Record]) -> list[list[Summary]]:
+    summaries = summarise(records)
+    return [[one for one in summaries if one.ratio == ratio] for ratio in plan.ratios]
+
+
+def _markdown(plan: BenchmarkPlan, records: Sequence[Record]) -> str:
+    """Return a summary for each ratio, the failures, then every scene."""
+    blocks = ["# Benchmark\n", describe_plan(plan) + "\n"]
+    summaries = _by_ratio(plan, records)
+    blocks += [render_markdown(summary_table(group), heading=2) for group in summaries]
+    failures = [
+        f"- {escape_markdown(f'{one.name}, x{one.ratio:g}, {failure}')}"
+        for group in summaries
+        for one in group
+        for failure in one.failures
+    ]
+    if failures:
+        blocks += ["## Failures\n", "\n".join(failures) + "\n"]
+    blocks.append(f"**Best**, <ins>second</ins>. {describe_times(records)} {describe_scoring()}\n")
+    blocks += [render_markdown(_scenes_table(records, ratio), heading=2) for ratio in plan.ratios]
+    return "\n".join(blocks)
+
+
+def _latex(plan: BenchmarkPlan, records: Sequence[Record]) -> str:
+    blocks = [f"% {describe_scoring()}\n% {describe_times(records)}\n"]
+    for group in _by_ratio(plan, records):
+        failed = [f"{one.name} failed on {one.scenes - one.scored} of {one.scenes} scenes." for one in group]
+        notes = (describe_plan(plan), *(text for text, one in zip(failed, group, strict=True) if not one.complete))
+        table = summary_table(group).only("name", *_SCORES, "seconds", "parameters")
+        blocks.append(render_latex(replace(table, notes=notes)))
+    return "\n".join(blocks)
+
+
+def _scenes_table(records: Sequence[Record], ratio: float) -> Table:
+    """Return the table of every scene at one ratio; entries are compared scene by scene."""
+    chosen = [one for one in records if one.job.ratio == ratio]
+    rows = []
+    for one in chosen:
+        scores = one.scores or {_SCORES[0]: f"failed: {one.failure}"}
+        rows.append({"scene": one.job.scene, "name": Code(one.job.entry.name), "seconds": one.seconds, **scores})
+    columns = (Column("scene", "scene"), Column("name", "method"), *SCORE_COLUMNS, _SECONDS)
+    return Table(columns, rows, f"Ratio {ratio:g}: every scene", groups=[one.job.scene for one in chosen])
+
+
+def _all_scores(plan: BenchmarkPlan, records: Sequence[Record]) -> Table:
+    """Return a row for each job, with every metric and the conditions."""
+    conditions = _conditions(plan)
+    rows = [
+        {
+            "ratio": f"{one.job.ratio:g}",
+            "scene": one.job.scene,
+            "method": one.job.entry.name,
+            **{name: (one.scores or {}).get(name) for name in METRICS},
+            "seconds": one.seconds,
+            "threads": one.threads,
+            "jobs_at_a_time": one.at_once,
+            "peak_memory_bytes": one.peak_memory,
+            "gpu_memory_bytes": one.gpu_memory,
+            "parameters": one.job.entry.parameters,
+            "failure": one.failure,
+            **conditions,
+        }
+        for one in records
+    ]
+    return _of_rows(rows)
+
+
+def _all_means(plan: BenchmarkPlan, records: Sequence[Record]) -> Table:
+    """Return a row for each ratio and entry, with mean and standard deviation of every metric and the conditions."""
+    conditions = _conditions(plan)
+    rows = [
+        {
+            "ratio": f"{one.ratio:g}",
+            "method": one.name,
+            "scenes": one.scenes,
+            "scored": one.scored,
+            **{name: MeanStd(one.mean.get(name, math.nan), one.std.get(name, math.nan)) for name in METRICS},
+            "seconds_mean": one.seconds,
+            "peak_memory_bytes": one.peak_memory,
+            "gpu_memory_bytes": one.gpu_memory,
+            "parameters": one.parameters,
+            **conditions,
+        }
+        for one in summarise(records)
+    ]
+    return _of_rows(rows)
+
+
+def _of_rows(rows: Sequence[dict[str, Any]]) -> Table:
+    return Table([Column(key, key) for key in (rows[0] if rows else ())], rows)
+
+
+def _conditions(plan: BenchmarkPlan) -> dict[str, Any]:
+    pairs = plan.pairs
+    return {
+        "kind": pairs.kind,
+        "split": plan.split,
+        "preset": pairs.preset,
+        "srf": pairs.srf,
+        "seed": pairs.seed,
+        "version": __version__,
+        "convention": scoring_convention(),
+    }
+
+
+def describe_plan(plan: BenchmarkPlan) -> str:
+    """Return the data and the degradation, one sentence."""
+    pairs, count = plan.pairs, len(plan.scenes)
+    scenes = f"{count} scene{'' if count == 1 else 's'} of {pairs.kind}"
+    split = "" if plan.split is None else f" (split {plan.split})"
+    ratios = " and ".join(f"{ratio:g}" for ratio in plan.ratios)
+    return f"{scenes}{split}; preset {pairs.preset}, ratio {ratios}, MSI {pairs.srf}, seed {pairs.seed}."
+
+
+def describe_scoring() -> str:
+    """Return the version and the convention of the metrics."""
+    return f"hyperfuse {__version__}. Convention: {scoring_convention()}."
+
+
+def describe_times(records: Sequence[Record]) -> str:
+    """Return what times and memory mean, with the threads they were taken with."""
+    timed = [record for record in records if record.seconds is not None]
+    if not timed:
+        return "No times were taken."
+    threads = _span([record.threads for record in timed if record.threads is not None], "thread")
+    at_once = _span([record.at_once for record in timed if record.at_once is not None], "job")
+    measured = any(record.peak_memory is not None for record in timed)
+    text = (
+        f"Seconds: wall time of one fusion{' in a fresh process' if measured else ''}, mean over scenes, {threads} "
+        f"each, {at_once} at a time; reading, degrading and scoring are not in it."
+    )
+    if measured:
+        text += " Memory: largest that the process of a job held while fusing, program and images included."
+    if any(record.gpu_memory is not None for record in timed):
+        text += " GPU memory: largest sum of tensors on it."
+    return text
+
+
+def _span(values: Sequence[int], unit: str) -> str:
+    low, high = min(values, default=1), max(values, default=1)
+    return f"{low} {unit}{'' if low == 1 else 's'}" if low == high else f"{low} to {high} {unit}s"
+
+
+def _megabytes(size: int | None) -> float | None:
+    return None if size is None else size / 1e6
+
+
+def _summary(name: str, ratio: float, group: Sequence[Record]) -> Summary:
+    scored = [record for record in group if record.scores is not None]
+    total: dict[str, Any] = {"mean": {}, "std": {}}
+    if scored:
+        total = aggregate([record.scores for record in scored if record.scores is not None])
+    times = [record.seconds for record in scored if record.seconds is not None]
+    return Summary(
+        name=name,
+        ratio=ratio,
+        scenes=len(group),
+        scored=len(scored),
+        mean={key: total["mean"][key] for key in METRICS if key in total["mean"]},
+        std={key: total["std"][key] for key in METRICS if key in total["std"]},
+        seconds=sum(times) / len(times) if times else None,
+        peak_memory=max((one.peak_memory for one in scored if one.peak_memory is not None), default=None),
+        gpu_memory=max((one.gpu_memory for one in scored if one.gpu_memory is not None), default=None),
+        parameters=group[0].job.entry.parameters,
+        failures=tuple(f"{one.job.scene}: {one.failure}" for one in group if one.scores is None),
+    )
