@@ -1,4 +1,4 @@
-"""Fitting to a pair: an error that the guide explains is learnt; steps, seeds and time are kept."""
+"""Fitting to a pair: an error that the guidance explains is learnt; steps, seed and time are respected."""
 
 import time
 
@@ -12,7 +12,7 @@ from hyperfuse.sensor.presets import mtf, uestc
 from hyperfuse.statistics.folds import held_out_patterns, validation_blocks
 from hyperfuse.training.self_supervised.fit import PairFitOptions, fit_to_pair
 from hyperfuse.training.self_supervised.patches import PairPatches
-from hyperfuse.training.self_supervised.task import HeldOutTask, View, correction
+from hyperfuse.training.self_supervised.task import HeldOutTask, MaskedPair, correction
 
 CPU = torch.device("cpu")
 
@@ -26,29 +26,29 @@ def network():
 
 
 def explained_task(sensor, lr=(20, 20)):
-    """Return a task in which the error is a function of the guide that a network can learn."""
+    """Return a task in which the error is a function of the guidance that a network can learn."""
     fine = tuple(round(cells * ratio) for cells, ratio in zip(lr, sensor.ratio, strict=True))
     # Smooth enough for the blurred error to tell what happens at HR.
-    guide = torch.randn(1, 3, *lr, generator=torch.Generator().manual_seed(1))
-    guide = 2 * torch.nn.functional.interpolate(guide, size=fine, mode="bicubic")[0]
-    truth = torch.stack([0.5 * guide[0], torch.tanh(guide[1])])
+    guidance = torch.randn(1, 3, *lr, generator=torch.Generator().manual_seed(1))
+    guidance = 2 * torch.nn.functional.interpolate(guidance, size=fine, mode="bicubic")[0]
+    truth = torch.stack([0.5 * guidance[0], torch.tanh(guidance[1])])
     error = sensor.degrade(truth, lr)
-    views = [View(hidden, torch.zeros(2, *lr), guide) for hidden in held_out_patterns(lr, CPU)]
+    pairs = [MaskedPair(mask, torch.zeros(2, *lr), guidance) for mask in held_out_patterns(lr, CPU)]
     scale = error.flatten(1).square().mean(1).sqrt()
-    return HeldOutTask(views, error, torch.eye(2), scale, validation_blocks(lr, 0.1, 0, CPU), sensor), truth
+    return HeldOutTask(pairs, error, torch.eye(2), scale, validation_blocks(lr, 0.1, 0, CPU), sensor), truth
 
 
 @pytest.mark.parametrize(
     ("sensor", "lr"), [(uestc(4), (20, 20)), (mtf(2.5), (24, 21)), (mtf((2, 3)), (17, 20))], ids=["x4", "x2.5", "2,3"]
 )
-def test_an_error_that_the_guide_explains_is_learnt_at_hr(sensor, lr):
+def test_an_error_that_the_guidance_explains_is_learnt_at_hr(sensor, lr):
     task, truth = explained_task(sensor, lr)
     fitted = network()
     fit = fit_to_pair(fitted, [task], PairFitOptions(120, learning_rate=1e-2, patch=8, batch=4), silent)
     assert fit.steps == 120
     assert fit.losses[-1] < 0.6 * fit.losses[0]
     with torch.no_grad():
-        found = correction(fitted, task.views[0].hsi[None], task.views[0].guide[None])[0]
+        found = correction(fitted, task.pairs[0].hsi[None], task.pairs[0].guidance[None])[0]
     assert (found - truth).square().mean() < 0.6 * truth.square().mean()
 
 
@@ -69,15 +69,20 @@ def test_time_ends_the_fit():
     assert time.monotonic() - start < 20  # generous: a loaded machine is slow to notice
 
 
-def test_kept_pixels_have_no_influence():
+def test_validation_pixels_have_no_influence_on_the_steps():
     task, _ = explained_task(uestc(4))
-    spoilt = HeldOutTask(
-        task.views, torch.where(task.kept, 1e3, task.error), task.basis, task.band_scale, task.kept, task.sensor
+    changed = HeldOutTask(
+        task.pairs,
+        torch.where(task.validation, 1e3, task.error),
+        task.basis,
+        task.band_scale,
+        task.validation,
+        task.sensor,
     )
     weights = []
-    for one in (task, spoilt):
+    for one in (task, changed):
         fitted = network()
-        # Without checks: these do look at kept pixels, to choose among the weights of the steps.
+        # Without checks: they select weights by the validation pixels.
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("hyperfuse.training.self_supervised.fit._CHECK_BATCHES", 0)
             fit_to_pair(fitted, [one], PairFitOptions(3, patch=8, batch=2), silent)
@@ -85,29 +90,29 @@ def test_kept_pixels_have_no_influence():
     assert torch.equal(*weights)
 
 
-def test_progress_rises_and_tells_the_loss():
-    told = []
+def test_progress_rises_and_reports_the_loss():
+    reported = []
     fit_to_pair(
         network(),
         [explained_task(uestc(4))[0]],
         PairFitOptions(25, patch=8, batch=1),
-        lambda share, words="": told.append((share, words)),
+        lambda fraction, message="": reported.append((fraction, message)),
     )
-    shares = [share for share, _ in told]
-    assert shares == sorted(shares)
-    assert all("loss" in words for _, words in told)
+    fractions = [fraction for fraction, _ in reported]
+    assert fractions == sorted(fractions)
+    assert all("loss" in message for _, message in reported)
 
 
 def interrupted_after(monkeypatch, steps):
     """Make the fit see Ctrl-C after some steps."""
     original, taken = PairPatches.draw, []
 
-    def draw(self, generator, *, kept=False):
-        if not kept:
+    def draw(self, generator, *, validation=False):
+        if not validation:
             taken.append(1)
             if len(taken) > steps:
                 raise KeyboardInterrupt
-        return original(self, generator, kept=kept)
+        return original(self, generator, validation=validation)
 
     monkeypatch.setattr(PairPatches, "draw", draw)
 
@@ -118,7 +123,7 @@ def test_ctrl_c_ends_with_the_best_so_far_only_if_asked(monkeypatch):
     fitted = network()
     fit = fit_to_pair(fitted, [task], PairFitOptions(60, learning_rate=1e-2, patch=8, batch=4, keep_best=True), silent)
     assert (fit.steps, fit.end) == (40, "interrupted")
-    assert fit.kept[1] < fit.kept[0]
+    assert fit.validation_losses[1] < fit.validation_losses[0]
     assert not fitted.training
     interrupted_after(monkeypatch, 5)
     with pytest.raises(KeyboardInterrupt):
@@ -128,9 +133,9 @@ def test_ctrl_c_ends_with_the_best_so_far_only_if_asked(monkeypatch):
 def test_a_fit_that_learns_nothing_that_holds_ends_early():
     task, _ = explained_task(uestc(4))
     noise = torch.randn(task.error.shape, generator=torch.Generator().manual_seed(9))
-    hopeless = HeldOutTask(task.views, noise, task.basis, task.band_scale, task.kept, task.sensor)
+    hopeless = HeldOutTask(task.pairs, noise, task.basis, task.band_scale, task.validation, task.sensor)
     fit = fit_to_pair(network(), [hopeless], PairFitOptions(200, learning_rate=1e-2, patch=8, batch=2), silent)
     assert fit.end in ("nothing learnt", "steps")
     if fit.end == "nothing learnt":
         assert fit.steps < 120
-        assert fit.kept[1] >= fit.kept[0]
+        assert fit.validation_losses[1] >= fit.validation_losses[0]

@@ -10,7 +10,7 @@ from hyperfuse.sensor.presets import mtf, uestc
 from hyperfuse.sensor.psf import KernelPsf
 from hyperfuse.statistics.folds import held_out_patterns, validation_blocks
 from hyperfuse.training.self_supervised.patches import PairPatches
-from hyperfuse.training.self_supervised.task import HeldOutTask, View, correction
+from hyperfuse.training.self_supervised.task import HeldOutTask, MaskedPair, correction
 
 CPU = torch.device("cpu")
 DIAGONAL = KernelPsf(weights=tuple(tuple(float(i == j) for j in range(3)) for i in range(3)))
@@ -37,9 +37,9 @@ def make_task(sensor, lr):
     def image(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    views = [View(hidden, image(2, *lr), image(3, *fine)) for hidden in held_out_patterns(lr, CPU)]
+    pairs = [MaskedPair(mask, image(2, *lr), image(3, *fine)) for mask in held_out_patterns(lr, CPU)]
     error, basis = image(5, *lr), image(5, 2)
-    return HeldOutTask(views, error, basis, error.flatten(1).std(1), validation_blocks(lr, 0.3, 0, CPU), sensor)
+    return HeldOutTask(pairs, error, basis, error.flatten(1).std(1), validation_blocks(lr, 0.3, 0, CPU), sensor)
 
 
 @pytest.mark.parametrize("name", SENSORS)
@@ -50,16 +50,16 @@ def test_on_a_patch_as_large_as_the_image_the_loss_is_that_of_the_whole(name, do
     patches = PairPatches(task, 16, 1)
     generator = torch.Generator().manual_seed(5)
     index = int(torch.randint(4, (), generator=torch.Generator().manual_seed(5)))
-    for kept in (False, True):
-        batch = patches.draw(generator.manual_seed(5), kept=kept)
-        view = task.views[index]
-        found = sensor.degrade(correction(net, view.hsi[None], view.guide[None]), lr)[0]
-        left = (task.error - task.expand(found)) / task.band_scale[:, None, None]
-        counted = view.hidden & (task.kept if kept else ~task.kept)
-        expected = ((left.square() + 0.01).sqrt() - 0.1)[:, counted].mean()
+    for validation in (False, True):
+        batch = patches.draw(generator.manual_seed(5), validation=validation)
+        pair = task.pairs[index]
+        found = sensor.degrade(correction(net, pair.hsi[None], pair.guidance[None]), lr)[0]
+        residual = (task.error - task.expand(found)) / task.band_scale[:, None, None]
+        counted = pair.held_out & (task.validation if validation else ~task.validation)
+        expected = ((residual.square() + 0.01).sqrt() - 0.1)[:, counted].mean()
         torch.testing.assert_close(patches.loss(net, batch), expected)
         nothing = ((task.error / task.band_scale[:, None, None]).square() + 0.01).sqrt() - 0.1
-        torch.testing.assert_close(patches.loss_of_nothing(batch), nothing[:, counted].mean())
+        torch.testing.assert_close(patches.loss_without_network(batch), nothing[:, counted].mean())
 
 
 def test_under_a_narrow_psf_a_small_part_of_the_patch_is_evaluated():
@@ -69,7 +69,7 @@ def test_under_a_narrow_psf_a_small_part_of_the_patch_is_evaluated():
     assert len(wide.rows) == len(wide.columns) == 32
 
 
-def test_pixels_at_a_rim_that_the_psf_reaches_beyond_do_not_count():
+def test_pixels_whose_psf_crosses_the_border_do_not_count():
     task = make_task(mtf(4), (40, 40))
     batch = PairPatches(task, 8, 4).draw(torch.Generator().manual_seed(0))
     weight = batch.weight[:, 0]

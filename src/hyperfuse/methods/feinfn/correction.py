@@ -22,10 +22,10 @@ from hyperfuse.statistics.shrinkage import RadianceShrinkage
 from hyperfuse.training.self_supervised.fit import NO_TIME, PairFit, PairFitOptions, fit_to_pair
 from hyperfuse.training.self_supervised.task import (
     HeldOutTask,
-    View,
+    MaskedPair,
     correction,
     expand,
-    trusted_share,
+    shrinkage_factor,
 )
 
 _KEPT_SHARE = 0.12
@@ -63,7 +63,7 @@ class LearnedCorrection:
         """Return the image of linear models (bands, H, W) with the correction added."""
         whole = self.shown.view(base, base.image, None)
         with torch.inference_mode():
-            answer = correction(self.network(base.hsi), whole.hsi[None], whole.guide[None])[0]
+            answer = correction(self.network(base.hsi), whole.hsi[None], whole.guidance[None])[0]
             found = self.share[:, None, None] * expand(self.basis, answer)
             return base.image + self.trust.of(base.image) * found
 
@@ -98,7 +98,7 @@ class _Part:
 
     hsi: torch.Tensor
     sensor: Sensor
-    views: list[View]
+    views: list[MaskedPair]
     error: torch.Tensor
 
 
@@ -144,12 +144,12 @@ def learn_correction(
     progress(0.9, "weighing what was learnt")
     with torch.inference_mode():
         predicted = [_predicted(network, part, tasks[0].basis) for part in parts]
-        share = trusted_share(tasks, predicted)
+        share = shrinkage_factor(tasks, predicted)
         if not bool((share > 0).any()):
             return Learnt(None, errors, done)
         predicted = [share[:, None, None] * one for one in predicted]
         unseen = [part.hsi - part.error for part in parts]
-        kept = [task.kept for task in tasks]
+        kept = [task.validation for task in tasks]
         judged = (unseen, predicted, [part.hsi for part in parts])
         trust = RadianceShrinkage.fit(
             *(pooled([one[:, mask, None] for one, mask in zip(images, kept, strict=True)]) for images in judged)
@@ -235,10 +235,10 @@ def _predicted(network: FeINFN, part: _Part, basis: torch.Tensor) -> torch.Tenso
     """Return the answer to each view at the pixels that it hides, degraded to LR, (bands, h, w)."""
     predicted = torch.zeros_like(part.error)
     for view in part.views:
-        assert view.hidden is not None  # views of a part hide pixels
-        found = correction(network, view.hsi[None], view.guide[None])[0]
+        assert view.held_out is not None  # views of a part hide pixels
+        found = correction(network, view.hsi[None], view.guidance[None])[0]
         found = part.sensor.degrade(found, (part.error.shape[-2], part.error.shape[-1]))
-        predicted = torch.where(view.hidden, expand(basis, found), predicted)
+        predicted = torch.where(view.held_out, expand(basis, found), predicted)
     return predicted
 
 
@@ -258,12 +258,12 @@ def _with_time_left(
     fit: PairFitOptions, network: FeINFN, tasks: Sequence[HeldOutTask], deadline: float
 ) -> PairFitOptions:
     began = time.monotonic()
-    view = tasks[0].views[0]
+    view = tasks[0].pairs[0]
     with torch.inference_mode():
-        correction(network, view.hsi[None], view.guide[None])
+        correction(network, view.hsi[None], view.guidance[None])
     now = time.monotonic()
     # After the fit, the network runs once on each view and once on the pair.
-    afterwards = sum(len(task.views) + 1 for task in tasks) * (now - began)
+    afterwards = sum(len(task.pairs) + 1 for task in tasks) * (now - began)
     return replace(fit, steps=_ANY_STEPS, seconds=max(_SHORTEST, deadline - now - afterwards))
 
 

@@ -9,7 +9,7 @@ import torch
 
 from hyperfuse.methods.feinfn.linear_part import LinearBase
 from hyperfuse.statistics.subspace import fit_subspace
-from hyperfuse.training.self_supervised.task import View
+from hyperfuse.training.self_supervised.task import MaskedPair
 
 # Components that a network sized to one pair is shown and gives.
 _SHOWN = 8
@@ -26,7 +26,7 @@ class Shown(Protocol):
     def guides(self) -> int:
         """Channels of the guide."""
 
-    def view(self, base: LinearBase, image: torch.Tensor, hidden: torch.Tensor | None) -> View:
+    def view(self, base: LinearBase, image: torch.Tensor, hidden: torch.Tensor | None) -> MaskedPair:
         """Return the pair with some LR pixels hidden.
 
         Args:
@@ -72,10 +72,10 @@ class ShownComponents:
         """Channels of the guide: the denoised and whitened MSI, and the components of the image."""
         return self.msi_components + self.components
 
-    def view(self, base: LinearBase, image: torch.Tensor, hidden: torch.Tensor | None) -> View:
+    def view(self, base: LinearBase, image: torch.Tensor, hidden: torch.Tensor | None) -> MaskedPair:
         """Return the pair with some LR pixels hidden; see :class:`Shown`."""
         hsi = _hiding(base, image, hidden)
-        return View(hidden, self._project(hsi), torch.cat([base.predictors.fine, self._project(image)]))
+        return MaskedPair(hidden, self._project(hsi), torch.cat([base.predictors.fine, self._project(image)]))
 
     def basis(self, error: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         """Return the leading directions of the error, bands in units of their scale; see :class:`Shown`."""
@@ -109,9 +109,9 @@ class ShownBands:
         """Channels of the guide: the MSI and the image."""
         return self.msi_bands + self.components
 
-    def view(self, base: LinearBase, image: torch.Tensor, hidden: torch.Tensor | None) -> View:
+    def view(self, base: LinearBase, image: torch.Tensor, hidden: torch.Tensor | None) -> MaskedPair:
         """Return the pair with some LR pixels hidden; see :class:`Shown`."""
-        return View(hidden, _hiding(base, image, hidden), torch.cat([base.msi, image]))
+        return MaskedPair(hidden, _hiding(base, image, hidden), torch.cat([base.msi, image]))
 
     def basis(self, error: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         """Return the bands themselves, in their unit; see :class:`Shown`."""

@@ -12,16 +12,16 @@ import torch
 
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.progress import Progress
-from hyperfuse.training.self_supervised.patches import Batch, ScenePatches
+from hyperfuse.training.self_supervised.patches import PatchBatch, ScenePatches
 from hyperfuse.training.self_supervised.task import HeldOutTask
 
-_WARM_UP = 0.15  # share of the fit in which the learning rate rises
+_WARM_UP = 0.15  # fraction of the fit in which the learning rate rises
 _LARGEST_GRADIENT = 1.0
 _WEIGHT_DECAY = 1e-3
-_CHECKS = 10  # times that the network is tried on kept pixels during a fit
+_CHECKS = 10  # validations during a fit
 _CHECK_BATCHES = 6
-NO_TIME = "no time"  # the end of a fit that never began
-_PATIENCE = 0.35  # share of the fit after which it must have helped
+NO_TIME = "no time"  # the end of a fit for which the budget left no time
+_PATIENCE = 0.35  # fraction of the fit after which validation must have improved
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class PairFitOptions:
     """How a network is fitted to a pair.
 
     Attributes:
-        steps: optimisation steps; with ``seconds``, the most there can be.
-        seconds: wall time for the fit, or None.
-        learning_rate: the highest one.
+        steps: optimisation steps; with ``seconds``, their maximum.
+        seconds: wall time of the fit, or None.
+        learning_rate: its maximum.
         patch: side of a patch in LR pixels, even.
-        batch: patches a step.
-        seed: of the choice of patches.
-        keep_best: when interrupted from the keyboard, end with the best weights so far instead of raising.
+        batch: patches per step.
+        seed: of the sampling of patches.
+        keep_best: on KeyboardInterrupt, end with the best weights so far instead of raising.
     """
 
     steps: int
@@ -49,37 +49,36 @@ class PairFitOptions:
 
 @dataclass(frozen=True)
 class PairFit:
-    """What a fit did.
+    """Record of a fit.
 
     Attributes:
-        steps: that were taken.
+        steps: number of steps taken.
         losses: mean loss of each tenth of them.
-        kept: loss on kept pixels without the network and with the weights that were chosen.
-        end: why it ended: all ``"steps"``, the ``"time"``, ``"nothing learnt"``, ``"interrupted"``, or
-            ``NO_TIME``.
+        validation_losses: on validation pixels, without the network and with the selected weights.
+        end: why it ended: ``"steps"``, ``"time"``, ``"nothing learnt"``, ``"interrupted"`` or ``NO_TIME``.
     """
 
     steps: int
     losses: tuple[float, ...]
-    kept: tuple[float, float]
+    validation_losses: tuple[float, float]
     end: str
 
 
 def fit_to_pair(network: FeINFN, tasks: Sequence[HeldOutTask], options: PairFitOptions, progress: Progress) -> PairFit:
-    """Fit the network to the errors at hidden LR pixels of a pair, or of some parts of one, in place.
+    """Fit the network, in place, to the errors at held-out LR pixels of a pair or of parts of one.
 
-    AdamW on random patches of random views; the learning rate rises, then falls as a cosine to nothing at the end of
-    the steps or of the time. Now and then the network is tried on patches of kept pixels, which no step sees: the
-    weights that do best there are taken, and a fit that has not helped there after a third of its length ends.
+    AdamW on random patches of random masked pairs; the learning rate rises, then falls as a cosine to 0 at the end of
+    the steps or of the time. The network is validated at intervals on pixels that no step uses: the weights with the
+    lowest validation loss are selected, and a fit without improvement after a third of its length ends.
     """
     start = time.monotonic()
     patches = ScenePatches(tasks, options.patch, options.batch)
     generator = torch.Generator().manual_seed(options.seed)
-    kept = _Kept(patches, tasks, options.seed)
+    validation = _Validation(patches, tasks, options.seed)
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=_WEIGHT_DECAY)
     losses: list[float] = []
     end, checked = "steps", 0
-    kept.check(network)  # one that was trained before may know enough
+    validation.check(network)  # a pretrained network may need no fit
     network.train()
     try:
         while len(losses) < options.steps:
@@ -91,8 +90,8 @@ def fit_to_pair(network: FeINFN, tasks: Sequence[HeldOutTask], options: PairFitO
                     break
             if done * _CHECKS >= checked + 1:
                 checked = int(done * _CHECKS)
-                kept.check(network)
-                if done > _PATIENCE and not kept.helped:
+                validation.check(network)
+                if done > _PATIENCE and not validation.improved:
                     end = "nothing learnt"
                     break
             for group in optimiser.param_groups:
@@ -107,16 +106,18 @@ def fit_to_pair(network: FeINFN, tasks: Sequence[HeldOutTask], options: PairFitO
                 recent = losses[-10:]
                 progress(done, f"fitting the network: loss {sum(recent) / len(recent):.4f}")
         if end != "nothing learnt":
-            kept.check(network)
+            validation.check(network)
     except KeyboardInterrupt:
         if not options.keep_best:
             raise
         end = "interrupted"
-    kept.restore(network)
+    validation.restore(network)
     network.eval()
     tenth = max(1, math.ceil(len(losses) / 10))
     parts = [losses[first : first + tenth] for first in range(0, len(losses), tenth)]
-    return PairFit(len(losses), tuple(sum(part) / len(part) for part in parts), (kept.without, kept.best), end)
+    return PairFit(
+        len(losses), tuple(sum(part) / len(part) for part in parts), (validation.without, validation.best), end
+    )
 
 
 def _schedule(done: float) -> float:
@@ -125,25 +126,25 @@ def _schedule(done: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP)))
 
 
-class _Kept:
-    """A few fixed batches of kept pixels, and the weights that did best on them."""
+class _Validation:
+    """A few fixed batches of validation pixels, and the weights with the lowest loss on them."""
 
     def __init__(self, patches: ScenePatches, tasks: Sequence[HeldOutTask], seed: int) -> None:
         self._patches = patches
         generator = torch.Generator().manual_seed(seed + 1)
-        count = _CHECK_BATCHES if any(bool(task.kept.any()) for task in tasks) else 0
-        self._batches = [patches.draw(generator, kept=True) for _ in range(count)]
-        self.without = self._mean(patches.loss_of_nothing)
+        count = _CHECK_BATCHES if any(bool(task.validation.any()) for task in tasks) else 0
+        self._batches = [patches.draw(generator, validation=True) for _ in range(count)]
+        self.without = self._mean(patches.loss_without_network)
         self.best = math.inf
         self._weights: dict[str, torch.Tensor] | None = None
 
     @property
-    def helped(self) -> bool:
-        """Whether the best weights do better than none; so it is said where nothing was kept."""
+    def improved(self) -> bool:
+        """Whether the best weights have a lower loss than no network; True without validation pixels."""
         return not self._batches or self.best < self.without
 
     def check(self, network: FeINFN) -> None:
-        """Try the network, and remember its weights where they do best."""
+        """Compute the validation loss, and copy the weights if it is the lowest so far."""
         network.eval()
         with torch.no_grad():
             loss = self._mean(lambda batch: self._patches.loss(network, batch))
@@ -153,9 +154,9 @@ class _Kept:
             self._weights = copy.deepcopy(network.state_dict())
 
     def restore(self, network: FeINFN) -> None:
-        """Give the network its best weights back; without any check it keeps those it has."""
+        """Load the best weights; without a check the network keeps its own."""
         if self._weights is not None:
             network.load_state_dict(self._weights)
 
-    def _mean(self, loss: Callable[[Batch], torch.Tensor]) -> float:
+    def _mean(self, loss: Callable[[PatchBatch], torch.Tensor]) -> float:
         return sum(float(loss(batch)) for batch in self._batches) / max(len(self._batches), 1)

@@ -1,4 +1,4 @@
-"""Patches of a held-out task: what a network is shown, and the few HR pixels that its hidden LR pixels are made of."""
+"""Patches of a held-out task: network inputs, and the few HR pixels that the held-out LR pixels are formed from."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.kernels.precision import compute_dtype
 from hyperfuse.training.self_supervised.task import HeldOutTask
 
-_ROUNDED = 0.1  # residuals below this share of the usual error count squared, larger ones by their size
+_QUADRATIC_BELOW = 0.1  # in units of the RMS error: the loss is quadratic below this residual, linear above
 _WIDEST_MARGIN = 2  # LR pixels
 
-# The operators of a patch along one axis: one matrix (LR pixels, HR pixels) for each term of the PSF.
+# The operators of a patch along one axis: one matrix (LR pixels, HR pixels) per term of the PSF.
 Operators = list[torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Patches of one view, and how to compare a network's answer with what is hidden in them.
+class PatchBatch:
+    """Patches of one masked pair, and the operators that compare a network's output with their held-out pixels.
 
     Attributes:
         hsi: (B, components, p, p).
-        guide: (B, channels, P, P).
-        error: (B, bands, n, m), at the hidden LR pixels only.
-        weight: (B, 1, n, m), 1 for pixels that count.
-        rows: int64 (R,), the HR rows that hidden pixels are made of.
+        guidance: (B, channels, P, P).
+        error: (B, bands, n, m), at the held-out LR pixels only.
+        weight: (B, 1, n, m), 1 for pixels that enter the loss.
+        rows: int64 (R,), the HR rows that held-out pixels are formed from.
         columns: int64 (K,).
-        along_y: one (B, n, R) for each term of the PSF.
-        along_x: one (B, m, K) for each term.
+        along_y: one (B, n, R) per term of the PSF.
+        along_x: one (B, m, K) per term.
     """
 
     hsi: torch.Tensor
-    guide: torch.Tensor
+    guidance: torch.Tensor
     error: torch.Tensor
     weight: torch.Tensor
     rows: torch.Tensor
@@ -47,8 +47,8 @@ class Batch:
 class PairPatches:
     """Draws batches of patches from a task.
 
-    Hidden pixels lie on every second row and column of a view, and under a narrow PSF each is made of a few HR pixels,
-    so a network that acts on each pixel alone is evaluated on a small part of the patch.
+    Held-out pixels lie on every second row and column, and under a narrow PSF each is formed from a few HR pixels, so
+    that a network which acts on each pixel alone is evaluated on a small part of the patch.
 
     Args:
         task: to draw from.
@@ -60,38 +60,38 @@ class PairPatches:
         self._task, self._batch = task, batch
         rows, cols = task.error.shape[-2:]
         self._lr = (min(patch, rows), min(patch, cols))
-        self._fine = (task.views[0].guide.shape[-2], task.views[0].guide.shape[-1])
+        self._fine = (task.pairs[0].guidance.shape[-2], task.pairs[0].guidance.shape[-1])
         self._hr = tuple(
-            min(size, math.ceil(cells * ratio - 1e-6))
-            for size, cells, ratio in zip(self._fine, self._lr, task.sensor.ratio, strict=True)
+            min(size, math.ceil(length * ratio - 1e-6))
+            for size, length, ratio in zip(self._fine, self._lr, task.sensor.ratio, strict=True)
         )
-        # The PSF of LR pixels at a patch's rim reaches beyond it: they do not count.
+        # The PSF of LR pixels at the border of a patch extends beyond it: they are left out of the loss.
         self._margin = [
-            0 if cells == size else min(_WIDEST_MARGIN, (cells - 1) // 2, math.ceil(task.sensor.reach[axis] / ratio))
-            for axis, (cells, size, ratio) in enumerate(zip(self._lr, (rows, cols), task.sensor.ratio, strict=True))
+            0 if length == size else min(_WIDEST_MARGIN, (length - 1) // 2, math.ceil(task.sensor.reach[axis] / ratio))
+            for axis, (length, size, ratio) in enumerate(zip(self._lr, (rows, cols), task.sensor.ratio, strict=True))
         ]
         self._scale = task.band_scale.clamp_min(torch.finfo(task.error.dtype).tiny)[:, None, None]
         self._operators: dict[tuple[int, float, int], Operators] = {}
 
-    def draw(self, generator: torch.Generator, *, kept: bool = False) -> Batch:
-        """Draw patches of one view; the pixels that count are those to learn from, or those that are kept."""
+    def draw(self, generator: torch.Generator, *, validation: bool = False) -> PatchBatch:
+        """Draw patches of one masked pair, compared at its training pixels or at its validation pixels."""
         task = self._task
-        index = _random(len(task.views), generator)
-        view, parity = task.views[index], divmod(index, 2)
+        index = _random(len(task.pairs), generator)
+        pair, parity = task.pairs[index], divmod(index, 2)
         chosen, parts = [], []
-        # Patches of a batch start on LR pixels of one parity: what is hidden in them is made of the same HR pixels.
+        # Patches of a batch start on LR pixels of one parity: their held-out pixels are formed from the same HR pixels.
         odd = (_random(2, generator), _random(2, generator))
         for _ in range(self._batch):
             (row, row_hr, phase_y), (col, col_hr, phase_x) = (
-                self._place(axis, odd[axis], generator) for axis in (0, 1)
+                self._position(axis, odd[axis], generator) for axis in (0, 1)
             )
             lr = (..., slice(row, row + self._lr[0]), slice(col, col + self._lr[1]))
             first = ((parity[0] - row) % 2, (parity[1] - col) % 2)
-            counted = self._inside(task.kept[lr] if kept else ~task.kept[lr])
+            counted = self._inside(task.validation[lr] if validation else ~task.validation[lr])
             parts.append(
                 (
-                    view.hsi[lr],
-                    view.guide[:, row_hr : row_hr + self._hr[0], col_hr : col_hr + self._hr[1]],
+                    pair.hsi[lr],
+                    pair.guidance[:, row_hr : row_hr + self._hr[0], col_hr : col_hr + self._hr[1]],
                     task.error[lr][:, first[0] :: 2, first[1] :: 2],
                     counted[None, first[0] :: 2, first[1] :: 2].to(task.error.dtype),
                 )
@@ -99,38 +99,38 @@ class PairPatches:
             chosen.append((self._operator(0, phase_y, first[0]), self._operator(1, phase_x, first[1])))
         rows, along_y = _narrowed([of_patch[0] for of_patch in chosen])
         columns, along_x = _narrowed([of_patch[1] for of_patch in chosen])
-        hsi, guide, error, weight = (torch.stack(images) for images in zip(*parts, strict=True))
-        return Batch(hsi, guide, error, weight, rows, columns, along_y, along_x)
+        hsi, guidance, error, weight = (torch.stack(images) for images in zip(*parts, strict=True))
+        return PatchBatch(hsi, guidance, error, weight, rows, columns, along_y, along_x)
 
-    def loss(self, network: FeINFN, batch: Batch) -> torch.Tensor:
-        """Return the rounded absolute error at the pixels that count, each band in units of its usual error."""
-        _, spatial, spectral = network.encode(batch.hsi, batch.guide, compute_dtype(batch.hsi, network.precision))
+    def loss(self, network: FeINFN, batch: PatchBatch) -> torch.Tensor:
+        """Return the mean smooth absolute error (Charbonnier), each band in units of its RMS error."""
+        _, spatial, spectral = network.encode(batch.hsi, batch.guidance, compute_dtype(batch.hsi, network.precision))
         found = network.detail_at(spatial, spectral, batch.rows, batch.columns).to(batch.error.dtype)
         terms = zip(batch.along_y, batch.along_x, strict=True)
         degraded = torch.stack([y[:, None] @ found @ x[:, None].mT for y, x in terms]).sum(0)
         return self._compare(batch.error - self._task.expand(degraded), batch)
 
-    def loss_of_nothing(self, batch: Batch) -> torch.Tensor:
-        """Return the loss of a network that adds nothing."""
+    def loss_without_network(self, batch: PatchBatch) -> torch.Tensor:
+        """Return the loss of the image without a correction."""
         return self._compare(batch.error, batch)
 
-    def _compare(self, left: torch.Tensor, batch: Batch) -> torch.Tensor:
-        left = left / self._scale
-        rounded = (left.square() + _ROUNDED**2).sqrt() - _ROUNDED
-        return (rounded * batch.weight).sum() / (batch.weight.sum() * left.shape[1]).clamp_min(1.0)
+    def _compare(self, residual: torch.Tensor, batch: PatchBatch) -> torch.Tensor:
+        residual = residual / self._scale
+        smooth = (residual.square() + _QUADRATIC_BELOW**2).sqrt() - _QUADRATIC_BELOW
+        return (smooth * batch.weight).sum() / (batch.weight.sum() * residual.shape[1]).clamp_min(1.0)
 
-    def _place(self, axis: int, odd: int, generator: torch.Generator) -> tuple[int, int, float]:
+    def _position(self, axis: int, odd: int, generator: torch.Generator) -> tuple[int, int, float]:
         """Draw a patch along one axis: its first LR and HR pixel, and the phase between the two."""
         sensor = self._task.sensor
-        places = self._task.error.shape[-2 + axis] - self._lr[axis] + 1
-        odd = min(odd, places - 1)
-        first = odd + 2 * _random((places - odd + 1) // 2, generator)
+        positions = self._task.error.shape[-2 + axis] - self._lr[axis] + 1
+        odd = min(odd, positions - 1)
+        first = odd + 2 * _random((positions - odd + 1) // 2, generator)
         corner = sensor.offset[axis] + 0.5 - sensor.ratio[axis] / 2 + sensor.ratio[axis] * first
         start = min(max(0, math.floor(corner + 1e-6)), self._fine[axis] - self._hr[axis])
         return first, start, round(sensor.offset[axis] + sensor.ratio[axis] * first - start, 6)
 
     def _operator(self, axis: int, phase: float, first: int) -> Operators:
-        """Return what makes every second LR pixel of a patch, from ``first`` on, out of its HR pixels."""
+        """Return the operators that form every second LR pixel of a patch, from ``first`` on, from its HR pixels."""
         key = (axis, phase, first)
         if key not in self._operators:
             sensor = self._task.sensor.replace(phase=(phase, phase))
@@ -151,10 +151,10 @@ class PairPatches:
 
 
 class ScenePatches:
-    """Draws batches from the parts of a scene, from each as often as its size tells.
+    """Draws batches from the parts of a scene, in proportion to their sizes.
 
     Args:
-        tasks: of the parts; their bases and the scales of their bands are the same.
+        tasks: of the parts; they share basis and band scales.
         patch: side of a patch in LR pixels, even.
         batch: patches in a batch.
     """
@@ -163,22 +163,22 @@ class ScenePatches:
         self._parts = [PairPatches(task, patch, batch) for task in tasks]
         self._sizes = torch.tensor([float(task.error[0].numel()) for task in tasks])
 
-    def draw(self, generator: torch.Generator, *, kept: bool = False) -> Batch:
-        """Draw patches of one view of one part; see :meth:`PairPatches.draw`."""
+    def draw(self, generator: torch.Generator, *, validation: bool = False) -> PatchBatch:
+        """Draw patches of one part; see :meth:`PairPatches.draw`."""
         index = 0 if len(self._parts) == 1 else int(torch.multinomial(self._sizes, 1, generator=generator))
-        return self._parts[index].draw(generator, kept=kept)
+        return self._parts[index].draw(generator, validation=validation)
 
-    def loss(self, network: FeINFN, batch: Batch) -> torch.Tensor:
+    def loss(self, network: FeINFN, batch: PatchBatch) -> torch.Tensor:
         """Return the loss on a batch; see :meth:`PairPatches.loss`."""
         return self._parts[0].loss(network, batch)
 
-    def loss_of_nothing(self, batch: Batch) -> torch.Tensor:
-        """Return the loss of a network that adds nothing."""
-        return self._parts[0].loss_of_nothing(batch)
+    def loss_without_network(self, batch: PatchBatch) -> torch.Tensor:
+        """Return the loss of the image without a correction; see :meth:`PairPatches.loss_without_network`."""
+        return self._parts[0].loss_without_network(batch)
 
 
 def _narrowed(patches: list[Operators]) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Return the HR pixels that any patch reads along an axis, and each term's matrices over them, (B, n, pixels)."""
+    """Return the HR pixels that the patches read along an axis, and each term's matrices over them, (B, n, pixels)."""
     stacked = [torch.stack(matrices) for matrices in zip(*patches, strict=True)]
     read = torch.stack([term.abs().sum((0, 1)) for term in stacked]).sum(0).nonzero()[:, 0]
     return read, [term.index_select(2, read) for term in stacked]
