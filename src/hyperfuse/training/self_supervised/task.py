@@ -35,7 +35,7 @@ class HeldOutTask:
     sensor, with the error at held-out pixels only, so that it generalises to positions that were not measured.
 
     Attributes:
-        pairs: the pair with one mask of held-out pixels each, as of :func:`hyperfuse.statistics.folds.held_out_patterns`.
+        pairs: the pair, once per mask of :func:`hyperfuse.statistics.folds.held_out_patterns`.
         error: (bands, h, w), measured HSI minus its held-out prediction.
         basis: (bands, components), spectra in which the network's output is expressed.
         band_scale: (bands,), RMS error of each band.
