@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hyperfuse.version import __version__
+
 if TYPE_CHECKING:
     from hyperfuse.cube.cube import Cube
     from hyperfuse.errors import HyperfuseError, HyperfuseWarning, InputError, MissingDependencyError
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from hyperfuse.scenes.fuse import fuse
     from hyperfuse.scenes.simulate import Pair, simulate
     from hyperfuse.sensor import Sensor, Srf, create_psf, create_sensor, create_srf, list_presets
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Cube",

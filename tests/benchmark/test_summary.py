@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from hyperfuse import __version__
+from hyperfuse.version import __version__
 from hyperfuse.benchmark.plan import scoring_convention
 from hyperfuse.benchmark.summary import summarise, summary_table, write_tables
 from hyperfuse.tables.markdown import render_markdown

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import hyperfuse
-from hyperfuse.cli import COMMANDS, main
+from hyperfuse.cli.app import COMMANDS, main
 from hyperfuse.cli.options import Dtype
 from hyperfuse.errors import HyperfuseError, HyperfuseWarning, InputError
 

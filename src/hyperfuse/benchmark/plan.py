@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hyperfuse import __version__
+from hyperfuse.version import __version__
 from hyperfuse.benchmark.entries import Entry
 from hyperfuse.datasets import open_dataset
 from hyperfuse.errors import HyperfuseError, InputError

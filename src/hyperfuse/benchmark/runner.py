@@ -15,8 +15,10 @@ from hyperfuse.benchmark.records import JOBS, Record, read_record, write_record
 from hyperfuse.benchmark.worker import job_line, run_job
 from hyperfuse.errors import InputError
 from hyperfuse.progress import Progress, silent
-from hyperfuse.runtime.memory import available_bytes, estimate_bytes
-from hyperfuse.runtime.processes import Child, usable_threads
+from hyperfuse.benchmark.memory import estimate_bytes
+from hyperfuse.runtime.memory import free_bytes
+from hyperfuse.runtime.processes import Child
+from hyperfuse.runtime.threads import usable_threads
 
 _WORKER = "hyperfuse.benchmark.worker"
 # Of the free memory; the rest is for other programs.
@@ -101,7 +103,7 @@ def check_folder(folder: Path, *, resume: bool = False, overwrite: bool = False)
 
 def _run_processes(jobs: Sequence[BenchmarkJob], folder: Path, workers: int, threads: int, keep: Done) -> None:
     """Do each job in a process of its own; one starts where its memory fits next to that of the others."""
-    room = _MEMORY_FRACTION * available_bytes()
+    room = _MEMORY_FRACTION * free_bytes()
     # Measured memory by entry and size of scene, where it exceeds the estimate.
     measured: dict[tuple[str, tuple[int, int, int] | None], float] = {}
 

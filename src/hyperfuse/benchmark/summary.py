@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hyperfuse import __version__
+from hyperfuse.version import __version__
 from hyperfuse.benchmark.plan import BenchmarkPlan, scoring_convention
 from hyperfuse.benchmark.records import Record
 from hyperfuse.io.encoding.atomic import replacing

@@ -127,7 +127,7 @@ def find_pairs(folder: Path) -> list[Pair]:
 
 def _check(pairs: Sequence[Pair], options: Sequence[str]) -> None:
     """Refuse options that `fuse` does not take, or by which pairs would write to one file."""
-    from hyperfuse.cli import parse_words
+    from hyperfuse.cli.app import parse_words
 
     for word, value in itertools.pairwise([*options, ""]):
         option, equals, told = word.partition("=")
@@ -151,7 +151,7 @@ def _words(pair: Pair, target: Path, options: Sequence[str], resume: bool, commo
 
 def _fuse(words: list[str], session: Session) -> str | None:
     """Fuse one pair; return why it failed, or None."""
-    from hyperfuse.cli import run_words
+    from hyperfuse.cli.app import run_words
 
     own = Session(words=words, debug=session.debug, quiet=session.quiet)
     with warnings.catch_warnings():

@@ -11,12 +11,13 @@ from cyclopts import Parameter
 
 from hyperfuse.cli.options import COMMON, CommonOptions, OutputOptions
 from hyperfuse.cli.outputs import check_folder, writing_folder
-from hyperfuse.cli.session import Report, Session
+from hyperfuse.cli.session import Session
 from hyperfuse.errors import HyperfuseError
 from hyperfuse.tables import Column, Table
 
 if TYPE_CHECKING:
     from hyperfuse.cube.cube import Cube
+    from hyperfuse.progress import Progress
     from hyperfuse.scenes.simulate import Pair
 
 _RATIO = 4
@@ -81,7 +82,7 @@ def demo(
         raise HyperfuseError(f"methods failed on the scene: {', '.join(failed)}; the table says why")
 
 
-def _compare(pair: Pair, keep: str, report: Report) -> tuple[list[dict[str, Any]], Cube | None]:
+def _compare(pair: Pair, keep: str, report: Progress) -> tuple[list[dict[str, Any]], Cube | None]:
     """Fuse with every method; return a row of scores each, and the image fused by the method ``keep``."""
     from hyperfuse.methods import list_methods
     from hyperfuse.metrics import evaluate

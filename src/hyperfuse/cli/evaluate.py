@@ -69,7 +69,7 @@ def evaluate(
     pair = parse_pair(ratio, "--ratio")
     assert pair is not None  # a required option
     truth = read_image(reference, **reading.keywords())
-    image = read_image(fused, **fused_reading.keywords())
+    image = read_image(fused, prefix="fused_", **fused_reading.keywords())
     if truth.data.shape != image.data.shape:
         raise InputError(
             f"{reference} has {_size(truth)}, {fused} has {_size(image)}; they must be equal "

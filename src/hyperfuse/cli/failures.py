@@ -1,18 +1,61 @@
-"""What is said when a command fails: one line, and the exit code that goes with it."""
+"""Failures of commands as one line each, and the exit code that goes with it."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
+from collections.abc import Mapping
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 
-from hyperfuse.errors import HyperfuseError
+from hyperfuse.errors import HyperfuseError, InputError
+
+# Options whose name is not that of the library's parameter.
+_OPTION_NAMES = {
+    "memory_gb": "memory",
+    "settings": "set",
+    "hsi_snr_db": "snr_hsi",
+    "msi_snr_db": "snr_msi",
+    "budget_seconds": "budget",
+    "keep_best": "best_so_far",
+}
+# A parameter as messages write it: ratio=4, ratio=(4, 2), srf=... or psf= alone.
+_PARAMETER = re.compile(r"(?<![\w.'\"/-])([a-z][a-z_]*)=(\([^()]*\)|'[^']*'|[^\s,;:)`]*)")
+
+
+def with_options(error: InputError, options: Mapping[str, str]) -> str:
+    """Return the message of an error with its parameters written as options of a command.
+
+    Args:
+        error: raised by the library; :mod:`hyperfuse.errors` states how its messages name parameters.
+        options: the command's options by parameter, as ``options_of`` returns them. Other parameters stay as they are.
+
+    Example:
+        >>> with_options(InputError("pass nodata=nan or align=False"), {"nodata": "--nodata", "no_align": "--no-align"})
+        'pass --nodata nan or --no-align'
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        name, value = _OPTION_NAMES.get(match[1], match[1]), match[2]
+        if value.lower() == "false":
+            return options.get(f"no_{name}", match[0])
+        if name not in options:
+            return match[0]
+        if value.lower() == "true" or not value:
+            return options[name]
+        if value.startswith("("):
+            value = value[1:-1].replace(" ", "")
+        return f"{options[name]} {value}"
+
+    message = _PARAMETER.sub(replace, str(error))
+    option = options.get(_OPTION_NAMES.get(error.parameter or "", error.parameter or ""))
+    return message if option is None or option in message else f"{option}: {message}"
 
 
 def describe_misuse(error: CycloptsError) -> str:
-    """Return the line for a call that cannot be parsed."""
+    """Return the message for a call that cannot be parsed."""
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         word = error.unused_tokens[0]
         hint = "; write --set before each name=value" if "=" in word else "; see --help"
@@ -22,7 +65,7 @@ def describe_misuse(error: CycloptsError) -> str:
 
 
 def describe_failure(error: BaseException) -> tuple[int, str]:
-    """Return the exit code and the line for an exception that ended a command."""
+    """Return the exit code and the message for an exception that ended a command."""
     message = " ".join(str(error).split())
     if isinstance(error, KeyboardInterrupt):
         return 130, "interrupted"
@@ -31,12 +74,12 @@ def describe_failure(error: BaseException) -> tuple[int, str]:
     if isinstance(error, OSError) and error.errno is not None:
         return 1, _describe_os_error(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return 1, f"not enough memory ({message or 'no details'}); take fewer bands (--bands) or a smaller image"
+        return 1, f"not enough memory ({message or 'no details'}); use fewer bands (--bands) or a smaller image"
     return 1, f"unexpected {type(error).__name__}: {message}; --debug shows where"
 
 
 def silence_stdout() -> None:
-    """Point stdout to nowhere after its reader has gone, so that the interpreter's last flush stays silent."""
+    """Redirect stdout to the null device after its reader has closed it, so that the last flush stays silent."""
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError, AttributeError):  # a stdout that is no file, as in tests
@@ -49,5 +92,5 @@ def silence_stdout() -> None:
 def _describe_os_error(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{where}no space left on the device; free some or write elsewhere (nothing was kept of the output)"
+        return f"{where}no space left on the device; free some or write elsewhere (no output was written)"
     return f"{where}{(error.strerror or str(error)).lower()}"

@@ -149,7 +149,7 @@ def fuse(
     hsi_cube = msi_cube = None
     tiled = in_tiles(hsi, msi, out, tiles, hsi_reading, msi_how)
     if not tiled:
-        hsi_cube, msi_cube = read_image(hsi, **hsi_reading), read_image(msi, **msi_how)
+        hsi_cube, msi_cube = read_image(hsi, **hsi_reading), read_image(msi, prefix="msi_", **msi_how)
         given = {name: job[name] for name in ("sensor", "srf", "psf", "ratio", "phase")}
         tiled = too_large(hsi_cube, msi_cube, out, tiles, given, needs_whole=budget is not None)
     if tiled:

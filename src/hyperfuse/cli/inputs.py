@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,21 +17,26 @@ if TYPE_CHECKING:
 
     from hyperfuse.cube.cube import Cube
 
+# Parameters of reading; an option of the second image of a command has a prefix.
+READING = ("bands", "nodata", "scale", "offset", "axes", "quality")
 
-def read_image(path: str, **options: Any) -> Cube:
+
+def read_image(path: str, *, prefix: str = "", **options: Any) -> Cube:
     """Read a file, or the tiles that a pattern such as ``tile_*.tif`` matches as one image.
 
     Args:
         path: file, ``file:variable``, or pattern.
+        prefix: of the command's options for this image, such as ``msi_``, so that errors name them.
         options: those of ``hyperfuse.io.read``.
 
     Raises:
-        InputError: no such file, nothing that matches, or a file that is no image.
+        InputError: no such file, nothing that matches, or a file that is not an image.
     """
     from hyperfuse.io import read, read_mosaic
 
     tiles = files_named(path)
-    return read(tiles[0], **options) if len(tiles) == 1 else read_mosaic(tiles, **options)
+    with prefixed(prefix):
+        return read(tiles[0], **options) if len(tiles) == 1 else read_mosaic(tiles, **options)
 
 
 def files_named(path: str) -> list[str]:
@@ -80,7 +86,19 @@ def naming(*paths: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{', '.join(paths)}: {error}") from error
+        raise InputError(f"{', '.join(paths)}: {error}", error.parameter) from error
+
+
+@contextmanager
+def prefixed(prefix: str) -> Iterator[None]:
+    """Rename the parameters of reading in an InputError that is raised inside: ``nodata=`` to ``msi_nodata=``."""
+    try:
+        yield
+    except InputError as error:
+        names = "|".join(READING)
+        message = re.sub(rf"(?<![\w.])(?=(?:{names})=)", prefix, str(error))
+        parameter = f"{prefix}{error.parameter}" if error.parameter in READING else error.parameter
+        raise InputError(message, parameter) from error
 
 
 def sensor_beside(path: str) -> Path | None:

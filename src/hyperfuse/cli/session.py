@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from hyperfuse.errors import InputError
+from hyperfuse.progress import Progress, silent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-# Read by the linear algebra libraries when they are first loaded, so set before numpy is.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-class Report(Protocol):
-    """Receives the share done in [0, 1] and a few words about the current step."""
-
-    def __call__(self, fraction: float, message: str = "") -> None:
-        """Report progress."""
 
 
 class Session:
@@ -100,17 +89,18 @@ class Session:
         self._to_stderr(f"warning: {' '.join(str(message).split())}{where}")
 
     @contextmanager
-    def progress(self, title: str) -> Iterator[Report]:
+    def progress(self, title: str) -> Iterator[Progress]:
         """Show a bar with the time left on a terminal, and nothing elsewhere or when quiet."""
         if self.quiet or not sys.stderr.isatty():
-            yield _silent
+            yield silent
             return
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as ProgressBar
 
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         # stdout stays the results' own: rich would otherwise send it to the bar's console.
-        with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        with ProgressBar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
             task = bar.add_task(title, total=1.0)
 
             def report(fraction: float, message: str = "") -> None:
@@ -118,37 +108,9 @@ class Session:
 
             yield report
 
-    @contextmanager
-    def threads(self, count: int | None) -> Iterator[None]:
-        """Compute with ``count`` threads inside; all cores where None."""
-        if count is None:
-            yield
-            return
-        if count < 1:
-            raise InputError(f"--threads is 1 or more, got {count}")
-        kept = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(count)))
-        import torch
-
-        threads = torch.get_num_threads()
-        torch.set_num_threads(count)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-            for name, value in kept.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
-
     def _to_stderr(self, text: str) -> None:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
-
-
-def _silent(fraction: float, message: str = "") -> None:
-    """Report nothing."""
 
 
 def _unbounded(console: Any) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hyperfuse.cli.options import OutputOptions, TileOptions
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError
+from hyperfuse.runtime.memory import total_bytes
 
 if TYPE_CHECKING:
     from hyperfuse.cube.cube import Cube
@@ -64,7 +64,7 @@ def _memory(options: TileOptions) -> float:
     """Return what a scene that is fused whole may take, in bytes."""
     if options.memory is not None:
         return options.memory * 1e9
-    return _SHARE_OF_MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return _SHARE_OF_MEMORY * total_bytes()
 
 
 def fuse_in_tiles(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from hyperfuse.networks.blocks.gabor import Activation
 from hyperfuse.networks.blocks.upsample import Upsampler
 from hyperfuse.networks.kernels.precision import Precision
+from hyperfuse.settings import Settings
 
 
-class NetworkOptions(BaseModel):
-    """What every network's options share: they cannot be changed, and an unknown one is refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+class NetworkOptions(Settings):
+    """Base of every network's options."""
 
 
 class FeINFNSize(NetworkOptions):

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.options import NetworkOptions
+from hyperfuse.settings import describe
 
 NetworkClass = TypeVar("NetworkClass", bound=type[FusionNetwork])
 
@@ -80,17 +81,10 @@ def parse_options(name: str, options: dict[str, Any]) -> NetworkOptions:
         InputError: one line that names the option and what is wrong.
     """
     known = network_options(name)
-    for option in options:
-        if option not in known.model_fields:
-            raise InputError(f"network {name!r} has no option {option!r}{nearest_name(option, known.model_fields)}")
     try:
         return known(**options)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        given = f" (given: {first['input']!r})" if where else ""
-        message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"network {name!r}: {where + ': ' if where else ''}{message}{given}") from None
+        raise InputError(f"network {name!r}: {describe(error, known, noun='option')}") from None
 
 
 def _network_class(name: str) -> type[FusionNetwork]:

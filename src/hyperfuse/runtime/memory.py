@@ -1,61 +1,44 @@
-"""How much memory there is, how much a job will take, and how much this process took."""
+"""How much memory there is, and how much this process took; limits of containers count everywhere."""
 
 from __future__ import annotations
 
 import os
-import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-# What the program takes before it sees an image: Python, torch and the rest.
-_PROGRAM = 500e6
-# Peak over the size of the reference in float32, measured on 512 x 512 x 31 and rounded up.
-_METHOD_FACTOR = 16.0
-# A network holds latent images of many channels beside that; 128 channels are FeINFN's own width.
-_NETWORK_CHANNELS = 4 * 128
+import psutil
+
 _SELF = Path("/proc/self")
-_CGROUP = Path("/sys/fs/cgroup")
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
-def estimate_bytes(shape: tuple[int, int, int] | None, *, network: bool) -> float:
-    """Return about what a job takes in memory: the program, and images by their size.
+class _Names(NamedTuple):
+    """The files of a control group that state its limit, its use, and in which line how much of that is cache."""
 
-    Args:
-        shape: (bands, rows, cols) of the scene; None counts the program only.
-        network: whether a network is applied.
-
-    Example:
-        >>> 5e8 < estimate_bytes((31, 512, 512), network=False) < 2e9
-        True
-    """
-    if shape is None:
-        return _PROGRAM
-    bands, rows, cols = shape
-    factor = _METHOD_FACTOR * bands + (_NETWORK_CHANNELS if network else 0)
-    return _PROGRAM + 4 * rows * cols * factor
+    limit: str
+    used: str
+    cache: str
 
 
-def available_bytes() -> float:
-    """Return the memory that is free for use, within the limit of a container where there is one."""
-    free = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        told = next(line for line in lines if line.startswith("MemAvailable:"))
-        free = float(told.split()[1]) * 1024
-    except (OSError, StopIteration):
-        pass
-    try:
-        limit = (_CGROUP / "memory.max").read_text().strip()
-        used = float((_CGROUP / "memory.current").read_text())
-        if limit != "max":
-            free = min(free, float(limit) - used)
-    except (OSError, ValueError):
-        pass
-    return max(free, 0.0)
+_VERSION_1 = _Names("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_VERSION_2 = _Names("memory.max", "memory.current", "inactive_file")
+
+
+def total_bytes() -> float:
+    """Return the memory of this machine, or the limit of the container where that is lower."""
+    return min([float(psutil.virtual_memory().total), *(limit for limit, _ in _limits())])
+
+
+def free_bytes() -> float:
+    """Return the memory that is free for use, within the limit of the container where there is one."""
+    free = [float(psutil.virtual_memory().available), *(limit - used for limit, used in _limits())]
+    return max(min(free), 0.0)
 
 
 def reset_peak() -> None:
-    """Forget the peak so far, where the system can: reading and degrading a scene is no part of a fusion's peak."""
+    """Restart the measurement of :func:`peak_bytes`, on systems that can."""
     try:
         (_SELF / "clear_refs").write_text("5")
     except OSError:
@@ -63,12 +46,60 @@ def reset_peak() -> None:
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process held, since :func:`reset_peak` where the system can tell."""
+    """Return the maximum of memory that this process held, since :func:`reset_peak` on systems that can."""
     try:
         lines = (_SELF / "status").read_text().splitlines()
-        told = next(line for line in lines if line.startswith("VmHWM:"))
-        return int(told.split()[1]) * 1024
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
     except (OSError, StopIteration):
-        # Kilobytes, but bytes on a Mac.
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        pass
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    # Kilobytes, but bytes on a Mac.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _limits() -> Iterator[tuple[float, float]]:
+    """Yield limit and use, in bytes, of every control group that this process is in and that has a limit."""
+    for folder, names in _groups():
+        try:
+            text = (folder / names.limit).read_text().strip()
+            if text == "max":
+                continue
+            limit, used = float(text), float((folder / names.used).read_text())
+        except (OSError, ValueError):
+            continue
+        yield limit, used - _cache(folder, names)
+
+
+def _groups() -> Iterator[tuple[Path, _Names]]:
+    """Yield the folders of this process's control groups, from its own to the root of each hierarchy."""
+    try:
+        lines = (_SELF / "cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0":
+            root, names = _CGROUPS, _VERSION_2
+        elif "memory" in controllers.split(","):
+            root, names = _CGROUPS / "memory", _VERSION_1
+        else:
+            continue
+        folder = Path(os.path.normpath(root / path.lstrip("/")))
+        # Inside a container the path may be the host's, of which only the root is mounted.
+        for one in (folder, *folder.parents):
+            if not one.is_relative_to(root):
+                break
+            yield one, names
+
+
+def _cache(folder: Path, names: _Names) -> float:
+    """Return how much of a group's use is page cache that the system drops when memory is needed."""
+    try:
+        lines = (folder / "memory.stat").read_text().splitlines()
+        return float(next(line for line in lines if line.split()[0] == names.cache).split()[1])
+    except (OSError, StopIteration, ValueError, IndexError):
+        return 0.0

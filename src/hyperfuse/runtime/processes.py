@@ -1,4 +1,4 @@
-"""Processes that do one piece of work each: told by a line on stdin, and gone when whoever started them is."""
+"""Child processes that do one job each: it is a line on their stdin, and they end when their parent does."""
 
 from __future__ import annotations
 
@@ -11,27 +11,23 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
-import hyperfuse
-
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+from hyperfuse.runtime.threads import environment, limit_process, usable_threads
 
 
 class Child:
-    """A process at work on a line.
+    """A process that works on a line.
 
     Args:
         module: run as ``python -m``; its ``main`` calls :func:`serve`.
-        line: one line of JSON, what to do.
-        threads: that its numeric libraries use, told before they are loaded.
+        line: one line of JSON that describes the job.
+        threads: number of threads that its numeric libraries use.
     """
 
     def __init__(self, module: str, line: str, threads: int) -> None:
-        environment = {**os.environ, **dict.fromkeys(_THREADS, str(threads))}
+        variables = {**os.environ, **environment(threads)}
         # The package may have been found by other means than an installation; the process must find the same one.
-        home = str(Path(hyperfuse.__file__).parents[1])
-        environment["PYTHONPATH"] = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+        home = str(Path(__file__).parents[2])
+        variables["PYTHONPATH"] = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  (closed with the process)
         self._process = subprocess.Popen(
             # -P: a file torch.py in the working folder is not torch.
@@ -39,12 +35,12 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
-            env=environment,
+            env=variables,
             text=True,
         )
         assert self._process.stdin is not None  # it is a pipe
         self._stdin = self._process.stdin
-        # A pipe is broken where it ended at once; why is told by failure().
+        # A process that ended at once breaks the pipe; failure() returns the reason.
         with contextlib.suppress(BrokenPipeError):
             self._stdin.write(line.rstrip("\n") + "\n")
             self._stdin.flush()
@@ -55,16 +51,16 @@ class Child:
         return self._process.poll() is not None
 
     def failure(self) -> str | None:
-        """Return, of an ended process, how it failed, or None where it did not."""
+        """Return how a process that has ended failed, or None where it succeeded."""
         self._close()
         self._errors.seek(0)
-        said = [line.strip() for line in self._errors if line.strip()]
+        written = [line.strip() for line in self._errors if line.strip()]
         self._errors.close()
         code = self._process.returncode
         if code == 0:
             return None
         how = f"by signal {-code}{' (out of memory?)' if code == -9 else ''}" if code < 0 else f"with exit code {code}"
-        return f"its process ended {how}" + (f": {said[-1]}" if said else "")
+        return f"its process ended {how}" + (f": {written[-1]}" if written else "")
 
     def kill(self) -> None:
         """End it now."""
@@ -79,20 +75,12 @@ class Child:
 
 
 def serve(work: Callable[[str], None]) -> None:
-    """Do the work that the line on stdin tells, and end at once where the process that wrote it is gone."""
+    """Do the job that the line on stdin describes; end at once where the parent process is gone."""
     line = sys.stdin.readline()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    threads = os.environ.get(_THREADS[0])
-    if threads is not None:
-        torch.set_num_threads(int(threads))
+    if "OMP_NUM_THREADS" in os.environ:
+        limit_process(usable_threads())
     work(line)
-
-
-def usable_threads() -> int:
-    """Return how many threads this process may compute with: those it was told, else the machine's."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    found = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    return min(found, torch.get_num_threads()) if _THREADS[0] in os.environ else found
 
 
 def _end_with_parent() -> None:

@@ -11,20 +11,21 @@ import torch
 from numpy.typing import NDArray
 
 import hyperfuse.methods  # noqa: F401  (registers every method)
-from hyperfuse import __version__
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.methods.contract.registry import Progress, get_method, silent
+from hyperfuse.runtime.devices import find_device
 from hyperfuse.scenes import DEFAULT_METHOD
 from hyperfuse.scenes.gaps import fill_gaps
 from hyperfuse.scenes.matching.blind import BlindMatch, match_blind
 from hyperfuse.scenes.matching.grid import MatchedPair
-from hyperfuse.scenes.preparation import configure, find_device, outside_coverage_note, sensor_summary, validity_at_hr
+from hyperfuse.scenes.preparation import configure, outside_coverage_note, sensor_summary, validity_at_hr
 from hyperfuse.scenes.saturation import saturation_note
 from hyperfuse.scenes.simulate import hr_transform
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.srf.restrict import restrict_responses
 from hyperfuse.sensor.srf.srf import Srf
+from hyperfuse.version import __version__
 
 
 def fuse(

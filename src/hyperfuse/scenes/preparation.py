@@ -25,22 +25,6 @@ def configure(method: Method, settings: Mapping[str, Any] | None, seed: int) -> 
     return method.configure(**values)
 
 
-def find_device(name: str) -> torch.device:
-    """Return the device of that name; ``auto`` is CUDA where there is one.
-
-    Raises:
-        InputError: it cannot be used here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"the device {name!r} cannot be used here; write auto, cpu or cuda") from error
-    return device
-
-
 def on_device(learned: Any, device: torch.device) -> Any:
     """Return what a method has learnt with all of its tensors on a device."""
     if isinstance(learned, torch.Tensor):

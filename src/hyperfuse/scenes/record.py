@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse import __version__
-from hyperfuse.scenes.preparation import find_device, outside_coverage_note, sensor_summary
+from hyperfuse.runtime.devices import find_device
+from hyperfuse.scenes.preparation import outside_coverage_note, sensor_summary
 from hyperfuse.scenes.simulate import hr_transform
 from hyperfuse.scenes.source import Outline, Scene
 from hyperfuse.scenes.tiles_job import Job, used_sensor
 from hyperfuse.scenes.tiling.store import identity
+from hyperfuse.version import __version__
 
 
 def fingerprint(job: Job, scene: Scene, seed: int, overlap: int | None) -> dict[str, Any]:

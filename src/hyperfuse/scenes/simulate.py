@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hyperfuse import __version__
 from hyperfuse.cube.cube import Cube, Transform
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.model import Sensor
@@ -16,6 +15,7 @@ from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.psf import create_psf
 from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.sensor.srf.srf import Srf
+from hyperfuse.version import __version__
 
 # An LR pixel whose PSF sees less than this share of valid HR pixels is a gap.
 _SEEN = 0.5

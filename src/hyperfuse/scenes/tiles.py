@@ -18,9 +18,10 @@ from hyperfuse.io.files import check_output
 from hyperfuse.io.formats.registry import format_of, split_variable
 from hyperfuse.io.windows.write import WRITABLE, writing_windows
 from hyperfuse.methods.contract.registry import Method, MethodSettings, get_method
-from hyperfuse.progress import Progress, silent
+from hyperfuse.progress import Progress, part, silent
+from hyperfuse.runtime.devices import find_device
 from hyperfuse.scenes import DEFAULT_METHOD
-from hyperfuse.scenes.preparation import configure, find_device
+from hyperfuse.scenes.preparation import configure
 from hyperfuse.scenes.record import fingerprint, history_step, outline_of
 from hyperfuse.scenes.samples import (
     bands_with_data,
@@ -193,7 +194,7 @@ def fuse_tiles(
         kept = store.learned(chosen.learned)
         if kept is None:
             try:
-                kept = _learn(scene, job, memory_gb, _part(progress, 0.02, _LEARNT_SHARE))
+                kept = _learn(scene, job, memory_gb, part(progress, 0.02, _LEARNT_SHARE))
             except InputError:
                 store.remove()
                 raise
@@ -223,9 +224,9 @@ def fuse_tiles(
         if uncertainty is not None and uncertain is not None:
             below = int(bands.sum())
             with writing_windows(uncertainty, uncertain, overwrite=again, **(writing | _UNCODED)) as image:
-                assemble(image, plan, held, store, bands, _part(progress, _FUSING_SHARE, middle), first=below)
+                assemble(image, plan, held, store, bands, part(progress, _FUSING_SHARE, middle), first=below)
         with writing_windows(out, outline, overwrite=overwrite, **writing) as image:
-            assemble(image, plan, held, store, bands, _part(progress, middle, 1.0))
+            assemble(image, plan, held, store, bands, part(progress, middle, 1.0))
         shown = None if show is None else part_to_show(scene, levels, show)
     store.remove()
     progress(1.0, "done")
@@ -275,7 +276,7 @@ def _run(job: Job, tiles: Sequence[Tile], workers: int, scheduler: str | None, p
         runs = run_in_processes(job, left, workers, max(1, torch.get_num_threads() // workers))
     else:
         runs = run_here(job, left)
-    report = _part(progress, _LEARNT_SHARE, _FUSING_SHARE)
+    report = part(progress, _LEARNT_SHARE, _FUSING_SHARE)
     done = len(tiles) - len(left)
     for _ in runs:
         done += 1
@@ -285,7 +286,3 @@ def _run(job: Job, tiles: Sequence[Tile], workers: int, scheduler: str | None, p
         raise HyperfuseError(
             f"{len(lost)} of {len(tiles)} tiles are missing in {job.store.folder}; can all workers write there?"
         )
-
-
-def _part(progress: Progress, first: float, last: float) -> Progress:
-    return lambda fraction, message="": progress(first + (last - first) * fraction, message)

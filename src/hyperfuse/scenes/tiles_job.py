@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 import hyperfuse.methods  # noqa: F401  (registers every method)
 from hyperfuse.errors import InputError
 from hyperfuse.methods.contract.registry import Extent, Method, MethodSettings, get_method, silent
+from hyperfuse.runtime.devices import find_device
 from hyperfuse.scenes.gaps import fill_gaps
 from hyperfuse.scenes.matching.grid import MatchedPair
-from hyperfuse.scenes.preparation import find_device, on_device, validity_at_hr
+from hyperfuse.scenes.preparation import on_device, validity_at_hr
 from hyperfuse.scenes.source import Scene, open_scene
 from hyperfuse.scenes.tiling.crop import Part
 from hyperfuse.scenes.tiling.plan import Plan, Tile

@@ -17,6 +17,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.sensor.axis import AxisOperator, Boundary, interpolation_operator, sampling_operator
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf, Psf, SeparableFactor
 from hyperfuse.sensor.srf.srf import Srf
+from hyperfuse.settings import describe
 
 Shape = tuple[int, int]
 _PSF_ADAPTER: TypeAdapter[GaussianPsf | BoxPsf | KernelPsf] = TypeAdapter(Psf)
@@ -180,9 +181,7 @@ class Sensor:
         try:
             psf = _PSF_ADAPTER.validate_python(values["psf"])
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(["psf", *map(str, first["loc"])])
-            raise InputError(f"the sensor's {where} is wrong: {first['msg']}") from error
+            raise InputError(f"the sensor is wrong: {describe(error, Psf, root='psf')}") from None
         srf = values.get("srf")
         return cls(
             ratio=values["ratio"],

@@ -7,10 +7,11 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.axis import Profile
+from hyperfuse.settings import Settings
 
 Pair = tuple[float, float]
 Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -26,11 +27,7 @@ class SeparableFactor(NamedTuple):
     normalise: bool
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class GaussianPsf(_Model):
+class GaussianPsf(Settings):
     """Gaussian, sampled at pixel centres, cut at a radius and made to sum to 1.
 
     Attributes:
@@ -49,7 +46,7 @@ class GaussianPsf(_Model):
         return [SeparableFactor(_gaussian(self.sigma[0]), _gaussian(self.sigma[1]), reach[0], reach[1], True)]
 
 
-class BoxPsf(_Model):
+class BoxPsf(Settings):
     """Uniform over a rectangle; pixels that it covers in part count in part.
 
     Attributes:
@@ -65,7 +62,7 @@ class BoxPsf(_Model):
         return [SeparableFactor(_box(y), _box(x), (y + 1) / 2, (x + 1) / 2, True)]
 
 
-class KernelPsf(_Model):
+class KernelPsf(Settings):
     """Any kernel given on the HR grid, its centre at ((rows - 1) / 2, (cols - 1) / 2); made to sum to 1.
 
     At sampling positions between pixel centres the kernel is interpolated linearly. ``weights[i][j]`` is the weight

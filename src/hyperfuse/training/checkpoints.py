@@ -15,12 +15,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from hyperfuse import __version__
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.pretrained import WEIGHTS, save_pretrained
 from hyperfuse.training.averaging import WeightAverage
+from hyperfuse.version import __version__
 
 STATE, TENSORS = "state.json", "training.safetensors"
 BEST, CHECKPOINTS = "best", "checkpoints"

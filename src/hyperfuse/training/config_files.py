@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.errors import InputError
+from hyperfuse.settings import describe
 from hyperfuse.training.configuration import TrainingConfig
 
 
@@ -49,7 +48,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConf
     try:
         return TrainingConfig.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{path}: {describe_first(error, TrainingConfig)}") from None
+        raise InputError(f"{path}: {describe(error, TrainingConfig)}") from None
 
 
 def to_yaml(config: TrainingConfig) -> str:
@@ -64,30 +63,6 @@ def differences(first: TrainingConfig, second: TrainingConfig) -> Iterator[tuple
     for key in dict.fromkeys([*one, *other]):
         if one.get(key) != other.get(key):
             yield key, one.get(key), other.get(key)
-
-
-def describe_first(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return one line on the first thing that is wrong, with the nearest name where a key is unknown."""
-    # Among the errors of one key an unknown name explains the others, such as the one that is missing for it.
-    found = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")[0]
-    place = [str(part) for part in found["loc"]]
-    if found["type"] == "extra_forbidden":
-        known = _fields_at(model, place[:-1])
-        return f"no key {'.'.join(_without_tags(model, place))!r}{nearest_name(place[-1], known)}"
-    where = ".".join(_without_tags(model, place))
-    message = found["msg"].removeprefix("Value error, ")
-    if found["type"] == "union_tag_invalid":
-        tags = [tag.strip().strip("'") for tag in str(found["ctx"]["expected_tags"]).split(",")]
-        return f"{where}.name: no {where} is called {found['ctx']['tag']!r}{nearest_name(found['ctx']['tag'], tags)}"
-    if found["type"] == "union_tag_not_found":
-        return f"the key '{where}.name' is missing"
-    if found["type"] == "missing":
-        return f"the key {where!r} is missing"
-    sections = [below for _, below in _walk(model, place)]
-    if found["type"] == "value_error" and (not place or sections[-1] is None or sections[-1]):
-        return message  # a check across the keys of a section, which names them
-    given = f" (given: {found['input']!r})" if not isinstance(found["input"], dict) else ""
-    return f"{where}: {message[:1].lower() + message[1:]}{given}"
 
 
 def _override(values: dict[str, Any], word: str) -> None:
@@ -108,44 +83,6 @@ def _override(values: dict[str, Any], word: str) -> None:
             raise InputError(f"the override {word!r}: {'.'.join(names[:depth])} is a value, it has no keys below it")
         section = below
     section[names[-1]] = value
-
-
-def _sections(annotation: Any) -> dict[str, type[BaseModel]]:
-    """Return the sections that a field can hold, by their tag where several can be told apart by ``name``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        tag = annotation.model_fields.get("name")
-        return {str(tag.default) if tag is not None else "": annotation}
-    found: dict[str, type[BaseModel]] = {}
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        for option in typing.get_args(annotation):
-            found |= _sections(option)
-    return found
-
-
-def _walk(model: type[BaseModel], place: Sequence[str]) -> Iterator[tuple[str, dict[str, type[BaseModel]] | None]]:
-    """Go down the error's place; give each part with the sections below it, None for a tag of several sections."""
-    current: type[BaseModel] | None = model
-    tagged: dict[str, type[BaseModel]] = {}
-    for part in place:
-        if part in tagged and len(tagged) > 1:
-            current, tagged = tagged[part], {}
-            yield part, None
-            continue
-        field = current.model_fields.get(part) if current is not None else None
-        tagged = _sections(field.annotation) if field is not None else {}
-        current = next(iter(tagged.values())) if tagged else None
-        yield part, tagged
-
-
-def _without_tags(model: type[BaseModel], place: Sequence[str]) -> list[str]:
-    return [part for part, sections in _walk(model, place) if sections is not None]
-
-
-def _fields_at(model: type[BaseModel], place: Sequence[str]) -> list[str]:
-    current: dict[str, type[BaseModel]] = {"": model}
-    for part, sections in _walk(model, place):
-        current = {part: current[part]} if sections is None else sections
-    return sorted({name for section in current.values() for name in section.model_fields})
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_
 
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.networks.kernels.precision import Precision
+from hyperfuse.settings import Settings, describe
 from hyperfuse.training.losses import LOSS_TERMS, SSIM_WINDOW
 from hyperfuse.training.schedules import Schedule, constant, cosine, one_cycle
 from hyperfuse.training.sections import (
@@ -25,13 +26,12 @@ from hyperfuse.training.sections import (
     NetworkSection,
     OneCycleScheduleSection,
     OptimiserSection,
-    Section,
     SpanField,
     ValidationSection,
 )
 
 
-class TrainingConfig(Section):
+class TrainingConfig(Settings):
     """All that a training run depends on.
 
     Attributes:
@@ -120,7 +120,7 @@ class TrainingConfig(Section):
         try:
             return TrainingConfig.model_validate(values)
         except ValidationError as error:
-            raise InputError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+            raise InputError(describe(error, TrainingConfig)) from None
 
     def create_schedule(self, epoch_patches: int) -> Schedule:
         """Return the learning rate as a function of the patches seen."""

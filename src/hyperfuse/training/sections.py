@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     PlainSerializer,
@@ -19,6 +17,7 @@ from pydantic import (
 )
 
 from hyperfuse.sensor.presets import PresetName
+from hyperfuse.settings import Settings
 
 Preset = Literal["uestc", "dhif", "mtf", "stored"]
 assert set(get_args(Preset)) == {*get_args(PresetName), "stored"}
@@ -62,13 +61,7 @@ SpanField = Annotated[Span, BeforeValidator(_parse_span), PlainSerializer(str)]
 Names = Annotated[str | tuple[str, ...], BeforeValidator(_names)]
 
 
-class Section(BaseModel):
-    """A part of the configuration: it cannot be changed, and an unknown key is refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=False)
-
-
-class NetworkSection(Section):
+class NetworkSection(Settings):
     """Which network is trained.
 
     Attributes:
@@ -95,7 +88,7 @@ class NetworkSection(Section):
         return self
 
 
-class DataSection(Section):
+class DataSection(Settings):
     """Which scenes are learnt from, and how patches are cut from them.
 
     Attributes:
@@ -146,7 +139,7 @@ class DataSection(Section):
         return self
 
 
-class DegradationSection(Section):
+class DegradationSection(Settings):
     """How the pair is made from a patch, anew every time a patch is drawn.
 
     Attributes:
@@ -168,7 +161,7 @@ class DegradationSection(Section):
         return self
 
 
-class AugmentationSection(Section):
+class AugmentationSection(Settings):
     """What is done to a patch before it is degraded; nothing unless asked for.
 
     Attributes:
@@ -186,7 +179,7 @@ class AugmentationSection(Section):
     mix: Share = 0.0
 
 
-class BaseSection(Section):
+class BaseSection(Settings):
     """A fusion method whose image the network improves, in place of the interpolated HSI.
 
     Attributes:
@@ -205,7 +198,7 @@ class BaseSection(Section):
     scale: PositiveFloat = 1.0
 
 
-class OptimiserSection(Section):
+class OptimiserSection(Settings):
     """AdamW (Loshchilov and Hutter, 2019).
 
     Attributes:
@@ -221,13 +214,13 @@ class OptimiserSection(Section):
     gradient_norm: PositiveFloat | None = None
 
 
-class ConstantScheduleSection(Section):
+class ConstantScheduleSection(Settings):
     """The learning rate stays."""
 
     name: Literal["constant"] = "constant"
 
 
-class CosineScheduleSection(Section):
+class CosineScheduleSection(Settings):
     """The learning rate falls as half a cosine wave.
 
     Attributes:
@@ -244,7 +237,7 @@ class CosineScheduleSection(Section):
     after: Literal["rise", "restart", "stay"] = "rise"
 
 
-class OneCycleScheduleSection(Section):
+class OneCycleScheduleSection(Settings):
     """The learning rate rises and falls once over the whole run, each as half a cosine wave (Smith and Topin, 2018).
 
     Attributes:
@@ -261,7 +254,7 @@ class OneCycleScheduleSection(Section):
     minimum: NonNegativeFloat = 0.0
 
 
-class AverageSection(Section):
+class AverageSection(Settings):
     """An exponential moving average of the weights, which is what is validated and kept as the result.
 
     Attributes:
@@ -273,7 +266,7 @@ class AverageSection(Section):
     warm_up: bool = True
 
 
-class ValidationSection(Section):
+class ValidationSection(Settings):
     """When and at which ratios the validation scenes are scored.
 
     Attributes:
@@ -285,7 +278,7 @@ class ValidationSection(Section):
     ratios: tuple[Annotated[float, Field(ge=1)], ...] | None = None
 
 
-class CheckpointSection(Section):
+class CheckpointSection(Settings):
     """When the run is saved, and how many of the savings stay.
 
     Attributes:
@@ -297,7 +290,7 @@ class CheckpointSection(Section):
     keep: PositiveInt = 2
 
 
-class LogSection(Section):
+class LogSection(Settings):
     """What is logged.
 
     Attributes:

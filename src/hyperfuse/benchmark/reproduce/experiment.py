@@ -31,7 +31,8 @@ from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.metrics import aggregate, evaluate
 from hyperfuse.networks.blocks.upsample import resample
 from hyperfuse.progress import Progress, silent
-from hyperfuse.runtime.processes import Child, serve, usable_threads
+from hyperfuse.runtime.processes import Child, serve
+from hyperfuse.runtime.threads import usable_threads
 from hyperfuse.scenes.simulate import Pair, simulate
 from hyperfuse.training.configuration import TrainingConfig
 

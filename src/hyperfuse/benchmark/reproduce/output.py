@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hyperfuse import __version__
+from hyperfuse.version import __version__
 from hyperfuse.benchmark.plan import scoring_convention
 from hyperfuse.benchmark.reproduce.charts import caption
 from hyperfuse.benchmark.reproduce.experiment import Lab

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from hyperfuse import __version__
+from hyperfuse.version import __version__
 from hyperfuse.benchmark.entries import Entry, network_entry
 from hyperfuse.benchmark.reproduce.data import Material
 from hyperfuse.errors import InputError

@@ -85,7 +85,7 @@ class Reflectance:
             steps: what else reading did, by name.
             header: further fields of the cube: wavelengths, transform, …
         """
-        from hyperfuse import __version__
+        from hyperfuse.version import __version__
 
         scale, offset = next(iter(self._codes)) if len(self._codes) == 1 else (1.0, 0.0)
         step = {"step": "read", "product": product, "scene": scene, "quality": self._options.quality or "standard"}

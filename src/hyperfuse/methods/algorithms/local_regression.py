@@ -12,6 +12,7 @@ from hyperfuse.methods.contract.registry import MethodSettings, Progress, Sample
 from hyperfuse.methods.local_linear.consistency import restore_consistency
 from hyperfuse.methods.local_linear.models import RIDGES, WINDOWS, LocalModels, Predictors, Whitening
 from hyperfuse.methods.local_linear.scene_models import SceneModels, pooled
+from hyperfuse.progress import part
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.noise import estimate_noise
 from hyperfuse.statistics.subspace import model_subspace
@@ -95,9 +96,9 @@ def local_regression(
             subspace,
             estimate_noise(hsi),
             *_candidates(settings),
-            lambda share, words="": progress(0.4 * share, words),
+            part(progress, 0.0, 0.4),
         )
-    fused = models.apply(targets, predictors, progress=lambda share, words="": progress(0.4 + 0.5 * share, words))
+    fused = models.apply(targets, predictors, progress=part(progress, 0.4, 0.9))
     if subspace is not None:
         fused = subspace.expand(fused)
     if settings.consistency:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.progress import Progress, silent
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.settings import Settings, describe
 
 __all__ = [
     "WHOLE",
@@ -28,10 +29,8 @@ __all__ = [
 ]
 
 
-class MethodSettings(BaseModel):
-    """Base of every method's settings: immutable, unknown names refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class MethodSettings(Settings):
+    """Base of every method's settings."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +108,8 @@ class Method:
         try:
             return self.settings(**values)
         except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            if first["type"] == "extra_forbidden":
-                known = self.settings.model_fields
-                hint = nearest_name(name, known) if known else "; it has none"
-                raise InputError(f"the method {self.name} has no setting {name!r}{hint}") from error
-            raise InputError(f"the setting {name} of {self.name} is wrong: {first['msg']}") from error
+            text = describe(error, self.settings, noun="setting")
+            raise InputError(f"method {self.name!r}: {text}", parameter="settings") from None
 
     def __call__(
         self,

@@ -16,6 +16,7 @@ from hyperfuse.methods.feinfn.pretrained import TrainedNetwork
 from hyperfuse.methods.local_linear.scene_models import pooled
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.options import FeINFNOptions
+from hyperfuse.progress import part
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.folds import held_out_patterns, validation_blocks
 from hyperfuse.statistics.shrinkage import RadianceShrinkage
@@ -140,7 +141,7 @@ def learn_correction(
         fit = replace(fit, batch=_patches_a_step(parts, fit))
         if deadline is not None:
             fit = _with_time_left(fit, network, tasks, deadline)
-        done = fit_to_pair(network, tasks, fit, lambda share, words="": progress(0.15 + 0.7 * share, words))
+        done = fit_to_pair(network, tasks, fit, part(progress, 0.15, 0.85))
     progress(0.9, "weighing what was learnt")
     with torch.inference_mode():
         predicted = [_predicted(network, part, tasks[0].basis) for part in parts]
@@ -224,10 +225,10 @@ def _tasks(parts: Sequence[_Part], shown: Shown, kept_share: float, seed: int) -
     scale = error.flatten(1).square().mean(1).sqrt()
     basis = shown.basis(error, scale)
     tasks = []
-    for index, part in enumerate(parts):
-        shape = (part.hsi.shape[-2], part.hsi.shape[-1])
-        kept = validation_blocks(shape, kept_share, seed + index, part.hsi.device)
-        tasks.append(HeldOutTask(part.views, part.error, basis, scale, kept, part.sensor))
+    for index, one in enumerate(parts):
+        shape = (one.hsi.shape[-2], one.hsi.shape[-1])
+        kept = validation_blocks(shape, kept_share, seed + index, one.hsi.device)
+        tasks.append(HeldOutTask(one.views, one.error, basis, scale, kept, one.sensor))
     return tasks
 
 

@@ -16,6 +16,7 @@ from hyperfuse.methods.local_linear.models import LocalModels, Predictors, White
 from hyperfuse.methods.local_linear.msi_noise import estimate_msi_noise
 from hyperfuse.methods.local_linear.neighbours import NeighbourModels
 from hyperfuse.methods.local_linear.scene_models import SceneModels
+from hyperfuse.progress import part
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.noise import estimate_noise
 from hyperfuse.statistics.shrinkage import RadianceShrinkage
@@ -108,7 +109,7 @@ class LinearBase:
         whitening = None if shared is None else shared.whitening
         predictors = Predictors.whiten(denoise(msi, msi_noise), sensor, shape, whitening)
         if shared is None:
-            models = Linear.choose(hsi, predictors, noise, lambda share, words="": progress(0.1 + 0.3 * share, words))
+            models = Linear.choose(hsi, predictors, noise, part(progress, 0.1, 0.4))
         else:
             models = Linear.of(shared.models, hsi, predictors)
         narrow = nyquist_response(sensor) >= NARROW
@@ -124,9 +125,7 @@ class LinearBase:
         corrected = optics.correct(raw)
         left = hsi - sensor.degrade(corrected, shape)
         if shared is None:
-            leftover = Linear.choose(
-                left, predictors, noise, lambda share, words="": progress(0.7 + 0.2 * share, words)
-            )
+            leftover = Linear.choose(left, predictors, noise, part(progress, 0.7, 0.9))
             trust = RadianceShrinkage.fit(hsi - left, leftover.held_out(left), hsi)
         else:
             leftover, trust = Linear.of(shared.leftover, left, predictors), shared.trust

@@ -33,6 +33,7 @@ from hyperfuse.methods.feinfn.uncertainty import predict_error
 from hyperfuse.methods.local_linear.consistency import restore_consistency
 from hyperfuse.networks.kernels.precision import Precision
 from hyperfuse.networks.options import FeINFNOptions
+from hyperfuse.progress import part
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.training.self_supervised.fit import PairFitOptions
 
@@ -83,7 +84,7 @@ def _prepare(samples: Sequence[Sample], settings: FeinfnSettings, progress: Prog
     start = _start(settings, samples[0].hsi, samples[0].msi)
     steps = _steps(settings)
     share_of_base = 0.4 if steps else 1.0
-    base = learn_base(samples, lambda share, words="": progress(share_of_base * share, words))
+    base = learn_base(samples, part(progress, 0.0, share_of_base))
     if steps == 0 and not isinstance(start, TrainedNetwork):
         return LearnedScene(base, None)
     signals = [without_noise(sample.hsi)[0] for sample in samples]
@@ -121,7 +122,7 @@ def feinfn(
     :class:`~.registry.Method`.
     """
     if learned is not None:
-        base = LinearBase.fit(hsi, msi, sensor, lambda share, words="": progress(0.8 * share, words), learned.base)
+        base = LinearBase.fit(hsi, msi, sensor, part(progress, 0.0, 0.8), learned.base)
         image = base.image if learned.correction is None else learned.correction.correct(base)
         expected = None
         if settings.uncertainty:
@@ -130,7 +131,7 @@ def feinfn(
     began = time.monotonic()
     end = None if settings.budget_seconds is None else began + settings.budget_seconds
     start = _start(settings, hsi, msi)
-    base = LinearBase.fit(hsi, msi, sensor, lambda share, words="": progress(0.2 * share, words), deadline=end)
+    base = LinearBase.fit(hsi, msi, sensor, part(progress, 0.0, 0.2), deadline=end)
     spent = time.monotonic() - began
     steps = 1 if settings.budget_seconds is not None else _steps(settings)
     if min(hsi.shape[-2:]) < _SMALLEST_SIDE:
@@ -144,7 +145,7 @@ def feinfn(
         cut = None if settings.uncertainty else deadline
         learnt = learn_correction(
             [base], show_scene(start, [base.hsi], len(msi), len(base.predictors.fine)), start,
-            _fit_options(settings, steps), deadline, cut, lambda share, words="": progress(0.2 + 0.7 * share, words),
+            _fit_options(settings, steps), deadline, cut, part(progress, 0.2, 0.9),
         )  # fmt: skip
         if learnt.correction is not None:
             image = learnt.correction.correct(base)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hyperfuse import __version__
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.reports.fusion.markup import printable
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.srf.coverage import outside_coverage
+from hyperfuse.version import __version__
 
 if TYPE_CHECKING:
     from hyperfuse.scenes.matching.align import Alignment

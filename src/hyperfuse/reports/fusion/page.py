@@ -10,7 +10,6 @@ from string import Template
 
 import numpy as np
 
-from hyperfuse import __version__
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.reports.fusion.close_ups import close_ups, spectrum_points
 from hyperfuse.reports.fusion.consistency import Consistency, measure_consistency
@@ -23,6 +22,7 @@ from hyperfuse.reports.fusion.record import record_section, uncertainty_section
 from hyperfuse.reports.fusion.reference import Comparison, compare_with_reference
 from hyperfuse.reports.fusion.results import close_ups_section, spectra_section, views_section
 from hyperfuse.reports.fusion.sensor import sensor_section
+from hyperfuse.version import __version__
 
 __all__ = ["ReportContent", "Run", "render_report", "this_run", "write_report"]
 

@@ -6,20 +6,17 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.context import BaseContext
 
 import rasterio
-import torch
 
 from hyperfuse.errors import HyperfuseError
+from hyperfuse.runtime.threads import limit_children, limit_process
 from hyperfuse.scenes import tiles_job
 from hyperfuse.scenes.tiles_job import Job, forget, run_tile
 from hyperfuse.scenes.tiling.plan import Tile
 
-# Read by the linear algebra libraries when they are first loaded.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS")
 _CACHE_MB = 64
 # Workers may die this often without a tile coming out before it is given up.
 _FUTILE_ROUNDS = 3
@@ -49,7 +46,7 @@ def run_in_processes(job: Job, tiles: Sequence[Tile], workers: int, threads: int
         before = len(left)
         context = _context()
         with (
-            _threads_of_children(threads),
+            limit_children(threads),
             ProcessPoolExecutor(min(workers, len(left)), context, initializer=_begin, initargs=(threads,)) as pool,
         ):
             pending = {pool.submit(run_tile, job, tile.row, tile.col): tile for tile in left}
@@ -80,19 +77,5 @@ def _context() -> BaseContext:
 
 
 def _begin(threads: int) -> None:
-    torch.set_num_threads(threads)
+    limit_process(threads)
     os.environ["GDAL_CACHEMAX"] = str(_CACHE_MB)
-
-
-@contextmanager
-def _threads_of_children(threads: int) -> Iterator[None]:
-    kept = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-    try:
-        yield
-    finally:
-        for name, value in kept.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

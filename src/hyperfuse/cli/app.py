@@ -1,0 +1,144 @@
+"""Parse a command line and run its command; commands import what they need when they run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from hyperfuse.cli.failures import describe_failure, describe_misuse, silence_stdout, with_options
+from hyperfuse.cli.options import COMMON
+from hyperfuse.cli.session import Session
+from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.runtime.threads import limit
+from hyperfuse.version import __version__
+
+# The first line of each command's own text, so that the list of commands needs none of their modules.
+COMMANDS = {
+    "fuse": "Fuse an LR-HSI with an HR-MSI into one image that has both resolutions.",
+    "batch": "Fuse every pair of a folder into another folder.",
+    "simulate": "Make a pair from a reference image: hsi, msi and sensor.yaml in a folder.",
+    "evaluate": "Score a fused image against the reference.",
+    "info": "Print the metadata of a file; several files are merged as tiles of one image.",
+    "train": "Train a network as specified in a configuration file.",
+    "benchmark": "Fuse and score every scene of a dataset with every method and network.",
+    "reproduce": "Make tables and figures of the FeINFN paper.",
+    "methods": "List the fusion methods with their settings and papers.",
+    "demo": "Simulate, fuse and score a real scene that needs no download.",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the words after ``hyperfuse``; default: those of the process.
+
+    Returns:
+        The exit code: 0 done, 1 the work failed, 2 the call or its input is wrong, 130 interrupted.
+
+    Example:
+        >>> main(["--version"])
+        hyperfuse 0.1.0
+        0
+    """
+    # Read when OpenMP is loaded, with torch. Threads that wait by spinning hold the core that the one they wait for
+    # needs as soon as anything else runs on the machine: a call next to three other jobs took 150 s, and 55 s without.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    words = sys.argv[1:] if argv is None else list(argv)
+    session = Session(words=words, debug="--debug" in words)
+    with warnings.catch_warnings():
+        # Warnings of libraries are for developers; those meant for users come as one line each.
+        if not session.debug:
+            warnings.simplefilter("ignore")
+        warnings.simplefilter("default", category=HyperfuseWarning)
+        warnings.showwarning = session.show_warning
+        try:
+            run_words(words, session)
+            sys.stdout.flush()
+        except CycloptsError as error:
+            session.error(describe_misuse(error))
+            return 2
+        except BrokenPipeError:
+            silence_stdout()
+            return 1
+        except (Exception, KeyboardInterrupt) as error:
+            code, message = describe_failure(error)
+            if session.debug:
+                session.traceback()
+            session.error(message)
+            return code
+    return 0
+
+
+def run_words(words: list[str], session: Session) -> None:
+    """Run the words of a command line.
+
+    Raises:
+        CycloptsError: words that are no call.
+        InputError: with parameters named as options of the command.
+        Exception: whatever the command raises.
+    """
+    command, bound, injected = parse_words(words)
+    if "session" not in injected:  # --help and --version
+        command(*bound.args, **bound.kwargs)
+        return
+    common = bound.arguments.get("common", COMMON)
+    session.quiet = common.quiet
+    if common.threads is not None and common.threads < 1:
+        raise InputError(f"--threads is 1 or more, got {common.threads}")
+    try:
+        with limit(common.threads):
+            command(*bound.args, **bound.kwargs, session=session)
+    except InputError as error:
+        raise InputError(with_options(error, options_of(words))) from error
+
+
+def options_of(words: list[str]) -> dict[str, str]:
+    """Return the options of the command that a command line starts with, by the name of the parameter.
+
+    Example:
+        >>> options_of(["fuse"])["msi_nodata"]
+        '--msi-nodata'
+    """
+    arguments = _create_app(words)[words[0]].assemble_argument_collection()
+    names = [argument.names[0] for argument in arguments if argument.names[0].startswith("--")]
+    return {name.removeprefix("--").replace("-", "_"): name for name in names}
+
+
+def parse_words(words: list[str]) -> tuple[Any, Any, Any]:
+    """Return the command of a command line, its arguments, and the parameters that the caller adds.
+
+    Raises:
+        CycloptsError: words that are no call.
+    """
+    return _create_app(words).parse_args(words, exit_on_error=False, print_error=False)
+
+
+def _create_app(words: list[str]) -> App:
+    app = App(
+        name="hyperfuse",
+        help="Fuse a hyperspectral image of low resolution with a multispectral one of high resolution.",
+        version=f"hyperfuse {__version__}",
+        help_format="plaintext",
+        version_format="plaintext",
+        default_parameter=Parameter(negative=(), show_default=_default_text),
+        suppress_keyboard_interrupt=False,
+    )
+    for rank, (name, line) in enumerate(COMMANDS.items()):
+        module = f"hyperfuse.cli.{name}"
+        if name in words[:1]:
+            app.command(getattr(import_module(module), name), name=name, sort_key=rank, help_format="markdown")
+        else:
+            app.command(f"{module}:{name}", name=name, sort_key=rank, help=line)
+    return app
+
+
+def _default_text(value: object) -> str | None:
+    """Return a default as the help states it: None for one that is none, off or empty."""
+    return None if value is None or value is False or value == () else str(value)

@@ -1,0 +1,69 @@
+"""How many threads numeric libraries compute with: in this process and in those that it starts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Read when the libraries are first loaded, so they have to be set before a process starts.
+_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS")
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Return the environment variables that limit a process which has not started yet."""
+    return dict.fromkeys(_VARIABLES, str(threads))
+
+
+@contextmanager
+def limit_children(threads: int) -> Iterator[None]:
+    """Limit the threads of processes that are started inside; those of this one stay as they are."""
+    before = {name: os.environ.get(name) for name in _VARIABLES}
+    os.environ.update(environment(threads))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def limit(threads: int | None) -> Iterator[None]:
+    """Limit the threads of this process and of those that are started inside; None changes nothing."""
+    if threads is None:
+        yield
+        return
+    with limit_children(threads):
+        import torch
+        from threadpoolctl import threadpool_limits
+
+        before = torch.get_num_threads()
+        with threadpool_limits(threads):
+            torch.set_num_threads(threads)
+            try:
+                yield
+            finally:
+                torch.set_num_threads(before)
+
+
+def limit_process(threads: int) -> None:
+    """Limit the threads of this process until it ends, as at the start of a worker."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(threads)
+    torch.set_num_threads(threads)
+
+
+def usable_threads() -> int:
+    """Return how many threads this process may compute with: its limit where it has one, else the machine's cores."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    if _VARIABLES[0] not in os.environ:
+        return cores
+    torch = sys.modules.get("torch")
+    return min(cores, int(torch.get_num_threads() if torch is not None else os.environ[_VARIABLES[0]]))

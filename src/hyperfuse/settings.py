@@ -1,0 +1,109 @@
+"""Settings, options and configuration sections: frozen, typed, unknown names refused with one line."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hyperfuse.errors import nearest_name
+
+
+class Settings(BaseModel):
+    """Base of everything that is set by name: it cannot be changed, and an unknown name is refused.
+
+    Attributes:
+        renamed: former names of fields, with their names now: a file that uses one is refused with the new name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+
+def describe(error: ValidationError, kind: Any, *, noun: str = "key", root: str = "") -> str:
+    """Return the first thing that is wrong as one line, with the nearest name where a name is unknown.
+
+    Args:
+        error: what pydantic raised.
+        kind: the model that was validated, or a union of models distinguished by a field.
+        noun: what the message calls a field: key, setting, option.
+        root: dotted name that the fields lie under, such as ``psf``.
+
+    Example:
+        >>> class Blur(Settings):
+        ...     sigma: float = 1.0
+        >>> try:
+        ...     Blur(sigam=2.0)
+        ... except ValidationError as error:
+        ...     print(describe(error, Blur))
+        no key 'sigam'; did you mean 'sigma'?
+    """
+    # Among the errors of one field an unknown name explains the others, such as the one that is missing for it.
+    first = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")[0]
+    path = [str(part) for part in first["loc"]]
+    sections = [below for _, below in _walk(kind, path)]
+    names = [part for part, below in zip(path, sections, strict=True) if below is not None]
+    where = ".".join([*([root] if root else []), *names])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        models = _models_at(kind, path[:-1])
+        renamed = {old: new for model in models for old, new in getattr(model, "renamed", {}).items()}
+        if path[-1] in renamed:
+            return f"the {noun} {where!r} is called {renamed[path[-1]]!r} now"
+        return f"no {noun} {where!r}{nearest_name(path[-1], {name for model in models for name in model.model_fields})}"
+    if first["type"] == "union_tag_invalid":
+        tags = [tag.strip().strip("'") for tag in str(first["ctx"]["expected_tags"]).split(",")]
+        tag, field = first["ctx"]["tag"], first["ctx"]["discriminator"].strip("'")
+        return f"{where}.{field}: no {where} is called {tag!r}{nearest_name(tag, tags)}"
+    if first["type"] == "union_tag_not_found":
+        return f"the {noun} '{where}.{first['ctx']['discriminator'].strip(chr(39))}' is missing"
+    if first["type"] == "missing":
+        return f"the {noun} {where!r} is missing"
+    if first["type"] == "value_error" and (not path or sections[-1] is None or sections[-1]):
+        return message  # a check across the fields of a section, which names them
+    given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
+    return f"{where}: {message[:1].lower() + message[1:]}{given}"
+
+
+def _sections(annotation: Any) -> dict[str, type[BaseModel]]:
+    """Return the models that a field can hold, by the value of the field that distinguishes them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        tags = (
+            typing.get_args(field.annotation)
+            for field in annotation.model_fields.values()
+            if typing.get_origin(field.annotation) is typing.Literal
+        )
+        return {str(next((values[0] for values in tags if len(values) == 1), "")): annotation}
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _sections(typing.get_args(annotation)[0])
+    found: dict[str, type[BaseModel]] = {}
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        for option in typing.get_args(annotation):
+            found |= _sections(option)
+    return found
+
+
+def _walk(kind: Any, path: Sequence[str]) -> Iterator[tuple[str, dict[str, type[BaseModel]] | None]]:
+    """Follow the location of an error; yield each part with the models below it, None for the tag of a union."""
+    tagged = _sections(kind)
+    current: type[BaseModel] | None = next(iter(tagged.values()), None)
+    for part in path:
+        if part in tagged and len(tagged) > 1:
+            current, tagged = tagged[part], {}
+            yield part, None
+            continue
+        field = current.model_fields.get(part) if current is not None else None
+        tagged = _sections(field.annotation) if field is not None else {}
+        current = next(iter(tagged.values()), None)
+        yield part, tagged
+
+
+def _models_at(kind: Any, path: Sequence[str]) -> list[type[BaseModel]]:
+    current = _sections(kind)
+    for part, sections in _walk(kind, path):
+        current = {part: current[part]} if sections is None else sections
+    return list(current.values())
