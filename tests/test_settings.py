@@ -51,7 +51,7 @@ def refused(values, kind=Camera, **words):
         ({"blur": {"kind": "box"}}, "the key 'blur.width' is missing"),
         ({"blur": {"kind": "gaussian", "sgima": 1}}, "no key 'blur.sgima'; did you mean 'sigma'?"),
         ({"blur": {"kind": "box", "width": [0, 1]}}, "blur.width.0: input should be greater than 0 (given: 0)"),
-        ({"blur": 3}, "blur: input should be a valid dictionary or object to extract fields from (given: 3)"),
+        ({"blur": 3}, "blur: should be a mapping (given: 3)"),
     ],
 )
 def test_the_first_error_is_one_line_that_names_the_key(values, message):

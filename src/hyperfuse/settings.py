@@ -65,6 +65,8 @@ def describe(error: ValidationError, kind: Any, *, noun: str = "key", root: str 
         return f"the {noun} {where!r} is missing"
     if first["type"] == "value_error" and (not path or sections[-1] is None or sections[-1]):
         return message  # a check across the fields of a section, which names them
+    if first["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        message = "should be a mapping"
     given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
     return f"{where}: {message[:1].lower() + message[1:]}{given}"
 

@@ -157,8 +157,8 @@ def test_an_unknown_method_is_told_before_files_are_read(refuse):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("consistancy=1", "the method regression has no setting 'consistancy'; did you mean 'consistency'?"),
-        ("consistency=perhaps", "the setting consistency of regression is wrong: "),
+        ("consistancy=1", "--set: method 'regression': no setting 'consistancy'; did you mean 'consistency'?"),
+        ("consistency=perhaps", "--set: method 'regression': consistency: "),
         ("consistency", "--set takes name=value, got 'consistency'; `hyperfuse methods` lists the settings"),
     ],
 )

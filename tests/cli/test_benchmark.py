@@ -88,7 +88,7 @@ def test_a_failure_is_in_the_table_and_in_the_exit_code(run, words, tmp_path):
         (["--methods", "none"], "there is nothing to compare: name methods or folders of weights"),
         (["--methods", "gsa", "--set", "cnmf.x=1"], "--set cnmf.x=1: cnmf is not among the methods to run (gsa)"),
         (["--methods", "gsa", "--set", "x=1"], "--set takes METHOD.NAME=VALUE here, got 'x=1'"),
-        (["--methods", "gsa", "--set", "gsa.windw=1"], "the method gsa has no setting 'windw'"),
+        (["--methods", "gsa", "--set", "gsa.windw=1"], "method 'gsa': no setting 'windw'"),
         (["--methods", "gsa", "--workers", "0"], "--workers is 1 or more, got 0"),
         (["--methods", "gsa", "--preset", "x"], "x"),
         (["--methods", "gsa", "--weights", "nowhere"], "nowhere: no config.json"),

@@ -108,7 +108,7 @@ def test_a_patch_file(run, fails, folder):
         (["train.yaml", "data.train=[won]"], "the scene won is not in scenes; "),
         (["train.yaml", "data.kind=cav"], "no kind of dataset 'cav'; did you mean 'cave'?"),
         (["train.yaml", "network.name=feinf"], "no network is called 'feinf'; did you mean 'feinfn'?"),
-        (["train.yaml", "network.options.widht=3"], "network 'feinfn' has no option 'widht'; did you mean 'width'?"),
+        (["train.yaml", "network.options.widht=3"], "network 'feinfn': no option 'widht'; did you mean 'width'?"),
         (["train.yaml", "data.srf=boxis:2"], "'boxis:2' is no SRF"),
         (["train.yaml", "data.patch=64"], "the scene one leaves 24x20 pixels to learn from, fewer than a patch of"),
         (["train.yaml", "degradation.ratios=[2.5]"], "the preset uestc is defined for whole ratios"),

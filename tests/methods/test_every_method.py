@@ -196,7 +196,7 @@ def test_progress_rises_to_one(fuse, make_pair):
 
 
 def test_unknown_settings_are_refused(method):
-    with pytest.raises(InputError, match=f"the method {method.name} has no setting 'sharpnes'"):
+    with pytest.raises(InputError, match=f"method '{method.name}': no setting 'sharpnes'"):
         method.configure(sharpnes=1)
 
 

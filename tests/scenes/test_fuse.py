@@ -311,9 +311,9 @@ def test_values_that_are_not_finite_are_never_handed_out(pair, spy, answer):
     ("options", "message"),
     [
         ({"method": "regresion"}, "no method 'regresion'; did you mean 'regression'?"),
-        ({"settings": {"step": 1}}, "has no setting 'step'; did you mean 'steps'?"),
+        ({"settings": {"step": 1}}, "no setting 'step'; did you mean 'steps'?"),
         ({"settings": {"width": -1}}, "the setting width of feinfn is wrong"),
-        ({"device": "cuda:99"}, "the device 'cuda:99' cannot be used here; write auto, cpu or cuda"),
+        ({"device": "cuda:99"}, "the device 'cuda:99' cannot be used here; choose auto, cpu or cuda"),
         ({"device": "quantum"}, "the device 'quantum' cannot be used here"),
         ({"device": "meta"}, "the device 'meta' cannot be used here"),
         ({"mask": np.zeros((3, 3), bool)}, "the mask has 3 x 3 pixels, the MSI 48 x 56"),

@@ -45,7 +45,7 @@ def benchmark(
     common: CommonOptions = COMMON,
     session: Annotated[Session, Parameter(parse=False)],
 ) -> None:
-    """Fuse and score every scene of a data set with every method and network.
+    """Fuse and score every scene of a dataset with every method and network.
 
     OUT gets benchmark.md, benchmark.tex, summary.csv and scenes.csv, made from the files in OUT/jobs, one a job.
 

@@ -25,7 +25,7 @@ def info(
     common: CommonOptions = COMMON,
     session: Annotated[Session, Parameter(parse=False)],
 ) -> None:
-    """Tell what a file holds; several files are tiles of one image and are merged.
+    """Print the metadata of a file; several files are merged as tiles of one image.
 
     Args:
         file: Image, with a variable where it holds several (scene.mat:cube), or a quoted pattern ('tile_*.tif').

@@ -34,7 +34,7 @@ def train(
     common: CommonOptions = COMMON,
     session: Annotated[Session, Parameter(parse=False)],
 ) -> None:
-    """Train a network as a configuration file tells.
+    """Train a network as specified in a configuration file.
 
     The folder that the configuration names as `output` gets the configuration with every key (config.yaml), a log, two
     checkpoints and the best weights (best/). Started by `torchrun`, several processes or hosts work together.

@@ -69,10 +69,10 @@ def test_settings_come_from_keywords_and_texts_and_do_not_change(echo):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"strenght": 1}, "the method echo has no setting 'strenght'; did you mean 'strength'?"),
-        ({"strength": 11}, "the setting strength of echo is wrong: Input should be less than or equal to 10"),
-        ({"strength": "much"}, "the setting strength of echo is wrong"),
-        ({"rounds": 2.5}, "the setting rounds of echo is wrong"),
+        ({"strenght": 1}, "method 'echo': no setting 'strenght'; did you mean 'strength'?"),
+        ({"strength": 11}, "method 'echo': strength: input should be less than or equal to 10"),
+        ({"strength": "much"}, "method 'echo': strength: "),
+        ({"rounds": 2.5}, "method 'echo': rounds: "),
     ],
 )
 def test_wrong_settings_are_told_in_one_line(echo, values, message):
@@ -83,7 +83,7 @@ def test_wrong_settings_are_told_in_one_line(echo, values, message):
 
 
 def test_a_method_without_settings_says_so():
-    with pytest.raises(InputError, match="the method bicubic has no setting 'ridge'; it has none"):
+    with pytest.raises(InputError, match="method 'bicubic': no setting 'ridge'; there are none"):
         get_method("bicubic").configure(ridge=1)
 
 
