@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hyperfuse.errors import InputError
 from hyperfuse.methods.contract.registry import Method, MethodSettings
 from hyperfuse.scenes.matching.grid import MatchedPair
 from hyperfuse.sensor.model import Sensor
