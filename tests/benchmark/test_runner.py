@@ -12,6 +12,7 @@ import pytest
 import hyperfuse.benchmark.pool as pool
 import hyperfuse.benchmark.runner as runner
 from hyperfuse.benchmark import make_plan, method_entry, network_entry, run_plan
+from hyperfuse.benchmark.memory import estimate_bytes
 from hyperfuse.benchmark.plan import Pairs
 from hyperfuse.benchmark.records import JOBS, Record, write_record
 from hyperfuse.benchmark.worker import run_job
@@ -19,7 +20,6 @@ from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.methods.contract.registry import get_method
 from hyperfuse.networks import create_network
 from hyperfuse.networks.pretrained import save_pretrained
-from hyperfuse.benchmark.memory import estimate_bytes
 from hyperfuse.runtime.processes import Child
 from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.simulate import simulate

@@ -3,10 +3,10 @@ import csv
 import numpy as np
 import pytest
 
-from hyperfuse.version import __version__
 from hyperfuse.benchmark.plan import scoring_convention
 from hyperfuse.benchmark.summary import summarise, summary_table, write_tables
 from hyperfuse.tables.markdown import render_markdown
+from hyperfuse.version import __version__
 
 
 @pytest.fixture

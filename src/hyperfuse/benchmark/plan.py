@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from hyperfuse.version import __version__
 from hyperfuse.benchmark.entries import Entry
 from hyperfuse.datasets import open_dataset
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.metrics import evaluate
 from hyperfuse.sensor.presets import create_sensor
+from hyperfuse.version import __version__
 
 
 @dataclass(frozen=True)

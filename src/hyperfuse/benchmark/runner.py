@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
+from hyperfuse.benchmark.memory import estimate_bytes
 from hyperfuse.benchmark.plan import BenchmarkJob, BenchmarkPlan
 from hyperfuse.benchmark.pool import run_children
 from hyperfuse.benchmark.records import JOBS, Record, read_record, write_record
 from hyperfuse.benchmark.worker import job_line, run_job
 from hyperfuse.errors import InputError
 from hyperfuse.progress import Progress, silent
-from hyperfuse.benchmark.memory import estimate_bytes
 from hyperfuse.runtime.memory import free_bytes
 from hyperfuse.runtime.processes import Child
 from hyperfuse.runtime.threads import usable_threads

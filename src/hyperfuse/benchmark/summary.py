@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hyperfuse.version import __version__
 from hyperfuse.benchmark.plan import BenchmarkPlan, scoring_convention
 from hyperfuse.benchmark.records import Record
 from hyperfuse.io.encoding.atomic import replacing
@@ -17,6 +16,7 @@ from hyperfuse.tables import Code, Column, MeanStd, Table
 from hyperfuse.tables.csv import render_csv
 from hyperfuse.tables.latex import render_latex
 from hyperfuse.tables.markdown import escape_markdown, render_markdown
+from hyperfuse.version import __version__
 
 SCORE_COLUMNS = (
     Column("psnr_db", "PSNR", "dB", ".2f", "high"),

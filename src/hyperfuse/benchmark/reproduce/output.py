@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hyperfuse.version import __version__
 from hyperfuse.benchmark.plan import scoring_convention
 from hyperfuse.benchmark.reproduce.charts import caption
 from hyperfuse.benchmark.reproduce.experiment import Lab
@@ -17,6 +16,7 @@ from hyperfuse.benchmark.reproduce.results import Finding
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.reports import save_figure
 from hyperfuse.tables.markdown import escape_markdown as escaped
+from hyperfuse.version import __version__
 
 SUFFIXES = (".md", ".csv", ".png")
 

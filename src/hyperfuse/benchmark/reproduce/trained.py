@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from hyperfuse.version import __version__
 from hyperfuse.benchmark.entries import Entry, network_entry
 from hyperfuse.benchmark.reproduce.data import Material
 from hyperfuse.errors import InputError
@@ -22,6 +21,7 @@ from hyperfuse.progress import Progress
 from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.loop import train
 from hyperfuse.training.run_log import read_log
+from hyperfuse.version import __version__
 
 _FINISHED = "finished.json"
 
