@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from hyperfuse.statistics.noise import estimate_noise
+from hyperfuse.statistics.noise import QUIET_ENERGY_OF_UNIT_NOISE, estimate_noise, quiet_energy
 
 
 def mixed(bands=31, rows=40, cols=44, materials=3, seed=0):
@@ -114,3 +114,9 @@ def test_with_fewer_pixels_than_bands_noise_is_still_found():
     clean = np.einsum("bk,krc->brc", gaussian_filter(rng.normal(size=(180, 3)), (4, 0)), smooth / smooth.std())
     found = estimate_noise(torch.from_numpy(clean + 0.05 * rng.normal(size=clean.shape)))
     assert float(found.square().mean().sqrt()) == pytest.approx(0.05, rel=0.15)
+
+
+def test_the_energy_of_quiet_blocks_of_white_noise_is_the_constant():
+    noise = torch.randn(1, 1600, 1600, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert float(quiet_energy(noise)) == pytest.approx(QUIET_ENERGY_OF_UNIT_NOISE, rel=1e-9)
+    assert float(quiet_energy(3 * noise)) == pytest.approx(9 * QUIET_ENERGY_OF_UNIT_NOISE, rel=1e-9)

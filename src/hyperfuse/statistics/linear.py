@@ -1,4 +1,4 @@
-"""Linear synthesis: least-squares models of some bands from others, and the moments that injection gains need."""
+"""Least-squares models of some bands from others, and the moments that injection gains need."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 
 from hyperfuse.errors import InputError
 
-# Ridge on standardised predictors: directions below 1e-4 of a band's contrast count as noise. Real bands carry more
-# noise than that, and coefficients stay below 1 / (2 sqrt(RIDGE)) = 5e3 even for predictors that are copies.
+# Ridge on standardised predictors: components below 1e-4 of a band's contrast count as noise. Measured bands carry
+# more than that, and coefficients stay below 1 / (2 sqrt(RIDGE)) = 5e3 even for predictors that are copies.
 RIDGE = 1e-8
 
 # Pixels converted to float64 at a time when moments are summed over a whole HR image.
 _BLOCK_PIXELS = 16384
 
-# A band whose contrast is below this many rounding steps of its own level is constant; dividing by that contrast
-# would turn rounding into structure.
+# A band whose contrast is below this many rounding steps of its mean is constant; dividing by that contrast would
+# amplify rounding.
 _ROUNDING_STEPS = 8.0
 
 
@@ -95,17 +95,17 @@ def correlation(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def injection_gains(
-    covariances: torch.Tensor, variances: torch.Tensor, levels: torch.Tensor, dtype: torch.dtype
+    covariances: torch.Tensor, variances: torch.Tensor, magnitudes: torch.Tensor, dtype: torch.dtype
 ) -> torch.Tensor:
-    """Return the slopes ``covariances / variances`` of a regression on one image a band.
+    """Return the slopes ``covariances / variances`` of a regression on one image per band.
 
     Args:
         covariances: of each band with its image, shape (bands,).
         variances: of the images, shape (bands,) or one for all.
-        levels: magnitude of the images' values, likewise.
+        magnitudes: of the images' values, likewise.
         dtype: of the images: one that is constant up to the rounding of this type gives the gain 0.
     """
-    return torch.where(_is_contrast(variances, levels, dtype), covariances / variances, 0.0)
+    return torch.where(_is_contrast(variances, magnitudes, dtype), covariances / variances, 0.0)
 
 
 class _Moments(NamedTuple):
@@ -116,7 +116,7 @@ class _Moments(NamedTuple):
 
 def _moments(first: torch.Tensor, second: torch.Tensor, weights: torch.Tensor | None) -> _Moments:
     a, b = first.flatten(1), second.flatten(1)
-    share = None if weights is None else weights.flatten().double() / weights.sum(dtype=torch.float64)
+    fraction = None if weights is None else weights.flatten().double() / weights.sum(dtype=torch.float64)
     # Sums around a value inside the data (any would do): around 0, the difference of large numbers would lose the
     # contrast. Summed in the image's own type, as torch would else convert all of it.
     origin_a, origin_b = a.mean(1).double(), b.mean(1).double()
@@ -125,22 +125,22 @@ def _moments(first: torch.Tensor, second: torch.Tensor, weights: torch.Tensor | 
     for start in range(0, a.shape[1], _BLOCK_PIXELS):
         part = slice(start, start + _BLOCK_PIXELS)
         block_a, block_b = a[:, part].double() - origin_a[:, None], b[:, part].double() - origin_b[:, None]
-        shared_a = block_a / a.shape[1] if share is None else block_a * share[part]
-        shared_b = block_b / a.shape[1] if share is None else block_b * share[part]
-        product += shared_a @ block_b.T
-        sum_a += shared_a.sum(1)
-        sum_b += shared_b.sum(1)
+        weighted_a = block_a / a.shape[1] if fraction is None else block_a * fraction[part]
+        weighted_b = block_b / a.shape[1] if fraction is None else block_b * fraction[part]
+        product += weighted_a @ block_b.T
+        sum_a += weighted_a.sum(1)
+        sum_b += weighted_b.sum(1)
     return _Moments(origin_a + sum_a, origin_b + sum_b, product - torch.outer(sum_a, sum_b))
 
 
 def _inverse_deviation(image: torch.Tensor) -> torch.Tensor:
     variance = torch.stack([band.double().var(correction=0) for band in image])
-    level = image.flatten(1).mean(1).double()
-    return torch.where(_is_contrast(variance, level, image.dtype), variance.rsqrt(), 0.0)
+    mean = image.flatten(1).mean(1).double()
+    return torch.where(_is_contrast(variance, mean, image.dtype), variance.rsqrt(), 0.0)
 
 
-def _is_contrast(variance: torch.Tensor, level: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    return variance > (_ROUNDING_STEPS * torch.finfo(dtype).eps * level) ** 2
+def _is_contrast(variance: torch.Tensor, magnitude: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return variance > (_ROUNDING_STEPS * torch.finfo(dtype).eps * magnitude) ** 2
 
 
 def _check_shapes(predictors: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None) -> None:

@@ -1,4 +1,4 @@
-"""How noisy each band of a hyperspectral image is, from the image alone."""
+"""Standard deviation of the noise of each band of an image, from the image alone."""
 
 from __future__ import annotations
 
@@ -6,39 +6,68 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
-# Mask of Immerkaer: the difference of two Laplacians, blind to any image that is locally a quadratic surface.
-LAPLACIAN_DIFFERENCE = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))
+# Mask of Immerkaer (1996), the difference of two Laplacians: 0 on any image that is locally a quadratic surface.
+_LAPLACIAN_DIFFERENCE = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))
+_LAPLACIAN_NORM = 6.0  # root of the sum of its squared weights
 
-# Of what is left of a band, at least this part is its own noise.
-_LEAST_SHARE = 0.1
-_PIXELS_A_BAND = 4  # where there are fewer, bands are predicted in groups
+# Minimum fraction of the residual variance of a band that is its own noise.
+_MIN_OWN_FRACTION = 0.1
+_MIN_PIXELS_PER_BAND = 4  # where there are fewer, bands are predicted in groups
+
+_BLOCK = 8
+_QUIET_QUANTILE = 0.1
+# What :func:`quiet_energy` returns for white noise of unit variance on an image of any large size.
+QUIET_ENERGY_OF_UNIT_NOISE = 0.6289628928826033
 
 
 def estimate_noise(hsi: torch.Tensor) -> torch.Tensor:
     """Return the standard deviation of the noise of each band, shape (bands,), in the units of the image.
 
     Every band is predicted from all others by least squares (Roger & Arnold 1996; the noise step of HySime,
-    Bioucas-Dias & Nascimento 2008). What is left holds the noise and the signal that is peculiar to the band; the
-    latter is spatially smooth, so only the part that a difference of Laplacians sees is counted (Immerkaer 1996).
-    What is left of a band also holds the noise of the bands that predict it, which with few bands a material is as
-    much as its own: with ``P`` the inverse covariance, the variances ``N_j`` of all bands solve ``sum_j (P_bj /
-    P_bb)^2 N_j`` = variance left in band b (non-negative least squares). A pattern that one band alone shows adds
-    about its deviation times sqrt(bands / pixels).
+    Bioucas-Dias & Nascimento 2008). The residual holds the noise and the signal that is peculiar to the band; the
+    latter is spatially smooth, so only the response to a difference of Laplacians is counted (Immerkaer 1996). The
+    residual also holds the noise of the bands that predict it, which with few bands per material is as large as the
+    band's own: with ``P`` the inverse covariance, the variances ``N_j`` of all bands solve ``sum_j (P_bj / P_bb)^2
+    N_j`` = residual variance of band b (non-negative least squares). A pattern in one band only adds about its
+    deviation times sqrt(bands / pixels).
 
-    With fewer than four pixels a band, every g-th band makes a group of its own.
+    With fewer than four pixels per band, every g-th band makes a separate group.
 
     Args:
-        hsi: image (bands, rows, cols), finite. With one band, or fewer than 3 x 3 pixels, noise cannot be told from
-            signal: zeros are returned.
+        hsi: image (bands, rows, cols), finite. With one band, or fewer than 3 x 3 pixels, noise cannot be
+            distinguished from signal: zeros are returned.
     """
     bands, rows, cols = hsi.shape
     noise = torch.zeros(bands, dtype=hsi.dtype, device=hsi.device)
     if min(rows, cols) < 3:
         return noise
-    groups = -(-bands * _PIXELS_A_BAND // (rows * cols))
+    groups = -(-bands * _MIN_PIXELS_PER_BAND // (rows * cols))
     for first in range(groups):
         noise[first::groups] = _noise_of_group(hsi[first::groups])
     return noise
+
+
+def laplacian_difference(image: torch.Tensor) -> torch.Tensor:
+    """Apply the difference of Laplacians to an image (bands, rows, cols), scaled so that unit noise keeps its variance.
+
+    Returns:
+        (bands, rows - 2, cols - 2).
+    """
+    kernel = torch.tensor(_LAPLACIAN_DIFFERENCE, dtype=image.dtype, device=image.device) / _LAPLACIAN_NORM
+    return torch.nn.functional.conv2d(image[:, None], kernel[None, None])[:, 0]
+
+
+def quiet_energy(image: torch.Tensor) -> torch.Tensor:
+    """Return the energy of the difference of Laplacians in the quietest blocks of each band, (bands,).
+
+    Of the means over blocks of 8 x 8 pixels the tenth percentile: those blocks hold noise and little texture. Divided
+    by ``QUIET_ENERGY_OF_UNIT_NOISE`` it is the variance of white noise.
+
+    Args:
+        image: (bands, rows, cols) of at least 10 x 10 pixels.
+    """
+    means = torch.nn.functional.avg_pool2d(laplacian_difference(image).square()[:, None], _BLOCK).flatten(1)
+    return means.quantile(_QUIET_QUANTILE, dim=1)
 
 
 def _noise_of_group(hsi: torch.Tensor) -> torch.Tensor:
@@ -56,24 +85,24 @@ def _noise_of_group(hsi: torch.Tensor) -> torch.Tensor:
     inverse = torch.linalg.inv(gram)
     # With P the inverse covariance, the residual of band b regressed on the others is (P x)_b / P_bb.
     residual = (inverse @ pixels / inverse.diagonal()[:, None]).unflatten(1, (rows, cols))
-    kernel = torch.tensor(LAPLACIAN_DIFFERENCE, dtype=residual.dtype, device=residual.device)[None, None]
-    response = torch.nn.functional.conv2d(residual[:, None], kernel)[:, 0]
-    left = response.square().mean((1, 2)) / kernel.square().sum()
-    # Both the variance left and the weights of the other bands suffer from the degrees of freedom the regression took.
+    residual_variance = laplacian_difference(residual).square().mean((1, 2))
+    # Residual variance and weights of the other bands both depend on the degrees of freedom of the regression.
     inflation = (pixels.shape[1] / (pixels.shape[1] - bands)) ** 2
     mixing = (inverse / inverse.diagonal()[:, None]).square()
-    variance = inflation * _unmix(mixing, left, bands / pixels.shape[1])
+    variance = inflation * _unmix(mixing, residual_variance, bands / pixels.shape[1])
     return torch.minimum(variance, scale).sqrt().to(hsi.dtype)
 
 
-def _unmix(mixing: torch.Tensor, left: torch.Tensor, doubt: float) -> torch.Tensor:
-    """Solve ``mixing @ variances = left`` for variances of 0 or more, pulled to ``left`` by as much as there is doubt.
+def _unmix(mixing: torch.Tensor, residual: torch.Tensor, uncertainty: float) -> torch.Tensor:
+    """Solve ``mixing @ variances = residual`` for variances of 0 or more, with a ridge towards ``residual``.
 
-    With few pixels a band the mixing is itself an estimate, and no band must come out as clean by its chance.
+    With few pixels per band the mixing is itself an estimate, and no band must come out as clean by chance.
     """
-    unit = left.clamp_min(1e-12 * float(left.max())).clamp_min(torch.finfo(left.dtype).tiny)
+    unit = residual.clamp_min(1e-12 * float(residual.max())).clamp_min(torch.finfo(residual.dtype).tiny)
     equations = (mixing * unit / unit[:, None]).cpu().numpy()
-    share = (left / unit).cpu().numpy()
-    pull = np.sqrt(doubt)
-    solution, _ = nnls(np.vstack([equations, pull * np.eye(len(share))]), np.concatenate([share, pull * share]))
-    return torch.as_tensor(np.maximum(solution, _LEAST_SHARE * share), device=left.device) * unit
+    relative = (residual / unit).cpu().numpy()
+    ridge = np.sqrt(uncertainty)
+    solution, _ = nnls(
+        np.vstack([equations, ridge * np.eye(len(relative))]), np.concatenate([relative, ridge * relative])
+    )
+    return torch.as_tensor(np.maximum(solution, _MIN_OWN_FRACTION * relative), device=residual.device) * unit

@@ -1,4 +1,4 @@
-"""The few directions in which the spectra of a scene vary, so that 30 or 400 bands cost about the same."""
+"""Low-rank subspaces of the spectra of a scene, so that 30 or 400 bands cost about the same."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-_NOISELESS = 1e-3  # of a band's deviation: the least noise that its unit is made of
+_NOISELESS = 1e-3  # of a band's deviation: the minimum noise of its unit
 _CHANCE = 1.05  # the noise is an estimate
 _ROUNDING = 1e-12
-# Spectra of more bands are modelled in this many principal components.
-_MODELLED = 32
+_MAX_COMPONENTS = 32  # of spectra with more bands, as models use them
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,9 @@ def fit_subspace(hsi: torch.Tensor, components: int, *, standardise: bool = Fals
 
     Args:
         hsi: finite.
-        components: how many at most; with as many as bands, nothing is lost.
-        standardise: count every band in units of its standard deviation. Without it the noise of bright bands can
-            take the place of the signal of dark ones.
+        components: maximum number; with as many as bands, nothing is lost.
+        standardise: count every band in units of its standard deviation. Without it, noise of bright bands can rank
+            before the signal of dark ones.
     """
     flat = hsi.flatten(1).double()
     mean = flat.mean(1)
@@ -80,11 +79,8 @@ def fit_subspace(hsi: torch.Tensor, components: int, *, standardise: bool = Fals
 
 
 def model_subspace(image: torch.Tensor) -> Subspace | None:
-    """Return the components in which an image (bands, rows, cols) is modelled; None for its bands, where they are few.
-
-    What the components miss comes back with the residual.
-    """
-    return fit_subspace(image, _MODELLED, standardise=True) if image.shape[0] > _MODELLED else None
+    """Return the components in which an image (bands, rows, cols) is modelled; None where its bands are few."""
+    return fit_subspace(image, _MAX_COMPONENTS, standardise=True) if image.shape[0] > _MAX_COMPONENTS else None
 
 
 def signal_subspace(
@@ -93,20 +89,20 @@ def signal_subspace(
     """Return the components in which an image differs from noise, and the noise of each, (components,).
 
     Principal components of the bands in units of their noise, as in the minimum noise fraction (Green et al. 1988).
-    Left out are those whose variance pure noise would reach, (1 + sqrt(bands / pixels))^2 (Marchenko & Pastur), or
-    rounding; none may be left.
+    Those whose variance pure noise would reach, (1 + sqrt(bands / pixels))^2 (Marchenko & Pastur 1967), or rounding,
+    are left out; none may remain.
 
     Args:
         image: (bands, rows, cols), finite.
         noise: standard deviation of each band's noise, (bands,).
         centre: subtract the mean of each band first.
-        every: leave out none.
+        every: keep all components.
     """
     flat = image.flatten(1).double()
     mean = flat.mean(1) if centre else torch.zeros(len(flat), dtype=flat.dtype, device=flat.device)
     centred = flat - mean[:, None]
     deviation = centred.square().mean(1).sqrt()
-    # A band without noise is counted in a small part of its deviation; one that is constant, in any unit.
+    # The unit of a band without noise is a small fraction of its deviation; that of a constant band does not matter.
     unit = torch.maximum(noise.double(), _NOISELESS * deviation)
     unit = torch.where(unit > 0, unit, 1.0)
     pixels = flat.shape[1]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import math
 
 import torch
 
 from hyperfuse.methods.local_linear.consistency import separable
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.statistics.noise import LAPLACIAN_DIFFERENCE, estimate_noise
+from hyperfuse.statistics.noise import QUIET_ENERGY_OF_UNIT_NOISE, estimate_noise, laplacian_difference, quiet_energy
 
-_BLOCK = 8
-_QUIET_SHARE = 0.1  # of the blocks: in so many the image is taken to be flat
+_MIN_SIZE = 10  # pixels along a side, for the energy of quiet blocks
 _FEWEST_BANDS = 5  # below, bands do not predict each other well enough to tell colour from noise
 _PIXELS_A_COMPONENT = 6
 _PIXELS_A_SAMPLE = 4.0  # neighbouring pixels share the noise of a wide PSF
@@ -34,31 +32,12 @@ def estimate_msi_noise(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> 
         sensor: the forward model; its SRF is not used.
     """
     estimates = [_unexplained(hsi, msi, sensor)]
-    if min(msi.shape[-2:]) >= _BLOCK + 2:
-        estimates.append(_in_quiet_blocks(msi.double()))
+    if min(msi.shape[-2:]) >= _MIN_SIZE:
+        estimates.append((quiet_energy(msi.double()) / QUIET_ENERGY_OF_UNIT_NOISE).sqrt())
     if msi.shape[0] >= _FEWEST_BANDS:
         estimates.append(estimate_noise(msi).double())
     smallest = torch.stack(estimates).amin(0)
     return torch.where(smallest.isfinite(), smallest, 0.0).to(msi.dtype)
-
-
-def _in_quiet_blocks(msi: torch.Tensor) -> torch.Tensor:
-    energies = _block_energies(msi)
-    return (energies.quantile(_QUIET_SHARE, dim=1) / _quiet_energy_of_unit_noise()).sqrt()
-
-
-@functools.cache
-def _quiet_energy_of_unit_noise() -> float:
-    noise = torch.randn(1, 1600, 1600, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    return float(_block_energies(noise).quantile(_QUIET_SHARE))
-
-
-def _block_energies(image: torch.Tensor) -> torch.Tensor:
-    """Return the energy of the difference of Laplacians in every block of 8 x 8, (bands, blocks)."""
-    energy = _rough(image).square()
-    rows, columns = (size // _BLOCK for size in energy.shape[-2:])
-    cut = energy[:, : rows * _BLOCK, : columns * _BLOCK]
-    return cut.reshape(len(cut), rows, _BLOCK, columns, _BLOCK).mean((2, 4)).flatten(1)
 
 
 def _unexplained(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
@@ -85,7 +64,7 @@ def _unexplained(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.
         return unknown
     shown = basis.T @ spectra
     weights = torch.linalg.lstsq(shown.T, degraded.T).solution.T
-    left = _rough((degraded - weights @ shown).unflatten(1, coarse)).square().mean((1, 2))
+    left = laplacian_difference((degraded - weights @ shown).unflatten(1, coarse)).square().mean((1, 2))
     left = left * pixels / (pixels - components - 1)
     from_hsi = (weights @ basis.T).square() @ estimate_noise(hsi).double().square()
     beyond = (left - from_hsi).clamp_min(0) + _DOUBT * torch.minimum(from_hsi, left)
@@ -95,17 +74,10 @@ def _unexplained(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.
 
 
 def _passed(sensor: Sensor, fine: tuple[int, int], coarse: tuple[int, int]) -> float:
-    """Return the share of the variance of white noise at HR that is seen after the PSF by :func:`_rough`."""
+    """Return the variance of :func:`laplacian_difference` after the PSF, of white noise of unit variance at HR."""
     share = 1.0
     for operator in separable(sensor).sampling(fine, coarse)[0]:
         matrix = operator.matrix
         second = matrix[:-2] - 2 * matrix[1:-1] + matrix[2:]
         share *= float(second.multiply(second).sum()) / second.shape[0] / 6
     return max(share, 1e-12)
-
-
-def _rough(image: torch.Tensor) -> torch.Tensor:
-    """Apply the difference of Laplacians, scaled to give unit noise unit variance, to (bands, rows, cols)."""
-    kernel = torch.tensor(LAPLACIAN_DIFFERENCE, dtype=image.dtype, device=image.device)
-    scaled = kernel / kernel.square().sum().sqrt()
-    return torch.nn.functional.conv2d(image[:, None], scaled[None, None])[:, 0]

@@ -1,4 +1,4 @@
-"""The noise of an MSI, which a narrow blur lets through and a wide one does not: a bias to be taken out of both."""
+"""The noise of an MSI, of which a narrow PSF passes more than a wide one: a bias to be subtracted from both."""
 
 from __future__ import annotations
 
@@ -8,26 +8,22 @@ import torch
 from hyperfuse.sensor.estimation.fit import Array
 from hyperfuse.sensor.estimation.sampling import axis_weights
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
+from hyperfuse.statistics.noise import quiet_energy
 
-# Mask of Immerkaer (1996): blind to whatever is locally a quadratic surface.
-_MASK = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))
-_BLOCK = 8
-# The smoothest tenth of the blocks shows noise and little else. Of so many squared responses, correlated as they are,
-# the mean falls below this share of its expectation in a tenth of the cases.
-_QUANTILE, _BELOW = 0.1, 0.7
-_LARGEST = 1024  # pixels along a side that are looked at
+# Divides the energy of quiet blocks, which of white noise is 0.63: texture is left in some, so that a tenth less is
+# taken to be noise.
+_QUIET_ENERGY = 0.7
+_MIN_SIZE = 18  # pixels along a side: blocks enough for a percentile
+_MAX_SIZE = 1024  # pixels along a side of the central part that is used
 
 
 def pixel_noise(image: torch.Tensor) -> Array:
-    """Return the variance of the noise in each band of an image (bands, H, W): (bands,), 0 for small images."""
-    rows, cols = (slice(max(0, (size - _LARGEST) // 2), (size + _LARGEST) // 2) for size in image.shape[-2:])
+    """Return the variance of the noise of each band of an image (bands, H, W): (bands,), 0 for small images."""
+    rows, cols = (slice(max(0, (size - _MAX_SIZE) // 2), (size + _MAX_SIZE) // 2) for size in image.shape[-2:])
     part = image[:, rows, cols].double()
-    if min(part.shape[-2:]) < 2 * _BLOCK + 2:
+    if min(part.shape[-2:]) < _MIN_SIZE:
         return np.zeros(image.shape[0])
-    mask = torch.tensor(_MASK, dtype=part.dtype, device=part.device)[None, None]
-    response = torch.nn.functional.conv2d(part[:, None], mask)[:, 0].square() / 36.0
-    means = torch.nn.functional.avg_pool2d(response[:, None], _BLOCK).flatten(1)
-    return np.asarray((torch.quantile(means, _QUANTILE, dim=1) / _BELOW).cpu().numpy())
+    return np.asarray((quiet_energy(part) / _QUIET_ENERGY).cpu().numpy())
 
 
 def noise_gain(positions: Array, psf: GaussianPsf | BoxPsf | KernelPsf, step: float = 0.25) -> Array:
