@@ -26,6 +26,7 @@ import torch
 
 import hyperfuse as hf
 from default import TABLES, with_noise
+from hyperfuse.methods import PairTensors
 
 _BINS = 8
 _LARGEST = 300 * 300
@@ -37,7 +38,8 @@ def ratios(pair: hf.Pair) -> tuple[float, list[float], float]:
     hsi = torch.from_numpy(np.nan_to_num(pair.hsi.data[usable])).float()
     msi = torch.from_numpy(np.nan_to_num(pair.msi.data)).float()
     method = hf.get_method("feinfn")
-    outcome = method.fuse(hsi, msi, pair.sensor.replace(srf=None), method.configure(steps=0, uncertainty=True))
+    tensors = PairTensors(hsi, msi, pair.sensor.replace(srf=None))
+    outcome = method.fuse(tensors, method.configure(steps=0, uncertainty=True))
     expected = outcome.uncertainty.double().square()
     rows, columns = expected.shape[-2:]
     truth = torch.from_numpy(pair.reference.data[usable][:, :rows, :columns])

@@ -206,7 +206,8 @@ def main() -> int:
             results: list[Result] = []
             methods: list[str] = []
             for scene, pair in table.scenes(options.data):
-                methods = [method.name for method in chosen if pair.sensor.srf is not None or not method.needs_srf]
+                known = pair.sensor.srf is not None
+                methods = [method.name for method in chosen if known or not method.capabilities.needs_srf]
                 results += measure(scene, pair, methods, table.ratio, options.repeats)
                 print("\n".join(full_table(results[-len(methods) :])), flush=True)
             write_table(options.output, name, results, methods, options)

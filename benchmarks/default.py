@@ -137,7 +137,7 @@ def measure(name: str, pair: hf.Pair, ratio: int, settings: dict[str, Any]) -> d
     row["run"] = fused.history[-1].get("run", {})
     best_psnr, best_sam = (float("-inf"), ""), (float("inf"), "")
     for method in hf.list_methods():
-        if method.cost != "seconds" or (method.needs_srf and pair.sensor.srf is None):
+        if method.cost != "seconds" or (method.capabilities.needs_srf and pair.sensor.srf is None):
             continue
         other = hf.evaluate(pair.reference, hf.fuse(pair.hsi, pair.msi, method=method.name, sensor=pair.sensor), ratio)
         best_psnr = max(best_psnr, (other["psnr_db"], method.name))

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from hyperfuse.cube.cube import Cube
     from hyperfuse.errors import HyperfuseError, HyperfuseWarning, InputError, MissingDependencyError
     from hyperfuse.io import read, read_mosaic, write
-    from hyperfuse.methods.contract.registry import Method, get_method, list_methods
+    from hyperfuse.methods.contract.method import Method
+    from hyperfuse.methods.contract.registry import get_method, list_methods
     from hyperfuse.metrics import evaluate, evaluate_without_reference
     from hyperfuse.networks import create_network, list_networks
     from hyperfuse.scenes.fuse import fuse

@@ -2,7 +2,7 @@ import json
 
 from hyperfuse.cli.methods import _attribute_texts
 from hyperfuse.methods import list_methods
-from hyperfuse.methods.contract.registry import MethodSettings
+from hyperfuse.methods.contract.method import MethodSettings
 
 
 def test_every_method_is_listed_with_its_settings_and_paper(run):
@@ -22,7 +22,7 @@ def test_json_lists_defaults_that_set_takes_back(run):
     assert sorted(found) == [method.name for method in list_methods()]
     for method in list_methods():
         entry = found[method.name]
-        assert entry["needs_srf"] is method.needs_srf
+        assert entry["needs_srf"] is method.capabilities.needs_srf
         assert entry["cost"] == method.cost
         assert entry["settings"].keys() == method.settings.model_fields.keys()
         from hyperfuse.cli.options import parse_settings

@@ -212,7 +212,7 @@ def test_responses_are_needed_or_not_as_declared(method, expected, make_pair):
     pair = make_pair()
     sensor = pair.sensor.replace(srf=None)
     chosen = method.configure(**expected.settings)
-    if method.needs_srf:
+    if method.capabilities.needs_srf:
         with pytest.raises(InputError, match="needs the spectral responses"):
             method(pair.hsi, pair.msi, sensor, chosen)
     else:

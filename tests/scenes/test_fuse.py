@@ -11,7 +11,8 @@ import hyperfuse
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.methods.contract import registry
-from hyperfuse.methods.contract.registry import MethodSettings, register_method
+from hyperfuse.methods.contract.method import MethodSettings
+from hyperfuse.methods.contract.registry import register_method
 from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.simulate import simulate
 from hyperfuse.sensor import Srf, create_sensor

@@ -246,7 +246,7 @@ def _check_settings(method: str, settings: dict[str, Any]) -> None:
     from hyperfuse.methods import get_method
 
     chosen = get_method(method)
-    if "uncertainty" in settings and "uncertainty" not in chosen.settings.model_fields:
+    if "uncertainty" in settings and not chosen.capabilities.uncertainty:
         raise InputError(f"the method {method} does not tell how uncertain it is; feinfn does")
     chosen.configure(**settings)
 

@@ -45,12 +45,12 @@ def methods(
             session.result(f"  --set {name}={setting['shown']}  {setting['description']}".rstrip())
 
 
-def _describe(method: Method) -> dict[str, Any]:
+def _describe(method: Method[Any]) -> dict[str, Any]:
     texts = _attribute_texts(method.settings)
     return {
         "name": method.name,
         "cost": method.cost,
-        "needs_srf": method.needs_srf,
+        "needs_srf": method.capabilities.needs_srf,
         "summary": method.summary,
         "reference": method.reference,
         "settings": {

@@ -23,7 +23,7 @@ def create_base(section: BaseSection) -> Base:
 
     def image(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
         with torch.no_grad():
-            return method.fuse(hsi, msi, sensor, settings).image
+            return method(hsi, msi, sensor, settings)
 
     told = f" {json.dumps(section.settings, sort_keys=True)}" if section.settings else ""
     return Base(f"{method.name}{told}", image, section.as_guide, section.versions, section.scale)

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 import hyperfuse.methods  # noqa: F401  (registers every method)
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.methods.contract.registry import Progress, get_method, silent
+from hyperfuse.methods.contract.method import PairTensors
+from hyperfuse.methods.contract.registry import get_method
+from hyperfuse.progress import Progress, silent
 from hyperfuse.runtime.devices import find_device
 from hyperfuse.scenes import DEFAULT_METHOD
 from hyperfuse.scenes.gaps import fill_gaps
@@ -124,7 +126,7 @@ def fuse_in_full(
     Raises:
         InputError: as for :func:`fuse`, or ``uncertainty`` asked of a method that does not tell it.
     """
-    if "uncertainty" in (settings or {}) and "uncertainty" not in get_method(method).settings.model_fields:
+    if "uncertainty" in (settings or {}) and not get_method(method).capabilities.uncertainty:
         raise InputError(f"the method {method} does not tell how uncertain it is; feinfn does")
     grid = {"sensor": sensor, "srf": srf, "psf": psf, "ratio": ratio, "phase": phase, "align": align}
     return _fuse(hsi, msi, method, grid, mask, device, seed, settings, progress)
@@ -147,7 +149,7 @@ def _fuse(
     if mask is not None:
         msi = _masked(msi, mask)
     progress(0.0, "matching the pair")
-    match = match_blind(hsi, msi, **grid, need_srf=chosen.needs_srf)
+    match = match_blind(hsi, msi, **grid, need_srf=chosen.capabilities.needs_srf)
     pair = match.pair
     bands, msi_bands = pair.hsi.usable_bands, pair.msi.usable_bands
     if not bands.any() or not msi_bands.any():
@@ -164,7 +166,7 @@ def _fuse(
         low, high = fill_gaps(
             low, torch.from_numpy(hsi_valid).to(place), high, torch.from_numpy(msi_valid).to(place), used
         )
-    outcome = chosen.fuse(low, high, used, options, progress)
+    outcome = chosen.fuse(PairTensors(low, high, used), options, progress)
     if not bool(torch.isfinite(outcome.image).all()):
         raise InputError(f"the method {method} gave values that are not finite; try --method regression")
     valid = validity_at_hr(hsi_valid, pair, used) & msi_valid

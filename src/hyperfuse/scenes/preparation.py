@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,27 +9,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hyperfuse.methods.contract.registry import Method, MethodSettings
+from hyperfuse.methods.contract.method import Method, MethodSettings
 from hyperfuse.scenes.matching.grid import MatchedPair
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.srf.coverage import coverage_note, outside_coverage
 
 
-def configure(method: Method, settings: Mapping[str, Any] | None, seed: int) -> MethodSettings:
+def configure(method: Method[MethodSettings], settings: Mapping[str, Any] | None, seed: int) -> MethodSettings:
     """Return the settings of a method; the seed is its own where it has one and none is given."""
     values = dict(settings or {})
-    if "seed" in method.settings.model_fields:
+    if method.capabilities.seed:
         values.setdefault("seed", seed)
     return method.configure(**values)
 
 
 def on_device(learned: Any, device: torch.device) -> Any:
-    """Return what a method has learnt with all of its tensors on a device."""
+    """Return the state of a model with all of its tensors on a device."""
     if isinstance(learned, torch.Tensor):
         return learned.to(device)
-    if dataclasses.is_dataclass(learned) and not isinstance(learned, type):
-        names = [field.name for field in dataclasses.fields(learned)]
-        return dataclasses.replace(learned, **{name: on_device(getattr(learned, name), device) for name in names})
     if isinstance(learned, Mapping):
         return {name: on_device(value, device) for name, value in learned.items()}
     if isinstance(learned, list | tuple):

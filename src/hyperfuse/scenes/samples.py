@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +11,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.methods.algorithms.local_regression import LearnedRegression
-from hyperfuse.methods.contract.registry import Method, MethodSettings, Sample
-from hyperfuse.methods.feinfn.band_psf import NARROW, nyquist_response
+from hyperfuse.methods.contract.method import Method, MethodSettings, PairTensors
 from hyperfuse.progress import Progress
 from hyperfuse.scenes.matching.grid import refuse_other_units
 from hyperfuse.scenes.preparation import on_device
@@ -22,15 +19,8 @@ from hyperfuse.scenes.source import Scene, seen_bands
 from hyperfuse.scenes.tiles_job import TilePair, plan_of, read_tile
 from hyperfuse.scenes.tiling.memory import SAMPLE_MARGIN, SAMPLE_SIDE, samples_within
 from hyperfuse.scenes.tiling.plan import Plan, Tile
-from hyperfuse.sensor.model import Sensor
 
 _SAMPLES_OF_UNITS = 4
-# A tile reads this many LR pixels around it, unless its method is known to look less far; beyond, little changes.
-_WIDEST_MARGIN = 12
-# The linear part of feinfn learns from alike pixels wherever they lie, where the PSF is narrow.
-_MARGIN_OF_ALIKE = 24
-# A window counts to this many times its sigma.
-_SIGMAS = 3.0
 
 
 def filled_tiles(scene: Scene, plan: Plan) -> list[Tile]:
@@ -98,7 +88,7 @@ def read_samples(
 
 
 def learn_on_samples(
-    method: Method, settings: MethodSettings, samples: Sequence[TilePair], progress: Progress
+    method: Method[Any], settings: MethodSettings, samples: Sequence[TilePair], progress: Progress
 ) -> Any | None:
     """Return what the tiles of a scene share, on the CPU; None of a method that fits every tile by itself.
 
@@ -108,23 +98,9 @@ def learn_on_samples(
         samples: parts of the scene.
         progress: called with the share done.
     """
-    if method.prepare is None:
+    if not method.capabilities.shared_model:
         return None
-    found = method.prepare(
-        [Sample(pair.hsi, pair.msi, pair.sensor, pair.extent) for pair in samples], settings, progress
+    model = method.fit(
+        [PairTensors(pair.hsi, pair.msi, pair.sensor, pair.extent) for pair in samples], settings, progress
     )
-    return on_device(found, torch.device("cpu"))
-
-
-def widest_margin(method: Method, sensor: Sensor) -> int:
-    """Return how many LR pixels around a tile may matter to a method."""
-    alike = method.name == "feinfn" and nyquist_response(sensor) >= NARROW
-    return _MARGIN_OF_ALIKE if alike else _WIDEST_MARGIN
-
-
-def margin_for(learned: Any | None, sensor: Sensor, widest: int) -> int:
-    """Return how many LR pixels around a tile its result depends on, as far as that is worth reading."""
-    if not isinstance(learned, LearnedRegression):
-        return widest
-    blur = max(reach / ratio for reach, ratio in zip(sensor.reach, sensor.ratio, strict=True))
-    return min(widest, math.ceil(blur + _SIGMAS * max(learned.models.weights)) + 4)
+    return {"state": on_device(model.state(), torch.device("cpu")), "margin": model.margin}

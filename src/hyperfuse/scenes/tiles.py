@@ -17,7 +17,8 @@ from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.files import check_output
 from hyperfuse.io.formats.registry import format_of, split_variable
 from hyperfuse.io.windows.write import WRITABLE, writing_windows
-from hyperfuse.methods.contract.registry import Method, MethodSettings, get_method
+from hyperfuse.methods.contract.method import Method, MethodSettings
+from hyperfuse.methods.contract.registry import get_method
 from hyperfuse.progress import Progress, part, silent
 from hyperfuse.runtime.devices import find_device
 from hyperfuse.scenes import DEFAULT_METHOD
@@ -27,9 +28,7 @@ from hyperfuse.scenes.samples import (
     bands_with_data,
     filled_tiles,
     learn_on_samples,
-    margin_for,
     read_samples,
-    widest_margin,
 )
 from hyperfuse.scenes.source import Scene, open_scene
 from hyperfuse.scenes.tiles_job import Job, plan_of
@@ -107,8 +106,8 @@ def fuse_tiles(
     """Fuse an LR-HSI with an HR-MSI from file to file, a tile at a time; memory does not grow with the scene.
 
     Tiles are whole LR pixels, read with an overlap and blended with weights that sum to 1. What a method learns of a
-    scene as a whole is learnt once, on samples spread over it, and applied tile by tile (see ``Method.prepare``:
-    ``local-regression`` and ``feinfn``). That and finished tiles are kept in ``.NAME.tiles`` beside ``out`` until the
+    scene as a whole is learnt once, on samples spread over it, and applied tile by tile (methods with
+    ``capabilities.shared_model``). That and finished tiles are kept in ``.NAME.tiles`` beside ``out`` until the
     image is complete; a job that is killed goes on from there with ``resume`` and gives the same image. Tiles without
     data are neither read nor fused.
 
@@ -173,16 +172,16 @@ def fuse_tiles(
 
     progress(0.0, "looking at the pair")
     with closing(open_scene(files[0], files[1], forbidden, how, msi_how, grid)) as scene:
-        found = learn_sensor(scene, grid, align=align, need_srf=chosen.needs_srf)
+        found = learn_sensor(scene, grid, align=align, need_srf=chosen.capabilities.needs_srf)
     grid, levels = found.grid, found.levels
     notes = list(found.notes)
     with closing(open_scene(files[0], files[1], forbidden, how, msi_how, grid)) as scene:
         progress(0.01, "looking for data")
         store = TileStore.beside(out)
-        margin = widest_margin(chosen, scene.pair.sensor) if overlap is None else overlap
+        margin = chosen.capabilities.margin(scene.pair.sensor, options) if overlap is None else overlap
         # A job may go on with other workers or memory: its tiles stay as they are.
         begun = store.told("tile") if resume else None
-        size = tile or begun or tile_size(scene, chosen.name, margin, workers, memory_gb)
+        size = tile or begun or tile_size(scene, chosen.capabilities.bytes_per_pixel, margin, workers, memory_gb)
         plan = plan_of(scene, size, margin)
         filled = filled_tiles(scene, plan)
         bands, msi_bands = bands_with_data(scene, filled)
@@ -191,7 +190,7 @@ def fuse_tiles(
             chosen.name, options, device, store, levels, None, f"{os.getpid()}-{time.time_ns()}",
         )  # fmt: skip
         store.start(fingerprint(job, scene, seed, overlap), resume=resume, overwrite=overwrite)
-        kept = store.learned(chosen.learned)
+        kept = store.learned()
         if kept is None:
             try:
                 kept = _learn(scene, job, memory_gb, part(progress, 0.02, _LEARNT_SHARE))
@@ -204,10 +203,10 @@ def fuse_tiles(
                 f"models of the whole scene are learnt on {kept['samples']} samples of it and hold in all tiles"
             )
         if overlap is None:
-            margin = margin_for(kept["learned"], scene.pair.sensor, margin)
+            margin = margin if kept["learned"] is None else kept["learned"]["margin"]
             plan = plan_of(scene, size, margin)
             filled = filled_tiles(scene, plan)
-        job = replace(job, margin=margin, learned=kept["learned"])
+        job = replace(job, margin=margin, learned=kept["learned"] and kept["learned"]["state"])
         step = history_step(scene, job, seed, notes, inputs)
         everything = len(plan.along_y.spans) * len(plan.along_x.spans)
         _run(job, filled, workers, scheduler, progress)
@@ -233,7 +232,7 @@ def fuse_tiles(
     return TiledResult(outline, everything, len(held), uncertain, shown)
 
 
-def _settings(method: Method, given: Mapping[str, Any] | None, uncertainty: bool, seed: int) -> MethodSettings:
+def _settings(method: Method[Any], given: Mapping[str, Any] | None, uncertainty: bool, seed: int) -> MethodSettings:
     """Return the settings of every tile."""
     values = dict(given or {})
     if values.get("uncertainty") and not uncertainty:
@@ -249,7 +248,7 @@ def _settings(method: Method, given: Mapping[str, Any] | None, uncertainty: bool
 def _learn(scene: Scene, job: Job, memory_gb: float, progress: Progress) -> dict[str, Any]:
     """Return what the job's tiles share, and how many samples of the scene it was learnt on."""
     method = get_method(job.method)
-    learning = method.prepare is not None
+    learning = method.capabilities.shared_model
     samples = read_samples(scene, learning, job.tile, memory_gb, job.bands, job.msi_bands, job.device, job.levels)
     return {"learned": learn_on_samples(method, job.settings, samples, progress), "samples": len(samples)}
 

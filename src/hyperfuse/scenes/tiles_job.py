@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 import hyperfuse.methods  # noqa: F401  (registers every method)
 from hyperfuse.errors import InputError
-from hyperfuse.methods.contract.registry import Extent, Method, MethodSettings, get_method, silent
+from hyperfuse.methods.contract.method import Extent, Method, MethodSettings, Model, PairTensors
+from hyperfuse.methods.contract.registry import get_method
 from hyperfuse.runtime.devices import find_device
 from hyperfuse.scenes.gaps import fill_gaps
 from hyperfuse.scenes.matching.grid import MatchedPair
@@ -41,7 +42,7 @@ class Job:
         device: where to compute.
         store: where tiles go.
         levels: factor and offset of each MSI band, (2, msi_bands), applied to what is read; or None.
-        learned: what the method has learnt on samples of the scene, or None.
+        learned: state of the model fitted to samples of the scene, or None.
         key: differs between jobs.
     """
 
@@ -157,21 +158,21 @@ def run_tile(job: Job, row: int, col: int) -> bool:
     Returns:
         Whether it holds data.
     """
-    scene, plan, method, learned = _opened(job)
+    scene, plan, method, model = _opened(job)
     tile = Tile(row, col, plan.along_y.spans[row], plan.along_x.spans[col])
     if job.store.done(tile.name):
         return not job.store.is_empty(tile.name)
     pair = read_tile(scene, tile, job.bands, job.msi_bands, job.device, job.levels)
-    job.store.put(tile.name, None if pair is None else _fused(pair, tile, method, job.settings, learned))
+    job.store.put(tile.name, None if pair is None else _fused(pair, tile, method, job.settings, model))
     return pair is not None
 
 
 def _fused(
-    pair: TilePair, tile: Tile, method: Method, settings: MethodSettings, learned: Any | None
+    pair: TilePair, tile: Tile, method: Method[Any], settings: MethodSettings, model: Model | None
 ) -> NDArray[np.float32]:
     """Return what is kept of a tile: its image and, where it is asked for, its uncertainty below, NaN in gaps."""
-    here: Any = learned if learned is None or not hasattr(learned, "at") else learned.at(pair.extent)
-    outcome = method.fuse(pair.hsi, pair.msi, pair.sensor, settings, silent, here)
+    window = PairTensors(pair.hsi, pair.msi, pair.sensor, pair.extent)
+    outcome = method.fuse(window, settings) if model is None else model.apply(window)
     if not bool(torch.isfinite(outcome.image).all()):
         raise InputError(f"the method {method.name} gave values that are not finite; try --method regression")
     images = [outcome.image] if outcome.uncertainty is None else [outcome.image, outcome.uncertainty]
@@ -195,10 +196,11 @@ def _inside(tile: Tile) -> tuple[slice, slice, slice]:
 
 
 @lru_cache(maxsize=1)
-def _opened(job: Job) -> tuple[Scene, Plan, Method, Any | None]:
-    """Open files, and bring what was learnt to the device, once a process and job."""
-    scene, learned = job.open(), on_device(job.learned, find_device(job.device))
-    return scene, plan_of(scene, job.tile, job.margin), get_method(job.method), learned
+def _opened(job: Job) -> tuple[Scene, Plan, Method[Any], Model | None]:
+    """Open files, and restore the model on the device, once per process and job."""
+    scene, method = job.open(), get_method(job.method)
+    model = None if job.learned is None else method.restore(on_device(job.learned, find_device(job.device)))
+    return scene, plan_of(scene, job.tile, job.margin), method, model
 
 
 def forget() -> None:

@@ -7,7 +7,8 @@ from pydantic import Field
 import hyperfuse.methods  # noqa: F401  (registers every method)
 from hyperfuse.errors import InputError
 from hyperfuse.methods.contract import registry
-from hyperfuse.methods.contract.registry import MethodSettings, get_method, list_methods, register_method
+from hyperfuse.methods.contract.method import Capabilities, MethodSettings
+from hyperfuse.methods.contract.registry import get_method, list_methods, register_method
 from hyperfuse.sensor import Srf, create_sensor
 
 
@@ -21,7 +22,14 @@ def echo(monkeypatch):
     """A method for this test alone; it gives back what it was given."""
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
 
-    @register_method("echo", settings=EchoSettings, summary="echo", reference="none", cost="seconds", needs_srf=True)
+    @register_method(
+        "echo",
+        settings=EchoSettings,
+        summary="echo",
+        reference="none",
+        cost="seconds",
+        capabilities=Capabilities(needs_srf=True),
+    )
     def run(hsi, msi, sensor, settings, progress):
         progress(0.5, "echoing")
         return hsi, msi, sensor, settings

@@ -7,6 +7,7 @@ import torch
 
 import hyperfuse.methods.feinfn.method  # noqa: F401  (registers the method)
 from hyperfuse.errors import InputError
+from hyperfuse.methods.contract.method import PairTensors
 from hyperfuse.methods.contract.registry import get_method
 
 METHOD = get_method("feinfn")
@@ -54,11 +55,13 @@ def test_time_is_kept(make_pair):
 
 def test_without_time_the_linear_part_is_the_result(make_pair):
     pair = make_pair(shape=(64, 64))
-    outcome = METHOD.fuse(pair.hsi, pair.msi, pair.sensor, METHOD.configure(budget_seconds=0.01))
+    outcome = METHOD.fuse(PairTensors(pair.hsi, pair.msi, pair.sensor), METHOD.configure(budget_seconds=0.01))
     assert outcome.details["end"] == "no time"
     torch.testing.assert_close(outcome.image, run(pair, steps=0))
     # How uncertain it is can only be told from pixels that were hidden, so that is done anyhow.
-    asked = METHOD.fuse(pair.hsi, pair.msi, pair.sensor, METHOD.configure(budget_seconds=0.01, uncertainty=True))
+    asked = METHOD.fuse(
+        PairTensors(pair.hsi, pair.msi, pair.sensor), METHOD.configure(budget_seconds=0.01, uncertainty=True)
+    )
     assert asked.uncertainty is not None
     assert bool((asked.uncertainty > 0).any())
 

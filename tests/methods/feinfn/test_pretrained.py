@@ -5,6 +5,7 @@ import torch
 
 import hyperfuse.methods.feinfn.method  # noqa: F401  (registers the method)
 from hyperfuse.errors import InputError
+from hyperfuse.methods.contract.method import PairTensors
 from hyperfuse.methods.contract.registry import get_method
 from hyperfuse.networks import create_network
 from hyperfuse.networks.pretrained import find_pretrained, from_pretrained, read_base, save_pretrained, shipped_weights
@@ -28,7 +29,7 @@ def save(tmp_path):
 
 
 def run(pair, **settings):
-    return METHOD.fuse(pair.hsi, pair.msi, pair.sensor, METHOD.configure(**settings))
+    return METHOD.fuse(PairTensors(pair.hsi, pair.msi, pair.sensor), METHOD.configure(**settings))
 
 
 def mse(image, pair):

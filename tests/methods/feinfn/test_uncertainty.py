@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import hyperfuse.methods.feinfn.method  # noqa: F401  (registers the method)
+from hyperfuse.methods.contract.method import PairTensors
 from hyperfuse.methods.contract.registry import get_method
 from hyperfuse.methods.local_linear.consistency import model_error, restore_consistency
 from hyperfuse.methods.local_linear.denoising import denoise, remaining_error
@@ -14,12 +15,14 @@ METHOD = get_method("feinfn")
 
 
 def fused(pair, **settings):
-    return METHOD.fuse(pair.hsi, pair.msi, pair.sensor, METHOD.configure(steps=0, uncertainty=True, **settings))
+    return METHOD.fuse(
+        PairTensors(pair.hsi, pair.msi, pair.sensor), METHOD.configure(steps=0, uncertainty=True, **settings)
+    )
 
 
 def test_it_is_given_when_asked_and_costs_nothing_of_the_image(make_pair):
     pair = make_pair()
-    plain = METHOD.fuse(pair.hsi, pair.msi, pair.sensor, METHOD.configure(steps=0))
+    plain = METHOD.fuse(PairTensors(pair.hsi, pair.msi, pair.sensor), METHOD.configure(steps=0))
     told = fused(pair)
     assert plain.uncertainty is None
     assert torch.equal(told.image, plain.image)
@@ -36,7 +39,8 @@ def test_larger_expected_errors_go_with_larger_errors(make_pair):
         torch.ones(4, 4).to(odd)
     )
     told = METHOD.fuse(
-        pair.hsi + pair.sensor.degrade(odd), pair.msi, pair.sensor, METHOD.configure(steps=0, uncertainty=True)
+        PairTensors(pair.hsi + pair.sensor.degrade(odd), pair.msi, pair.sensor),
+        METHOD.configure(steps=0, uncertainty=True),
     )
     error = (told.image - pair.reference - odd).square()
     inside, outside = told.uncertainty[:, 8:32, 8:32].square().mean(), told.uncertainty[:, 56:, 56:].square().mean()

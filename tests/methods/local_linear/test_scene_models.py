@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from hyperfuse.methods.contract.registry import Sample, get_method, silent
-from hyperfuse.methods.local_linear.scene_models import SceneModels, pooled, slopes_within
+from hyperfuse.methods.contract.method import PairTensors
+from hyperfuse.methods.contract.registry import get_method
+from hyperfuse.methods.local_linear.scene_models import pooled, slopes_within
 from hyperfuse.scenes.tiling.plan import Plan
 from hyperfuse.sensor import create_sensor
 from hyperfuse.statistics.linear import fit_linear
@@ -44,19 +45,29 @@ def test_learnt_on_the_pair_itself_nothing_changes(name, settings, bands):
     hsi, msi, sensor, truth = scene(bands)
     method = get_method(name)
     options = method.configure(**settings)
-    learned = method.prepare([Sample(hsi, msi, sensor)], options, silent)
-    alone = method.fuse(hsi, msi, sensor, options).image
-    shared = method.fuse(hsi, msi, sensor, options, silent, learned).image
+    pair = PairTensors(hsi, msi, sensor)
+    alone = method.fuse(pair, options).image
+    shared = method.restore(method.fit([pair], options).state()).apply(pair).image
     assert psnr(alone, truth) > 30
     assert float((alone - shared).abs().max()) < 2e-4
     # It is used: what another scene would share makes a difference.
-    other = method.prepare([Sample(hsi.flip(1), msi, sensor)], options, silent)
-    assert float((alone - method.fuse(hsi, msi, sensor, options, silent, other).image).abs().max()) > 2e-3
+    other = method.restore(method.fit([PairTensors(hsi.flip(1), msi, sensor)], options).state())
+    assert float((alone - other.apply(pair).image).abs().max()) > 2e-3
 
 
 def tile(image, window):
     rows, cols = slice(window.row, window.row + window.rows), slice(window.col, window.col + window.cols)
     return image[:, rows, cols].contiguous()
+
+
+def extent(window, msi):
+    rows, cols = (2 / (size - 1) for size in msi.shape[1:])
+    return (
+        rows * window.row - 1,
+        rows * (window.row + window.rows - 1) - 1,
+        cols * window.col - 1,
+        cols * (window.col + window.cols - 1) - 1,
+    )
 
 
 @pytest.mark.slow
@@ -65,16 +76,19 @@ def test_tiles_lose_less_than_a_tenth_of_a_decibel(name, settings):
     hsi, msi, sensor, truth = scene(40, side=192)
     method = get_method(name)
     options = method.configure(**settings)
-    whole = method.fuse(hsi, msi, sensor, options).image
+    whole = method(hsi, msi, sensor, options)
     plan = Plan.of(tuple(hsi.shape[1:]), tuple(msi.shape[1:]), sensor, 64, 8)
-    tiles = [(one, Sample(tile(hsi, one.lr), tile(msi, one.hr), one.sensor(sensor))) for one in plan.tiles()]
-    learned = method.prepare([sample for _, sample in tiles[::3]], options, silent)
+    tiles = [
+        (one, PairTensors(tile(hsi, one.lr), tile(msi, one.hr), one.sensor(sensor), extent(one.hr, msi)))
+        for one in plan.tiles()
+    ]
+    model = method.fit([sample for _, sample in tiles[::3]], options)
     joined = torch.zeros_like(truth)
     for one, sample in tiles:
         y, x = (slice(core.core[0], core.core[1]) for core in (one.y, one.x))
         inside = (slice(None), slice(y.start - one.hr.row, y.stop - one.hr.row),
                   slice(x.start - one.hr.col, x.stop - one.hr.col))  # fmt: skip
-        joined[:, y, x] = method.fuse(*sample[:3], options, silent, learned).image[inside]
+        joined[:, y, x] = model.apply(sample).image[inside]
     assert psnr(joined, truth) > psnr(whole, truth) - 0.1
 
 
@@ -87,11 +101,6 @@ def test_slopes_of_components_are_those_of_a_regression_of_components():
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-8)
 
 
-def test_weights_given_are_kept_and_pixels_are_pooled():
-    hsi, msi, sensor, _ = scene(12)
-    method = get_method("local-regression")
-    weights = {1.0: {0.1: 1.0}}
-    learned = method.prepare([Sample(hsi, msi, sensor)] * 2, method.configure(weights=weights), silent)
-    assert isinstance(learned.models, SceneModels)
-    assert learned.models.weights == weights
+def test_pixels_are_pooled():
+    hsi, *_ = scene(12)
     assert pooled([hsi, hsi[:, :3]]).shape == (12, 1, 24 * 24 + 3 * 24)

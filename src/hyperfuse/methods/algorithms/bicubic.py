@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from hyperfuse.methods.contract.registry import MethodSettings, Progress, register_method
+from hyperfuse.methods.contract.method import MethodSettings
+from hyperfuse.methods.contract.registry import register_method
+from hyperfuse.progress import Progress
 from hyperfuse.sensor.model import Sensor
 
 
@@ -22,7 +24,7 @@ class BicubicSettings(MethodSettings):
 def bicubic(
     hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, settings: BicubicSettings, progress: Progress
 ) -> torch.Tensor:
-    """Interpolate the HSI (bands, h, w) on the MSI's grid; arguments as in :class:`~.registry.Method`."""
+    """Interpolate the HSI (bands, h, w) on the MSI's grid; arguments as in :func:`~.registry.register_method`."""
     fused = sensor.upsample(hsi, (msi.shape[-2], msi.shape[-1]), "cubic")
     progress(1.0, "interpolated")
     return fused

@@ -7,7 +7,9 @@ from pydantic import Field
 
 from hyperfuse.methods.algorithms.endmembers import count_endmembers, vertex_component_analysis
 from hyperfuse.methods.algorithms.nonnegative import Updates, lower_nonnegative
-from hyperfuse.methods.contract.registry import MethodSettings, Progress, register_method
+from hyperfuse.methods.contract.method import Capabilities, MethodSettings
+from hyperfuse.methods.contract.registry import register_method
+from hyperfuse.progress import Progress
 from hyperfuse.sensor.model import Sensor
 
 # More endmembers than this gain little and cost time with their square.
@@ -71,12 +73,12 @@ class CnmfSettings(MethodSettings):
         " data fusion, IEEE TGRS 50(2), 2012, doi 10.1109/TGRS.2011.2161320"
     ),
     cost="seconds",
-    needs_srf=True,
+    capabilities=Capabilities(needs_srf=True, seed=True),
 )
 def cnmf(
     hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, settings: CnmfSettings, progress: Progress
 ) -> torch.Tensor:
-    """Fuse by coupled unmixing; arguments as in :class:`~.registry.Method`.
+    """Fuse by coupled unmixing; arguments as in :func:`~.registry.register_method`.
 
     With endmembers ``W`` (bands, p) and HR abundances ``H`` (p, pixels), both non-negative, the HSI is
     ``W degrade(H)``, the MSI ``respond(W) H`` and the fused image ``W H``. ``W`` starts from VCA, the LR abundances

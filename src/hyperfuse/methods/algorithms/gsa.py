@@ -10,7 +10,9 @@ from pydantic import Field
 
 from hyperfuse.errors import InputError
 from hyperfuse.methods.algorithms.expansion import BANDS_AT_ONCE, expand
-from hyperfuse.methods.contract.registry import MethodSettings, Progress, register_method
+from hyperfuse.methods.contract.method import MethodSettings
+from hyperfuse.methods.contract.registry import register_method
+from hyperfuse.progress import Progress
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.linear import apply_linear, correlation, covariance, fit_linear, injection_gains
 
@@ -44,7 +46,7 @@ class GsaSettings(MethodSettings):
 def gsa(
     hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, settings: GsaSettings, progress: Progress
 ) -> torch.Tensor:
-    """Fuse by Gram-Schmidt adaptive component substitution; arguments as in :class:`~.registry.Method`.
+    """Fuse by Gram-Schmidt adaptive component substitution; arguments as in :func:`~.registry.register_method`.
 
     For every MSI band ``M`` and the group of HSI bands ``H_k`` assigned to it (one group of all for a panchromatic
     image): the intensity ``I = w_0 + sum_i w_i H_i`` is the least-squares fit of the degraded ``M`` at LR (Aiazzi et

@@ -8,7 +8,9 @@ import torch
 from pydantic import Field
 
 from hyperfuse.methods.algorithms.expansion import band_blocks, expand
-from hyperfuse.methods.contract.registry import MethodSettings, Progress, register_method
+from hyperfuse.methods.contract.method import MethodSettings
+from hyperfuse.methods.contract.registry import register_method
+from hyperfuse.progress import Progress
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.linear import correlation, covariance, fit_linear, injection_gains
 
@@ -36,7 +38,7 @@ class MtfGlpHsSettings(MethodSettings):
 def mtf_glp_hs(
     hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, settings: MtfGlpHsSettings, progress: Progress
 ) -> torch.Tensor:
-    """Fuse by hypersharpening; arguments as in :class:`~.registry.Method`.
+    """Fuse by hypersharpening; arguments as in :func:`~.registry.register_method`.
 
     For every HSI band ``H_k`` an HR image ``P_k`` is made from the MSI (see the settings); with ``P_k^L`` for
     ``P_k`` degraded by the sensor's PSF and expanded again, and ``~`` for expansion, ``fused_k = H~_k +

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from hyperfuse.methods.contract.registry import MethodSettings, Progress, register_method
+from hyperfuse.methods.contract.method import MethodSettings
+from hyperfuse.methods.contract.registry import register_method
 from hyperfuse.methods.local_linear.consistency import restore_consistency
+from hyperfuse.progress import Progress
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.linear import apply_linear, fit_linear
 
@@ -27,7 +29,7 @@ class RegressionSettings(MethodSettings):
 def regression(
     hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, settings: RegressionSettings, progress: Progress
 ) -> torch.Tensor:
-    """Fit the HSI (bands, h, w) to the degraded MSI and evaluate at HR; arguments as in :class:`~.registry.Method`."""
+    """Fit the HSI (bands, h, w) to the degraded MSI and evaluate at HR; see :func:`~.registry.register_method`."""
     coefficients = fit_linear(sensor.degrade(msi, (hsi.shape[-2], hsi.shape[-1])), hsi)
     progress(0.3, "fitted")
     fused = apply_linear(coefficients, msi)

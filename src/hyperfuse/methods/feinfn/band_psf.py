@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from hyperfuse.methods.contract.registry import WHOLE, Extent
+from hyperfuse.methods.contract.method import WHOLE, Extent
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.folds import FOLDS, block_folds
 from hyperfuse.statistics.shrinkage import RadianceShrinkage

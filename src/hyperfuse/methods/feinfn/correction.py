@@ -9,14 +9,13 @@ from typing import Any
 
 import torch
 
-from hyperfuse.methods.contract.registry import Progress
 from hyperfuse.methods.feinfn.linear_part import LinearBase
-from hyperfuse.methods.feinfn.network_input import Shown, ShownBands, ShownComponents
+from hyperfuse.methods.feinfn.network_input import ShownBands, ShownComponents
 from hyperfuse.methods.feinfn.pretrained import TrainedNetwork
 from hyperfuse.methods.local_linear.scene_models import pooled
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.options import FeINFNOptions
-from hyperfuse.progress import part
+from hyperfuse.progress import Progress, part
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.folds import held_out_patterns, validation_blocks
 from hyperfuse.statistics.shrinkage import RadianceShrinkage
@@ -53,7 +52,7 @@ class LearnedCorrection:
         trust: how its answer is trusted in the dark.
     """
 
-    shown: Shown
+    shown: ShownBands | ShownComponents
     options: dict[str, Any]
     weights: dict[str, torch.Tensor]
     basis: torch.Tensor
@@ -73,9 +72,6 @@ class LearnedCorrection:
         network = _network(self.shown, FeINFNOptions(**self.options), 0)
         network.load_state_dict(self.weights)
         return _placed(network, like).eval()
-
-
-CORRECTION_TYPES = (LearnedCorrection, ShownBands, ShownComponents, RadianceShrinkage)
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,7 @@ class _Part:
 
 def learn_correction(
     bases: Iterable[LinearBase],
-    shown: Shown,
+    shown: ShownBands | ShownComponents,
     start: FeINFNOptions | TrainedNetwork,
     fit: PairFitOptions,
     deadline: float | None,
@@ -163,7 +159,7 @@ def learn_correction(
 
 def show_scene(
     start: FeINFNOptions | TrainedNetwork, hsis: Sequence[torch.Tensor], msi_bands: int, msi_components: int
-) -> Shown:
+) -> ShownBands | ShownComponents:
     """Return how a network is shown a scene.
 
     Args:
@@ -193,7 +189,7 @@ def held_out_error(base: LinearBase, learned: LearnedCorrection | None) -> torch
         return part.error - learned.trust.of(base.hsi - part.error) * change
 
 
-def _parts(bases: Iterable[LinearBase], shown: Shown, cut: float | None) -> list[_Part] | None:
+def _parts(bases: Iterable[LinearBase], shown: ShownBands | ShownComponents, cut: float | None) -> list[_Part] | None:
     """Return what is to be learnt from, or None where making it would take longer than there is."""
     parts = []
     for base in bases:
@@ -204,7 +200,7 @@ def _parts(bases: Iterable[LinearBase], shown: Shown, cut: float | None) -> list
     return parts
 
 
-def _part(base: LinearBase, shown: Shown | None, cut: float | None) -> _Part | None:
+def _part(base: LinearBase, shown: ShownBands | ShownComponents | None, cut: float | None) -> _Part | None:
     shape = (base.hsi.shape[-2], base.hsi.shape[-1])
     views, error = [], torch.zeros_like(base.hsi)
     patterns = held_out_patterns(shape, base.hsi.device)
@@ -220,7 +216,9 @@ def _part(base: LinearBase, shown: Shown | None, cut: float | None) -> _Part | N
     return _Part(base.hsi, base.sensor, views, error)
 
 
-def _tasks(parts: Sequence[_Part], shown: Shown, kept_share: float, seed: int) -> list[HeldOutTask]:
+def _tasks(
+    parts: Sequence[_Part], shown: ShownBands | ShownComponents, kept_share: float, seed: int
+) -> list[HeldOutTask]:
     error = pooled([part.error for part in parts])
     scale = error.flatten(1).square().mean(1).sqrt()
     basis = shown.basis(error, scale)
@@ -268,7 +266,7 @@ def _with_time_left(
     return replace(fit, steps=_ANY_STEPS, seconds=max(_SHORTEST, deadline - now - afterwards))
 
 
-def _network(shown: Shown, options: FeINFNOptions, seed: int) -> FeINFN:
+def _network(shown: ShownBands | ShownComponents, options: FeINFNOptions, seed: int) -> FeINFN:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = FeINFN(shown.components, shown.guides, options)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from hyperfuse.methods.contract.registry import Extent, Progress
+from hyperfuse.methods.contract.method import Extent
 from hyperfuse.methods.feinfn.band_psf import NARROW, BandOptics, nyquist_response
 from hyperfuse.methods.feinfn.detail_injection import Details
 from hyperfuse.methods.local_linear.denoising import denoise
@@ -16,7 +16,7 @@ from hyperfuse.methods.local_linear.models import LocalModels, Predictors, White
 from hyperfuse.methods.local_linear.msi_noise import estimate_msi_noise
 from hyperfuse.methods.local_linear.neighbours import NeighbourModels
 from hyperfuse.methods.local_linear.scene_models import SceneModels
-from hyperfuse.progress import part
+from hyperfuse.progress import Progress, part
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.noise import estimate_noise
 from hyperfuse.statistics.shrinkage import RadianceShrinkage
@@ -50,9 +50,6 @@ class SharedBase:
     def at(self, extent: Extent) -> SharedBase:
         """Return what a part of the scene takes."""
         return replace(self, optics=self.optics.at(extent))
-
-
-SHARED_TYPES = (SharedBase, Whitening, SceneModels, BandOptics, RadianceShrinkage, Details)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from hyperfuse.methods.contract.registry import Progress, Sample
+from hyperfuse.methods.contract.method import PairTensors
 from hyperfuse.methods.feinfn.band_psf import NARROW, BandOptics, nyquist_response
 from hyperfuse.methods.feinfn.detail_injection import Details
 from hyperfuse.methods.feinfn.linear_part import Linear, SharedBase, without_noise
@@ -14,11 +14,12 @@ from hyperfuse.methods.local_linear.denoising import denoise
 from hyperfuse.methods.local_linear.models import Predictors, Whitening
 from hyperfuse.methods.local_linear.msi_noise import estimate_msi_noise
 from hyperfuse.methods.local_linear.scene_models import SceneModels, pooled
+from hyperfuse.progress import Progress
 from hyperfuse.statistics.shrinkage import RadianceShrinkage
 from hyperfuse.statistics.subspace import model_subspace
 
 
-def learn_base(samples: Sequence[Sample], progress: Progress) -> SharedBase:
+def learn_base(samples: Sequence[PairTensors], progress: Progress) -> SharedBase:
     """Learn on samples of a scene what :meth:`.linear_base.LinearBase.fit` else learns of a pair as a whole.
 
     All samples go through its steps side by side: slopes, optics and trust are fitted to the pixels of all of them,

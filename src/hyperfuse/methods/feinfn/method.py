@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 
-from hyperfuse.methods.contract.registry import (
+from hyperfuse.methods.contract.method import (
+    DEFAULT_MARGIN,
+    WHOLE,
+    Capabilities,
     Extent,
     MethodSettings,
     Outcome,
-    Progress,
-    Sample,
-    register_method,
-    silent,
+    PairTensors,
 )
+from hyperfuse.methods.contract.registry import register_method
+from hyperfuse.methods.contract.state import from_state, to_state
+from hyperfuse.methods.feinfn.band_psf import NARROW, nyquist_response
 from hyperfuse.methods.feinfn.correction import (
-    CORRECTION_TYPES,
     LearnedCorrection,
     held_out_error,
     learn_correction,
     show_scene,
 )
-from hyperfuse.methods.feinfn.linear_part import SHARED_TYPES, LinearBase, SharedBase, without_noise
+from hyperfuse.methods.feinfn.linear_part import LinearBase, SharedBase, without_noise
 from hyperfuse.methods.feinfn.linear_samples import learn_base
 from hyperfuse.methods.feinfn.pretrained import TrainedNetwork, load_for_pair
 from hyperfuse.methods.feinfn.uncertainty import predict_error
 from hyperfuse.methods.local_linear.consistency import restore_consistency
 from hyperfuse.networks.kernels.precision import Precision
 from hyperfuse.networks.options import FeINFNOptions
-from hyperfuse.progress import part
+from hyperfuse.progress import Progress, part, silent
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.training.self_supervised.fit import PairFitOptions
 
 _STEPS = {"fast": 0, "normal": 600, "best": 3000}
+_SIMILAR_MARGIN = 24  # LR pixels
 _SMALLEST_SIDE = 8  # LR pixels; below, there is nothing to learn from
 
 
@@ -79,7 +82,7 @@ class LearnedScene:
         return replace(self, base=self.base.at(extent))
 
 
-def _prepare(samples: Sequence[Sample], settings: FeinfnSettings, progress: Progress) -> LearnedScene:
+def _prepare(samples: Sequence[PairTensors], settings: FeinfnSettings, progress: Progress) -> LearnedScene:
     """Learn on samples of a large scene what all parts of it share."""
     start = _start(settings, samples[0].hsi, samples[0].msi)
     steps = _steps(settings)
@@ -99,16 +102,56 @@ def _prepare(samples: Sequence[Sample], settings: FeinfnSettings, progress: Prog
     return LearnedScene(base, learnt.correction)
 
 
+def _margin(sensor: Sensor, settings: MethodSettings) -> int:
+    # Where the PSF is narrow, the linear part learns from similar pixels wherever they lie.
+    return _SIMILAR_MARGIN if nyquist_response(sensor) >= NARROW else DEFAULT_MARGIN
+
+
 @register_method(
     "feinfn",
     settings=FeinfnSettings,
-    summary="local models refined by FeINFN, fitted to the pair itself on hidden LR pixels",
+    summary="local models refined by FeINFN, fitted to the pair itself on held-out LR pixels",
     reference="Liang et al., Fourier-enhanced implicit neural fusion network, NeurIPS 2024, arXiv 2404.15174",
     cost="minutes",
-    prepare=_prepare,
-    learned=(LearnedScene, *SHARED_TYPES, *CORRECTION_TYPES),
+    capabilities=Capabilities(
+        uncertainty=True, budget=True, weights=True, seed=True, shared_model=True, margin=_margin
+    ),
 )
-def feinfn(
+@dataclass(frozen=True)
+class FeinfnModel:
+    """The default method fitted to a scene."""
+
+    settings: FeinfnSettings
+    samples: Sequence[PairTensors]
+    learned: LearnedScene | None
+    margin: int
+    details: dict[str, Any]
+
+    @classmethod
+    def fit(cls, samples: Sequence[PairTensors], settings: FeinfnSettings, progress: Progress) -> FeinfnModel:
+        """Learn on samples of a scene."""
+        margin = _margin(samples[0].sensor, settings)
+        if len(samples) == 1 and samples[0].extent == WHOLE:
+            return cls(settings, samples, None, margin, {})
+        return cls(settings, (), _prepare(samples, settings, progress), margin, {})
+
+    @classmethod
+    def restore(cls, settings: FeinfnSettings, state: Mapping[str, Any]) -> FeinfnModel:
+        """Return the model of a state."""
+        return cls(settings, (), from_state(LearnedScene, state["learned"]), state["margin"], state["details"])
+
+    def state(self) -> dict[str, Any]:
+        """Return the model as plain values."""
+        learned = self.learned or _prepare(self.samples, self.settings, silent)
+        return {"learned": to_state(learned), "margin": self.margin, "details": self.details}
+
+    def apply(self, pair: PairTensors, progress: Progress = silent) -> Outcome:
+        """Fuse a window."""
+        learned = None if self.learned is None else self.learned.at(pair.extent)
+        return _fuse(pair.hsi, pair.msi, pair.sensor, self.settings, progress, learned)
+
+
+def _fuse(
     hsi: torch.Tensor,
     msi: torch.Tensor,
     sensor: Sensor,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from hyperfuse.methods.contract.registry import Progress, silent
 from hyperfuse.methods.local_linear.windowed_ridge import WindowedRidge
+from hyperfuse.progress import Progress, silent
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.linear import covariance, fit_linear
 from hyperfuse.statistics.subspace import Subspace

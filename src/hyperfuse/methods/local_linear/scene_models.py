@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import torch
 
-from hyperfuse.methods.contract.registry import Progress, silent
 from hyperfuse.methods.local_linear.models import (
     RIDGES,
     WINDOWS,
@@ -22,6 +21,7 @@ from hyperfuse.methods.local_linear.models import (
     candidate_errors,
     weigh,
 )
+from hyperfuse.progress import Progress, silent
 from hyperfuse.statistics.linear import fit_linear
 from hyperfuse.statistics.subspace import Subspace
 

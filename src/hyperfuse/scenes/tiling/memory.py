@@ -9,19 +9,18 @@ from typing import Any
 
 from hyperfuse.errors import InputError
 from hyperfuse.io.windows.open import open_windows
+from hyperfuse.methods.contract.method import BytesPerPixel
 from hyperfuse.scenes.source import Scene
 
 MEMORY_GB = 2.0
 SMALLEST_TILE, _LARGEST_TILE = 64, 1024
-# Measured on 31 to 200 bands: bytes of the program, of one more process that shares its libraries, of buffers whose
-# size does not depend on the tile, and of each HR pixel for every band of either image: with local-regression, and
-# with the linear part of feinfn, which stands for all other methods.
+# Measured on 31 to 200 bands: bytes of the program, of one more process that shares its libraries, and of buffers
+# whose size does not depend on the tile.
 _PROGRAM, _WORKER, _BUFFERS = 350e6, 180e6, 100e6
-_LIGHT, _PIXEL_LIGHT, _PIXEL_HSI, _PIXEL_MSI = "local-regression", 22, 40, 110
 # Samples are large, so that as little of them is rim, which asks for narrow windows. A method that learns on them may
 # hold each at HR.
 SAMPLE_SIDE, SAMPLE_MARGIN = 256, 4  # HR and LR pixels
-_SAMPLE_HSI = 8
+_SAMPLE_HSI, _SAMPLE_MSI = 8, 110
 _FEWEST_SAMPLES, _MOST_SAMPLES = 4, 12
 # The sizes of freed and kept memory differ from run to run: at a share of 0.92 two workers took 2.03 of 2 GB.
 _USED_SHARE = 0.86
@@ -29,20 +28,19 @@ _USED_SHARE = 0.86
 _WHOLE_IMAGES = 6
 
 
-def tile_size(scene: Scene, method: str, margin: int, workers: int, memory_gb: float) -> int:
+def tile_size(scene: Scene, memory: BytesPerPixel, margin: int, workers: int, memory_gb: float) -> int:
     """Return the side of a tile without its margins, in HR pixels.
 
     Args:
         scene: to be fused.
-        method: by which.
+        memory: of the method.
         margin: LR pixels that are read around a tile.
         workers: processes that fuse tiles at the same time.
         memory_gb: what all of them may take, in GB; where it is too little, tiles are as small as is sensible.
     """
     total = _USED_SHARE * memory_gb * 1e9 - _PROGRAM - (_WORKER * workers if workers > 1 else 0.0)
     of_tile = total / workers - _BUFFERS
-    of_band = _PIXEL_LIGHT if method == _LIGHT else _PIXEL_HSI
-    pixels = of_tile / (of_band * scene.hsi.shape[0] + _PIXEL_MSI * scene.msi.shape[0])
+    pixels = of_tile / (memory.hsi_band * scene.hsi.shape[0] + memory.msi_band * scene.msi.shape[0])
     ratio = scene.pair.sensor.mean_ratio
     side = math.sqrt(max(pixels, 0.0)) - 2 * margin * ratio
     return int(min(max(side, SMALLEST_TILE, 4 * ratio), _LARGEST_TILE))
@@ -57,7 +55,7 @@ def samples_within(scene: Scene, side: int, memory_gb: float) -> int:
         memory_gb: what that may take, in GB; no tiles are fused at the same time.
     """
     pixels = (side + 2 * SAMPLE_MARGIN * scene.pair.sensor.mean_ratio) ** 2
-    of_sample = pixels * (_SAMPLE_HSI * scene.hsi.shape[0] + _PIXEL_MSI * scene.msi.shape[0])
+    of_sample = pixels * (_SAMPLE_HSI * scene.hsi.shape[0] + _SAMPLE_MSI * scene.msi.shape[0])
     room = _USED_SHARE * memory_gb * 1e9 - _PROGRAM - _BUFFERS
     return int(min(max(room / of_sample, _FEWEST_SAMPLES), _MOST_SAMPLES))
 

@@ -6,7 +6,7 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,11 +96,8 @@ class TileStore:
             scratch.unlink(missing_ok=True)
             raise HyperfuseError(f"{self.folder}: cannot be written ({error}); make room, then --resume") from error
 
-    def learned(self, types: Sequence[type]) -> dict[str, Any] | None:
+    def learned(self) -> dict[str, Any] | None:
         """Return what was kept; None where nothing was.
-
-        Args:
-            types: the classes it may hold; nothing else is made of what the file says.
 
         Raises:
             InputError: the file is damaged, or holds something else.
@@ -109,8 +106,7 @@ class TileStore:
         if not file.is_file():
             return None
         try:
-            with torch.serialization.safe_globals(list(types)):
-                found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
             raise InputError(f"{self.folder} cannot be resumed: {file.name} is damaged; remove the folder") from error
         return found
