@@ -11,7 +11,7 @@ import hyperfuse
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.methods.contract import registry
-from hyperfuse.methods.contract.method import MethodSettings
+from hyperfuse.methods.contract.method import Capabilities, MethodSettings
 from hyperfuse.methods.contract.registry import register_method
 from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.simulate import simulate
@@ -69,7 +69,14 @@ def spy(monkeypatch):
         seed: int = -1
         answer: float | None = None
 
-    @register_method("spy", settings=SpySettings, summary="spy", reference="none", cost="seconds")
+    @register_method(
+        "spy",
+        settings=SpySettings,
+        summary="spy",
+        reference="none",
+        cost="seconds",
+        capabilities=Capabilities(seed=True),
+    )
     def run(hsi, msi, sensor, settings, progress):
         calls.append((hsi, msi, sensor, settings))
         progress(1.0, "spied")
@@ -242,7 +249,7 @@ def test_the_result_carries_the_metadata_of_both_and_what_was_done(pair):
     *before, step = fused.history
     assert before == list(hsi.history)
     assert (step["step"], step["method"], step["seed"], step["device"]) == ("fuse", "local-regression", 7, "cpu")
-    assert step["settings"] == {"window": 1.0, "ridge": None, "weights": None, "consistency": True}
+    assert step["settings"] == {"window": 1.0, "ridge": None, "consistency": True}
     assert (step["sensor"]["ratio"], step["sensor"]["srf"]) == ([4, 4], "boxes:4")
     assert (step["version"], step["notes"]) == (hyperfuse.__version__, [])
     assert json.loads(json.dumps(step)) == step

@@ -445,14 +445,15 @@ def test_a_shift_that_nothing_tells_is_found_on_a_part(tmp_path):
 
 def test_tiles_follow_from_the_memory_and_the_workers(tmp_path):
     from hyperfuse.scenes.source import open_scene
+    from hyperfuse.methods import BytesPerPixel
     from hyperfuse.scenes.tiling.memory import tile_size
 
     made, hsi, msi = pair(tmp_path)
     grid = {"sensor": made.sensor, "srf": None, "psf": None, "ratio": None, "phase": None}
     scene = open_scene(str(hsi), str(msi), None, {}, {}, grid)
     cases = [(workers, memory) for workers in (1, 2, 4) for memory in (0.4, 2.0, 8.0)]
-    sizes = {case: tile_size(scene, "feinfn", 4, *case) for case in cases}
-    assert tile_size(scene, "local-regression", 4, 4, 2.0) > sizes[4, 2.0]
+    sizes = {case: tile_size(scene, BytesPerPixel(), 4, *case) for case in cases}
+    assert tile_size(scene, BytesPerPixel(hsi_band=22), 4, 4, 2.0) > sizes[4, 2.0]
     scene.close()
     assert all(64 <= size <= 1024 for size in sizes.values())
     assert sizes[1, 0.4] == 64

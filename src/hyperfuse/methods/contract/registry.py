@@ -26,6 +26,7 @@ FusionFunction = Callable[[torch.Tensor, torch.Tensor, Sensor, S, Progress], tor
 T = TypeVar("T")
 
 _METHODS: dict[str, Method[Any]] = {}
+_SETTINGS_OF = {"uncertainty": "uncertainty", "budget": "budget_seconds", "weights": "weights", "seed": "seed"}
 
 
 def register_method(
@@ -43,14 +44,18 @@ def register_method(
     ``(hsi, msi, sensor, settings, progress) -> image``, which then fuses every window by itself.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is taken, or capabilities and settings disagree.
     """
 
     def register(target: T) -> T:
         if name in _METHODS:
             raise ValueError(f"a method {name!r} is registered already")
+        able = capabilities or Capabilities()
+        for capability, setting in _SETTINGS_OF.items():
+            if getattr(able, capability) != (setting in settings.model_fields):
+                raise ValueError(f"{name}: the capability {capability} and the setting {setting} go together")
         models: Any = target if isinstance(target, type) else _FunctionModels(target)  # type: ignore[arg-type]
-        _METHODS[name] = Method(name, summary, reference, cost, settings, capabilities or Capabilities(), models)
+        _METHODS[name] = Method(name, summary, reference, cost, settings, able, models)
         return target
 
     return register
