@@ -444,8 +444,8 @@ def test_a_shift_that_nothing_tells_is_found_on_a_part(tmp_path):
 
 
 def test_tiles_follow_from_the_memory_and_the_workers(tmp_path):
-    from hyperfuse.scenes.source import open_scene
     from hyperfuse.methods import BytesPerPixel
+    from hyperfuse.scenes.source import open_scene
     from hyperfuse.scenes.tiling.memory import tile_size
 
     made, hsi, msi = pair(tmp_path)
