@@ -174,7 +174,7 @@ def test_undeclared_gaps_are_refused(fuse, make_pair, image, value):
     pair = make_pair()
     spoiled = getattr(pair, image).clone()
     spoiled[1, 2, 3] = value
-    with pytest.raises(InputError, match=f"the {image.upper()} holds NaN or infinite values.*--nodata nan"):
+    with pytest.raises(InputError, match=f"the {image.upper()} holds NaN or infinite values.*pass nodata=nan"):
         fuse(replace(pair, **{image: spoiled}))
 
 

@@ -69,7 +69,7 @@ def test_bands_to_which_no_msi_band_responds_go_by_correlation(make_pair):
 
 def test_grouping_by_responses_needs_them(make_pair):
     pair = make_pair()
-    with pytest.raises(InputError, match=r"grouping=srf needs the spectral responses.*--srf"):
+    with pytest.raises(InputError, match=r"grouping=srf needs the spectral responses.*srf=..."):
         gsa(pair.hsi, pair.msi, pair.sensor.replace(srf=None), gsa.configure(grouping="srf"))
 
 

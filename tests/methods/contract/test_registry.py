@@ -115,7 +115,7 @@ def test_settings_of_another_method_are_refused(echo):
 
 def test_a_method_that_needs_the_responses_says_so(echo):
     hsi, msi, sensor = pair()
-    with pytest.raises(InputError, match="the method echo needs the spectral responses of the MSI; give them"):
+    with pytest.raises(InputError, match="the method echo needs the spectral responses of the MSI; pass srf="):
         echo(hsi, msi, sensor.replace(srf=None))
 
 
@@ -135,7 +135,7 @@ def with_bad_value(value):
         (lambda h, m, s: (h, m[:0], s), "the MSI has the shape"),
         (lambda h, m, s: (h.int(), m, s), "the HSI holds torch.int32"),
         (lambda h, m, s: (h, m.double(), s), "differ in type or device"),
-        (with_bad_value(float("nan")), "the HSI holds NaN or infinite values .*--nodata nan"),
+        (with_bad_value(float("nan")), "the HSI holds NaN or infinite values .*pass nodata=nan"),
         (with_bad_value(float("inf")), "the HSI holds NaN or infinite values"),
         (lambda h, m, s: (h, m[:, :3], s), "3 HSI rows at a ratio of 2 do not fit 3 MSI rows"),
         (lambda h, m, s: (h, torch.rand(2, 6, 12), s), "3 HSI columns at a ratio of 2 do not fit 12 MSI columns"),

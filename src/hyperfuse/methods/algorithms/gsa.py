@@ -97,6 +97,6 @@ def _assign(hsi: torch.Tensor, msi_lr: torch.Tensor, sensor: Sensor, grouping: s
     if grouping == "correlation":
         return nearest
     if sensor.srf is None:
-        raise InputError("grouping=srf needs the spectral responses of the MSI; give them (--srf) or use correlation")
+        raise InputError("grouping=srf needs the spectral responses of the MSI; pass srf=... or use correlation")
     response = torch.as_tensor(sensor.srf.matrix, device=hsi.device)
     return torch.where(response.amax(dim=0) > 0, response.argmax(dim=0), nearest)

@@ -219,7 +219,9 @@ class Method(Generic[S]):
 
     def _check(self, pair: PairTensors) -> None:
         if self.capabilities.needs_srf and pair.sensor.srf is None:
-            raise InputError(f"the method {self.name} needs the spectral responses of the MSI; give them (--srf)")
+            raise InputError(
+                f"the method {self.name} needs the spectral responses of the MSI; pass srf=...", parameter="srf"
+            )
         check_pair(pair)
 
 
@@ -260,7 +262,7 @@ def check_pair(pair: PairTensors) -> None:
         if not image.is_floating_point():
             raise InputError(f"the {name} holds {image.dtype}; floating-point values are needed")
         if not bool(torch.isfinite(image).all()):
-            raise InputError(f"the {name} holds NaN or infinite values that are not declared as gaps (--nodata nan)")
+            raise InputError(f"the {name} holds NaN or infinite values that are not declared as gaps; pass nodata=nan")
     if hsi.dtype != msi.dtype or hsi.device != msi.device:
         raise InputError(f"HSI and MSI differ in type or device ({hsi.dtype}, {hsi.device}; {msi.dtype}, {msi.device})")
     for axis, name in ((0, "rows"), (1, "columns")):
