@@ -7,6 +7,7 @@ import pytest
 
 import hyperfuse.io
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import six_numbers
 from hyperfuse.io import write
 
 
@@ -32,7 +33,7 @@ def test_another_coordinate_system(refuse, files, pair):
 
 
 def test_no_overlap(refuse, files, pair):
-    a, b, c, d, e, f = pair.msi.transform
+    a, b, c, d, e, f = six_numbers(pair.msi.transform)
     write(files / "far.tif", pair.msi.replace(transform=(a, b, c + 1e5, d, e, f)))
     message = refuse(msi="far.tif")
     assert str(files / "far.tif") in message

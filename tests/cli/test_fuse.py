@@ -5,6 +5,7 @@ import pytest
 
 import hyperfuse.scenes.fuse
 from hyperfuse.cli import fuse as fuse_module
+from hyperfuse.cube.header import six_numbers
 from hyperfuse.errors import HyperfuseWarning
 from hyperfuse.io import read, write
 from hyperfuse.networks.pretrained import save_pretrained
@@ -111,7 +112,7 @@ def test_gaps_of_a_mask_count_unless_zero_marks_them(tmp_path, nodata, masked):
 def test_a_mask_off_the_grid_is_refused(fails, files, pair):
     from hyperfuse.cube.cube import Cube
 
-    a, b, c, d, e, f = pair.msi.transform
+    a, b, c, d, e, f = six_numbers(pair.msi.transform)
     words = ("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--mask", files / "mask.tif")
     write(files / "mask.tif", Cube(data=np.ones((1, 24, 35)), transform=pair.msi.transform, crs=pair.msi.crs))
     code, message = fails(*words)

@@ -162,7 +162,7 @@ def test_a_bad_band_does_not_make_a_pixel_a_gap():
 
 
 def world(transform, col, row):
-    a, b, c, d, e, f = transform
+    a, b, c, d, e, f = tuple(transform)[:6]
     return a * col + b * row + c, d * col + e * row + f
 
 

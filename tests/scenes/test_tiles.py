@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 import hyperfuse.scenes.tiles_job as tiles_job
 import hyperfuse.scenes.tiling.local as tiles_workers
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import six_numbers
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io import read, write
 from hyperfuse.scenes.fuse import fuse, fuse_in_full
@@ -126,7 +127,7 @@ def test_a_ratio_that_is_not_whole_and_a_partial_overlap(tmp_path):
     tiled = read(tmp_path / "out.tif")
     assert tiled.data.shape == whole.data.shape
     np.testing.assert_allclose(tiled.transform, whole.transform)
-    col = round((whole.transform[2] - made.reference.transform[2]) / 10)
+    col = round((whole.transform.c - made.reference.transform.c) / 10)
     truth = made.reference.data[:, : whole.rows, col : col + whole.cols]
     assert psnr(truth, tiled.data) > psnr(truth, whole.data) - 0.1
     assert psnr(truth, tiled.data) > 35
@@ -432,7 +433,7 @@ def test_how_much_memory_the_whole_would_take(tmp_path):
 
 def test_a_shift_that_nothing_tells_is_found_on_a_part(tmp_path):
     made, _, msi = pair(tmp_path, scene(256, 256))
-    a, b, c, d, e, f = made.hsi.transform
+    a, b, c, d, e, f = six_numbers(made.hsi.transform)
     write(tmp_path / "moved.tif", made.hsi.replace(transform=(a, b, c + 13.0, d, e, f + 7.0)))
     fuse_tiles(tmp_path / "moved.tif", msi, tmp_path / "out.tif", method="local-regression", tile=64)
     fused = read(tmp_path / "out.tif")

@@ -1,4 +1,4 @@
-"""A cube in the terms of the CF conventions, which xarray, netCDF and Zarr share.
+"""The header of a cube in the terms of the CF conventions, which xarray, netCDF and Zarr share.
 
 The values have the dimensions (band, y, x); ``wavelength`` (nm), ``fwhm`` (nm), ``good_wavelengths`` and ``band_name``
 are coordinates along ``band``, ``y`` and ``x`` are centres of pixels, and ``spatial_ref`` is the grid mapping with the
@@ -13,19 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
 from hyperfuse.cube.crs import crs_text, crs_units, is_geographic, parse_crs, same_crs
-from hyperfuse.cube.cube import Cube, Transform
-from hyperfuse.cube.record import (
-    HISTORY_TAG,
-    RECORD_TAG,
-    cube_fields,
-    from_tags,
-    record_fields,
-    split_attributes,
-    to_tags,
-)
+from hyperfuse.cube.header import Coding, CubeHeader, Shape, six_numbers
+from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG, decode_tags, encode_record, encode_tags, split_attributes
 from hyperfuse.cube.wavelengths import to_nanometres
 from hyperfuse.errors import HyperfuseWarning, InputError
 
@@ -53,64 +46,80 @@ class Variable:
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
-def coordinates(cube: Cube) -> dict[str, Variable]:
+def encode_coordinates(header: CubeHeader) -> dict[str, Variable]:
     """Return the coordinates of a cube, those that it has, by name."""
-    found = {"band": Variable(("band",), np.arange(1, cube.bands + 1, dtype=np.int32), {"long_name": "band number"})}
-    if cube.wavelengths is not None:
+    found = {"band": Variable(("band",), np.arange(1, header.bands + 1, dtype=np.int32), {"long_name": "band number"})}
+    if header.wavelengths is not None:
         attrs = {"units": "nm", "standard_name": "radiation_wavelength", "long_name": "wavelength at band centre"}
-        found["wavelength"] = Variable(("band",), cube.wavelengths, attrs)
-    if cube.fwhm is not None:
-        found["fwhm"] = Variable(("band",), cube.fwhm, {"units": "nm", "long_name": "full width at half maximum"})
-    if cube.good_bands is not None:
+        found["wavelength"] = Variable(("band",), header.wavelengths, attrs)
+    if header.fwhm is not None:
+        found["fwhm"] = Variable(("band",), header.fwhm, {"units": "nm", "long_name": "full width at half maximum"})
+    if header.good_bands is not None:
         attrs = {"long_name": "1 where the band is good, 0 where it is bad"}
-        found["good_wavelengths"] = Variable(("band",), cube.good_bands.astype(np.int8), attrs)
-    if cube.band_names is not None:
-        found["band_name"] = Variable(("band",), np.array(cube.band_names, dtype=object))
-    if cube.transform is not None and cube.transform[1] == 0 and cube.transform[3] == 0:
-        found.update(_pixel_centres(cube, cube.transform))
-    if cube.transform is not None or cube.crs is not None:
-        found[GRID_MAPPING] = Variable((), np.array(0, np.int32), _grid_mapping(cube))
+        found["good_wavelengths"] = Variable(("band",), header.good_bands.astype(np.int8), attrs)
+    if header.band_names is not None:
+        found["band_name"] = Variable(("band",), np.array(header.band_names, dtype=object))
+    if header.transform is not None and header.transform.b == 0 and header.transform.d == 0:
+        found.update(_pixel_centres(header, header.transform))
+    if header.transform is not None or header.crs is not None:
+        found[GRID_MAPPING] = Variable((), np.array(0, np.int32), _grid_mapping(header))
     return found
 
 
-def _pixel_centres(cube: Cube, transform: Transform) -> dict[str, Variable]:
-    a, _, c, _, e, f = transform
-    geographic = cube.crs is not None and is_geographic(cube.crs)
+def _pixel_centres(header: CubeHeader, transform: Affine) -> dict[str, Variable]:
+    geographic = header.crs is not None and is_geographic(header.crs)
     names = ("latitude", "longitude") if geographic else ("projection_y_coordinate", "projection_x_coordinate")
-    length = "m" if cube.crs is None else crs_units(parse_crs(cube.crs))
+    length = "m" if header.crs is None else crs_units(parse_crs(header.crs))
     units = ("degrees_north", "degrees_east") if geographic else (length, length)
     attrs = [{"standard_name": name, "units": unit} for name, unit in zip(names, units, strict=True)]
-    if cube.crs is None:
+    if header.crs is None:
         attrs = [{}, {}]
     return {
-        "y": Variable(("y",), f + e * (np.arange(cube.rows) + 0.5), attrs[0]),
-        "x": Variable(("x",), c + a * (np.arange(cube.cols) + 0.5), attrs[1]),
+        "y": Variable(("y",), transform.f + transform.e * (np.arange(header.rows) + 0.5), attrs[0]),
+        "x": Variable(("x",), transform.c + transform.a * (np.arange(header.cols) + 0.5), attrs[1]),
     }
 
 
-def _grid_mapping(cube: Cube) -> dict[str, str]:
+def _grid_mapping(header: CubeHeader) -> dict[str, str]:
     attrs = {}
-    if cube.crs is not None:
-        attrs["crs_wkt"] = attrs["spatial_ref"] = str(parse_crs(cube.crs).to_wkt())
-        if is_geographic(cube.crs):
+    if header.crs is not None:
+        attrs["crs_wkt"] = attrs["spatial_ref"] = str(parse_crs(header.crs).to_wkt())
+        if is_geographic(header.crs):
             attrs["grid_mapping_name"] = "latitude_longitude"
-    if cube.transform is not None:
-        a, b, c, d, e, f = cube.transform
-        attrs["GeoTransform"] = " ".join(repr(value) for value in (c, a, b, f, d, e))
+    if header.transform is not None:
+        attrs["GeoTransform"] = " ".join(repr(value) for value in header.transform.to_gdal())
     return attrs
 
 
-def attributes(cube: Cube, fields: Sequence[str]) -> dict[str, str]:
-    """Return the attributes of the whole: the cube's own as far as they fit, its history, and the named fields."""
-    plain, rest = split_attributes(cube.attributes, _STRUCTURE)
-    if cube.crs is not None and not cube.crs.startswith("EPSG:"):
-        fields = (*fields, "crs")
-    record = record_fields(cube, fields)
-    return {**plain, **to_tags(cube, {**record, **({"attributes": rest} if rest else {})})}
+def encode_attributes(header: CubeHeader, names: Sequence[str]) -> dict[str, str]:
+    """Return the attributes of the file: those of the header as far as they fit, its history, and the named fields."""
+    plain, rest = split_attributes(header.attributes, _STRUCTURE)
+    if header.crs is not None and not header.crs.startswith("EPSG:"):
+        names = (*names, "crs")
+    return {**plain, **encode_tags(header, {**encode_record(header, names), **rest})}
+
+
+def encode_variable(coordinates: Mapping[str, Variable], coding: Coding) -> dict[str, Any]:
+    """Return the attributes of the variable that holds the values.
+
+    Args:
+        coordinates: of the cube.
+        coding: how the values are stored.
+    """
+    others = [name for name in coordinates if name not in (*DIMENSIONS, GRID_MAPPING)]
+    attrs: dict[str, Any] = {"coordinates": " ".join(others)}
+    if GRID_MAPPING in coordinates:
+        attrs["grid_mapping"] = GRID_MAPPING
+    attrs["units"] = coding.units or ""
+    if coding.nodata is not None:
+        attrs["_FillValue"] = coding.nodata
+    if not coding.is_identity:
+        attrs.update(scale_factor=coding.scale, add_offset=coding.offset)
+    return {key: value for key, value in attrs.items() if value != ""}
 
 
 def axes_of(dims: Sequence[str | None]) -> str | None:
-    """Return the order of axes as letters b, r, c that names of dimensions tell, or None if they do not.
+    """Return the order of axes as letters b, r, c that the names of dimensions state, or None.
 
     Example:
         >>> axes_of(["lat", "lon", "wavelength"])
@@ -138,52 +147,58 @@ def _letter(name: str | None) -> str | None:
     return None
 
 
-def fields_from(
+def decode_header(
     variables: Mapping[str, Variable],
     attrs: Mapping[str, str],
     values: Mapping[str, Any],
     dims: Mapping[str, str | None],
-    shape: tuple[int, int, int],
+    shape: Shape,
     where: str,
-) -> dict[str, Any]:
-    """Return the fields of a cube that its coordinates and attributes tell.
+) -> CubeHeader:
+    """Return the header that coordinates and attributes state: the inverse of the functions ``encode_*``.
 
-    What the record of this package tells is used where the coordinates and attributes tell nothing.
+    The record of this package counts where the coordinates and attributes state nothing.
 
     Args:
         variables: all variables of at most one dimension.
-        attrs: text attributes of the whole.
+        attrs: text attributes of the file.
         values: attributes of the variable that holds the values.
         dims: name of the dimension of each axis, by its letter b, r, c.
         shape: (bands, rows, cols) of the array.
         where: name of the file, for warnings.
     """
     bands = shape[0]
-    record, history = from_tags(attrs, where)
-    own = cube_fields(record, bands)
+    recorded = decode_tags(attrs, shape, where)
     taken = {*_STRUCTURE, RECORD_TAG.lower(), HISTORY_TAG.lower()}
-    kept = {key: text for key, text in attrs.items() if key.lower() not in taken}
-    fields: dict[str, Any] = {"history": history, "attributes": {**kept, **own.get("attributes", {})}}
+    others = {key: text for key, text in attrs.items() if key.lower() not in taken}
     centres = _along(variables, _CENTRES, bands, dims.get("b"))
     widths = _along(variables, _WIDTHS, bands, dims.get("b"))
     unit = next((str(v.attrs["units"]) for v in (centres, widths) if v is not None and "units" in v.attrs), None)
-    fields["wavelengths"], fields["fwhm"] = to_nanometres(
+    wavelengths, fwhm = to_nanometres(
         None if centres is None else centres.values, unit, None if widths is None else widths.values, where=where
     )
     good = _along(variables, _GOOD, bands, dims.get("b"))
-    fields["good_bands"] = None if good is None else good.values.ravel() != 0
     names = _along(variables, _NAMES, bands, dims.get("b"), text=True)
-    fields["band_names"] = None if names is None else tuple(str(name) for name in names.values.ravel())
     units = values.get("units")
-    fields["units"] = str(units) if isinstance(units, str) and units else None
-    fields.update(_placement(variables, values, dims, shape, own.get("crs"), where))
-    return {**own, **{name: value for name, value in fields.items() if value is not None}}
+    transform, crs = _decode_grid(variables, values, dims, shape, recorded.crs, where)
+    return recorded.update(
+        {
+            "wavelengths": wavelengths,
+            "fwhm": fwhm,
+            "good_bands": None if good is None else good.values.ravel() != 0,
+            "band_names": None if names is None else tuple(str(name) for name in names.values.ravel()),
+            "units": str(units) if isinstance(units, str) and units else None,
+            "transform": transform,
+            "crs": crs,
+            "attributes": {**others, **recorded.attributes},
+        }
+    )
 
 
 def _along(
     variables: Mapping[str, Variable], names: set[str], bands: int, dim: str | None, *, text: bool = False
 ) -> Variable | None:
-    """Return the variable of one of the names that has one entry a band, those along the band dimension first."""
+    """Return the variable of one of the names that has one entry per band, those along the band dimension first."""
     kinds = "OUST" if text else "fiub"
     found = [
         variable
@@ -195,14 +210,14 @@ def _along(
     return min(found, key=lambda variable: variable.dims != (dim,), default=None)
 
 
-def _placement(
+def _decode_grid(
     variables: Mapping[str, Variable],
     values: Mapping[str, Any],
     dims: Mapping[str, str | None],
-    shape: tuple[int, int, int],
-    own_crs: str | None,
+    shape: Shape,
+    recorded_crs: str | None,
     where: str,
-) -> dict[str, Any]:
+) -> tuple[Affine | None, str | None]:
     """Return transform and CRS from the grid mapping and the coordinates of the pixels."""
     mapping = variables.get(str(values.get("grid_mapping", GRID_MAPPING)))
     attrs: Mapping[str, Any] = {} if mapping is None else mapping.attrs
@@ -212,7 +227,7 @@ def _placement(
     wkt = attrs.get("crs_wkt") or attrs.get("spatial_ref")
     crs: str | None = None
     if wkt:
-        crs = _crs(str(wkt), own_crs, where)
+        crs = _decode_crs(str(wkt), recorded_crs, where)
     elif attrs.get("grid_mapping_name") not in (None, "latitude_longitude"):
         name = attrs["grid_mapping_name"]
         warnings.warn(
@@ -224,33 +239,30 @@ def _placement(
         crs = "EPSG:4326"
     if measured is not None and crs is None and stated is None and _is_counting(axes):
         measured = None
-    return {"transform": measured, "crs": crs}
+    return measured, crs
 
 
-def _crs(wkt: str, own: str | None, where: str) -> str | None:
+def _decode_crs(wkt: str, recorded: str | None, where: str) -> str | None:
     try:
-        return own if same_crs(own, wkt) else crs_text(parse_crs(wkt))
+        return recorded if same_crs(recorded, wkt) else crs_text(parse_crs(wkt))
     except InputError as error:
         warnings.warn(f"{where}: {error}; the CRS is left out", HyperfuseWarning, stacklevel=5)
         return None
 
 
-def _geotransform(text: Any) -> Transform | None:
+def _geotransform(text: Any) -> Affine | None:
     try:
-        c, a, b, f, d, e = (float(part) for part in str(text).split())
-    except ValueError:
+        return Affine.from_gdal(*(float(part) for part in str(text).split()))
+    except (TypeError, ValueError):
         return None
-    return a, b, c, d, e, f
 
 
 def _is_counting(axes: Sequence[Variable | None]) -> bool:
     return all(axis is not None and axis.values.tolist() == list(range(axis.values.size)) for axis in axes)
 
 
-def _measured(
-    axes: Sequence[Variable | None], shape: tuple[int, int, int], stated: Transform | None
-) -> Transform | None:
-    """Return the transform that the centres of pixels tell, or the stated one where both agree or there are none.
+def _measured(axes: Sequence[Variable | None], shape: Shape, stated: Affine | None) -> Affine | None:
+    """Return the transform of the centres of pixels, or the stated one where both agree or there are none.
 
     The coordinates follow when xarray cuts a window out of an array, the text of ``GeoTransform`` does not.
     """
@@ -258,14 +270,15 @@ def _measured(
     if ys is None or xs is None or (ys.size, xs.size) != shape[1:]:
         return stated
     ys, xs = ys.astype(np.float64), xs.astype(np.float64)
-    steps = [_step(ys, stated[4] if stated else None), _step(xs, stated[0] if stated else None)]
-    if steps[0] is None or steps[1] is None:
+    dy, dx = _step(ys, stated.e if stated else None), _step(xs, stated.a if stated else None)
+    if dy is None or dx is None:
         return stated
-    dy, dx = steps[0], steps[1]
-    told: Transform = (dx, 0.0, float(xs[0]) - dx / 2, 0.0, dy, float(ys[0]) - dy / 2)
-    if stated is not None and np.allclose(told, stated, rtol=1e-6, atol=1e-4 * min(abs(dx), abs(dy))):
+    measured = Affine(dx, 0.0, float(xs[0]) - dx / 2, 0.0, dy, float(ys[0]) - dy / 2)
+    if stated is not None and np.allclose(
+        six_numbers(measured), six_numbers(stated), rtol=1e-6, atol=1e-4 * min(abs(dx), abs(dy))
+    ):
         return stated
-    return told
+    return measured
 
 
 def _step(centres: NDArray[np.float64], stated: float | None) -> float | None:

@@ -7,8 +7,6 @@ from rasterio.errors import CRSError
 
 from hyperfuse.errors import InputError
 
-IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-
 # What GDAL makes of the map info of an ENVI header that names no projection.
 _NO_CRS = ('LOCAL_CS["Arbitrary"', 'ENGCRS["Arbitrary"')
 

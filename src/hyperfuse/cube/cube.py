@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from affine import Affine
+from numpy.typing import NDArray
 
+from hyperfuse.cube.header import Coding, CubeHeader
 from hyperfuse.errors import InputError
 
 if TYPE_CHECKING:
     import xarray
-
-Transform = tuple[float, float, float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,14 +31,15 @@ class Cube:
         good_bands: bool, shape (bands,): the bad-band list (False = bad), or None where all are good.
         band_names: one name per band, or None.
         valid: bool, shape (bands, rows, cols), False in gaps; None where there is no gap.
-        transform: (a, b, c, d, e, f) with x = a col + b row + c, y = d col + e row + f for the pixel corner, or None.
+        transform: pixel corners (col, row) to coordinates (x, y); an ``Affine`` or its six numbers (a, b, c, d, e, f)
+            with x = a col + b row + c, y = d col + e row + f; or None.
         crs: coordinate reference system as WKT or an authority code such as "EPSG:32633", or None.
         nodata: the value that marks gaps in a file, or None (NaN is then written).
         units: unit of the values as text, or None.
         scale, offset: the linear coding of the file the cube came from (value = scale * stored + offset); already
             applied to ``data``, kept so that integers can be written the same way.
         attributes: other text metadata, such as the acquisition time.
-        history: what was done to the image, oldest first, one JSON-able mapping a step.
+        history: what was done to the image, oldest first, one JSON-able mapping per step.
 
     Raises:
         InputError: shapes that do not agree, or a non-finite value that is not marked as a gap.
@@ -57,7 +57,7 @@ class Cube:
     good_bands: NDArray[np.bool_] | None = None
     band_names: tuple[str, ...] | None = None
     valid: NDArray[np.bool_] | None = None
-    transform: Transform | None = None
+    transform: Affine | None = None
     crs: str | None = None
     nodata: float | None = None
     units: str | None = None
@@ -70,46 +70,36 @@ class Cube:
         put = object.__setattr__
         if isinstance(self.data, np.ma.MaskedArray):
             # Taken as a plain array, what the mask hides would silently become data.
-            seen = ~np.ma.getmaskarray(self.data)
-            put(self, "valid", seen if self.valid is None else seen & np.asarray(self.valid, np.bool_))
+            unmasked = ~np.ma.getmaskarray(self.data)
+            put(self, "valid", unmasked if self.valid is None else unmasked & np.asarray(self.valid, np.bool_))
         data = np.asarray(self.data)
         if data.ndim == 2:
             data = data[None]
             put(self, "valid", None if self.valid is None else np.asarray(self.valid)[None])
-        if data.ndim != 3 or 0 in data.shape:
-            raise InputError(f"a cube needs (bands, rows, cols), none of them 0; got the shape {data.shape}")
+        put(self, "data", data)
+        for name, value in self.header.fields().items():
+            put(self, name, value)
         if data.dtype.kind not in "fiub":
             raise InputError(f"a cube needs real numbers, got {data.dtype}")
         kept = np.float64 if data.dtype.newbyteorder("=") == np.float64 else np.float32
         put(self, "data", data.astype(kept, copy=False))
-        put(self, "wavelengths", self._per_band("wavelengths", np.float64))
-        put(self, "fwhm", self._per_band("fwhm", np.float64))
-        put(self, "good_bands", self._per_band("good_bands", np.bool_))
-        if self.band_names is not None:
-            put(self, "band_names", tuple(str(name) for name in self.band_names))
-            if len(self.band_names) != self.bands:
-                raise InputError(f"{len(self.band_names)} band names for {self.bands} bands")
-        if self.transform is not None:
-            if len(self.transform) != 6:
-                raise InputError(f"a transform has six numbers (a, b, c, d, e, f), got {len(self.transform)}")
-            put(self, "transform", tuple(float(value) for value in self.transform))
-        put(self, "attributes", MappingProxyType(dict(self.attributes)))
-        put(self, "history", tuple(self.history))
         self._check_gaps()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The read-only view of the attributes cannot be pickled; a cube must, to travel between processes.
-        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        return _rebuild, (values | {"attributes": dict(self.attributes)},)
+        return Cube.from_header, (self.header, self.data, self.valid)
 
-    def _per_band(self, name: str, dtype: type[np.generic]) -> NDArray[Any] | None:
-        values: ArrayLike | None = getattr(self, name)
-        if values is None:
-            return None
-        array = np.asarray(values, dtype=dtype).ravel()
-        if array.size != self.bands:
-            raise InputError(f"{name} holds {array.size} values for {self.bands} bands")
-        return array
+    @cached_property
+    def header(self) -> CubeHeader:
+        """The metadata without the values."""
+        coding = Coding(self.scale, self.offset, self.nodata, self.units)
+        names = {item.name for item in dataclasses.fields(CubeHeader)} - {"shape", "coding"}
+        return CubeHeader(shape=self.data.shape, coding=coding, **{name: getattr(self, name) for name in names})
+
+    @classmethod
+    def from_header(cls, header: CubeHeader, data: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> Cube:
+        """Build a cube from its header and values; ``data`` and ``valid`` as in the constructor."""
+        return cls(data=data, valid=valid, **header.fields())
 
     def _check_gaps(self) -> None:
         finite = np.isfinite(self.data)
@@ -177,10 +167,7 @@ class Cube:
     @property
     def resolution(self) -> tuple[float, float] | None:
         """Pixel size (along y, along x) in units of the CRS, positive, or None without a transform."""
-        if self.transform is None:
-            return None
-        a, b, _, d, e, _ = self.transform
-        return math.hypot(b, e), math.hypot(a, d)
+        return self.header.resolution
 
     def replace(self, **changes: Any) -> Cube:
         """Return a copy with the given fields changed; see the attributes."""
@@ -188,57 +175,45 @@ class Cube:
 
     def select_bands(self, bands: Sequence[int] | NDArray[Any]) -> Cube:
         """Return the cube with the bands of the given indices (from 0) or boolean mask, in that order."""
-        index = np.atleast_1d(np.asarray(bands))
-        if index.dtype == np.bool_:
-            if index.shape != (self.bands,):
-                raise InputError(f"a mask of the shape {index.shape} cannot select among {self.bands} bands")
-            index = np.flatnonzero(index)
-        if index.size == 0:
-            raise InputError("no band is selected")
-        if index.ndim != 1 or index.dtype.kind not in "iu":
-            raise InputError(f"bands are selected by a list of indices or a mask, got {index.dtype} {index.shape}")
-        if index.min() < 0 or index.max() >= self.bands:
-            wrong = int(index.min() if index.min() < 0 else index.max())
-            raise InputError(f"band {wrong} is not among 0 to {self.bands - 1}")
-
-        def pick(values: NDArray[Any] | None) -> NDArray[Any] | None:
-            return None if values is None else values[index]
-
-        names = None if self.band_names is None else tuple(self.band_names[i] for i in index)
-        return self.replace(
-            data=self.data[index],
-            wavelengths=pick(self.wavelengths),
-            fwhm=pick(self.fwhm),
-            good_bands=pick(self.good_bands),
-            valid=pick(self.valid),
-            band_names=names,
-        )
+        index = self.header.band_index(bands)
+        valid = None if self.valid is None else self.valid[index]
+        return Cube.from_header(self.header.select_bands(index), self.data[index], valid)
 
     def crop(self, row: int, col: int, rows: int, cols: int) -> Cube:
         """Return the window of ``rows`` x ``cols`` pixels from (``row``, ``col``); the transform moves along."""
-        if row < 0 or col < 0 or rows < 1 or cols < 1 or row + rows > self.rows or col + cols > self.cols:
-            raise InputError(f"the window {rows}x{cols} at ({row}, {col}) leaves the image of {self.rows}x{self.cols}")
+        header = self.header.crop(row, col, rows, cols)
         window = np.s_[:, row : row + rows, col : col + cols]
-        transform = self.transform
-        if transform is not None:
-            a, b, c, d, e, f = transform
-            transform = (a, b, c + a * col + b * row, d, e, f + d * col + e * row)
-        valid = None if self.valid is None else self.valid[window]
-        return self.replace(data=self.data[window], valid=valid, transform=transform)
+        return Cube.from_header(header, self.data[window], None if self.valid is None else self.valid[window])
 
     def to_xarray(self) -> xarray.DataArray:
-        """Return an ``xarray.DataArray`` with dimensions (band, y, x); needs the extra ``xarray``."""
-        from hyperfuse.cube.dataarray import cube_to_xarray
+        """Return an ``xarray.DataArray`` with dimensions (band, y, x), coordinates, and attributes rioxarray reads.
 
-        return cube_to_xarray(self)
+        Gaps are NaN, and the encoding names the value that marks them in files (``_FillValue``).
+
+        Raises:
+            MissingDependencyError: xarray is not installed.
+        """
+        from hyperfuse.cube.dataarray import encode_dataarray
+
+        return encode_dataarray(self.header, self.data, has_gaps=self.valid is not None)
 
     @classmethod
     def from_xarray(cls, array: xarray.DataArray) -> Cube:
-        """Build a cube from a ``DataArray`` with a band (or wavelength) dimension and two spatial ones."""
-        from hyperfuse.cube.dataarray import cube_from_xarray
+        """Build a cube from a ``DataArray`` with a band (or wavelength) dimension and two spatial ones, in any order.
 
-        return cube_from_xarray(array)
+        Dimensions are recognised by their names (band, wavelength; y, lat, row; x, lon, col, ...), else they are
+        (bands, rows, cols). NaN is a gap where the array declares it: ``_FillValue``, ``missing_value`` or ``nodata``
+        in its attributes or encoding.
 
+        Raises:
+            InputError: other than two or three dimensions, values that are no real numbers, or undeclared NaN.
 
-def _rebuild(values: dict[str, Any]) -> Cube:
-    return Cube(**values)
+        Example:
+            >>> import numpy as np
+            >>> cube = Cube(data=np.ones((3, 4, 5)), crs="EPSG:32633", transform=(30, 0, 0, 0, -30, 0))
+            >>> Cube.from_xarray(cube.to_xarray()).crs
+            'EPSG:32633'
+        """
+        from hyperfuse.cube.dataarray import decode_dataarray
+
+        return cls.from_header(*decode_dataarray(array))

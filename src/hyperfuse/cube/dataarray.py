@@ -1,4 +1,4 @@
-"""Cubes as ``xarray.DataArray`` and back; reached through ``Cube.to_xarray`` and ``Cube.from_xarray``."""
+"""Headers and values as ``xarray.DataArray`` and back; see ``Cube.to_xarray`` and ``Cube.from_xarray``."""
 
 from __future__ import annotations
 
@@ -6,58 +6,52 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hyperfuse.cube.cf import DIMENSIONS, GRID_MAPPING, Variable, attributes, axes_of, coordinates, fields_from
-from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.cf import (
+    DIMENSIONS,
+    GRID_MAPPING,
+    Variable,
+    axes_of,
+    decode_header,
+    encode_attributes,
+    encode_coordinates,
+)
+from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     import xarray
 
 
-def cube_to_xarray(cube: Cube) -> xarray.DataArray:
-    """Return the cube as an array with the dimensions (band, y, x), coordinates, and attributes that rioxarray reads.
-
-    Gaps are NaN, and the encoding names the value that marks them in files (``_FillValue``).
+def encode_dataarray(header: CubeHeader, data: NDArray[Any], *, has_gaps: bool) -> xarray.DataArray:
+    """Return values (bands, rows, cols), NaN in gaps, with their header; see :meth:`Cube.to_xarray`.
 
     Raises:
         MissingDependencyError: xarray is not installed.
-
-    Example:
-        >>> import numpy as np
-        >>> cube_to_xarray(Cube(data=np.zeros((3, 4, 5)), wavelengths=[450, 550, 650])).wavelength.values.tolist()
-        [450.0, 550.0, 650.0]
     """
     try:
         import xarray
     except ImportError as error:
         raise MissingDependencyError("xarray", "xarray", "Cube.to_xarray") from error
-    coords = {name: (item.dims, item.values, dict(item.attrs)) for name, item in coordinates(cube).items()}
-    attrs: dict[str, Any] = attributes(cube, ("scale", "offset", "nodata"))
-    if cube.units is not None:
-        attrs["units"] = cube.units
+    coords = {name: (item.dims, item.values, dict(item.attrs)) for name, item in encode_coordinates(header).items()}
+    attrs: dict[str, Any] = encode_attributes(header, ("scale", "offset", "nodata"))
+    if header.coding.units is not None:
+        attrs["units"] = header.coding.units
     if GRID_MAPPING in coords:
         attrs["grid_mapping"] = GRID_MAPPING
-    array = xarray.DataArray(cube.data, coords=coords, dims=DIMENSIONS, name="cube", attrs=attrs)
-    if cube.valid is not None or cube.nodata is not None:
-        array.encoding["_FillValue"] = math.nan if cube.nodata is None else cube.nodata
+    array = xarray.DataArray(data, coords=coords, dims=DIMENSIONS, name="cube", attrs=attrs)
+    nodata = header.coding.nodata
+    if has_gaps or nodata is not None:
+        array.encoding["_FillValue"] = math.nan if nodata is None else nodata
     return array
 
 
-def cube_from_xarray(array: xarray.DataArray) -> Cube:
-    """Return a cube from an array with a band (or wavelength) dimension and two spatial ones, in any order.
-
-    Dimensions are told by their names (band, wavelength; y, lat, row; x, lon, col, ...), else (bands, rows, cols). NaN
-    is a gap where the array declares it: ``_FillValue``, ``missing_value`` or ``nodata`` in its attributes or encoding.
+def decode_dataarray(array: xarray.DataArray) -> tuple[CubeHeader, NDArray[Any], NDArray[np.bool_] | None]:
+    """Return header, values (bands, rows, cols) and validity of an array; see :meth:`Cube.from_xarray`.
 
     Raises:
         InputError: other than two or three dimensions, values that are no real numbers, or NaN without a declaration.
-
-    Example:
-        >>> import numpy as np
-        >>> cube = Cube(data=np.ones((3, 4, 5)), crs="EPSG:32633", transform=(30, 0, 0, 0, -30, 0))
-        >>> cube_from_xarray(cube_to_xarray(cube)).crs
-        'EPSG:32633'
     """
     name = str(array.name or "the DataArray")
     if array.ndim not in (2, 3):
@@ -88,8 +82,8 @@ def cube_from_xarray(array: xarray.DataArray) -> Cube:
     texts = {str(key): value for key, value in array.attrs.items() if isinstance(value, str)}
     named: dict[str, str | None] = dict(zip(axes, dims, strict=True))
     mapping_name = array.attrs.get("grid_mapping", array.encoding.get("grid_mapping", GRID_MAPPING))
-    told = {**array.attrs, "grid_mapping": mapping_name}
-    fields = fields_from(variables, texts, told, named, (data.shape[0], data.shape[1], data.shape[2]), name)
-    if declared:
-        fields.setdefault("nodata", declared[0])
-    return Cube(**{**fields, "data": np.ascontiguousarray(data), "valid": ~gaps if gaps.any() else None})
+    about = {**array.attrs, "grid_mapping": mapping_name}
+    header = decode_header(variables, texts, about, named, (data.shape[0], data.shape[1], data.shape[2]), name)
+    if declared and header.coding.nodata is None:
+        header = header.replace(nodata=declared[0])
+    return header, np.ascontiguousarray(data), ~gaps if gaps.any() else None

@@ -1,4 +1,4 @@
-"""Metadata as text: what a file format has no place of its own for travels as JSON in two tags."""
+"""Metadata as text: what a file format has no field for travels as JSON in two tags."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import CubeHeader, Shape, as_affine, six_numbers
 from hyperfuse.errors import HyperfuseWarning
 
 HISTORY_TAG = "HYPERFUSE_HISTORY"
@@ -19,99 +19,122 @@ RECORD_TAG = "HYPERFUSE"
 
 _PLAIN_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _PLAIN_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
-_ARRAYS = ("wavelengths", "fwhm", "good_bands")
-_TEXTS = ("crs", "units")
-_NUMBERS = ("nodata", "scale", "offset")
 
 
-def record_fields(cube: Cube, fields: Collection[str]) -> dict[str, Any]:
-    """Return those of the named fields that the cube has, as JSON-able values (NaN becomes the text "nan")."""
-    record: dict[str, Any] = {}
-    for name in fields:
-        value = getattr(cube, name)
-        if value is None or (name, value) in (("scale", 1.0), ("offset", 0.0)):
-            continue
-        if name in _NUMBERS:
-            record[name] = _number(value)
-        elif name in _TEXTS:
-            record[name] = value
-        elif name == "attributes":
-            record.update({name: dict(value)} if value else {})
-        elif name == "good_bands":
-            record[name] = [bool(flag) for flag in value]
-        elif name == "band_names":
-            record[name] = list(value)
-        else:
-            record[name] = [_number(number) for number in value]
-    return record
+def finite_or_text(value: float) -> float | str:
+    """Return a number as JSON can hold it: NaN and infinity as text."""
+    number = float(value)
+    return number if math.isfinite(number) else str(number)
 
 
-def cube_fields(record: Mapping[str, Any], bands: int) -> dict[str, Any]:
-    """Return the record as keyword arguments of :class:`Cube`; per-band lists of another length are left out.
-
-    Such lists stay behind where another program has taken bands out of a file and copied its tags.
-    """
-    fields: dict[str, Any] = {}
-    for name in (*_ARRAYS, "band_names"):
-        if name in record and len(record[name]) == bands:
-            values = record[name]
-            fields[name] = (
-                tuple(values)
-                if name == "band_names"
-                else np.asarray(values, np.bool_)
-                if name == "good_bands"
-                else np.asarray([float(value) for value in values])
-            )
-    fields.update({name: str(record[name]) for name in _TEXTS if name in record})
-    fields.update({name: float(record[name]) for name in _NUMBERS if name in record})
-    if "transform" in record:
-        fields["transform"] = tuple(float(value) for value in record["transform"])
-    if "attributes" in record:
-        fields["attributes"] = {str(key): str(value) for key, value in record["attributes"].items()}
-    return fields
+def _encode_numbers(values: Any) -> list[float | str]:
+    return [finite_or_text(value) for value in values]
 
 
-def to_tags(cube: Cube, record: Mapping[str, Any]) -> dict[str, str]:
+def _decode_numbers(values: Any) -> Any:
+    return np.asarray([float(value) for value in values])
+
+
+def _decode_texts(values: Any) -> dict[str, str]:
+    return {str(key): str(value) for key, value in values.items()}
+
+
+# How each field is written as JSON, and read from it.
+_FIELDS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "wavelengths": (_encode_numbers, _decode_numbers),
+    "fwhm": (_encode_numbers, _decode_numbers),
+    "good_bands": (lambda values: [bool(flag) for flag in values], lambda values: np.asarray(values, np.bool_)),
+    "band_names": (list, lambda values: tuple(map(str, values))),
+    "transform": (lambda transform: _encode_numbers(six_numbers(transform)), as_affine),
+    "crs": (str, str),
+    "units": (str, str),
+    "nodata": (finite_or_text, float),
+    "scale": (finite_or_text, float),
+    "offset": (finite_or_text, float),
+    "attributes": (dict, _decode_texts),
+}
+_PER_BAND = ("wavelengths", "fwhm", "good_bands", "band_names")
+_DEFAULTS: dict[str, Any] = {"scale": 1.0, "offset": 0.0, "attributes": {}}
+
+
+def encode_record(header: CubeHeader, names: Collection[str]) -> dict[str, Any]:
+    """Return those of the named fields that the header has, as JSON-able values."""
+    known = {name: value for name, value in header.fields().items() if name in names and value is not None}
+    return {
+        name: _FIELDS[name][0](value)
+        for name, value in known.items()
+        if name not in _DEFAULTS or value != _DEFAULTS[name]
+    }
+
+
+def encode_tags(header: CubeHeader, record: Mapping[str, Any]) -> dict[str, str]:
     """Return the tags to write: the history and the record, each where there is one, as ASCII JSON on one line."""
     tags = {}
-    if cube.history:
-        tags[HISTORY_TAG] = json.dumps([dict(step) for step in cube.history], default=_plain)
+    if header.history:
+        tags[HISTORY_TAG] = json.dumps([dict(step) for step in header.history], default=_plain)
     if record:
         tags[RECORD_TAG] = json.dumps(dict(record))
     return tags
 
 
-def from_tags(tags: Mapping[str, str], where: str) -> tuple[dict[str, Any], tuple[Mapping[str, Any], ...]]:
-    """Return the record and the history found in the tags of a file; a damaged one is left out with a warning."""
-    record, history = _load(tags, RECORD_TAG, dict, where), _load(tags, HISTORY_TAG, list, where)
-    return record or {}, tuple(step for step in history or () if isinstance(step, dict))
+def decode_tags(tags: Mapping[str, str], shape: Shape, where: str) -> CubeHeader:
+    """Return the header that the tags of a file state: the inverse of :func:`encode_record` with :func:`encode_tags`.
+
+    A damaged tag or field is left out with a warning. Lists of another length than the bands are left out: another
+    program has taken bands out of the file and copied its tags.
+
+    Args:
+        tags: of the file.
+        shape: (bands, rows, cols) of the image.
+        where: name of the file, for warnings.
+    """
+    fields: dict[str, Any] = {}
+    for name, value in load_record(tags, where).items():
+        try:
+            if name in _FIELDS and (name not in _PER_BAND or len(value) == shape[0]):
+                fields[name] = _FIELDS[name][1](value)
+        except (TypeError, ValueError, AttributeError):
+            warnings.warn(
+                f"{where}: {name} in the tag {RECORD_TAG} is damaged and left out", HyperfuseWarning, stacklevel=2
+            )
+    history = _load(tags, HISTORY_TAG, list, where) or ()
+    return CubeHeader(shape=shape, history=tuple(step for step in history if isinstance(step, dict))).replace(**fields)
+
+
+def load_record(tags: Mapping[str, str], where: str) -> dict[str, Any]:
+    """Return the record in the tags of a file, as JSON gives it; a damaged one is left out with a warning."""
+    record: dict[str, Any] | None = _load(tags, RECORD_TAG, dict, where)
+    return record or {}
 
 
 def split_attributes(
-    attributes: Mapping[str, str], reserved: Collection[str] = ()
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Split attributes into those any format can hold as a tag of their own and the rest, which go into the record.
+    attributes: Mapping[str, str],
+    reserved: Collection[str] = (),
+    fits: Callable[[str, str], bool] = lambda key, value: True,
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Split attributes into those a format can hold as tags, and the part of the record that holds the rest.
 
-    A tag needs a plain key that is not ``reserved`` and differs from others by more than its case, and a value of
-    printable ASCII without blanks around it.
+    Args:
+        attributes: of a header.
+        reserved: keys that the format uses itself.
+        fits: whether the format can hold a key with its value.
+
+    Returns:
+        Tags with plain keys that are not reserved and differ from others by more than their case, and values of
+        printable ASCII without blanks around them; and ``{"attributes": the rest}``, or an empty mapping.
     """
     taken = {name.lower() for name in reserved} | {HISTORY_TAG.lower(), RECORD_TAG.lower()}
     plain: dict[str, str] = {}
     rest: dict[str, str] = {}
     for key, value in attributes.items():
-        fits = _PLAIN_KEY.fullmatch(key) and _PLAIN_VALUE.fullmatch(value) and key.lower() not in taken
-        (plain if fits else rest)[key] = value
+        is_plain = _PLAIN_KEY.fullmatch(key) and _PLAIN_VALUE.fullmatch(value) and key.lower() not in taken
+        (plain if is_plain and fits(key, value) else rest)[key] = value
         taken.add(key.lower())
-    return plain, rest
-
-
-def _number(value: float) -> float | str:
-    number = float(value)
-    return number if math.isfinite(number) else str(number)
+    return plain, {"attributes": rest} if rest else {}
 
 
 def _plain(value: Any) -> Any:
-    """Turn numpy values in a history into JSON; anything else is told by its text."""
+    """Turn numpy values in a history into JSON; anything else becomes text."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     return dict(value) if isinstance(value, Mapping) else str(value)

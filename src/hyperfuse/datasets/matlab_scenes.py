@@ -12,7 +12,7 @@ import scipy.io
 from numpy.typing import NDArray
 
 from hyperfuse.errors import HyperfuseError, InputError
-from hyperfuse.io.encoding.damage import damage_told
+from hyperfuse.io.encoding.damage import damage_reported
 
 _DAMAGED = "is not a MATLAB file, or it is cut off or damaged"
 _HDF5 = b"\x89HDF"
@@ -76,10 +76,10 @@ def read_cube(found: StoredCube, rows: int | None = None, cols: int | None = Non
     """
     try:
         if _is_73(found.path):
-            with damage_told(f"{found.path}: {_DAMAGED}"), h5py.File(found.path, "r") as file:
+            with damage_reported(f"{found.path}: {_DAMAGED}"), h5py.File(found.path, "r") as file:
                 # Stored backwards: (bands, cols, rows).
                 return np.asarray(file[found.name][:, :cols, :rows]).transpose(0, 2, 1)
-        with damage_told(f"{found.path}: {_DAMAGED}"), found.path.open("rb") as stream:
+        with damage_reported(f"{found.path}: {_DAMAGED}"), found.path.open("rb") as stream:
             stored = scipy.io.loadmat(stream, variable_names=[found.name])[found.name]
         return np.asarray(stored[:rows, :cols]).transpose(2, 0, 1)
     except MemoryError as error:
@@ -102,12 +102,12 @@ _Listing = dict[str, tuple[tuple[int, ...], str]]
 
 
 def _list_5(path: Path) -> _Listing:
-    with damage_told(f"{path}: {_DAMAGED}"), path.open("rb") as stream:
+    with damage_reported(f"{path}: {_DAMAGED}"), path.open("rb") as stream:
         return {name: (tuple(shape), kind) for name, shape, kind in scipy.io.whosmat(stream)}
 
 
 def _list_73(path: Path) -> _Listing:
-    with damage_told(f"{path}: {_DAMAGED}"), h5py.File(path, "r") as file:
+    with damage_reported(f"{path}: {_DAMAGED}"), h5py.File(path, "r") as file:
         sets = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
         return {str(name): (tuple(item.shape or ())[::-1], _class(item)) for name, item in sets.items()}
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.errors import InputError
-from hyperfuse.io.encoding.damage import damage_told
+from hyperfuse.io.encoding.damage import damage_reported
 
 PATCH_FILES_PAGE = "https://github.com/shangqideng/PSRT"
 
@@ -74,7 +74,7 @@ class PatchFile:
         place = index + len(self) if index < 0 else index
         if not 0 <= place < len(self):
             raise IndexError(f"patch {index} is not among the {len(self)} of {self.path}")
-        with damage_told(f"{self.path}: the patch {place} cannot be read; the file is damaged or cut off"):
+        with damage_reported(f"{self.path}: the patch {place} cannot be read; the file is damaged or cut off"):
             file = self._opened()
             return {key: np.asarray(file[key][place], np.float32) for key in self.shapes}
 
@@ -111,7 +111,7 @@ class PatchFile:
             told = "is a folder; name a file" if self.path.is_dir() else "does not exist"
             raise InputError(f"{self.path}: {told}; {_LAYOUT}")
         with (
-            damage_told(f"{self.path}: is not an HDF5 file, or it is cut off or damaged; {_LAYOUT}"),
+            damage_reported(f"{self.path}: is not an HDF5 file, or it is cut off or damaged; {_LAYOUT}"),
             h5py.File(self.path, "r") as file,
         ):
             sets = {str(key): item for key, item in file.items() if isinstance(item, h5py.Dataset)}

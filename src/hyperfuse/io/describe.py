@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from hyperfuse.cube.crs import crs_units, parse_crs
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import six_numbers
 
 
 def summary(cube: Cube) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def summary(cube: Cube) -> dict[str, Any]:
         "crs": cube.crs,
         "crs_units": _crs_units(cube),
         "resolution": None if cube.resolution is None else list(cube.resolution),
-        "transform": None if cube.transform is None else list(cube.transform),
+        "transform": None if cube.transform is None else list(six_numbers(cube.transform)),
         "bounds": _bounds(cube),
         "wavelength_range_nm": None if known is None or not known.size else [float(known.min()), float(known.max())],
         "wavelengths_nm": _numbers(cube.wavelengths),
@@ -65,16 +67,12 @@ def _numbers(values: np.ndarray[Any, np.dtype[np.float64]] | None) -> list[float
 def _crs_units(cube: Cube) -> str | None:
     if cube.crs is None:
         return None
-    from hyperfuse.cube.crs import crs_units, parse_crs
-
     return crs_units(parse_crs(cube.crs))
 
 
 def _bounds(cube: Cube) -> list[float] | None:
     if cube.transform is None:
         return None
-    a, b, c, d, e, f = cube.transform
-    corners = [(col, row) for col in (0, cube.cols) for row in (0, cube.rows)]
-    xs = [a * col + b * row + c for col, row in corners]
-    ys = [d * col + e * row + f for col, row in corners]
+    corners = [cube.transform * (col, row) for col in (0, cube.cols) for row in (0, cube.rows)]
+    xs, ys = zip(*corners, strict=True)
     return [min(xs), min(ys), max(xs), max(ys)]

@@ -5,41 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
+from affine import Affine
 
-from hyperfuse.cube.cube import Cube, Transform
+from hyperfuse.cube.crs import same_crs
+from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import shifted
 from hyperfuse.errors import InputError
+from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, read_options
 from hyperfuse.io.files import read
 
-# Origins may be off the grid by this share of a pixel; more would be a shift worth resampling.
+# Origins may be off the grid by this fraction of a pixel; more would be a shift worth resampling.
 _OFF_GRID = 1e-3
 _LARGEST_SPARSE = 100_000_000
 
 
 def read_mosaic(
-    paths: Sequence[str | Path],
-    *,
-    bands: str | Sequence[int] | None = None,
-    nodata: float | None = None,
-    scale: float | None = None,
-    offset: float | None = None,
-    axes: str | None = None,
-    quality: str | None = None,
+    paths: Sequence[str | Path], options: ReadOptions | None = None, **keywords: Unpack[ReadKeywords]
 ) -> Cube:
     """Read tiles that lie on one grid and merge them; pixels that none covers are gaps.
 
-    Where tiles overlap the first one given counts, a later one fills its gaps. Attributes that all tiles share are
-    kept, a band is good where all tiles say so.
+    Where tiles overlap the first one given counts, a later one fills its gaps. Attributes that are the same in all
+    tiles are kept; a band is good where it is in all tiles.
 
     Args:
         paths: one file or more; one alone is simply read.
-        bands: see :func:`hyperfuse.io.read`, as for the other options.
-        nodata: see there.
-        scale: see there.
-        offset: see there.
-        axes: see there.
-        quality: see there.
+        options: how each is read.
+        **keywords: fields of :class:`ReadOptions` in place of ``options``; see :func:`hyperfuse.io.read`.
 
     Raises:
         InputError: tiles with other bands, CRS, resolution or grid than the first, or without a transform.
@@ -56,7 +50,8 @@ def read_mosaic(
     """
     if not paths:
         raise InputError("no file is named")
-    cubes = [read(path, bands=bands, nodata=nodata, scale=scale, offset=offset, axes=axes) for path in paths]
+    how = read_options(options, keywords)
+    cubes = [read(path, how) for path in paths]
     return cubes[0] if len(cubes) == 1 else merge(cubes, [str(path) for path in paths])
 
 
@@ -87,32 +82,30 @@ def merge(cubes: Sequence[Cube], names: Sequence[str]) -> Cube:
         data[window] = np.where(fresh, cube.data, data[window])
         valid[window] |= fresh
     good = [cube.good_bands for cube in cubes if cube.good_bands is not None]
-    shared = {
+    common = {
         key: text for key, text in first.attributes.items() if all(cube.attributes.get(key) == text for cube in cubes)
     }
     return first.replace(
         data=data,
         valid=valid,
-        transform=_moved(first, top, left),
+        transform=shifted(first.transform, top, left),
         good_bands=np.logical_and.reduce(good) if good else None,
-        attributes=shared,
+        attributes=common,
         history=first.history if all(cube.history == first.history for cube in cubes) else (),
     )
 
 
 def _check(first: Cube, first_name: str, cube: Cube, name: str) -> None:
-    from hyperfuse.cube.crs import same_crs
-
     def refuse(what: str) -> InputError:
         return InputError(f"{name}: cannot be merged with {first_name}: {what}")
 
     if cube.transform is None or first.transform is None:
-        raise refuse("a tile without a transform has no place on the grid")
+        raise refuse("a tile without a transform has no position on the grid")
     if cube.bands != first.bands:
         raise refuse(f"{cube.bands} bands, not {first.bands}")
     if not same_crs(cube.crs, first.crs):
         raise refuse(f"its CRS is {_short(cube.crs)}, not {_short(first.crs)}; reproject it")
-    if not np.allclose(cube.transform[:2] + cube.transform[3:5], first.transform[:2] + first.transform[3:5], rtol=1e-6):
+    if not np.allclose(_pixel_vectors(cube.transform), _pixel_vectors(first.transform), rtol=1e-6):
         raise refuse(f"its pixels are {_pixel(cube)}, not {_pixel(first)}; resample it")
     for field in ("wavelengths", "fwhm"):
         own, others = getattr(cube, field), getattr(first, field)
@@ -135,23 +128,14 @@ def _pixel(cube: Cube) -> str:
 
 def _corner(first: Cube, cube: Cube, name: str) -> tuple[int, int]:
     """Return row and column of the corner of a tile on the grid of the first."""
-    a, b, c, d, e, f = _transform(first)
-    _, _, x, _, _, y = _transform(cube)
-    determinant = a * e - b * d
-    col = (e * (x - c) - b * (y - f)) / determinant
-    row = (a * (y - f) - d * (x - c)) / determinant
+    assert first.transform is not None
+    assert cube.transform is not None
+    col, row = ~first.transform * (cube.transform.c, cube.transform.f)
     if abs(row - round(row)) > _OFF_GRID or abs(col - round(col)) > _OFF_GRID:
         shift = f"{abs(row - round(row)):.3f} rows and {abs(col - round(col)):.3f} columns"
         raise InputError(f"{name}: lies off the grid of the first tile by {shift}; resample it to that grid")
     return round(row), round(col)
 
 
-def _moved(cube: Cube, row: int, col: int) -> Transform:
-    a, b, c, d, e, f = _transform(cube)
-    return a, b, c + a * col + b * row, d, e, f + d * col + e * row
-
-
-def _transform(cube: Cube) -> Transform:
-    if cube.transform is None:
-        raise InputError("a tile without a transform has no place on the grid")
-    return cube.transform
+def _pixel_vectors(transform: Affine) -> tuple[float, float, float, float]:
+    return transform.a, transform.b, transform.d, transform.e

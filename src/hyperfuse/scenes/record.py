@@ -73,4 +73,4 @@ def outline_of(scene: Scene, bands: NDArray[np.bool_], gaps: bool, step: Mapping
         nodata=(hsi.nodata if hsi.nodata is not None else float("nan")) if marked else hsi.nodata,
         history=(*hsi.history, step),
     )
-    return Outline.of(header, msi.rows, msi.cols)
+    return Outline.of(header.header.replace(shape=(header.bands, msi.rows, msi.cols)))

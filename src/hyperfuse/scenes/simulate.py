@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from affine import Affine
 from numpy.typing import NDArray
 
-from hyperfuse.cube.cube import Cube, Transform
+from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import six_numbers
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import create_sensor
@@ -130,25 +132,25 @@ def simulate(
     return Pair(hsi, msi, sensor, cube)
 
 
-def lr_transform(transform: Transform | None, sensor: Sensor) -> Transform | None:
+def lr_transform(transform: Affine | None, sensor: Sensor) -> Affine | None:
     """Return the transform of the LR grid from that of the HR grid, phase and ratio of the sensor."""
     if transform is None:
         return None
-    a, b, c, d, e, f = transform
+    a, b, c, d, e, f = six_numbers(transform)
     ratio_y, ratio_x = sensor.ratio
     # The first LR pixel reaches ratio / 2 to either side of its centre, which is phase + 1/2 from the HR corner.
     y, x = (phase + 0.5 - ratio / 2 for phase, ratio in zip(sensor.offset, sensor.ratio, strict=True))
-    return (a * ratio_x, b * ratio_y, c + a * x + b * y, d * ratio_x, e * ratio_y, f + d * x + e * y)
+    return Affine(a * ratio_x, b * ratio_y, c + a * x + b * y, d * ratio_x, e * ratio_y, f + d * x + e * y)
 
 
-def hr_transform(transform: Transform | None, sensor: Sensor) -> Transform | None:
+def hr_transform(transform: Affine | None, sensor: Sensor) -> Affine | None:
     """Return the transform of the HR grid from that of the LR grid: the inverse of :func:`lr_transform`."""
     if transform is None:
         return None
-    a, b, c, d, e, f = transform
+    a, b, c, d, e, f = six_numbers(transform)
     ratio_y, ratio_x = sensor.ratio
     y, x = (0.5 - (phase + 0.5) / ratio for phase, ratio in zip(sensor.offset, sensor.ratio, strict=True))
-    return (a / ratio_x, b / ratio_y, c + a * x + b * y, d / ratio_x, e / ratio_y, f + d * x + e * y)
+    return Affine(a / ratio_x, b / ratio_y, c + a * x + b * y, d / ratio_x, e / ratio_y, f + d * x + e * y)
 
 
 def _crop_to_cells(cube: Cube, sensor: Sensor) -> Cube:

@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import CubeHeader
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
-from hyperfuse.io.windows.open import Window, WindowSource, open_windows
+from hyperfuse.io.windows.open import open_windows
+from hyperfuse.io.windows.source import WindowSource
 from hyperfuse.scenes.matching.grid import MatchedPair, match_pair
 from hyperfuse.scenes.tiling.plan import Tile
 
@@ -26,18 +29,14 @@ class Outline(Cube):
 
     def crop(self, row: int, col: int, rows: int, cols: int) -> Outline:
         """Return the outline of a window, which knows where it starts."""
-        part = super().crop(row, col, rows, cols)
-        assert isinstance(part, Outline)
+        part = Outline.of(self.header.crop(row, col, rows, cols))
         object.__setattr__(part, "start", (self.start[0] + row, self.start[1] + col))
         return part
 
     @classmethod
-    def of(cls, header: Cube, rows: int, cols: int) -> Outline:
-        """Return the outline of an image of which ``header`` is a small part."""
-        data = np.broadcast_to(np.zeros((header.bands, 1, 1), np.float32), (header.bands, rows, cols))
-        names = ("wavelengths", "fwhm", "good_bands", "band_names", "transform", "crs", "nodata", "units", "scale")
-        more = {name: getattr(header, name) for name in (*names, "offset", "attributes", "history")}
-        return cls(data=data, valid=None, **more)
+    def of(cls, header: CubeHeader) -> Outline:
+        """Return the outline of an image with a header."""
+        return cls(data=np.broadcast_to(np.zeros((header.bands, 1, 1), np.float32), header.shape), **header.fields())
 
 
 @dataclass(frozen=True)
@@ -114,10 +113,10 @@ def open_scene(
     """
     coarse, fine = open_windows(hsi, **reading), open_windows(msi, **msi_reading)
     distrust = None if mask is None else open_windows(mask)
-    if distrust is not None and (distrust.shape[0] != 1 or distrust.shape[1:] != fine.shape[1:]):
-        size = "x".join(map(str, distrust.shape))
+    if distrust is not None and (distrust.header.shape != (1, *fine.header.shape[1:])):
+        size = "x".join(map(str, distrust.header.shape))
         raise InputError(f"{mask}: the mask has {size} values; it needs one band on the MSI's grid")
-    outlines = [Outline.of(source.header, *source.shape[1:]) for source in (coarse, fine)]
+    outlines = [Outline.of(source.header) for source in (coarse, fine)]
     try:
         pair = match_pair(outlines[0], outlines[1], **grid)
     except InputError as error:
@@ -130,7 +129,7 @@ def open_scene(
 def seen_bands(source: WindowSource, windows: Iterable[Window]) -> NDArray[np.bool_]:
     """Return which bands are neither bad nor empty; reading ends where all of them have been seen."""
     good = source.header.good_bands
-    wanted = np.ones(source.shape[0], np.bool_) if good is None else good
+    wanted = np.ones(source.header.bands, np.bool_) if good is None else good
     seen = np.zeros_like(wanted)
     for window in windows:
         seen |= source.read(window).usable_bands

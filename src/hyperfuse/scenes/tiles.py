@@ -15,8 +15,8 @@ import torch
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.files import check_output
-from hyperfuse.io.formats.registry import format_of, split_variable
-from hyperfuse.io.windows.write import WRITABLE, writing_windows
+from hyperfuse.io.formats.registry import split_variable
+from hyperfuse.io.windows.write import is_written_by_windows, writing_windows
 from hyperfuse.methods.contract.method import Method, MethodSettings
 from hyperfuse.methods.contract.registry import get_method
 from hyperfuse.progress import Progress, part, silent
@@ -68,8 +68,7 @@ class TiledResult:
 
 def takes_tiles(out: str | Path) -> bool:
     """Return whether the format of an output can be written window by window."""
-    entry = format_of(split_variable(out)[0])
-    return entry is not None and entry.name in WRITABLE
+    return is_written_by_windows(out)
 
 
 def fuse_tiles(
@@ -222,9 +221,9 @@ def fuse_tiles(
         middle = _FUSING_SHARE if uncertain is None else (1 + _FUSING_SHARE) / 2
         if uncertainty is not None and uncertain is not None:
             below = int(bands.sum())
-            with writing_windows(uncertainty, uncertain, overwrite=again, **(writing | _UNCODED)) as image:
+            with writing_windows(uncertainty, uncertain.header, overwrite=again, **(writing | _UNCODED)) as image:
                 assemble(image, plan, held, store, bands, part(progress, _FUSING_SHARE, middle), first=below)
-        with writing_windows(out, outline, overwrite=overwrite, **writing) as image:
+        with writing_windows(out, outline.header, overwrite=overwrite, **writing) as image:
             assemble(image, plan, held, store, bands, part(progress, middle, 1.0))
         shown = None if show is None else part_to_show(scene, levels, show)
     store.remove()

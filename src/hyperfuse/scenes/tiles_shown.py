@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.io.windows.open import Window, open_windows
+from hyperfuse.cube.window import Window
+from hyperfuse.io.windows.open import open_windows
 from hyperfuse.scenes.source import Scene
 from hyperfuse.scenes.tiles_job import plan_of
 from hyperfuse.scenes.tiling.plan import Tile

@@ -8,17 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import HyperfuseWarning, InputError
-from hyperfuse.io.encoding.coding import Coding, decode, encode
-from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, parse_dtype
+from hyperfuse.io.encoding.coding import BandCoding, decode_cube, encode
+from hyperfuse.io.encoding.options import ReadOptions, WriteOptions
 
 
 def decoded(stored, coding=None, **options):
-    return Cube(**decode(np.asarray(stored), coding or Coding(), ReadOptions(**options), "a.tif"))
+    stored = np.asarray(stored)
+    return decode_cube(CubeHeader(shape=stored.shape), stored, coding or BandCoding(), ReadOptions(**options), "a.tif")
 
 
 def encoded(cube, dtype="float32", nodata=None):
-    return encode(cube, WriteOptions(dtype=parse_dtype(dtype), nodata=nodata))
+    return encode(cube, WriteOptions(dtype=dtype, nodata=nodata))
 
 
 STORED = np.arange(1, 9, dtype=np.int16).reshape(2, 2, 2)
@@ -33,16 +35,16 @@ STORED = np.arange(1, 9, dtype=np.int16).reshape(2, 2, 2)
 def test_value_is_scale_times_stored_plus_offset(scale, offset, dtype):
     stored = STORED.astype(dtype)
     expected = [scale * number + offset for number in range(1, 9)]
-    for cube in (decoded(stored, Coding((scale,), (offset,))), decoded(stored, scale=scale, offset=offset)):
+    for cube in (decoded(stored, BandCoding((scale,), (offset,))), decoded(stored, scale=scale, offset=offset)):
         assert np.allclose(cube.data.ravel(), expected, rtol=1e-6, atol=1e-6 * (abs(scale) + abs(offset)))
         assert (cube.scale, cube.offset) == (scale, offset)
 
 
 def test_the_caller_replaces_what_the_file_says_with_a_warning():
     with pytest.warns(HyperfuseWarning, match=r"a\.tif: the file states scale 0\.1 and offset 2; scale 0\.5 and"):
-        cube = decoded(STORED, Coding((0.1,), (2.0,)), scale=0.5)
+        cube = decoded(STORED, BandCoding((0.1,), (2.0,)), scale=0.5)
     assert np.array_equal(cube.data, STORED * 0.5)
-    assert np.array_equal(decoded(STORED, Coding((0.5,), (0.0,)), scale=0.5).data, STORED * 0.5)
+    assert np.array_equal(decoded(STORED, BandCoding((0.5,), (0.0,)), scale=0.5).data, STORED * 0.5)
 
 
 @pytest.mark.parametrize(("options", "message"), [({"scale": 0.0}, "scale is 0"), ({"offset": math.inf}, "is inf")])
@@ -54,16 +56,16 @@ def test_scales_without_sense(options, message):
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "float32", "float64"])
 def test_nodata_of_the_file_and_of_the_caller_are_both_gaps(dtype):
     stored = STORED.astype(dtype)
-    cube = decoded(stored, Coding((2.0,), (1.0,), (3.0,)), nodata=5)
+    cube = decoded(stored, BandCoding((2.0,), (1.0,), (3.0,)), nodata=5)
     assert np.array_equal(cube.valid, (STORED != 3) & (STORED != 5))
     assert cube.nodata == 5.0
     assert np.isnan(cube.data[~cube.valid]).all()
     assert np.array_equal(cube.data[cube.valid], (2.0 * STORED + 1)[cube.valid])
-    assert decoded(stored, Coding((1.0,), (0.0,), (3.0,))).nodata == 3.0
+    assert decoded(stored, BandCoding((1.0,), (0.0,), (3.0,))).nodata == 3.0
 
 
 def test_nodata_of_single_bands():
-    cube = decoded(STORED, Coding(nodata=(1.0, 8.0)))
+    cube = decoded(STORED, BandCoding(nodata=(1.0, 8.0)))
     assert np.argwhere(~cube.valid).tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
@@ -81,17 +83,17 @@ def test_float32_nodata_matches_what_the_file_holds():
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_has_to_be_declared(wrong):
     stored = np.array([[[1.0, wrong, -9999.0]]], np.float32)
-    for coding in (Coding(), Coding(nodata=(-9999.0,))):
+    for coding in (BandCoding(), BandCoding(nodata=(-9999.0,))):
         with pytest.raises(InputError, match=r"1 values are NaN or infinite and not declared as gaps; .* --nodata nan"):
             decoded(stored, coding)
         assert decoded(stored, coding, nodata=math.nan).valid[0, 0, 1].item() is False
-    cube = decoded(stored, Coding(nodata=(math.nan,)), nodata=-9999.0)
+    cube = decoded(stored, BandCoding(nodata=(math.nan,)), nodata=-9999.0)
     assert cube.valid.tolist() == [[[True, False, False]]]
 
 
 def test_a_mask_of_the_file_declares_what_is_under_it():
     stored = np.array([[[1.0, np.nan]], [[2.0, 3.0]]], np.float32)
-    cube = decoded(stored, Coding(masked=np.array([[False, True]])))
+    cube = decoded(stored, BandCoding(masked=np.array([[False, True]])))
     assert cube.valid.tolist() == [[[True, False]], [[True, False]]]
 
 
@@ -121,7 +123,7 @@ def test_integers_are_rounded_to_the_nearest(data):
         return
     found = encoded(Cube(data=values, scale=scale, offset=offset), dtype)
     assert found.stored.ravel().tolist() == numbers
-    assert (found.scale, found.offset, found.nodata) == (scale, offset, None)
+    assert (found.coding.scale, found.coding.offset, found.coding.nodata) == (scale, offset, None)
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(-1.0, "uint8"), (256.0, "uint8"), (40_000.0, "int16"), (5e9, "int32")])
@@ -163,7 +165,7 @@ def test_floats_that_do_not_fit():
 def test_the_mark_of_gaps(dtype, own, told, mark):
     valid = np.array([[[True, False]], [[False, False]]])
     found = encoded(Cube(data=np.full((2, 1, 2), 17.0), valid=valid, nodata=own), dtype, told)
-    assert np.array_equal(found.nodata, mark, equal_nan=True)
+    assert np.array_equal(found.coding.nodata, mark, equal_nan=True)
     assert np.array_equal(found.stored, np.where(valid, 17, mark), equal_nan=True)
 
 
@@ -180,7 +182,7 @@ def test_a_value_that_equals_the_mark_is_moved_beside_it(dtype, beside):
         stored = encoded(cube, dtype).stored
     assert stored[0, 0, 1:].tolist() == [20, 0]
     assert 0 < stored[0, 0, 0] <= beside
-    again = decoded(stored, Coding(nodata=(0.0,)))
+    again = decoded(stored, BandCoding(nodata=(0.0,)))
     assert np.array_equal(again.valid, cube.valid)
 
 

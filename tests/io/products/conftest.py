@@ -32,7 +32,7 @@ def centres():
     """Return x of the columns and y of the rows of a cube at the centres of its pixels."""
 
     def of(cube):
-        a, b, c, d, e, f = cube.transform
+        a, b, c, d, e, f = tuple(cube.transform)[:6]
         assert b == d == 0
         return c + a * (np.arange(cube.cols) + 0.5), f + e * (np.arange(cube.rows) + 0.5)
 

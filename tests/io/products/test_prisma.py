@@ -3,6 +3,7 @@
 import h5py
 import numpy as np
 import pytest
+from affine import Affine
 
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io import read
@@ -131,7 +132,7 @@ def test_a_flagged_band_is_a_bad_one(file):
 def test_corners_that_do_not_fit_are_reported(file):
     with pytest.warns(HyperfuseWarning, match="corners are 300 x 120 m apart, which does not fit 6 x 5 pixels of 30 m"):
         cube = read(edited(file, Product_URcorner_easting=500310.0))
-    assert cube.transform == (30.0, 0.0, 499995.0, 0.0, -30.0, 4600035.0)
+    assert cube.transform == Affine(30.0, 0.0, 499995.0, 0.0, -30.0, 4600035.0)
 
 
 def test_without_error_matrices(file):

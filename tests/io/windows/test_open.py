@@ -7,9 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io import read, write
-from hyperfuse.io.windows.open import Window, open_windows
+from hyperfuse.io.windows.open import open_windows
 from hyperfuse.io.windows.write import writing_windows
 
 ROWS, COLS = 300, 280
@@ -44,7 +45,7 @@ def cube(gaps=True, bands=3):
 
 
 def by_windows(path, image, **options):
-    with writing_windows(path, image, **options) as target:
+    with writing_windows(path, image.header, **options) as target:
         for row in range(0, image.rows, 256):
             for col in range(0, image.cols, 256):
                 part = image.crop(row, col, min(256, image.rows - row), min(256, image.cols - col))
@@ -82,7 +83,7 @@ def test_integers_are_coded_as_when_written_whole(tmp_path):
 
 def test_a_failure_leaves_nothing(tmp_path):
     image = cube()
-    with pytest.raises(ZeroDivisionError), writing_windows(tmp_path / "out.tif", image):
+    with pytest.raises(ZeroDivisionError), writing_windows(tmp_path / "out.tif", image.header):
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
 
@@ -90,7 +91,7 @@ def test_a_failure_leaves_nothing(tmp_path):
 def test_a_gap_where_none_was_declared_is_an_error(tmp_path):
     with (
         pytest.raises(HyperfuseError, match="declared to have none"),
-        writing_windows(tmp_path / "out.tif", cube(gaps=False)) as target,
+        writing_windows(tmp_path / "out.tif", cube(gaps=False).header) as target,
     ):
         target.write(Window(0, 0, 20, 20), cube().crop(0, 0, 20, 20))
 
@@ -109,7 +110,7 @@ def test_a_window_is_that_part_of_the_whole(tmp_path, name, options, data):
     bands = data.draw(st.sampled_from([None, "3,1"]))
     source = open_windows(path, bands=bands)
     whole = read(path, bands=bands)
-    assert source.shape == whole.data.shape
+    assert source.header.shape == whole.data.shape
     part = source.read(Window(row, col, rows, cols))
     expected = whole.crop(row, col, rows, cols)
     np.testing.assert_allclose(part.transform, expected.transform, rtol=1e-12)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import six_numbers
 from hyperfuse.datasets.indian_pines import load_indian_pines
 from hyperfuse.errors import InputError
 from hyperfuse.scenes.fuse import fuse
@@ -122,7 +123,7 @@ def test_a_rotation_turns_the_msi_and_keeps_the_hsi():
     errors = [float(np.square((image - truth.reshape(image.shape))[inner]).mean()) for image in (straight, turned)]
     assert errors[1] < 0.05 * errors[0]
     # A place keeps its coordinates: half a degree of rotation, in the sense of the transform.
-    a, b, _, d, e, _ = pair.msi.transform
+    a, b, _, d, e, _ = six_numbers(pair.msi.transform)
     assert math.degrees(math.atan2(d, a)) == pytest.approx(0.5, abs=0.05)
     assert math.hypot(b, e) == pytest.approx(10)
 

@@ -36,7 +36,7 @@ def hsi_on(msi_grid, ratio, corner, rows=6, cols=5, bands=8):
 
 
 def world(transform, col, row):
-    a, b, c, d, e, f = transform
+    a, b, c, d, e, f = tuple(transform)[:6]
     return np.array([a * col + b * row + c, d * col + e * row + f])
 
 

@@ -9,6 +9,7 @@ from rasterio.warp import transform as warp_points
 from scipy import ndimage
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import six_numbers
 from hyperfuse.errors import InputError
 from hyperfuse.scenes.matching.grid import match_pair
 from hyperfuse.scenes.matching.warp import to_common_grid, turn
@@ -24,7 +25,7 @@ def landscape(x, y):
 
 def image(transform, rows, cols, bands, crs=UTM33, place=landscape):
     row, col = np.indices((rows, cols)) + 0.5
-    a, b, c, d, e, f = transform
+    a, b, c, d, e, f = tuple(transform)[:6]
     data = place(a * col + b * row + c, d * col + e * row + f)
     return Cube(data=np.stack([data * (k + 1) for k in range(bands)]).astype(np.float32), transform=transform, crs=crs)
 
@@ -106,7 +107,7 @@ def test_partial_overlap_is_cut_and_gaps_are_carried():
     valid = np.ones(msi.data.shape, np.bool_)
     valid[1, 40:45, 30:36] = False
     found = to_common_grid(HSI, msi.replace(valid=valid))
-    x = found.msi.transform[2]
+    x = found.msi.transform.c
     assert x >= 420000 - 60
     assert found.msi.cols * 10 <= 750 + 4 * 30
     gaps = ~found.msi.valid
@@ -166,6 +167,6 @@ def test_turning_shows_what_lay_there(dtype):
     np.testing.assert_allclose(found.data[0][inner], (np.sin(y / 7) + np.cos(x / 9))[inner], atol=2e-3)
     assert not found.valid_pixels[0, 0]
     # The transform says of every pixel where it lies: (20, 40) shows what lay at (y, x).
-    a, b, c, d, e, f = found.transform
+    a, b, c, d, e, f = six_numbers(found.transform)
     at = (a * 40.5 + b * 20.5 + c, d * 40.5 + e * 20.5 + f)
     np.testing.assert_allclose(at, (5 + 10 * (x[20, 40] + 0.5), 7 - 10 * (y[20, 40] + 0.5)))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import Coding, CubeHeader
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, check_real
 
@@ -20,13 +22,13 @@ _COARSEST_CODE = 10.0
 
 
 @dataclass(frozen=True)
-class Coding:
-    """What a file says about its numbers: value = scale * stored + offset, and the stored values that mark gaps.
+class BandCoding:
+    """What a file states about its numbers: value = scale * stored + offset, and the stored values that mark gaps.
 
     Attributes:
-        scale: one a band, or a single one for all.
-        offset: one a band, or a single one for all.
-        nodata: one a band or a single one for all; None where the file names none.
+        scale: one per band, or a single one for all.
+        offset: one per band, or a single one for all.
+        nodata: one per band or a single one for all; None where the file names none.
         masked: bool, shape (bands, rows, cols) or (rows, cols): True where a mask in the file marks a gap, or None.
     """
 
@@ -36,13 +38,38 @@ class Coding:
     masked: NDArray[np.bool_] | None = None
 
 
-def decode(stored: NDArray[Any], coding: Coding, options: ReadOptions, where: str) -> dict[str, Any]:
-    """Turn stored numbers into the fields ``data``, ``valid``, ``nodata``, ``scale``, ``offset`` of a cube.
+class Decoded(NamedTuple):
+    """Values (bands, rows, cols), NaN in gaps; where they are no gaps, or None; and the coding they had."""
+
+    data: NDArray[Any]
+    valid: NDArray[np.bool_] | None
+    coding: Coding
+
+
+def decode_cube(header: CubeHeader, stored: NDArray[Any], coding: BandCoding, options: ReadOptions, where: str) -> Cube:
+    """Return the cube of stored numbers; see :func:`decode`.
+
+    Args:
+        header: of the bands that are read; its scale and offset count where the file stores values as they are.
+        stored: see :func:`decode`, as for the others.
+        coding: see there.
+        options: see there.
+        where: see there.
+    """
+    data, valid, found = decode(stored, coding, options, where)
+    # Floats are stored as they are; how integers were coded before them is in our own record.
+    linear = header.coding if found.is_identity else found
+    header = header.replace(scale=linear.scale, offset=linear.offset, nodata=found.nodata, shape=data.shape)
+    return Cube.from_header(header, data, valid)
+
+
+def decode(stored: NDArray[Any], coding: BandCoding, options: ReadOptions, where: str) -> Decoded:
+    """Turn stored numbers into values.
 
     Args:
         stored: what the file holds, real numbers of any type, shape (bands, rows, cols).
-        coding: what the file says about it.
-        options: what the caller says; its scale and offset replace the file's, its nodata is one more.
+        coding: what the file states about it.
+        options: what the caller specifies; its scale and offset replace the file's, its nodata is one more.
         where: name of the file, for warnings.
 
     Raises:
@@ -66,21 +93,16 @@ def decode(stored: NDArray[Any], coding: Coding, options: ReadOptions, where: st
     elif valid is not None:
         data = np.where(valid, data, np.array(np.nan, kind))
     declared = next((value for value in nodata if value is not None), None)
+    mark = declared if options.nodata is None else float(options.nodata)
     one_coding = len(set(scales)) == 1 and len(set(offsets)) == 1
-    return {
-        "data": data,
-        "valid": valid,
-        "nodata": declared if options.nodata is None else float(options.nodata),
-        "scale": scales[0] if one_coding else 1.0,
-        "offset": offsets[0] if one_coding else 0.0,
-    }
+    return Decoded(data, valid, Coding(scales[0], offsets[0], mark) if one_coding else Coding(nodata=mark))
 
 
 def _spread(values: Sequence[Any], bands: int) -> list[Any]:
     return list(values) if len(values) == bands else [values[0]] * bands
 
 
-def _linear_coding(coding: Coding, options: ReadOptions, bands: int, where: str) -> tuple[list[float], list[float]]:
+def _linear_coding(coding: BandCoding, options: ReadOptions, bands: int, where: str) -> tuple[list[float], list[float]]:
     scales = [float(value) for value in _spread(coding.scale, bands)]
     offsets = [float(value) for value in _spread(coding.offset, bands)]
     if options.scale is None and options.offset is None:
@@ -144,14 +166,11 @@ def _value_type(stored: NDArray[Any]) -> type[np.float32 | np.float64]:
     return np.float64 if wide else np.float32
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """What to store: numbers of shape (bands, rows, cols), their coding, and the value that marks gaps."""
+class Encoded(NamedTuple):
+    """What to store: numbers of shape (bands, rows, cols) and their coding."""
 
     stored: NDArray[Any]
-    scale: float
-    offset: float
-    nodata: float | None
+    coding: Coding
 
 
 def encode(cube: Cube, options: WriteOptions) -> Encoded:
@@ -159,37 +178,42 @@ def encode(cube: Cube, options: WriteOptions) -> Encoded:
 
     Floating-point dtypes store the values themselves, so their scale is 1. Integers store
     ``round((value - offset) / scale)`` with the cube's scale and offset. Gaps take ``options.nodata``, else the
-    cube's, else NaN, or the smallest number of an integer dtype. A value that would become the mark of a gap is moved
-    to the nearest number beside it, with a warning.
+    cube's, else NaN, or the smallest number of an integer dtype. A value that equals the mark of gaps is moved to the
+    nearest number next to it, with a warning.
 
     Raises:
         InputError: values or a nodata value that do not fit the dtype, or integers too coarse for the values.
     """
-    nodata = gap_mark(cube, options)
-    if options.dtype.kind == "f":
-        stored, scale, offset = _floats(cube, options.dtype), 1.0, 0.0
-    else:
-        stored, scale, offset = _integers(cube, options.dtype), cube.scale, cube.offset
-    if nodata is not None:
-        stored = _with_gaps(stored, cube.valid, nodata)
-    return Encoded(stored, scale, offset, nodata)
+    coding = stored_coding(cube.header, options, has_gaps=cube.valid is not None)
+    return Encoded(encode_values(cube, coding, options.dtype), coding)
 
 
-def gap_mark(cube: Cube, options: WriteOptions) -> float | None:
-    """Return the stored value that marks gaps: the option's, the cube's, or one of the dtype; None without gaps.
+def encode_values(cube: Cube, coding: Coding, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the numbers to store for a given coding, shape (bands, rows, cols); see :func:`encode`."""
+    stored = _floats(cube, dtype) if dtype.kind == "f" else _integers(cube, coding, dtype)
+    return stored if coding.nodata is None else _with_gaps(stored, cube.valid, coding.nodata)
+
+
+def stored_coding(header: CubeHeader, options: WriteOptions, *, has_gaps: bool) -> Coding:
+    """Return the coding of a file to be written; its ``nodata`` is None only where there are no gaps.
 
     Raises:
-        InputError: the option's does not fit the dtype.
+        InputError: a nodata value that does not fit the dtype.
     """
+    coding = header.coding if options.dtype.kind != "f" else dataclasses.replace(header.coding, scale=1.0, offset=0.0)
+    return dataclasses.replace(coding, nodata=_gap_mark(header.coding.nodata, options, has_gaps))
+
+
+def _gap_mark(own: float | None, options: WriteOptions, has_gaps: bool) -> float | None:
     dtype = options.dtype
     if options.nodata is not None:
         value = float(options.nodata)
         if not _holds(dtype, value) or not _survives(dtype, value):
             raise InputError(f"nodata={options.nodata} does not fit {dtype.name}; give another nodata or dtype")
         return _as_stored(dtype, value)
-    if cube.nodata is not None and _holds(dtype, cube.nodata) and _survives(dtype, cube.nodata):
-        return _as_stored(dtype, cube.nodata)
-    if cube.valid is None:
+    if own is not None and _holds(dtype, own) and _survives(dtype, own):
+        return _as_stored(dtype, own)
+    if not has_gaps:
         return None
     return math.nan if dtype.kind == "f" else float(np.iinfo(dtype).min)
 
@@ -210,12 +234,12 @@ def _floats(cube: Cube, dtype: np.dtype[Any]) -> NDArray[Any]:
     return stored
 
 
-def _integers(cube: Cube, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _integers(cube: Cube, coding: Coding, dtype: np.dtype[Any]) -> NDArray[Any]:
     limits = np.iinfo(dtype)
     stored = np.zeros(cube.data.shape, dtype)
     lowest, highest, rounding = math.inf, -math.inf, 0.0
     for band in range(cube.bands):
-        codes = (cube.data[band].astype(np.float64) - cube.offset) / cube.scale
+        codes = (cube.data[band].astype(np.float64) - coding.offset) / coding.scale
         if cube.valid is not None:
             codes[~cube.valid[band]] = 0.0
         nearest = np.rint(codes)
@@ -227,7 +251,7 @@ def _integers(cube: Cube, dtype: np.dtype[Any]) -> NDArray[Any]:
         if lowest < limits.min or highest > limits.max:
             break
         stored[band] = nearest
-    coded = f"scale {cube.scale:g} and offset {cube.offset:g}"
+    coded = f"scale {coding.scale:g} and offset {coding.offset:g}"
     if lowest < limits.min or highest > limits.max:
         raise InputError(
             f"values do not fit {dtype.name} with {coded} (stored numbers from {lowest:.0f} to {highest:.0f}); "
@@ -250,12 +274,12 @@ def _with_gaps(stored: NDArray[Any], valid: NDArray[np.bool_] | None, nodata: fl
     if count == 0:
         return stored
     if stored.dtype.kind == "f":
-        beside = np.nextafter(mark, stored.dtype.type(0 if mark != 0 else 1))
+        nearest = np.nextafter(mark, stored.dtype.type(0 if mark != 0 else 1))
     else:
-        beside = stored.dtype.type(nodata + 1 if nodata < np.iinfo(stored.dtype).max else nodata - 1)
+        nearest = stored.dtype.type(nodata + 1 if nodata < np.iinfo(stored.dtype).max else nodata - 1)
     warnings.warn(
-        f"{count} values equal nodata {nodata:g} and are written as {beside:g} beside it; give another nodata",
+        f"{count} values equal nodata {nodata:g} and are written as {nearest:g} next to it; give another nodata",
         HyperfuseWarning,
         stacklevel=4,
     )
-    return np.where(taken, beside, stored)
+    return np.where(taken, nearest, stored)

@@ -1,15 +1,29 @@
-"""What a damaged file makes a library raise, told in one line."""
+"""Errors about a file: in one line that names the file, whatever a library raises."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from hyperfuse.errors import HyperfuseError, InputError
 
 
 @contextmanager
-def damage_told(what: str, *, reason: bool = False) -> Iterator[None]:
+def named(path: Path | str) -> Iterator[None]:
+    """Put the name of a file before the message of errors about it that are raised in the block."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error.__cause__
+    except HyperfuseError as error:
+        if type(error) is not HyperfuseError:
+            raise
+        raise HyperfuseError(f"{path}: {error}") from error.__cause__
+
+
+@contextmanager
+def damage_reported(what: str, *, reason: bool = False) -> Iterator[None]:
     """Turn any exception of a file library into an ``InputError``; only calls of such a library belong into the block.
 
     The parsers of h5py, numpy, scipy and zarr raise whatever they trip over in a damaged file: ``KeyError``,

@@ -1,12 +1,12 @@
-"""What a caller may say about reading and writing a file, checked once for all formats."""
+"""What a caller may specify for reading and writing a file, checked once for all formats."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from hyperfuse.errors import InputError, nearest_name
 
 QUALITIES = ("standard", "clear")
+Options = TypeVar("Options")
+
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 _AXIS_LETTERS = {
@@ -25,9 +27,26 @@ _AXIS_LETTERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """Options of :func:`hyperfuse.io.read`, with the name of the variable taken off the path."""
+    """How a file is read: for :func:`~hyperfuse.io.read`, :func:`~hyperfuse.io.read_mosaic`, and window by window.
 
-    variable: str | None = None
+    Attributes:
+        bands: bands to read: a text that counts from 1 (``"1-31,40"``), or indices that count from 0; None for all.
+        nodata: a stored value that marks gaps, in addition to the file's own; NaN declares NaN and infinity.
+        scale: value = scale * stored + offset, for files that state none; where one does, this wins with a warning.
+        offset: see ``scale``; where one of the two is specified, the other is 1 or 0.
+        axes: order of the axes of an array, such as ``"rows,cols,bands"``; default: as the names of dimensions state,
+            else (bands, rows, cols), in ``.mat`` files (rows, cols, bands).
+        quality: of a product: "standard" (default) makes gaps of pixels without data or saturated, "clear" also of
+            clouds, cirrus and cloud shadows, as far as the product flags them.
+
+    Raises:
+        InputError: a value that is not one of these.
+
+    Example:
+        >>> ReadOptions(bands="3,1-2").band_index(5)
+        [2, 0, 1]
+    """
+
     bands: str | Sequence[int] | None = None
     nodata: float | None = None
     scale: float | None = None
@@ -62,15 +81,67 @@ class ReadOptions:
         return index
 
 
+class ReadKeywords(TypedDict, total=False):
+    """The fields of :class:`ReadOptions` as keywords of the functions that read."""
+
+    bands: str | Sequence[int] | None
+    nodata: float | None
+    scale: float | None
+    offset: float | None
+    axes: str | None
+    quality: str | None
+
+
+def read_options(options: ReadOptions | None, keywords: Mapping[str, Any]) -> ReadOptions:
+    """Return the options given as a whole or as keywords.
+
+    Raises:
+        InputError: both are given, or a value is not valid.
+    """
+    return _either(ReadOptions, options, keywords)
+
+
+def _either(kind: type[Options], options: Options | None, keywords: Mapping[str, Any]) -> Options:
+    given = {name: value for name, value in keywords.items() if value is not None}
+    if options is None:
+        return kind(**given)
+    if given:
+        raise InputError(f"options and {', '.join(given)} are both given; put {', '.join(given)} into options")
+    return options
+
+
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:
-    """Options of :func:`hyperfuse.io.write` for one format, with the name of the variable taken off the path."""
+    """How a file is written: for :func:`~hyperfuse.io.write` and window by window.
 
-    variable: str | None = None
-    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
+    Attributes:
+        dtype: uint8, int8, uint16, int16, uint32, int32, float32 or float64, as text or numpy dtype.
+        compress: "none", "deflate", "zstd" or "lzw" (what the format knows), or None for the format's default.
+        nodata: the stored value that marks gaps; default: the cube's where the dtype can hold it, else NaN or the
+            smallest number of an integer dtype (0 of an unsigned one).
+        interleave: GeoTIFF: band, pixel; ENVI: bsq, bil, bip.
+        cog: GeoTIFF: whether it is cloud-optimised.
+        version: MATLAB: 5, 7.3.
+
+    Raises:
+        InputError: a dtype that files cannot hold.
+    """
+
+    dtype: Any = "float32"
     compress: str | None = None
     nodata: float | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    interleave: str | None = None
+    cog: bool | None = None
+    version: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dtype", parse_dtype(self.dtype))
+
+    @property
+    def of_format(self) -> dict[str, Any]:
+        """The options that are specified and that not every format takes."""
+        values = {name: getattr(self, name) for name in ("interleave", "cog", "version")}
+        return {name: value for name, value in values.items() if value is not None}
 
     def compression(self, known: Sequence[str], default: str) -> str:
         """Return the compression to use, one of ``known``."""
@@ -78,6 +149,26 @@ class WriteOptions:
         if name not in known:
             raise InputError(f"compress={self.compress!r} is not one of {', '.join(known)}")
         return name
+
+
+class WriteKeywords(TypedDict, total=False):
+    """The fields of :class:`WriteOptions` as keywords of the functions that write."""
+
+    dtype: Any
+    compress: str | None
+    nodata: float | None
+    interleave: str | None
+    cog: bool | None
+    version: str | None
+
+
+def write_options(options: WriteOptions | None, keywords: Mapping[str, Any]) -> WriteOptions:
+    """Return the options given as a whole or as keywords.
+
+    Raises:
+        InputError: both are given, or a value is not valid.
+    """
+    return _either(WriteOptions, options, keywords)
 
 
 def default_compression(dtype: np.dtype[Any]) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube.cf import Variable, fields_from
+from hyperfuse.cube.cf import Variable, decode_header
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG, from_tags, record_fields, to_tags
+from hyperfuse.cube.header import Coding, CubeHeader
+from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG, encode_record, encode_tags, finite_or_text, load_record
 from hyperfuse.errors import InputError
-from hyperfuse.io.encoding.coding import Coding, Encoded, decode
+from hyperfuse.io.encoding.coding import BandCoding, decode_cube
 from hyperfuse.io.encoding.options import ReadOptions
 
 VECTORS = ("wavelengths", "fwhm", "good_bands")
@@ -21,26 +22,24 @@ TAGS = (RECORD_TAG, HISTORY_TAG)
 _LONGEST_VECTOR = 100_000
 
 
-def arrays_of(cube: Cube, encoded: Encoded, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Return the vectors and the texts to write beside the values, which go under ``name``.
+def encode_arrays(header: CubeHeader, coding: Coding, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Return the vectors and the texts to write next to the values, which are named ``name`` and stored as ``coding``.
 
     Raises:
         InputError: a name that one of them has.
     """
     if name in (*VECTORS, *TAGS):
         raise InputError(f"{name!r} is the name of another variable of the file; give the cube another")
-    vectors = {key: getattr(cube, key) for key in VECTORS if getattr(cube, key) is not None}
-    fields = ["crs", "transform", "units", "band_names", "attributes"]
-    if encoded.stored.dtype.kind == "f":
-        fields += ["scale", "offset"]
-    record = record_fields(cube, fields)
-    record["variable"] = name
-    if (encoded.scale, encoded.offset) != (1.0, 0.0):
-        record["coding"] = [encoded.scale, encoded.offset]
-    if encoded.nodata is not None:
-        # As text where it is NaN, which JSON does not have.
-        record["nodata"] = encoded.nodata if np.isfinite(encoded.nodata) else str(encoded.nodata)
-    return vectors, to_tags(cube, record)
+    vectors = {key: getattr(header, key) for key in VECTORS if getattr(header, key) is not None}
+    names = ["crs", "transform", "units", "band_names", "attributes"]
+    record = {**encode_record(header, names), "variable": name}
+    if coding.is_identity:
+        record.update(encode_record(header, ["scale", "offset"]))
+    else:
+        record["coding"] = [coding.scale, coding.offset]
+    if coding.nodata is not None:
+        record["nodata"] = finite_or_text(coding.nodata)
+    return vectors, encode_tags(header, record)
 
 
 def is_vector(shape: tuple[int, ...]) -> bool:
@@ -48,39 +47,31 @@ def is_vector(shape: tuple[int, ...]) -> bool:
     return max(shape, default=1) == math.prod(shape) <= _LONGEST_VECTOR
 
 
-def own_variable(tags: Mapping[str, str], where: str) -> str | None:
+def recorded_variable(tags: Mapping[str, str], where: str) -> str | None:
     """Return the name of the variable that a file of this package says holds the cube, or None."""
-    name = from_tags(tags, where)[0].get("variable")
+    name = load_record(tags, where).get("variable")
     return None if name is None else str(name)
 
 
-def cube_from_arrays(
+def decode_arrays(
     stored: NDArray[Any], vectors: Mapping[str, NDArray[Any]], tags: Mapping[str, str], options: ReadOptions, where: str
 ) -> Cube:
-    """Build a cube from its values and what is beside them.
+    """Build a cube from its values and the vectors and texts next to them.
 
     Args:
         stored: all bands as the file holds them, shape (bands, rows, cols).
         vectors: the vectors of the file by name; those named ``wavelengths``, ``fwhm``, ``good_bands`` or the like
-            count where they have one entry a band.
+            count where they have one entry per band.
         tags: our own texts.
-        options: what the caller says.
+        options: what the caller specifies.
         where: name of the file, for warnings.
     """
     bands, rows, cols = stored.shape
-    beside = {name: Variable((name,), np.ravel(values)) for name, values in vectors.items()}
-    fields = fields_from(beside, tags, {}, {}, (bands, rows, cols), where)
-    record = from_tags(tags, where)[0]
-    scale, offset = record.get("coding", (1.0, 0.0))
-    coding = Coding((float(scale),), (float(offset),), (fields.pop("nodata", None),))
+    variables = {name: Variable((name,), np.ravel(values)) for name, values in vectors.items()}
+    header = decode_header(variables, tags, {}, {}, (bands, rows, cols), where)
+    scale, offset = load_record(tags, where).get("coding", (1.0, 0.0))
+    coding = BandCoding((float(scale),), (float(offset),), (header.coding.nodata,))
     index = options.band_index(bands)
     if index is not None:
-        stored = stored[index]
-        for key in (*VECTORS, "band_names"):
-            values = fields.get(key)
-            if values is not None:
-                fields[key] = tuple(values[i] for i in index) if isinstance(values, tuple) else values[index]
-    values = decode(stored, coding, options, where)
-    if values["scale"] == 1.0 and values["offset"] == 0.0:
-        values.update({key: fields[key] for key in ("scale", "offset") if key in fields})
-    return Cube(**{**fields, **values})
+        stored, header = stored[index], header.select_bands(index)
+    return decode_cube(header, stored, coding, options, where)

@@ -13,12 +13,13 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.cube.record import encode_record
+from hyperfuse.errors import HyperfuseWarning
 from hyperfuse.io.encoding.coding import encode
-from hyperfuse.io.encoding.damage import damage_told
+from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, bands_first, parse_axes
 from hyperfuse.io.encoding.variables import check_name, choose_variable
-from hyperfuse.io.formats.array_files import TAGS, arrays_of, cube_from_arrays, is_vector, own_variable
+from hyperfuse.io.formats.array_files import TAGS, decode_arrays, encode_arrays, is_vector, recorded_variable
 
 _DAMAGED = "is not an .{} file of numbers, or it is cut off"
 
@@ -29,27 +30,25 @@ def read_npy(path: Path, options: ReadOptions) -> Cube:
     Raises:
         InputError: a damaged file, pickled objects, or an array that cannot be a cube.
     """
-    if options.variable is not None:
-        raise InputError(f"is one array without a name; leave out ':{options.variable}'")
-    with damage_told(_DAMAGED.format("npy"), reason=True):
+    with damage_reported(_DAMAGED.format("npy"), reason=True):
         array = np.load(path, allow_pickle=False)
-    return cube_from_arrays(_bands_first(array, options), {}, {}, options, path.name)
+    return decode_arrays(_bands_first(array, options), {}, {}, options, path.name)
 
 
-def read_npz(path: Path, options: ReadOptions) -> Cube:
-    """Read an .npz file; ``options.variable`` names the array where there are several that could be the cube.
+def read_npz(path: Path, options: ReadOptions, variable: str | None = None) -> Cube:
+    """Read an .npz file; ``variable`` names the array where there are several that could be the cube.
 
     Raises:
         InputError: a damaged file, or no array that could be the cube.
     """
-    with damage_told(_DAMAGED.format("npz"), reason=True):
+    with damage_reported(_DAMAGED.format("npz"), reason=True):
         shapes = _shapes(path)
     tags = {tag: str(text) for tag, text in _load(path, [tag for tag in TAGS if tag in shapes]).items()}
-    name = choose_variable(shapes, options.variable, own_variable(tags, path.name))
+    name = choose_variable(shapes, variable, recorded_variable(tags, path.name))
     beside = [key for key, (shape, kind) in shapes.items() if kind != "object" and is_vector(shape)]
     arrays = _load(path, [name, *(key for key in beside if key not in (name, *TAGS))])
     array, vectors = arrays.pop(name), arrays
-    return cube_from_arrays(_bands_first(array, options), vectors, tags, options, path.name)
+    return decode_arrays(_bands_first(array, options), vectors, tags, options, path.name)
 
 
 def _bands_first(array: NDArray[Any], options: ReadOptions) -> NDArray[Any]:
@@ -57,7 +56,7 @@ def _bands_first(array: NDArray[Any], options: ReadOptions) -> NDArray[Any]:
 
 
 def _load(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    with damage_told(_DAMAGED.format("npz"), reason=True), np.load(path, allow_pickle=False) as file:
+    with damage_reported(_DAMAGED.format("npz"), reason=True), np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in names}
 
 
@@ -87,12 +86,11 @@ def write_npy(path: Path, cube: Cube, options: WriteOptions) -> None:
         stored = np.ascontiguousarray(encoded.stored)
         npy_format.write_array_header_1_0(file, npy_format.header_data_from_array_1_0(stored))
         file.write(stored.data)
-    names = ("wavelengths", "fwhm", "good_bands", "band_names", "transform", "crs", "units", "attributes", "history")
-    lost = [name.replace("_", " ") for name in names if getattr(cube, name) is not None and len(getattr(cube, name))]
-    if (cube.scale, cube.offset) != (1.0, 0.0):
-        lost += ["scale", "offset"]
-    if encoded.nodata is not None:
-        lost.append(f"nodata ({encoded.nodata:g})")
+    names = ("wavelengths", "fwhm", "good_bands", "band_names", "transform", "crs", "units", "attributes")
+    lost = [name.replace("_", " ") for name in encode_record(cube.header, names)]
+    lost += (["history"] if cube.history else []) + ([] if cube.header.coding.is_identity else ["scale", "offset"])
+    if encoded.coding.nodata is not None:
+        lost.append(f"nodata ({encoded.coding.nodata:g})")
     if lost:
         warnings.warn(
             f"{path.name}: an .npy file cannot hold {', '.join(lost)}; write .npz to keep them",
@@ -101,16 +99,16 @@ def write_npy(path: Path, cube: Cube, options: WriteOptions) -> None:
         )
 
 
-def write_npz(path: Path, cube: Cube, options: WriteOptions) -> None:
+def write_npz(path: Path, cube: Cube, options: WriteOptions, variable: str | None = None) -> None:
     """Write an .npz file: the values as ``cube``, vectors for wavelengths and bands, the rest as JSON text.
 
     Raises:
         InputError: values that do not fit the dtype, or a compression other than "deflate" or "none" (the default).
     """
     save = np.savez_compressed if options.compression(("none", "deflate"), "none") == "deflate" else np.savez
-    name = check_name(options.variable)
+    name = check_name(variable)
     encoded = encode(cube, options)
-    vectors, texts = arrays_of(cube, encoded, name)
+    vectors, texts = encode_arrays(cube.header, encoded.coding, name)
     arrays: dict[str, Any] = {name: encoded.stored, **vectors, **{tag: np.array(text) for tag, text in texts.items()}}
     with path.open("wb") as file:
         save(file, **arrays)

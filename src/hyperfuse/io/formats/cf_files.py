@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube.cf import Variable, axes_of, fields_from
+from hyperfuse.cube.cf import Variable, axes_of, decode_header
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.io.encoding.coding import Coding, decode
+from hyperfuse.io.encoding.coding import BandCoding, decode_cube
 from hyperfuse.io.encoding.options import ReadOptions, bands_first, parse_axes
 from hyperfuse.io.encoding.variables import choose_variable
 
@@ -30,7 +30,9 @@ class Stored:
     load: Callable[[int | None, NDArray[np.intp] | None], NDArray[Any]]
 
 
-def read_stored(stored: Mapping[str, Stored], attrs: Mapping[str, Any], options: ReadOptions, where: str) -> Cube:
+def read_stored(
+    stored: Mapping[str, Stored], attrs: Mapping[str, Any], options: ReadOptions, variable: str | None, where: str
+) -> Cube:
     """Build a cube from the variables of a file.
 
     The order of axes is the caller's, else what the names of the dimensions tell, else (bands, rows, cols).
@@ -38,15 +40,15 @@ def read_stored(stored: Mapping[str, Stored], attrs: Mapping[str, Any], options:
     Args:
         stored: the variables of the file, by name.
         attrs: attributes of the file.
-        options: what the caller says.
+        options: what the caller specifies.
+        variable: the one to read, or None for the only one that could be a cube.
         where: name of the file, for warnings.
 
     Raises:
         InputError: no variable that could be a cube, several, or one with other than two or three dimensions.
     """
-    named = options.variable
-    choice = {key: (item.shape, item.dtype) for key, item in stored.items() if item.dims != (key,) or key == named}
-    name = choose_variable(choice, named)
+    choice = {key: (item.shape, item.dtype) for key, item in stored.items() if item.dims != (key,) or key == variable}
+    name = choose_variable(choice, variable)
     item = stored[name]
     axes = parse_axes(options.axes) if options.axes is not None else axes_of(item.dims)
     if len(item.shape) not in (2, 3) or 0 in item.shape:
@@ -68,15 +70,9 @@ def read_stored(stored: Mapping[str, Stored], attrs: Mapping[str, Any], options:
     about = {**item.attrs, "grid_mapping": in_group if in_group in coordinates else mapping}
     texts = {key: value for key, value in attrs.items() if isinstance(value, str)}
     dims: dict[str, str | None] = dict(zip(axes, item.dims, strict=False))
-    fields = fields_from(coordinates, texts, about, dims, (count, whole.shape[1], whole.shape[2]), where)
-    for per_band in ("wavelengths", "fwhm", "good_bands", "band_names"):
-        values = fields.get(per_band)
-        if index is not None and values is not None:
-            fields[per_band] = tuple(values[i] for i in index) if isinstance(values, tuple) else values[index]
-    values = decode(whole, _coding(item.attrs, whole), options, where)
-    if values["scale"] == 1.0 and values["offset"] == 0.0:
-        values.update({key: fields[key] for key in ("scale", "offset") if key in fields})
-    return Cube(**{**fields, **values})
+    header = decode_header(coordinates, texts, about, dims, (count, whole.shape[1], whole.shape[2]), where)
+    header = header if index is None else header.select_bands(index)
+    return decode_cube(header, whole, _coding(item.attrs, whole), options, where)
 
 
 def _load(item: Stored, axes: str, options: ReadOptions) -> tuple[NDArray[Any], list[int] | None]:
@@ -88,10 +84,10 @@ def _load(item: Stored, axes: str, options: ReadOptions) -> tuple[NDArray[Any], 
     return bands_first(item.load(axis, chosen), axes)[order], index
 
 
-def _coding(attrs: Mapping[str, Any], stored: NDArray[Any]) -> Coding:
+def _coding(attrs: Mapping[str, Any], stored: NDArray[Any]) -> BandCoding:
     marks = [attrs[key] for key in ("_FillValue", "missing_value") if isinstance(attrs.get(key), int | float)]
     masked = stored == marks[1] if len(marks) == 2 and marks[0] != marks[1] else None
-    return Coding(
+    return BandCoding(
         (float(attrs.get("scale_factor", 1.0)),),
         (float(attrs.get("add_offset", 0.0)),),
         (float(marks[0]) if marks else None,),

@@ -12,13 +12,13 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
-from rasterio.transform import Affine
 
 from hyperfuse.cube.crs import parse_crs
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.record import record_fields, split_attributes, to_tags
+from hyperfuse.cube.header import Coding, CubeHeader, six_numbers
+from hyperfuse.cube.record import encode_record, encode_tags, split_attributes
 from hyperfuse.errors import HyperfuseError, HyperfuseWarning, InputError
-from hyperfuse.io.encoding.coding import Encoded, encode
+from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.options import WriteOptions
 from hyperfuse.io.formats.envi_header import STANDARD_ITEMS
 
@@ -37,7 +37,7 @@ def interleave_of(path: Path, options: WriteOptions) -> str:
         InputError: an unknown order, or one that the extension contradicts.
     """
     suffix = path.suffix.lower().lstrip(".")
-    named = options.extra.get("interleave")
+    named = options.interleave
     if named is None:
         return suffix if suffix in INTERLEAVES else "bsq"
     order = str(named).lower()
@@ -58,19 +58,13 @@ def write_envi(path: Path, cube: Cube, options: WriteOptions) -> None:
         HyperfuseError: the file could not be written whole.
     """
     order = INTERLEAVES[interleave_of(path, options)]
-    options.compression(("none",), "none")
-    if options.dtype == np.int8:
-        raise InputError("ENVI has no int8; write int16")
-    encoded = encode(cube, options)
+    stored, coding = encode(cube, options)
     with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED="NO"):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        write_header(path, cube, encoded, interleave_of(path, options))
-        _write_numbers(path, encoded.stored.transpose(order))
-        with rasterio.open(path) as written:
-            missing = set(header_items(cube, options.dtype)) - set(written.tags(ns="ENVI"))
-    if missing:
-        raise HyperfuseError(f"cannot be written: the header lacks {', '.join(sorted(missing))}; is the disk full?")
-    if _is_unusual(cube):
+        write_header(path, cube.header, coding, options)
+        _write_numbers(path, stored.transpose(order))
+        check_header(path, cube.header, options.dtype)
+    if _is_unusual(cube.header):
         warnings.warn(
             f"{path.name}: an ENVI header cannot hold a sheared or south-up transform; only hyperfuse reads it back",
             HyperfuseWarning,
@@ -78,26 +72,44 @@ def write_envi(path: Path, cube: Cube, options: WriteOptions) -> None:
         )
 
 
-def write_header(path: Path, cube: Cube, encoded: Encoded, interleave: str) -> None:
-    """Write the header, by GDAL, beside a data file that is yet to be filled."""
-    profile: dict[str, Any] = {"crs": None if cube.crs is None else parse_crs(cube.crs), "nodata": encoded.nodata}
-    if cube.transform is not None and not _is_unusual(cube):
-        profile["transform"] = Affine(*cube.transform)
-    dtype = encoded.stored.dtype
+def write_header(path: Path, header: CubeHeader, coding: Coding, options: WriteOptions) -> None:
+    """Write the header, by GDAL, next to a data file that is yet to be filled.
+
+    Raises:
+        InputError: a dtype, compression or interleave that ENVI does not know.
+    """
+    options.compression(("none",), "none")
+    if options.dtype == np.int8:
+        raise InputError("ENVI has no int8; write int16")
+    profile: dict[str, Any] = {"crs": None if header.crs is None else parse_crs(header.crs), "nodata": coding.nodata}
+    if header.transform is not None and not _is_unusual(header):
+        profile["transform"] = header.transform
     with rasterio.open(
-        path, "w", driver="ENVI", dtype=dtype.name, interleave=interleave,
-        count=cube.bands, height=cube.rows, width=cube.cols, **profile,
+        path, "w", driver="ENVI", dtype=options.dtype.name, interleave=interleave_of(path, options),
+        count=header.bands, height=header.rows, width=header.cols, **profile,
     ) as target:  # fmt: skip
-        target.update_tags(ns="ENVI", **header_items(cube, dtype))
-        if cube.band_names is not None and not _has_odd_names(cube):
-            for band, name in enumerate(cube.band_names, 1):
+        target.update_tags(ns="ENVI", **header_items(header, options.dtype))
+        if header.band_names is not None and not _has_odd_names(header):
+            for band, name in enumerate(header.band_names, 1):
                 target.set_band_description(band, name)
-        if (encoded.scale, encoded.offset) != (1.0, 0.0):
-            target.scales, target.offsets = [encoded.scale] * cube.bands, [encoded.offset] * cube.bands
+        if not coding.is_identity:
+            target.scales, target.offsets = [coding.scale] * header.bands, [coding.offset] * header.bands
     # GDAL describes an image by the path it was written to, here one that is gone when the file takes its place.
-    header = path.with_suffix(".hdr")
-    text = header.read_text("utf-8", errors="surrogateescape")
-    header.write_text(text.replace(f"description = {{\n{path}}}\n", ""), "utf-8", errors="surrogateescape")
+    file = path.with_suffix(".hdr")
+    text = file.read_text("utf-8", errors="surrogateescape")
+    file.write_text(text.replace(f"description = {{\n{path}}}\n", ""), "utf-8", errors="surrogateescape")
+
+
+def check_header(path: Path, header: CubeHeader, dtype: np.dtype[Any]) -> None:
+    """Check that a header holds all its items.
+
+    Raises:
+        HyperfuseError: it does not.
+    """
+    with rasterio.open(path) as written:
+        missing = set(header_items(header, dtype)) - set(written.tags(ns="ENVI"))
+    if missing:
+        raise HyperfuseError(f"cannot be written: the header lacks {', '.join(sorted(missing))}; is the disk full?")
 
 
 def _write_numbers(path: Path, stored: NDArray[Any]) -> None:
@@ -107,32 +119,32 @@ def _write_numbers(path: Path, stored: NDArray[Any]) -> None:
             file.write(np.ascontiguousarray(stored[start : start + lines]).data)
 
 
-def header_items(cube: Cube, dtype: np.dtype[Any]) -> dict[str, str]:
+def header_items(header: CubeHeader, dtype: np.dtype[Any]) -> dict[str, str]:
     """Return the items of the header that GDAL does not write by itself."""
-    plain, rest = split_attributes(cube.attributes, (*STANDARD_ITEMS, "description"))
-    rest.update({key: plain.pop(key) for key in list(plain) if not _fits_item(key, plain[key])})
+    plain, rest = split_attributes(header.attributes, (*STANDARD_ITEMS, "description"), _fits_item)
     unfit = ["units"] + (["scale", "offset"] if dtype.kind == "f" else [])
-    if cube.crs is not None and not cube.crs.startswith("EPSG:"):
+    if header.crs is not None and not header.crs.startswith("EPSG:"):
         unfit.append("crs")
-    if cube.transform is not None and (_is_unusual(cube) or any(float(f"{v:.15g}") != v for v in cube.transform)):
+    if header.transform is not None and (
+        _is_unusual(header) or any(float(f"{v:.15g}") != v for v in six_numbers(header.transform))
+    ):
         unfit.append("transform")
-    if _has_odd_names(cube):
+    if _has_odd_names(header):
         unfit.append("band_names")
-    spectral = {"wavelengths": cube.wavelengths, "fwhm": cube.fwhm}
+    spectral = {"wavelengths": header.wavelengths, "fwhm": header.fwhm}
     unfit += [name for name, values in spectral.items() if values is not None and not np.isfinite(values).all()]
-    record = record_fields(cube, unfit)
     items = dict(plain)
-    for tag, text in to_tags(cube, {**record, **({"attributes": rest} if rest else {})}).items():
+    for tag, text in encode_tags(header, {**encode_record(header, unfit), **rest}).items():
         coded = quote(text, safe='[]":,')
         items[tag] = "{" + "\n".join(coded[at : at + _LINE] for at in range(0, len(coded), _LINE)) + "}"
-    if cube.wavelengths is not None and "wavelengths" not in unfit:
-        items["wavelength"] = _braced(cube.wavelengths)
-    if cube.fwhm is not None and "fwhm" not in unfit:
-        items["fwhm"] = _braced(cube.fwhm)
+    if header.wavelengths is not None and "wavelengths" not in unfit:
+        items["wavelength"] = _braced(header.wavelengths)
+    if header.fwhm is not None and "fwhm" not in unfit:
+        items["fwhm"] = _braced(header.fwhm)
     if not {"wavelength", "fwhm"}.isdisjoint(items):
         items["wavelength_units"] = "Nanometers"
-    if cube.good_bands is not None:
-        items["bbl"] = _braced(cube.good_bands.astype(int))
+    if header.good_bands is not None:
+        items["bbl"] = _braced(header.good_bands.astype(int))
     return items
 
 
@@ -146,18 +158,18 @@ def _braced(values: NDArray[Any]) -> str:
     return "{" + ",\n".join(", ".join(texts[at : at + 8]) for at in range(0, len(texts), 8)) + "}"
 
 
-def _has_odd_names(cube: Cube) -> bool:
-    names = cube.band_names or ()
+def _has_odd_names(header: CubeHeader) -> bool:
+    names = header.band_names or ()
     # GDAL puts these where a file names no bands, so they would read as no names.
     if names == tuple(f"Band {band + 1}" for band in range(len(names))):
         return bool(names)
     return any(not _PLAIN_TEXT.fullmatch(name) or set(name) & set(",;={}") for name in names)
 
 
-def _is_unusual(cube: Cube) -> bool:
-    """Tell whether the transform is more than a north-up grid that may be turned."""
-    if cube.transform is None:
+def _is_unusual(header: CubeHeader) -> bool:
+    """Return whether the transform is more than a north-up grid that may be rotated."""
+    if header.transform is None:
         return False
-    a, b, _, d, e, _ = cube.transform
+    a, b, _, d, e, _ = six_numbers(header.transform)
     sheared = abs(a * b + d * e) > 1e-9 * (abs(a) + abs(b)) * (abs(d) + abs(e))
     return sheared or a * e - b * d >= 0

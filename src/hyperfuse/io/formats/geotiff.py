@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from rasterio._err import CPLE_BaseError  # what the COG driver raises when it closes; public under no other name
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.transform import Affine
 
-from hyperfuse.cube.crs import IDENTITY, parse_crs
+from hyperfuse.cube.crs import parse_crs
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.record import record_fields, split_attributes, to_tags
+from hyperfuse.cube.header import Coding, CubeHeader
+from hyperfuse.cube.record import encode_record, encode_tags, split_attributes
 from hyperfuse.errors import HyperfuseError, InputError
-from hyperfuse.io.encoding.coding import Encoded, encode
+from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.options import WriteOptions, default_compression
 from hyperfuse.io.formats.raster import threads
 
@@ -40,20 +43,27 @@ def write_geotiff(path: Path, cube: Cube, options: WriteOptions) -> None:
         HyperfuseError: the file could not be written whole.
     """
     compression, cog, interleave = layout_of(options)
-    encoded = encode(cube, options)
-    creation = cog_options(cube, compression) if cog else tiff_options(cube, compression, options.dtype, interleave)
-    profile = {"driver": "COG" if cog else "GTiff", **profile_of(cube, encoded), **creation}
-    tags = file_tags(cube, options.dtype)
+    stored, coding = encode(cube, options)
+    header, dtype = cube.header, options.dtype
+    creation = cog_options(header, compression) if cog else tiff_options(header, compression, dtype, interleave)
+    profile = {"driver": "COG" if cog else "GTiff", **profile_of(header, coding, dtype), **creation}
+    tags = file_tags(header, dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            with rasterio.open(path, "w", **profile) as target:
-                # The tags go first: GDAL then writes the directory once.
-                describe_file(target, cube, encoded, tags)
-                target.write(encoded.stored)
-        except (RasterioError, CPLE_BaseError) as error:
-            raise OSError(str(error.__cause__ or error)) from error
-        _check_whole(path, cube, tags)
+        with failures_as_os_errors(), rasterio.open(path, "w", **profile) as target:
+            # The tags go first: GDAL then writes the directory once.
+            describe_file(target, header, coding, tags)
+            target.write(stored)
+        check_whole(path, header, tags)
+
+
+@contextmanager
+def failures_as_os_errors() -> Iterator[None]:
+    """Raise what GDAL raises when it fails to write as ``OSError``."""
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError) as error:
+        raise OSError(str(error.__cause__ or error)) from error
 
 
 def layout_of(options: WriteOptions) -> tuple[str, bool, str]:
@@ -63,8 +73,8 @@ def layout_of(options: WriteOptions) -> tuple[str, bool, str]:
         InputError: an option that GeoTIFF does not know, or two that exclude each other.
     """
     compression = options.compression(COMPRESSIONS, default_compression(options.dtype))
-    cog = bool(options.extra.get("cog", False))
-    interleave = options.extra.get("interleave") or ("pixel" if cog else "band")
+    cog = bool(options.cog)
+    interleave = options.interleave or ("pixel" if cog else "band")
     if interleave not in ("band", "pixel"):
         raise InputError(f"interleave={interleave!r} is not one of band, pixel")
     if cog and interleave == "band":
@@ -72,28 +82,28 @@ def layout_of(options: WriteOptions) -> tuple[str, bool, str]:
     return compression, cog, interleave
 
 
-def profile_of(cube: Cube, encoded: Encoded) -> dict[str, Any]:
-    """Return what GDAL is told of size, type and place of an image."""
+def profile_of(header: CubeHeader, coding: Coding, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """Return the profile that states size, type and position of an image to GDAL."""
     profile: dict[str, Any] = {
-        "dtype": encoded.stored.dtype.name,
-        "count": cube.bands,
-        "height": cube.rows,
-        "width": cube.cols,
-        "nodata": encoded.nodata,
-        "crs": None if cube.crs is None else parse_crs(cube.crs),
+        "dtype": dtype.name,
+        "count": header.bands,
+        "height": header.rows,
+        "width": header.cols,
+        "nodata": coding.nodata,
+        "crs": None if header.crs is None else parse_crs(header.crs),
         "bigtiff": "IF_SAFER",
         "num_threads": threads(),
     }
-    if cube.transform is not None:
-        profile["transform"] = Affine(*cube.transform)
+    if header.transform is not None:
+        profile["transform"] = header.transform
     return profile
 
 
-def tiff_options(cube: Cube, compression: str, dtype: np.dtype[Any], interleave: str) -> dict[str, Any]:
+def tiff_options(header: CubeHeader, compression: str, dtype: np.dtype[Any], interleave: str) -> dict[str, Any]:
     """Return the creation options of a GeoTIFF: blocks, interleave, compression."""
     # Without a photometric, GDAL calls the fourth of four 8-bit bands alpha.
     options: dict[str, Any] = {"interleave": interleave, "photometric": "MINISBLACK"}
-    if min(cube.rows, cube.cols) >= _TILE:
+    if min(header.rows, header.cols) >= _TILE:
         options.update(tiled=True, blockxsize=_TILE, blockysize=_TILE)
     if compression != "none":
         options.update(compress=compression, predictor=3 if dtype.kind == "f" else 2)
@@ -102,10 +112,10 @@ def tiff_options(cube: Cube, compression: str, dtype: np.dtype[Any], interleave:
     return options
 
 
-def cog_options(cube: Cube, compression: str) -> dict[str, Any]:
+def cog_options(header: CubeHeader, compression: str) -> dict[str, Any]:
     """Return the creation options of a COG."""
     # A block holds all bands of its pixels; with many bands it has to be small in pixels.
-    block = 512 if cube.bands <= 8 else 256 if cube.bands <= 64 else 128
+    block = 512 if header.bands <= 8 else 256 if header.bands <= 64 else 128
     options: dict[str, Any] = {"compress": compression, "blocksize": block, "overview_resampling": "AVERAGE"}
     if compression != "none":
         options["predictor"] = "YES"
@@ -114,68 +124,80 @@ def cog_options(cube: Cube, compression: str) -> dict[str, Any]:
     return options
 
 
-def file_tags(cube: Cube, dtype: np.dtype[Any]) -> dict[str, str]:
+def file_tags(header: CubeHeader, dtype: np.dtype[Any]) -> dict[str, str]:
     """Return the tags of the file: attributes, our own record, and history."""
-    plain, rest = split_attributes(cube.attributes, ("AREA_OR_POINT",))
+    plain, rest = split_attributes(header.attributes, ("AREA_OR_POINT",))
     unfit = ["scale", "offset"] if dtype.kind == "f" else []
-    if cube.transform == IDENTITY:
+    if header.transform == Affine.identity():
         unfit.append("transform")
-    if cube.crs is not None and not cube.crs.startswith("EPSG:"):
+    if header.crs is not None and not header.crs.startswith("EPSG:"):
         unfit.append("crs")
-    if any(not _PLAIN_TEXT.fullmatch(name) for name in cube.band_names or ()):
+    if any(not _PLAIN_TEXT.fullmatch(name) for name in header.band_names or ()):
         unfit.append("band_names")
-    record = record_fields(cube, unfit)
-    return {**plain, **to_tags(cube, {**record, **({"attributes": rest} if rest else {})})}
+    return {**plain, **encode_tags(header, {**encode_record(header, unfit), **rest})}
 
 
-def describe_file(target: Any, cube: Cube, encoded: Encoded, tags: dict[str, str]) -> None:
+def describe_file(target: Any, header: CubeHeader, coding: Coding, tags: dict[str, str]) -> None:
     """Write tags, band descriptions, wavelengths and coding to an open file."""
     target.update_tags(**tags)
-    target.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (cube.bands - 1)
-    for band in range(cube.bands):
-        items, imagery = _band_tags(cube, band)
+    target.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (header.bands - 1)
+    for band in range(header.bands):
+        items, imagery = _band_tags(header, band)
         if items:
             target.update_tags(band + 1, **items)
         if imagery:
             target.update_tags(band + 1, ns="IMAGERY", **imagery)
-        if cube.band_names is not None and _PLAIN_TEXT.fullmatch(cube.band_names[band]):
-            target.set_band_description(band + 1, cube.band_names[band])
-    if (encoded.scale, encoded.offset) != (1.0, 0.0):
-        target.scales, target.offsets = [encoded.scale] * cube.bands, [encoded.offset] * cube.bands
-    if cube.units is not None:
-        target.units = [cube.units] * cube.bands
+        if header.band_names is not None and _PLAIN_TEXT.fullmatch(header.band_names[band]):
+            target.set_band_description(band + 1, header.band_names[band])
+    if not coding.is_identity:
+        target.scales, target.offsets = [coding.scale] * header.bands, [coding.offset] * header.bands
+    if coding.units is not None:
+        target.units = [coding.units] * header.bands
 
 
-def _band_tags(cube: Cube, band: int) -> tuple[dict[str, str], dict[str, str]]:
+def _band_tags(header: CubeHeader, band: int) -> tuple[dict[str, str], dict[str, str]]:
     items: dict[str, str] = {}
     imagery: dict[str, str] = {}
     for values, tag, imagery_tag in (
-        (cube.wavelengths, "wavelength", "CENTRAL_WAVELENGTH_UM"),
-        (cube.fwhm, "fwhm", "FWHM_UM"),
+        (header.wavelengths, "wavelength", "CENTRAL_WAVELENGTH_UM"),
+        (header.fwhm, "fwhm", "FWHM_UM"),
     ):
         if values is not None and np.isfinite(values[band]):
             items[tag] = repr(float(values[band]))
             items["wavelength_units"] = "Nanometers"
             imagery[imagery_tag] = repr(round(float(values[band]) / 1e3, 12))
-    if cube.good_bands is not None:
-        items["bbl"] = str(int(cube.good_bands[band]))
+    if header.good_bands is not None:
+        items["bbl"] = str(int(header.good_bands[band]))
     return items, imagery
 
 
-def _check_whole(path: Path, cube: Cube, tags: dict[str, str]) -> None:
-    """Check the tags and that every block lies within the file: on a full disk GDAL may close it without an error."""
+def check_whole(path: Path, header: CubeHeader, tags: dict[str, str], *, sparse: bool = False) -> None:
+    """Check the tags and that every block lies within the file: on a full disk GDAL may close it without an error.
+
+    Args:
+        path: the file.
+        header: of its image.
+        tags: that it has to have.
+        sparse: whether blocks may be left out.
+
+    Raises:
+        HyperfuseError: the file is not whole.
+    """
     try:
         with rasterio.open(path) as written:
             size = path.stat().st_size
             height, width = written.block_shapes[0]
             per_band = written.profile.get("interleave") == "band"
-            whole = set(tags) <= set(written.tags()) and written.count == cube.bands
-            for band in range(1, cube.bands + 1 if per_band else 2):
-                for y in range(-(-cube.rows // height)):
-                    for x in range(-(-cube.cols // width)):
+            whole = set(tags) <= set(written.tags()) and written.count == header.bands
+            for band in range(1, header.bands + 1 if per_band else 2):
+                for y in range(-(-header.rows // height)):
+                    for x in range(-(-header.cols // width)):
                         offset = written.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=band)
+                        if offset is None:
+                            whole = whole and sparse
+                            continue
                         length = written.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", bidx=band)
-                        whole = whole and None not in (offset, length) and int(offset) + int(length) <= size
+                        whole = whole and length is not None and int(offset) + int(length) <= size
     except RasterioError as error:
         raise HyperfuseError("cannot be written whole; is the disk full?") from error
     if not whole:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import encode
-from hyperfuse.io.encoding.damage import damage_told
+from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, bands_first, parse_axes
 from hyperfuse.io.encoding.variables import check_name, choose_variable
-from hyperfuse.io.formats.array_files import TAGS, arrays_of, cube_from_arrays, is_vector, own_variable
+from hyperfuse.io.formats.array_files import TAGS, decode_arrays, encode_arrays, is_vector, recorded_variable
 from hyperfuse.io.formats.hdf5_output import hdf5_output
 
 _CLASSES = {"double": "float64", "single": "float32", "logical": "bool"}
@@ -31,8 +31,8 @@ _USER_BLOCK = 512
 _DEFLATED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
-def read_matlab(path: Path, options: ReadOptions) -> Cube:
-    """Read a MATLAB file of any version; ``options.variable`` may name a field of a structure, ``S.cube``.
+def read_matlab(path: Path, options: ReadOptions, variable: str | None = None) -> Cube:
+    """Read a MATLAB file of any version; ``variable`` may name a field of a structure, ``S.cube``.
 
     The order of axes is (rows, cols, bands) unless ``options.axes`` says otherwise; in both versions it is the order
     that MATLAB shows, although version 7.3 stores it backwards. A vector ``wavelengths`` (also ``fwhm``,
@@ -46,18 +46,18 @@ def read_matlab(path: Path, options: ReadOptions) -> Cube:
         later = file.read(4) == b"\x89HDF"
         file.seek(0)
         later = later or file.read(4) == b"\x89HDF"
-    array, vectors, tags = (_read_73 if later else _read_5)(path, options)
+    array, vectors, tags = (_read_73 if later else _read_5)(path, variable)
     axes = "rcb" if options.axes is None else parse_axes(options.axes)
-    return cube_from_arrays(bands_first(array, axes), vectors, tags, options, path.name)
+    return decode_arrays(bands_first(array, axes), vectors, tags, options, path.name)
 
 
 _Content = tuple[NDArray[Any], dict[str, NDArray[Any]], dict[str, str]]
 
 
-def _read_5(path: Path, options: ReadOptions) -> _Content:
+def _read_5(path: Path, variable: str | None) -> _Content:
     shapes = {name: (shape, _CLASSES.get(kind, kind)) for name, shape, kind in _load(path, None)}
     tags = {tag: _text(value) for tag, value in _load(path, [tag for tag in TAGS if tag in shapes]).items()}
-    name = _choose(shapes, options.variable, own_variable(tags, path.name))
+    name = _choose(shapes, variable, recorded_variable(tags, path.name))
     parts = re.split(r"[./]", name)
     small = [key for key, (shape, kind) in shapes.items() if _is_vector(shape, kind) and key not in TAGS]
     content = _load(path, [parts[0], *small])
@@ -76,7 +76,7 @@ def _load(path: Path, names: list[str] | None) -> Any:
     """Return the listing of the file, or the named variables."""
     if names is not None and not names:
         return {}
-    with damage_told("is not a MATLAB file, or it is cut off or damaged"):
+    with damage_reported("is not a MATLAB file, or it is cut off or damaged"):
         with path.open("rb") as file:
             if names is None:
                 return scipy.io.whosmat(file)
@@ -84,17 +84,17 @@ def _load(path: Path, names: list[str] | None) -> Any:
         return {key: content[key] for key in names}
 
 
-def _read_73(path: Path, options: ReadOptions) -> _Content:
+def _read_73(path: Path, variable: str | None) -> _Content:
     with ExitStack() as stack:
-        with damage_told(_DAMAGED_73):
+        with damage_reported(_DAMAGED_73):
             file = stack.enter_context(h5py.File(path, "r"))
             # A name that is not UTF-8 comes as bytes; nobody can ask for it.
             found = {key: item for key, item in file.items() if isinstance(item, h5py.Dataset) and isinstance(key, str)}
             sets = {key: item for key, item in found.items() if item.shape and "MATLAB_empty" not in item.attrs}
             shapes = {key: (item.shape[::-1], _class(item)) for key, item in sets.items()}
             tags = {tag: _text(_array(sets[tag])) for tag in TAGS if tag in sets}
-        name = _choose(shapes, options.variable, own_variable(tags, path.name))
-        with damage_told(_DAMAGED_73):
+        name = _choose(shapes, variable, recorded_variable(tags, path.name))
+        with damage_reported(_DAMAGED_73):
             chosen = file.get(name.replace(".", "/"))
             if not isinstance(chosen, h5py.Dataset):
                 raise InputError(f"has no array {name!r}")
@@ -131,7 +131,7 @@ def _text(value: NDArray[Any]) -> str:
     return "".join(map(chr, flat)) if flat.dtype.kind in "ui" else "".join(map(str, flat))
 
 
-def write_matlab(path: Path, cube: Cube, options: WriteOptions) -> None:
+def write_matlab(path: Path, cube: Cube, options: WriteOptions, variable: str | None = None) -> None:
     """Write the cube as a variable ``cube`` (rows, cols, bands), with ``wavelengths``, ``fwhm``, ``good_bands`` beside.
 
     The rest of the metadata is JSON in the texts ``HYPERFUSE`` and ``HYPERFUSE_HISTORY`` (``jsondecode`` reads them).
@@ -142,14 +142,14 @@ def write_matlab(path: Path, cube: Cube, options: WriteOptions) -> None:
     """
     encoded = encode(cube, options)
     large = encoded.stored.nbytes > _LARGEST_5
-    version = str(options.extra.get("version") or ("7.3" if large else "5"))
+    version = str(options.version or ("7.3" if large else "5"))
     if version not in _VERSIONS:
         raise InputError(f"version={version!r} is not one of {', '.join(_VERSIONS)}")
     if version == "5" and large:
         raise InputError("a variable of MATLAB version 5 ends at 2 GiB; write version 7.3")
     deflate = options.compression(("none", "deflate"), "none") == "deflate"
-    name = check_name(options.variable)
-    vectors, texts = arrays_of(cube, encoded, name)
+    name = check_name(variable)
+    vectors, texts = encode_arrays(cube.header, encoded.coding, name)
     rows = {key: values[None] for key, values in vectors.items()}
     if version == "5":
         with path.open("wb") as file:

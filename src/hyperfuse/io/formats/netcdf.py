@@ -11,11 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import netcdf_file
 
-from hyperfuse.cube.cf import DIMENSIONS, GRID_MAPPING, Variable, attributes, coordinates
+from hyperfuse.cube.cf import (
+    DIMENSIONS,
+    Variable,
+    encode_attributes,
+    encode_coordinates,
+    encode_variable,
+)
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import encode
-from hyperfuse.io.encoding.damage import damage_told
+from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, default_compression
 from hyperfuse.io.encoding.variables import check_name
 from hyperfuse.io.formats.cf_files import Stored, plain_attributes, read_stored
@@ -28,8 +34,8 @@ _STRUCTURE = ("CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "_Netcdf4Dimi
 _DAMAGED = "is neither netCDF nor HDF5, or it is cut off or damaged"
 
 
-def read_netcdf(path: Path, options: ReadOptions) -> Cube:
-    """Read a netCDF file (netCDF-4 or classic) or another HDF5 file; ``options.variable`` may name ``group/variable``.
+def read_netcdf(path: Path, options: ReadOptions, variable: str | None = None) -> Cube:
+    """Read a netCDF file (netCDF-4 or classic) or another HDF5 file; ``variable`` may name ``group/variable``.
 
     Raises:
         InputError: another format, a damaged file, or no variable that could be the cube.
@@ -37,14 +43,14 @@ def read_netcdf(path: Path, options: ReadOptions) -> Cube:
     with path.open("rb") as file:
         classic = file.read(3) == b"CDF"
     if classic:
-        return _read_classic(path, options)
+        return _read_classic(path, options, variable)
     with ExitStack() as stack:
         found: dict[str, Stored] = {}
-        with damage_told(_DAMAGED):
+        with damage_reported(_DAMAGED):
             source = stack.enter_context(h5py.File(path, "r"))
             source.visititems(lambda name, item: _collect(found, _text_of(name), item))
             attrs = plain_attributes(dict(source.attrs))
-        return read_stored(found, attrs, options, path.name)
+        return read_stored(found, attrs, options, variable, path.name)
 
 
 def _collect(found: dict[str, Stored], name: str, item: Any) -> None:
@@ -55,7 +61,7 @@ def _collect(found: dict[str, Stored], name: str, item: Any) -> None:
 
     def load(axis: int | None, index: NDArray[np.intp] | None) -> NDArray[Any]:
         window = (slice(None),) * (axis or 0) + (() if index is None else (index,))
-        with damage_told(_DAMAGED):
+        with damage_reported(_DAMAGED):
             return np.asarray(item.asstr()[window or ()] if text else item[window or ()])
 
     found[name] = Stored(_dims(item, name), item.shape, item.dtype.name, plain_attributes(attrs), load)
@@ -72,8 +78,8 @@ def _dims(item: h5py.Dataset, name: str) -> tuple[str, ...]:
     return tuple(_text_of(dim[0].name).lstrip("/") if len(dim) else "" for dim in item.dims)
 
 
-def _read_classic(path: Path, options: ReadOptions) -> Cube:
-    with damage_told("is a classic netCDF file that is cut off or damaged"):
+def _read_classic(path: Path, options: ReadOptions, variable: str | None) -> Cube:
+    with damage_reported("is a classic netCDF file that is cut off or damaged"):
         source = netcdf_file(path, "r", mmap=False)
     found = {}
     for name, item in source.variables.items():
@@ -83,22 +89,23 @@ def _read_classic(path: Path, options: ReadOptions) -> Cube:
 
         shape, kind = tuple(item.data.shape), item.data.dtype.newbyteorder("=").name
         found[name] = Stored(tuple(item.dimensions), shape, kind, plain_attributes(item._attributes), load)
-    return read_stored(found, plain_attributes(source._attributes), options, path.name)
+    return read_stored(found, plain_attributes(source._attributes), options, variable, path.name)
 
 
-def write_netcdf(path: Path, cube: Cube, options: WriteOptions) -> None:
+def write_netcdf(path: Path, cube: Cube, options: WriteOptions, variable: str | None = None) -> None:
     """Write a netCDF-4 file after the CF conventions; integers are deflated, floats are not unless asked.
 
     Raises:
         InputError: values that do not fit the dtype, or another compression.
     """
     deflate = options.compression(("none", "deflate"), default_compression(options.dtype)) == "deflate"
-    name = check_name(options.variable)
+    name = check_name(variable)
     encoded = encode(cube, options)
+    recorded = ("scale", "offset") if options.dtype.kind == "f" else ()
     with hdf5_output(path) as target:
-        for key, text in {"Conventions": "CF-1.11", **_global_attributes(cube, options)}.items():
+        for key, text in {"Conventions": "CF-1.11", **encode_attributes(cube.header, recorded)}.items():
             target.attrs[key] = _text(text)
-        coords = coordinates(cube)
+        coords = encode_coordinates(cube.header)
         if name in coords or name in DIMENSIONS:
             raise InputError(f"{name!r} is the name of a coordinate; give the variable another")
         sizes = dict(zip(DIMENSIONS, encoded.stored.shape, strict=True))
@@ -114,23 +121,15 @@ def write_netcdf(path: Path, cube: Cube, options: WriteOptions) -> None:
                     dataset.dims[axis].attach_scale(target[dim])
         chunks = (1, min(cube.rows, _CHUNK), min(cube.cols, _CHUNK))
         packed: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if deflate else {}
-        values = target.create_dataset(name, data=encoded.stored, chunks=chunks, fillvalue=encoded.nodata, **packed)
+        values = target.create_dataset(
+            name, data=encoded.stored, chunks=chunks, fillvalue=encoded.coding.nodata, **packed
+        )
         for axis, dim in enumerate(DIMENSIONS):
             values.dims[axis].attach_scale(target[dim])
-        about = {"coordinates": " ".join(key for key in coords if key not in (*DIMENSIONS, GRID_MAPPING))}
-        if GRID_MAPPING in coords:
-            about["grid_mapping"] = GRID_MAPPING
-        if cube.units is not None:
-            about["units"] = cube.units
-        values.attrs.update({key: _text(text) for key, text in about.items() if text})
-        if encoded.nodata is not None:
-            values.attrs["_FillValue"] = np.array([encoded.nodata], options.dtype)
-        if (encoded.scale, encoded.offset) != (1.0, 0.0):
-            values.attrs["scale_factor"], values.attrs["add_offset"] = encoded.scale, encoded.offset
-
-
-def _global_attributes(cube: Cube, options: WriteOptions) -> dict[str, str]:
-    return attributes(cube, ("scale", "offset") if options.dtype.kind == "f" else ())
+        for key, value in encode_variable(coords, encoded.coding).items():
+            values.attrs[key] = _text(value) if isinstance(value, str) else value
+        if encoded.coding.nodata is not None:
+            values.attrs["_FillValue"] = np.array([encoded.coding.nodata], options.dtype)
 
 
 def _put(target: h5py.File, name: str, item: Variable) -> h5py.Dataset:

@@ -10,24 +10,25 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # what GDAL says beyond RasterioError; public under no other name
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
-from hyperfuse.cube.crs import IDENTITY, crs_text, same_crs
+from hyperfuse.cube.crs import crs_text, same_crs
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG, cube_fields, from_tags
+from hyperfuse.cube.header import CubeHeader, six_numbers
+from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG, decode_tags
 from hyperfuse.cube.wavelengths import to_nanometres
 from hyperfuse.errors import HyperfuseWarning, InputError
-from hyperfuse.io.encoding.coding import Coding, decode
+from hyperfuse.io.encoding.coding import BandCoding, decode_cube
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.formats import envi_header
 
 # GDAL's own dataset tags that say how the file is made, not what it shows.
 _STRUCTURE_TAGS = ("AREA_OR_POINT", HISTORY_TAG, RECORD_TAG)
 _IMAGERY_TAGS = ("CENTRAL_WAVELENGTH_UM", "FWHM_UM")
-_PER_BAND = ("wavelengths", "fwhm", "good_bands", "band_names")
 
 
 def read_raster(path: Path, options: ReadOptions) -> Cube:
@@ -39,10 +40,6 @@ def read_raster(path: Path, options: ReadOptions) -> Cube:
     Raises:
         InputError: not a raster, cut off, without bands, or with values that are no real numbers.
     """
-    if options.variable is not None:
-        raise InputError(f"is a raster and holds no variables; leave out ':{options.variable}'")
-    if options.axes is not None:
-        raise InputError("is a raster, which knows its axes; leave out axes")
     try:
         with open_raster(envi_header.data_file(path)) as source:
             return read_opened(source, options, path.name)
@@ -96,35 +93,25 @@ def read_opened(source: rasterio.DatasetReader, options: ReadOptions, where: str
     if any(np.dtype(name).kind == "c" for name in source.dtypes if name != "complex_int16"):
         raise InputError("holds complex values; a cube needs real numbers")
     index = options.band_index(source.count)
-    bands = range(source.count) if index is None else index
-    header = envi_header.header_of(Path(source.name)) if source.driver == "ENVI" else None
-    items = {} if header is None else envi_header.read_header(header)
+    bands = list(range(source.count)) if index is None else index
+    file = envi_header.header_of(Path(source.name)) if source.driver == "ENVI" else None
+    items = {} if file is None else envi_header.read_header(file)
     if items:
         size = source.count * source.height * source.width * np.dtype(source.dtypes[0]).itemsize
         envi_header.check_size(Path(source.name), items, size)
     stored = source.read([band + 1 for band in bands])
     spectral = envi_header.spectral_items(items, source.count, where) if items else _band_items(source, where)
     coding = _coding(source, spectral.pop("reflectance_scale", 1.0), bands)
-    fields = _metadata(source, items, spectral, where)
-    one_by_one = {name: _pick(fields.pop(name), bands) for name in _PER_BAND if fields.get(name) is not None}
-    preferred = {name: fields.pop(name) for name in ("scale", "offset", "nodata") if name in fields}
-    values = decode(stored, coding, options, where)
-    if values["scale"] == 1.0 and values["offset"] == 0.0:
-        # Floats are stored as they are; how integers were coded before them is in our own record.
-        values.update({name: preferred[name] for name in ("scale", "offset") if name in preferred})
-    return Cube(**{**fields, **one_by_one, **values})
+    header = _header(source, items, spectral, where).select_bands(bands)
+    return decode_cube(header, stored, coding, options, where)
 
 
-def _pick(values: Any, bands: Sequence[int]) -> Any:
-    return tuple(values[band] for band in bands) if isinstance(values, tuple) else values[list(bands)]
-
-
-def _coding(source: rasterio.DatasetReader, reflectance_scale: float, bands: Sequence[int]) -> Coding:
+def _coding(source: rasterio.DatasetReader, reflectance_scale: float, bands: Sequence[int]) -> BandCoding:
     scales = [source.scales[band] for band in bands]
     offsets = [source.offsets[band] for band in bands]
     if set(scales) == {1.0} and set(offsets) == {0.0}:
         scales = [reflectance_scale] * len(scales)
-    return Coding(scales, offsets, [source.nodatavals[band] for band in bands], _mask(source))
+    return BandCoding(scales, offsets, [source.nodatavals[band] for band in bands], _mask(source))
 
 
 def _mask(source: rasterio.DatasetReader) -> NDArray[np.bool_] | None:
@@ -138,40 +125,38 @@ def _mask(source: rasterio.DatasetReader) -> NDArray[np.bool_] | None:
     return np.asarray(source.read_masks(1) == 0)
 
 
-def _metadata(
+def _header(
     source: rasterio.DatasetReader, items: Mapping[str, str], spectral: dict[str, Any], where: str
-) -> dict[str, Any]:
+) -> CubeHeader:
     tags = source.tags()
     attributes = {key: value for key, value in tags.items() if key not in _STRUCTURE_TAGS}
     if items:
         tags = {**tags, **envi_header.record_tags(items)}
         attributes = {**envi_header.other_tags(attributes), **envi_header.other_items(items)}
-    record, history = from_tags(tags, where)
-    own = cube_fields(record, source.count)
-    fields = {"units": _units(source, where), "history": history, **_placement(source, own), **spectral}
+    recorded = decode_tags(tags, (source.count, source.height, source.width), where)
     # What the format itself says wins over the record: another program may have changed it since.
-    fields = {**own, **{name: value for name, value in fields.items() if value is not None}}
-    fields["band_names"] = own.get("band_names", spectral.get("band_names"))
-    fields["attributes"] = {**attributes, **own.get("attributes", {})}
-    if fields.get("transform") is None and (source.gcps[0] or source.rpcs):
+    header = recorded.update({"units": _units(source, where), **_grid(source, recorded), **spectral})
+    if header.transform is None and (source.gcps[0] or source.rpcs):
         warnings.warn(
             f"{where}: is placed by ground control points or RPCs, which are left out; orthorectify it first",
             HyperfuseWarning,
             stacklevel=3,
         )
-    return fields
+    return header.replace(
+        band_names=header.band_names if recorded.band_names is None else recorded.band_names,
+        attributes={**attributes, **recorded.attributes},
+    )
 
 
-def _placement(source: rasterio.DatasetReader, own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return transform and CRS; where the record says the same more exactly than the format can, the record's."""
-    stated = tuple(source.transform)[:6]
-    exact = own.get("transform")
-    transform = None if stated == IDENTITY else stated
-    if exact is not None and np.allclose(stated, exact, rtol=1e-9, atol=1e-9 * abs(exact[0])):
+def _grid(source: rasterio.DatasetReader, recorded: CubeHeader) -> dict[str, Any]:
+    """Return transform and CRS; where the record states the same more exactly than the format can, the record's."""
+    stated, exact = six_numbers(source.transform), recorded.transform
+    transform = None if stated == six_numbers(Affine.identity()) else source.transform
+    if exact is not None and np.allclose(stated, six_numbers(exact), rtol=1e-9, atol=1e-9 * abs(exact.a)):
         transform = exact
     crs = crs_text(source.crs)
-    if crs is not None and "crs" in own and same_crs(crs, own["crs"]):
-        crs = own["crs"]
+    if crs is not None and recorded.crs is not None and same_crs(crs, recorded.crs):
+        crs = recorded.crs
     return {"transform": transform, "crs": crs}
 
 
@@ -205,7 +190,7 @@ def _band_items(source: rasterio.DatasetReader, where: str) -> dict[str, Any]:
 
 
 def _column(tags: Sequence[Mapping[str, str]], key: str, where: str) -> NDArray[np.float64] | None:
-    """Return one number a band from a tag, NaN where a band lacks it; None where all do."""
+    """Return one number per band from a tag, NaN where a band lacks it; None where all do."""
     texts = [tag.get(key) for tag in tags]
     if not any(texts):
         return None

@@ -20,67 +20,149 @@ class Format:
     Attributes:
         name: as users call it.
         extensions: in lower case, with the dot; the first is the usual one.
-        read, write: "module:function" under ``hyperfuse.io.formats``; ``write`` is None where only reading is offered.
-        options: names of the options that writing takes beyond the common ones.
+        reader: "module:function" under ``hyperfuse.io.formats``; it takes path and options, and the variable or None
+            where a file holds named variables.
+        writer: the same for writing, with the cube after the path; None where files are only read.
+        windows: "module:class" under ``hyperfuse.io.windows`` that reads windows; None where files are read whole.
+        target: "module:class" under ``hyperfuse.io.windows`` that writes windows; None where files are written whole.
+        options: names of the options that writing takes and not every format does.
         variables: whether a file holds named variables.
+        axes: whether the order of its axes may be specified.
         folder: whether it is a folder.
+        header: extension of a second file that holds the header, or None.
     """
 
     name: str
     extensions: tuple[str, ...]
-    read: str
-    write: str | None = None
+    reader: str
+    writer: str | None = None
+    windows: str | None = None
+    target: str | None = None
     options: tuple[str, ...] = ()
     variables: bool = False
+    axes: bool = True
     folder: bool = False
+    header: str | None = None
 
-    def reader(self) -> Callable[[Path, ReadOptions], Cube]:
-        """Return the function that reads this format."""
-        reader: Callable[[Path, ReadOptions], Cube] = _function(self.read)
-        return reader
+    def read(self, path: Path, options: ReadOptions, variable: str | None) -> Cube:
+        """Read a file.
 
-    def writer(self) -> Callable[[Path, Cube, WriteOptions], None]:
+        Raises:
+            InputError: options that the format does not take, or what its reader refuses.
+        """
+        self.check_reading(options, variable)
+        read: Callable[..., Cube] = _resolve(self.reader)
+        return read(path, options, variable) if self.variables else read(path, options)
+
+    def check_reading(self, options: ReadOptions, variable: str | None) -> None:
+        """Refuse options that reading this format does not take.
+
+        Raises:
+            InputError: a variable, axes or quality.
+        """
+        self.check_variable(variable)
+        if options.axes is not None and not self.axes:
+            raise InputError(f"{self.name} files state their axes; leave out axes")
+        if options.quality is not None:
+            raise InputError("is no product, and quality is only for products; leave it out")
+
+    def write(self, path: Path, cube: Cube, options: WriteOptions, variable: str | None) -> None:
+        """Write a file; :func:`~hyperfuse.io.formats.targets.prepare` has checked the options."""
+        write: Callable[..., None] = self.check_writable()
+        if self.variables:
+            write(path, cube, options, variable)
+        else:
+            write(path, cube, options)
+
+    def check_writable(self) -> Callable[..., None]:
         """Return the function that writes this format.
 
         Raises:
             InputError: the format is only read.
         """
-        if self.write is None:
+        if self.writer is None:
             raise InputError(f"{self.name} is only read; write one of {', '.join(writable_extensions())}")
-        writer: Callable[[Path, Cube, WriteOptions], None] = _function(self.write)
+        writer: Callable[..., None] = _resolve(self.writer)
         return writer
 
+    def check_variable(self, variable: str | None) -> None:
+        """Refuse the name of a variable where a file holds none.
 
-def _function(place: str) -> Any:
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(f"hyperfuse.io.formats.{module}"), name)
+        Raises:
+            InputError: the name.
+        """
+        if variable is not None and not self.variables:
+            raise InputError(f"{self.name} files hold no named variables; leave out ':{variable}'")
 
 
-_RASTER = "raster:read_raster"
-_ENVI = (".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".envi", ".hdr")
+def _resolve(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(f"hyperfuse.io.formats.{module}"), attribute)
+
+
+_GDAL: dict[str, Any] = {"reader": "raster:read_raster", "windows": "raster:RasterSource", "axes": False}
+_HDF5: dict[str, Any] = {"reader": "netcdf:read_netcdf", "variables": True}
 
 FORMATS = (
-    Format("GeoTIFF", (".tif", ".tiff"), _RASTER, "geotiff:write_geotiff", ("interleave", "cog")),
-    Format("ENVI", _ENVI, _RASTER, "envi:write_envi", ("interleave",)),
-    Format("netCDF", (".nc", ".nc4", ".cdf"), "netcdf:read_netcdf", "netcdf:write_netcdf", (), variables=True),
-    Format("HDF5", (".h5", ".hdf5", ".he5"), "netcdf:read_netcdf", variables=True),
-    Format("MATLAB", (".mat",), "matlab:read_matlab", "matlab:write_matlab", ("version",), variables=True),
-    Format("NumPy array", (".npy",), "arrays:read_npy", "arrays:write_npy"),
-    Format("NumPy archive", (".npz",), "arrays:read_npz", "arrays:write_npz", variables=True),
-    Format("Zarr", (".zarr",), "zarr:read_zarr", "zarr:write_zarr", variables=True, folder=True),
-    Format("image", (".png", ".jpg", ".jpeg", ".jp2", ".bmp", ".vrt"), _RASTER),
-)
+    Format(
+        "GeoTIFF", (".tif", ".tiff"), **_GDAL,
+        writer="geotiff:write_geotiff", target="write:GeoTiffTarget", options=("interleave", "cog"),
+    ),
+    Format(
+        "ENVI", (".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".envi", ".hdr"), **_GDAL,
+        writer="envi:write_envi", target="write:EnviTarget", options=("interleave",), header=".hdr",
+    ),
+    Format("netCDF", (".nc", ".nc4", ".cdf"), **_HDF5, writer="netcdf:write_netcdf"),
+    Format("HDF5", (".h5", ".hdf5", ".he5"), **_HDF5),
+    Format(
+        "MATLAB", (".mat",), reader="matlab:read_matlab", writer="matlab:write_matlab",
+        options=("version",), variables=True,
+    ),
+    Format("NumPy array", (".npy",), reader="arrays:read_npy", writer="arrays:write_npy"),
+    Format("NumPy archive", (".npz",), reader="arrays:read_npz", writer="arrays:write_npz", variables=True),
+    Format(
+        "Zarr", (".zarr",), reader="zarr:read_zarr", writer="zarr:write_zarr",
+        windows="zarr:ZarrSource", target="write:ZarrTarget", variables=True, folder=True,
+    ),
+    Format("image", (".png", ".jpg", ".jpeg", ".jp2", ".bmp", ".vrt"), **_GDAL),
+)  # fmt: skip
+
+
+def format_named(name: str) -> Format:
+    """Return the format of that name."""
+    return next(entry for entry in FORMATS if entry.name == name)
 
 
 def writable_extensions() -> list[str]:
     """Return the usual extension of each format that can be written."""
-    return [entry.extensions[0] for entry in FORMATS if entry.write is not None]
+    return [entry.extensions[0] for entry in FORMATS if entry.writer is not None]
 
 
 def format_of(path: Path) -> Format | None:
     """Return the format of an extension, or None for one that is not known."""
     suffix = path.suffix.lower()
     return next((entry for entry in FORMATS if suffix in entry.extensions), None)
+
+
+def format_to_read(file: Path) -> Format:
+    """Return the format of a file that exists: by its extension, else HDF5 or a raster by its content.
+
+    Raises:
+        InputError: no such file, an empty one, or a folder that is no format.
+    """
+    if not file.exists():
+        raise InputError("does not exist")
+    entry = format_of(file)
+    if file.is_dir():
+        if entry is None or not entry.folder:
+            raise InputError("is a folder; name a file in it")
+        return entry
+    if file.stat().st_size == 0:
+        raise InputError("is empty (0 bytes)")
+    if entry is None:
+        with file.open("rb") as stream:
+            entry = format_named("HDF5" if stream.read(4) == b"\x89HDF" else "image")
+    return entry
 
 
 def split_variable(path: str | Path) -> tuple[Path, str | None]:

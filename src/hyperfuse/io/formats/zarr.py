@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube.cf import DIMENSIONS, GRID_MAPPING, attributes, coordinates
+from hyperfuse.cube.cf import DIMENSIONS, encode_attributes, encode_coordinates, encode_variable
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import Coding, CubeHeader
 from hyperfuse.errors import InputError, MissingDependencyError
 from hyperfuse.io.encoding.coding import encode
-from hyperfuse.io.encoding.damage import damage_told
+from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions
 from hyperfuse.io.encoding.variables import check_name
 from hyperfuse.io.formats.cf_files import Stored, plain_attributes, read_stored
 
-CHUNK = (16, 256, 256)
+_CHUNK = (16, 256, 256)
 _MARKERS = ("zarr.json", ".zgroup", ".zarray")
 
 
@@ -42,7 +43,7 @@ def zarr_package() -> Any:
     return zarr
 
 
-def read_zarr(path: Path, options: ReadOptions) -> Cube:
+def read_zarr(path: Path, options: ReadOptions, variable: str | None = None) -> Cube:
     """Read a Zarr folder (format 2 or 3): a group of arrays, or a single array.
 
     Raises:
@@ -52,13 +53,12 @@ def read_zarr(path: Path, options: ReadOptions) -> Cube:
     zarr = zarr_package()
     if not is_zarr(path):
         raise InputError(f"is not a Zarr folder (it holds none of {', '.join(_MARKERS)})")
-    with damage_told("is a damaged Zarr folder"):
+    with damage_reported("is a damaged Zarr folder"):
         root = zarr.open(path, mode="r")
         arrays = dict(root.arrays()) if isinstance(root, zarr.Group) else {path.stem: root}
         attrs = dict(root.attrs)
-    return read_stored(
-        {name: stored_array(array) for name, array in arrays.items()}, plain_attributes(attrs), options, path.name
-    )
+    stored = {name: stored_array(array) for name, array in arrays.items()}
+    return read_stored(stored, plain_attributes(attrs), options, variable, path.name)
 
 
 def stored_array(array: Any) -> Stored:
@@ -72,7 +72,7 @@ def stored_array(array: Any) -> Stored:
         attrs["_FillValue"] = array.fill_value
 
     def load(axis: int | None, index: NDArray[np.intp] | None) -> NDArray[Any]:
-        with damage_told(f"the array {array.basename} is damaged"):
+        with damage_reported(f"the array {array.basename} is damaged"):
             return np.asarray(array[...] if index is None else array.oindex[(slice(None),) * (axis or 0) + (index,)])
 
     names = tuple(str(dim) for dim in dims) if dims else ("",) * array.ndim
@@ -89,43 +89,52 @@ def _decode_fill(value: Any) -> Any:
         return math.nan if value.lower() == "nan" else value
 
 
-def write_zarr(path: Path, cube: Cube, options: WriteOptions) -> None:
-    """Write a Zarr folder of format 3, in chunks of 16 bands x 256 x 256 pixels, with zstd unless ``compress="none"``.
+def write_zarr(path: Path, cube: Cube, options: WriteOptions, variable: str | None = None) -> None:
+    """Write a Zarr folder of format 3, in chunks of 16 bands x 256 x 256 pixels; default compression: zstd.
 
     Raises:
         MissingDependencyError: the package zarr is not installed.
         InputError: values that do not fit the dtype, or another compression.
     """
+    encoded = encode(cube, options)
+    create_zarr(path, cube.header, encoded.coding, options, variable)[...] = np.ascontiguousarray(encoded.stored)
+
+
+def create_zarr(
+    path: Path, header: CubeHeader, coding: Coding, options: WriteOptions, variable: str | None = None
+) -> Any:
+    """Create a Zarr folder and return its array of values, (bands, rows, cols); chunks of gaps only are left out.
+
+    Raises:
+        MissingDependencyError: the package zarr is not installed.
+        InputError: a compression or a name that Zarr does not take.
+    """
     zarr = zarr_package()
     packed = {"compressors": None} if options.compression(("none", "zstd"), "zstd") == "none" else {}
-    name = check_name(options.variable)
-    encoded = encode(cube, options)
-    coords = coordinates(cube)
+    name, coords = check_name(variable), encode_coordinates(header)
     if name in coords or name in DIMENSIONS:
         raise InputError(f"{name!r} is the name of a coordinate; give the variable another")
     root = zarr.create_group(path, zarr_format=3)
-    root.attrs.update(attributes(cube, ("scale", "offset") if options.dtype.kind == "f" else ()))
+    root.attrs.update(encode_attributes(header, ("scale", "offset") if options.dtype.kind == "f" else ()))
     for key, item in coords.items():
-        text = item.values.dtype.kind == "O"
         # Text of any length is the one text that the format specifies.
-        values = item.values.astype(np.dtypes.StringDType()) if text else item.values
+        values = item.values.astype(np.dtypes.StringDType()) if item.values.dtype.kind == "O" else item.values
         array = root.create_array(key, data=np.asarray(values), dimension_names=item.dims)
         array.attrs.update(item.attrs)
-    chunks = tuple(min(size, most) for size, most in zip(cube.data.shape, CHUNK, strict=True))
-    data = np.ascontiguousarray(encoded.stored)
-    target = root.create_array(name, data=data, chunks=chunks, dimension_names=DIMENSIONS, **packed)
-    about: dict[str, Any] = {"coordinates": " ".join(key for key in coords if key not in DIMENSIONS)}
-    if GRID_MAPPING in coords:
-        about["grid_mapping"] = GRID_MAPPING
-    if cube.units is not None:
-        about["units"] = cube.units
-    if encoded.nodata is not None:
-        about["_FillValue"] = encode_fill(encoded.nodata, options.dtype)
-    if (encoded.scale, encoded.offset) != (1.0, 0.0):
-        about.update(scale_factor=encoded.scale, add_offset=encoded.offset)
-    target.attrs.update({key: value for key, value in about.items() if value != ""})
+    array = root.create_array(
+        name, shape=header.shape, dtype=options.dtype, dimension_names=DIMENSIONS,
+        chunks=tuple(min(size, largest) for size, largest in zip(header.shape, _CHUNK, strict=True)),
+        fill_value=0 if coding.nodata is None else options.dtype.type(coding.nodata), **packed,
+    )  # fmt: skip
+    attrs = encode_variable(coords, coding)
+    # xarray takes what is not listed here, the grid mapping too, for data.
+    attrs["coordinates"] = " ".join(key for key in coords if key not in DIMENSIONS)
+    if coding.nodata is not None:
+        attrs["_FillValue"] = _encode_fill(coding.nodata, options.dtype)
+    array.attrs.update({key: value for key, value in attrs.items() if value != ""})
+    return array
 
 
-def encode_fill(nodata: float, dtype: np.dtype[Any]) -> Any:
+def _encode_fill(nodata: float, dtype: np.dtype[Any]) -> Any:
     """Return a fill value as xarray writes it: floats of format 3 as base64 of a little-endian double."""
     return base64.standard_b64encode(struct.pack("<d", nodata)).decode() if dtype.kind == "f" else int(nodata)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.io.encoding.coding import Coding
+from hyperfuse.io.encoding.coding import BandCoding
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.members import Members, Source, base_name, match
 from hyperfuse.io.products.names import DLR_FILE, DLR_METADATA
@@ -197,7 +197,7 @@ def read_scene(
                 other = source.nodatavals[band]
                 if other is not None and other != background and not np.isnan(other):
                     masked[number] |= stored[number] == other
-            coding = Coding(scales[block].tolist(), offsets[block].tolist(), [background] * len(block), masked)
+            coding = BandCoding(scales[block].tolist(), offsets[block].tolist(), [background] * len(block), masked)
             reflectance.put(window, *reflectance.decode(stored, coding))
     return reflectance.cube(
         f"{layout.mission} L2A",

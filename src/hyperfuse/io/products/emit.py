@@ -12,14 +12,15 @@ from typing import Any
 
 import h5py
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
 from hyperfuse.cube.crs import crs_text, parse_crs
-from hyperfuse.cube.cube import Cube, Transform
+from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.wavelengths import to_nanometres
 from hyperfuse.errors import InputError
-from hyperfuse.io.encoding.coding import Coding
-from hyperfuse.io.encoding.damage import damage_told
+from hyperfuse.io.encoding.coding import BandCoding
+from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products import hdf5
 from hyperfuse.io.products.members import Source, match
@@ -72,7 +73,7 @@ def read_emit(source: Source, options: ReadOptions) -> Cube:
         for window, block in in_blocks(index):
             grid = np.full((len(block), *covered.shape), fill, item.dtype)
             grid[:, covered] = np.moveaxis(_read_bands(item, block)[pixels], 1, 0)
-            reflectance.put(window, *reflectance.decode(grid, Coding(nodata=(fill,), masked=masked)))
+            reflectance.put(window, *reflectance.decode(grid, BandCoding(nodata=(fill,), masked=masked)))
         transform, crs = _placement(file)
         return reflectance.cube(
             "EMIT L2A",
@@ -106,7 +107,7 @@ def _lookup(file: h5py.File, name: str) -> NDArray[np.int64]:
 
 
 def _fill_value(item: h5py.Dataset) -> float:
-    with damage_told(hdf5.DAMAGED):
+    with damage_reported(hdf5.DAMAGED):
         stated = np.asarray(item.attrs.get("_FillValue", _FILL)).ravel()
     return float(stated[0]) if stated.size and stated.dtype.kind in "fiu" else _FILL
 
@@ -129,7 +130,7 @@ def _spectral(file: h5py.File, index: list[int], count: int, where: str) -> dict
             raise InputError(f"{_BANDS}/{name} has {values.size} entries for {count} bands")
         return values[index]
 
-    with damage_told(hdf5.DAMAGED):
+    with damage_reported(hdf5.DAMAGED):
         wavelengths = hdf5.dataset(file, f"{_BANDS}/wavelengths", 1)
         unit = wavelengths.attrs.get("units", "nm")
     centres, widths = to_nanometres(column("wavelengths"), hdf5.plain_text(unit), column("fwhm"), where=where)
@@ -137,13 +138,13 @@ def _spectral(file: h5py.File, index: list[int], count: int, where: str) -> dict
     return {"wavelengths": centres, "fwhm": widths, "good_bands": None if good is None else good != 0}
 
 
-def _placement(file: h5py.File) -> tuple[Transform, str | None]:
+def _placement(file: h5py.File) -> tuple[Affine, str | None]:
     values = hdf5.numbers(file, "geotransform")
     if values.size != 6 or values[1] * values[5] == values[2] * values[4]:
         raise InputError(f"its attribute geotransform holds {values.tolist()}, not the six numbers of a grid")
     c, a, b, f, d, e = (float(value) for value in values)
     crs = hdf5.text(file, "spatial_ref")
-    return (a, b, c, d, e, f), crs_text(parse_crs(crs or "EPSG:4326"))
+    return Affine(a, b, c, d, e, f), crs_text(parse_crs(crs or "EPSG:4326"))
 
 
 def _clouds(path: Path, source: Source, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -155,7 +156,7 @@ def _clouds(path: Path, source: Source, size: tuple[int, int]) -> NDArray[np.boo
     with hdf5.opened(source.members.root / mask) as file:
         item = hdf5.dataset(file, "mask", 3)
         labels = hdf5.optional(file, f"{_BANDS}/mask_bands")
-        with damage_told(f"{mask} {hdf5.DAMAGED}"):
+        with damage_reported(f"{mask} {hdf5.DAMAGED}"):
             texts = [] if labels is None else [hdf5.plain_text(text) for text in np.asarray(labels[()]).ravel()]
         flags = [index for index, text in enumerate(texts) if any(flag in text.lower() for flag in _NOT_CLEAR)]
         if not flags or max(flags) >= item.shape[2]:

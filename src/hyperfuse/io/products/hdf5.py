@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.errors import InputError
-from hyperfuse.io.encoding.damage import damage_told
+from hyperfuse.io.encoding.damage import damage_reported
 
 DAMAGED = "is no HDF5 file, or it is cut off or damaged"
 
@@ -24,7 +24,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
     Raises:
         InputError: another format, or a damaged file.
     """
-    with damage_told(DAMAGED):
+    with damage_reported(DAMAGED):
         file = h5py.File(path, "r")
     with file:
         yield file
@@ -58,13 +58,13 @@ def dataset(file: h5py.File, name: str, dimensions: int) -> h5py.Dataset:
 
 def holds(file: h5py.File, *names: str) -> bool:
     """Return whether a file has all the groups or datasets named."""
-    with damage_told(DAMAGED):
+    with damage_reported(DAMAGED):
         return all(name in file for name in names)
 
 
 def optional(file: h5py.File, name: str) -> h5py.Dataset | None:
     """Return a dataset, or None where there is none of that name."""
-    with damage_told(DAMAGED):
+    with damage_reported(DAMAGED):
         found = file.get(name)
     return found if isinstance(found, h5py.Dataset) else None
 
@@ -75,7 +75,7 @@ def stored(item: h5py.Dataset, window: Any = ()) -> NDArray[Any]:
     Raises:
         InputError: a damaged file.
     """
-    with damage_told(DAMAGED):
+    with damage_reported(DAMAGED):
         return np.asarray(item[window])
 
 
@@ -85,7 +85,7 @@ def numbers(file: h5py.File, name: str) -> NDArray[np.float64]:
     Raises:
         InputError: it is missing, or holds anything but finite numbers.
     """
-    with damage_told(DAMAGED):
+    with damage_reported(DAMAGED):
         found = file.attrs.get(name)
     if found is None:
         raise InputError(f"has no attribute {name}; it is cut off or of another format")
@@ -105,7 +105,7 @@ def number(file: h5py.File, name: str) -> float:
 
 def text(file: h5py.File, name: str) -> str | None:
     """Return an attribute of the file as text, or None where there is none."""
-    with damage_told(DAMAGED):
+    with damage_reported(DAMAGED):
         found = file.attrs.get(name)
     if isinstance(found, np.ndarray) and found.size == 1:
         found = found.ravel()[0]

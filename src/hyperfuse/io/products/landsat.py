@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseWarning, InputError
-from hyperfuse.io.encoding.coding import Coding
+from hyperfuse.io.encoding.coding import BandCoding
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.members import Members, Source, base_name, finite_number, match
 from hyperfuse.io.products.names import LANDSAT_METADATA
@@ -69,7 +69,7 @@ def read_landsat(source: Source, options: ReadOptions) -> Cube:
         masked = quality_mask
         if saturation is not None:
             masked = quality_mask | ((saturation >> (int(name[1:]) - 1)) & 1).astype(np.bool_)
-        coding = Coding((scale,), (offset,), (_FILL,), masked)
+        coding = BandCoding((scale,), (offset,), (_FILL,), masked)
         reflectance.put(np.s_[number : number + 1], *reflectance.decode(stored, coding))
     image = groups.get("IMAGE_ATTRIBUTES", {})
     start = f"{image.get('DATE_ACQUIRED', '')}T{image.get('SCENE_CENTER_TIME', '')}"

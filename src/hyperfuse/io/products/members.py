@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hyperfuse.errors import InputError
-from hyperfuse.io.encoding.damage import damage_told
+from hyperfuse.io.encoding.damage import damage_reported
 
 # The largest metadata file known is that of an EnMAP scene, some 5 MB; more is no metadata.
 LARGEST_TEXT = 32 * 2**20
@@ -39,7 +39,7 @@ class Members:
         Raises:
             InputError: the file is larger than any metadata file, or cannot be unpacked.
         """
-        with damage_told(f"{name} cannot be read; it is cut off or damaged"):
+        with damage_reported(f"{name} cannot be read; it is cut off or damaged"):
             raw = self._head(name, LARGEST_TEXT + 1)
         if len(raw) > LARGEST_TEXT:
             raise InputError(f"{name} has more than {LARGEST_TEXT // 2**20} MB; that is no metadata file")
@@ -94,7 +94,7 @@ class Source:
 
 class _ZipMembers(Members):
     def __init__(self, root: Path) -> None:
-        with damage_told(_DAMAGED_ARCHIVE), zipfile.ZipFile(root) as archive:
+        with damage_reported(_DAMAGED_ARCHIVE), zipfile.ZipFile(root) as archive:
             entries = archive.infolist()
         super().__init__(root, (entry.filename for entry in entries if not entry.is_dir()))
 
@@ -109,7 +109,7 @@ class _ZipMembers(Members):
 class _TarMembers(Members):
     def __init__(self, root: Path) -> None:
         # Uncompressed only: a compressed one would be unpacked from its start for every block.
-        with damage_told(_DAMAGED_ARCHIVE), tarfile.open(root, "r:") as archive:
+        with damage_reported(_DAMAGED_ARCHIVE), tarfile.open(root, "r:") as archive:
             entries = [(entry.name, entry.offset_data, entry.size) for entry in archive if entry.isreg()]
         self._ranges = {name: (offset, size) for name, offset, size in entries}
         super().__init__(root, self._ranges)

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
 from hyperfuse.cube.crs import crs_text, parse_crs
-from hyperfuse.cube.cube import Cube, Transform
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseWarning, InputError
-from hyperfuse.io.encoding.coding import Coding
-from hyperfuse.io.encoding.damage import damage_told
+from hyperfuse.io.encoding.coding import BandCoding
+from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products import hdf5
 from hyperfuse.io.products.members import Source
@@ -61,7 +62,7 @@ def is_prisma(path: Path) -> bool:
     if not hdf5.contains(path, _SWATHS):
         return False
     try:
-        with hdf5.opened(path) as file, damage_told(hdf5.DAMAGED):
+        with hdf5.opened(path) as file, damage_reported(hdf5.DAMAGED):
             return any(str(name).startswith("PRS_L") for name in file[_SWATHS])
     except InputError:
         return False
@@ -115,7 +116,7 @@ def read_prisma(source: Source, options: ReadOptions) -> Cube:
 
 
 def _check_level(file: h5py.File) -> None:
-    with damage_told(hdf5.DAMAGED):
+    with damage_reported(hdf5.DAMAGED):
         swaths = sorted(str(name) for name in file[_SWATHS]) if _SWATHS in file else []
     if hdf5.holds(file, f"{_SWATHS}/PRS_L2D_HCO"):
         return
@@ -147,7 +148,7 @@ def _bands(file: h5py.File, number: int, name: str, cubes: list[_Detector]) -> l
     count = cubes[number].values.shape[1]
     centres, widths = (hdf5.numbers(file, f"List_{item}_{name}") for item in ("Cw", "Fwhm"))
     key = f"List_Cw_{name}_Flags"
-    with damage_told(hdf5.DAMAGED):
+    with damage_reported(hdf5.DAMAGED):
         flagged = key in file.attrs
     flags = hdf5.numbers(file, key) if flagged else np.ones(count)
     for values in (centres, widths, flags):
@@ -176,10 +177,10 @@ def _read_rows(
         if flags is not None:
             masked[number] |= np.isin(flags[:, band.index], (_INVALID, _SATURATED))
     scales, offsets = ([getattr(cubes[band.cube], name) for band in selected] for name in ("scale", "offset"))
-    target.put(np.s_[:, rows], *target.decode(codes, Coding(scales, offsets, (None,), masked)))
+    target.put(np.s_[:, rows], *target.decode(codes, BandCoding(scales, offsets, (None,), masked)))
 
 
-def _placement(file: h5py.File, rows: int, cols: int, where: str) -> tuple[Transform, str | None]:
+def _placement(file: h5py.File, rows: int, cols: int, where: str) -> tuple[Affine, str | None]:
     """Return transform and CRS; the corners that the file states are centres of pixels."""
 
     def corners(names: str, axis: str) -> list[float]:

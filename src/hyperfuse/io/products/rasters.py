@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # what GDAL says beyond RasterioError; public under no other name
 from rasterio.errors import RasterioError
 
-from hyperfuse.cube.crs import IDENTITY, crs_text
-from hyperfuse.cube.cube import Transform
+from hyperfuse.cube.crs import crs_text
 from hyperfuse.errors import InputError
 from hyperfuse.io.formats.raster import open_raster
 from hyperfuse.io.products.members import Members
@@ -33,7 +33,7 @@ class Grid:
 
     rows: int
     cols: int
-    transform: Transform | None
+    transform: Affine | None
     crs: str | None
 
 
@@ -63,9 +63,8 @@ def opened(members: Members, name: str, *, bands: int | None = None) -> Iterator
 
 def grid_of(source: rasterio.DatasetReader) -> Grid:
     """Return where the pixels of an open raster lie."""
-    transform = tuple(float(value) for value in tuple(source.transform)[:6])
-    georeferenced = None if transform == IDENTITY else transform
-    return Grid(source.height, source.width, georeferenced, crs_text(source.crs))  # type: ignore[arg-type]
+    transform = None if source.transform == Affine.identity() else source.transform
+    return Grid(source.height, source.width, transform, crs_text(source.crs))
 
 
 def read_bands(members: Members, name: str, bands: Sequence[int], size: tuple[int, int]) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseWarning, InputError
-from hyperfuse.io.encoding.coding import Coding, decode
+from hyperfuse.io.encoding.coding import BandCoding, decode
 from hyperfuse.io.encoding.options import ReadOptions
 
 # Twice the rows of the largest scene of any product (Sentinel-2, 10980), for both axes.
@@ -42,7 +42,7 @@ class Reflectance:
         self._codes: set[tuple[float, float]] = set()
         self._nodata: float | None = None
 
-    def decode(self, stored: NDArray[Any], coding: Coding) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    def decode(self, stored: NDArray[Any], coding: BandCoding) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """Return reflectance, NaN in gaps, and where it is no gap (None: everywhere), both (bands, rows, cols).
 
         Raises:
@@ -52,10 +52,10 @@ class Reflectance:
             if self._codes:
                 # That the caller's scale replaces the product's is reported once, not for every band.
                 warnings.simplefilter("ignore", HyperfuseWarning)
-            fields = decode(stored, coding, self._options, self._where)
-        self._codes.add((fields["scale"], fields["offset"]))
-        self._nodata = fields["nodata"]
-        return fields["data"], fields["valid"]
+            decoded = decode(stored, coding, self._options, self._where)
+        self._codes.add((decoded.coding.scale, decoded.coding.offset))
+        self._nodata = decoded.coding.nodata
+        return decoded.data, decoded.valid
 
     def put(self, window: Any, data: NDArray[Any], valid: NDArray[np.bool_] | None) -> None:
         """Store decoded values in a window of (bands, rows, cols); see :meth:`decode`."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.io.encoding.coding import Coding
+from hyperfuse.io.encoding.coding import BandCoding
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.members import Members, Source, base_name, open_folder
 from hyperfuse.io.products.names import SENTINEL2_FILE
@@ -86,7 +86,7 @@ def read_sentinel2(source: Source, options: ReadOptions) -> Cube:
     for number, (name, (scale, offset, nodata)) in enumerate(zip(names, codings, strict=True)):
         mask = fine_mask if _BANDS[name] == _FINE else coarse_mask
         stored = read_bands(safe.members, safe.image(name, _BANDS[name]), [1], mask.shape)
-        coding = Coding((scale,), (offset,), (nodata,), mask | (stored[0] == saturated))
+        coding = BandCoding((scale,), (offset,), (nodata,), mask | (stored[0] == saturated))
         data, valid = reflectance.decode(stored, coding)
         if mask is coarse_mask:
             data, valid = double(data, valid)

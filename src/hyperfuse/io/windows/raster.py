@@ -11,29 +11,25 @@ from rasterio._err import CPLE_BaseError  # what GDAL says beyond RasterioError;
 from rasterio.errors import RasterioIOError
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.formats import envi_header
 from hyperfuse.io.formats.raster import open_raster, read_opened, what_failed
-from hyperfuse.io.windows.open import Window, WindowSource
+from hyperfuse.io.windows.source import FileSource
 
 
-class RasterSource(WindowSource):
+class RasterSource(FileSource):
     """A GeoTIFF, COG, ENVI or other raster."""
 
-    def __init__(self, path: Path, options: ReadOptions) -> None:
-        if options.variable is not None:
-            raise InputError(f"is a raster and holds no variables; leave out ':{options.variable}'")
-        if options.axes is not None:
-            raise InputError("is a raster, which knows its axes; leave out axes")
+    def __init__(self, path: Path, options: ReadOptions, variable: str | None = None) -> None:
         self.path = path
         self._options = options
         self._source = open_raster(envi_header.data_file(path))
         by_band = str(self._source.profile.get("interleave")).lower() == "band"
         self._planes = self._source.indexes if by_band else (1,)
         self._blocks: dict[tuple[int, int], bool] = {}
-        self.header = self._load(Window(0, 0, 1, 1))
-        self.shape = (self.header.bands, self._source.height, self._source.width)
+        self.header = self._read_header(self._source.height, self._source.width, 1)
 
     def _load(self, window: Window) -> Cube:
         try:
@@ -62,12 +58,12 @@ class RasterSource(WindowSource):
         return self._blocks[y, x]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._source.close()
 
 
 class _Cutout:
-    """A raster of which only a window is read; what it says of itself is the whole's."""
+    """A raster of which only a window is read; its metadata are those of the whole."""
 
     def __init__(self, source: Any, window: Window) -> None:
         self._source = source

@@ -2,186 +2,164 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import rasterio
-from rasterio._err import CPLE_BaseError  # what the COG driver raises when it closes; public under no other name
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import CubeHeader
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.encoding.atomic import replacing
-from hyperfuse.io.encoding.coding import Encoded, encode, gap_mark
-from hyperfuse.io.encoding.options import WriteOptions
-from hyperfuse.io.files import companions_of, prepare_output, sidecars_of
+from hyperfuse.io.encoding.coding import encode_values, stored_coding
+from hyperfuse.io.encoding.damage import named
+from hyperfuse.io.encoding.options import WriteKeywords, WriteOptions, write_options
 from hyperfuse.io.formats import envi, geotiff
-from hyperfuse.io.windows.open import Window
+from hyperfuse.io.formats.registry import format_of, split_variable
+from hyperfuse.io.formats.targets import prepare
+from hyperfuse.io.windows.open import resolve
 
 # Windows that start and end at multiples of this are whole blocks of every format.
 BLOCK = 256
-WRITABLE = ("GeoTIFF", "ENVI", "Zarr")
 _CACHE_MB = 128
 
 
 class WindowTarget(ABC):
-    """An image that is being written."""
+    """An image that is being written.
 
-    def __init__(self, path: Path, outline: Cube, options: WriteOptions) -> None:
-        self.path, self.outline, self.options = path, outline, options
-        mark = gap_mark(outline, options)
-        linear = (1.0, 0.0) if options.dtype.kind == "f" else (outline.scale, outline.offset)
-        self.coding = Encoded(np.empty(0, options.dtype), *linear, mark)
+    Attributes:
+        path: the file.
+        header: size and metadata of the image.
+        options: how it is written.
+        coding: how its values are stored.
+    """
+
+    def __init__(self, path: Path, header: CubeHeader, options: WriteOptions, variable: str | None) -> None:
+        self.path, self.header, self.options = path, header, options
+        self.coding = stored_coding(header, options, has_gaps=False)
 
     def write(self, window: Window, cube: Cube) -> None:
         """Write a window; its gaps become the mark of gaps, which the whole image has to have."""
         if cube.valid is not None and self.coding.nodata is None:
             raise HyperfuseError("a window with gaps in an image that was declared to have none")
-        told = cube.replace(nodata=self.coding.nodata, scale=self.outline.scale, offset=self.outline.offset)
-        self._store(window, encode(told, self.options).stored)
+        self._store(window, encode_values(cube, self.coding, self.options.dtype))
 
     @abstractmethod
-    def _store(self, window: Window, stored: np.ndarray[Any, Any]) -> None:
-        """Put the numbers (bands, rows, cols) of a window in place."""
+    def _store(self, window: Window, stored: NDArray[Any]) -> None:
+        """Put the numbers (bands, rows, cols) of a window into the file."""
 
     @abstractmethod
     def finish(self) -> None:
         """End the file and check that it is whole."""
 
 
+def is_written_by_windows(path: str | Path) -> bool:
+    """Return whether the format of an output can be written window by window."""
+    entry = format_of(split_variable(path)[0])
+    return entry is not None and entry.target is not None
+
+
 @contextmanager
 def writing_windows(
     path: str | Path,
-    outline: Cube,
+    header: CubeHeader,
+    options: WriteOptions | None = None,
     *,
-    dtype: Any = "float32",
-    compress: str | None = None,
     overwrite: bool = False,
-    nodata: float | None = None,
-    **options: Any,
+    **keywords: Unpack[WriteKeywords],
 ) -> Iterator[WindowTarget]:
-    """Give an image to write windows to; when the block ends well it takes its place, else nothing is left of it.
+    """Give an image to write windows to; when the block ends without an error it is moved to its path, else removed.
 
-    Windows that are never written are gaps. Options are those of :func:`hyperfuse.io.write`.
+    Windows that are never written are gaps.
 
     Args:
-        path: the file.
-        outline: size and metadata of the image; its values do not matter. Its ``nodata`` (or the option) marks gaps.
-        dtype: see there.
-        compress: see there.
+        path: the file; see :func:`hyperfuse.io.write`, as for the other arguments.
+        header: size and metadata of the image. Its ``nodata`` (or the option) marks gaps.
+        options: see there.
         overwrite: see there.
-        nodata: see there.
-        **options: see there.
+        **keywords: see there.
 
     Raises:
         InputError: what :func:`hyperfuse.io.write` refuses, or a format that is written whole.
         HyperfuseError: no space left, or another failure to write.
     """
-    target, entry, settings = prepare_output(path, overwrite, dtype, compress, nodata, options)
-    try:
-        if entry.name not in WRITABLE:
-            raise InputError(f"{entry.name} is written whole; a large result goes to .tif, .img or .zarr")
+    how = write_options(options, keywords)
+    target = prepare(path, how, overwrite=overwrite)
+    with named(target.path):
+        if target.format.target is None:
+            raise InputError(f"{target.format.name} is written whole; a large result goes to .tif, .img or .zarr")
+        kind: type[WindowTarget] = resolve(target.format.target)
         with (
-            replacing(target, stale=(*companions_of(entry, target), *sidecars_of(target))) as scratch,
+            replacing(target.path, stale=(*target.companions, *target.sidecars)) as scratch,
             rasterio.Env(GDAL_CACHEMAX=_CACHE_MB),
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            writer = _TARGETS[entry.name](scratch, outline, settings)
+            writer = kind(scratch, header, how, target.variable)
             yield writer
             writer.finish()
-    except InputError as error:
-        raise InputError(f"{target}: {error}") from error.__cause__
-    except HyperfuseError as error:
-        if type(error) is not HyperfuseError:
-            raise
-        raise HyperfuseError(f"{target}: {error}") from error.__cause__
 
 
-class _GeoTiffTarget(WindowTarget):
+class GeoTiffTarget(WindowTarget):
     """GeoTIFF in which blocks that were never written take no space; a COG is made of it at the end."""
 
-    def __init__(self, path: Path, outline: Cube, options: WriteOptions) -> None:
-        super().__init__(path, outline, options)
+    def __init__(self, path: Path, header: CubeHeader, options: WriteOptions, variable: str | None) -> None:
+        super().__init__(path, header, options, variable)
         compression, cog, interleave = geotiff.layout_of(options)
-        self._cog = geotiff.cog_options(outline, compression) if cog else None
+        self._cog = geotiff.cog_options(header, compression) if cog else None
         self._plain = path.with_name(f"{path.name}.plain") if cog else path
-        packing = geotiff.tiff_options(outline, "none" if cog else compression, options.dtype, interleave)
-        profile = {"driver": "GTiff", **geotiff.profile_of(outline, self.coding), **packing, "sparse_ok": True}
+        packing = geotiff.tiff_options(header, "none" if cog else compression, options.dtype, interleave)
+        profile = {
+            "driver": "GTiff",
+            **geotiff.profile_of(header, self.coding, options.dtype),
+            **packing,
+            "sparse_ok": True,
+        }
         # What will be deflated may still pass 4 GB: the size is not known before it is written.
-        profile["bigtiff"] = "YES" if _bytes(outline, options) > 2**31 else "IF_SAFER"
-        self._tags = geotiff.file_tags(outline, options.dtype)
-        with _gdal_told():
+        profile["bigtiff"] = "YES" if _bytes(header, options) > 2**31 else "IF_SAFER"
+        self._tags = geotiff.file_tags(header, options.dtype)
+        with geotiff.failures_as_os_errors():
             self._file = rasterio.open(self._plain, "w", **profile)
-            geotiff.describe_file(self._file, outline, self.coding, self._tags)
+            geotiff.describe_file(self._file, header, self.coding, self._tags)
 
-    def _store(self, window: Window, stored: np.ndarray[Any, Any]) -> None:
+    def _store(self, window: Window, stored: NDArray[Any]) -> None:
         rows, cols = (window.row, window.row + window.rows), (window.col, window.col + window.cols)
-        with _gdal_told():
+        with geotiff.failures_as_os_errors():
             self._file.write(stored, window=(rows, cols))
 
     def finish(self) -> None:
-        with _gdal_told():
+        """Close the file, and make a COG of it if one is requested."""
+        with geotiff.failures_as_os_errors():
             self._file.close()
         if self._cog is not None:
             from rasterio.shutil import copy
 
-            _check_blocks(self._plain, self.outline, self._tags)
-            with _gdal_told():
+            geotiff.check_whole(self._plain, self.header, self._tags, sparse=True)
+            with geotiff.failures_as_os_errors():
                 copy(self._plain, self.path, driver="COG", bigtiff="IF_SAFER", sparse_ok="YES", **self._cog)
             self._plain.unlink()
-        _check_blocks(self.path, self.outline, self._tags)
+        geotiff.check_whole(self.path, self.header, self._tags, sparse=True)
 
 
-@contextmanager
-def _gdal_told() -> Iterator[None]:
-    try:
-        yield
-    except (RasterioError, CPLE_BaseError) as error:
-        raise OSError(str(error.__cause__ or error)) from error
+class EnviTarget(WindowTarget):
+    """ENVI: the header by GDAL, the numbers written into a file that has its full size from the start."""
 
-
-def _check_blocks(path: Path, outline: Cube, tags: dict[str, str]) -> None:
-    """Check the tags and that every block there is lies within the file: GDAL may close it on a full disk silently."""
-    whole = True
-    try:
-        with rasterio.open(path) as written:
-            size = path.stat().st_size
-            height, width = written.block_shapes[0]
-            planes = range(1, outline.bands + 1) if written.profile.get("interleave") == "band" else range(1, 2)
-            whole = set(tags) <= set(written.tags()) and written.count == outline.bands
-            for plane in planes:
-                for y in range(-(-outline.rows // height)):
-                    for x in range(-(-outline.cols // width)):
-                        offset = written.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=plane)
-                        if offset is not None:
-                            length = written.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", bidx=plane)
-                            whole = whole and length is not None and int(offset) + int(length) <= size
-    except RasterioError as error:
-        raise HyperfuseError("cannot be written whole; is the disk full?") from error
-    if not whole:
-        raise HyperfuseError("cannot be written whole; is the disk full?")
-
-
-class _EnviTarget(WindowTarget):
-    """ENVI: the header by GDAL, the numbers put where they belong in a file that has its full size from the start."""
-
-    def __init__(self, path: Path, outline: Cube, options: WriteOptions) -> None:
-        super().__init__(path, outline, options)
-        interleave = envi.interleave_of(path, options)
-        options.compression(("none",), "none")
-        if options.dtype == np.int8:
-            raise InputError("ENVI has no int8; write int16")
-        self._order = envi.INTERLEAVES[interleave]
+    def __init__(self, path: Path, header: CubeHeader, options: WriteOptions, variable: str | None) -> None:
+        super().__init__(path, header, options, variable)
+        self._order = envi.INTERLEAVES[envi.interleave_of(path, options)]
         with rasterio.Env(GDAL_PAM_ENABLED="NO"):
-            envi.write_header(path, outline, self.coding, interleave)
-        size = _bytes(outline, options)
+            envi.write_header(path, header, self.coding, options)
+        size = _bytes(header, options)
         with path.open("wb") as file:
             # Space is taken now: a write to a mapped file on a full disk kills the process.
             os.posix_fallocate(file.fileno(), 0, size)
@@ -190,66 +168,34 @@ class _EnviTarget(WindowTarget):
                 for start in range(0, size, len(line)):
                     file.write(line[: size - start])
 
-    def _store(self, window: Window, stored: np.ndarray[Any, Any]) -> None:
-        shape = self.outline.data.shape
+    def _store(self, window: Window, stored: NDArray[Any]) -> None:
+        shape = self.header.shape
         # Mapped for one window only: what stays mapped counts as memory of the process.
-        place = np.memmap(self.path, self.options.dtype, "r+", shape=tuple(shape[axis] for axis in self._order))
-        by_band = place.transpose(np.argsort(self._order))
-        by_band[:, window.row : window.row + window.rows, window.col : window.col + window.cols] = stored
+        mapped = np.memmap(self.path, self.options.dtype, "r+", shape=tuple(shape[axis] for axis in self._order))
+        rows, cols = window.slices
+        mapped.transpose(np.argsort(self._order))[:, rows, cols] = stored
 
     def finish(self) -> None:
-        with rasterio.open(self.path) as written:
-            missing = set(envi.header_items(self.outline, self.options.dtype)) - set(written.tags(ns="ENVI"))
-        if missing:
-            raise HyperfuseError(f"cannot be written: the header lacks {', '.join(sorted(missing))}; is the disk full?")
+        """Check the header."""
+        envi.check_header(self.path, self.header, self.options.dtype)
 
 
-class _ZarrTarget(WindowTarget):
-    """Zarr of format 3, laid out as by :func:`.formats.zarr.write_zarr`; chunks of gaps only are left out."""
+class ZarrTarget(WindowTarget):
+    """Zarr of format 3; chunks of gaps only are left out."""
 
-    def __init__(self, path: Path, outline: Cube, options: WriteOptions) -> None:
-        from hyperfuse.cube.cf import DIMENSIONS, GRID_MAPPING, attributes, coordinates
-        from hyperfuse.io.encoding.variables import check_name
-        from hyperfuse.io.formats import zarr as layout
+    def __init__(self, path: Path, header: CubeHeader, options: WriteOptions, variable: str | None) -> None:
+        from hyperfuse.io.formats.zarr import create_zarr
 
-        super().__init__(path, outline, options)
-        zarr = layout.zarr_package()
-        packed = {"compressors": None} if options.compression(("none", "zstd"), "zstd") == "none" else {}
-        name, coords = check_name(options.variable), coordinates(outline)
-        if name in coords or name in DIMENSIONS:
-            raise InputError(f"{name!r} is the name of a coordinate; give the variable another")
-        root = zarr.create_group(path, zarr_format=3)
-        root.attrs.update(attributes(outline, ("scale", "offset") if options.dtype.kind == "f" else ()))
-        for key, item in coords.items():
-            values = item.values.astype(np.dtypes.StringDType()) if item.values.dtype.kind == "O" else item.values
-            array = root.create_array(key, data=np.asarray(values), dimension_names=item.dims)
-            array.attrs.update(item.attrs)
-        shape = outline.data.shape
-        chunks = tuple(min(size, most) for size, most in zip(shape, layout.CHUNK, strict=True))
-        mark = self.coding.nodata
-        self._array = root.create_array(
-            name, shape=shape, dtype=options.dtype, chunks=chunks, dimension_names=DIMENSIONS,
-            fill_value=0 if mark is None else options.dtype.type(mark), **packed,
-        )  # fmt: skip
-        about: dict[str, Any] = {"coordinates": " ".join(key for key in coords if key not in DIMENSIONS)}
-        if GRID_MAPPING in coords:
-            about["grid_mapping"] = GRID_MAPPING
-        about["units"] = outline.units or ""
-        if mark is not None:
-            about["_FillValue"] = layout.encode_fill(mark, options.dtype)
-        if (self.coding.scale, self.coding.offset) != (1.0, 0.0):
-            about.update(scale_factor=self.coding.scale, add_offset=self.coding.offset)
-        self._array.attrs.update({key: value for key, value in about.items() if value != ""})
+        super().__init__(path, header, options, variable)
+        self._array = create_zarr(path, header, self.coding, options, variable)
 
-    def _store(self, window: Window, stored: np.ndarray[Any, Any]) -> None:
-        self._array[:, window.row : window.row + window.rows, window.col : window.col + window.cols] = stored
+    def _store(self, window: Window, stored: NDArray[Any]) -> None:
+        rows, cols = window.slices
+        self._array[:, rows, cols] = stored
 
     def finish(self) -> None:
-        pass  # every chunk is a file that was written when it was stored
+        """Every chunk is a file that was written when it was stored."""
 
 
-_TARGETS: dict[str, type[WindowTarget]] = {"GeoTIFF": _GeoTiffTarget, "ENVI": _EnviTarget, "Zarr": _ZarrTarget}
-
-
-def _bytes(outline: Cube, options: WriteOptions) -> int:
-    return int(np.prod(outline.data.shape)) * options.dtype.itemsize
+def _bytes(header: CubeHeader, options: WriteOptions) -> int:
+    return math.prod(header.shape) * int(options.dtype.itemsize)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.crs import crs_units, parse_crs, same_crs
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import six_numbers
 from hyperfuse.errors import InputError
 from hyperfuse.reports.fusion.content import ReportContent
 from hyperfuse.reports.fusion.markup import Markup, bullets, counted, exact, figure, section, table
@@ -158,7 +159,7 @@ def _corners(cube: Cube, crs: str | None) -> Corners | None:
     """Return the corners (4, 2) of an image as (x, y) in ``crs``, or None where they are not known there."""
     if cube.transform is None:
         return None
-    a, b, c, d, e, f = cube.transform
+    a, b, c, d, e, f = six_numbers(cube.transform)
     box = _box(0, cube.rows, 0, cube.cols)
     x, y = a * box[:, 0] + b * box[:, 1] + c, d * box[:, 0] + e * box[:, 1] + f
     try:

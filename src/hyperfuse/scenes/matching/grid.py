@@ -7,8 +7,10 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from affine import Affine
 
-from hyperfuse.cube.cube import Cube, Transform
+from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import six_numbers
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import mtf
@@ -149,7 +151,9 @@ def _relative_grid(hsi: Cube, msi: Cube) -> _Placement | None:
         )
     for transform, name in ((hsi.transform, "HSI"), (msi.transform, "MSI")):
         if not (np.isfinite(transform).all() and np.linalg.det(_matrix(transform)) != 0):
-            raise InputError(f"the transform of the {name}, {transform}, gives its pixels no area; correct it")
+            raise InputError(
+                f"the transform of the {name}, {six_numbers(transform)}, gives its pixels no area; correct it"
+            )
     matrix = np.linalg.inv(_matrix(msi.transform)) @ _matrix(hsi.transform)
     size = max(abs(matrix[0, 0]), abs(matrix[1, 1]), 1e-12)
     if max(abs(matrix[0, 1]) * hsi.rows, abs(matrix[1, 0]) * hsi.cols) > max(_DRIFT, 1e-4 * size):
@@ -239,9 +243,8 @@ def refuse_other_units(hsi: Cube, msi: Cube) -> None:
         )
 
 
-def _matrix(transform: Transform) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    a, b, c, d, e, f = transform
-    return np.array([[a, b, c], [d, e, f], [0.0, 0.0, 1.0]])
+def _matrix(transform: Affine) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    return np.reshape(transform, (3, 3))
 
 
 def _snap(ratio: float, cells: int) -> float:

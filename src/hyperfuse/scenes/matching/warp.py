@@ -7,9 +7,11 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
-from hyperfuse.cube.cube import Cube, Transform
+from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import six_numbers
 from hyperfuse.errors import InputError
 
 Matrix = NDArray[np.float64]
@@ -57,7 +59,9 @@ def to_common_grid(hsi: Cube, msi: Cube) -> CommonGrid:
         return CommonGrid(msi, None)
     for transform, name in ((hsi.transform, "HSI"), (msi.transform, "MSI")):
         if not (np.isfinite(transform).all() and np.linalg.det(_matrix(transform)) != 0):
-            raise InputError(f"the transform of the {name}, {transform}, gives its pixels no area; correct it")
+            raise InputError(
+                f"the transform of the {name}, {six_numbers(transform)}, gives its pixels no area; correct it"
+            )
     other_crs = _other_crs(hsi, msi)
     why = "other coordinate system" if other_crs else _why_not_parallel(hsi, msi)
     if why is None:
@@ -71,7 +75,10 @@ def to_common_grid(hsi: Cube, msi: Cube) -> CommonGrid:
         valid=valid,
         transform=transform,
         crs=hsi.crs if hsi.crs is not None else msi.crs,
-        history=(*msi.history, {"step": "warp", "why": why, "resampling": "cubic", "transform": list(transform)}),
+        history=(
+            *msi.history,
+            {"step": "warp", "why": why, "resampling": "cubic", "transform": list(six_numbers(transform))},
+        ),
     )
     text = f"{ratio[0]:g}" if ratio[0] == ratio[1] else f"{ratio[0]:g},{ratio[1]:g}"
     return CommonGrid(warped, f"MSI resampled (cubic) onto a grid parallel to the HSI's, ratio {text}: {why}")
@@ -98,7 +105,7 @@ def _why_not_parallel(hsi: Cube, msi: Cube) -> str | None:
     return None
 
 
-def _target(hsi: Cube, msi: Cube, other_crs: bool) -> tuple[Transform, tuple[int, int], tuple[float, float]]:
+def _target(hsi: Cube, msi: Cube, other_crs: bool) -> tuple[Affine, tuple[int, int], tuple[float, float]]:
     """Return transform and shape of the new grid, and the ratio of the HSI's pixels to its."""
     assert hsi.transform is not None
     corners = _hsi_pixels_of_msi(hsi, msi, other_crs)
@@ -108,9 +115,9 @@ def _target(hsi: Cube, msi: Cube, other_crs: bool) -> tuple[Transform, tuple[int
     high = np.ceil(np.minimum(corners.max(axis=0), np.array([hsi.rows, hsi.cols]) + _MARGIN_LR))
     if not (np.isfinite(low).all() and np.isfinite(high).all() and (high > np.maximum(low, 0)).all()):
         raise InputError("HSI and MSI do not overlap")
-    a, b, c, d, e, f = hsi.transform
+    a, b, c, d, e, f = six_numbers(hsi.transform)
     y, x = (float(value) for value in low)
-    transform = (a / ratio[1], b / ratio[0], c + a * x + b * y, d / ratio[1], e / ratio[0], f + d * x + e * y)
+    transform = Affine(a / ratio[1], b / ratio[0], c + a * x + b * y, d / ratio[1], e / ratio[0], f + d * x + e * y)
     shape = (math.ceil((high[0] - low[0]) * ratio[0]), math.ceil((high[1] - low[1]) * ratio[1]))
     return transform, shape, ratio
 
@@ -170,7 +177,7 @@ def _between(source: Cube, target: Cube, rows: Matrix, cols: Matrix, other_crs: 
 
 
 def _reprojected(
-    msi: Cube, hsi: Cube, transform: Transform, shape: tuple[int, int]
+    msi: Cube, hsi: Cube, transform: Affine, shape: tuple[int, int]
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     from hyperfuse.cube.crs import parse_crs
 
@@ -194,27 +201,25 @@ def turn(msi: Cube, radians: float, centre: tuple[float, float]) -> Cube:
     y, x = centre[0] + 0.5, centre[1] + 0.5
     cos, sin = math.cos(radians), math.sin(radians)
     # (col, row) of pixel corners in the result to those in the source.
-    to_source = (cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y)
-    data, valid = _resampled(msi.data, (1, 0, 0, 0, 1, 0), None, to_source, None, (msi.rows, msi.cols))
+    to_source = Affine(cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y)
+    data, valid = _resampled(msi.data, Affine.identity(), None, to_source, None, (msi.rows, msi.cols))
     transform = msi.transform
     if transform is not None:
-        a, b, c, d, e, f = (_matrix(transform) @ _matrix(to_source))[:2].ravel().tolist()
-        transform = (a, b, c, d, e, f)
+        transform = transform * to_source
     step = {"step": "turn", "degrees": math.degrees(radians), "centre": list(centre), "resampling": "cubic"}
     return msi.replace(data=data, valid=valid, transform=transform, history=(*msi.history, step))
 
 
 def _resampled(
     image: NDArray[Any],
-    source: Transform,
+    source: Affine,
     source_crs: Any,
-    target: Transform,
+    target: Affine,
     target_crs: Any,
     shape: tuple[int, int],
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     from rasterio.crs import CRS
     from rasterio.errors import CRSError, RasterioError
-    from rasterio.transform import Affine
     from rasterio.warp import Resampling, reproject
 
     # Images without a coordinate system share whatever plane they lie in: any projected one does as its name.
@@ -227,10 +232,10 @@ def _resampled(
                 reproject(
                     np.ascontiguousarray(values),
                     data[band],
-                    src_transform=Affine(*source),
+                    src_transform=source,
                     src_crs=source_crs or plane,
                     src_nodata=np.nan,
-                    dst_transform=Affine(*target),
+                    dst_transform=target,
                     dst_crs=target_crs or plane,
                     dst_nodata=np.nan,
                     resampling=Resampling.cubic,
@@ -240,6 +245,5 @@ def _resampled(
     return data, np.isfinite(data)
 
 
-def _matrix(transform: Transform) -> Matrix:
-    a, b, c, d, e, f = transform
-    return np.array([[a, b, c], [d, e, f], [0.0, 0.0, 1.0]])
+def _matrix(transform: Affine) -> Matrix:
+    return np.reshape(transform, (3, 3))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.io.windows.open import Window
+from hyperfuse.cube.window import Window
 from hyperfuse.io.windows.write import BLOCK, WindowTarget
 from hyperfuse.progress import Progress
 from hyperfuse.scenes.tiling.plan import Plan, Tile
@@ -44,13 +44,13 @@ def assemble(
         first: of the layers of a tile, where the image's bands begin.
     """
     present = {(tile.row, tile.col): tile for tile in tiles}
-    outline = target.outline
-    starts = list(range(0, outline.rows, BLOCK))
+    header = target.header
+    starts = list(range(0, header.rows, BLOCK))
     for index, row in enumerate(starts):
         progress(index / len(starts), "joining tiles")
-        rows = (row, min(row + BLOCK, outline.rows))
-        for col in range(0, outline.cols, BLOCK):
-            cols = (col, min(col + BLOCK, outline.cols))
+        rows = (row, min(row + BLOCK, header.rows))
+        for col in range(0, header.cols, BLOCK):
+            cols = (col, min(col + BLOCK, header.cols))
             near = list(_near(plan, present, rows, cols))
             if near:
                 cube = _joined(plan, near, store, bands, first, rows, cols)

@@ -40,7 +40,7 @@ def tile_size(scene: Scene, memory: BytesPerPixel, margin: int, workers: int, me
     """
     total = _USED_SHARE * memory_gb * 1e9 - _PROGRAM - (_WORKER * workers if workers > 1 else 0.0)
     of_tile = total / workers - _BUFFERS
-    pixels = of_tile / (memory.hsi_band * scene.hsi.shape[0] + memory.msi_band * scene.msi.shape[0])
+    pixels = of_tile / (memory.hsi_band * scene.hsi.header.bands + memory.msi_band * scene.msi.header.bands)
     ratio = scene.pair.sensor.mean_ratio
     side = math.sqrt(max(pixels, 0.0)) - 2 * margin * ratio
     return int(min(max(side, SMALLEST_TILE, 4 * ratio), _LARGEST_TILE))
@@ -55,7 +55,7 @@ def samples_within(scene: Scene, side: int, memory_gb: float) -> int:
         memory_gb: what that may take, in GB; no tiles are fused at the same time.
     """
     pixels = (side + 2 * SAMPLE_MARGIN * scene.pair.sensor.mean_ratio) ** 2
-    of_sample = pixels * (_SAMPLE_HSI * scene.hsi.shape[0] + _SAMPLE_MSI * scene.msi.shape[0])
+    of_sample = pixels * (_SAMPLE_HSI * scene.hsi.header.bands + _SAMPLE_MSI * scene.msi.header.bands)
     room = _USED_SHARE * memory_gb * 1e9 - _PROGRAM - _BUFFERS
     return int(min(max(room / of_sample, _FEWEST_SAMPLES), _MOST_SAMPLES))
 
@@ -76,7 +76,7 @@ def bytes_if_whole(
             closing(open_windows(hsi, **(reading or {}))) as coarse,
             closing(open_windows(msi, **(msi_reading or {}))) as fine,
         ):
-            return bytes_of_whole(coarse.shape[0], fine.shape[1], fine.shape[2])
+            return bytes_of_whole(coarse.header.bands, fine.header.rows, fine.header.cols)
     except InputError:
         return None
 

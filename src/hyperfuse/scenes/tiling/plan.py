@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
-from hyperfuse.io.windows.open import Window
 from hyperfuse.sensor.model import Sensor
 
 # Results are blended over at most this many LR pixels to either side of the border between two tiles.

@@ -1,0 +1,211 @@
+"""CubeHeader: what is known about an image apart from its values; it travels alone where only metadata is needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import ArrayLike, NDArray
+
+from hyperfuse.errors import InputError
+
+Shape = tuple[int, int, int]
+_PER_BAND = {"wavelengths": np.float64, "fwhm": np.float64, "good_bands": np.bool_}
+_CODING = ("scale", "offset", "nodata", "units")
+
+
+@dataclass(frozen=True)
+class Coding:
+    """The linear coding of values in files, value = scale * stored + offset, the mark of gaps, and the unit.
+
+    Attributes:
+        scale: factor of stored integers.
+        offset: added to it.
+        nodata: the stored value that marks gaps, or None (NaN is then written).
+        units: unit of the values as text, or None.
+    """
+
+    scale: float = 1.0
+    offset: float = 0.0
+    nodata: float | None = None
+    units: str | None = None
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether stored numbers are the values."""
+        return self.scale == 1.0 and self.offset == 0.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CubeHeader:
+    """The metadata of an image of shape (bands, rows, cols). Immutable; use :meth:`replace` for a changed copy.
+
+    Attributes:
+        shape: (bands, rows, cols).
+        wavelengths: band centres in nm, shape (bands,), any order; NaN where unknown. None if no band has one.
+        fwhm: full widths at half maximum in nm, shape (bands,), or None.
+        good_bands: bool, shape (bands,): the bad-band list (False = bad), or None where all are good.
+        band_names: one name per band, or None.
+        transform: pixel corners (col, row) to coordinates (x, y); an ``Affine`` or its six numbers (a, b, c, d, e, f)
+            with x = a col + b row + c, y = d col + e row + f; or None.
+        crs: coordinate reference system as WKT or an authority code such as "EPSG:32633", or None.
+        coding: how the values are stored in files, and their unit.
+        attributes: other text metadata, such as the acquisition time.
+        history: what was done to the image, oldest first, one JSON-able mapping per step.
+
+    Raises:
+        InputError: fields that do not agree with the shape.
+
+    Example:
+        >>> header = CubeHeader(shape=(3, 40, 50), transform=(30, 0, 0, 0, -30, 0))
+        >>> header.crop(10, 20, 5, 5).transform.c, header.select_bands([0]).shape
+        (600.0, (1, 40, 50))
+    """
+
+    shape: Shape
+    wavelengths: NDArray[np.float64] | None = None
+    fwhm: NDArray[np.float64] | None = None
+    good_bands: NDArray[np.bool_] | None = None
+    band_names: tuple[str, ...] | None = None
+    transform: Affine | None = None
+    crs: str | None = None
+    coding: Coding = field(default_factory=Coding)
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    history: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise InputError(f"a cube needs (bands, rows, cols), none of them 0; got the shape {tuple(self.shape)}")
+        put(self, "shape", tuple(int(size) for size in self.shape))
+        for name, dtype in _PER_BAND.items():
+            put(self, name, self._per_band(name, dtype))
+        if self.band_names is not None:
+            put(self, "band_names", tuple(str(name) for name in self.band_names))
+            if len(self.band_names) != self.bands:
+                raise InputError(f"{len(self.band_names)} band names for {self.bands} bands")
+        if self.transform is not None:
+            put(self, "transform", as_affine(self.transform))
+        put(self, "attributes", MappingProxyType(dict(self.attributes)))
+        put(self, "history", tuple(self.history))
+
+    def _per_band(self, name: str, dtype: type[np.generic]) -> NDArray[Any] | None:
+        values: ArrayLike | None = getattr(self, name)
+        if values is None:
+            return None
+        array = np.asarray(values, dtype=dtype).ravel()
+        if array.size != self.bands:
+            raise InputError(f"{name} holds {array.size} values for {self.bands} bands")
+        return array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The read-only view of the attributes cannot be pickled; a header must, to travel between processes.
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return _rebuild, (values | {"attributes": dict(self.attributes)},)
+
+    @property
+    def bands(self) -> int:
+        """Number of bands."""
+        return self.shape[0]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.shape[1]
+
+    @property
+    def cols(self) -> int:
+        """Number of columns."""
+        return self.shape[2]
+
+    @property
+    def resolution(self) -> tuple[float, float] | None:
+        """Pixel size (along y, along x) in units of the CRS, positive, or None without a transform."""
+        if self.transform is None:
+            return None
+        a, b, _, d, e, _ = six_numbers(self.transform)
+        return math.hypot(b, e), math.hypot(a, d)
+
+    def fields(self) -> dict[str, Any]:
+        """Return the keyword arguments of a :class:`~hyperfuse.cube.cube.Cube` other than its arrays."""
+        names = [item.name for item in dataclasses.fields(self) if item.name not in ("shape", "coding")]
+        return {name: getattr(self, name) for name in names} | dataclasses.asdict(self.coding)
+
+    def replace(self, **changes: Any) -> CubeHeader:
+        """Return a copy with the given fields changed, those of the coding (``nodata`` and others) included."""
+        coding = {name: changes.pop(name) for name in _CODING if name in changes}
+        if coding:
+            changes["coding"] = dataclasses.replace(changes.get("coding", self.coding), **coding)
+        return dataclasses.replace(self, **changes)
+
+    def update(self, stated: Mapping[str, Any]) -> CubeHeader:
+        """Return a copy with those of the given fields that are not None."""
+        return self.replace(**{name: value for name, value in stated.items() if value is not None})
+
+    def band_index(self, bands: Sequence[int] | NDArray[Any] | int) -> NDArray[np.intp]:
+        """Return the indices (from 0) of bands given as indices or as a boolean mask.
+
+        Raises:
+            InputError: no band, or one that does not exist.
+        """
+        index = np.atleast_1d(np.asarray(bands))
+        if index.dtype == np.bool_:
+            if index.shape != (self.bands,):
+                raise InputError(f"a mask of the shape {index.shape} cannot select among {self.bands} bands")
+            index = np.flatnonzero(index)
+        if index.size == 0:
+            raise InputError("no band is selected")
+        if index.ndim != 1 or index.dtype.kind not in "iu":
+            raise InputError(f"bands are selected by a list of indices or a mask, got {index.dtype} {index.shape}")
+        if index.min() < 0 or index.max() >= self.bands:
+            wrong = int(index.min() if index.min() < 0 else index.max())
+            raise InputError(f"band {wrong} is not among 0 to {self.bands - 1}")
+        return index.astype(np.intp)
+
+    def select_bands(self, bands: Sequence[int] | NDArray[Any] | int) -> CubeHeader:
+        """Return the header of the bands of the given indices (from 0) or boolean mask, in that order."""
+        index = self.band_index(bands)
+        picked = {name: getattr(self, name)[index] for name in _PER_BAND if getattr(self, name) is not None}
+        names = None if self.band_names is None else tuple(self.band_names[i] for i in index)
+        return self.replace(shape=(len(index), *self.shape[1:]), band_names=names, **picked)
+
+    def crop(self, row: int, col: int, rows: int, cols: int) -> CubeHeader:
+        """Return the header of the window of ``rows`` x ``cols`` pixels from (``row``, ``col``)."""
+        if row < 0 or col < 0 or rows < 1 or cols < 1 or row + rows > self.rows or col + cols > self.cols:
+            raise InputError(f"the window {rows}x{cols} at ({row}, {col}) leaves the image of {self.rows}x{self.cols}")
+        return self.replace(shape=(self.bands, rows, cols), transform=shifted(self.transform, row, col))
+
+
+def as_affine(transform: Any) -> Affine:
+    """Return a transform given as an ``Affine`` or as its six numbers.
+
+    Raises:
+        InputError: another number of values.
+    """
+    numbers = [float(value) for value in transform]
+    if len(numbers) != 6 and numbers[6:] != [0.0, 0.0, 1.0]:
+        raise InputError(f"a transform has six numbers (a, b, c, d, e, f), got {len(numbers)}")
+    return Affine(*numbers[:6])
+
+
+def six_numbers(transform: Affine) -> tuple[float, float, float, float, float, float]:
+    """Return (a, b, c, d, e, f) of a transform: x = a col + b row + c, y = d col + e row + f."""
+    return transform.a, transform.b, transform.c, transform.d, transform.e, transform.f
+
+
+def shifted(transform: Affine | None, row: float, col: float) -> Affine | None:
+    """Return the transform of an image that starts at another pixel of the grid."""
+    if transform is None:
+        return None
+    a, b, c, d, e, f = six_numbers(transform)
+    return Affine(a, b, c + a * col + b * row, d, e, f + d * col + e * row)
+
+
+def _rebuild(values: dict[str, Any]) -> CubeHeader:
+    return CubeHeader(**values)
