@@ -75,7 +75,7 @@ def test_turned_grid(tmp_path, whole, assert_same):
     [
         ({"crs": "EPSG:32632"}, "its CRS is EPSG:32632, not EPSG:32633; reproject it"),
         ({"crs": None}, "its CRS is not given, not EPSG:32633"),
-        ({"transform": None}, "a tile without a transform has no place"),
+        ({"transform": None}, "a tile without a transform has no position"),
         (
             {"transform": (20.0, 0.0, 364335.0, 0.0, -20.0, 5809965.0)},
             "its pixels are 20 x 20, not 30 x 30; res",

@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 
 def test_every_writable_format_is_tested():
     written = {ending.rpartition(".")[2] for ending in WHOLE} | {"npy"}
-    assert all(written & {suffix[1:] for suffix in entry.extensions} for entry in FORMATS if entry.write is not None)
+    assert all(written & {suffix[1:] for suffix in entry.extensions} for entry in FORMATS if entry.writer is not None)
 
 
 @formats

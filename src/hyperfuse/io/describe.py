@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from hyperfuse.cube.crs import crs_units, parse_crs
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import six_numbers
 
@@ -67,12 +66,14 @@ def _numbers(values: np.ndarray[Any, np.dtype[np.float64]] | None) -> list[float
 def _crs_units(cube: Cube) -> str | None:
     if cube.crs is None:
         return None
+    from hyperfuse.cube.crs import crs_units, parse_crs
+
     return crs_units(parse_crs(cube.crs))
 
 
 def _bounds(cube: Cube) -> list[float] | None:
     if cube.transform is None:
         return None
-    corners = [cube.transform * (col, row) for col in (0, cube.cols) for row in (0, cube.rows)]
+    corners = [cube.transform @ (col, row) for col in (0, cube.cols) for row in (0, cube.rows)]
     xs, ys = zip(*corners, strict=True)
     return [min(xs), min(ys), max(xs), max(ys)]

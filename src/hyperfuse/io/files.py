@@ -19,7 +19,7 @@ from hyperfuse.io.encoding.options import (
 )
 from hyperfuse.io.formats.registry import format_to_read, split_variable
 from hyperfuse.io.formats.targets import prepare
-from hyperfuse.io.products import find_product
+from hyperfuse.io.products import PRODUCTS, find_product
 
 
 def read(path: str | Path, options: ReadOptions | None = None, **keywords: Unpack[ReadKeywords]) -> Cube:
@@ -61,7 +61,11 @@ def read(path: str | Path, options: ReadOptions | None = None, **keywords: Unpac
             # A variable that is named is meant as it is stored.
             found = None if variable is not None else find_product(file)
             if found is None:
-                return format_to_read(file).read(file, how, variable)
+                entry = format_to_read(file)
+                if how.quality is not None:
+                    known = ", ".join(product.name for product in PRODUCTS)
+                    raise InputError(f"quality is for products ({known}), and this is none; leave it out")
+                return entry.read(file, how, variable)
             product, source = found
             if how.axes is not None:
                 raise InputError(f"is {product.name}, which knows its axes; leave out axes")

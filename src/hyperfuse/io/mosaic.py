@@ -10,7 +10,6 @@ from typing import Unpack
 import numpy as np
 from affine import Affine
 
-from hyperfuse.cube.crs import same_crs
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import shifted
 from hyperfuse.errors import InputError
@@ -96,6 +95,8 @@ def merge(cubes: Sequence[Cube], names: Sequence[str]) -> Cube:
 
 
 def _check(first: Cube, first_name: str, cube: Cube, name: str) -> None:
+    from hyperfuse.cube.crs import same_crs
+
     def refuse(what: str) -> InputError:
         return InputError(f"{name}: cannot be merged with {first_name}: {what}")
 
@@ -130,7 +131,7 @@ def _corner(first: Cube, cube: Cube, name: str) -> tuple[int, int]:
     """Return row and column of the corner of a tile on the grid of the first."""
     assert first.transform is not None
     assert cube.transform is not None
-    col, row = ~first.transform * (cube.transform.c, cube.transform.f)
+    col, row = ~first.transform @ (cube.transform.c, cube.transform.f)
     if abs(row - round(row)) > _OFF_GRID or abs(col - round(col)) > _OFF_GRID:
         shift = f"{abs(row - round(row)):.3f} rows and {abs(col - round(col)):.3f} columns"
         raise InputError(f"{name}: lies off the grid of the first tile by {shift}; resample it to that grid")

@@ -62,7 +62,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path, ending, monkeypatch):
         raise KeyboardInterrupt
 
     modules = {"tif": "geotiff", "img": "envi", "nc": "netcdf", "mat": "matlab", "zarr": "zarr"}
-    monkeypatch.setattr(f"hyperfuse.io.{modules.get(ending, 'arrays')}.encode", interrupt)
+    monkeypatch.setattr(f"hyperfuse.io.formats.{modules.get(ending, 'arrays')}.encode", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / f"a.{ending}", LARGE)
     assert list(tmp_path.iterdir()) == []

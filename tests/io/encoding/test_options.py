@@ -65,7 +65,7 @@ def test_wrong_axes(text):
 
 def test_axes_are_refused_where_the_file_knows_them(tmp_path):
     (tmp_path / "a.tif").write_bytes(b"II*\0")
-    with pytest.raises(InputError, match=r"a\.tif: is a raster, which knows its axes; leave out axes"):
+    with pytest.raises(InputError, match=r"a\.tif: is a raster, which states its axes; leave out axes"):
         read(tmp_path / "a.tif", axes="rcb")
 
 

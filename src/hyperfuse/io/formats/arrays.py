@@ -87,7 +87,8 @@ def write_npy(path: Path, cube: Cube, options: WriteOptions) -> None:
         npy_format.write_array_header_1_0(file, npy_format.header_data_from_array_1_0(stored))
         file.write(stored.data)
     names = ("wavelengths", "fwhm", "good_bands", "band_names", "transform", "crs", "units", "attributes")
-    lost = [name.replace("_", " ") for name in encode_record(cube.header, names)]
+    recorded = encode_record(cube.header, names)
+    lost = [name.replace("_", " ") for name in names if name in recorded]
     lost += (["history"] if cube.history else []) + ([] if cube.header.coding.is_identity else ["scale", "offset"])
     if encoded.coding.nodata is not None:
         lost.append(f"nodata ({encoded.coding.nodata:g})")

@@ -58,13 +58,11 @@ class Format:
         """Refuse options that reading this format does not take.
 
         Raises:
-            InputError: a variable, axes or quality.
+            InputError: a variable or axes.
         """
         self.check_variable(variable)
         if options.axes is not None and not self.axes:
-            raise InputError(f"{self.name} files state their axes; leave out axes")
-        if options.quality is not None:
-            raise InputError("is no product, and quality is only for products; leave it out")
+            raise InputError("is a raster, which states its axes; leave out axes")
 
     def write(self, path: Path, cube: Cube, options: WriteOptions, variable: str | None) -> None:
         """Write a file; :func:`~hyperfuse.io.formats.targets.prepare` has checked the options."""
@@ -92,7 +90,7 @@ class Format:
             InputError: the name.
         """
         if variable is not None and not self.variables:
-            raise InputError(f"{self.name} files hold no named variables; leave out ':{variable}'")
+            raise InputError(f"{self.name} holds no named variables; leave out ':{variable}'")
 
 
 def _resolve(name: str) -> Any:

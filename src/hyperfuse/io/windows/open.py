@@ -50,6 +50,8 @@ def open_windows(
         entry = format_to_read(file)
         if entry.windows is None:
             raise InputError(f"is {entry.name}, which is read whole; windows are read of {_READABLE}: convert it")
+        if how.quality is not None:
+            raise InputError("quality is for products, which are not read by windows; leave it out")
         entry.check_reading(how, variable)
         source: Callable[[Path, ReadOptions, str | None], WindowSource] = resolve(entry.windows)
         return source(file, how, variable)

@@ -205,7 +205,7 @@ def turn(msi: Cube, radians: float, centre: tuple[float, float]) -> Cube:
     data, valid = _resampled(msi.data, Affine.identity(), None, to_source, None, (msi.rows, msi.cols))
     transform = msi.transform
     if transform is not None:
-        transform = transform * to_source
+        transform = transform @ to_source
     step = {"step": "turn", "degrees": math.degrees(radians), "centre": list(centre), "resampling": "cubic"}
     return msi.replace(data=data, valid=valid, transform=transform, history=(*msi.history, step))
 
