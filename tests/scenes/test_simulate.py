@@ -120,6 +120,7 @@ ratios = st.floats(1, 9) | st.integers(1, 9)
 @settings(max_examples=30, deadline=None)
 @given(st.tuples(*[st.floats(-50, 50)] * 6), st.tuples(ratios, ratios), st.tuples(st.floats(-1, 5), st.floats(-1, 5)))
 def test_an_lr_centre_lies_at_phase_plus_ratio_times_its_index(transform, ratio, phase):
+    transform = Affine(*transform)
     sensor = create_sensor("mtf", ratio).replace(phase=phase)
     coarse = lr_transform(transform, sensor)
     for i, j in ((0, 0), (2, 5)):
