@@ -300,7 +300,7 @@ def test_wrong_uses_of_effort_and_uncertainty(fails, files, words, message):
 def test_weights_trained_on_other_scenes_are_started_from(run, fails, files, pair, tmp_path):
     bands, msi_bands = pair.hsi.bands, pair.msi.bands
     size = {"width": 8, "encoder_blocks": 0, "hidden": (8,), "decoder_width": 8, "decoder_depth": 1}
-    base = {"method": "feinfn", "settings": {"steps": 0}, "as_guide": True}
+    base = {"method": "feinfn", "settings": {"steps": 0}, "guidance": True}
     for name, guides in (("fitting", msi_bands), ("other", msi_bands + 1)):
         network = hyperfuse.create_network("feinfn", hsi_bands=bands, msi_bands=guides + bands, **size)
         save_pretrained(network, tmp_path / name, base=base)

@@ -59,7 +59,7 @@ def test_resume_overwrite_and_json(run, fails, folder):
     assert first["best"] == "run/best"
     code, message = fails("train", "train.yaml", "--threads", 1)
     assert code == 2
-    assert message.startswith("run holds a run already; --resume goes on with it, --overwrite starts it anew")
+    assert message.startswith("run holds a run already; --resume resumes it, --overwrite starts it again")
     for words in (["--resume"], ["resume=true"], ["--overwrite"]):
         code, out, err = run("train", "train.yaml", *words, "--quiet", "--json", "--threads", 1)
         assert code == 0, err
@@ -77,7 +77,7 @@ def test_splits_of_names_in_files_and_all(run, fails, folder):
     code, message = fails("train", "train.yaml", *words, "data.test=wrong.txt", "--overwrite")
     assert (code, message) == (
         2,
-        "'three' is both in data.validation and in data.test; scenes must not be shared",
+        "'three' is both in data.validation and in data.test; name it once",
     )
     assert run("train", "train.yaml", "data.train=all", "--overwrite", "--threads", 1)[0] == 0
     saved = yaml.safe_load((folder / "run" / "config.yaml").read_text())
@@ -110,7 +110,7 @@ def test_a_patch_file(run, fails, folder):
         (["train.yaml", "network.name=feinf"], "no network is called 'feinf'; did you mean 'feinfn'?"),
         (["train.yaml", "network.options.widht=3"], "network 'feinfn': no option 'widht'; did you mean 'width'?"),
         (["train.yaml", "data.srf=boxis:2"], "'boxis:2' is no SRF"),
-        (["train.yaml", "data.patch=64"], "the scene one leaves 24x20 pixels to learn from, fewer than a patch of"),
+        (["train.yaml", "data.patch=64"], "the scene one has 24x20 pixels for training, fewer than a patch of"),
         (["train.yaml", "degradation.ratios=[2.5]"], "the preset uestc is defined for whole ratios"),
         (["train.yaml", "network.weights=none"], "none: no config.json; give the folder that save_pretrained wrote"),
     ],

@@ -74,7 +74,7 @@ def scenes():
 
 @pytest.fixture
 def make(tmp_path):
-    """A configuration of a tiny run, with changes; ``output`` is a folder of its own unless given."""
+    """A configuration of a tiny run, with changes; ``output`` is default: a folder per test."""
 
     def config(**changes):
         values = merged(TINY, changes)

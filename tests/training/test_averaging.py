@@ -24,10 +24,10 @@ def test_the_average_in_closed_form():
         moved(one, step)
         history.append([p.detach().clone() for p in one.parameters()])
         average.update(one, step)
-    shares = [decay**steps, *((1 - decay) * decay ** (steps - n) for n in range(1, steps + 1))]
-    assert sum(shares) == pytest.approx(1)
+    fractions = [decay**steps, *((1 - decay) * decay ** (steps - n) for n in range(1, steps + 1))]
+    assert sum(fractions) == pytest.approx(1)
     for number, found in enumerate(average.network.parameters()):
-        expected = sum(share * weights[number] for share, weights in zip(shares, history, strict=True))
+        expected = sum(fraction * weights[number] for fraction, weights in zip(fractions, history, strict=True))
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 

@@ -19,17 +19,17 @@ NAMES = ("one", "two")
 
 
 def reach(hsi, msi, sensor):
-    """Return an image of which every pixel tells the mean of the whole pair, and the MSI there."""
+    """Return an image of which every pixel is the mean of the whole pair, and the MSI there."""
     return torch.stack([torch.full_like(msi[0], float(hsi.mean())), msi[0], msi[1]])
 
 
 def examples(scenes, *, ratios=(2,), patch=12, versions=2, jitter=0.0, **changes):
     store = SceneStore(scenes, NAMES)
-    places = store.grid(patch, 6)
+    corners = store.grid(patch, 6)
     degradations = [Degradation("mtf", ratio, SRF, patch, phase_jitter=jitter) for ratio in ratios]
     base = Base("reach", reach, versions=versions)
     return BasedExamples(
-        store, places, DataOrder(0, len(places), 4), degradations, AugmentationSection(**changes), base
+        store, corners, DataOrder(0, len(corners), 4), degradations, AugmentationSection(**changes), base
     )
 
 
@@ -38,17 +38,17 @@ def test_every_patch_is_a_part_of_the_whole_pair(scenes, ratio):
     data = examples(scenes, ratios=(ratio,), patch=12, random_starts=True)
     for position in range(40):
         example = data[position]
-        name, row, col = example.place
+        name, row, col = example.corner
         whole = torch.from_numpy(scenes.load(name).data)
         rows, cols = (int(size // ratio * ratio) if ratio != 2.5 else size // 5 * 5 for size in whole.shape[-2:])
         sensor = Degradation("mtf", ratio, SRF, 12).nominal
         hsi = sensor.degrade(whole[:, :rows, :cols], (round(rows / ratio), round(cols / ratio)))
-        side, cells = example.reference.shape[-1], example.hsi.shape[-1]
-        assert side == round(cells * ratio)
+        side, lr_side = example.reference.shape[-1], example.hsi.shape[-1]
+        assert side == round(lr_side * ratio)
         assert torch.equal(example.reference, whole[:, row : row + side, col : col + side])
         first = round(row / ratio), round(col / ratio)
-        np.testing.assert_allclose(first, (row / ratio, col / ratio))  # an LR pixel begins where the patch does
-        assert torch.equal(example.hsi, hsi[:, first[0] : first[0] + cells, first[1] : first[1] + cells])
+        np.testing.assert_allclose(first, (row / ratio, col / ratio))  # an LR pixel starts with the patch
+        assert torch.equal(example.hsi, hsi[:, first[0] : first[0] + lr_side, first[1] : first[1] + lr_side])
         # The base has seen the whole scene, and is cut where the patch is.
         np.testing.assert_allclose(example.base[0], float(hsi.mean()), rtol=1e-5)
         assert torch.equal(example.base[1:], example.msi)
@@ -56,7 +56,8 @@ def test_every_patch_is_a_part_of_the_whole_pair(scenes, ratio):
 
 def test_without_random_starts_patches_lie_on_the_grid(scenes):
     data = examples(scenes)
-    assert {data[n].place[1:] for n in range(2 * len(data))} == {(row, col) for row in (0, 6, 12) for col in (0, 6, 12)}
+    corners = {data[n].corner[1:] for n in range(2 * len(data))}
+    assert corners == {(row, col) for row in (0, 6, 12) for col in (0, 6, 12)}
 
 
 def test_versions_differ_and_stay(scenes):
@@ -67,7 +68,7 @@ def test_versions_differ_and_stay(scenes):
         one, other = data[position], again[position]
         for image in ("hsi", "msi", "reference", "base"):
             assert torch.equal(getattr(one, image), getattr(other, image))
-        means.add((one.place.scene, round(float(one.base[0, 0, 0]), 7)))
+        means.add((one.corner.scene, round(float(one.base[0, 0, 0]), 7)))
     assert len(means) == 2 * 3
     batch = stacked([data[n] for n in range(4)])
     assert batch.base.shape == batch.reference.shape
@@ -82,7 +83,7 @@ def test_a_step_has_one_ratio(scenes):
 def test_a_scene_too_small_to_be_shrunk_is_named(made):
     store = SceneStore(made.Scenes({"tiny": Cube(data=np.ones((3, 20, 20), np.float32))}), ["tiny"])
     degradation = Degradation("mtf", 2, SRF, 12)
-    with pytest.raises(InputError, match="the scene tiny shrunk by 2 leaves 10x10 pixels to learn from, fewer than"):
+    with pytest.raises(InputError, match="the scene tiny shrunk by 2 has 10x10 pixels for training, fewer than"):
         BasedExamples(
             store,
             store.grid(12, 4),

@@ -8,7 +8,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.networks import create_network
 from hyperfuse.training.config_files import differences, load_config, to_yaml
 from hyperfuse.training.configuration import TrainingConfig
-from hyperfuse.training.sections import Span
+from hyperfuse.training.sections import BaseSection, Duration, NetworkSection
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def file(tmp_path, made):
     return path
 
 
-def refused(file, *words):
+def refused(file, *overrides):
     with pytest.raises(InputError) as caught:
-        load_config(file, words)
+        load_config(file, overrides)
     assert "\n" not in str(caught.value)
     return str(caught.value).removeprefix(f"{file}: ")
 
@@ -45,7 +45,7 @@ def test_overrides_reach_into_sections_and_are_read_as_yaml(file):
     assert config.losses == {"l1": 1.0, "ssim": 0.1}
     assert config.average.decay == 0.99
     assert config.network.options["width"] == 16
-    assert config.schedule.period == Span(300, "epochs")
+    assert config.schedule.period == Duration(300, "epochs")
     assert config.schedule.minimum == 1e-5
     assert load_config(file, ["average={}", "average=null"]).average is None
 
@@ -63,7 +63,7 @@ def test_what_is_written_is_read_back(file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "message"),
     [
         ("optimizer.learning_rate=1", "no key 'optimizer'; did you mean 'optimiser'?"),
         ("optimiser.lerning_rate=1", "no key 'optimiser.lerning_rate'; did you mean 'learning_rate'?"),
@@ -86,12 +86,12 @@ def test_what_is_written_is_read_back(file, tmp_path):
         ("data.test=[1, 2]", "data.test: write the name of a split, or names of scenes"),
     ],
 )
-def test_what_is_wrong_is_told_in_a_line_with_the_nearest_name(file, word, told):
-    assert refused(file, word).startswith(told)
+def test_errors_are_one_line_with_the_nearest_name(file, word, message):
+    assert refused(file, word).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("overrides", "message"),
     [
         (["data.validation=[three, one]"], "'one' is both in data.train and in data.validation"),
         (["data.test=[three]"], "'three' is both in data.validation and in data.test"),
@@ -99,12 +99,12 @@ def test_what_is_wrong_is_told_in_a_line_with_the_nearest_name(file, word, told)
         (["data.test=[two]"], "'two' is both in data.train and in data.test"),
         (["data.train=uestc-train", "data.test=uestc-train"], "'uestc-train' is both in data.train and in data.test"),
         (["data.validation=[]"], "nothing to validate on"),
-        (["data.hold_out=0.2"], "data.validation and data.hold_out are two ways to validate"),
+        (["data.hold_out=0.2"], "data.validation and data.hold_out exclude each other"),
         (["data.train=[]"], "data.train names no scene"),
     ],
 )
-def test_scenes_that_are_shared_between_parts_are_refused(file, words, told):
-    assert refused(file, *words).startswith(told)
+def test_scenes_in_two_parts_are_refused(file, overrides, message):
+    assert refused(file, *overrides).startswith(message)
 
 
 def test_scenes_may_be_shared_where_crops_of_them_are_held_out(file):
@@ -123,7 +123,7 @@ def test_overlaps_are_refused_once_splits_are_known(file):
 def test_settings_that_contradict_each_other(file):
     assert "windows of 11 pixels, data.patch is 8" in refused(file, "data.patch=8", "losses.ssim=0.1")
     stored = "degradation.preset=stored"
-    assert "take out augmentation.symmetries" in refused(file, stored, "augmentation.symmetries=true")
+    assert "remove augmentation.symmetries" in refused(file, stored, "augmentation.symmetries=true")
     assert "no jitter and one ratio" in refused(file, stored, "degradation.width_jitter=0.1")
 
 
@@ -150,7 +150,7 @@ def test_lengths_in_steps_and_epochs(make, text, steps, patches):
     span = make(length=text).length
     assert span.steps(3920, 8) == steps
     assert span.patches(3920, 8) == patches
-    assert Span(1, "epochs").steps(10, 4) == 3
+    assert Duration(1, "epochs").steps(10, 4) == 3
 
 
 def test_schedules_are_made_for_the_run(make):
@@ -211,5 +211,21 @@ def test_a_base_is_read_and_what_it_cannot_be_with_is_refused(file):
     config = load_config(file, ["base={method: feinfn, settings: {steps: 0}}", "base.versions=2"])
     assert config.base.settings == {"steps": 0}
     assert config.base.versions == 2
-    assert "augmentation.mix cannot be had with a base" in refused(file, "base={method: x}", "augmentation.mix=0.5")
-    assert "two ways to begin" in refused(file, "network.weights=w", "network.begin_with_nothing=true")
+    assert "augmentation.mix does not work with a base" in refused(file, "base={method: x}", "augmentation.mix=0.5")
+    assert "network.weights and network.zero_output exclude each other" in refused(
+        file, "network.weights=w", "network.zero_output=true"
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "old", "new"),
+    [
+        (name, old, new)
+        for name, kind in (("network", NetworkSection), ("base", BaseSection))
+        for old, new in kind.renamed.items()
+    ],
+)
+def test_renamed_keys_are_refused_with_their_new_names(file, section, old, new):
+    base = "base={method: bicubic}"
+    assert refused(file, base, f"{section}.{old}=true") == f"the key '{section}.{old}' is called {new!r} now"
+    load_config(file, [base, f"{section}.{new}=true"])

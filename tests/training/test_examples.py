@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.sensor import create_sensor, create_srf
-from hyperfuse.training.augmentation import dimmed, mixed, piece, shrunk, turned
-from hyperfuse.training.degradation import Degradation, whole_cells
+from hyperfuse.training.augmentation import dimmed, mixed, random_rectangle, rotated, shrunk
+from hyperfuse.training.degradation import Degradation, lr_pixels_per_side
 from hyperfuse.training.examples import PatchExamples, stacked
 from hyperfuse.training.order import DataOrder
-from hyperfuse.training.scene_store import Place, SceneStore
+from hyperfuse.training.scene_store import PatchCorner, SceneStore
 from hyperfuse.training.sections import AugmentationSection
 
 SRF = create_srf("boxes:2", 3)
@@ -22,22 +22,22 @@ SRF = create_srf("boxes:2", 3)
 def examples(scenes, *, preset="uestc", ratios=(2,), patch=12, names=("one", "two"), **changes):
     jitter = {key: changes.pop(key) for key in ("width_jitter", "phase_jitter") if key in changes}
     store = SceneStore(scenes, names)
-    places = store.grid(patch, 6)
-    order = DataOrder(0, len(places), 4)
+    corners = store.grid(patch, 6)
+    order = DataOrder(0, len(corners), 4)
     degradations = [Degradation(preset, ratio, SRF, patch, **jitter) for ratio in ratios]
-    return PatchExamples(store, places, order, degradations, AugmentationSection(**changes))
+    return PatchExamples(store, corners, order, degradations, AugmentationSection(**changes))
 
 
 # --- scenes and the grid ---------------------------------------------------------------------------------------------
 
 
-def test_the_grid_is_that_of_the_groups_files(made):
+def test_the_grid_is_that_of_the_authors_files(made):
     store = SceneStore(made.Scenes({"a": Cube(data=np.zeros((1, 512, 512), np.float32))}), ["a"])
-    places = store.grid(64, 32)
-    assert len(places) == 14 * 14
-    assert {place.row for place in places} == {place.col for place in places} == set(range(0, 448, 32))
-    assert store.grid(512, 32) == [Place("a", 0, 0)]
-    with pytest.raises(InputError, match="the scene a leaves 512x512 pixels to learn from, fewer than a patch of 513"):
+    corners = store.grid(64, 32)
+    assert len(corners) == 14 * 14
+    assert {corner.row for corner in corners} == {corner.col for corner in corners} == set(range(0, 448, 32))
+    assert store.grid(512, 32) == [PatchCorner("a", 0, 0)]
+    with pytest.raises(InputError, match="the scene a has 512x512 pixels for training, fewer than a patch of 513"):
         store.grid(513, 32)
 
 
@@ -47,7 +47,7 @@ def test_rows_held_out_are_in_the_other_part_only(scenes):
     assert torch.equal(torch.cat([top.load("one"), bottom.load("one")], 1), whole)
     assert (top.shape("one"), bottom.shape("one")) == ((21, 28), (9, 28))
     assert (top.first_row("one"), bottom.first_row("one")) == (0, 21)
-    assert max(place.row for place in top.grid(12, 1)) + 12 <= 21
+    assert max(corner.row for corner in top.grid(12, 1)) + 12 <= 21
 
 
 def test_memory_is_bounded_and_scenes_are_not_read_twice_within_it(scenes):
@@ -89,21 +89,21 @@ def test_the_pair_of_a_patch_is_that_of_the_scene_cut_out(scenes, preset, ratio)
         if row + degradation.side > scene.shape[1] or (preset == "mtf" and row < degradation.margin):
             continue
         data = examples(scenes, preset=preset, ratios=(ratio,), names=("one",))
-        window, _ = data._window(Place("one", row, col), degradation, False, np.random.default_rng(0))
+        window, _ = data._window(PatchCorner("one", row, col), degradation, False, np.random.default_rng(0))
         hsi, msi, reference = degradation.pair(window, degradation.draw(np.random.default_rng(0)))
         assert torch.equal(reference, scene[:, row : row + degradation.side, col : col + degradation.side])
         torch.testing.assert_close(msi, sensor.respond(reference))
-        cells = degradation.cells
+        lr_side = degradation.lr_side
         at = round(row / ratio), round(col / ratio)
-        inner = slice(0, cells) if preset != "mtf" else slice(0, cells - 1)  # its PSF reaches over the scene's edge
-        expected = whole[:, at[0] : at[0] + cells, at[1] : at[1] + cells]
+        inner = slice(0, lr_side) if preset != "mtf" else slice(0, lr_side - 1)  # its PSF reaches over the scene's edge
+        expected = whole[:, at[0] : at[0] + lr_side, at[1] : at[1] + lr_side]
         torch.testing.assert_close(hsi[:, inner, inner], expected[:, inner, inner], atol=1e-6, rtol=1e-5)
 
 
 def test_patches_hold_whole_lr_pixels():
-    assert [whole_cells(64, ratio) for ratio in (4, 8, 3, 2.5, 3.2)] == [16, 8, 21, 24, 20]
+    assert [lr_pixels_per_side(64, ratio) for ratio in (4, 8, 3, 2.5, 3.2)] == [16, 8, 21, 24, 20]
     with pytest.raises(InputError, match="no patch of up to 3 pixels is a whole number of LR pixels at the ratio 4"):
-        whole_cells(3, 4)
+        lr_pixels_per_side(3, 4)
 
 
 def test_jitter_moves_the_phase_and_widens_the_blur():
@@ -142,10 +142,10 @@ def test_a_narrow_psf_keeps_its_centre_when_the_phase_moves():
 
 def test_the_eight_symmetries_are_eight():
     patch = torch.arange(9.0).reshape(1, 3, 3)
-    images = {tuple(turned(patch, number).flatten().tolist()) for number in range(8)}
+    images = {tuple(rotated(patch, number).flatten().tolist()) for number in range(8)}
     assert len(images) == 8
-    assert torch.equal(turned(patch, 0), patch)
-    assert all(float(turned(patch, number)[0, 1, 1]) == 4 for number in range(8))
+    assert torch.equal(rotated(patch, 0), patch)
+    assert all(float(rotated(patch, number)[0, 1, 1]) == 4 for number in range(8))
 
 
 @given(st.integers(1, 40), st.floats(0, 0.9), st.integers(0, 10**6))
@@ -176,13 +176,13 @@ def test_a_shrunk_window_keeps_its_mean_and_its_ramps():
 
 @given(st.integers(2, 40), st.integers(2, 40), st.integers(0, 10**6))
 @settings(max_examples=25, deadline=None)
-def test_a_piece_lies_inside_and_leaves_some(rows, cols, seed):
-    at_rows, at_cols = piece(rows, cols, np.random.default_rng(seed))
+def test_a_random_rectangle_lies_inside_and_leaves_some(rows, cols, seed):
+    at_rows, at_cols = random_rectangle(rows, cols, np.random.default_rng(seed))
     assert 0 <= at_rows.start < at_rows.stop <= rows
     assert 0 <= at_cols.start < at_cols.stop <= cols
     if min(rows, cols) > 9:
-        share = (at_rows.stop - at_rows.start) * (at_cols.stop - at_cols.start) / (rows * cols)
-        assert 0.05 < share < 0.65
+        fraction = (at_rows.stop - at_rows.start) * (at_cols.stop - at_cols.start) / (rows * cols)
+        assert 0.05 < fraction < 0.65
 
 
 def test_a_mix_holds_both_patches():
@@ -198,10 +198,10 @@ def test_without_augmentation_examples_are_the_grid(scenes):
     found = {}
     for position in range(len(data)):
         example = data[position]
-        place = example.place
-        scene = torch.from_numpy(scenes.load(place.scene).data)
-        assert torch.equal(example.reference, scene[:, place.row : place.row + 12, place.col : place.col + 12])
-        found[place] = example
+        corner = example.corner
+        scene = torch.from_numpy(scenes.load(corner.scene).data)
+        assert torch.equal(example.reference, scene[:, corner.row : corner.row + 12, corner.col : corner.col + 12])
+        found[corner] = example
     assert sorted(found) == sorted(SceneStore(scenes, ("one", "two")).grid(12, 6))
 
 
@@ -219,7 +219,7 @@ def test_an_example_is_the_same_whenever_it_is_asked_for(scenes):
     backwards = {position: other[position] for position in reversed(range(60))}
     for position in range(60):
         example, again = one[position], backwards[position]
-        assert example.place == again.place
+        assert example.corner == again.corner
         assert torch.equal(example.hsi, again.hsi)
         assert torch.equal(example.reference, again.reference)
         assert example.hsi.shape[-1] == (
@@ -240,29 +240,29 @@ def test_every_augmentation_does_something_of_its_own(scenes, options):
     assert sum(differ) > 8
     if "random_starts" in options:
         for n in range(16):
-            place = changed[n].place
-            scene = torch.from_numpy(scenes.load(place.scene).data)
-            assert torch.equal(changed[n].reference, scene[:, place.row : place.row + 12, place.col : place.col + 12])
-        assert any(changed[n].place.row % 6 for n in range(16))
+            name, row, col = changed[n].corner
+            scene = torch.from_numpy(scenes.load(name).data)
+            assert torch.equal(changed[n].reference, scene[:, row : row + 12, col : col + 12])
+        assert any(changed[n].corner.row % 6 for n in range(16))
     if "symmetries" in options:
         for n in range(16):
-            images = [turned(plain[n].reference, number) for number in range(8)]
+            images = [rotated(plain[n].reference, number) for number in range(8)]
             assert any(torch.equal(changed[n].reference, image) for image in images)
-            # The phase stays the sensor's: a patch is turned before it is degraded, not after.
+            # The phase stays the sensor's: a patch is rotated before it is degraded, not after.
             sensor = create_sensor("uestc", 2, SRF)
             inner = slice(1, 5)
             expected = sensor.degrade(changed[n].reference)
             torch.testing.assert_close(changed[n].hsi[:, inner, inner], expected[:, inner, inner])
     if "scales" in options:
-        place = changed[0].place
-        scene = torch.from_numpy(scenes.load(place.scene).data)
-        window = scene[:, place.row : place.row + 24, place.col : place.col + 24]
+        corner = changed[0].corner
+        scene = torch.from_numpy(scenes.load(corner.scene).data)
+        window = scene[:, corner.row : corner.row + 24, corner.col : corner.col + 24]
         means = torch.nn.functional.avg_pool2d(window, 2)
         assert (changed[0].reference - means).abs().mean() < 0.06
 
 
 def test_scenes_too_small_for_a_scale_are_named(scenes):
-    with pytest.raises(InputError, match=r"the scene one leaves 30x28 pixels .* shrunk by 3 needs 36x36"):
+    with pytest.raises(InputError, match=r"the scene one has 30x28 pixels .* shrunk by 3 needs 36x36"):
         examples(scenes, scales=(1, 3))
 
 
@@ -271,10 +271,10 @@ def test_what_is_held_out_is_never_seen(made):
     image[:, 28:] = 1.0
     scenes = made.Scenes({"one": Cube(data=image)})
     store = SceneStore(scenes, ["one"], hold_out=0.3, part="top")
-    places = store.grid(12, 4)
+    corners = store.grid(12, 4)
     section = AugmentationSection(symmetries=True, random_starts=True, scales=(1, 2), mix=0.5)
     degradation = Degradation("mtf", 4, SRF, 12, width_jitter=0.2, phase_jitter=0.5)
-    data = PatchExamples(store, places, DataOrder(0, len(places), 4), [degradation], section)
+    data = PatchExamples(store, corners, DataOrder(0, len(corners), 4), [degradation], section)
     for position in range(100):
         assert float(data[position].reference.abs().max()) == 0
         assert float(data[position].hsi.abs().max()) == 0
@@ -286,5 +286,5 @@ def test_batches_are_stacked_with_their_places(scenes):
     assert batch.hsi.shape == (3, 3, 6, 6)
     assert batch.msi.shape == (3, 2, 12, 12)
     assert batch.reference.shape == (3, 3, 12, 12)
-    assert batch.places == tuple(data[n].place for n in range(3))
+    assert batch.corners == tuple(data[n].corner for n in range(3))
     assert batch.base is None

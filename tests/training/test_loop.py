@@ -45,7 +45,7 @@ class Killed(BaseException):
 
 
 def killed_after(steps, total):
-    """Return a progress that ends the run, as abruptly as can be within a process, once so many steps are done."""
+    """Return a progress that ends the run, as abruptly as can be within a process, after the given number of steps."""
 
     def progress(fraction, message=""):
         if fraction * total > steps - 0.5:
@@ -66,13 +66,13 @@ def full_disk(limit):
 
 
 def test_the_loss_goes_down_and_the_best_weights_are_kept(make, scenes):
-    told, notes = [], []
+    fractions, notes = [], []
     config = make(length=60, validation={"every": 10}, optimiser={"learning_rate": 1e-2})
-    result = train(config, scenes, progress=lambda done, words="": told.append(done), note=notes.append)
+    result = train(config, scenes, progress=lambda done, message="": fractions.append(done), note=notes.append)
     found = losses(result.folder)
     assert np.mean(found[-10:]) < 0.7 * np.mean(found[:10])
-    assert told == sorted(told)
-    assert (told[0], told[-1]) == (0.0, 1.0)
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
     validated = [(e["validation/psnr_db"], e["step"]) for e in read_log(result.folder) if "validation/psnr_db" in e]
     assert [step for _, step in validated] == [10, 20, 30, 40, 50, 60]
     assert (result.best_scores["psnr_db"], result.best_step) == max(validated)
@@ -101,7 +101,7 @@ def test_a_run_that_was_broken_off_ends_at_the_same_bits(make, scenes, tmp_path,
     with pytest.raises(Killed):
         train(broken, scenes, progress=killed_after(7, 12))
     assert latest_checkpoint(tmp_path / "broken").name == "step-00000004"
-    # What a kill leaves behind: a line cut off, and a checkpoint being written.
+    # After a kill: a line that is cut off, and a checkpoint that is partly written.
     with (tmp_path / "broken" / "log.jsonl").open("a") as log:
         log.write('{"step": 8, "pat')
     (tmp_path / "broken" / "checkpoints" / ".step-00000008.x.part").mkdir()
@@ -188,7 +188,7 @@ def test_a_step_of_several_ratios_trains_one_network(make, scenes):
     assert result.scores["psnr_db"] == pytest.approx(np.mean(means))
 
 
-def test_a_network_learns_what_a_base_leaves(make, scenes, tmp_path):
+def test_a_network_learns_the_residual_of_a_base(make, scenes, tmp_path):
     seen = []
 
     def nearly_right(hsi, msi, sensor):
@@ -196,10 +196,10 @@ def test_a_network_learns_what_a_base_leaves(make, scenes, tmp_path):
         return sensor.upsample(hsi, (msi.shape[-2], msi.shape[-1])) + 0.05
 
     def config(name, **changes):
-        section = {"method": "bicubic", "as_guide": True}
+        section = {"method": "bicubic", "guidance": True}
         return make(output=tmp_path / name, base=section, degradation={"phase_jitter": 0.3}, **changes)
 
-    guided = train(config("guided"), scenes, base=Base("near", nearly_right, as_guide=True, versions=2))
+    guided = train(config("guided"), scenes, base=Base("near", nearly_right, guidance=True, versions=2))
     assert from_pretrained(guided.best).msi_bands == 5
     found = losses(guided.folder)
     assert found[-1] < found[0]
@@ -207,19 +207,17 @@ def test_a_network_learns_what_a_base_leaves(make, scenes, tmp_path):
     assert seen == [((1.0, 1.0), (3, 15, 14))] * 5
     blind = train(config("blind"), scenes, base=Base("near", nearly_right, versions=2))
     assert from_pretrained(blind.best).msi_bands == 2
-    with pytest.raises(InputError, match="was begun with the base near, now it is other"):
-        train(config("guided", resume=True), scenes, base=Base("other", nearly_right, as_guide=True))
+    with pytest.raises(InputError, match="was started with the base near, now it is other"):
+        train(config("guided", resume=True), scenes, base=Base("other", nearly_right, guidance=True))
     with pytest.raises(InputError, match="names a base, and train\\(\\) was given none"):
         train(config("none"), scenes)
     with pytest.raises(InputError, match="names no base, and train\\(\\) was given one"):
         train(make(output=tmp_path / "none"), scenes, base=Base("near", nearly_right))
 
 
-def test_a_network_begins_with_nothing_if_told(make, scenes, tmp_path):
-    # With a learning rate of nearly 0 the network stays what it begins as: the interpolated HSI.
-    config = make(
-        length=1, network={"begin_with_nothing": True}, optimiser={"learning_rate": 1e-12}, output=tmp_path / "zero"
-    )
+def test_a_zero_output_layer_returns_the_interpolated_hsi(make, scenes, tmp_path):
+    # With a learning rate of nearly 0 the network stays as it is initialised: the interpolated HSI.
+    config = make(length=1, network={"zero_output": True}, optimiser={"learning_rate": 1e-12}, output=tmp_path / "zero")
     network = from_pretrained(train(config, scenes).best)
     hsi, msi = torch.rand(1, 3, 5, 5), torch.rand(1, 2, 10, 10)
     expected = torch.nn.functional.interpolate(hsi, scale_factor=2, mode="bicubic", align_corners=False)
@@ -311,7 +309,7 @@ def test_only_the_latest_checkpoints_stay(make, scenes):
 def test_a_folder_in_use_is_refused_unless_resumed_or_overwritten(make, scenes):
     config = make(length=4)
     first = train(config, scenes)
-    with pytest.raises(InputError, match="holds a run already; --resume goes on with it, --overwrite starts it anew"):
+    with pytest.raises(InputError, match="holds a run already; resume=true resumes it, overwrite=True starts it again"):
         train(config, scenes)
     done = train(config.model_copy(update={"resume": True}), scenes)
     assert done.scores == first.scores
@@ -321,7 +319,7 @@ def test_a_folder_in_use_is_refused_unless_resumed_or_overwritten(make, scenes):
     assert again.steps == 4
     assert len(losses(config.output)) == 4
     assert (config.output / "notes.txt").read_text() == "mine"
-    with pytest.raises(InputError, match="either gone on with"):
+    with pytest.raises(InputError, match="resume and overwrite exclude each other"):
         train(config.model_copy(update={"resume": True}), scenes, overwrite=True)
 
 
@@ -331,7 +329,7 @@ def test_files_that_are_no_runs_are_left_alone(make, scenes, name):
     config.output.mkdir()
     (config.output / name).write_text("batch: 3")
     for overwrite in (False, True):
-        with pytest.raises(InputError, match=f"holds {name}, but no run began this folder"):
+        with pytest.raises(InputError, match=f"holds {name}, but is not the folder of a run"):
             train(config, scenes, overwrite=overwrite)
     assert (config.output / name).read_text() == "batch: 3"
     with pytest.raises(InputError, match="is a file; name a folder"):
@@ -349,9 +347,9 @@ def test_the_callers_random_numbers_and_settings_stay(make, scenes):
 
 def test_another_run_is_not_resumed(make, scenes):
     train(make(length=4), scenes)
-    with pytest.raises(InputError, match=r"was begun with batch=4, now it is 2; resume it as it was"):
+    with pytest.raises(InputError, match=r"was started with batch=4, now it is 2; resume it unchanged"):
         train(make(length=4, batch=2, resume=True), scenes)
-    with pytest.raises(InputError, match=r"was begun with network\.options\.width=4, now it is 8"):
+    with pytest.raises(InputError, match=r"was started with network\.options\.width=4, now it is 8"):
         train(make(length=4, network={"options": {"width": 8}}, resume=True), scenes)
     # What changes nothing about the weights may change.
     assert train(make(length=4, resume=True, checkpoints={"keep": 5}), scenes).steps == 4
@@ -402,10 +400,10 @@ def test_tensorboard_has_what_the_log_has(make, scenes):
     assert "validation/psnr_db" in events.Tags()["scalars"]
 
 
-def test_first_layers_that_begin_whitened_see_components_of_unit_variance(scenes):
+def test_whitened_first_layers_respond_to_components_of_unit_variance(scenes):
     from hyperfuse.networks import create_network
     from hyperfuse.sensor import create_srf
-    from hyperfuse.training.beginning import whiten_first_layers
+    from hyperfuse.training.initialisation import whiten_first_layers
     from hyperfuse.training.scene_store import SceneStore
 
     srf = create_srf("boxes:2", 3)
@@ -416,21 +414,21 @@ def test_first_layers_that_begin_whitened_see_components_of_unit_variance(scenes
     store = SceneStore(type(scenes)(faint), ("one", "two"))
     torch.manual_seed(0)
     network = create_network("feinfn", hsi_bands=3, msi_bands=5, width=64)
-    whiten_first_layers(network, store, srf, guided=True)
+    whiten_first_layers(network, store, srf, guidance=True)
     hsi = torch.stack([store.load(name) for name in ("one", "two")])
     pair = torch.cat([torch.einsum("cb,nbyx->ncyx", torch.as_tensor(srf.matrix).float(), hsi), hsi, hsi], 1)
     # The first layer of white input of unit variance: the sum of its squared weights, drawn from U(-a, a).
     for layer, image, components in ((network.spectral_encoder.head, hsi, 3), (network.spatial_encoder.head, pair, 8)):
-        answer = layer(image)[:, :, 1:-1, 1:-1].detach()
-        assert 0.1 < float(answer.std()) < 3.0
-        assert float(answer.mean().abs()) < 1.0
+        output = layer(image)[:, :, 1:-1, 1:-1].detach()
+        assert 0.1 < float(output.std()) < 3.0
+        assert float(output.mean().abs()) < 1.0
         assert layer.weight.shape[1] == components
 
 
-def test_only_feinfn_begins_whitened():
+def test_only_feinfn_is_whitened():
     from hyperfuse.networks.base import FusionNetwork
     from hyperfuse.networks.options import NetworkOptions
-    from hyperfuse.training.beginning import whiten_first_layers
+    from hyperfuse.training.initialisation import whiten_first_layers
 
     class Other(FusionNetwork):
         name = "other"
@@ -441,5 +439,5 @@ def test_only_feinfn_begins_whitened():
         def begin_with_nothing(self):
             pass
 
-    with pytest.raises(InputError, match="begin_whitened is for feinfn, not other"):
-        whiten_first_layers(Other(3, 2, NetworkOptions()), None, None, guided=False)
+    with pytest.raises(InputError, match="whitened_input is for feinfn, not other"):
+        whiten_first_layers(Other(3, 2, NetworkOptions()), None, None, guidance=False)

@@ -8,18 +8,18 @@ from hyperfuse.training.order import DataOrder, ProcessBatches
 @settings(max_examples=25, deadline=None)
 def test_an_epoch_has_every_patch_once_and_epochs_differ(seed, patches, epoch):
     order = DataOrder(seed, patches, 4)
-    places = [order.place(epoch * patches + n) for n in range(patches)]
-    assert {place[0] for place in places} == {epoch}
-    assert sorted(place[1] for place in places) == list(range(patches))
+    corners = [order.locate(epoch * patches + n) for n in range(patches)]
+    assert {place[0] for place in corners} == {epoch}
+    assert sorted(place[1] for place in corners) == list(range(patches))
 
 
 def test_seed_and_epoch_change_the_order_and_asking_does_not():
     order = DataOrder(0, 50, 4)
-    first = [order.place(n)[1] for n in range(50)]
-    second = [order.place(n)[1] for n in range(50, 100)]
+    first = [order.locate(n)[1] for n in range(50)]
+    second = [order.locate(n)[1] for n in range(50, 100)]
     assert first != second
-    assert first == [DataOrder(0, 50, 8, 2).place(n)[1] for n in reversed(range(50))][::-1]
-    assert first != [DataOrder(1, 50, 4).place(n)[1] for n in range(50)]
+    assert first == [DataOrder(0, 50, 8, 2).locate(n)[1] for n in reversed(range(50))][::-1]
+    assert first != [DataOrder(1, 50, 4).locate(n)[1] for n in range(50)]
 
 
 def test_a_patch_has_its_own_random_numbers():
@@ -29,7 +29,7 @@ def test_a_patch_has_its_own_random_numbers():
     assert {n: DataOrder(3, 10, 2, 2).generator(n).random() for n in reversed(range(30))} == drawn
 
 
-def test_all_patches_of_a_step_share_the_ratio_and_all_ratios_come():
+def test_all_patches_of_a_step_have_one_ratio_and_all_ratios_come():
     order = DataOrder(0, 100, 4, 2)
     choices = [order.choice(n, 3) for n in range(800)]
     assert all(len(set(choices[step * 8 : step * 8 + 8])) == 1 for step in range(100))
@@ -39,8 +39,8 @@ def test_all_patches_of_a_step_share_the_ratio_and_all_ratios_come():
 
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.integers(0, 4), st.integers(0, 4))
 @settings(max_examples=25, deadline=None)
-def test_processes_share_every_batch_and_a_resume_goes_on_where_it_was(processes, share, accumulation, first, more):
-    order = DataOrder(0, 1000, processes * share, accumulation)
+def test_processes_split_every_batch_and_a_resume_continues(processes, local, accumulation, first, more):
+    order = DataOrder(0, 1000, processes * local, accumulation)
     last = first + more
     alone = list(ProcessBatches(order, 0, last))
     parts = [list(ProcessBatches(order, first, last, rank, processes)) for rank in range(processes)]

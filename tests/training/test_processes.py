@@ -28,8 +28,8 @@ def launch(tmp_path, made):
     started = []
 
     def start(name, *words, environment=None, **changes):
-        places = {"output": str(tmp_path / name), "data": {"folder": str(data)}}
-        values = made.merged(made.merged(made.tiny, places), changes)
+        corners = {"output": str(tmp_path / name), "data": {"folder": str(data)}}
+        values = made.merged(made.merged(made.tiny, corners), changes)
         file = tmp_path / f"{name}.yaml"
         file.write_text(yaml.safe_dump(values))
         command = [sys.executable, "-m", "hyperfuse", "train", str(file), *words]
@@ -97,7 +97,7 @@ def test_two_processes_learn_what_one_does(launch, tmp_path, made):
         for folder in (alone_folder, tmp_path / "pair")
     ]
     np.testing.assert_allclose(scores[1], scores[0], atol=0.02)
-    # A run of two may be gone on with by one.
+    # A run of two may be resumed by one.
     more, _ = launch("pair", "--resume", **VARIED)
     assert finish(more)[0] == 0
 

@@ -1,4 +1,4 @@
-"""Training from patch files: their references degraded anew, or their pairs as they are."""
+"""Training from patch files: their references degraded again, or their stored pairs."""
 
 import numpy as np
 import pytest
@@ -63,16 +63,16 @@ def test_stored_pairs_come_as_they_are(resolved, patches):
     seen = set()
     for position in range(8):
         example = data.examples[position]
-        hsi, msi, truth = patches.pair(example.place.scene)
+        hsi, msi, truth = patches.pair(example.corner.scene)
         assert torch.equal(example.hsi, hsi)
         assert torch.equal(example.msi, msi)
         assert torch.equal(example.reference, truth)
-        seen.add(example.place.scene)
+        seen.add(example.corner.scene)
     assert len(seen) == 8
     assert [pair.scene for pair in data.validation] == ["patch-8", "patch-9"]
 
 
-def test_stored_and_remade_pairs_of_one_sensor_train_alike(resolved, patches, tmp_path):
+def test_stored_and_remade_pairs_of_one_sensor_train_equally(resolved, patches, tmp_path):
     found = []
     for preset in ("stored", "uestc"):
         config = resolved(degradation={"preset": preset}, output=tmp_path / preset)

@@ -13,7 +13,7 @@ from hyperfuse.cli.session import Session
 
 if TYPE_CHECKING:
     from hyperfuse.training.configuration import TrainingConfig
-    from hyperfuse.training.scene_store import Scenes
+    from hyperfuse.training.scene_store import SceneReader
     from hyperfuse.training.sections import Names
 
 _SHOWN = (
@@ -79,7 +79,7 @@ def train(
     session.result(f"{result.best}: step {result.best_step}, {scores}")
 
 
-def open_scenes(config: TrainingConfig) -> tuple[TrainingConfig, Scenes]:
+def open_scenes(config: TrainingConfig) -> tuple[TrainingConfig, SceneReader]:
     """Open the data set that a configuration names; return the configuration with scenes in place of splits.
 
     Raises:

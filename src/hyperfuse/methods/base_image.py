@@ -26,4 +26,4 @@ def create_base(section: BaseSection) -> Base:
             return method(hsi, msi, sensor, settings)
 
     told = f" {json.dumps(section.settings, sort_keys=True)}" if section.settings else ""
-    return Base(f"{method.name}{told}", image, section.as_guide, section.versions, section.scale)
+    return Base(f"{method.name}{told}", image, section.guidance, section.versions, section.scale)

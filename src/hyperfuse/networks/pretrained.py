@@ -134,6 +134,8 @@ def read_base(folder: str | os.PathLike[str]) -> Mapping[str, Any] | None:
     base = _read_config(path).get("base")
     if base is not None and not (isinstance(base, dict) and isinstance(base.get("method"), str)):
         raise InputError(f"{path}: base names no method")
+    if base is not None and "as_guide" in base:
+        raise InputError(f"{path}: the key 'base.as_guide' is now called 'base.guidance'; rename it")
     return base
 
 

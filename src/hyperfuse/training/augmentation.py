@@ -1,4 +1,4 @@
-"""What is done to reference patches before they are degraded: each a pure function of a patch and a generator."""
+"""Augmentation of reference patches before they are degraded: pure functions of a patch and a generator."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 _GAIN_KNOTS = 4
-_SMALLEST_PIECE, _LARGEST_PIECE = 0.1, 0.5
+_MIN_AREA, _MAX_AREA = 0.1, 0.5
 
 
-def turned(patch: torch.Tensor, symmetry: int) -> torch.Tensor:
-    """Return one of the eight symmetries of the square of (..., rows, cols): turned, and flipped from 4 on.
+def rotated(patch: torch.Tensor, symmetry: int) -> torch.Tensor:
+    """Return one of the eight symmetries of the square of (..., rows, cols): rotated, and flipped from 4 on.
 
     Example:
-        >>> turned(torch.tensor([[1, 2], [3, 4]]), 1).tolist()
+        >>> rotated(torch.tensor([[1, 2], [3, 4]]), 1).tolist()
         [[2, 4], [1, 3]]
     """
     result = torch.rot90(patch, symmetry % 4, (-2, -1))
@@ -25,7 +25,7 @@ def turned(patch: torch.Tensor, symmetry: int) -> torch.Tensor:
 def dimmed(patch: torch.Tensor, gain: float, generator: np.random.Generator) -> torch.Tensor:
     """Multiply the bands of (bands, rows, cols) by a smooth random curve between 1 - ``gain`` and 1.
 
-    It stands for another illumination: it is linear between four random values, evenly spaced over the bands. Values
+    It simulates another illumination, and is linear between four random values, evenly spaced over the bands. Values
     in [0, 1] stay there.
     """
     values = 1 - gain * generator.random(_GAIN_KNOTS)
@@ -35,7 +35,7 @@ def dimmed(patch: torch.Tensor, gain: float, generator: np.random.Generator) -> 
 
 
 def shrunk(window: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Return (bands, rows, cols) at another ``size``, averaged by a triangle as wide as needed against aliasing."""
+    """Return (bands, rows, cols) at another ``size``, bilinear with antialiasing."""
     if window.shape[-2:] == size:
         return window
     return torch.nn.functional.interpolate(
@@ -43,9 +43,9 @@ def shrunk(window: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     )[0]
 
 
-def piece(rows: int, cols: int, generator: np.random.Generator) -> tuple[slice, slice]:
-    """Draw a rectangle of 10 to 50 % of the area, with the sides in any proportion up to 1:2, wholly inside."""
-    area = generator.uniform(_SMALLEST_PIECE, _LARGEST_PIECE)
+def random_rectangle(rows: int, cols: int, generator: np.random.Generator) -> tuple[slice, slice]:
+    """Draw a rectangle of 10 to 50 % of the area, with an aspect ratio of up to 1:2, inside the patch."""
+    area = generator.uniform(_MIN_AREA, _MAX_AREA)
     proportion = 2 ** generator.uniform(-0.5, 0.5)
     height = min(rows, max(1, round(rows * math.sqrt(area * proportion))))
     width = min(cols, max(1, round(cols * math.sqrt(area / proportion))))
@@ -54,11 +54,11 @@ def piece(rows: int, cols: int, generator: np.random.Generator) -> tuple[slice, 
 
 
 def mixed(patch: torch.Tensor, other: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
-    """Return the patch with a random rectangle of it replaced by what ``other`` has there (Yun et al., CutMix, 2019).
+    """Return the patch with a random rectangle of it replaced by that of ``other`` (CutMix, Yun et al., 2019).
 
     As this happens before the patch is degraded, reference and pair stay consistent at the seams.
     """
-    rows, cols = piece(patch.shape[-2], patch.shape[-1], generator)
+    rows, cols = random_rectangle(patch.shape[-2], patch.shape[-1], generator)
     result = patch.clone()
     result[..., rows, cols] = other[..., rows, cols]
     return result

@@ -16,7 +16,7 @@ class WeightAverage:
         network: the averaged network, in evaluation mode and without gradients.
 
     Args:
-        network: what is trained.
+        network: the one that is trained.
         decay: ``d``.
         warm_up: take the smaller of ``d`` and (1 + n) / (10 + n) in step n, counted from 0.
     """

@@ -1,4 +1,4 @@
-"""Training examples for a network that improves another fusion: its image is made of whole scenes, then cut."""
+"""Training examples for a network that improves another fusion, whose image is made of whole scenes, then cut."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import torch
 from torch.utils.data import Dataset
 
 from hyperfuse.errors import InputError
-from hyperfuse.training.augmentation import dimmed, shrunk, turned
+from hyperfuse.training.augmentation import dimmed, rotated, shrunk
 from hyperfuse.training.degradation import Degradation
 from hyperfuse.training.examples import Base, Example
 from hyperfuse.training.order import DataOrder
-from hyperfuse.training.scene_store import Place, SceneStore
+from hyperfuse.training.scene_store import PatchCorner, SceneStore
 from hyperfuse.training.sections import AugmentationSection
 
-# Keeps what is random about a version of a scene apart from what is random about patches (see order.py).
+# Separates the random numbers of a version of a scene from those of patches (see order.py).
 _VERSION = 4
 
 
 @dataclass(frozen=True)
 class _Version:
-    """A scene as it is after augmentation: HSI, MSI, reference and the base's image, and by how much it was shrunk."""
+    """A scene after augmentation: HSI, MSI, reference and the base's image, and the factor by which it was shrunk."""
 
     hsi: torch.Tensor
     msi: torch.Tensor
@@ -35,17 +35,17 @@ class _Version:
 class BasedExamples(Dataset[Example]):
     """Patches of whole pairs, by their position in the run.
 
-    A fusion such as local regression needs more around a pixel than a patch holds, and takes too long to be made for
-    every patch. So each scene is augmented and degraded as a whole, ``base.versions`` times for each ratio, and patches
-    are cut from the pair and the base's image together, where LR pixels begin.
+    A fusion such as local regression needs a larger neighbourhood than a patch and takes too long for every patch. So
+    each scene is augmented and degraded as a whole, ``base.versions`` times per ratio, and patches are cut from the
+    pair and the base's image together, at the borders of LR pixels.
 
     Args:
-        store: the scenes, of which only the part to learn from is seen.
-        places: the patches of an epoch, as :meth:`SceneStore.grid` gives them.
+        store: the scenes; only the training part of each is used.
+        corners: the patches of an epoch, as :meth:`SceneStore.grid` gives them.
         order: which patch comes when.
-        degradations: one a ratio; every step draws one of them.
-        augmentation: what is done to scenes; every version draws its own.
-        base: what the network starts from.
+        degradations: one per ratio; every step draws one of them.
+        augmentation: of scenes; every version draws its own.
+        base: the image that the network improves.
 
     Raises:
         InputError: scenes too small to be shrunk as asked.
@@ -54,13 +54,13 @@ class BasedExamples(Dataset[Example]):
     def __init__(
         self,
         store: SceneStore,
-        places: Sequence[Place],
+        corners: Sequence[PatchCorner],
         order: DataOrder,
         degradations: Sequence[Degradation],
         augmentation: AugmentationSection,
         base: Base,
     ) -> None:
-        self._store, self._places, self._order = store, places, order
+        self._store, self._places, self._order = store, corners, order
         self._degradations, self._augmentation, self._base = degradations, augmentation, base
         self._versions: dict[tuple[str, int], list[_Version]] = {
             (name, ratio): [self._version(number, ratio, version) for version in range(base.versions)]
@@ -75,25 +75,27 @@ class BasedExamples(Dataset[Example]):
         """Return the example at a position of the run, which may lie beyond the first epoch."""
         generator = self._order.generator(position)
         ratio = self._order.choice(position, len(self._degradations))
-        start = self._places[self._order.place(position)[1]]
+        start = self._places[self._order.locate(position)[1]]
         versions = self._versions[start.scene, ratio]
         version = versions[int(generator.integers(len(versions)))]
         degradation = self._degradations[ratio]
         lr, hr = [], []
         for axis, grid_start in enumerate((start.row, start.col)):
-            cells = version.hsi.shape[1 + axis]
-            most = cells - degradation.cells
+            last = version.hsi.shape[1 + axis] - degradation.lr_side
             near = round(grid_start / version.scale / degradation.ratio)
-            first = int(generator.integers(most + 1)) if self._augmentation.random_starts else min(near, most)
-            # Patches begin where an LR pixel and an HR pixel begin together; at a ratio of 2.5 every second does.
-            first -= first % _cells_to_a_whole_pixel(degradation.ratio)
+            first = int(generator.integers(last + 1)) if self._augmentation.random_starts else min(near, last)
+            # Patches start at a common border of an LR pixel and an HR pixel; at a ratio of 2.5 every second is one.
+            first -= first % _lr_pixels_per_whole_pixel(degradation.ratio)
             corner = round(first * degradation.ratio)
-            lr.append(slice(first, first + degradation.cells))
+            lr.append(slice(first, first + degradation.lr_side))
             hr.append(slice(corner, corner + degradation.side))
         fine = (slice(None), *hr)
-        place = Place(start.scene, hr[0].start, hr[1].start)
         return Example(
-            version.hsi[:, lr[0], lr[1]], version.msi[fine], version.reference[fine], version.base[fine], place
+            version.hsi[:, lr[0], lr[1]],
+            version.msi[fine],
+            version.reference[fine],
+            version.base[fine],
+            PatchCorner(start.scene, hr[0].start, hr[1].start),
         )
 
     def _version(self, number: int, ratio: int, version: int) -> _Version:
@@ -105,12 +107,12 @@ class BasedExamples(Dataset[Example]):
         rows, cols = (int(size / scale) for size in image.shape[-2:])
         if min(rows, cols) < degradation.side:
             raise InputError(
-                f"the scene {name} shrunk by {scale:g} leaves {rows}x{cols} pixels to learn from, fewer than a patch "
+                f"the scene {name} shrunk by {scale:g} has {rows}x{cols} pixels for training, fewer than a patch "
                 f"of {degradation.side}x{degradation.side}; take smaller augmentation.scales or data.patch"
             )
         image = shrunk(image, (rows, cols))
         if how.symmetries:
-            image = turned(image, int(generator.integers(8)))
+            image = rotated(image, int(generator.integers(8)))
         if how.gain:
             image = dimmed(image, how.gain, generator)
         hsi, msi, reference = degradation.whole_pair(image, generator)
@@ -118,5 +120,5 @@ class BasedExamples(Dataset[Example]):
         return _Version(hsi, msi, reference, base, scale)
 
 
-def _cells_to_a_whole_pixel(ratio: float) -> int:
-    return next(cells for cells in range(1, 1001) if abs(cells * ratio - round(cells * ratio)) < 1e-6)
+def _lr_pixels_per_whole_pixel(ratio: float) -> int:
+    return next(count for count in range(1, 1001) if abs(count * ratio - round(count * ratio)) < 1e-6)

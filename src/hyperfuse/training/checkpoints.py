@@ -1,4 +1,4 @@
-"""Checkpoints: folders of safetensors and JSON, each there whole or not at all; nothing in them is executed."""
+"""Checkpoints: folders of safetensors and JSON, each complete or absent; nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _NAME = re.compile(r"step-(\d{8})")
 
 @dataclass
 class RunState:
-    """What a run knows beside its tensors.
+    """The state of a run apart from its tensors.
 
     Attributes:
         step: optimisation steps taken.
         best_step: step of the best validation so far, or None.
         best_scores: its scores.
-        base: name of what the network starts from, or None.
+        base: name of the base that the network improves, or None.
     """
 
     step: int = 0
@@ -114,7 +114,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def read_state(path: Path) -> RunState:
-    """Return what a checkpoint says beside its tensors.
+    """Return the state that a checkpoint records, without its tensors.
 
     Raises:
         InputError: a damaged checkpoint, or one of another format.
@@ -157,17 +157,17 @@ def load_checkpoint(
     return _state(record)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed run was writing: scratch folders beside its checkpoints and its best weights."""
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed run was writing: scratch folders next to its checkpoints and its best weights."""
     for scratch in (*(folder / CHECKPOINTS).glob(".step-*.part"), *folder.glob(f".{BEST}.*.part")):
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def remove_run(folder: Path) -> None:
     """Remove the checkpoints and the best weights of an earlier run from its folder."""
-    for place in (folder / CHECKPOINTS, folder / BEST):
-        if place.is_dir():
-            shutil.rmtree(place)
+    for path in (folder / CHECKPOINTS, folder / BEST):
+        if path.is_dir():
+            shutil.rmtree(path)
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -189,8 +189,8 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    place = folder / CHECKPOINTS
-    return sorted(p for p in place.iterdir() if p.is_dir() and _NAME.fullmatch(p.name)) if place.is_dir() else []
+    parent = folder / CHECKPOINTS
+    return sorted(p for p in parent.iterdir() if p.is_dir() and _NAME.fullmatch(p.name)) if parent.is_dir() else []
 
 
 @contextmanager

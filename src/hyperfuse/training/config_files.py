@@ -19,11 +19,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConf
 
     Args:
         path: a YAML file.
-        overrides: ``key=value`` words; dots go into sections (``optimiser.learning_rate=1e-3``), values are YAML
+        overrides: ``key=value`` texts; dots separate sections (``optimiser.learning_rate=1e-3``), values are YAML
             (``augmentation.scales=[1,2]``, ``average=null``).
 
     Raises:
-        InputError: a file that is missing or no YAML, or a key or value that is wrong: one line that names it.
+        InputError: a file that is missing or no YAML, or a key that is wrong or renamed, or a wrong value: one line.
 
     Example:
         >>> import tempfile, pathlib

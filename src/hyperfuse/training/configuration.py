@@ -1,4 +1,4 @@
-"""What a training run is told: frozen, typed, refused where unknown; read and written by ``config_files``."""
+"""The configuration of a training run: frozen, typed, unknown keys refused; read and written by ``config_files``."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from hyperfuse.training.sections import (
     CosineScheduleSection,
     DataSection,
     DegradationSection,
+    DurationField,
     LogSection,
     NetworkSection,
     OneCycleScheduleSection,
     OptimiserSection,
-    SpanField,
     ValidationSection,
 )
 
@@ -36,7 +36,7 @@ class TrainingConfig(Settings):
 
     Attributes:
         output: folder of the run.
-        resume: go on from the last checkpoint in that folder, if there is one.
+        resume: continue from the last checkpoint in that folder, if there is one.
         seed: of weights, order and augmentation.
         length: how long to train.
         batch: patches of a forward pass, over all processes.
@@ -44,7 +44,7 @@ class TrainingConfig(Settings):
         precision: bfloat16 runs the network under autocast; losses and weights stay float32.
         device: ``auto`` takes a GPU where there is one.
         deterministic: refuse operations whose result differs between runs (on a GPU; slower there).
-        workers: processes that prepare patches beside each training process; 0 prepares them in it.
+        workers: processes that prepare patches for each training process; 0 prepares them in it.
         losses: weights of the terms of the loss, by name.
         base: a fusion that the network improves; the interpolated HSI where None.
 
@@ -58,7 +58,7 @@ class TrainingConfig(Settings):
     output: Path
     resume: bool = False
     seed: NonNegativeInt = 0
-    length: SpanField
+    length: DurationField
     batch: PositiveInt = 4
     accumulation: PositiveInt = 1
     precision: Precision = "float32"
@@ -95,9 +95,9 @@ class TrainingConfig(Settings):
             name for name, value in self.augmentation if value != type(self.augmentation).model_fields[name].default
         ]
         if self.base is not None and self.augmentation.mix:
-            raise ValueError("augmentation.mix cannot be had with a base, which is made of whole scenes; set it to 0")
+            raise ValueError("augmentation.mix does not work with a base, which is made of whole scenes; set it to 0")
         if self.degradation.preset == "stored" and changed:
-            raise ValueError(f"stored pairs cannot be augmented: take out augmentation.{changed[0]}")
+            raise ValueError(f"stored pairs cannot be augmented: remove augmentation.{changed[0]}")
         return self
 
     @property

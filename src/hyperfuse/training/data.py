@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -14,16 +13,16 @@ from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.training.based_examples import BasedExamples
 from hyperfuse.training.configuration import TrainingConfig
-from hyperfuse.training.degradation import Degradation, whole_cells
+from hyperfuse.training.degradation import Degradation, lr_pixels_per_side
 from hyperfuse.training.examples import Base, Example, PatchExamples
 from hyperfuse.training.order import DataOrder
-from hyperfuse.training.scene_store import Scenes, SceneStore
+from hyperfuse.training.scene_store import SceneReader, SceneStore
 from hyperfuse.training.stored_pairs import PatchScenes, StoredExamples
 
 
 @dataclass(frozen=True)
 class ValidationPair:
-    """A whole scene, degraded without jitter: what it is, and how its pair is made."""
+    """A whole scene that is degraded without jitter when its pair is needed."""
 
     scene: str
     ratio: float
@@ -39,7 +38,7 @@ class ValidationPair:
         if self.stored is not None:
             return (*self.stored.pair(self.scene), None)
         image = self.store.load(self.scene)
-        rows, cols = (round(whole_cells(size, self.ratio) * self.ratio) for size in image.shape[-2:])
+        rows, cols = (round(lr_pixels_per_side(size, self.ratio) * self.ratio) for size in image.shape[-2:])
         image = image[:, :rows, :cols]
         assert self.srf is not None  # only stored pairs have none
         sensor = Degradation(self.preset, self.ratio, self.srf, min(rows, cols)).nominal
@@ -47,7 +46,7 @@ class ValidationPair:
         return hsi, msi, image, None if self.base is None else self._base_image(hsi, msi, sensor)
 
     def _base_image(self, hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
-        """Return the base's image, which is the same at every validation and dear to make."""
+        """Return the base's image, which is the same at every validation and slow to make."""
         assert self.base is not None
         if not self._made:
             self._made.append(self.base.image(hsi, msi, sensor).to(hsi))
@@ -56,15 +55,15 @@ class ValidationPair:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run learns from and is validated on.
+    """Examples and validation pairs of a run.
 
     Attributes:
         examples: by their position in the run.
         order: which patch comes when.
-        validation: pairs, a scene and ratio each.
+        validation: one pair per scene and ratio.
         hsi_bands: of the network.
-        msi_bands: of the network, with those of a base that is its guide.
-        store: the scenes that are learnt from.
+        msi_bands: of the network, with those of a base as further guidance channels.
+        store: the training scenes.
         srf: responses of the MSI; None for stored pairs.
     """
 
@@ -77,13 +76,13 @@ class TrainingData:
     srf: Srf | None
 
 
-def open_training_data(config: TrainingConfig, scenes: Scenes, base: Base | None = None) -> TrainingData:
+def open_training_data(config: TrainingConfig, scenes: SceneReader, base: Base | None = None) -> TrainingData:
     """Check the scenes that a configuration names and prepare them.
 
     Args:
         config: with names of scenes in place of splits.
         scenes: where they are read from.
-        base: what the network starts from.
+        base: the image that the network improves.
 
     Raises:
         InputError: splits that were not replaced, a scene that is missing or does not fit, or stored pairs that the
@@ -100,9 +99,9 @@ def open_training_data(config: TrainingConfig, scenes: Scenes, base: Base | None
         else SceneStore(scenes, data.validation, memory_bytes=memory / 4)
     )
     if held_out.bands != store.bands:
-        raise InputError(f"the scenes to validate on have {held_out.bands} bands, those to learn from {store.bands}")
+        raise InputError(f"the validation scenes have {held_out.bands} bands, the training scenes {store.bands}")
     for name in held_out.names:
-        held_out.shape(name)  # refuses a share held out that leaves nothing
+        held_out.shape(name)  # refuses a fraction held out that leaves no row
     ratios = config.validation.ratios or config.degradation.ratios
     if config.degradation.preset == "stored":
         return _stored(config, scenes, store, held_out, ratios, base)
@@ -119,8 +118,8 @@ def open_training_data(config: TrainingConfig, scenes: Scenes, base: Base | None
         )
         for ratio in config.degradation.ratios
     ]
-    places = store.grid(data.patch, data.stride)
-    order = DataOrder(config.seed, len(places), config.batch, config.accumulation)
+    corners = store.grid(data.patch, data.stride)
+    order = DataOrder(config.seed, len(corners), config.batch, config.accumulation)
     store.load_while_room()
     validation = tuple(
         ValidationPair(name, ratio, held_out, srf, config.degradation.preset, base)
@@ -128,19 +127,19 @@ def open_training_data(config: TrainingConfig, scenes: Scenes, base: Base | None
         for name in held_out.names
     )
     for pair in validation:
-        whole_cells(min(held_out.shape(pair.scene)), pair.ratio)  # refuses a scene smaller than an LR pixel
-    guide = store.bands if base is not None and base.as_guide else 0
+        lr_pixels_per_side(min(held_out.shape(pair.scene)), pair.ratio)  # refuses a scene smaller than an LR pixel
+    guidance = store.bands if base is not None and base.guidance else 0
     examples: Dataset[Example]
     if base is None:
-        examples = PatchExamples(store, places, order, degradations, config.augmentation)
+        examples = PatchExamples(store, corners, order, degradations, config.augmentation)
     else:
-        examples = BasedExamples(store, places, order, degradations, config.augmentation, base)
-    return TrainingData(examples, order, validation, store.bands, srf.msi_bands + guide, store, srf)
+        examples = BasedExamples(store, corners, order, degradations, config.augmentation, base)
+    return TrainingData(examples, order, validation, store.bands, srf.msi_bands + guidance, store, srf)
 
 
 def _stored(
     config: TrainingConfig,
-    scenes: Scenes,
+    scenes: SceneReader,
     store: SceneStore,
     held_out: SceneStore,
     ratios: tuple[float, ...],
@@ -159,9 +158,3 @@ def _stored(
     )
     examples = StoredExamples(scenes, store.names, order)
     return TrainingData(examples, order, validation, store.bands, scenes.msi_bands, store, None)
-
-
-def share_of(pairs: tuple[ValidationPair, ...], rank: int, processes: int) -> Iterator[tuple[int, ValidationPair]]:
-    """Give one process its share of the pairs, each with its number among all."""
-    for number in range(rank, len(pairs), processes):
-        yield number, pairs[number]

@@ -1,4 +1,4 @@
-"""The pair of a patch: the sensor of a preset, with a jitter of its PSF and phase, seen through a margin."""
+"""The pair of a patch: degraded by the sensor of a preset with jitter of its PSF and phase."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from hyperfuse.sensor.srf.srf import Srf
 class Degradation:
     """How patches become pairs at one ratio.
 
-    Patches come with a margin of HR pixels on all sides, so that the PSF sees beyond them as it does in a scene: the
-    pair of a patch is that of the scene, cut out.
+    Patches come with a margin of HR pixels on all sides for the support of the PSF, so that the pair of a patch equals
+    that of the scene, cut out.
 
     Attributes:
-        ratio: HR pixels an LR pixel.
-        cells: LR pixels along the side of a patch.
-        side: HR pixels along the side of a patch, ``cells * ratio``.
+        ratio: HR pixels per LR pixel.
+        lr_side: LR pixels along the side of a patch.
+        side: HR pixels along the side of a patch, ``lr_side * ratio``.
         margin: HR pixels that a patch has on each side.
         nominal: the preset's sensor, without jitter, for a patch without margin.
 
     Args:
         preset: ``uestc``, ``dhif`` or ``mtf``.
-        ratio: HR pixels an LR pixel.
+        ratio: HR pixels per LR pixel.
         srf: responses of the MSI.
         patch: the largest side that a patch may have, in HR pixels.
         width_jitter: the PSF's width is multiplied by a factor between 1/(1 + j) and 1 + j.
-        phase_jitter: the phase moves along either axis by up to so many HR pixels.
+        phase_jitter: maximum shift of the phase along either axis, in HR pixels.
 
     Raises:
         InputError: a ratio that the preset does not define, or at which no whole patch fits.
@@ -51,15 +51,15 @@ class Degradation:
     ) -> None:
         self.nominal = create_sensor(preset, ratio, srf)
         self.ratio = float(ratio)
-        self.cells = whole_cells(patch, ratio)
-        self.side = round(self.cells * ratio)
+        self.lr_side = lr_pixels_per_side(patch, ratio)
+        self.side = round(self.lr_side * ratio)
         self._width_jitter, self._phase_jitter = width_jitter, phase_jitter
         psf = self.nominal.psf
         assert isinstance(psf, GaussianPsf)  # as all presets have
         self._psf = psf
         widest = self._widened(1 + width_jitter).factors()[0].radius_y
-        first, last = self.nominal.offset[0], self.nominal.offset[0] + ratio * (self.cells - 1)
-        # The middle of the first and last LR pixel may lie off the middle of the patch, and moves.
+        first, last = self.nominal.offset[0], self.nominal.offset[0] + ratio * (self.lr_side - 1)
+        # The centres of the first and last LR pixels need not be symmetric in the patch, and they shift.
         beyond = max(widest + phase_jitter - first, widest + phase_jitter + last - (self.side - 1))
         self.margin = max(0, math.ceil(beyond - 1e-6))
         self._plain = self._shifted((0.0, 0.0), psf)
@@ -79,9 +79,9 @@ class Degradation:
             sensor: from :meth:`draw`.
 
         Returns:
-            (bands, cells, cells), (msi_bands, side, side) and (bands, side, side).
+            (bands, lr_side, lr_side), (msi_bands, side, side) and (bands, side, side).
         """
-        hsi = sensor.degrade(window, (self.cells, self.cells))
+        hsi = sensor.degrade(window, (self.lr_side, self.lr_side))
         inner = slice(self.margin, self.margin + self.side)
         reference = window[:, inner, inner].contiguous()
         return hsi, self.nominal.respond(reference), reference
@@ -89,18 +89,18 @@ class Degradation:
     def whole_pair(
         self, image: torch.Tensor, generator: np.random.Generator
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return HSI, MSI and reference of an image (bands, rows, cols), beyond which the preset's border lies.
+        """Return HSI, MSI and reference of an image (bands, rows, cols), extended by the preset's border rule.
 
-        Of the image, as many rows and columns are taken from the top left as LR pixels cover.
+        The image is cropped at its bottom and right to whole LR pixels.
         """
-        cells = [whole_cells(size, self.ratio) for size in image.shape[-2:]]
-        rows, cols = (round(count * self.ratio) for count in cells)
+        lr_size = [lr_pixels_per_side(size, self.ratio) for size in image.shape[-2:]]
+        rows, cols = (round(count * self.ratio) for count in lr_size)
         reference = image[:, :rows, :cols].contiguous()
         sensor = self.nominal
         if self._width_jitter or self._phase_jitter:
             (y, x), psf = self._jitter(generator)
             sensor = sensor.replace(phase=(sensor.offset[0] + y, sensor.offset[1] + x), psf=psf)
-        return sensor.degrade(reference, (cells[0], cells[1])), self.nominal.respond(reference), reference
+        return sensor.degrade(reference, (lr_size[0], lr_size[1])), self.nominal.respond(reference), reference
 
     def _jitter(self, generator: np.random.Generator) -> tuple[tuple[float, float], GaussianPsf]:
         limit = math.log1p(self._width_jitter)
@@ -122,17 +122,17 @@ class Degradation:
         return self.nominal.replace(phase=(y + self.margin + move[0], x + self.margin + move[1]), psf=psf)
 
 
-def whole_cells(patch: int, ratio: float) -> int:
-    """Return the most LR pixels along a side of at most ``patch`` HR pixels that end on a whole HR pixel.
+def lr_pixels_per_side(patch: int, ratio: float) -> int:
+    """Return the number of LR pixels that fit ``patch`` HR pixels and end at the border of an HR pixel.
 
     Raises:
         InputError: where there are none.
 
     Example:
-        >>> whole_cells(64, 4), whole_cells(64, 3), whole_cells(64, 2.5)
+        >>> lr_pixels_per_side(64, 4), lr_pixels_per_side(64, 3), lr_pixels_per_side(64, 2.5)
         (16, 21, 24)
     """
-    for cells in range(math.floor(patch / ratio + 1e-9), 0, -1):
-        if abs(cells * ratio - round(cells * ratio)) < 1e-6:
-            return cells
+    for count in range(math.floor(patch / ratio + 1e-9), 0, -1):
+        if abs(count * ratio - round(count * ratio)) < 1e-6:
+            return count
     raise InputError(f"no patch of up to {patch} pixels is a whole number of LR pixels at the ratio {ratio:g}")

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import get_all_start_methods
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,34 +18,32 @@ from torch.utils.data import DataLoader
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.blocks.upsample import resample
-from hyperfuse.networks.pretrained import from_pretrained
-from hyperfuse.networks.registry import create_network
 from hyperfuse.progress import Progress, silent
 from hyperfuse.training.averaging import WeightAverage
-from hyperfuse.training.beginning import whiten_first_layers
 from hyperfuse.training.checkpoints import BEST, RunState, load_checkpoint, save_best, save_checkpoint
 from hyperfuse.training.configuration import TrainingConfig
-from hyperfuse.training.data import TrainingData, open_training_data
-from hyperfuse.training.examples import Base, Batch, stacked
+from hyperfuse.training.data import open_training_data
+from hyperfuse.training.examples import Base, ExampleBatch, stacked
+from hyperfuse.training.initialisation import initial_network
 from hyperfuse.training.losses import weighted_loss
 from hyperfuse.training.order import ProcessBatches
 from hyperfuse.training.processes import Processes
 from hyperfuse.training.run_folder import open_run
 from hyperfuse.training.run_log import RunLog
-from hyperfuse.training.scene_store import Scenes
+from hyperfuse.training.scene_store import PatchCorner, SceneReader
 from hyperfuse.training.validation import validate
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run came to.
+    """The outcome of a training run.
 
     Attributes:
         folder: of the run.
         steps: optimisation steps taken, over all its parts.
         best: folder of the best weights, which ``from_pretrained`` reads.
         best_step: step of them.
-        best_scores: their mean scores on the scenes to validate on.
+        best_scores: their mean scores on the validation scenes.
         scores: those of the last step.
     """
 
@@ -60,18 +57,18 @@ class TrainingResult:
 
 def train(
     config: TrainingConfig,
-    scenes: Scenes,
+    scenes: SceneReader,
     *,
     base: Base | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
     note: Callable[[str], None] = lambda text: None,
 ) -> TrainingResult:
-    """Train a network as a configuration tells.
+    """Train a network as a configuration specifies.
 
     The folder ``config.output`` gets ``config.yaml`` (all keys), ``log.jsonl``, ``tensorboard/``, ``checkpoints/`` and
-    ``best/``. A run that was interrupted, however abruptly, goes on with ``resume=True`` and ends at the weights that
-    an unbroken run has, on the CPU to the last bit.
+    ``best/``. A run that was interrupted, however abruptly, is resumed with ``resume=True`` and ends at the weights of
+    an unbroken run, on the CPU to the last bit.
 
     Args:
         config: with names of scenes in place of splits (:meth:`TrainingConfig.with_names`).
@@ -79,224 +76,244 @@ def train(
         base: an image that the network adds to, in place of the interpolated HSI; the same for every part of a run.
             Where the configuration names one, ``hyperfuse.methods.base_image.create_base`` makes it.
         overwrite: whether a run that the output folder holds is removed.
-        progress: told the share done.
-        note: told of what happens on the way, a line each.
+        progress: receives the fraction done.
+        note: receives messages on the way, one line each.
 
     Raises:
         InputError: a configuration or data that do not fit, or an output folder in use.
         HyperfuseError: a loss that is not finite (the patches are named), or no space left.
     """
     if (config.base is None) != (base is None):
-        told, given = ("names a", "none") if base is None else ("names no", "one")
-        raise InputError(f"the configuration {told} base, and train() was given {given}; set both or neither")
+        named, given = ("names a", "none") if base is None else ("names no", "one")
+        raise InputError(f"the configuration {named} base, and train() was given {given}; set both or neither")
     processes = Processes(config)
     try:
-        # The loop seeds torch's generator; the caller's own goes on as if nothing had been.
-        with torch.random.fork_rng(devices=[]), _reproducible(config.deterministic):
-            return _train(config, scenes, base, overwrite, processes, progress, note)
+        # The loop seeds torch's generator; the caller's own is as before afterwards.
+        with torch.random.fork_rng(devices=[]), _deterministic(config.deterministic):
+            run = _Run(config, scenes, base, processes, note)
+            run.open(overwrite=overwrite)
+            return run.train(progress)
     finally:
         processes.end()
 
 
-def _train(
-    config: TrainingConfig,
-    scenes: Scenes,
-    base: Base | None,
-    overwrite: bool,
-    processes: Processes,
-    progress: Progress,
-    note: Callable[[str], None],
-) -> TrainingResult:
-    if base is not None:
-        note(f"making the images that the network starts from ({base.name})")
-    data = open_training_data(config, scenes, base)
-    epoch, step_patches = data.order.patches, config.step_patches
-    steps = config.length.steps(epoch, step_patches)
-    validate_every = config.validation.every.steps(epoch, step_patches)
-    save_every = config.checkpoints.every.steps(epoch, step_patches)
+class _Run:
+    """A training run in one of its processes: what is trained, and how far it is."""
 
-    torch.manual_seed(config.seed)
-    network = _create(config, data)
-    network.to(processes.device)
-    average = WeightAverage(network, config.average.decay, warm_up=config.average.warm_up) if config.average else None
-    settings = config.optimiser
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
-    )
-    schedule, loss = config.create_schedule(epoch), weighted_loss(config.losses)
+    def __init__(
+        self,
+        config: TrainingConfig,
+        scenes: SceneReader,
+        base: Base | None,
+        processes: Processes,
+        note: Callable[[str], None],
+    ) -> None:
+        if base is not None:
+            note(f"making the images that the network starts from ({base.name})")
+        self.config, self.base, self.processes, self.note = config, base, processes, note
+        self.data = open_training_data(config, scenes, base)
+        epoch = self.data.order.patches
+        self.steps, self.validate_every, self.save_every = (
+            duration.steps(epoch, config.step_patches)
+            for duration in (config.length, config.validation.every, config.checkpoints.every)
+        )
 
-    state = RunState(base=None if base is None else base.name)
-    checkpoint = open_run(config, processes, state.base, overwrite=overwrite)
-    if checkpoint is not None:
-        state = load_checkpoint(checkpoint, network, average, optimiser)
-        note(f"resuming {config.output} after step {state.step} of {steps}")
-    log = RunLog(config.output, state.step, tensorboard=config.log.tensorboard) if processes.main else None
-    model = processes.distribute(network)
+        torch.manual_seed(config.seed)
+        self.network = initial_network(config, self.data).to(processes.device)
+        average, settings = config.average, config.optimiser
+        self.average = WeightAverage(self.network, average.decay, warm_up=average.warm_up) if average else None
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+        )
+        self.schedule, self.loss = config.create_schedule(epoch), weighted_loss(config.losses)
+        self.state = RunState(base=None if base is None else base.name)
+        self.scores: dict[str, float] = {}
 
-    def forward(
-        model: torch.nn.Module, hsi: torch.Tensor, msi: torch.Tensor, start: torch.Tensor | None
+    @property
+    def result_network(self) -> FusionNetwork:
+        """The network that is validated and kept: the averaged one where there is one."""
+        return self.network if self.average is None else self.average.network
+
+    def open(self, *, overwrite: bool) -> None:
+        """Prepare the folder of the run, or take over the state of its latest checkpoint."""
+        checkpoint = open_run(self.config, self.processes, self.state.base, overwrite=overwrite)
+        if checkpoint is not None:
+            self.state = load_checkpoint(checkpoint, self.network, self.average, self.optimiser)
+            self.note(f"resuming {self.config.output} after step {self.state.step} of {self.steps}")
+
+    def train(self, progress: Progress) -> TrainingResult:
+        """Take all steps that are left, then return the outcome."""
+        state, log_every = self.state, self.config.log.every
+        model = self.processes.distribute(self.network)
+        stream = iter(self._batches())
+        self.network.train()
+        losses: list[float] = []
+        started = time.monotonic()
+        progress(state.step / self.steps)
+        with self._open_log() as log:
+            while state.step < self.steps:
+                rate = self._set_learning_rate()
+                loss, gradient_norm = self._step(model, stream)
+                losses.append(loss)
+                mean = sum(losses) / len(losses)
+                progress(state.step / self.steps, f"step {state.step} of {self.steps}, loss {mean:.5f}")
+                if self._due(log_every):
+                    speed = len(losses) * self.config.step_patches / max(time.monotonic() - started, 1e-9)
+                    entry = {"loss": mean, "learning_rate": rate, "gradient_norm": gradient_norm}
+                    self._write(log, {**entry, "patches_per_second": speed})
+                    losses, started = [], time.monotonic()
+                paused = time.monotonic()
+                if self._due(self.validate_every):
+                    self._validate(log)
+                if self.processes.main and self._due(self.save_every):
+                    keep = self.config.checkpoints.keep
+                    save_checkpoint(self.config.output, state, self.network, self.average, self.optimiser, keep)
+                started += time.monotonic() - paused
+        self.processes.wait()
+        scores = self.scores or self._score()  # a run that is resumed after its last step has none yet
+        assert state.best_step is not None  # the last step is always validated
+        assert state.best_scores is not None
+        folder = self.config.output
+        return TrainingResult(folder, state.step, folder / BEST, state.best_step, state.best_scores, scores)
+
+    def _batches(self) -> DataLoader[ExampleBatch]:
+        order, processes, workers = self.data.order, self.processes, self.config.workers
+        return DataLoader(
+            self.data.examples,  # type: ignore[arg-type]  # examples, which are stacked to batches
+            batch_sampler=ProcessBatches(order, self.state.step, self.steps, processes.rank, processes.count),
+            collate_fn=stacked,
+            num_workers=workers,
+            pin_memory=processes.device.type == "cuda",
+            # Forked, they share the scenes already read.
+            multiprocessing_context="fork" if workers and "fork" in get_all_start_methods() else None,
+        )
+
+    def _set_learning_rate(self) -> float:
+        rate = self.schedule(self.state.step * self.config.step_patches)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _step(self, model: torch.nn.Module, stream: Iterator[ExampleBatch]) -> tuple[float, float]:
+        """Take an optimisation step; return the loss over all processes and the norm of the gradient."""
+        config, state, processes = self.config, self.state, self.processes
+        # Networks that draw random numbers draw the same ones after a resume, and others in every process.
+        torch.manual_seed(_step_seed(config.seed, state.step, processes.rank))
+        self.optimiser.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=processes.device)
+        batches: list[ExampleBatch] = []
+        for part in range(config.accumulation):
+            batch = _next(stream).to(processes.device)
+            with processes.accumulating(model, part + 1 < config.accumulation):
+                fused = self._forward(model, batch.hsi, batch.msi, batch.base)
+                part_loss = self.loss(fused, batch.reference) / config.accumulation
+                processes.accelerator.backward(part_loss)
+            total += part_loss.detach()
+            batches.append(batch)
+        maximum = config.optimiser.gradient_norm or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), maximum)
+        loss = float(processes.mean(total))
+        if not (torch.isfinite(norm) and math.isfinite(loss)):
+            raise self._not_finite(batches)
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update(self.network, state.step)
+        state.step += 1
+        return loss, float(norm)
+
+    def _forward(
+        self, model: torch.nn.Module, hsi: torch.Tensor, msi: torch.Tensor, start: torch.Tensor | None
     ) -> torch.Tensor:
-        guided = start is not None and base is not None and base.as_guide
-        with processes.autocast(config.precision):
-            fused: torch.Tensor = model(hsi, torch.cat([msi, start], 1) if guided and start is not None else msi)
+        base = self.base
+        guidance = [start] if start is not None and base is not None and base.guidance else []
+        with self.processes.autocast(self.config.precision):
+            fused: torch.Tensor = model(hsi, torch.cat([msi, *guidance], 1) if guidance else msi)
         if start is None or base is None:
             return fused
         # What a network adds to the interpolated HSI is added to the base instead.
         return start + base.scale * (fused - resample(hsi, (msi.shape[-2], msi.shape[-1])))
 
-    def score() -> dict[str, float]:
-        judged = network if average is None else average.network
-        training = judged.training
-        judged.eval()
-        scores = validate(lambda *images: forward(judged, *images), data.validation, processes.accelerator)
-        judged.train(training)
+    def _score(self) -> dict[str, float]:
+        network = self.result_network
+        training = network.training
+        network.eval()
+        scores = validate(
+            lambda *images: self._forward(network, *images), self.data.validation, self.processes.accelerator
+        )
+        network.train(training)
         return scores
 
-    batches = DataLoader(
-        data.examples,
-        batch_sampler=ProcessBatches(data.order, state.step, steps, processes.rank, processes.count),
-        collate_fn=stacked,
-        num_workers=config.workers,
-        pin_memory=processes.device.type == "cuda",
-        # Forked, they share the scenes already read.
-        multiprocessing_context="fork" if config.workers and "fork" in get_all_start_methods() else None,
-    )
-    stream: Iterator[Batch] = iter(batches)
-    network.train()
-    scores: dict[str, float] = {}
-    recent: list[float] = []
-    since = time.monotonic()
-    progress(state.step / steps)
-    with contextlib.closing(log) if log is not None else contextlib.nullcontext():
-        while state.step < steps:
-            # Networks that draw random numbers draw the same ones after a resume, and others in every process.
-            torch.manual_seed(_step_seed(config.seed, state.step, processes.rank))
-            rate = schedule(state.step * step_patches)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            optimiser.zero_grad(set_to_none=True)
-            total = torch.zeros((), device=processes.device)
-            seen: list[Batch] = []
-            for part in range(config.accumulation):
-                batch = _next(stream).to(processes.device)
-                with processes.accumulating(model, part + 1 < config.accumulation):
-                    fused = forward(model, batch.hsi, batch.msi, batch.base)
-                    part_loss = loss(fused, batch.reference) / config.accumulation
-                    processes.accelerator.backward(part_loss)
-                total += part_loss.detach()
-                seen.append(batch)
-            norm = torch.nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm or float("inf"))
-            mean = float(processes.mean(total))
-            if not (torch.isfinite(norm) and math.isfinite(mean)):
-                _refuse(network, forward, seen, state.step + 1, config.output)
-            optimiser.step()
-            if average is not None:
-                average.update(network, state.step)
-            state.step += 1
+    def _validate(self, log: RunLog | None) -> None:
+        """Score the network, and keep its weights where they are the best so far."""
+        state = self.state
+        self.scores = scores = self._score()
+        better = state.best_scores is None or scores["psnr_db"] > state.best_scores["psnr_db"]
+        if better:
+            state.best_step, state.best_scores = state.step, scores
+        self._write(log, {f"validation/{name}": value for name, value in scores.items()})
+        if better and self.processes.main:
+            base = self.config.base
+            # What whoever uses the weights must know of the base.
+            record = None if base is None else base.model_dump(include={"method", "settings", "guidance", "scale"})
+            save_best(self.config.output, self.result_network, scores, state.step, record)
+        message = f"step {state.step} of {self.steps}: validation {scores['psnr_db']:.3f} dB"
+        self.note(message + (" (best so far)" if better else ""))
 
-            recent.append(mean)
-            progress(state.step / steps, f"step {state.step} of {steps}, loss {sum(recent) / len(recent):.5f}")
-            if state.step % config.log.every == 0 or state.step == steps:
-                speed = len(recent) * step_patches / max(time.monotonic() - since, 1e-9)
-                entry = {"loss": sum(recent) / len(recent), "learning_rate": rate, "gradient_norm": float(norm)}
-                if log is not None:
-                    log.write(state.step, state.step * step_patches, {**entry, "patches_per_second": speed})
-                recent, since = [], time.monotonic()
-            paused = time.monotonic()
-            if state.step % validate_every == 0 or state.step == steps:
-                scores = score()
-                better = state.best_scores is None or scores["psnr_db"] > state.best_scores["psnr_db"]
-                if better:
-                    state.best_step, state.best_scores = state.step, scores
-                if log is not None:
-                    named = {f"validation/{name}": value for name, value in scores.items()}
-                    log.write(state.step, state.step * step_patches, named)
-                    if better:
-                        judged = network if average is None else average.network
-                        save_best(config.output, judged, scores, state.step, _record_of_base(config))
-                told = f"step {state.step} of {steps}: validation {scores['psnr_db']:.3f} dB"
-                note(told + (" (best so far)" if better else ""))
-            if processes.main and (state.step % save_every == 0 or state.step == steps):
-                save_checkpoint(config.output, state, network, average, optimiser, config.checkpoints.keep)
-            since += time.monotonic() - paused
-    processes.wait()
-    if not scores:  # resumed after its last step
-        scores = score()
-    assert state.best_step is not None  # the last step is always validated
-    assert state.best_scores is not None
-    return TrainingResult(config.output, state.step, config.output / BEST, state.best_step, state.best_scores, scores)
+    def _due(self, every: int) -> bool:
+        return self.state.step % every == 0 or self.state.step == self.steps
+
+    def _open_log(self) -> contextlib.AbstractContextManager[RunLog | None]:
+        if not self.processes.main:
+            return contextlib.nullcontext()
+        return contextlib.closing(RunLog(self.config.output, self.state.step, tensorboard=self.config.log.tensorboard))
+
+    def _write(self, log: RunLog | None, values: dict[str, float]) -> None:
+        if log is not None:
+            log.write(self.state.step, self.state.step * self.config.step_patches, values)
+
+    def _not_finite(self, batches: list[ExampleBatch]) -> HyperfuseError:
+        """Return the error for a step whose loss or gradient is not finite, naming the patches that make it so."""
+        found: list[PatchCorner] = []
+        for batch in batches:
+            with torch.no_grad():
+                fused = self._forward(self.network, batch.hsi, batch.msi, batch.base)
+            finite = (torch.isfinite(fused) & torch.isfinite(batch.reference)).flatten(1).all(1)
+            found += [corner for corner, good in zip(batch.corners, finite.tolist(), strict=True) if not good]
+        if found:
+            what = f"the network's output or the reference is not finite for {_listed(found)}"
+        else:
+            corners = [corner for batch in batches for corner in batch.corners]
+            what = f"the gradient, or the loss in another process, is not finite; patches here: {_listed(corners)}"
+        return HyperfuseError(
+            f"step {self.state.step + 1}: {what}; nothing was changed by this step. Check these scenes, lower "
+            f"optimiser.learning_rate or set optimiser.gradient_norm; the checkpoints in {self.config.output} stay"
+        )
 
 
-def _record_of_base(config: TrainingConfig) -> dict[str, Any] | None:
-    """Return what whoever uses the weights must know of the base."""
-    return None if config.base is None else config.base.model_dump(include={"method", "settings", "as_guide", "scale"})
-
-
-def _create(config: TrainingConfig, data: TrainingData) -> FusionNetwork:
-    section = config.network
-    network = create_network(section.name, hsi_bands=data.hsi_bands, msi_bands=data.msi_bands, **section.options)
-    if section.begin_whitened:
-        if data.srf is None:
-            raise InputError("network.begin_whitened needs scenes; stored pairs do not tell the MSI's responses")
-        whiten_first_layers(network, data.store, data.srf, guided=config.base is not None and config.base.as_guide)
-    if section.begin_with_nothing:
-        network.begin_with_nothing()
-    if section.weights is not None:
-        given = from_pretrained(section.weights)
-        try:
-            network.load_state_dict(given.state_dict())
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise InputError(f"{section.weights}: does not fit the network that is configured ({reason})") from None
-    return network
-
-
-def _refuse(
-    network: FusionNetwork,
-    forward: Callable[..., torch.Tensor],
-    batches: list[Batch],
-    step: int,
-    folder: Path,
-) -> None:
-    """Stop a run whose loss or gradient is not finite, naming the patches that make it so."""
-    found, places = [], []
-    for batch in batches:
-        with torch.no_grad():
-            fused = forward(network, batch.hsi, batch.msi, batch.base)
-        finite = (torch.isfinite(fused) & torch.isfinite(batch.reference)).flatten(1).all(1)
-        found += [place for place, good in zip(batch.places, finite.tolist(), strict=True) if not good]
-        places += list(batch.places)
-    if found:
-        what = f"the network's output or the reference is not finite for {_listed(found)}"
-    else:
-        what = f"the gradient, or the loss in another process, is not finite; patches here: {_listed(places)}"
-    raise HyperfuseError(
-        f"step {step}: {what}; nothing was changed by this step. Check these scenes, lower optimiser.learning_rate or "
-        f"set optimiser.gradient_norm; the checkpoints in {folder} stay"
-    )
-
-
-def _listed(places: list[Any], most: int = 8) -> str:
-    more = f" and {len(places) - most} more" if len(places) > most else ""
-    return ", ".join(map(str, places[:most])) + more
+def _listed(corners: list[PatchCorner], maximum: int = 8) -> str:
+    more = f" and {len(corners) - maximum} more" if len(corners) > maximum else ""
+    return ", ".join(map(str, corners[:maximum])) + more
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _next(stream: Iterator[Batch]) -> Batch:
+def _next(stream: Iterator[ExampleBatch]) -> ExampleBatch:
     try:
         return next(stream)
     except HyperfuseError as error:
-        # From a loading process it comes with that process's traceback around it; the last line is what was said.
-        said = str(error).splitlines()[-1]
-        raise type(error)(said.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")) from error
+        # From a loading process it comes with that process's traceback around it; the last line is the message.
+        message = str(error).splitlines()[-1]
+        raise type(error)(message.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")) from error
 
 
 @contextlib.contextmanager
-def _reproducible(wanted: bool) -> Iterator[None]:
-    if not wanted:
+def _deterministic(enabled: bool) -> Iterator[None]:
+    if not enabled:
         yield
         return
     before = torch.are_deterministic_algorithms_enabled()

@@ -1,7 +1,7 @@
 """Which patch comes when: a pure function of seed and position, so that resumed and distributed runs agree exactly.
 
 The patches of a run are counted from 0 through all its epochs; step ``t`` takes those from ``t * step_patches`` on,
-whatever the number of processes. What is random about a patch is drawn from a generator of its own.
+whatever the number of processes. Every patch has its own random generator.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-# Keep draws of different kinds apart that share a seed.
+# Separate the draws of different kinds from one seed.
 _ORDER, _PATCH, _RATIO = 1, 2, 3
 
 
 @dataclass(frozen=True)
 class DataOrder:
-    """The order of patches, and the randomness that belongs to each.
+    """The order of patches, and the random generator of each.
 
     Attributes:
         seed: of the run.
@@ -29,7 +29,7 @@ class DataOrder:
 
     Example:
         >>> order = DataOrder(seed=0, patches=5, batch=2, accumulation=2)
-        >>> sorted(order.place(n)[1] for n in range(5, 10)), order.place(7)[0]
+        >>> sorted(order.locate(n)[1] for n in range(5, 10)), order.locate(7)[0]
         ([0, 1, 2, 3, 4], 1)
     """
 
@@ -44,7 +44,7 @@ class DataOrder:
         """Patches of a step, over all processes."""
         return self.batch * self.accumulation
 
-    def place(self, position: int) -> tuple[int, int]:
+    def locate(self, position: int) -> tuple[int, int]:
         """Return the epoch of the patch at a position of the run, and which patch of the epoch it is."""
         epoch, index = divmod(position, self.patches)
         if epoch not in self._permutations:
@@ -54,8 +54,8 @@ class DataOrder:
         return epoch, int(self._permutations[epoch][index])
 
     def generator(self, position: int) -> np.random.Generator:
-        """Return the generator of all that is random about the patch at a position."""
-        epoch, index = self.place(position)
+        """Return the random generator of the patch at a position."""
+        epoch, index = self.locate(position)
         return np.random.default_rng([_PATCH, self.seed, epoch, index])
 
     def choice(self, position: int, count: int) -> int:
@@ -67,7 +67,7 @@ class DataOrder:
 
 
 class ProcessBatches(Sampler[list[int]]):
-    """The positions that one process works through, a list for every forward pass.
+    """The positions that one process works through, one list per forward pass.
 
     Args:
         order: of the run.
@@ -79,7 +79,7 @@ class ProcessBatches(Sampler[list[int]]):
 
     def __init__(self, order: DataOrder, first: int, last: int, rank: int = 0, processes: int = 1) -> None:
         self._order, self._first, self._last = order, first, last
-        self._rank, self._share = rank, order.batch // processes
+        self._rank, self._local = rank, order.batch // processes
 
     def __len__(self) -> int:
         return (self._last - self._first) * self._order.accumulation
@@ -87,5 +87,5 @@ class ProcessBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         batch = self._order.batch
         for forward in range(self._first * self._order.accumulation, self._last * self._order.accumulation):
-            start = forward * batch + self._rank * self._share
-            yield list(range(start, start + self._share))
+            start = forward * batch + self._rank * self._local
+            yield list(range(start, start + self._local))

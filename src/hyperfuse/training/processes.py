@@ -1,4 +1,4 @@
-"""One process of a run among others: device, gradients averaged over all, and what only one of them does."""
+"""Data-parallel training: the device of a process, gradients averaged over all, which process writes files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _KNOWN = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_G
 
 
 class Processes:
-    """What accelerate knows about this process, as the loop needs it.
+    """One process among those of a run, by means of accelerate.
 
     ``torchrun`` (or ``accelerate launch`` with GPUs) starts several processes, on one host or more; each works through
-    its share of every batch. Without it there is one.
+    its part of every batch. Otherwise there is one.
 
     Attributes:
         accelerator: accelerate's own object.
@@ -37,10 +37,10 @@ class Processes:
     def __init__(self, config: TrainingConfig) -> None:
         if config.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device=cuda, but torch sees no GPU; take device=auto or cpu")
-        # Without a GPU accelerate starts one lone run in each process unless it is told to use the CPU.
+        # Without a GPU accelerate starts a separate run in each process unless cpu=True.
         cpu = config.device == "cpu" or not torch.cuda.is_available()
         try:
-            # Autocast is the loop's own, so that one process can train in one precision after another.
+            # The loop applies autocast itself, so that one process can train in several precisions.
             self.accelerator = Accelerator(cpu=cpu, mixed_precision="no")
         except ValueError as error:
             raise InputError(f"device={config.device}: {' '.join(str(error).split())}") from None

@@ -1,4 +1,4 @@
-"""The folder of a run: begun, refused where another run has it, or gone on with."""
+"""The folder of a run: created, resumed, or refused where it holds another run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hyperfuse.training.checkpoints import (
     CHECKPOINTS,
     latest_checkpoint,
     read_state,
-    remove_leftovers,
+    remove_partial,
     remove_run,
 )
 from hyperfuse.training.config_files import differences, load_config, to_yaml
@@ -21,20 +21,20 @@ from hyperfuse.training.processes import Processes
 from hyperfuse.training.run_log import LOG, TENSORBOARD
 
 CONFIG = "config.yaml"
-# Tells our file from one of the same name: a folder is only cleared where a run began it.
-_MARK = "# What a run of `hyperfuse train` was told, with every key.\n"
+# Marks our file: a folder is only cleared where a run created it.
+_MARK = "# Configuration of a run of `hyperfuse train`, with every key.\n"
 
 # What may change between the parts of a run without changing its weights.
 _FREE = ("resume", "output", "device", "workers", "data.folder", "data.memory_gb", "checkpoints.", "log.")
 
 
 def open_run(config: TrainingConfig, processes: Processes, base: str | None, *, overwrite: bool = False) -> Path | None:
-    """Make the folder of a run and write its configuration, or find the checkpoint to go on from.
+    """Make the folder of a run and write its configuration, or find the checkpoint to resume from.
 
     Args:
         config: of the run, with names in place of splits.
         processes: the first of them writes, all of them read.
-        base: name of what the network starts from.
+        base: name of the base that the network improves.
         overwrite: remove a run that the folder holds.
 
     Returns:
@@ -48,21 +48,21 @@ def open_run(config: TrainingConfig, processes: Processes, base: str | None, *, 
     _refuse_other_files(folder)
     checkpoint = latest_checkpoint(folder)
     if overwrite and config.resume:
-        raise InputError("a run is either gone on with (resume) or started anew (overwrite), not both")
+        raise InputError("resume and overwrite exclude each other: a run is either resumed or started again")
     if overwrite:
         checkpoint = None
     if checkpoint is not None and not config.resume:
         raise InputError(
-            f"{folder} holds a run already; --resume goes on with it, --overwrite starts it anew, output=FOLDER starts "
+            f"{folder} holds a run already; resume=true resumes it, overwrite=True starts it again, output=FOLDER starts "
             "another"
         )
     if checkpoint is not None:
         _refuse_another(config, folder, checkpoint, base)
-    # All look before the first one writes.
+    # All processes have looked before the first one writes.
     processes.wait()
     if processes.main:
         folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
+        remove_partial(folder)
         if checkpoint is None:
             forget_run(folder)
         try:
@@ -87,18 +87,18 @@ def _refuse_other_files(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; name a folder (output=FOLDER)")
     found = [name for name in (CONFIG, LOG, TENSORBOARD, CHECKPOINTS, BEST) if (folder / name).exists()]
-    begun = (folder / CONFIG).is_file() and (folder / CONFIG).read_text("utf-8", "replace").startswith(_MARK)
-    if found and not begun:
-        raise InputError(f"{folder} holds {found[0]}, but no run began this folder; name another one (output=FOLDER)")
+    ours = (folder / CONFIG).is_file() and (folder / CONFIG).read_text("utf-8", "replace").startswith(_MARK)
+    if found and not ours:
+        raise InputError(f"{folder} holds {found[0]}, but is not the folder of a run; name another one (output=FOLDER)")
 
 
 def _refuse_another(config: TrainingConfig, folder: Path, checkpoint: Path, base: str | None) -> None:
     for key, before, now in differences(load_config(folder / CONFIG), config):
         if not key.startswith(_FREE):
             raise InputError(
-                f"{folder} was begun with {key}={before}, now it is {now}; resume it as it was, or start another run "
+                f"{folder} was started with {key}={before}, now it is {now}; resume it unchanged, or start another run "
                 "with output=FOLDER (network.weights=FOLDER starts from trained weights)"
             )
     started = read_state(checkpoint).base
     if started != base:
-        raise InputError(f"{folder} was begun with the base {started}, now it is {base}")
+        raise InputError(f"{folder} was started with the base {started}, now it is {base}")

@@ -1,4 +1,4 @@
-"""The log of a run: a line of JSON an entry, and the same for TensorBoard."""
+"""The log of a run: one line of JSON per entry, and the same for TensorBoard."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class RunLog:
 
     Args:
         folder: of the run.
-        step: steps already taken; entries of later steps, written before a kill, are taken out.
+        step: steps already taken; entries of later steps, written before a kill, are removed.
         tensorboard: write TensorBoard files too.
     """
 
     def __init__(self, folder: Path, step: int, *, tensorboard: bool) -> None:
         path = folder / LOG
-        kept = [entry for entry in read_log(folder) if entry["step"] <= step] if path.is_file() else []
+        entries = [entry for entry in read_log(folder) if entry["step"] <= step] if path.is_file() else []
         partial = path.with_suffix(".part")
-        partial.write_text("".join(json.dumps(entry) + "\n" for entry in kept), "utf-8")
+        partial.write_text("".join(json.dumps(entry) + "\n" for entry in entries), "utf-8")
         partial.replace(path)
         self._file = path.open("a", encoding="utf-8")
         self._writer: Any = None
         if tensorboard:
-            # Takes a second or two to import, and only where it is asked for.
+            # The import takes a second or two.
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1 if step else None)
@@ -55,7 +55,7 @@ class RunLog:
 
     def close(self) -> None:
         """Finish the files."""
-        # What could not be written has been told by then, and is tried again on closing.
+        # A failed write was reported by then, and is tried again on closing.
         with contextlib.suppress(OSError):
             self._file.close()
         if self._writer is not None:
@@ -64,7 +64,7 @@ class RunLog:
 
 
 def read_log(folder: str | os.PathLike[str]) -> list[dict[str, float]]:
-    """Return the entries of a run's log, oldest first; a line cut off by a kill is left out.
+    """Return the entries of a run's log, oldest first; a line cut off by a kill is skipped.
 
     Each has ``step`` and ``patches``; then ``loss``, ``learning_rate``, ``gradient_norm`` and
     ``patches_per_second``, or ``validation/psnr_db`` and the other scores.

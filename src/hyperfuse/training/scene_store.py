@@ -1,9 +1,10 @@
-"""The scenes of a run: checked once, kept in memory up to a bound, and cut into the part that is learnt from."""
+"""The scenes of a run: checked once, kept in memory up to a bound, cut into a training and a held-out part."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import product
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -14,8 +15,8 @@ from hyperfuse.errors import InputError
 Part = Literal["all", "top", "bottom"]
 
 
-class Scenes(Protocol):
-    """Named scenes that are read when they are asked for, such as those of ``hyperfuse.datasets.open_dataset``."""
+class SceneReader(Protocol):
+    """Named scenes that are read on demand, such as those of ``hyperfuse.datasets.open_dataset``."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -28,8 +29,8 @@ class Scenes(Protocol):
         """Return (bands, rows, cols) of a scene."""
 
 
-class Place(NamedTuple):
-    """Where a patch lies: the scene, and the row and column of its corner in that scene."""
+class PatchCorner(NamedTuple):
+    """The scene of a patch, and the row and column of its upper left corner in that scene."""
 
     scene: str
     row: int
@@ -45,9 +46,9 @@ class SceneStore:
     Args:
         scenes: where from.
         names: which of them.
-        hold_out: share of the rows at the bottom of every scene that is held out.
-        part: ``top`` is what is left when rows are held out, ``bottom`` those rows, ``all`` the whole scene.
-        memory_bytes: how much the scenes kept may take together; the one in use is always kept.
+        hold_out: fraction of the rows, at the bottom of every scene, that is held out.
+        part: ``bottom`` is the rows held out, ``top`` the other rows, ``all`` the whole scene.
+        memory_bytes: bound on the memory of the cached scenes; the one in use is always cached.
 
     Raises:
         InputError: no such scene, or scenes with different numbers of bands.
@@ -55,7 +56,7 @@ class SceneStore:
 
     def __init__(
         self,
-        scenes: Scenes,
+        scenes: SceneReader,
         names: Sequence[str],
         *,
         hold_out: float = 0.0,
@@ -65,7 +66,7 @@ class SceneStore:
         self.names = tuple(names)
         self._scenes, self._hold_out, self._part = scenes, hold_out, part
         self._memory_bytes = memory_bytes
-        self._kept: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._cache: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._shapes = {name: scenes.shape(name) for name in self.names}
         first = self.names[0]
         self.bands = self._shapes[first][0]
@@ -79,7 +80,7 @@ class SceneStore:
         """Return (rows, cols) of the part of a scene that is used.
 
         Raises:
-            InputError: a share held out that leaves no row.
+            InputError: a fraction held out that leaves no row.
         """
         _, rows, cols = self._shapes[name]
         first, last = self._rows(rows)
@@ -88,7 +89,7 @@ class SceneStore:
         return last - first, cols
 
     def first_row(self, name: str) -> int:
-        """Return where in the whole scene the part begins."""
+        """Return the first row of the part in the whole scene."""
         return self._rows(self._shapes[name][1])[0]
 
     def load(self, name: str) -> torch.Tensor:
@@ -97,23 +98,23 @@ class SceneStore:
         Raises:
             InputError: a damaged scene, or one with gaps.
         """
-        if name in self._kept:
-            self._kept.move_to_end(name)
-            return self._kept[name]
+        if name in self._cache:
+            self._cache.move_to_end(name)
+            return self._cache[name]
         cube = self._scenes.load(name)
         if cube.valid is not None:
             raise InputError(f"the scene {name} has gaps; to train on it a value is needed everywhere")
         first, last = self._rows(cube.rows)
-        # A copy of the part, so that what is held out does not stay in memory with it.
+        # A copy, so that the rest of the scene does not stay in memory.
         data = torch.from_numpy(cube.data[:, first:last]).to(torch.float32, copy=True).contiguous()
         room = self._memory_bytes - data.nbytes
-        while self._kept and sum(kept.nbytes for kept in self._kept.values()) > room:
-            self._kept.popitem(last=False)
-        self._kept[name] = data
+        while self._cache and sum(data.nbytes for data in self._cache.values()) > room:
+            self._cache.popitem(last=False)
+        self._cache[name] = data
         return data
 
     def load_while_room(self) -> None:
-        """Read scenes until the memory granted is used, so that processes forked later share them."""
+        """Read scenes up to the bound on memory, so that processes forked later share them."""
         used = 0
         for name in self.names:
             rows, cols = self.shape(name)
@@ -122,25 +123,25 @@ class SceneStore:
                 return
             self.load(name)
 
-    def grid(self, size: int, stride: int) -> list[Place]:
-        """Return the places of patches of ``size`` x ``size``, scene by scene, row by row.
+    def grid(self, size: int, stride: int) -> list[PatchCorner]:
+        """Return the corners of patches of ``size`` x ``size``, scene by scene, row by row.
 
-        Starts are ``range(0, length - size, stride)``, and 0 where a patch just fits: the group's own grid.
+        Starts are ``range(0, length - size, stride)``, and 0 where a patch just fits: the grid of the authors' patches.
 
         Raises:
             InputError: a scene that is smaller than a patch.
         """
-        places = []
+        corners = []
         for name in self.names:
             rows, cols = self.shape(name)
             if min(rows, cols) < size:
                 raise InputError(
-                    f"the scene {name} leaves {rows}x{cols} pixels to learn from, fewer than a patch of {size}x{size};"
+                    f"the scene {name} has {rows}x{cols} pixels for training, fewer than a patch of {size}x{size};"
                     " take a smaller data.patch (or augmentation.scales, or data.hold_out)"
                 )
-            ends = max(rows - size, 1), max(cols - size, 1)
-            places += [Place(name, row, col) for row in range(0, ends[0], stride) for col in range(0, ends[1], stride)]
-        return places
+            starts = (range(0, max(length - size, 1), stride) for length in (rows, cols))
+            corners += [PatchCorner(name, row, col) for row, col in product(*starts)]
+        return corners
 
     def _rows(self, rows: int) -> tuple[int, int]:
         held_out = round(rows * self._hold_out)

@@ -1,4 +1,4 @@
-"""Learning rates as closed forms of the patches seen, so that a resumed run needs no state of theirs."""
+"""Learning rates as closed forms of the patches seen, so that a resumed run needs no state of the schedule."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def cosine(
         highest: the rate at 0.
         minimum: the rate at ``period``.
         period: length of the fall in patches.
-        unit: the rate changes every so many patches (those of a step, or of an epoch).
-        after: beyond the period it rises as it fell, restarts at the top, or stays.
+        unit: patches between changes of the rate (those of a step, or of an epoch).
+        after: beyond the period the rate rises as it fell, restarts at the top, or stays.
 
     Example:
         >>> schedule = cosine(1.0, 0.0, period=100, unit=10)
@@ -52,9 +52,9 @@ def one_cycle(highest: float, minimum: float, *, start: float, rise: float, leng
         highest: the rate at the top.
         minimum: the rate at the end.
         start: the rate at 0.
-        rise: share of the run in which the rate rises.
+        rise: fraction of the run in which the rate rises.
         length: of the run, in patches.
-        unit: the rate changes every so many patches.
+        unit: patches between changes of the rate.
 
     Example:
         >>> schedule = one_cycle(1.0, 0.0, start=0.1, rise=0.5, length=1010, unit=10)
@@ -72,5 +72,5 @@ def one_cycle(highest: float, minimum: float, *, start: float, rise: float, leng
     return rate
 
 
-def _between(low: float, high: float, share: float) -> float:
-    return low + (high - low) * share
+def _between(low: float, high: float, fraction: float) -> float:
+    return low + (high - low) * fraction

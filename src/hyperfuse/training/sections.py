@@ -1,10 +1,11 @@
-"""The parts of a training configuration: frozen, typed, refused where unknown."""
+"""The sections of a training configuration."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import (
     BeforeValidator,
@@ -21,32 +22,32 @@ from hyperfuse.settings import Settings
 
 Preset = Literal["uestc", "dhif", "mtf", "stored"]
 assert set(get_args(Preset)) == {*get_args(PresetName), "stored"}
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class Span(NamedTuple):
-    """A length of training, in optimisation steps or in epochs (as many patches as the grid holds)."""
+class Duration(NamedTuple):
+    """A duration of training, in optimisation steps or in epochs (as many patches as the grid has)."""
 
     number: int
     unit: Literal["steps", "epochs"]
 
     def patches(self, epoch_patches: int, step_patches: int) -> int:
-        """Return how many patches are seen in that time."""
+        """Return the number of patches seen in that time."""
         return self.number * (step_patches if self.unit == "steps" else epoch_patches)
 
     def steps(self, epoch_patches: int, step_patches: int) -> int:
-        """Return the steps that see as many patches, at least 1, rounded up."""
+        """Return the number of steps, at least 1, rounded up."""
         return max(1, -(-self.patches(epoch_patches, step_patches) // step_patches))
 
     def __str__(self) -> str:
         return f"{self.number} {self.unit}"
 
 
-def _parse_span(value: Any) -> Span:
+def _parse_duration(value: Any) -> Duration:
     match = re.fullmatch(r"(\d+)(?:\s+(steps?|epochs?))?", str(value).strip())
     if match is None or isinstance(value, bool) or int(match[1]) < 1:
         raise ValueError("write a number of steps such as 5000, or of epochs such as '300 epochs'")
-    return Span(int(match[1]), "epochs" if (match[2] or "").startswith("epoch") else "steps")
+    return Duration(int(match[1]), "epochs" if (match[2] or "").startswith("epoch") else "steps")
 
 
 def _names(value: Any) -> Any:
@@ -57,7 +58,7 @@ def _names(value: Any) -> Any:
     raise ValueError("write the name of a split, or names of scenes such as [paints, sponges] (numbers in quotes)")
 
 
-SpanField = Annotated[Span, BeforeValidator(_parse_span), PlainSerializer(str)]
+DurationField = Annotated[Duration, BeforeValidator(_parse_duration), PlainSerializer(str)]
 Names = Annotated[str | tuple[str, ...], BeforeValidator(_names)]
 
 
@@ -68,41 +69,43 @@ class NetworkSection(Settings):
         name: as :func:`hyperfuse.networks.create_network` knows it.
         options: its options; unset ones keep their defaults.
         weights: folder of a pretrained network of the same shape to start from, or None for fresh weights.
-        begin_with_nothing: fresh weights whose last layer is 0, so that the network begins as the image that it adds
-            to: a short run need not unlearn what random weights add.
-        begin_whitened: fresh first layers over the leading components of the training scenes' spectra, at unit
-            variance, in place of bands.
+        zero_output: zero-initialised output layer (Zhang, Dauphin and Ma, Fixup, 2019): at the start the output is the
+            image that the network adds to, and a short run need not unlearn what random weights add.
+        whitened_input: whitening initialisation: fresh first layers over the leading principal components of the
+            training scenes' spectra, at unit variance, in place of bands.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"begin_with_nothing": "zero_output", "begin_whitened": "whitened_input"}
 
     name: str = "feinfn"
     options: dict[str, Any] = Field(default_factory=dict)
     weights: Path | None = None
-    begin_with_nothing: bool = False
-    begin_whitened: bool = False
+    zero_output: bool = False
+    whitened_input: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> NetworkSection:
-        for name in ("begin_with_nothing", "begin_whitened"):
+        for name in ("zero_output", "whitened_input"):
             if self.weights is not None and getattr(self, name):
-                raise ValueError(f"network.weights and network.{name} are two ways to begin; give one of them")
+                raise ValueError(f"network.weights and network.{name} exclude each other; set one of them")
         return self
 
 
 class DataSection(Settings):
-    """Which scenes are learnt from, and how patches are cut from them.
+    """Scenes, and how patches are cut from them.
 
     Attributes:
         kind: ``cave``, ``harvard``, ``folder`` (of any cubes) or ``patches`` (an HDF5 patch file).
         folder: where the data lie, relative to the working folder; of the kind ``patches``, the file.
-        train: names of the scenes to learn from, or the name of a split; ``all`` for all scenes there are.
+        train: names of the training scenes, or the name of a split; ``all`` for all scenes there are.
         validation: names of the scenes that choose the best weights, or the name of a split; none where parts of the
             training scenes are held out instead.
-        test: scenes that take no part whatsoever, or the name of a split: named so that an overlap can be refused.
-        hold_out: share of the rows of every training scene, at its bottom, that is kept for validation; of a patch
-            file, the share of its patches, at its end.
+        test: test scenes, or the name of a split: not used, named so that an overlap can be refused.
+        hold_out: fraction of the rows of every training scene, at its bottom, that is held out for validation; of a
+            patch file, the fraction of its patches, at its end.
         patch: side of a patch in HR pixels; less where the ratio does not divide it.
-        stride: distance between the starts of neighbouring patches; the place that ends at the last row or column is
-            left out, as in the group's own patches (starts ``range(0, 448, 32)`` of 512).
+        stride: distance between the starts of neighbouring patches; the last start that would fit is left out, as in
+            the authors' patches (starts ``range(0, 448, 32)`` of 512).
         srf: spectral responses of the MSI, as ``hyperfuse.create_srf`` reads them.
         memory_gb: scenes are kept in memory up to this size, in every process that prepares patches.
         scale: kind ``folder``: value = scale * stored + offset, for files that do not say.
@@ -129,24 +132,24 @@ class DataSection(Settings):
         if not self.validation and not self.hold_out:
             raise ValueError("nothing to validate on: name scenes in data.validation, or set data.hold_out such as 0.2")
         if self.validation and self.hold_out:
-            raise ValueError("data.validation and data.hold_out are two ways to validate; give one of them")
+            raise ValueError("data.validation and data.hold_out exclude each other; set one of them")
         for first, second in (("train", "test"), ("validation", "test"), ("train", "validation")):
             one, other = getattr(self, first), getattr(self, second)
             # A split is the same as itself; whether two splits overlap is known once they are resolved.
             same = [one] if isinstance(one, str) and one == other else _shared(one, other)
             if same:
-                raise ValueError(f"{same[0]!r} is both in data.{first} and in data.{second}; scenes must not be shared")
+                raise ValueError(f"{same[0]!r} is both in data.{first} and in data.{second}; name it once")
         return self
 
 
 class DegradationSection(Settings):
-    """How the pair is made from a patch, anew every time a patch is drawn.
+    """How the pair is made from a patch, with new random numbers every time a patch is drawn.
 
     Attributes:
         preset: ``uestc``, ``dhif`` or ``mtf``; or ``stored`` for the pairs that a patch file carries.
         ratios: every step draws one of these; more than one only for networks of any ratio.
         width_jitter: the PSF's width is multiplied by a factor between 1/(1 + j) and 1 + j.
-        phase_jitter: the phase moves along either axis by up to this many HR pixels.
+        phase_jitter: maximum shift of the phase along either axis, in HR pixels.
     """
 
     preset: Preset = "uestc"
@@ -162,21 +165,21 @@ class DegradationSection(Settings):
 
 
 class AugmentationSection(Settings):
-    """What is done to a patch before it is degraded; nothing unless asked for.
+    """Augmentation of a patch before it is degraded; default: none.
 
     Attributes:
-        symmetries: one of the eight turns and flips of the square.
+        symmetries: one of the eight rotations and reflections of the square.
         random_starts: patches start anywhere in the scene instead of on the grid.
         gain: bands are dimmed by a smooth random curve down to 1 - gain.
-        scales: a scene is seen shrunk by one of these factors, each as likely.
-        mix: chance that a random rectangle is replaced by a piece of another patch.
+        scales: a scene is shrunk by one of these factors, with equal probability.
+        mix: probability that a random rectangle is replaced by that of another patch (CutMix).
     """
 
     symmetries: bool = False
     random_starts: bool = False
     gain: Annotated[float, Field(ge=0, lt=1)] = 0.0
     scales: Annotated[tuple[Annotated[float, Field(ge=1)], ...], Field(min_length=1)] = (1.0,)
-    mix: Share = 0.0
+    mix: Fraction = 0.0
 
 
 class BaseSection(Settings):
@@ -185,16 +188,18 @@ class BaseSection(Settings):
     Attributes:
         method: as ``hyperfuse methods`` lists it.
         settings: of the method.
-        versions: how many times each scene is augmented, degraded and fused anew for each ratio, before the first step.
-        as_guide: whether the network also sees the method's image, as further bands of the MSI.
-        scale: unit of what the network adds to that image, such as 0.01 where little is left to add: its weights then
-            learn at the pace of the others.
+        versions: augmented, degraded and fused versions of each scene, per ratio, made before the first step.
+        guidance: whether the method's image is a further input of the network, as bands next to those of the MSI.
+        scale: unit of what the network adds to that image, such as 0.01 where the residual is small: the weights of the
+            output layer then learn at the pace of the others.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"as_guide": "guidance"}
 
     method: str
     settings: dict[str, Any] = Field(default_factory=dict)
     versions: PositiveInt = 4
-    as_guide: bool = True
+    guidance: bool = True
     scale: PositiveFloat = 1.0
 
 
@@ -227,12 +232,12 @@ class CosineScheduleSection(Settings):
         per: whether it changes every step or every epoch.
         period: how long the fall takes; the whole run where None.
         minimum: where it ends.
-        after: what follows: it rises again as it fell, starts anew from the top, or stays at the minimum.
+        after: what follows: it rises again as it fell, restarts from the top, or stays at the minimum.
     """
 
     name: Literal["cosine"] = "cosine"
     per: Literal["step", "epoch"] = "step"
-    period: SpanField | None = None
+    period: DurationField | None = None
     minimum: NonNegativeFloat = 0.0
     after: Literal["rise", "restart", "stay"] = "rise"
 
@@ -242,8 +247,8 @@ class OneCycleScheduleSection(Settings):
 
     Attributes:
         per: whether it changes every step or every epoch.
-        rise: share of the run in which it rises.
-        start: where it starts, as a share of the highest rate.
+        rise: fraction of the run in which it rises.
+        start: where it starts, as a fraction of the highest rate.
         minimum: where it ends.
     """
 
@@ -255,11 +260,11 @@ class OneCycleScheduleSection(Settings):
 
 
 class AverageSection(Settings):
-    """An exponential moving average of the weights, which is what is validated and kept as the result.
+    """An exponential moving average of the weights, which is validated and kept as the result.
 
     Attributes:
-        decay: what stays of the average in each step.
-        warm_up: start with a smaller decay, (1 + n) / (10 + n) in step n, so that first weights are soon forgotten.
+        decay: weight of the previous average in each step.
+        warm_up: start with a smaller decay, (1 + n) / (10 + n) in step n.
     """
 
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
@@ -271,22 +276,22 @@ class ValidationSection(Settings):
 
     Attributes:
         every: how often; also at the end of the run.
-        ratios: those of the degradation unless given.
+        ratios: default: those of the degradation.
     """
 
-    every: SpanField = Span(1, "epochs")
+    every: DurationField = Duration(1, "epochs")
     ratios: tuple[Annotated[float, Field(ge=1)], ...] | None = None
 
 
 class CheckpointSection(Settings):
-    """When the run is saved, and how many of the savings stay.
+    """When the run is saved, and how many checkpoints are kept.
 
     Attributes:
         every: how often; also at the end of the run.
-        keep: how many of the latest stay; the best weights are kept apart.
+        keep: number of the latest that are kept, in addition to the best weights.
     """
 
-    every: SpanField = Span(1, "epochs")
+    every: DurationField = Duration(1, "epochs")
     keep: PositiveInt = 2
 
 
@@ -295,7 +300,7 @@ class LogSection(Settings):
 
     Attributes:
         every: steps over which loss and speed are averaged for an entry.
-        tensorboard: whether TensorBoard files are written beside ``log.jsonl``.
+        tensorboard: whether TensorBoard files are written in addition to ``log.jsonl``.
     """
 
     every: PositiveInt = 20

@@ -13,7 +13,7 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.training.examples import Example
 from hyperfuse.training.order import DataOrder
-from hyperfuse.training.scene_store import Place
+from hyperfuse.training.scene_store import PatchCorner
 
 Pair = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -45,7 +45,7 @@ class PatchScenes:
 
     @property
     def ratio(self) -> float:
-        """HR pixels an LR pixel of the stored pairs."""
+        """HR pixels per LR pixel of the stored pairs."""
         return self._file.shapes["GT"][2] / self._file.shapes["LRHSI"][2]
 
     @property
@@ -70,9 +70,9 @@ class PatchScenes:
         return hsi, msi, reference
 
     def split(self, hold_out: float) -> tuple[Sequence[str], Sequence[str]]:
-        """Return the names to learn from, and those of the last share, which are held out.
+        """Return the names of the training patches and of those held out, the fraction ``hold_out`` at the end.
 
-        Such files go scene by scene and patches overlap their neighbours: a random choice would not hold out anything.
+        Such files are ordered by scene and neighbouring patches overlap, so that random patches would not be held out.
         """
         held_out = round(len(self._file) * hold_out)
         names = self.names
@@ -80,7 +80,7 @@ class PatchScenes:
 
 
 class StoredExamples(Dataset[Example]):
-    """Stored pairs by their position in the run, as they are."""
+    """Stored pairs, unchanged, by their position in the run."""
 
     def __init__(self, scenes: PatchScenes, names: Sequence[str], order: DataOrder) -> None:
         self._scenes, self._names, self._order = scenes, names, order
@@ -90,9 +90,9 @@ class StoredExamples(Dataset[Example]):
 
     def __getitem__(self, position: int) -> Example:
         """Return the example at a position of the run, which may lie beyond the first epoch."""
-        name = self._names[self._order.place(position)[1]]
+        name = self._names[self._order.locate(position)[1]]
         hsi, msi, reference = self._scenes.pair(name)
-        return Example(hsi, msi, reference, None, Place(name, 0, 0))
+        return Example(hsi, msi, reference, None, PatchCorner(name, 0, 0))
 
 
 def _number(name: str) -> int:

@@ -1,4 +1,4 @@
-"""Scores on the scenes that training does not see."""
+"""Scores on the validation scenes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from hyperfuse.errors import InputError
 from hyperfuse.metrics import evaluate
-from hyperfuse.training.data import ValidationPair, share_of
+from hyperfuse.training.data import ValidationPair
 
 SCORES = ("psnr_db", "sam_degrees", "ergas", "ssim")
 
@@ -34,22 +34,23 @@ def validate(fuse: Fuse, pairs: tuple[ValidationPair, ...], accelerator: Any) ->
         InputError: constant scenes only.
     """
     table = torch.zeros(len(pairs), len(SCORES), dtype=torch.float64)
-    for number, pair in share_of(pairs, accelerator.process_index, accelerator.num_processes):
+    for number in range(accelerator.process_index, len(pairs), accelerator.num_processes):
+        pair = pairs[number]
         hsi, msi, reference, base = pair.make()
         images = [None if x is None else x[None].to(accelerator.device) for x in (hsi, msi, base)]
         with torch.no_grad():
             fused = fuse(images[0], images[1], images[2])[0].float().cpu()  # type: ignore[arg-type]
-        # A network that fails on a scene must lose to one that does not, not end the run.
+        # A network that fails on a scene gets a low score; the run goes on.
         fused = torch.nan_to_num(fused, nan=0.0, posinf=1.0, neginf=0.0)
         try:
             scores = evaluate(reference.numpy(), fused.numpy(), pair.ratio)
-        except InputError:  # nothing in it can be scored, as in a patch of one colour
+        except InputError:  # nothing in it can be scored, as in a constant patch
             table[number] = math.nan
         else:
             table[number] = torch.tensor([float(scores[name]) for name in SCORES])  # type: ignore[literal-required]
     table = accelerator.reduce(table.to(accelerator.device), "sum").cpu()
     if table[:, 0].isnan().all():
-        raise InputError("nothing in the scenes to validate on can be scored: they are constant in every band")
+        raise InputError("no validation scene can be scored: they are constant in every band")
     means = {name: float(value) for name, value in zip(SCORES, table.nanmean(0), strict=True)}
     ratios = dict.fromkeys(pair.ratio for pair in pairs)
     for ratio in ratios if len(ratios) > 1 else ():

@@ -11,7 +11,7 @@ from hyperfuse.networks import create_network
 from hyperfuse.networks.pretrained import find_pretrained, from_pretrained, read_base, save_pretrained, shipped_weights
 
 METHOD = get_method("feinfn")
-BASE = {"method": "feinfn", "settings": {"steps": 0}, "as_guide": True}
+BASE = {"method": "feinfn", "settings": {"steps": 0}, "guidance": True}
 SIZE = {"width": 8, "encoder_blocks": 1, "hidden": (8,), "latent": 8, "decoder_width": 8, "decoder_depth": 1}
 
 
@@ -79,7 +79,7 @@ def test_weights_for_another_pair_are_refused(make_pair, save):
         run(pair, weights=save(pair, bands=9))
 
 
-@pytest.mark.parametrize("base", [None, {**BASE, "as_guide": False}, {**BASE, "method": "bicubic"}])
+@pytest.mark.parametrize("base", [None, {**BASE, "guidance": False}, {**BASE, "method": "bicubic"}])
 def test_a_network_that_improves_something_else_is_refused(make_pair, save, base):
     pair = make_pair()
     with pytest.raises(InputError, match="was not trained to improve the images of feinfn"):

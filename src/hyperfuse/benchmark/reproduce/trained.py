@@ -116,7 +116,7 @@ def train_into(folder: Path, config: TrainingConfig, material: Material, progres
     start = time.monotonic()
     if material.quick:
         # With fresh weights a short training would be spent on unlearning what they add.
-        begin = config.network.model_copy(update={"begin_with_nothing": True})
+        begin = config.network.model_copy(update={"zero_output": True})
         config = config.model_copy(update={"network": begin, "resume": False})
     result = train(config, material.scenes, overwrite=material.quick, progress=progress)
     record = {"seconds": time.monotonic() - start, "steps": result.steps, "scores": result.best_scores}

@@ -40,9 +40,9 @@ def load_for_pair(weights: str, hsi: torch.Tensor, msi: torch.Tensor) -> Trained
     """
     folder = find_pretrained(weights)
     base, network = read_base(folder), from_pretrained(folder)
-    if base is None or base["method"] != _BASE or not base.get("as_guide") or not isinstance(network, FeINFN):
+    if base is None or base["method"] != _BASE or not base.get("guidance") or not isinstance(network, FeINFN):
         raise InputError(
-            f"{weights}: was not trained to improve the images of {_BASE} (base.method={_BASE}, base.as_guide=true); "
+            f"{weights}: was not trained to improve the images of {_BASE} (base.method={_BASE}, base.guidance=true); "
             "a network that stands alone is run by `hyperfuse benchmark --weights`"
         )
     bands, msi_bands = network.hsi_bands, network.msi_bands - network.hsi_bands
