@@ -53,8 +53,8 @@ def open_run(config: TrainingConfig, processes: Processes, base: str | None, *, 
         checkpoint = None
     if checkpoint is not None and not config.resume:
         raise InputError(
-            f"{folder} holds a run already; resume=true resumes it, overwrite=True starts it again, output=FOLDER starts "
-            "another"
+            f"{folder} holds a run already; resume=true resumes it, overwrite=True starts it again, output=FOLDER "
+            "starts another"
         )
     if checkpoint is not None:
         _refuse_another(config, folder, checkpoint, base)
