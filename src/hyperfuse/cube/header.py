@@ -182,6 +182,23 @@ class CubeHeader:
         return self.replace(shape=(self.bands, rows, cols), transform=shifted(self.transform, row, col))
 
 
+@dataclass(frozen=True)
+class Grid:
+    """The pixels of an image and their position.
+
+    Attributes:
+        rows: number of rows.
+        cols: number of columns.
+        transform: as in a :class:`CubeHeader`.
+        crs: as in a :class:`CubeHeader`.
+    """
+
+    rows: int
+    cols: int
+    transform: Affine | None
+    crs: str | None
+
+
 def as_affine(transform: Any) -> Affine:
     """Return a transform given as an ``Affine`` or as its six numbers.
 

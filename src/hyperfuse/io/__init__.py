@@ -1,7 +1,7 @@
 """Reading and writing of cubes: GeoTIFF, COG, ENVI, netCDF, MATLAB, NumPy and Zarr."""
 
 from hyperfuse.io.describe import summary
-from hyperfuse.io.encoding.options import parse_bands
+from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, parse_bands
 from hyperfuse.io.files import check_output, read, write
 from hyperfuse.io.formats.registry import FORMATS, Format, format_of, split_variable
 from hyperfuse.io.mosaic import read_mosaic
@@ -9,6 +9,8 @@ from hyperfuse.io.mosaic import read_mosaic
 __all__ = [
     "FORMATS",
     "Format",
+    "ReadOptions",
+    "WriteOptions",
     "check_output",
     "format_of",
     "parse_bands",

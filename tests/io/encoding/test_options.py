@@ -5,9 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.io import parse_bands, read, split_variable
+from hyperfuse.io import ReadOptions, WriteOptions, parse_bands, read, read_mosaic, split_variable, write
 from hyperfuse.io.encoding.options import bands_first, parse_axes
+from hyperfuse.io.windows.open import open_windows
+
+
+def read_mosaic_of_one(path, options=None, **keywords):
+    return read_mosaic([path], options, **keywords)
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, unique=True))
@@ -94,3 +100,34 @@ def test_a_file_whose_name_has_a_colon_is_itself(tmp_path):
     (tmp_path / "scene.mat:orig").write_bytes(b"")
     with pytest.raises(InputError, match=r"scene\.mat:orig: is empty"):
         read(tmp_path / "scene.mat:orig")
+
+
+@pytest.mark.parametrize("function", [read, read_mosaic_of_one, open_windows])
+def test_options_as_a_whole_or_as_keywords(function, tmp_path):
+    write(tmp_path / "a.tif", Cube(data=np.arange(24.0).reshape(2, 3, 4)))
+    file = tmp_path / "a.tif"
+    whole, keywords = function(file, ReadOptions(bands="2", scale=2.0)), function(file, bands="2", scale=2.0)
+    assert whole.header.shape == keywords.header.shape == (1, 3, 4)
+    assert whole.header.coding == keywords.header.coding
+    with pytest.raises(InputError, match="options and bands are both given; put bands into options"):
+        function(file, ReadOptions(), bands="2")
+    with pytest.raises(TypeError, match="colour"):
+        function(file, colour="red")
+
+
+def test_options_of_writing_as_a_whole_or_as_keywords(tmp_path):
+    cube = Cube(data=np.arange(24.0).reshape(2, 3, 4))
+    write(tmp_path / "a.tif", cube, WriteOptions(dtype="uint8", compress="lzw"))
+    write(tmp_path / "b.tif", cube, dtype="uint8", compress="lzw")
+    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+    with pytest.raises(InputError, match="options and dtype are both given"):
+        write(tmp_path / "c.tif", cube, WriteOptions(), dtype="uint8")
+    with pytest.raises(InputError, match=r"c\.npy: version is not an option of NumPy array; it takes none of its own"):
+        write(tmp_path / "c.npy", cube, version="7.3")
+
+
+def test_quality_of_tiles_is_not_ignored(tmp_path):
+    for name, x in (("a.tif", 0), ("b.tif", 40)):
+        write(tmp_path / name, Cube(data=np.ones((1, 3, 4)), transform=(10, 0, x, 0, -10, 0)))
+    with pytest.raises(InputError, match=r"a\.tif: quality is for products"):
+        read_mosaic([tmp_path / "a.tif", tmp_path / "b.tif"], quality="clear")

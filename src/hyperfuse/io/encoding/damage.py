@@ -15,7 +15,7 @@ def named(path: Path | str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error.__cause__
+        raise InputError(f"{path}: {error}", error.parameter) from error.__cause__
     except HyperfuseError as error:
         if type(error) is not HyperfuseError:
             raise

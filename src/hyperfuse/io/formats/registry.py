@@ -51,7 +51,7 @@ class Format:
             InputError: options that the format does not take, or what its reader refuses.
         """
         self.check_reading(options, variable)
-        read: Callable[..., Cube] = _resolve(self.reader)
+        read: Callable[..., Cube] = resolve(self.reader)
         return read(path, options, variable) if self.variables else read(path, options)
 
     def check_reading(self, options: ReadOptions, variable: str | None) -> None:
@@ -80,7 +80,7 @@ class Format:
         """
         if self.writer is None:
             raise InputError(f"{self.name} is only read; write one of {', '.join(writable_extensions())}")
-        writer: Callable[..., None] = _resolve(self.writer)
+        writer: Callable[..., None] = resolve(self.writer)
         return writer
 
     def check_variable(self, variable: str | None) -> None:
@@ -93,7 +93,8 @@ class Format:
             raise InputError(f"{self.name} holds no named variables; leave out ':{variable}'")
 
 
-def _resolve(name: str) -> Any:
+def resolve(name: str) -> Any:
+    """Return what "module:attribute" names under ``hyperfuse.io.formats``."""
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(f"hyperfuse.io.formats.{module}"), attribute)
 

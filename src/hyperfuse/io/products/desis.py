@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import Grid
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.dlr import DlrScene, Gaps, Layout, is_layout, open_scene, read_scene
 from hyperfuse.io.products.members import Source
-from hyperfuse.io.products.rasters import Grid, read_bands
+from hyperfuse.io.products.rasters import read_bands
 
 _LAYOUT = Layout("DESIS", band="band", width="wavelengthWidthOfBand", gain="gainOfBand", offset="offsetOfBand")
 # Bands of QL_QUALITY-2, counted from 1: shadow, land, snow, haze over land and water, cloud over land and water, water.

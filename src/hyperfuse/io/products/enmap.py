@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import Grid
 from hyperfuse.errors import HyperfuseWarning
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.dlr import DlrScene, Gaps, Layout, is_layout, open_scene, read_scene
 from hyperfuse.io.products.members import Source
-from hyperfuse.io.products.rasters import Grid, read_bands
+from hyperfuse.io.products.rasters import read_bands
 
 _LAYOUT = Layout("EnMAP", band="bandID", width="FWHMOfBand", gain="GainOfBand", offset="OffsetOfBand")
 # Bits of QL_QUALITY_TESTFLAGS.

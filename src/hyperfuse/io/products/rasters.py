@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,26 +14,11 @@ from rasterio._err import CPLE_BaseError  # what GDAL says beyond RasterioError;
 from rasterio.errors import RasterioError
 
 from hyperfuse.cube.crs import crs_text
+from hyperfuse.cube.header import Grid
 from hyperfuse.errors import InputError
 from hyperfuse.io.formats.raster import open_raster
 from hyperfuse.io.products.members import Members
 from hyperfuse.io.products.reflectance import check_size
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where the pixels of a raster lie.
-
-    Attributes:
-        rows, cols: its size.
-        transform: of pixel corners, as in a cube; None where the raster has none.
-        crs: as in a cube.
-    """
-
-    rows: int
-    cols: int
-    transform: Affine | None
-    crs: str | None
 
 
 @contextmanager

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import Grid
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import BandCoding
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.members import Members, Source, base_name, open_folder
 from hyperfuse.io.products.names import SENTINEL2_FILE
-from hyperfuse.io.products.rasters import Grid, grid_of, opened, read_bands
+from hyperfuse.io.products.rasters import grid_of, opened, read_bands
 from hyperfuse.io.products.reflectance import Reflectance, selected_bands
 from hyperfuse.io.products.upsample import double
 from hyperfuse.io.products.xml import Metadata
