@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := demo,xarray,scale,export,hub,test,dev
+EXTRAS := test,dev
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help install demo test test-all check format benchmark wheel clean
@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 help:
 	@echo "make demo       fuse real data (Indian Pines), print scores, draw a figure into demo-output/"
 	@echo "make test       the fast tests    make test-all   all tests"
-	@echo "make check      lint and types    make format     format the code"
+	@echo "make check      lint, types and layers   make format     format the code"
 	@echo "make benchmark  speed and quality against peers, into benchmarks/results/"
 	@echo "make wheel      build the package into dist/"
 
@@ -35,6 +35,7 @@ check: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(STAMP)
 	$(BIN)/ruff format src tests benchmarks

@@ -18,7 +18,8 @@ from hyperfuse.cube.cf import (
     encode_coordinates,
 )
 from hyperfuse.cube.header import CubeHeader
-from hyperfuse.errors import InputError, MissingDependencyError
+from hyperfuse.errors import InputError
+from hyperfuse.runtime.optional import require
 
 if TYPE_CHECKING:
     import xarray
@@ -30,17 +31,14 @@ def encode_dataarray(header: CubeHeader, data: NDArray[Any], *, has_gaps: bool) 
     Raises:
         MissingDependencyError: xarray is not installed.
     """
-    try:
-        import xarray
-    except ImportError as error:
-        raise MissingDependencyError("xarray", "xarray", "Cube.to_xarray") from error
+    package = require("xarray", "Cube.to_xarray")
     coords = {name: (item.dims, item.values, dict(item.attrs)) for name, item in encode_coordinates(header).items()}
     attrs: dict[str, Any] = encode_attributes(header, ("scale", "offset", "nodata"))
     if header.coding.units is not None:
         attrs["units"] = header.coding.units
     if GRID_MAPPING in coords:
         attrs["grid_mapping"] = GRID_MAPPING
-    array = xarray.DataArray(data, coords=coords, dims=DIMENSIONS, name="cube", attrs=attrs)
+    array: xarray.DataArray = package.DataArray(data, coords=coords, dims=DIMENSIONS, name="cube", attrs=attrs)
     nodata = header.coding.nodata
     if has_gaps or nodata is not None:
         array.encoding["_FillValue"] = math.nan if nodata is None else nodata

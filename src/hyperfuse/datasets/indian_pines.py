@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.errors import MissingDependencyError
+from hyperfuse.runtime.optional import missing
 
 INDIAN_PINES_SOURCE = (
     "Baumgardner, Biehl and Landgrebe (2015), 220 Band AVIRIS Hyperspectral Image Data Set: June 12, 1992 Indian Pine "
@@ -41,7 +41,7 @@ def load_indian_pines() -> Cube:
     folders = [] if spec is None else [Path(place) for place in spec.submodule_search_locations or ()]
     found = [folder / _FILE for folder in folders if (folder / _FILE).is_file()]
     if not found:
-        raise MissingDependencyError("tensorly", "demo", "the scene Indian Pines")
+        raise missing("tensorly", "the scene Indian Pines")
     stored = np.load(found[0], allow_pickle=False)
     data = np.moveaxis(stored, 2, 0).astype(np.float32) / np.float32(stored.max())
     return Cube(

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from hyperfuse.errors import HyperfuseError, InputError, MissingDependencyError
+from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.networks.base import FusionNetwork
+from hyperfuse.runtime.optional import require
 
 OPSET = 20
 
@@ -75,11 +76,8 @@ def export_onnx(
         MissingDependencyError: without onnx and onnxscript.
         HyperfuseError: where the conversion fails.
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError:
-        raise MissingDependencyError("onnxscript", "export", "writing ONNX") from None
+    for package in ("onnx", "onnxscript"):
+        require(package, "writing ONNX")
     if getattr(network, "precision", "float32") != "float32":
         raise InputError("ONNX export needs precision='float32'; build the network so and load the same weights")
     hsi, msi, shapes = _example(network, hsi_size, msi_size, dynamic)

@@ -12,9 +12,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from hyperfuse.errors import InputError, MissingDependencyError, nearest_name
+from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.registry import create_network
+from hyperfuse.runtime.optional import require
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 CONFIG_FORMAT = 1
@@ -192,12 +193,9 @@ def push_to_hub(
     Raises:
         MissingDependencyError: without huggingface_hub.
     """
-    try:
-        from huggingface_hub import HfApi
-    except ImportError:
-        raise MissingDependencyError("huggingface_hub", "hub", "uploading a network") from None
+    hub = require("huggingface_hub", "uploading a network")
     save_pretrained(network, folder)
-    api = HfApi()
+    api = hub.HfApi()
     api.create_repo(repository, repo_type="model", private=private, exist_ok=True)
     return str(api.upload_folder(repo_id=repository, folder_path=str(folder), repo_type="model"))
 

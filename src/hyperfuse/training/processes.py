@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedType
 
 from hyperfuse.errors import InputError
 from hyperfuse.networks.kernels.precision import Precision
+from hyperfuse.runtime.optional import require
 from hyperfuse.training.configuration import TrainingConfig
 
-_KNOWN = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+_KNOWN = ("NO", "MULTI_CPU", "MULTI_GPU")
 
 
 class Processes:
@@ -41,14 +41,14 @@ class Processes:
         cpu = config.device == "cpu" or not torch.cuda.is_available()
         try:
             # The loop applies autocast itself, so that one process can train in several precisions.
-            self.accelerator = Accelerator(cpu=cpu, mixed_precision="no")
+            self.accelerator: Any = require("accelerate", "training").Accelerator(cpu=cpu, mixed_precision="no")
         except ValueError as error:
             raise InputError(f"device={config.device}: {' '.join(str(error).split())}") from None
         self.device: torch.device = self.accelerator.device
         self.rank: int = self.accelerator.process_index
         self.count: int = self.accelerator.num_processes
         self.main: bool = self.accelerator.is_main_process
-        if self.accelerator.distributed_type not in _KNOWN:
+        if self.accelerator.distributed_type.name not in _KNOWN:
             raise InputError(
                 f"launched as {self.accelerator.distributed_type.value}; training is data-parallel on CPUs or GPUs only"
             )

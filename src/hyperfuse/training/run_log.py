@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperfuse.errors import HyperfuseError
+from hyperfuse.runtime.optional import require
 
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
@@ -33,6 +34,7 @@ class RunLog:
         self._file = path.open("a", encoding="utf-8")
         self._writer: Any = None
         if tensorboard:
+            require("tensorboard", "a log for TensorBoard (log.tensorboard=false writes none)")
             # The import takes a second or two.
             from torch.utils.tensorboard import SummaryWriter
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hyperfuse
 from hyperfuse.benchmark.reproduce.data import Material
 from hyperfuse.errors import InputError
 from hyperfuse.training.config_files import load_config
@@ -116,7 +115,7 @@ def recipe_file(name: str) -> Path:
     Raises:
         InputError: in neither place.
     """
-    package = Path(hyperfuse.__file__).parent
+    package = Path(__file__).parents[2]
     for folder in (package / "configs", package.parents[1] / "configs", Path("configs")):
         if (folder / name).is_file():
             return folder / name

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from hyperfuse.cube.cf import DIMENSIONS, encode_attributes, encode_coordinates, encode_variable
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import Coding, CubeHeader
-from hyperfuse.errors import InputError, MissingDependencyError
+from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions
 from hyperfuse.io.encoding.variables import check_name
 from hyperfuse.io.formats.cf_files import Stored, plain_attributes, read_stored
+from hyperfuse.runtime.optional import require
 
 _CHUNK = (16, 256, 256)
 _MARKERS = ("zarr.json", ".zgroup", ".zarray")
@@ -36,11 +37,7 @@ def zarr_package() -> Any:
     Raises:
         MissingDependencyError: it is not installed.
     """
-    try:
-        import zarr
-    except ImportError as error:
-        raise MissingDependencyError("zarr", "xarray", "reading and writing of Zarr") from error
-    return zarr
+    return require("zarr", "reading and writing of Zarr")
 
 
 def read_zarr(path: Path, options: ReadOptions, variable: str | None = None) -> Cube:

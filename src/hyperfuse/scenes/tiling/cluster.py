@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from hyperfuse.errors import HyperfuseError, InputError, MissingDependencyError
+from hyperfuse.errors import HyperfuseError, InputError
+from hyperfuse.runtime.optional import require
 from hyperfuse.scenes.tiles_job import Job, run_tile
 from hyperfuse.scenes.tiling.plan import Tile
 
@@ -30,12 +30,7 @@ def run_on_scheduler(job: Job, tiles: Sequence[Tile], scheduler: str) -> Iterato
         InputError: no scheduler answers at this address.
         HyperfuseError: a tile has cost several workers their lives.
     """
-    try:
-        import distributed
-    except ImportError as error:
-        raise MissingDependencyError("distributed", "scale", "--scheduler") from error
-    # The library states no types.
-    dask: Any = distributed
+    dask = require("distributed", "fusion on a cluster (scheduler=...)")
     try:
         client = dask.Client(scheduler, timeout=_TIMEOUT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:

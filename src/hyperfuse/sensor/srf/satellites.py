@@ -10,6 +10,7 @@ from types import MappingProxyType
 from numpy.typing import ArrayLike
 
 from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.runtime.optional import require
 from hyperfuse.sensor.srf.curves import srf_from_curves
 from hyperfuse.sensor.srf.srf import Srf
 
@@ -128,8 +129,8 @@ def srf_from_satellite(
     if len(set(chosen)) < len(chosen):
         raise InputError(f"a band of {satellite.name} is chosen twice: {', '.join(chosen)}")
 
-    from pyrsr import RSR  # loads pandas, a quarter of a second that only this function needs
-
+    # Loads pandas, a quarter of a second that only this function needs.
+    RSR = require("pyrsr", f"the spectral responses of {satellite.name}").RSR
     keys = [band.removeprefix("B") for band in chosen]
     responses = RSR(*satellite.pyrsr_names, LayerBandsAssignment=keys)
     return srf_from_curves(

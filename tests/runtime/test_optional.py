@@ -1,0 +1,61 @@
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from hyperfuse.errors import MissingDependencyError
+from hyperfuse.runtime.optional import EXTRAS, require
+
+# On PyPI some packages have another name than in Python.
+DISTRIBUTIONS = {"distributed": "dask[distributed]"}
+# Run in a process of its own, in which no optional package can be imported.
+HIDDEN = f"""
+import importlib, pkgutil, sys
+HIDDEN = {sorted(EXTRAS)!r}
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in HIDDEN:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hide())
+import numpy as np
+import hyperfuse as hf
+from hyperfuse.errors import MissingDependencyError
+for module in pkgutil.walk_packages(hf.__path__, "hyperfuse.", onerror=lambda name: None):
+    if module.name != "hyperfuse.__main__":
+        try:
+            importlib.import_module(module.name)
+        except MissingDependencyError as error:
+            print(module.name, "|", error)
+reference = hf.Cube(data=np.random.default_rng(0).random((6, 16, 16)).astype(np.float32))
+pair = hf.simulate(reference, ratio=4, preset="uestc", srf="boxes:3")
+print(hf.fuse(pair.hsi, pair.msi, method="regression").data.shape)
+"""
+
+
+@pytest.mark.parametrize("package", EXTRAS)
+def test_a_missing_package_is_named_with_its_extra(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingDependencyError) as caught:
+        require(package, "this test")
+    assert str(caught.value) == (f"this test needs the package {package}: pip install 'hyperfuse[{EXTRAS[package]}]'")
+
+
+def test_the_extras_are_those_of_the_distribution():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    for package, extra in EXTRAS.items():
+        listed = [re.split(r"[>=]", entry)[0] for entry in project["optional-dependencies"][extra]]
+        assert DISTRIBUTIONS.get(package, package) in listed
+        assert not [entry for entry in project["dependencies"] if entry.startswith(package)]
+
+
+def test_without_optional_packages_the_core_works_and_the_rest_says_what_it_needs():
+    done = subprocess.run([sys.executable, "-c", HIDDEN], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *refused, shape = done.stdout.splitlines()
+    assert shape == "(6, 16, 16)"
+    packages = {line.split(" | ")[0] for line in refused}
+    assert packages == {"hyperfuse.reports", "hyperfuse.benchmark.reproduce"}
+    assert all("pip install 'hyperfuse[report]'" in line for line in refused)
