@@ -8,6 +8,7 @@ import hyperfuse
 
 PUBLIC = [
     "Cube",
+    "CubeHeader",
     "Fusion",
     "HyperfuseError",
     "HyperfuseWarning",

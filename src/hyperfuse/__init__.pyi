@@ -1,6 +1,7 @@
 # The public names, and where each is defined: the one table that __init__.py loads from and type checkers read.
 from . import metrics as metrics
 from .cube.cube import Cube as Cube
+from .cube.header import CubeHeader as CubeHeader
 from .datasets import list_datasets as list_datasets
 from .datasets import open_dataset as open_dataset
 from .errors import HyperfuseError as HyperfuseError
