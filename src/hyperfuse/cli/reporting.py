@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def check_report(path: str, written: Sequence[Path], inputs: Sequence[str], overwrite: bool) -> None:
     """Refuse a report that cannot be written, before files are read."""
+    import hyperfuse.reports.fusion  # noqa: F401  (a missing extra is reported before the work)
     from hyperfuse.io.encoding.atomic import check_target
 
     target = Path(path)
@@ -52,10 +53,10 @@ def shown_content(result: TiledResult, out: str, uncertainty: str | None) -> dic
 
 
 def write_fusion_report(path: str, session: Session, truth: Cube | None, content: Mapping[str, Any]) -> None:
-    """Write the page on a fusion; ``content`` as :class:`~hyperfuse.reports.fusion.page.ReportContent` takes it."""
-    from hyperfuse.reports.fusion.page import ReportContent, this_run, write_report
+    """Write the page on a fusion; ``content`` as :class:`~hyperfuse.reports.fusion.ReportContent` takes it."""
+    from hyperfuse.reports.fusion import ReportContent, this_process, write_report
 
-    run = this_run(["hyperfuse", *session.words], session.seconds)
+    made = this_process(["hyperfuse", *session.words], session.seconds)
     with naming(path):
-        write_report(Path(path), ReportContent(**content, reference=truth, warnings=tuple(session.warnings), run=run))
+        write_report(Path(path), ReportContent(**content, reference=truth, warnings=tuple(session.warnings), made=made))
     session.note(f"wrote {path}")

@@ -1,4 +1,4 @@
-"""Figures of fused images."""
+"""Figures of fused images, and the HTML report."""
 
 from __future__ import annotations
 

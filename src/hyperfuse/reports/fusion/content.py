@@ -1,7 +1,8 @@
-"""What a report is written from, checked to fit together."""
+"""The content of a report, checked for consistency."""
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.reports.fusion.markup import printable
+from hyperfuse.reports.fusion.plots import BandAxis, shorten
+from hyperfuse.runtime.memory import peak_bytes
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.sensor.srf.coverage import outside_coverage
+from hyperfuse.sensor.srf.coverage import outside_coverage, true_runs
 from hyperfuse.version import __version__
 
 if TYPE_CHECKING:
@@ -28,21 +30,21 @@ Array = NDArray[np.float64]
 
 _PACKAGES = ("torch", "numpy", "scipy", "rasterio")
 # A response of which less lies on usable HSI bands cannot be told from them.
-_LEAST_SEEN = 0.5
+_LEAST_COVERED = 0.5
 # In labels of plots.
 _LONGEST_UNIT, _LONGEST_NAME = 24, 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Provenance:
     """How a result was made: what a reader needs to make it again.
 
     Attributes:
         command: the exact command, or the call.
         seconds: wall time, or None where unknown.
         peak_memory: bytes, or None where unknown.
-        created: when, in words or ISO 8601.
-        versions: of the package and of those it rests on, by name.
+        created: date and time.
+        versions: of the package and its dependencies, by name.
     """
 
     command: str = ""
@@ -52,29 +54,27 @@ class Run:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def this_run(command: str | Sequence[str] = "", seconds: float | None = None) -> Run:
-    """Describe the running process: its largest memory so far, the time now, and the versions of what it uses.
+def this_process(command: str | Sequence[str] = "", seconds: float | None = None) -> Provenance:
+    """Describe the current process: its peak memory, the time, and the versions of its dependencies.
 
     Args:
         command: as text, or as words, which are quoted for a shell.
         seconds: wall time of the work.
 
     Example:
-        >>> this_run(["hyperfuse", "fuse", "my hsi.tif", "msi.tif", "out.tif"]).command
+        >>> this_process(["hyperfuse", "fuse", "my hsi.tif", "msi.tif", "out.tif"]).command
         "hyperfuse fuse 'my hsi.tif' msi.tif out.tif"
     """
     versions = {"hyperfuse": __version__}
     for name in _PACKAGES:
-        try:
+        with contextlib.suppress(PackageNotFoundError):  # a build without metadata
             versions[name] = version(name)
-        except PackageNotFoundError:  # a build without metadata: nothing is known, nothing is told
-            continue
     versions["Python"] = platform.python_version()
     versions["system"] = f"{platform.system()} {platform.machine()}"
-    return Run(
+    return Provenance(
         command=command if isinstance(command, str) else shlex.join(command),
         seconds=seconds,
-        peak_memory=_peak_memory(),
+        peak_memory=peak_bytes(),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         versions=versions,
     )
@@ -82,26 +82,26 @@ def this_run(command: str | Sequence[str] = "", seconds: float | None = None) ->
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportContent:
-    """A fusion and what is known about it.
+    """A fusion, its inputs and its metadata.
 
     Attributes:
         hsi: LR-HSI as it was fused: cut and aligned, (bands, h, w).
         msi: HR-MSI as it was fused, (msi_bands, H, W).
         fused: the result, (bands, H, W).
         sensor: relates the three: ratio, phase, PSF; with responses (msi_bands, bands) where they are known.
-        hsi_name, msi_name, fused_name, reference_name: what the images are called, such as names of files.
-        whole_hsi, whole_msi: the inputs as they were read; ``hsi`` and ``msi`` unless given.
-        sensor_source: where the sensor comes from, such as ``sensor.yaml`` or ``estimated from the pair``.
-        sensor_notes: what was found and assumed about it, a sentence each.
+        hsi_name, msi_name, fused_name, reference_name: names of the images, such as those of their files.
+        whole_hsi, whole_msi: the inputs as they were read; default: ``hsi`` and ``msi``.
+        sensor_source: source of the sensor, such as ``sensor.yaml`` or ``estimated from the pair``.
+        sensor_notes: sentences on what was estimated and assumed about it.
         msi_gain, msi_offset: (msi_bands,) where the MSI is known to be ``gain * respond(X) + offset``.
-        msi_explained: (msi_bands,), share of the variance of the degraded MSI that the HSI explains, where estimated.
-        alignment: the shift that was found, or None where none was looked for.
-        reference: the true image, of the shape of ``fused``.
-        uncertainty: in the units of ``fused``, on its grid: one band, or one for each of its bands.
-        uncertainty_name: what it is, such as ``standard deviation``.
-        points: (row, col) on the fused grid, from 0, whose spectra are shown; chosen unless given.
-        run: how it was made.
-        warnings: those that were given, a sentence each.
+        msi_explained: (msi_bands,), fraction of the degraded MSI's variance that the HSI explains, where estimated.
+        alignment: the shift that was estimated, or None.
+        reference: of the shape of ``fused``.
+        uncertainty: in the units of ``fused``, on its grid: one band, or one per band of it.
+        uncertainty_name: name of the quantity, such as ``standard deviation``.
+        points: (row, col) on the fused grid, from 0, whose spectra are shown; default: chosen by :mod:`.close_ups`.
+        made: how the result was made.
+        warnings: sentences.
         title: heading of the page.
 
     Raises:
@@ -128,7 +128,7 @@ class ReportContent:
     uncertainty: Cube | None = None
     uncertainty_name: str = "uncertainty"
     points: Sequence[tuple[int, int]] = ()
-    run: Run = field(default_factory=Run)
+    made: Provenance = field(default_factory=Provenance)
     warnings: Sequence[str] = ()
     title: str = ""
 
@@ -150,8 +150,8 @@ class ReportContent:
             _expect(bands in (1, fused.bands), f"the uncertainty has {bands} bands, not 1 or {fused.bands}")
         srf = self.sensor.srf
         if srf is not None:
-            shape, wanted = (srf.msi_bands, srf.hsi_bands), (self.msi.bands, self.hsi.bands)
-            _expect(shape == wanted, f"the responses have the shape {shape}, the images ask for {wanted}")
+            shape, required = (srf.msi_bands, srf.hsi_bands), (self.msi.bands, self.hsi.bands)
+            _expect(shape == required, f"the responses have the shape {shape}, the images require {required}")
         for name in ("msi_gain", "msi_offset", "msi_explained"):
             values = getattr(self, name)
             if values is not None:
@@ -162,12 +162,12 @@ class ReportContent:
 
     @property
     def units(self) -> str:
-        """The unit of the values, short enough for a plot; no text where it is not known."""
-        return _short(self.fused.units or self.hsi.units or "", _LONGEST_UNIT)
+        """Unit of the values, shortened for plots; empty where unknown."""
+        return shorten(self.fused.units or self.hsi.units or "", _LONGEST_UNIT)
 
     def labelled(self, name: str) -> str:
         """Return the name of a quantity with the unit of the images, where it is known."""
-        short = _short(name, _LONGEST_NAME)
+        short = shorten(name, _LONGEST_NAME)
         return f"{short} ({self.units})" if self.units else short
 
     @cached_property
@@ -176,52 +176,52 @@ class ReportContent:
         return np.asarray(self.hsi.usable_bands & self.fused.usable_bands)
 
     @cached_property
-    def order(self) -> NDArray[np.intp]:
-        """The bands in the order in which plots show them: by wavelength where all usable ones have one."""
-        centres = self._centres
-        return np.arange(self.fused.bands) if centres is None else np.argsort(centres, kind="stable")
+    def bands(self) -> BandAxis:
+        """The axis of plots over bands: wavelengths where all usable bands have one, else numbers from 1.
 
-    @property
-    def positions(self) -> Array:
-        """Where the bands lie along a plot, (bands,): wavelengths in nm, or numbers from 1."""
+        Bands outside the coverage of the MSI are shaded; each stands for the range up to the midpoint between it and
+        its neighbours.
+        """
         centres = self._centres
-        return np.arange(1.0, self.fused.bands + 1) if centres is None else centres
-
-    @property
-    def axis_label(self) -> str:
-        """What :attr:`positions` are."""
-        return "band number" if self._centres is None else "wavelength (nm)"
+        if centres is None:
+            positions, order, label = np.arange(1.0, self.fused.bands + 1), np.arange(self.fused.bands), "band number"
+        else:
+            positions, order, label = centres, np.argsort(centres, kind="stable"), "wavelength (nm)"
+        usable = positions[order[self.usable[order]]]
+        edges = np.concatenate([usable[:1], (usable[1:] + usable[:-1]) / 2, usable[-1:]])
+        shaded = [(float(edges[a]), float(edges[b + 1])) for a, b in self.uncovered_runs(order)]
+        return BandAxis(positions, order, label, shaded)
 
     @cached_property
     def response(self) -> Array | None:
-        """Responses (msi_bands, bands) over usable bands, rows of sum 1; NaN in rows that lie mostly elsewhere."""
+        """Responses (msi_bands, bands) over usable bands, rows of sum 1; NaN in rows with little weight on them."""
         if self.sensor.srf is None:
             return None
         matrix = np.where(self.usable, self.sensor.srf.matrix, 0.0)
         total = matrix.sum(axis=1, keepdims=True)
-        return np.where(total >= _LEAST_SEEN, matrix / np.maximum(total, _LEAST_SEEN), np.nan)
+        return np.where(total >= _LEAST_COVERED, matrix / np.maximum(total, _LEAST_COVERED), np.nan)
 
     @cached_property
-    def levels(self) -> tuple[Array, Array]:
-        """Gain and offset of the MSI against ``respond(X)``, (msi_bands,) each; 1 and 0 where none are known."""
+    def radiometry(self) -> tuple[Array, Array]:
+        """Gain and offset of the MSI relative to ``respond(X)``, (msi_bands,) each; 1 and 0 where unknown."""
         gain = np.ones(self.msi.bands) if self.msi_gain is None else np.asarray(self.msi_gain, np.float64)
         offset = np.zeros(self.msi.bands) if self.msi_offset is None else np.asarray(self.msi_offset, np.float64)
         return gain, offset
 
-    def project(self, spectrum: NDArray[Any]) -> Array | None:
-        """Return what the MSI would show of a spectrum (bands,) at the HSI's levels, (msi_bands,); None without SRF."""
+    def respond(self, spectrum: NDArray[Any]) -> Array | None:
+        """Return the MSI values (msi_bands,) of a spectrum (bands,), without gain and offset; None without SRF."""
         if self.response is None:
             return None
         return np.asarray(self.response @ np.where(self.usable, spectrum, 0.0).astype(np.float64))
 
-    def at_hsi_levels(self, values: NDArray[Any]) -> Array:
-        """Return values of the MSI (msi_bands,) without its own gain and offset; NaN where a gain makes no sense."""
-        gain, offset = self.levels
+    def normalise_msi(self, values: NDArray[Any]) -> Array:
+        """Return MSI values (msi_bands,) without gain and offset; NaN where the gain is not positive."""
+        gain, offset = self.radiometry
         return np.asarray(np.where(gain > 0, (values - offset) / np.where(gain > 0, gain, 1.0), np.nan))
 
     @cached_property
     def msi_positions(self) -> Array | None:
-        """Where the MSI's bands lie along a plot, (msi_bands,), NaN where unknown; None where nothing tells."""
+        """Positions of the MSI's bands along a plot, (msi_bands,), NaN where unknown; None where none is known."""
         srf = self.sensor.srf
         if self._centres is not None:
             for known in (self.msi.wavelengths, None if srf is None else srf.wavelengths):
@@ -229,7 +229,7 @@ class ReportContent:
                     return known
         if self.response is None:
             return None
-        return np.asarray(self.response @ np.where(self.usable, np.nan_to_num(self.positions), 0.0))
+        return np.asarray(self.response @ np.where(self.usable, np.nan_to_num(self.bands.positions), 0.0))
 
     @property
     def msi_band_names(self) -> tuple[str, ...]:
@@ -242,14 +242,22 @@ class ReportContent:
     @cached_property
     def uncovered(self) -> NDArray[np.bool_] | None:
         """Usable bands outside the spectral coverage of the MSI, (bands,); None where it is not known."""
-        centres = None if self._centres is None else self._centres[self.usable]
-        responses = None if self.response is None else self.response[:, self.usable]
-        outside = outside_coverage(centres, responses, self.msi.wavelengths, self.msi.fwhm)
-        if outside is None:
+        usable, centres, response = self.usable, self._centres, self.response
+        found = outside_coverage(
+            None if centres is None else centres[usable],
+            None if response is None else response[:, usable],
+            self.msi.wavelengths,
+            self.msi.fwhm,
+        )
+        if found is None:
             return None
-        every = np.zeros(self.usable.size, np.bool_)
-        every[self.usable] = outside
-        return every
+        outside = np.zeros(usable.size, np.bool_)
+        outside[usable] = found
+        return outside
+
+    def uncovered_runs(self, order: NDArray[np.intp]) -> list[tuple[int, int]]:
+        """Return first and last of each sequence of uncovered bands, as indices into the usable bands in ``order``."""
+        return [] if self.uncovered is None else true_runs(self.uncovered[order[self.usable[order]]])
 
     @cached_property
     def _centres(self) -> Array | None:
@@ -257,20 +265,6 @@ class ReportContent:
         return centres if centres is not None and np.isfinite(centres[self.usable]).all() else None
 
 
-def _short(text: str, longest: int) -> str:
-    clean = " ".join(printable(text).split())
-    return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
-
-
 def _expect(holds: bool, otherwise: str) -> None:
     if not holds:
         raise InputError(f"the report cannot be written: {otherwise}")
-
-
-def _peak_memory() -> int | None:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(largest if platform.system() == "Darwin" else largest * 1024)

@@ -1,4 +1,4 @@
-"""Images of a report: bands averaged down to what a screen shows, in colour, as text that a page holds."""
+"""Images of a report: bands reduced to the size of a screen, in colour, as text within the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.reports.colours import Display, choose_display, render_rgb, stretch_limits
-from hyperfuse.reports.fusion.markup import Markup, tag
 from hyperfuse.sensor.axis import interpolation_operator
 from hyperfuse.sensor.model import Sensor
 
@@ -23,13 +22,13 @@ Array = NDArray[np.float64]
 Rgb = NDArray[np.float64]
 
 LONGEST_SIDE = 900
-# Images of fewer pixels are drawn with the edges of their pixels; larger ones the browser may scale as it likes.
-_PIXELS_SEEN = 450
-# A PNG keeps every value; above this size a JPEG takes its place, in which colours are good to about a percent.
+# Images of fewer pixels are drawn with the edges of their pixels; larger ones are scaled smoothly.
+_PIXELATED_SIDE = 450
+# PNG is lossless; above this size JPEG is used, whose colours are within about a percent.
 _PNG_BYTES = 300_000
 _JPEG = {"quality": 90, "subsampling": 0}
 
-# What shows more than true colour does, most telling first: names and nm for red, green, blue.
+# In addition to true colour, in the order of preference: names and nm for red, green, blue.
 _FALSE_COLOURS = (
     ("false colour (infrared)", (850.0, 650.0, 550.0)),
     ("false colour (shortwave infrared)", (2200.0, 1640.0, 850.0)),
@@ -37,7 +36,7 @@ _FALSE_COLOURS = (
 _TOLERANCE_NM = 40.0
 
 
-class View(NamedTuple):
+class DisplayedPair(NamedTuple):
     """One display of the scene: HSI (interpolated) and fused image (rows, cols, 3) in [0, 1], in one stretch."""
 
     display: Display
@@ -45,8 +44,17 @@ class View(NamedTuple):
     after: Rgb
 
 
+class Picture(NamedTuple):
+    """An image of the page: data URI, size in pixels, and whether the browser draws the edges of its pixels."""
+
+    src: str
+    width: int
+    height: int
+    pixelated: bool
+
+
 def displays(cube: Cube) -> list[Display]:
-    """Return the ways to show a cube: that of ``choose_display``, and a false colour where it has the bands for one."""
+    """Return the displays of a cube: that of ``choose_display``, and a false colour where it has the bands for one."""
     first = choose_display(cube)
     usable = np.flatnonzero(cube.usable_bands)
     if cube.wavelengths is None or not np.isfinite(cube.wavelengths[usable]).all():
@@ -63,14 +71,14 @@ def displays(cube: Cube) -> list[Display]:
 
 
 def display_step(size: tuple[int, ...], longest: int = LONGEST_SIDE) -> int:
-    """Return how many pixels a side of an image (rows, cols) are averaged into one that is shown; 1 where it fits."""
+    """Return the side of the blocks of pixels that are averaged into one displayed pixel; 1 where the image fits."""
     return max(1, math.ceil(max(size) / longest))
 
 
 def averaged(band: NDArray[Any], step: int) -> Array:
-    """Return a band (rows, cols) averaged over blocks of ``step`` pixels a side; gaps count only where all is gap.
+    """Return a band (rows, cols) averaged over blocks of ``step`` x ``step`` pixels without their gaps.
 
-    Blocks at the end that are cut off average over what there is of them.
+    Blocks that the border cuts off average over the pixels they have; a block of gaps is a gap.
 
     Example:
         >>> averaged(np.array([[1.0, 3.0, np.nan], [5.0, np.nan, np.nan]]), 2).tolist()
@@ -85,7 +93,7 @@ def averaged(band: NDArray[Any], step: int) -> Array:
 
 
 def interpolated(band: NDArray[Any], sensor: Sensor, shape: tuple[int, int], step: int) -> Array:
-    """Return an LR band (h, w) by cubic interpolation on the shown pixels of an HR image of ``shape``, (H, W) / step.
+    """Return an LR band (h, w), cubically interpolated to the displayed pixels, (H, W) / step, of an HR image.
 
     Gaps of the LR image stay gaps over the ground of their pixels.
     """
@@ -93,7 +101,7 @@ def interpolated(band: NDArray[Any], sensor: Sensor, shape: tuple[int, int], ste
     mean = float(np.mean(band[known], dtype=np.float64)) if known.any() else 0.0
     image = torch.from_numpy(np.where(known, band, mean).astype(np.float64))
     for axis in (0, 1):
-        # The centre of a shown pixel lies (step - 1) / 2 HR pixels beyond that of its first HR pixel.
+        # The centre of a displayed pixel lies (step - 1) / 2 HR pixels after that of its first HR pixel.
         operator = interpolation_operator(
             image.shape[axis],
             math.ceil(shape[axis] / step),
@@ -110,21 +118,21 @@ def interpolated(band: NDArray[Any], sensor: Sensor, shape: tuple[int, int], ste
 
 
 def lr_index(sensor: Sensor, axis: int, size: int, lr_size: int, step: int = 1, first: int = 0) -> NDArray[np.intp]:
-    """Return the LR row (axis 0) or column (1) in which the centres of ``size`` / step shown HR pixels lie."""
+    """Return the LR row (axis 0) or column (1) that holds the centres of ``size`` / step displayed HR pixels."""
     centres = first + np.arange(math.ceil(size / step)) * step + (step - 1) / 2
-    cells = np.floor((centres - sensor.offset[axis]) / sensor.ratio[axis] + 0.5).astype(np.intp)
-    return np.asarray(np.clip(cells, 0, lr_size - 1))
+    index = np.floor((centres - sensor.offset[axis]) / sensor.ratio[axis] + 0.5).astype(np.intp)
+    return np.asarray(np.clip(index, 0, lr_size - 1))
 
 
-def view(hsi: Cube, fused: Cube, sensor: Sensor, display: Display) -> View:
-    """Return the scene before and after in one display, in the stretch of the fused image."""
+def show_pair(hsi: Cube, fused: Cube, sensor: Sensor, display: Display) -> DisplayedPair:
+    """Return HSI and fused image in one display, in the stretch of the fused image."""
     step = display_step((fused.rows, fused.cols))
     after = small_cube([averaged(fused.data[band], step) for band in display.bands])
     shape = (fused.rows, fused.cols)
     before = small_cube([interpolated(hsi.data[band], sensor, shape, step) for band in display.bands])
     three = Display((0, 1, 2), display.wavelengths, display.name)
     limits = stretch_limits(after, three)
-    return View(display, render_rgb(before, three, limits), render_rgb(after, three, limits))
+    return DisplayedPair(display, render_rgb(before, three, limits), render_rgb(after, three, limits))
 
 
 def small_cube(bands: Sequence[NDArray[Any]]) -> Cube:
@@ -142,11 +150,10 @@ def data_uri(image: Rgb) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(stored).decode('ascii')}"
 
 
-def picture(image: Rgb, description: str, **attributes: Any) -> Markup:
-    """Return the element that shows an image (rows, cols, 3) in [0, 1]."""
+def picture(image: Rgb) -> Picture:
+    """Return an image (rows, cols, 3) in [0, 1] for the page."""
     rows, cols = image.shape[:2]
-    name = "pixels" if max(rows, cols) < _PIXELS_SEEN else None
-    return tag("img", src=data_uri(image), alt=description, width=cols, height=rows, class_=name, **attributes)
+    return Picture(data_uri(image), cols, rows, max(rows, cols) < _PIXELATED_SIDE)
 
 
 def _encoded(pixels: NDArray[np.uint8], kind: str) -> bytes:

@@ -1,11 +1,13 @@
-"""What went into a fusion, in a report: both images, the result, and where they lie."""
+"""What a report shows of the inputs: both images, the result, and their footprints."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
@@ -17,46 +19,51 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import six_numbers
 from hyperfuse.errors import InputError
 from hyperfuse.reports.fusion.content import ReportContent
-from hyperfuse.reports.fusion.markup import Markup, bullets, counted, exact, figure, section, table
 from hyperfuse.reports.fusion.plots import FUSED, LR, MSI, draw
+from hyperfuse.reports.numbers import counted, exact
+from hyperfuse.tables import Column, Table
 
 Corners = NDArray[np.float64]
 
 
-def inputs_section(content: ReportContent) -> Markup:
-    """Return the section on the two inputs and the result: sizes, bands, ground and where they lie."""
+def inputs(content: ReportContent) -> dict[str, Any]:
+    """Return the inputs and the result in a table, what was cut of the inputs, and the footprints."""
     hsi, msi = content.whole_hsi or content.hsi, content.whole_msi or content.msi
-    columns = [("LR-HSI", content.hsi_name, hsi), ("HR-MSI", content.msi_name, msi)]
-    columns.append(("result", content.fused_name, content.fused))
+    images = {
+        "LR-HSI": (content.hsi_name, hsi),
+        "HR-MSI": (content.msi_name, msi),
+        "result": (content.fused_name, content.fused),
+    }
     if content.reference is not None:
-        columns.append(("reference", content.reference_name, content.reference))
+        images["reference"] = (content.reference_name, content.reference)
+    described = {kind: {"file": name} | _describe(cube) for kind, (name, cube) in images.items()}
     rows = [
-        ["file", *(name for _, name, _ in columns)],
-        ["size", *(f"{cube.rows} × {cube.cols} pixels" for _, _, cube in columns)],
-        ["pixel", *(_pixel(cube) for _, _, cube in columns)],
-        ["bands", *(_bands(cube) for _, _, cube in columns)],
-        ["range of wavelengths", *(_range(cube) for _, _, cube in columns)],
-        ["values", *(cube.units or "units not told" for _, _, cube in columns)],
-        ["without data", *(_missing(cube) for _, _, cube in columns)],
-        ["coordinate system", *(_crs_name(cube) for _, _, cube in columns)],
+        {"": row, **{kind: values[row] for kind, values in described.items()}} for row in next(iter(described.values()))
     ]
     cut = [
-        f"The {name} was used cut or aligned, {used.rows} × {used.cols} pixels of {whole.rows} × {whole.cols}."
+        (name, used, whole)
         for name, used, whole in (("HSI", content.hsi, hsi), ("MSI", content.msi, msi))
         if (used.rows, used.cols) != (whole.rows, whole.cols)
     ]
-    return section(
-        "inputs",
-        "What went in",
-        table(["", *(kind for kind, _, _ in columns)], rows),
-        bullets(cut) if cut else None,
-        _footprints(content, hsi, msi),
-    )
+    table = Table([Column("", ""), *(Column(kind, kind) for kind in images)], rows)
+    return {"table": table, "cut": cut, "footprints": _footprints(content, hsi, msi)}
+
+
+def _describe(cube: Cube) -> dict[str, str]:
+    return {
+        "size": f"{cube.rows} × {cube.cols} pixels",
+        "pixel": _pixel(cube),
+        "bands": _bands(cube),
+        "range of wavelengths": _range(cube),
+        "values": cube.units or "units not stated",
+        "without data": _missing(cube),
+        "coordinate system": _crs_name(cube),
+    }
 
 
 def _pixel(cube: Cube) -> str:
     if cube.resolution is None:
-        return "size not told"
+        return "size not stated"
     along_y, along_x = cube.resolution
     size = exact(along_x) if math.isclose(along_x, along_y, rel_tol=1e-6) else f"{exact(along_x)} × {exact(along_y)}"
     return f"{size} {_unit(cube.crs)}".strip()
@@ -69,14 +76,14 @@ def _bands(cube: Cube) -> str:
 
 def _range(cube: Cube) -> str:
     if cube.wavelengths is None or not np.isfinite(cube.wavelengths).any():
-        return "not told"
+        return "not stated"
     centres = cube.wavelengths[np.isfinite(cube.wavelengths)]
     return f"{centres.min():.0f} to {centres.max():.0f} nm"
 
 
 def _missing(cube: Cube) -> str:
-    share = float(np.mean(~cube.valid_pixels))
-    return "no pixel" if share == 0 else f"{share:.1%} of the pixels in one band or more"
+    fraction = float(np.mean(~cube.valid_pixels))
+    return "no pixel" if fraction == 0 else f"{fraction:.1%} of the pixels in one band or more"
 
 
 def _crs_name(cube: Cube) -> str:
@@ -85,7 +92,7 @@ def _crs_name(cube: Cube) -> str:
     try:
         known = parse_crs(cube.crs)
     except InputError:
-        return f"{cube.crs[:60]} (not understood)"
+        return f"{cube.crs[:60]} (not readable)"
     code = known.to_epsg()
     return f"EPSG:{code}" if code else str(known.to_string())[:60]
 
@@ -100,13 +107,13 @@ def _unit(crs: str | None) -> str:
 
 
 def _footprints(content: ReportContent, hsi: Cube, msi: Cube) -> Markup:
-    outlines, xlabel, ylabel, downwards = _outlines(content, hsi, msi)
+    footprints, xlabel, ylabel, downwards = _corners_of_all(content, hsi, msi)
 
     def build(drawing: Figure) -> None:
         axes = drawing.add_subplot()
-        # The wider lines below: outlines that coincide stay seen.
+        # Wider lines below, so that lines that coincide stay visible.
         styles = (("LR-HSI", LR, 6.0), ("HR-MSI", MSI, 3.5), ("result", FUSED, 1.4))
-        for corners, (_, colour, width) in zip(outlines, styles, strict=True):
+        for corners, (_, colour, width) in zip(footprints, styles, strict=True):
             shape = Polygon(corners, closed=True, fill=False, edgecolor=colour, linewidth=width)
             axes.add_patch(shape)
         axes.autoscale_view()
@@ -122,22 +129,18 @@ def _footprints(content: ReportContent, hsi: Cube, msi: Cube) -> Markup:
         handles = [Line2D([], [], color=colour, linewidth=width) for _, colour, width in styles]
         axes.legend(handles, [name for name, _, _ in styles], loc="upper left", bbox_to_anchor=(1.02, 1))
 
-    caption = (
-        "Ground that the inputs and the result cover. The result lies where both inputs hold data; outlines that "
-        "coincide are drawn one over the other, the wider below."
-    )
-    return figure(draw(build, (6.4, 3.4), "footprints", "outlines of the images on the ground"), caption)
+    return draw(build, (6.4, 3.4), "footprints", "borders of the images on the ground")
 
 
-def _outlines(content: ReportContent, hsi: Cube, msi: Cube) -> tuple[Sequence[Corners], str, str, bool]:
+def _corners_of_all(content: ReportContent, hsi: Cube, msi: Cube) -> tuple[Sequence[Corners], str, str, bool]:
     """Return the corners of HSI, MSI and result, the names of both axes, and whether y counts downwards."""
-    placed = [_corners(cube, msi.crs) for cube in (hsi, msi, content.fused)]
-    known = [corners for corners in placed if corners is not None]
-    if len(known) == len(placed):
+    corners = [_corners(cube, msi.crs) for cube in (hsi, msi, content.fused)]
+    known = [one for one in corners if one is not None]
+    if len(known) == len(corners):
         unit = _unit(msi.crs)
         names = ("longitude", "latitude") if unit == "degree" else ("x", "y")
-        shown = f" ({unit})" if unit else ""
-        return known, f"{names[0]}{shown}", f"{names[1]}{shown}", False
+        suffix = f" ({unit})" if unit else ""
+        return known, f"{names[0]}{suffix}", f"{names[1]}{suffix}", False
     sensor = content.sensor
     edges = [
         np.array([phase + 0.5 - ratio / 2, ratio]) for phase, ratio in zip(sensor.offset, sensor.ratio, strict=True)
@@ -156,7 +159,7 @@ def _box(top: float, bottom: float, left: float, right: float) -> Corners:
 
 
 def _corners(cube: Cube, crs: str | None) -> Corners | None:
-    """Return the corners (4, 2) of an image as (x, y) in ``crs``, or None where they are not known there."""
+    """Return the corners (4, 2) of an image as (x, y) in ``crs``, or None where they are unknown."""
     if cube.transform is None:
         return None
     a, b, c, d, e, f = six_numbers(cube.transform)

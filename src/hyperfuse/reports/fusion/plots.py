@@ -1,4 +1,4 @@
-"""Plots of a report as SVG inside the page: its letters, and its colours by day and by night."""
+"""Plots of a report as SVG elements that follow the page's fonts and its light and dark colours."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from hyperfuse.reports.fusion.markup import Markup, escape, printable
+from hyperfuse.tables import single_line
+from hyperfuse.tables.html import escape_html
 
 Array = NDArray[np.float64]
 Size = tuple[float, float]
 
-# Stand-ins that the page's own colours replace, so that one plot serves light and dark pages.
+# Replaced by the page's colours, so that one plot fits light and dark pages.
 INK, FAINT, SHADE = "#010101", "#010102", "#010103"
 LR, FUSED, REFERENCE, MSI = "#010104", "#010105", "#010106", "#010107"
 SERIES = tuple(f"#0102{index:02x}" for index in range(1, 9))
@@ -45,7 +48,7 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "hyperfuse",  # the same page for the same content
     "svg.image_inline": True,
-    "text.parse_math": False,  # band names hold dollar signs at times
+    "text.parse_math": False,  # band names may hold dollar signs
     "font.size": 9.0,
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
@@ -80,12 +83,12 @@ def draw(build: Callable[[Figure], None], size: Size, name: str, description: st
     Args:
         build: draws into an empty figure.
         size: width and height in inches, of 96 pixels.
-        name: unique on the page; keeps the parts of one plot apart from those of another.
-        description: what it shows, for those who cannot see it.
+        name: unique on the page; prefix of the identifiers in the plot.
+        description: text alternative.
     """
     buffer = io.StringIO()
     with mpl.rc_context(), warnings.catch_warnings():
-        # The browser finds letters that matplotlib's font lacks.
+        # The browser has the glyphs that matplotlib's font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
@@ -96,55 +99,64 @@ def draw(build: Callable[[Figure], None], size: Size, name: str, description: st
     return _inlined(buffer.getvalue(), size, name, description)
 
 
+@dataclass(frozen=True, eq=False)
+class BandAxis:
+    """How the bands of an image lie along a plot.
+
+    Attributes:
+        positions: (bands,), wavelengths in nm or numbers from 1; in the order of the image.
+        order: (bands,), indices that sort them.
+        label: what the positions are.
+        shaded: intervals to mark.
+    """
+
+    positions: Array
+    order: NDArray[np.intp]
+    label: str
+    shaded: Sequence[tuple[float, float]] = ()
+
+
 def lines_figure(
     curves: Sequence[tuple[Array, dict[str, Any]]],
-    positions: Array,
+    bands: BandAxis,
     *,
     name: str,
     description: str,
-    xlabel: str,
     ylabel: str,
     title: str = "",
-    shaded: Sequence[tuple[float, float]] = (),
-    size: Size = FULL,
     finish: Callable[[Axes], object] | None = None,
 ) -> Markup:
     """Return curves over bands.
 
     Args:
-        curves: values (bands,), NaN where there is none, and the style of each.
-        positions: of the bands along x, (bands,), rising.
+        curves: values (bands,) in the order of the image, NaN where there is none, and the style of each.
+        bands: the axis along x.
         name: see :func:`draw`.
         description: likewise.
-        xlabel: what the positions are.
         ylabel: what the values are.
         title: of the plot.
-        shaded: intervals along x to mark.
-        size: in inches.
-        finish: draws what else belongs into the plot.
+        finish: draws further elements.
     """
 
     def build(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for low, high in shaded:
+        for low, high in bands.shaded:
             axes.axvspan(low, high, color=SHADE, linewidth=0, zorder=0)
         for values, style in curves:
             lone = "." if np.isfinite(values).sum() < 3 else None
-            axes.plot(*_broken(positions, values), **({"marker": lone} | style))
-        axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+            axes.plot(*_broken(bands.positions[bands.order], values[bands.order]), **({"marker": lone} | style))
+        axes.set(xlabel=bands.label, ylabel=ylabel, title=title)
         axes.margins(x=0.01)
         if finish is not None:
             finish(axes)
 
-    return draw(build, size, name, description)
+    return draw(build, HALF, name, description)
 
 
-def map_figure(
-    values: Array, *, name: str, description: str, label: str, top: float | None = None, size: Size | None = None
-) -> Markup:
-    """Return a map (rows, cols) from 0 to ``top`` (its percentile 99 unless given), gaps grey, with its scale."""
+def map_figure(values: Array, *, name: str, description: str, label: str) -> Markup:
+    """Return a map (rows, cols) from 0 to its 99th percentile, gaps grey, with its scale."""
     known = values[np.isfinite(values)]
-    highest = top if top is not None else float(np.percentile(known, 99)) if known.size else 0.0
+    highest = float(np.percentile(known, 99)) if known.size else 0.0
     rows, cols = values.shape
     width = 5.0
     height = float(np.clip((width - 0.9) * rows / cols, 1.6, 5.6)) + 0.15
@@ -152,25 +164,30 @@ def map_figure(
     def build(figure: Figure) -> None:
         axes = figure.add_subplot()
         colours = mpl.colormaps["inferno"].with_extremes(bad="0.6")
-        shown = axes.imshow(values, cmap=colours, vmin=0, vmax=highest or 1.0, interpolation="none")
+        image = axes.imshow(values, cmap=colours, vmin=0, vmax=highest or 1.0, interpolation="none")
         axes.set_axis_off()
-        bar = figure.colorbar(shown, ax=axes, label=label, extend="max", fraction=0.05, pad=0.03)
+        bar = figure.colorbar(image, ax=axes, label=label, extend="max", fraction=0.05, pad=0.03)
         if bar.solids is not None:  # as an image, not as 256 shapes
             bar.solids.set_rasterized(True)
         bar.outline.set_visible(False)
 
-    return draw(build, size or (width, height), name, description)
+    return draw(build, (width, height), name, description)
 
 
-def shown_text(text: str, longest: int = 28) -> str:
-    """Return a name as plots show it: short, and not with the underscore by which matplotlib hides one."""
-    clean = " ".join(printable(text).split())
-    short = clean if len(clean) <= longest else clean[: longest - 1] + "…"
+def shorten(text: str, longest: int) -> str:
+    """Return text on one line of at most ``longest`` characters."""
+    clean = single_line(text)
+    return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
+
+
+def legend_text(text: str) -> str:
+    """Return a name as an entry of a legend, from which matplotlib leaves out those that start with an underscore."""
+    short = shorten(text, 28)
     return f"\u2009{short}" if short.startswith("_") else short
 
 
 def _broken(positions: Array, values: Array) -> tuple[Array, Array]:
-    """Return a curve that is not drawn across a stretch without bands, such as that of an absorption by water."""
+    """Return a curve with breaks where bands are missing, such as those of water absorption."""
     known = np.isfinite(positions) & np.isfinite(values)
     where = np.flatnonzero(known)
     if where.size < 3:
@@ -190,14 +207,12 @@ def _inlined(svg: str, size: Size, name: str, description: str) -> Markup:
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r"<[^<>]*>", lambda found: _own_names(found.group(), name), body)
     width = round(size[0] * 96)
-    return Markup(
-        f'<svg class="plot" role="img" aria-label="{escape(description)}" viewBox="{box.group(1)}" width="{width}">'
-        f"{body}</svg>"
-    )
+    attributes = f'aria-label="{escape_html(description)}" viewBox="{box.group(1)}" width="{width}"'
+    return Markup(f'<svg class="plot" role="img" {attributes}>{body}</svg>')
 
 
 def _own_names(element: str, name: str) -> str:
-    """Return one tag of an SVG with names that no other plot of the page has, and the page's colours."""
+    """Return one tag of an SVG with names that are unique on the page, and the page's colours."""
     element = re.sub(r'(\sid=")', rf"\g<1>{name}-", element).replace("xlink:href", "href")
     element = element.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
     for stand_in, colour in _COLOURS.items():

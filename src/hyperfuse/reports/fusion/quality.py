@@ -1,4 +1,4 @@
-"""How good a result is, in a report: its agreement with the inputs, and with a reference where there is one."""
+"""What a report shows of the quality: agreement with the inputs, errors against a reference, and uncertainty."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -14,24 +15,14 @@ from numpy.typing import NDArray
 from hyperfuse.reports.fusion.consistency import Consistency
 from hyperfuse.reports.fusion.content import ReportContent
 from hyperfuse.reports.fusion.images import averaged, display_step
-from hyperfuse.reports.fusion.markup import (
-    Markup,
-    bullets,
-    counted,
-    figure,
-    join,
-    number,
-    section,
-    table,
-    tag,
-)
-from hyperfuse.reports.fusion.plots import FUSED, HALF, LR, draw, lines_figure, map_figure
-from hyperfuse.reports.fusion.reference import Comparison, Image
-from hyperfuse.reports.fusion.results import uncovered_intervals
-from hyperfuse.sensor.srf.coverage import true_runs
+from hyperfuse.reports.fusion.plots import FUSED, HALF, INK, LR, draw, lines_figure, map_figure
+from hyperfuse.reports.fusion.reference import Comparison, ScoredImage
+from hyperfuse.reports.numbers import number
+from hyperfuse.tables import Column, Table
 
-MAP_SIDE = 500
+_MAP_SIDE = 500
 _CURVE_POINTS = 400
+# Title, key in the scores, unit (None: that of the images), which end is better.
 _METRICS = (
     ("PSNR", "psnr_db", "dB", "higher"),
     ("SAM", "sam_degrees", "°", "lower"),
@@ -42,239 +33,188 @@ _METRICS = (
     ("correlation", "cc", "", "higher"),
     ("RMSE", "rmse", None, "lower"),
 )
+_SCORES = (
+    ("QNR", "qnr", "1 is best", "quality with no reference: (1 − D_lambda) (1 − D_s)"),
+    ("HQNR", "hqnr", "1 is best", "the same with D_lambda after Khan, by the sensor's blur"),
+    ("D_lambda", "d_lambda", "0 is best", "how much the relations between the bands changed"),
+    ("D_lambda, Khan", "d_lambda_khan", "0 is best", "how far the degraded result is from the HSI"),
+    ("D_s", "d_s", "0 is best", "how much the bands' relations to the MSI changed"),
+)
 
 
-def consistency_section(content: ReportContent, found: Consistency) -> Markup:
-    """Return the section on the agreement of the result with its inputs, and on what is extrapolated."""
-    where = "the whole image"
-    if found.part is not None:
-        where = f"{found.part[0]} × {found.part[1]} pixels in the middle of the scene, as all of it would take too long"
-    intro = (
-        f"The result against its own inputs, over {where}. Good values say that it agrees with what was measured, not "
-        "that it is right."
-    )
-    return section(
-        "consistency",
-        "Quality without a reference",
-        tag("p", intro),
-        _scores_table(found),
-        _spectral_figures(content, found),
-        _spatial_table(content, found),
-        _extrapolation(content),
-    )
+def consistency(content: ReportContent, found: Consistency) -> dict[str, Any]:
+    """Return the agreement of the result with its inputs, and which bands are extrapolated."""
+    return {
+        "found": found,
+        "scores": None if found.scores is None else _scores_table(found.scores),
+        "curve": lines_figure(
+            [(found.spectral_rmse, {"color": FUSED})],
+            content.bands,
+            name="spectral-consistency",
+            description="difference of the degraded result from the HSI per band",
+            ylabel=content.labelled("RMSE"),
+            finish=lambda axes: axes.set_ylim(bottom=0),
+        ),
+        "map": _map(
+            found.spectral_map, "spectral-map", "map of the difference of the degraded result from the HSI",
+            content.labelled("RMSE over the bands"),
+        ),
+        "fraction": None if math.isnan(found.spectral_fraction) else f"{found.spectral_fraction:.3%}",
+        "spatial": None if found.spatial_rmse is None else _spatial_table(content, found),
+        "uncovered": _uncovered_runs(content),
+    }  # fmt: skip
 
 
-def reference_section(content: ReportContent, found: Comparison) -> Markup:
-    """Return the section on the errors against the reference."""
+def reference(content: ReportContent, found: Comparison) -> dict[str, Any]:
+    """Return the errors against the reference; the doubt alone where it cannot be compared."""
     if found.fused is None:
-        return section("reference", "Against the reference", tag("p", f"Not scored: {found.doubt}.", class_="notes"))
-    scores = found.fused.scores
-    images = [found.fused] if found.interpolated is None else [found.fused, found.interpolated]
+        return {"doubt": found.doubt}
+    images = {"fused": found.fused} | ({} if found.interpolated is None else {"HSI interpolated": found.interpolated})
     rows = [
-        [
-            name,
-            *(number(float(one.scores[key]), 4, content.units if unit is None else unit) for one in images),  # type: ignore[literal-required]
-            f"{better} is better",
-        ]
-        for name, key, unit, better in _METRICS
+        {
+            "metric": title,
+            "better": f"{better} is better",
+            **{
+                name: number(float(image.scores[key]), 4, content.units if unit is None else unit)  # type: ignore[literal-required]
+                for name, image in images.items()
+            },
+        }
+        for title, key, unit, better in _METRICS
     ]
-    head = ["metric", "fused", "HSI interpolated", ""] if found.interpolated else ["metric", "fused", ""]
-    clipped = (
-        "not clipped"
-        if scores["clipped"] is None
-        else f"clipped to {scores['clipped'][0]:g} to {scores['clipped'][1]:g}"
-    )
-    details = (
-        f"{counted(scores['bands_used'], 'band')} and {counted(scores['pixels'], 'pixel')} scored, "
-        f"{counted(scores['bands_left_out'], 'band')} and {counted(scores['pixels_left_out'], 'pixel')} left out; "
-        f"peak {scores['peak']:g}, values {clipped}, ratio {scores['ratio']:g}. {scores['convention']}."
-    )
-    return section(
-        "reference",
-        "Against the reference",
-        table(head, rows, numbers=(1, 2) if found.interpolated else (1,)),
-        tag("p", details, class_="hint"),
-        tag("div", _psnr_figure(content, images), _angle_figure(images), class_="grid"),
-        tag("div", *_error_maps(content, found.fused), class_="grid"),
-    )
+    columns = [Column("metric", "metric"), *(Column(name, name, format="s") for name in images), Column("better", "")]
+    label = content.labelled("RMSE over the bands")
+    return {
+        "doubt": "",
+        "scores": found.fused.scores,
+        "table": Table(columns, rows),
+        "psnr": _psnr_figure(content, list(images.values())),
+        "angles": _angle_figure(list(images.values())),
+        "error_map": _map(found.fused.errors, "error-map", "map of the error", label),
+        "angle_map": _map(found.fused.angles, "angle-map", "map of the spectral angle", "spectral angle (degrees)"),
+        "step": display_step(found.fused.errors.shape, _MAP_SIDE),
+    }
 
 
-def _scores_table(found: Consistency) -> Markup:
-    scores = found.scores
-    if scores is None:
-        return tag("p", f"QNR and HQNR are not computed: {found.doubt}.", class_="notes")
-    rows = [
-        ["QNR", number(scores["qnr"]), "1 is best", "quality with no reference: (1 − D_lambda) (1 − D_s)"],
-        ["HQNR", number(scores["hqnr"]), "1 is best", "the same with D_lambda after Khan, by the sensor's blur"],
-        ["D_lambda", number(scores["d_lambda"]), "0 is best", "how much the relations between the bands changed"],
-        ["D_lambda, Khan", number(scores["d_lambda_khan"]), "0 is best", "how far the degraded result is from the HSI"],
-        ["D_s", number(scores["d_s"]), "0 is best", "how much the bands' relations to the MSI changed"],
-    ]
-    left_out = scores["bands_left_out"]
-    details = f"{counted(scores['bands_used'], 'band')} scored, {left_out} left out. {scores['convention']}."
-    return join([table(["score", "value", "", "meaning"], rows, numbers=(1,)), tag("p", details, class_="hint")])
-
-
-def _spectral_figures(content: ReportContent, found: Consistency) -> Markup:
-    order = content.order
-    curve = lines_figure(
-        [(found.spectral_rmse[order], {"color": FUSED})],
-        content.positions[order],
-        name="spectral-consistency",
-        description="difference of the degraded result from the HSI, band by band",
-        xlabel=content.axis_label,
-        ylabel=content.labelled("RMSE"),
-        shaded=uncovered_intervals(content),
-        size=HALF,
-        finish=_from_zero,
-    )
-    step = display_step(found.spectral_map.shape, MAP_SIDE)
-    left = map_figure(
-        averaged(found.spectral_map, step),
-        name="spectral-map",
-        description="where the degraded result differs from the HSI",
-        label=content.labelled("RMSE over the bands"),
-    )
-    share = (
-        "not defined"
-        if math.isnan(found.spectral_share)
-        else f"{found.spectral_share:.3%} of the HSI's root mean square"
-    )
-    captions = (
-        f"Spectral consistency: the result, blurred and sampled as the sensor would, beside the HSI. Over all bands "
-        f"they differ by {share}. Peaks are bands whose measured values the result does not give back.",
-        "The same difference by place, on the pixels of the HSI; a structure in it is a place where the two images do "
-        "not fit together (change, cloud, a shift). Gaps are grey.",
-    )
-    return tag("div", figure(curve, captions[0]), figure(left, captions[1]), class_="grid")
-
-
-def _spatial_table(content: ReportContent, found: Consistency) -> Markup:
-    heading = tag("h3", "Spatial consistency")
-    if found.spatial_rmse is None or found.spatial_share is None or found.spatial_correlation is None:
-        text = "Not computed: it needs the spectral responses of the MSI, and these are not known."
-        return join([heading, tag("p", text, class_="notes")])
-    explained = None if content.msi_explained is None else np.asarray(content.msi_explained, np.float64)
-    rows = []
-    for band, name in enumerate(content.msi_band_names):
-        share = found.spatial_share[band]
-        row = [
-            name,
-            number(float(found.spatial_rmse[band]), 3),
-            "–" if math.isnan(share) else f"{share:.2%}",
-            number(float(found.spatial_correlation[band]), 4),
-        ]
-        rows.append(row if explained is None else [*row, f"{explained[band]:.1%}"])
-    head = ["MSI band", content.labelled("RMSE"), "share of the band", "correlation"]
-    head += [] if explained is None else ["explained by the HSI"]
-    text = (
-        "The result, seen through the spectral responses, beside the measured MSI. A band with a large share or a low "
-        "correlation holds detail that did not go into the result, or responses that do not fit."
-    )
-    return join([heading, table(head, rows, numbers=range(1, len(head))), tag("p", text, class_="hint")])
-
-
-def _extrapolation(content: ReportContent) -> Markup:
-    heading = tag("h3", "Where the result is extrapolated")
-    if content.uncovered is None:
-        text = "Not known: neither spectral responses nor wavelengths of both images tell which bands the MSI covers."
-        return join([heading, tag("p", text, class_="notes")])
-    count, usable = int(content.uncovered.sum()), int(content.usable.sum())
-    if count == 0:
-        return join([heading, tag("p", f"Nowhere: every one of the {usable} bands lies within a band of the MSI.")])
-    text = (
-        f"{counted(count, 'band')} of {usable} lie outside the bands of the MSI (shaded in the plots). Their detail is "
-        "not measured but inferred from bands that go along with them in the HSI; check it before you rely on it."
-    )
-    return join([heading, tag("p", text), bullets(_uncovered_runs(content))])
-
-
-def _uncovered_runs(content: ReportContent) -> Sequence[str]:
-    assert content.uncovered is not None
-    order = content.order[content.usable[content.order]]
-    flags = content.uncovered[order]
-    runs = []
-    for a, b in true_runs(flags):
-        first, last = content.positions[order[a]], content.positions[order[b]]
-        place = (
-            "before the first MSI band"
-            if a == 0
-            else "beyond the last MSI band"
-            if b == order.size - 1
-            else "between MSI bands"
+def uncertainty(content: ReportContent) -> dict[str, Any] | None:
+    """Return the uncertainty of the result as a map, and per band where it has bands; None where it is not known."""
+    cube = content.uncertainty
+    if cube is None:
+        return None
+    known = cube.usable_bands if cube.bands == 1 else cube.usable_bands & content.usable
+    total, count = np.zeros((cube.rows, cube.cols)), np.zeros((cube.rows, cube.cols))
+    quantiles = np.full((2, cube.bands), np.nan)
+    for band in np.flatnonzero(known):
+        values = cube.data[band]
+        finite = np.isfinite(values)
+        total += np.where(finite, values, 0.0)
+        count += finite
+        if finite.any():
+            quantiles[:, band] = np.quantile(values[finite], (0.5, 0.9))
+    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    label = content.labelled(content.uncertainty_name)
+    curve = None
+    if cube.bands > 1:
+        curve = lines_figure(
+            [
+                (quantiles[0], {"color": FUSED, "label": "median"}),
+                (quantiles[1], {"color": INK, "label": "90 % of the pixels lie below", "linestyle": ":"}),
+            ],
+            content.bands,
+            name="uncertainty-curve",
+            description="uncertainty per band",
+            ylabel=label,
+            finish=Axes.legend,
         )
+    return {"map": _map(mean, "uncertainty", "map of the uncertainty", label), "curve": curve, "bands": cube.bands}
+
+
+def _map(values: NDArray[np.float64], name: str, description: str, label: str) -> Markup:
+    step = display_step(values.shape, _MAP_SIDE)
+    return map_figure(averaged(values, step), name=name, description=description, label=label)
+
+
+def _scores_table(scores: Any) -> Table:
+    columns = (
+        Column("score", "score"), Column("value", "value", format="s"), Column("best", ""), Column("meaning", "meaning")
+    )  # fmt: skip
+    rows = [
+        {"score": title, "value": number(scores[key]), "best": best, "meaning": meaning}
+        for title, key, best, meaning in _SCORES
+    ]
+    return Table(columns, rows)
+
+
+def _spatial_table(content: ReportContent, found: Consistency) -> Table:
+    assert found.spatial_rmse is not None  # asked before
+    assert found.spatial_fraction is not None
+    assert found.spatial_correlation is not None
+    columns = [
+        Column("band", "MSI band"),
+        Column("rmse", content.labelled("RMSE"), format="s"),
+        Column("fraction", "fraction of the band", format=".2%"),
+        Column("correlation", "correlation", format="s"),
+    ]
+    rows = [
+        {"band": name, "rmse": number(float(rmse), 3), "fraction": float(fraction), "correlation": number(float(cc), 4)}
+        for name, rmse, fraction, cc in zip(
+            content.msi_band_names, found.spatial_rmse, found.spatial_fraction, found.spatial_correlation, strict=True
+        )
+    ]
+    if content.msi_explained is not None:
+        columns.append(Column("explained", "explained by the HSI", format=".1%"))
+        rows = [
+            row | {"explained": float(value)}
+            for row, value in zip(rows, np.asarray(content.msi_explained), strict=True)
+        ]
+    return Table(columns, rows)
+
+
+def _uncovered_runs(content: ReportContent) -> list[dict[str, Any]] | None:
+    """Return span, length and position of each sequence of uncovered bands; None where the coverage is unknown."""
+    if content.uncovered is None:
+        return None
+    bands = content.bands
+    order = bands.order[content.usable[bands.order]]
+    known = bands.label.startswith("wavelength")
+    runs = []
+    for a, b in content.uncovered_runs(bands.order):
+        first, last = bands.positions[order[a]], bands.positions[order[b]]
         span = f"{first:.0f}" if a == b else f"{first:.0f} to {last:.0f}"
-        known = content.axis_label.startswith("wavelength")
-        runs.append(f"{f'{span} nm' if known else f'number {span}'}: {counted(b - a + 1, 'band')}, {place}")
+        side = "before the first" if a == 0 else "beyond the last" if b == order.size - 1 else "between"
+        position = f"{side} MSI band{'s' if side == 'between' else ''}"
+        runs.append({"span": f"{span} nm" if known else f"number {span}", "count": b - a + 1, "position": position})
     return runs
 
 
-def _psnr_figure(content: ReportContent, images: Sequence[Image]) -> Markup:
-    order = content.order
+def _psnr_figure(content: ReportContent, images: Sequence[ScoredImage]) -> Markup:
     styles: tuple[dict[str, Any], ...] = (
         {"color": FUSED, "label": "fused"},
         {"color": LR, "label": "HSI interpolated", "linewidth": 1.0},
     )
-    body = lines_figure(
-        [(_finite(image.psnr_db[order]), style) for image, style in zip(images, styles, strict=False)],
-        content.positions[order],
+    finite = [np.where(np.isfinite(image.psnr_db), image.psnr_db, np.nan) for image in images]
+    return lines_figure(
+        list(zip(finite, styles, strict=False)),
+        content.bands,
         name="psnr",
-        description="PSNR band by band",
-        xlabel=content.axis_label,
+        description="PSNR per band",
         ylabel="PSNR (dB)",
-        shaded=uncovered_intervals(content),
-        size=HALF,
         finish=Axes.legend,
     )
-    return figure(body, "PSNR of every band; higher is better. 20 dB more are errors ten times smaller.")
 
 
-def _angle_figure(images: Sequence[Image]) -> Markup:
-    curves = []
-    for image in images:
-        angles = np.sort(image.angles[np.isfinite(image.angles)])
-        share = np.linspace(0, 1, _CURVE_POINTS)
-        curves.append((np.quantile(angles, share) if angles.size else np.full(share.size, np.nan), share))
+def _angle_figure(images: Sequence[ScoredImage]) -> Markup:
+    fractions = np.linspace(0, 1, _CURVE_POINTS)
+    finite = [image.angles[np.isfinite(image.angles)] for image in images]
+    curves = [np.quantile(angles, fractions) if angles.size else np.full(_CURVE_POINTS, np.nan) for angles in finite]
 
     def build(drawing: Figure) -> None:
         axes = drawing.add_subplot()
-        for (angles, share), colour, name in zip(curves, (FUSED, LR), ("fused", "HSI interpolated"), strict=False):
-            axes.plot(angles, 100 * share, color=colour, label=name)
-        ends = [float(np.quantile(angles, 0.99)) for angles, _ in curves if np.isfinite(angles).all()]
+        for angles, colour, name in zip(curves, (FUSED, LR), ("fused", "HSI interpolated"), strict=False):
+            axes.plot(angles, 100 * fractions, color=colour, label=name)
+        ends = [float(np.quantile(angles, 0.99)) for angles in curves if np.isfinite(angles).all()]
         if ends and max(ends) > 0:
             axes.set_xlim(0, max(ends))
         axes.set(xlabel="spectral angle (degrees)", ylabel="pixels with less (%)", ylim=(0, 101))
         axes.legend(loc="lower right")
 
-    body = draw(build, HALF, "sam", "share of the pixels below a spectral angle")
-    return figure(body, "Spectral angle of the pixels: the further left and up the curve, the truer the spectra.")
-
-
-def _error_maps(content: ReportContent, image: Image) -> list[Markup]:
-    step = display_step(image.errors.shape, MAP_SIDE)
-    label = content.labelled("RMSE over the bands")
-    size = f" Each pixel shown is the mean of {step} × {step}." if step > 1 else ""
-    end = f"The scale ends at the 99th percentile, gaps are grey.{size}"
-    return [
-        figure(
-            map_figure(averaged(image.errors, step), name="error-map", description="error by place", label=label),
-            f"Error of the result by place. {end}",
-        ),
-        figure(
-            map_figure(
-                averaged(image.angles, step),
-                name="angle-map",
-                description="spectral angle by place",
-                label="spectral angle (degrees)",
-            ),
-            f"Spectral angle between result and reference by place: errors of shape, blind to brightness. {end}",
-        ),
-    ]
-
-
-def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(np.isfinite(values), values, np.nan)
-
-
-def _from_zero(axes: Axes) -> None:
-    axes.set_ylim(bottom=0)
+    return draw(build, HALF, "sam", "fraction of the pixels below a spectral angle")

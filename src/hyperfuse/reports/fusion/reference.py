@@ -1,4 +1,4 @@
-"""How far a result is from the truth, where there is one, beside plain interpolation of the HSI."""
+"""Errors of a result against a reference, and those of the interpolated HSI for comparison."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hyperfuse.reports.fusion.content import ReportContent
 
 Array = NDArray[np.float64]
 
-# The interpolated HSI is as large as the result; of larger scenes it is left out.
-_MOST_VALUES = 200_000_000
+# The interpolated HSI is as large as the result; it is left out for larger scenes.
+_LARGEST_SIZE = 200_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Image:
+class ScoredImage:
     """An image against the reference.
 
     Attributes:
@@ -41,8 +41,8 @@ class Image:
 class Comparison:
     """The result and the interpolated HSI (None where too large) against the reference; or why there is neither."""
 
-    fused: Image | None
-    interpolated: Image | None
+    fused: ScoredImage | None
+    interpolated: ScoredImage | None
     doubt: str
 
 
@@ -52,7 +52,7 @@ def compare_with_reference(content: ReportContent) -> Comparison | None:
         return None
     try:
         fused = _scored(content.reference, content.fused, content)
-        small = content.fused.data.size <= _MOST_VALUES
+        small = content.fused.data.size <= _LARGEST_SIZE
         return Comparison(fused, _scored(content.reference, _interpolated(content), content) if small else None, "")
     except InputError as error:
         return Comparison(None, None, str(error))
@@ -70,7 +70,7 @@ def _interpolated(content: ReportContent) -> Cube:
     return Cube(data=data, valid=content.fused.valid, good_bands=content.fused.good_bands)
 
 
-def _scored(reference: Cube, image: Cube, content: ReportContent) -> Image:
+def _scored(reference: Cube, image: Cube, content: ReportContent) -> ScoredImage:
     scores = evaluate(reference, image, content.sensor.ratio)
     # The bands and pixels that evaluate scores.
     bands = usable_bands([reference, image], reference.bands)
@@ -87,4 +87,4 @@ def _scored(reference: Cube, image: Cube, content: ReportContent) -> Image:
     for a, b in zip(truth, values, strict=True):
         squares += np.where(mask, a - b, 0.0).astype(np.float64) ** 2
     errors = np.where(mask, np.sqrt(squares / len(truth)), np.nan)
-    return Image(scores, psnr_db, sam_map(truth, values, mask=mask), errors)
+    return ScoredImage(scores, psnr_db, sam_map(truth, values, mask=mask), errors)

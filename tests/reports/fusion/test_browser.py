@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import hyperfuse as hf
-from hyperfuse.reports.fusion.page import ReportContent, this_run, write_report
+from hyperfuse.reports.fusion import ReportContent, this_process, write_report
 
 DRIVER, BROWSER = shutil.which("chromedriver"), shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
@@ -37,16 +37,16 @@ class Browser:
             "--window-size=1200,900",
         ]
         options = {"args": arguments, "binary": BROWSER}
-        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        self.base += "/" + self.send("POST", "", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+        capabilities = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        self.base += "/" + self.send("POST", "", {"capabilities": {"alwaysMatch": capabilities}})["sessionId"]
 
     def send(self, method, path, body=None):
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=60) as answer:
-                return json.load(answer)["value"]
+            with opener.open(request, timeout=60) as response:
+                return json.load(response)["value"]
         except urllib.error.HTTPError as error:
             raise AssertionError(error.read().decode()) from error
 
@@ -60,12 +60,15 @@ class Browser:
         return self.send("POST", "/element", {"using": "css selector", "value": selector})[ELEMENT]
 
     def drag(self, selector, start, end):
-        """Press at a share of the width of an element, move to another, and let go."""
+        """Press at a fraction of the width of an element, move to another, and let go."""
         element = {ELEMENT: self.find(selector)}
         self.run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
         box = self.run("arguments[0].getBoundingClientRect().toJSON()", element)
         y = int(box["top"] + box["height"] / 2)
-        at = [{"type": "pointerMove", "x": int(box["left"] + share * box["width"]), "y": y} for share in (start, end)]
+        at = [
+            {"type": "pointerMove", "x": int(box["left"] + fraction * box["width"]), "y": y}
+            for fraction in (start, end)
+        ]
         moves = [at[0], {"type": "pointerDown", "button": 0}, at[1], {"type": "pointerUp", "button": 0}]
         mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": moves}
         self.send("POST", "/actions", {"actions": [mouse]})
@@ -114,7 +117,7 @@ def page(tmp_path_factory):
         sensor=pair.sensor,
         reference=pair.reference,
         hsi_name="<script>throw 1</script>.tif",
-        run=this_run("hyperfuse fuse", 1.0),
+        made=this_process("hyperfuse fuse", 1.0),
     )
     write_report(target, content)
     return target
@@ -161,10 +164,10 @@ def test_the_line_parts_the_two_images(browser, page):
     shown = "[...document.querySelectorAll('.swipe')][0]"
     left, right = (
         browser.run(
-            f"(r => document.elementsFromPoint(r.left + {share} * r.width, r.top + r.height / 3)"
+            f"(r => document.elementsFromPoint(r.left + {fraction} * r.width, r.top + r.height / 3)"
             f".filter(e => e.tagName === 'IMG').map(e => e.parentElement.className))({shown}.getBoundingClientRect())"
         )
-        for share in (0.25, 0.75)
+        for fraction in (0.25, 0.75)
     )
     assert left == ["before"]  # what is clipped away is not hit
     assert right == ["after", "before"]

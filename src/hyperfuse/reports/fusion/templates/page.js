@@ -4,7 +4,7 @@ for (const box of document.querySelectorAll(".swipe")) {
   const input = box.querySelector("input");
   const update = () => {
     box.style.setProperty("--split", input.value + "%");
-    input.setAttribute("aria-valuetext", Math.round(input.value) + " % HSI, the rest fused");
+    input.setAttribute("aria-valuetext", Math.round(input.value) + " % HSI, the remainder fused");
   };
   input.addEventListener("input", update);
   update();
