@@ -1,4 +1,4 @@
-"""evaluate(): peaks, clipping, what is left out and counted, conventions; aggregate()."""
+"""evaluate(): peaks, clipping, exclusions and their counts, conventions; aggregate()."""
 
 import json
 import math
@@ -50,7 +50,7 @@ def test_it_gathers_the_metrics():
         {
             "psnr_db": psnr(reference, fused),
             "sam_degrees": sam_degrees(reference, fused),
-            "sam_bright_degrees": sam_degrees(reference, fused, darkest=0.01),
+            "sam_bright_degrees": sam_degrees(reference, fused, min_brightness=0.01),
             "ergas": ergas(reference, fused, 3),
             "ssim": ssim(reference, fused),
             "rmse": rmse(reference, fused),
@@ -129,7 +129,7 @@ def test_only_what_is_scored_decides_on_the_peak():
     assert evaluate(reference, fused, 4, mask=mask)["peak"] == 1
 
 
-# What is left out
+# Exclusions
 
 
 def test_constant_bands_are_left_out_and_counted():
@@ -152,9 +152,9 @@ def test_bad_and_empty_bands_of_either_cube_are_left_out():
     )
     scores = evaluate(*cubes, 4)
     assert (scores["bands_used"], scores["bands_left_out"], scores["pixels_left_out"]) == (4, 2, 0)
-    kept = [0, 2, 3, 5]
-    assert only_metrics(scores) == only_metrics(evaluate(reference[kept], fused[kept], 4))
-    with pytest.raises(InputError, match="no band is left"):
+    used = [0, 2, 3, 5]
+    assert only_metrics(scores) == only_metrics(evaluate(reference[used], fused[used], 4))
+    with pytest.raises(InputError, match="no band can be scored"):
         evaluate(Cube(data=reference, good_bands=[False] * 6), fused, 4)
 
 
@@ -326,8 +326,8 @@ def test_without_reference_gathers_the_indices_and_leaves_bad_bands_and_gaps_out
         fused,
         cells,
     )
-    kept = [1, 3, 5]
-    low, high, fine = hsi[kept], fused[kept], msi[[0, 2]]
+    used = [1, 3, 5]
+    low, high, fine = hsi[used], fused[used], msi[[0, 2]]
     masks = {"mask": gap, "hsi_mask": hsi_valid[0]}
     spectral, spatial = d_lambda(low, high, **masks), d_s(low, fine, high, cells, **masks)
     khan = d_lambda_khan(low, high, cells, **masks)

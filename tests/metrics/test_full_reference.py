@@ -124,8 +124,8 @@ def test_sam_without_the_darkest_pixels():
     bright = np.linalg.norm(reference, axis=0) >= 0.01 * np.linalg.norm(reference, axis=0).max()
     assert not bright[0].any()
     assert bright[1:].all()
-    assert sam_degrees(reference, fused, darkest=0.01) == pytest.approx(sam_map(reference, fused)[1:].mean())
-    assert sam_degrees(reference, fused) != sam_degrees(reference, fused, darkest=0.01)
+    assert sam_degrees(reference, fused, min_brightness=0.01) == pytest.approx(sam_map(reference, fused)[1:].mean())
+    assert sam_degrees(reference, fused) != sam_degrees(reference, fused, min_brightness=0.01)
 
 
 def test_sam_does_not_depend_on_how_the_image_is_chunked():

@@ -249,7 +249,7 @@ def test_gaps_have_no_influence(garbage):
 
 
 def test_the_blur_carries_no_gap_into_what_is_scored():
-    """A blur wider than a cell reaches from a gap into cells beside it: these are left out too."""
+    """A blur wider than an LR pixel spreads a gap to its neighbours, which are left out too."""
     hsi, _, fused = scene(rows=32, cols=32)
 
     def wide(image):

@@ -44,7 +44,7 @@ def test_ssim_is_that_of_sewar_with_gaussian_weights():
     weights = {"fltr": Filter.GAUSSIAN, "sigma": 1.5, "ws": 11}
     theirs = sewar.ssim(reference, fused, ws=11, MAX=1.0, fltr_specs=weights, mode="valid")[0]
     assert ssim(*pair()) == pytest.approx(theirs)
-    uniform = sewar.ssim(reference, fused, ws=11, MAX=1.0)[0]  # its default weights all pixels of a window alike
+    uniform = sewar.ssim(reference, fused, ws=11, MAX=1.0)[0]  # its default weights all pixels of a window equally
     assert abs(uniform - theirs) > 1e-3
 
 
@@ -95,7 +95,7 @@ def test_uiqi_of_constant_windows():
 
 def test_uiqi_stays_in_range_where_variances_drown_in_rounding():
     rng = np.random.default_rng(0)
-    images = 1e6 + 1e-4 * rng.random((100, 2, 1, 8, 8))  # a variance of 1e-9 beside squares of 1e12
+    images = 1e6 + 1e-4 * rng.random((100, 2, 1, 8, 8))  # a variance of 1e-9 next to squares of 1e12
     assert all(-1 <= uiqi(reference, fused) <= 1 for reference, fused in images)
 
 

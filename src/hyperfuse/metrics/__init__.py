@@ -1,4 +1,7 @@
-"""Metrics: how good a fused image is, with a reference and without one. Needs numpy only."""
+"""Metrics of a fused image, with a reference and without one: pure functions on arrays, which need numpy only.
+
+Images are (bands, rows, cols): arrays, torch tensors or cubes. :func:`evaluate` gathers the metrics.
+"""
 
 from __future__ import annotations
 

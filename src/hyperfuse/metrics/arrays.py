@@ -1,4 +1,4 @@
-"""What a metric accepts: arrays, torch tensors and cubes of (bands, rows, cols), and the pixels that are scored."""
+"""Images (bands, rows, cols) given as arrays, torch tensors or cubes, and the pixels that are scored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def as_bands(image: Any, name: str) -> NDArray[Any]:
 
     Args:
         image: array, torch tensor on any device, or Cube; a 2-D one is a single band.
-        name: what the image is called in an error.
+        name: of the image, for errors.
 
     Raises:
         InputError: another number of dimensions, an empty image, or values that are no real numbers.
@@ -55,7 +55,7 @@ def as_mask(mask: Any, shape: tuple[int, ...], name: str = "mask") -> NDArray[np
     if array.shape != tuple(shape):
         raise InputError(f"{name} has the shape {array.shape}, the image {tuple(shape)} (rows, cols)")
     if not array.any():
-        raise InputError(f"{name} leaves no pixel to score (True = scored)")
+        raise InputError(f"{name} selects no pixel (True = scored)")
     return None if array.all() else array
 
 
@@ -105,7 +105,7 @@ def usable_bands(images: Sequence[Any], bands: int) -> NDArray[np.bool_]:
         if isinstance(image, Cube):
             used &= image.usable_bands
     if not used.any():
-        raise InputError("no band is left to score: all are marked bad or empty")
+        raise InputError("no band can be scored: all are marked bad or empty")
     return used
 
 
@@ -118,7 +118,7 @@ def scored_pixels(
         images: pairs of an image and its used bands, as :func:`usable_bands` gives them.
         mask: bool (rows, cols), True = scored, or None.
         shape: (rows, cols) of the images.
-        name: what the mask is called in an error.
+        name: of the mask, for errors.
     """
     chosen = as_mask(mask, shape, name)
     scored = np.ones(shape, np.bool_) if chosen is None else chosen.copy()
@@ -127,7 +127,7 @@ def scored_pixels(
             for band in np.flatnonzero(used):
                 scored &= image.valid[band]
     if not scored.any():
-        raise InputError("no pixel is left to score: gaps and mask cover the whole image")
+        raise InputError("no pixel can be scored: gaps and mask cover the whole image")
     return None if scored.all() else scored
 
 
@@ -144,7 +144,7 @@ def scored_values(band: NDArray[Any], mask: NDArray[np.bool_] | None) -> NDArray
 
 
 def zero_filled(part: NDArray[Any], mask: NDArray[np.bool_] | None) -> NDArray[np.float64]:
-    """Return ``part`` (..., rows, cols) in float64, 0 where it is not scored so that garbage there stays harmless."""
+    """Return ``part`` (..., rows, cols) in float64, 0 where it is not scored, whatever the values there."""
     if mask is None:
         return part.astype(np.float64)
     return np.where(mask, part, 0).astype(np.float64, copy=False)
@@ -158,7 +158,7 @@ def linear_ratio(ratio: Ratio) -> float:
     """
     values = np.atleast_1d(np.asarray(ratio, dtype=np.float64))
     if values.ndim != 1 or values.size not in (1, 2) or not np.isfinite(values).all() or values.min() < 1:
-        raise InputError(f"ratio needs one number of at least 1, or two for (y, x); got {ratio!r}")
+        raise InputError(f"ratio needs one number of at least 1, or two for (y, x); got {ratio!r}", parameter="ratio")
     return math.exp(float(np.log(values).mean())) if values.size == 2 else float(values[0])
 
 
@@ -166,5 +166,7 @@ def positive_peak(peak: float) -> float:
     """Return ``peak`` as a float, or refuse one that is not positive and finite."""
     value = float(peak)
     if not (math.isfinite(value) and value > 0):
-        raise InputError(f"peak needs a positive number, got {peak!r}; it is the largest value the image can have")
+        raise InputError(
+            f"peak needs a positive number, got {peak!r}; it is the largest value of an image", parameter="peak"
+        )
     return value

@@ -1,7 +1,7 @@
 """Quality index Q between bands, and its hypercomplex form Q2n between images, over blocks that cover the image.
 
-The covariance of every band with every other is one matrix product a block, so that the 25,000 pairs of 224 bands are
-computed exactly, none left out or sampled.
+The covariances of all pairs of bands are one matrix product per block, so that the 25,000 pairs of 224 bands are
+computed exactly, without sampling.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def hypercomplex_quality(
     radiometric distortion lowers the index: ``4 |cov| |mx| |my| / ((vx + vy) (|mx|^2 + |my|^2))`` with moduli, and
     ``cov = E[(x - mx) conj(y - my)]`` (Garzelli and Nencini, "Hypercomplex quality assessment of multi/hyperspectral
     images", 2009; Q4 for four bands: Alparone, Baronti, Garzelli and Nencini, 2004). Products follow the Cayley-Dickson
-    rule (a, b)(c, d) = (ac - conj(d) b, da + b conj(c)); values are taken as they are, not normalised by block as some
-    code does. Up to 8 parts the index cannot pass 1; from 16 on moduli are not multiplicative.
+    rule (a, b)(c, d) = (ac - conj(d) b, da + b conj(c)); values are not normalised per block, as some code
+    does. Up to 8 parts the index cannot pass 1; from 16 on moduli are not multiplicative.
 
     Args:
         reference: (bands, rows, cols).

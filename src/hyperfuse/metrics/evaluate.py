@@ -1,4 +1,4 @@
-"""All metrics of a fused image at once under one convention, with what was done; and their mean over images."""
+"""All metrics of a fused image under one stated convention, and their mean over images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from hyperfuse.metrics.windowed import SSIM_WINDOW, UIQI_WINDOW, has_window, ssi
 Convention = Literal["psrt"]
 
 METRICS = ("psnr_db", "sam_degrees", "sam_bright_degrees", "ergas", "ssim", "rmse", "uiqi", "cc")
-BRIGHT_SHARE = 0.01
+BRIGHT_FRACTION = 0.01
 
 _OWN = (
     "PSNR per band, then averaged; SAM in degrees where neither spectrum is zero (bright: and the reference's norm is "
@@ -49,7 +49,7 @@ _NO_REFERENCE = (
 
 
 class Scores(TypedDict):
-    """What :func:`evaluate` returns; all values go into JSON, but PSNR may be infinite and others NaN as told there."""
+    """The scores of :func:`evaluate`: values for JSON, but PSNR may be infinite and others NaN."""
 
     psnr_db: float
     sam_degrees: float
@@ -81,7 +81,7 @@ def evaluate(
     clip: bool | None = None,
     convention: Convention | None = None,
 ) -> Scores:
-    """Score a fused image against its reference by all metrics, under one convention that is printed with them.
+    """Score a fused image against its reference by all metrics, under one convention that is returned with them.
 
     Where the reference lies in [0, 1], the fused image is clipped to it first and the peak is 1; else the peak is the
     reference's maximum and nothing is clipped. Left out, and counted, are bands that are marked bad or wholly empty in
@@ -89,14 +89,14 @@ def evaluate(
     of either cube. No border is cut.
 
     Args:
-        reference: the true image: Cube, array or torch tensor, (bands, rows, cols).
+        reference: Cube, array or torch tensor, (bands, rows, cols).
         fused: the image to score, of the same shape.
-        ratio: the true resolution ratio between LR-HSI and HR-MSI (for ERGAS), one number or (y, x).
+        ratio: resolution ratio between LR-HSI and HR-MSI (for ERGAS), one number or (y, x).
         mask: bool (rows, cols), True = scored; None scores every pixel.
-        peak: the peak of PSNR and range of SSIM in place of the one above.
+        peak: peak of PSNR and range of SSIM; default: as above.
         clip: True clips the fused image to [0, peak] always, False never.
         convention: None, or "psrt" to compare with the tables of PSRT and BDT: PSNR over the whole cube with the
-            reference's maximum as peak, and ERGAS with a ratio of 4 whatever the true one is; the rest stays.
+            reference's maximum as peak, and ERGAS with a ratio of 4 whatever ``ratio`` is; other metrics unchanged.
 
     Returns:
         The scores ``psnr_db`` (infinite where a band is perfect), ``sam_degrees`` and, without the pixels whose
@@ -120,15 +120,17 @@ def evaluate(
         True
     """
     if convention is not None and convention not in get_args(Convention):
-        raise InputError(f"unknown convention {convention!r}{nearest_name(str(convention), get_args(Convention))}")
+        raise InputError(
+            f"unknown convention {convention!r}{nearest_name(str(convention), get_args(Convention))}", "convention"
+        )
     if convention == "psrt" and peak is not None:
-        raise InputError("the convention psrt sets the peak itself; leave peak out")
+        raise InputError("the convention psrt sets the peak itself; leave peak out", "peak")
     scale = linear_ratio(ratio)
     truth, image, scored, left_out = _select(reference, fused, mask)
     lowest, highest = _extent(truth, scored)
     in_unit = lowest >= 0 and highest <= 1
     if peak is None and not in_unit and highest <= 0:
-        raise InputError(f"the reference's maximum is {highest:g}, which gives no peak; pass peak=")
+        raise InputError(f"the reference's maximum is {highest:g}, which gives no peak; pass peak=", "peak")
     level = positive_peak(peak) if peak is not None else 1.0 if in_unit else highest
     interval = ((0.0, 1.0) if in_unit else None) if clip is None else (0.0, level) if clip else None
     if interval is not None:
@@ -143,13 +145,13 @@ def evaluate(
         psnr_db = psnr(truth, image, peak=level, mask=scored)
     angles, norms = spectral_angles(truth, image, scored)
     defined = ~np.isnan(angles)
-    bright = defined & (norms >= BRIGHT_SHARE * norms.max())
+    bright = defined & (norms >= BRIGHT_FRACTION * norms.max())
     pixels = angles.size if scored is None else int(np.count_nonzero(scored))
     shape = truth.shape[1:]
     return Scores(
         psnr_db=psnr_db,
         sam_degrees=mean_angle(angles, norms, 0.0),
-        sam_bright_degrees=mean_angle(angles, norms, BRIGHT_SHARE),
+        sam_bright_degrees=mean_angle(angles, norms, BRIGHT_FRACTION),
         ergas=ergas(truth, image, ergas_ratio, mask=scored),
         ssim=ssim(truth, image, peak=level, mask=scored) if has_window(shape, scored, SSIM_WINDOW) else math.nan,
         rmse=rmse(truth, image, mask=scored),
@@ -169,16 +171,16 @@ def evaluate(
 
 
 def _select(reference: Any, fused: Any, mask: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_] | None, int]:
-    """Return both images with the bands to score, the mask of the pixels to score, and how many bands were left out."""
+    """Return both images with the bands to score, the mask of the pixels to score, and the number of other bands."""
     a, b = as_bands(reference, "the reference"), as_bands(fused, "the fused image")
     check_shapes(a, b)
     used = usable_bands([reference, fused], len(a))
     scored = scored_pixels([(reference, used), (fused, used)], mask, a.shape[1:])
-    for band in np.flatnonzero(used):  # before constant bands are left out: one of nothing but inf is constant
+    for band in np.flatnonzero(used):  # first, as a band of nothing but inf is constant
         check_finite(a[band : band + 1], scored, "the reference")
     used &= varying_bands(a, scored)
     if not used.any():
-        raise InputError("no band is left to score: the reference is constant in every usable one")
+        raise InputError("no band can be scored: the reference is constant in every usable one")
     left_out = int(np.count_nonzero(~used))
     if left_out:
         a, b = a[used], b[used]
@@ -195,7 +197,7 @@ def _clipped(image: NDArray[Any], interval: tuple[float, float]) -> NDArray[Any]
 
 
 class NoReferenceScores(TypedDict):
-    """What :func:`evaluate_without_reference` returns."""
+    """The scores of :func:`evaluate_without_reference`."""
 
     d_lambda: float
     d_s: float
@@ -251,7 +253,7 @@ def evaluate_without_reference(
     }
     used &= varying_bands(low, masks["hsi_mask"])
     if not used.any():
-        raise InputError("no band is left to score: the HSI is constant in every usable one")
+        raise InputError("no band can be scored: the HSI is constant in every usable one")
     if not used.all():
         low, high = low[used], high[used]
     if not msi_used.all():
@@ -294,7 +296,7 @@ def aggregate(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         raise InputError("there are no scores to average")
     for key in ("convention", "ratio"):
         if len({one[key] for one in scores}) > 1:
-            raise InputError(f"scores of more than one {key} cannot be averaged; evaluate all images alike")
+            raise InputError(f"scores of more than one {key} cannot be averaged; evaluate all images in the same way")
     table = {metric: np.array([one[metric] for one in scores], dtype=np.float64) for metric in METRICS}
     with np.errstate(invalid="ignore"):
         return {

@@ -37,7 +37,7 @@ def rmse(reference: Any, fused: Any, *, mask: Any = None) -> float:
     """Root mean square error over all scored values, in the images' units; 0 is perfect.
 
     Args:
-        reference: the true image, (bands, rows, cols).
+        reference: (bands, rows, cols).
         fused: the image to score, of the same shape.
         mask: bool (rows, cols), True = scored; None scores every pixel.
 
@@ -64,10 +64,10 @@ def psnr(reference: Any, fused: Any, *, peak: float = 1.0, mask: Any = None) -> 
     """Peak signal-to-noise ratio in dB, computed per band and averaged over the bands.
 
     ``20 log10(peak / RMSE_b)``; infinite where a band is reproduced exactly, and so then is the average. PSNR over the
-    whole cube at once, which some papers print, is never higher: the average of logarithms is the larger one.
+    whole cube, which some papers print, is never higher: the average of logarithms is the larger one.
 
     Args:
-        reference: the true image, (bands, rows, cols).
+        reference: (bands, rows, cols).
         fused: the image to score, of the same shape.
         peak: the largest value an image can have, one for all bands.
         mask: bool (rows, cols), True = scored; None scores every pixel.
@@ -89,10 +89,10 @@ def sam_map(reference: Any, fused: Any, *, mask: Any = None) -> NDArray[np.float
     NaN where the angle is undefined, as either spectrum is zero, and where ``mask`` is False. The angle is
     ``2 atan2(|u - v|, |u + v|)`` of the unit spectra u and v (W. Kahan, "How futile are mindless assessments of
     roundoff in floating-point computation?", 2006): the arccosine of the scalar product, the same on paper (Yuhas,
-    Goetz and Boardman, 1992), rounds angles below about 1e-6 degrees to garbage in float64, and below 0.02 in float32.
+    Goetz and Boardman, 1992), loses angles below about 1e-6 degrees to rounding in float64, and below 0.02 in float32.
 
     Args:
-        reference: the true image, (bands, rows, cols).
+        reference: (bands, rows, cols).
         fused: the image to score, of the same shape.
         mask: bool (rows, cols), True = scored; None scores every pixel.
 
@@ -108,16 +108,16 @@ def sam_map(reference: Any, fused: Any, *, mask: Any = None) -> NDArray[np.float
     return spectral_angles(*checked_pair(reference, fused, mask))[0]
 
 
-def sam_degrees(reference: Any, fused: Any, *, darkest: float = 0.0, mask: Any = None) -> float:
+def sam_degrees(reference: Any, fused: Any, *, min_brightness: float = 0.0, mask: Any = None) -> float:
     """Spectral angle in degrees (0 to 180), averaged over the pixels; 0 is perfect, blind to brightness.
 
     Pixels where either spectrum is zero have no angle and are left out; NaN where none is left. See :func:`sam_map`.
 
     Args:
-        reference: the true image, (bands, rows, cols).
+        reference: (bands, rows, cols).
         fused: the image to score, of the same shape.
-        darkest: leave out pixels of which the reference's norm is below this share of its maximum over the scored
-            pixels. In near-black pixels noise alone turns a spectrum by tens of degrees; 0.01 leaves those out.
+        min_brightness: leave out pixels of which the reference's norm is below this fraction of its maximum over the
+            scored pixels. In near-black pixels noise alone changes the angle by tens of degrees; 0.01 leaves those out.
         mask: bool (rows, cols), True = scored; None scores every pixel.
 
     Raises:
@@ -130,7 +130,7 @@ def sam_degrees(reference: Any, fused: Any, *, darkest: float = 0.0, mask: Any =
         >>> round(sam_degrees(reference, fused), 6)
         45.0
     """
-    return mean_angle(*spectral_angles(*checked_pair(reference, fused, mask)), darkest)
+    return mean_angle(*spectral_angles(*checked_pair(reference, fused, mask)), min_brightness)
 
 
 def spectral_angles(
@@ -158,21 +158,21 @@ def _norms(spectra: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.einsum("brc,brc->rc", spectra, spectra)))
 
 
-def mean_angle(angles: NDArray[np.float64], norms: NDArray[np.float64], darkest: float) -> float:
-    """Average those angles of :func:`spectral_angles` that exist and whose norm is not below the share ``darkest``."""
-    kept = angles[~np.isnan(angles) & (norms >= darkest * norms.max())]
-    return float(kept.mean()) if kept.size else math.nan
+def mean_angle(angles: NDArray[np.float64], norms: NDArray[np.float64], min_brightness: float) -> float:
+    """Return the mean of the angles of :func:`spectral_angles` that exist and are at least as bright as stated."""
+    angles = angles[~np.isnan(angles) & (norms >= min_brightness * norms.max())]
+    return float(angles.mean()) if angles.size else math.nan
 
 
 def ergas(reference: Any, fused: Any, ratio: Ratio, *, mask: Any = None) -> float:
     """Relative dimensionless global error in synthesis (ERGAS); 0 is perfect.
 
-    ``100 / s * sqrt(mean over bands of (RMSE_b / mean_b)^2)`` with the means of the reference and the true resolution
+    ``100 / s * sqrt(mean over bands of (RMSE_b / mean_b)^2)`` with the means of the reference and the resolution
     ratio s (L. Wald, "Quality of high resolution synthesised images: is there a simple criterion?", 2000, where 1/s is
     the ratio h/l of the pixel sizes). Infinite where a band's mean is zero and its error is not.
 
     Args:
-        reference: the true image, (bands, rows, cols).
+        reference: (bands, rows, cols).
         fused: the image to score, of the same shape.
         ratio: the resolution ratio s, at least 1; of two for (y, x) their geometric mean is taken.
         mask: bool (rows, cols), True = scored; None scores every pixel.
@@ -208,7 +208,7 @@ def cross_correlation_per_band(reference: Any, fused: Any, *, mask: Any = None) 
 
 
 def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    # The first value goes first: a constant band then becomes exactly zero, not the rounding error of its mean.
+    # The first value is subtracted first: a constant band is then exactly zero, not the rounding error of its mean.
     shifted = values - values[0]
     return np.asarray(shifted - shifted.mean())
 
@@ -220,7 +220,7 @@ def cross_correlation(reference: Any, fused: Any, *, mask: Any = None) -> float:
     review", 2015; 0 for a band that is constant in either image.
 
     Args:
-        reference: the true image, (bands, rows, cols).
+        reference: (bands, rows, cols).
         fused: the image to score, of the same shape.
         mask: bool (rows, cols), True = scored; None scores every pixel.
 

@@ -1,4 +1,4 @@
-"""Ground that is scored at both resolutions: the LR-HSI and the HR images over it, in blocks, with gaps left out."""
+"""Ground that is scored at both resolutions: blocks of the LR-HSI and of the HR images, without gaps."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hyperfuse.metrics.block_quality import Block, block_edges, blocks
 Degrade = Callable[[NDArray[Any]], Any]
 
 BLOCK = 8  # LR pixels
-_GAP_WEIGHT = 1e-3  # an LR pixel of which the blur takes more than this from gaps is left out
+_GAP_WEIGHT = 1e-3  # LR pixels with a larger weight of gaps in their blur are left out
 
 
 @dataclass(frozen=True)
 class Ground:
     """An LR and an HR image of the same bands, the blocks over each, and their masks (None = all pixels).
 
-    Block n of ``low_blocks`` and of ``high_blocks`` is the same ground, and so is what the masks leave out.
+    Block n of ``low_blocks`` and of ``high_blocks`` is the same ground, and both masks exclude the same ground.
     """
 
     low: NDArray[Any]
@@ -57,8 +57,8 @@ def common_ground(hsi: Any, fused: Any, mask: Any, hsi_mask: Any) -> Ground:
         for edges, fine, coarse in zip(low_edges, high.shape[1:], low.shape[1:], strict=True)
     ]
     low_blocks, high_blocks = blocks(*low_edges), blocks(*high_edges)
-    kept = kept_blocks(low_blocks, low_mask)
-    return Ground(low, high, [low_blocks[i] for i in kept], [high_blocks[i] for i in kept], low_mask, high_mask)
+    index = scored_blocks(low_blocks, low_mask)
+    return Ground(low, high, [low_blocks[i] for i in index], [high_blocks[i] for i in index], low_mask, high_mask)
 
 
 def _common_masks(
@@ -79,16 +79,16 @@ def _common_masks(
     return low[np.ix_(row, col)], low
 
 
-def kept_blocks(grid: list[Block], mask: NDArray[np.bool_] | None) -> list[int]:
+def scored_blocks(grid: list[Block], mask: NDArray[np.bool_] | None) -> list[int]:
     """Return the indices of the blocks of which at least half is scored.
 
     Raises:
         InputError: there is none.
     """
-    kept = [index for index, block in enumerate(grid) if mask is None or 2 * mask[block].sum() >= mask[block].size]
-    if not kept:
+    found = [index for index, block in enumerate(grid) if mask is None or 2 * mask[block].sum() >= mask[block].size]
+    if not found:
         raise InputError("the masks and gaps leave no block half of which is scored; there is nothing to assess")
-    return kept
+    return found
 
 
 def checked_msi(msi: Any, ground: Ground) -> NDArray[Any]:
@@ -103,20 +103,20 @@ def checked_msi(msi: Any, ground: Ground) -> NDArray[Any]:
 
 
 def degraded(image: NDArray[Any], degrade: Degrade, ground: Ground) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Degrade an HR image, gaps filled with the bands' means; return it and the LR pixels that no gap reaches.
+    """Degrade an HR image, gaps filled with the bands' means; return it and the LR pixels that no gap affects.
 
     Raises:
         InputError: ``degrade`` gives another shape than the LR-HSI's, or non-finite values.
     """
     mask, scored = ground.high_mask, ground.low_mask
-    image = image.astype(np.promote_types(image.dtype, np.float32), copy=False)  # a blur of integers is none
+    image = image.astype(np.promote_types(image.dtype, np.float32), copy=False)  # blurring in integers would truncate
     if mask is not None:
         means = np.array([band[mask].mean(dtype=np.float64) for band in image])
         image = np.where(mask, image, means.astype(image.dtype)[:, None, None])
     result = as_bands(degrade(image), "degrade's output")
     expected = (len(image), *ground.low.shape[1:])
     if result.shape != expected:
-        raise InputError(f"degrade gave the shape {result.shape}, the grid of the HSI asks for {expected}")
+        raise InputError(f"degrade gave the shape {result.shape}, the grid of the HSI needs {expected}")
     if mask is not None and scored is not None:
         weight = as_bands(degrade(mask[None].astype(np.float32)), "degrade's output")[0]
         scored = scored & (weight > 1 - _GAP_WEIGHT)

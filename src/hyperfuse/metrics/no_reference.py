@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.metrics.block_quality import block_edges, blocks, hypercomplex_quality, pairwise_quality
-from hyperfuse.metrics.ground import Degrade, Ground, checked_msi, common_ground, degraded, kept_blocks
+from hyperfuse.metrics.ground import Degrade, Ground, checked_msi, common_ground, degraded, scored_blocks
 
 _HYPERCOMPLEX_BLOCK = 32  # LR pixels; moments in 2^n dimensions need more of them than 8x8
 
@@ -67,8 +67,8 @@ def d_s(hsi: Any, msi: Any, fused: Any, degrade: Degrade, *, mask: Any = None, h
     ``mean over bands i and MSI bands k of |Q(fused_i, msi_k) - Q(hsi_i, degrade(msi)_k)|``. With one MSI band this is
     D_s of Alparone et al., "Multispectral and panchromatic data fusion assessment without reference", 2008, exponent
     q = 1. That paper knows one panchromatic band only, and we found no extension that the literature on hyperspectral
-    and multispectral fusion agrees on: here every MSI band counts alike, while some codes average the MSI to one band
-    first and get other numbers. Compare values of one definition only.
+    and multispectral fusion agrees on: here every MSI band has the same weight, while some codes average the MSI to
+    one band first and get other numbers. Compare values of one definition only.
 
     Args:
         hsi: the LR-HSI, (bands, rows, cols).
@@ -93,9 +93,9 @@ def d_s(hsi: Any, msi: Any, fused: Any, degrade: Degrade, *, mask: Any = None, h
 
 def _d_s(ground: Ground, msi: NDArray[Any], degrade: Degrade) -> float:
     low_msi, scored = degraded(msi, degrade, ground)
-    kept = kept_blocks(ground.low_blocks, scored)
-    before = pairwise_quality(ground.low, low_msi, [ground.low_blocks[i] for i in kept], scored)
-    after = pairwise_quality(ground.high, msi, [ground.high_blocks[i] for i in kept], ground.high_mask)
+    index = scored_blocks(ground.low_blocks, scored)
+    before = pairwise_quality(ground.low, low_msi, [ground.low_blocks[i] for i in index], scored)
+    after = pairwise_quality(ground.high, msi, [ground.high_blocks[i] for i in index], ground.high_mask)
     return float(np.abs(after - before).mean())
 
 
@@ -128,7 +128,7 @@ def d_lambda_khan(hsi: Any, fused: Any, degrade: Degrade, *, mask: Any = None, h
 def _d_lambda_khan(ground: Ground, degrade: Degrade) -> float:
     low_fused, scored = degraded(ground.high, degrade, ground)
     grid = blocks(*(block_edges(length, _HYPERCOMPLEX_BLOCK) for length in ground.low.shape[1:]))
-    return 1.0 - hypercomplex_quality(ground.low, low_fused, [grid[i] for i in kept_blocks(grid, scored)], scored)
+    return 1.0 - hypercomplex_quality(ground.low, low_fused, [grid[i] for i in scored_blocks(grid, scored)], scored)
 
 
 def qnr(hsi: Any, msi: Any, fused: Any, degrade: Degrade, *, mask: Any = None, hsi_mask: Any = None) -> float:

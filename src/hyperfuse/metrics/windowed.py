@@ -1,7 +1,7 @@
 """Metrics of a fused image against a reference over sliding windows: SSIM and UIQI.
 
-Both are means over every whole window inside the image: nothing is padded, and with a mask only windows of nothing but
-scored pixels count. A band is worked through in strips of rows, which keeps all that is held in the cache.
+Both are means over every whole window inside the image: nothing is padded, and with a mask only windows of
+scored pixels count. A band is processed in strips of rows that fit the cache.
 """
 
 from __future__ import annotations
@@ -118,10 +118,10 @@ def ssim(reference: Any, fused: Any, *, peak: float = 1.0, mask: Any = None) -> 
     Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural similarity",
     2004, eq. 13: windows of 11x11 with Gaussian weights of sigma 1.5, population moments, K1 = 0.01, K2 = 0.03, and no
     window that leaves the image. Scaling both images by 255 / ``peak`` and using a range of 255, as the field's MATLAB
-    code does, gives the same numbers: the index does not change when images and range are scaled alike.
+    code does, gives the same numbers: the index is invariant to a common scale of images and range.
 
     Args:
-        reference: the true image, (bands, rows, cols), at least 11x11 pixels.
+        reference: (bands, rows, cols), at least 11x11 pixels.
         fused: the image to score, of the same shape.
         peak: the range L of the values, one for all bands.
         mask: bool (rows, cols), True = scored; windows with any other pixel are left out.
@@ -162,7 +162,7 @@ def uiqi(reference: Any, fused: Any, *, mask: Any = None) -> float:
     ``2 cov / (vx + vy)`` is taken as 1, and where both means are zero the luminance factor is, as their own code does.
 
     Args:
-        reference: the true image, (bands, rows, cols), at least 8x8 pixels.
+        reference: (bands, rows, cols), at least 8x8 pixels.
         fused: the image to score, of the same shape.
         mask: bool (rows, cols), True = scored; windows with any other pixel are left out.
 
