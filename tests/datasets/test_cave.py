@@ -24,7 +24,7 @@ def test_the_distributed_folders_are_read(tmp_path, sixteen):
 
 
 @pytest.mark.parametrize(
-    ("place", "file"),
+    ("path", "file"),
     [
         ("cd_ms", "cd_ms"),
         ("cd/inner", "cd_ms"),
@@ -32,8 +32,8 @@ def test_the_distributed_folders_are_read(tmp_path, sixteen):
         ("cd ms/__MACOSX", "cd"),
     ],
 )
-def test_other_nestings_and_spellings_are_the_same_scene(tmp_path, sixteen, place, file):
-    write_bands(tmp_path / place, file, sixteen)
+def test_other_nestings_and_spellings_are_the_same_scene(tmp_path, sixteen, path, file):
+    write_bands(tmp_path / path, file, sixteen)
     scenes = open_dataset("cave", tmp_path)
     assert scenes.names == ("cd",)
     np.testing.assert_allclose(scenes.load("cd").data, sixteen / 65535, rtol=1e-7)
@@ -105,7 +105,7 @@ def test_doubles_that_may_mean_anything_are_refused(tmp_path, write, top):
         open_dataset("cave", tmp_path).load("hairs")
 
 
-def test_a_file_without_such_an_array_or_with_two_is_told(tmp_path):
+def test_a_file_without_such_an_array_or_with_two_is_reported(tmp_path):
     write_5(tmp_path / "hairs.mat", rgb=np.ones((4, 4, 3)))
     write_5(tmp_path / "cd.mat", a=np.ones((4, 4, 31)), b=np.ones((4, 4, 31)))
     scenes = open_dataset("cave", tmp_path)
@@ -121,11 +121,11 @@ def test_a_missing_band_is_named(tmp_path, sixteen):
     scenes = open_dataset("cave", tmp_path)
     with pytest.raises(
         InputError, match=r"scene paints of CAVE: .*paints_ms: 1 of the 31 bands are missing \(PNG files 17\)"
-    ) as told:
+    ) as caught:
         scenes.load("paints")
-    assert CAVE_PAGE in str(told.value)
-    assert "NAME_ms_31.png" in str(told.value)
-    assert "\n" not in str(told.value)
+    assert CAVE_PAGE in str(caught.value)
+    assert "NAME_ms_31.png" in str(caught.value)
+    assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="bands are missing"):
         scenes.shape("paints")
 
@@ -151,14 +151,14 @@ def test_a_cut_off_mat_file_is_named(tmp_path, write, keep):
         open_dataset("cave", tmp_path).load("paints")
 
 
-def test_bands_that_do_not_belong_together_are_told(tmp_path, sixteen):
+def test_bands_that_do_not_belong_together_are_reported(tmp_path, sixteen):
     write_bands(tmp_path / "paints_ms", "paints_ms", sixteen)
     write_png(tmp_path / "paints_ms" / "paints_ms_05.png", np.zeros((5, 7), np.uint16))
     with pytest.raises(InputError, match=r"paints_ms_05\.png: is 5 x 7 of 16 bits, but .* is 5 x 6 of 16 bits"):
         open_dataset("cave", tmp_path).load("paints")
 
 
-def test_two_files_for_one_band_or_scene_are_told(tmp_path, sixteen):
+def test_two_files_for_one_band_or_scene_are_reported(tmp_path, sixteen):
     write_bands(tmp_path / "paints_ms", "paints_ms", sixteen)
     write_png(tmp_path / "paints_ms" / "copy_05.png", sixteen[0])
     with pytest.raises(InputError, match=r"copy_05\.png and paints_ms_05\.png are both band 5"):
@@ -174,9 +174,9 @@ def test_a_split_with_scenes_that_are_not_there(tmp_path):
         open_dataset("cave", tmp_path, "uestc-test")
     names = tmp_path / "mine.txt"
     names.write_text("balloons\npaints")
-    with pytest.raises(InputError, match=r"the scene paints of the split .*mine\.txt is not in .*") as told:
+    with pytest.raises(InputError, match=r"the scene paints of the split .*mine\.txt is not in .*") as caught:
         open_dataset("cave", tmp_path, names)
-    assert CAVE_PAGE in str(told.value)
+    assert CAVE_PAGE in str(caught.value)
 
 
 def test_what_is_not_of_cave_counts_only_where_a_split_names_it(tmp_path):
@@ -190,20 +190,20 @@ def test_what_is_not_of_cave_counts_only_where_a_split_names_it(tmp_path):
     assert scenes.load("balloons_half").data.shape == (31, 2, 2)
 
 
-def test_an_empty_folder_is_told_with_where_to_go(tmp_path):
+def test_an_empty_folder_is_reported_with_the_address_of_the_data(tmp_path):
     (tmp_path / "paints_ms").mkdir()
-    with pytest.raises(InputError, match="holds no scene of CAVE; CAVE is to be had at") as told:
+    with pytest.raises(InputError, match="holds no scene of CAVE; CAVE is available at") as caught:
         open_dataset("cave", tmp_path)
-    assert CAVE_PAGE in str(told.value)
+    assert CAVE_PAGE in str(caught.value)
 
 
 def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path):
     write_5(tmp_path / "paints.mat", img=np.ones((4, 4, 31)))
     scenes = open_dataset("cave", tmp_path)
     (tmp_path / "paints.mat").unlink()
-    with pytest.raises(HyperfuseError, match=r"scene paints: .*paints\.mat: cannot be read: No such file") as told:
+    with pytest.raises(HyperfuseError, match=r"scene paints: .*paints\.mat: cannot be read: No such file") as caught:
         scenes.load("paints")
-    assert not isinstance(told.value, InputError)
+    assert not isinstance(caught.value, InputError)
 
 
 def test_there_are_32_scenes_in_order():

@@ -51,7 +51,7 @@ def test_the_array_ref_is_taken_where_there_are_others(tmp_path, ref):
     assert open_dataset("harvard", tmp_path).load("img1").data.shape == (31, 9, 12)
 
 
-def test_the_true_size_is_told_from_the_header_alone(tmp_path):
+def test_the_true_size_is_read_from_the_header_alone(tmp_path):
     # Nothing is stored in the chunks of this array, so it takes no room; its header says 1040 x 1392 x 31.
     with h5py.File(tmp_path / "imge7.mat", "w", userblock_size=512) as file:
         file.create_dataset("ref", (31, 1392, 1040), np.float64, chunks=(1, 1392, 1040))
@@ -68,11 +68,11 @@ def test_a_cut_off_file_is_named(tmp_path, ref, write, keep):
     file = tmp_path / "imgh3.mat"
     write(file, ref=ref)
     file.write_bytes(file.read_bytes()[: file.stat().st_size * keep // 100])
-    with pytest.raises(InputError, match=r"scene imgh3 of Harvard: .*imgh3\.mat: (is not a|holds no)") as told:
+    with pytest.raises(InputError, match=r"scene imgh3 of Harvard: .*imgh3\.mat: (is not a|holds no)") as caught:
         open_dataset("harvard", tmp_path).load("imgh3")
-    assert HARVARD_PAGE in str(told.value)
-    assert "(1040, 1392, 31)" in str(told.value)
-    assert "\n" not in str(told.value)
+    assert HARVARD_PAGE in str(caught.value)
+    assert "(1040, 1392, 31)" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_scenes_under_mixed_light_count_only_where_a_split_names_them(tmp_path, ref):
@@ -91,8 +91,8 @@ def test_the_split_is_every_fifth_of_the_50_scenes():
     assert sorted((*train, *test)) == sorted(HARVARD_SCENES)
 
 
-def test_missing_scenes_are_told_with_where_to_go(tmp_path, ref):
+def test_missing_scenes_are_reported_with_the_address_of_the_data(tmp_path, ref):
     write_5(tmp_path / "imgb2.mat", ref=ref)
-    with pytest.raises(InputError, match=r"9 of 10 scenes of the split own-test are not in .*imga5, imgb7") as told:
+    with pytest.raises(InputError, match=r"9 of 10 scenes of the split own-test are not in .*imga5, imgb7") as caught:
         open_dataset("harvard", tmp_path, "own-test")
-    assert HARVARD_PAGE in str(told.value)
+    assert HARVARD_PAGE in str(caught.value)

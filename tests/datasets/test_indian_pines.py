@@ -36,7 +36,7 @@ def test_the_source_and_licence_are_named():
     assert "CC BY 3.0" in INDIAN_PINES_SOURCE
 
 
-def test_a_missing_package_is_told_with_the_extra(monkeypatch):
+def test_a_missing_package_is_reported_with_the_extra(monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"hyperfuse\[demo\]"):
         load_indian_pines()

@@ -61,11 +61,11 @@ def test_only_what_is_asked_for_is_read(tmp_path):
     assert patches[10**8]["GT"].max() == 0
 
 
-def _read_in_child(patches, indices, answers):
+def _read_in_child(patches, indices, results):
     found = [patches[index]["GT"] for index in indices]
     # HDF5 reads by position, so a handle taken over from the parent shows in no value; here it shows.
     assert patches._process == os.getpid()
-    answers.put(found)
+    results.put(found)
 
 
 def test_processes_forked_from_one_read_at_the_same_time(tmp_path):
@@ -73,16 +73,16 @@ def test_processes_forked_from_one_read_at_the_same_time(tmp_path):
     patches = open_patch_file(tmp_path / "train.h5")
     assert patches[2]["GT"].size
     context = multiprocessing.get_context("fork")
-    answers = context.Queue()
+    results = context.Queue()
     indices = [6, 0, 3] * 20
-    workers = [context.Process(target=_read_in_child, args=(patches, indices, answers)) for _ in range(2)]
+    workers = [context.Process(target=_read_in_child, args=(patches, indices, results)) for _ in range(2)]
     for worker in workers:
         worker.start()
-    found = [[patches[index]["GT"] for index in indices], *(answers.get(timeout=20) for _ in workers)]
+    found = [[patches[index]["GT"] for index in indices], *(results.get(timeout=20) for _ in workers)]
     for worker in workers:
         worker.join()
-    for answer in found:
-        np.testing.assert_array_equal(answer, arrays["GT"][indices].astype(np.float32))
+    for result in found:
+        np.testing.assert_array_equal(result, arrays["GT"][indices].astype(np.float32))
 
 
 def test_a_file_goes_to_a_process_of_its_own(tmp_path):
@@ -104,10 +104,10 @@ def test_an_open_file_is_pickled_without_its_handle(tmp_path):
     np.testing.assert_array_equal(patches[0]["RGB"], first)
 
 
-def test_no_file_is_told_with_where_to_go(tmp_path):
-    with pytest.raises(InputError, match=r"nix\.h5: does not exist; .*GT, LRHSI, RGB") as told:
+def test_no_file_is_reported_with_the_address_of_the_data(tmp_path):
+    with pytest.raises(InputError, match=r"nix\.h5: does not exist; .*GT, LRHSI, RGB") as caught:
         open_patch_file(tmp_path / "nix.h5")
-    assert PATCH_FILES_PAGE in str(told.value)
+    assert PATCH_FILES_PAGE in str(caught.value)
     with pytest.raises(InputError, match="is a folder; name a file"):
         open_patch_file(tmp_path)
 
@@ -139,7 +139,7 @@ def test_a_damaged_patch_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"GT": None}, "has no array GT; it holds HSI_up 7 x 5 x 8 x 12, LRHSI"),
         ({"RGB": np.ones((7, 8, 12))}, r"RGB has the shape \(7, 8, 12\)"),
@@ -152,7 +152,7 @@ def test_a_damaged_patch_is_named(tmp_path):
         ({"HSI_up": np.ones((7, 5, 4, 6))}, "do not fit together"),
     ],
 )
-def test_arrays_that_are_missing_or_do_not_fit_are_told(tmp_path, changes, told):
+def test_arrays_that_are_missing_or_do_not_fit_are_reported(tmp_path, changes, message):
     write(tmp_path / "train.h5", **changes)
-    with pytest.raises(InputError, match=rf"train\.h5: .*{told}"):
+    with pytest.raises(InputError, match=rf"train\.h5: .*{message}"):
         open_patch_file(tmp_path / "train.h5")

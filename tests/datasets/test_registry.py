@@ -49,9 +49,9 @@ def test_reading_is_put_off_and_nothing_is_kept(tmp_path, kind):
     dataset = get_dataset(kind)
     loads = []
 
-    def counted(place):
-        loads.append(place)
-        return dataset.load(place)
+    def counted(path):
+        loads.append(path)
+        return dataset.load(path)
 
     scenes = Scenes(dataclasses.replace(dataset, load=counted), tmp_path)
     assert loads == []
@@ -71,7 +71,7 @@ def test_scenes_travel_between_processes(tmp_path, kind):
 
 
 @every_kind
-def test_no_folder_is_told(tmp_path, kind):
+def test_no_folder_is_reported(tmp_path, kind):
     with pytest.raises(InputError, match=r"does not exist; .*the folder must hold"):
         open_dataset(kind, tmp_path / "nix")
     (tmp_path / "file").touch()
@@ -79,7 +79,7 @@ def test_no_folder_is_told(tmp_path, kind):
         open_dataset(kind, tmp_path / "file")
 
 
-def test_the_nearest_kind_is_told(tmp_path):
+def test_the_nearest_kind_is_reported(tmp_path):
     with pytest.raises(InputError, match=r"no kind of dataset 'cavee'; did you mean 'cave'\?"):
         open_dataset("cavee", tmp_path)
 
@@ -130,10 +130,10 @@ def test_a_split_of_ones_own(tmp_path):
         read_split("cave", file)
 
 
-def test_an_unknown_split_is_told_with_the_nearest(tmp_path):
+def test_an_unknown_split_is_reported_with_the_nearest(tmp_path):
     with pytest.raises(InputError, match=r"no split 'uestc-tset' of cave; did you mean 'uestc-test'\?"):
         read_split("cave", "uestc-tset")
-    with pytest.raises(InputError, match="no split 'train' of folder; a split of your own is the path"):
+    with pytest.raises(InputError, match="no split 'train' of folder; otherwise give the path"):
         read_split("folder", "train")
 
 

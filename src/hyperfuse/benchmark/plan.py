@@ -146,7 +146,7 @@ def make_plan(
             shape = scenes.shape(scene)
         except HyperfuseError:
             shape = None  # its jobs fail with the reason
-        stamp = stamp_of(scenes.place(scene))
+        stamp = stamp_of(scenes.path(scene))
         jobs += [BenchmarkJob(entry, scene, float(ratio), pairs, shape, stamp) for ratio in ratios for entry in entries]
     return BenchmarkPlan(
         pairs,

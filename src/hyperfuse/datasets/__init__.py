@@ -1,4 +1,4 @@
-"""Scenes to train, try and measure fusion on; each is read when it is asked for."""
+"""Scenes for training, trials and benchmarks; each is read on demand."""
 
 from hyperfuse.datasets.indian_pines import INDIAN_PINES_SOURCE, load_indian_pines
 from hyperfuse.datasets.patch_files import PatchFile, open_patch_file

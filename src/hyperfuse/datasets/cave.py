@@ -36,7 +36,7 @@ CAVE_SCENES = (
 _BANDS = 31
 _WAVELENGTHS = tuple(float(centre) for centre in range(400, 701, 10))
 _BAND_FILE = re.compile(r".*?(\d+)\.png", re.IGNORECASE)
-# A band in a colour file is grey; more than this share of the range between its channels is a picture.
+# A band in a colour file is grey: channels that differ by more than this fraction of the range are a picture.
 _GREY_TOLERANCE = 0.02
 
 
@@ -45,16 +45,16 @@ def cave() -> Dataset:
 
     A scene is a folder of 31 PNG files as they are distributed (``paints_ms/paints_ms/paints_ms_01.png`` to ``_31``,
     or one folder less), or a ``.mat`` file with one array (rows, cols, 31): 16-bit values are divided by 65535, 8-bit
-    ones, the high bytes of the former, become (v + 0.5) / 256, fractions in [0, 1] stay. Which it was is in the cube's
-    history. In watercolors the PNGs carry red, green, blue and alpha; the mean of the three, which are the same grey,
-    is the band, and alpha is left out.
+    ones, the high bytes of the former, become (v + 0.5) / 256, fractions in [0, 1] stay; the cube's history states
+    which. In watercolors the PNGs carry red, green, blue and alpha; the mean of the three, which are the same grey, is
+    the band, and alpha is ignored.
     """
     return Dataset(
         kind="cave",
         title="CAVE",
         layout=(
-            "the folder must hold, for each scene, NAME_ms/NAME_ms/NAME_ms_01.png to NAME_ms_31.png (one folder less "
-            "will do) or NAME.mat with an array (rows, cols, 31)"
+            "the folder must hold, for each scene, NAME_ms/NAME_ms/NAME_ms_01.png to NAME_ms_31.png (or one folder "
+            "less) or NAME.mat with an array (rows, cols, 31)"
         ),
         find=find_scenes,
         load=load_scene,
@@ -83,64 +83,64 @@ def find_scenes(folder: Path) -> dict[str, Path]:
         InputError: two of them are one scene.
     """
     found: dict[str, Path] = {}
-    for place in sorted(folder.iterdir()):
-        if place.name.startswith("."):
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
             continue
-        if place.is_dir():
-            name = scene_name(place.name)
-            holds = bool(_band_files(place))
+        if path.is_dir():
+            name = scene_name(path.name)
+            holds = bool(_band_files(path))
         else:
-            name = scene_name(place.stem)
-            holds = place.suffix.lower() == ".mat"
+            name = scene_name(path.stem)
+            holds = path.suffix.lower() == ".mat"
         if holds and name in found:
-            raise InputError(f"{folder} holds the scene {name} twice: {found[name].name} and {place.name}")
+            raise InputError(f"{folder} holds the scene {name} twice: {found[name].name} and {path.name}")
         if holds:
-            found[name] = place
+            found[name] = path
     return found
 
 
-def load_scene(place: Path) -> Cube:
+def load_scene(path: Path) -> Cube:
     """Read a scene from its folder or file; see :func:`cave`.
 
     Raises:
-        InputError: a band that is missing, damaged or not like the others, or a ``.mat`` file without such an array.
+        InputError: a band that is missing, damaged or unlike the others, or a ``.mat`` file without such an array.
     """
-    if place.is_dir():
-        stored = _read_bands(_all_bands(place))
-        data, values = _as_fractions(stored, stored.dtype.name, place)
+    if path.is_dir():
+        stored = _read_bands(_all_bands(path))
+        data, values = _as_fractions(stored, stored.dtype.name, path)
     else:
-        found = find_cube(place, _BANDS)
-        data, values = _as_fractions(read_cube(found), found.kind, place)
+        found = find_cube(path, _BANDS)
+        data, values = _as_fractions(read_cube(found), found.kind, path)
     return Cube(
         data=np.ascontiguousarray(data),
         wavelengths=np.array(_WAVELENGTHS),
         units="reflectance",
         attributes={"source": CAVE_SOURCE},
-        history=({"step": "read CAVE", "file": place.name, "values": values},),
+        history=({"step": "read CAVE", "file": path.name, "values": values},),
     )
 
 
-def scene_shape(place: Path) -> tuple[int, int, int]:
+def scene_shape(path: Path) -> tuple[int, int, int]:
     """Return (bands, rows, cols) of a scene from the header of its first band or of its file.
 
     Raises:
         InputError: a band that is missing, or a damaged header.
     """
-    if place.is_dir():
-        first = _all_bands(place)[0]
+    if path.is_dir():
+        first = _all_bands(path)[0]
         try:
             with open_raster(first) as source:
                 return _BANDS, int(source.height), int(source.width)
         except InputError as error:
             raise InputError(f"{first}: {error}") from error
-    found: StoredCube = find_cube(place, _BANDS)
+    found: StoredCube = find_cube(path, _BANDS)
     return _BANDS, found.shape[0], found.shape[1]
 
 
-def _band_files(place: Path) -> dict[int, list[Path]]:
+def _band_files(path: Path) -> dict[int, list[Path]]:
     """Return the PNG files of a scene by the number at the end of their names, in the folder or one below it."""
-    below = sorted(entry for entry in place.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    for folder in (place, *below):
+    below = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    for folder in (path, *below):
         files: dict[int, list[Path]] = {}
         for entry in sorted(folder.iterdir()):
             match = _BAND_FILE.fullmatch(entry.name)
@@ -151,16 +151,16 @@ def _band_files(place: Path) -> dict[int, list[Path]]:
     return {}
 
 
-def _all_bands(place: Path) -> list[Path]:
-    files = _band_files(place)
+def _all_bands(path: Path) -> list[Path]:
+    files = _band_files(path)
     missing = [number for number in range(1, _BANDS + 1) if number not in files]
     if missing:
         listed = ", ".join(f"{number:02d}" for number in missing[:6]) + (", …" if len(missing) > 6 else "")
-        raise InputError(f"{place}: {len(missing)} of the {_BANDS} bands are missing (PNG files {listed})")
+        raise InputError(f"{path}: {len(missing)} of the {_BANDS} bands are missing (PNG files {listed})")
     for number in range(1, _BANDS + 1):
         if len(files[number]) > 1:
             first, second = files[number][:2]
-            raise InputError(f"{place}: {first.name} and {second.name} are both band {number}; only one can be")
+            raise InputError(f"{path}: {first.name} and {second.name} are both band {number}; remove one")
     return [files[number][0] for number in range(1, _BANDS + 1)]
 
 
@@ -203,8 +203,8 @@ def _described(band: NDArray[Any]) -> str:
     return f"{band.shape[0]} x {band.shape[1]} of {8 * band.dtype.itemsize} bits"
 
 
-def _as_fractions(stored: NDArray[Any], kind: str, place: Path) -> tuple[NDArray[np.float32], str]:
-    """Return values in [0, 1] and how they were made; ``kind`` is the class that the file states."""
+def _as_fractions(stored: NDArray[Any], kind: str, path: Path) -> tuple[NDArray[np.float32], str]:
+    """Return values in [0, 1] and their formula; ``kind`` is the class that the file states."""
     if kind == "uint8":
         return (stored.astype(np.float32) + np.float32(0.5)) / np.float32(256), "(stored + 0.5) / 256"
     top, bottom = float(stored.max()), float(stored.min())
@@ -213,10 +213,10 @@ def _as_fractions(stored: NDArray[Any], kind: str, place: Path) -> tuple[NDArray
     if kind in ("double", "single", "float64", "float32"):
         if bottom >= 0 and top <= 1:
             return stored.astype(np.float32), "as stored"
-        # MATLAB turns integers into doubles at the slightest arithmetic. Up to 255 they may be either kind.
+        # MATLAB arithmetic converts integers to doubles. Up to 255 the original type is ambiguous.
         if bottom >= 0 and 255 < top <= 65535 and bool((stored == np.rint(stored)).all()):
             return stored.astype(np.float32) / np.float32(65535), "stored / 65535"
     raise InputError(
-        f"{place}: holds {kind} values from {bottom:g} to {top:g}; 16-bit or 8-bit integers or fractions in [0, 1] are "
+        f"{path}: holds {kind} values from {bottom:g} to {top:g}; 16-bit or 8-bit integers or fractions in [0, 1] are "
         "needed"
     )

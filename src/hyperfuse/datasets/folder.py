@@ -1,4 +1,4 @@
-"""A folder of cubes in any of the formats that the package reads, each file a scene."""
+"""A folder of cubes in any of the formats that the package reads; every file is a scene."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADER = ".hdr"
 def folder_of_cubes(*, scale: float | None = None, offset: float | None = None) -> Dataset:
     """Return the kind ``folder``: every cube in a folder is a scene, values as :func:`hyperfuse.read` gives them.
 
-    A scene is called by its file without the extension, and by its whole name where two files differ only in that.
+    The name of a scene is that of its file without the extension, or with it where two files differ only in that.
     Folders below are not searched (a Zarr folder is a file here).
 
     Args:
@@ -29,8 +29,8 @@ def folder_of_cubes(*, scale: float | None = None, offset: float | None = None) 
         kind="folder",
         title="the folder",
         layout=(
-            "the folder must hold one cube a scene in a format that hyperfuse reads (GeoTIFF, ENVI, .mat, .npz, …); "
-            "a scene is called by its file without the extension"
+            "the folder must hold one cube per scene in a format that hyperfuse reads (GeoTIFF, ENVI, .mat, .npz, …); "
+            "the name of a scene is that of its file without the extension"
         ),
         find=find_cubes,
         load=partial(_load, scale=scale, offset=offset),
@@ -38,26 +38,26 @@ def folder_of_cubes(*, scale: float | None = None, offset: float | None = None) 
 
 
 def find_cubes(folder: Path) -> dict[str, Path]:
-    """Return the files of a folder that may hold a cube by the names of their scenes; told by extension alone."""
-    places = [place for place in sorted(folder.iterdir()) if _may_hold_a_cube(place)]
-    data = {place for place in places if place.suffix.lower() != _HEADER}
-    places = [place for place in places if place in data or _described_by(place) not in data]
-    stems = Counter(place.stem for place in places)
-    return {place.stem if stems[place.stem] == 1 else place.name: place for place in places}
+    """Return the files of a folder that hold a cube according to their extension, by the names of their scenes."""
+    paths = [path for path in sorted(folder.iterdir()) if _may_hold_a_cube(path)]
+    data = {path for path in paths if path.suffix.lower() != _HEADER}
+    paths = [path for path in paths if path in data or _described_by(path) not in data]
+    stems = Counter(path.stem for path in paths)
+    return {path.stem if stems[path.stem] == 1 else path.name: path for path in paths}
 
 
-def _may_hold_a_cube(place: Path) -> bool:
-    entry = format_of(place)
-    return entry is not None and not place.name.startswith(".") and place.is_dir() == entry.folder
+def _may_hold_a_cube(path: Path) -> bool:
+    entry = format_of(path)
+    return entry is not None and not path.name.startswith(".") and path.is_dir() == entry.folder
 
 
 def _described_by(header: Path) -> Path | None:
-    """Return the data file of an ENVI header, None where that is not to be told: reading the scene then says why."""
+    """Return the data file of an ENVI header, or None where none is found: reading the scene then reports why."""
     try:
         return data_file(header)
     except InputError:
         return None
 
 
-def _load(place: Path, scale: float | None, offset: float | None) -> Cube:
-    return read(place, scale=scale, offset=offset)
+def _load(path: Path, scale: float | None, offset: float | None) -> Cube:
+    return read(path, scale=scale, offset=offset)

@@ -16,7 +16,7 @@ HARVARD_SOURCE = (
     "and Pattern Recognition; Harvard Real-World Hyperspectral Images Dataset"
 )
 HARVARD_PAGE = "http://vision.seas.harvard.edu/hyperspec"
-# The part taken by daylight (CZ_hsdb); the numbers that it leaves out are in the part under mixed light (CZ_hsdbi).
+# The part under daylight (CZ_hsdb); the missing numbers are in the part under mixed light (CZ_hsdbi).
 HARVARD_SCENES = tuple(
     f"img{letter}{number}"
     for letter, numbers in {
@@ -32,11 +32,11 @@ _WAVELENGTHS = tuple(float(centre) for centre in range(420, 721, 10))
 
 
 def harvard() -> Dataset:
-    """Return the kind ``harvard``: the top left 1000 x 1000 pixels, divided by their own maximum.
+    """Return the kind ``harvard``: the top left 1000 x 1000 pixels, divided by their maximum.
 
     A scene is a ``.mat`` file (version 5 or 7.3) as it is distributed, with the array ``ref`` (1040, 1392, 31). That
-    only the top left is used and each image is divided by its own maximum is what most papers do; the cube's history
-    tells both. The calibration of the camera (``calib.txt``) and the mask of what moved (``lbl``) are not applied.
+    only the top left is used and each image is divided by its maximum is what most papers do; the cube's history states
+    both. The calibration of the camera (``calib.txt``) and the mask of moving objects (``lbl``) are not applied.
     """
     return Dataset(
         kind="harvard",
@@ -66,20 +66,20 @@ def scene_name(text: str) -> str:
 
 def find_scenes(folder: Path) -> dict[str, Path]:
     """Return the ``.mat`` files of a folder by the names of their scenes."""
-    files = [place for place in sorted(folder.iterdir()) if place.suffix.lower() == ".mat" and place.is_file()]
-    return {scene_name(place.name): place for place in files if not place.name.startswith(".")}
+    files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".mat" and path.is_file()]
+    return {scene_name(path.name): path for path in files if not path.name.startswith(".")}
 
 
-def load_scene(place: Path) -> Cube:
+def load_scene(path: Path) -> Cube:
     """Read a scene; see :func:`harvard`.
 
     Raises:
         InputError: a damaged file, one without such an array, or an image that is 0 everywhere.
     """
-    stored = read_cube(find_cube(place, _BANDS, preferred="ref"), _CROP, _CROP)
+    stored = read_cube(find_cube(path, _BANDS, preferred="ref"), _CROP, _CROP)
     maximum = float(stored.max())
     if not maximum > 0 or not np.isfinite(maximum):
-        raise InputError(f"{place}: the maximum of the image is {maximum:g}; it cannot be divided by that")
+        raise InputError(f"{path}: the maximum of the image is {maximum:g}; the image cannot be normalised")
     data = np.ascontiguousarray(stored, np.float32)
     data /= np.float32(maximum)
     return Cube(
@@ -90,7 +90,7 @@ def load_scene(place: Path) -> Cube:
         history=(
             {
                 "step": "read Harvard",
-                "file": place.name,
+                "file": path.name,
                 "crop": {"row": 0, "col": 0, "rows": data.shape[1], "cols": data.shape[2]},
                 "values": "divided by the maximum of this crop",
                 "maximum": maximum,
@@ -99,11 +99,11 @@ def load_scene(place: Path) -> Cube:
     )
 
 
-def scene_shape(place: Path) -> tuple[int, int, int]:
+def scene_shape(path: Path) -> tuple[int, int, int]:
     """Return (bands, rows, cols) of a scene after the crop, from the header of its file.
 
     Raises:
         InputError: a damaged file, or one without such an array.
     """
-    rows, cols, bands = find_cube(place, _BANDS, preferred="ref").shape
+    rows, cols, bands = find_cube(path, _BANDS, preferred="ref").shape
     return bands, min(rows, _CROP), min(cols, _CROP)

@@ -1,4 +1,4 @@
-"""Indian Pines: an AVIRIS scene of fields and woods in Indiana, 12 June 1992, as the package tensorly carries it."""
+"""Indian Pines: an AVIRIS scene of fields and woods in Indiana, 12 June 1992, from the package tensorly."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ INDIAN_PINES_SOURCE = (
 
 _FILE = Path("datasets", "data", "Indian_pines_corrected.npy")
 _SENSOR_BANDS = 220
-# Bands of water absorption, counted from 1, that the "corrected" distribution leaves out.
-_LEFT_OUT = (*range(104, 109), *range(150, 164), 220)
+# Bands of water absorption, counted from 1, that are absent from the "corrected" distribution.
+_REMOVED_BANDS = (*range(104, 109), *range(150, 164), 220)
 
 
 def load_indian_pines() -> Cube:
     """Return the scene, 200 bands of 145 x 145 pixels, divided by its largest value.
 
     The wavelengths are nominal: 220 bands evenly from 400 to 2500 nm, less bands 104 to 108, 150 to 163 and 220
-    (counted from 1). Needs the extra ``demo``; the file is read without importing the package that carries it. Name
-    ``INDIAN_PINES_SOURCE`` where the scene is shown.
+    (counted from 1). Needs the extra ``demo``; the file is read without importing that package. Name
+    ``INDIAN_PINES_SOURCE`` where the scene is displayed.
 
     Raises:
-        MissingDependencyError: the package tensorly is not installed, or carries no such file.
+        MissingDependencyError: the package tensorly is not installed, or has no such file.
 
     Example:
         >>> load_indian_pines().data.shape
@@ -38,7 +38,7 @@ def load_indian_pines() -> Cube:
     """
     # Its own loader would import the package's tensor backends, which takes seconds.
     spec = find_spec("tensorly")
-    folders = [] if spec is None else [Path(place) for place in spec.submodule_search_locations or ()]
+    folders = [] if spec is None else [Path(path) for path in spec.submodule_search_locations or ()]
     found = [folder / _FILE for folder in folders if (folder / _FILE).is_file()]
     if not found:
         raise missing("tensorly", "the scene Indian Pines")
@@ -54,4 +54,4 @@ def load_indian_pines() -> Cube:
 
 def _nominal_wavelengths() -> NDArray[np.float64]:
     centres = np.linspace(400.0, 2500.0, _SENSOR_BANDS)
-    return np.delete(centres, np.array(_LEFT_OUT) - 1)
+    return np.delete(centres, np.array(_REMOVED_BANDS) - 1)

@@ -1,4 +1,4 @@
-"""The cube of a MATLAB file, found by its shape and read as it is stored; datasets know what its values mean."""
+"""The cube of a MATLAB file, found by its shape and read as it is stored; each dataset interprets its values."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hyperfuse.io.encoding.damage import damage_reported
 
 _DAMAGED = "is not a MATLAB file, or it is cut off or damaged"
 _HDF5 = b"\x89HDF"
-# MATLAB 7.3 puts a block of its own in front of the HDF5; files that other programs write may lack it.
-_HDF5_PLACES = (512, 0)
+# MATLAB 7.3 writes a block before the HDF5; files of other programs may lack it.
+_HDF5_OFFSETS = (512, 0)
 _NUMBERS = ("double", "single", "float64", "float32")
 
 
 @dataclass(frozen=True)
 class StoredCube:
-    """Where the cube of a MATLAB file is.
+    """A cube in a MATLAB file.
 
     Attributes:
         path: the file.
@@ -43,7 +43,7 @@ def find_cube(path: Path, bands: int, preferred: str | None = None) -> StoredCub
 
     Args:
         path: a MATLAB file, version 5 or 7.3.
-        bands: number of bands that tells the cube from what else is there.
+        bands: number of bands that identifies the cube among the variables.
         preferred: the variable to take where several have that shape.
 
     Raises:
@@ -89,8 +89,8 @@ def read_cube(found: StoredCube, rows: int | None = None, cols: int | None = Non
 def _is_73(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
-            for place in _HDF5_PLACES:
-                stream.seek(place)
+            for offset in _HDF5_OFFSETS:
+                stream.seek(offset)
                 if stream.read(len(_HDF5)) == _HDF5:
                     return True
     except OSError as error:

@@ -20,16 +20,15 @@ _Shape = tuple[int, int, int, int]
 _NEEDED = ("GT", "LRHSI", "RGB")
 _OPTIONAL = ("HSI_up",)
 _LAYOUT = (
-    "it must hold the arrays GT, LRHSI, RGB and, if at all, HSI_up, each (N, bands, rows, cols); "
+    "it must hold the arrays GT, LRHSI, RGB and optionally HSI_up, each (N, bands, rows, cols); "
     f"such files are linked from {PATCH_FILES_PAGE}"
 )
 
 
 class PatchFile:
-    """A file of patches, each read when it is asked for.
+    """A file of patches, each read on demand.
 
-    The file is opened once in each process and never handed from one to another: an instance may be pickled, and used
-    on both sides of a fork.
+    The file is opened once in each process: an instance may be pickled, and used on both sides of a fork.
 
     Args:
         path: the HDF5 file.
@@ -71,15 +70,15 @@ class PatchFile:
             IndexError: beyond the last patch.
             InputError: a patch that cannot be read because the file is damaged.
         """
-        place = index + len(self) if index < 0 else index
-        if not 0 <= place < len(self):
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
             raise IndexError(f"patch {index} is not among the {len(self)} of {self.path}")
-        with damage_reported(f"{self.path}: the patch {place} cannot be read; the file is damaged or cut off"):
+        with damage_reported(f"{self.path}: the patch {number} cannot be read; the file is damaged or cut off"):
             file = self._opened()
-            return {key: np.asarray(file[key][place], np.float32) for key in self.shapes}
+            return {key: np.asarray(file[key][number], np.float32) for key in self.shapes}
 
     def close(self) -> None:
-        """Close the file; it is opened again when the next patch is asked for."""
+        """Close the file; the next patch opens it again."""
         if self._file is not None:
             self._file.close()
         self._file = None
@@ -98,7 +97,7 @@ class PatchFile:
 
     def _opened(self) -> Any:
         if self._file is not None and self._process != os.getpid():
-            # HDF5 would go on with the file that the parent opened, and share its place in it.
+            # A file that the parent opened shares its position with it.
             self._file.close()
             self._file = None
         if self._file is None:
@@ -108,8 +107,8 @@ class PatchFile:
 
     def _checked_shapes(self) -> dict[str, _Shape]:
         if not self.path.is_file():
-            told = "is a folder; name a file" if self.path.is_dir() else "does not exist"
-            raise InputError(f"{self.path}: {told}; {_LAYOUT}")
+            fault = "is a folder; name a file" if self.path.is_dir() else "does not exist"
+            raise InputError(f"{self.path}: {fault}; {_LAYOUT}")
         with (
             damage_reported(f"{self.path}: is not an HDF5 file, or it is cut off or damaged; {_LAYOUT}"),
             h5py.File(self.path, "r") as file,
@@ -153,14 +152,14 @@ def open_patch_file(path: str | Path) -> PatchFile:
 
 
 def _check_together(path: Path, shapes: dict[str, _Shape]) -> None:
-    truth, coarse, camera = (shapes[key] for key in _NEEDED)
+    reference, hsi, rgb = (shapes[key] for key in _NEEDED)
     counts = {key: shape[0] for key, shape in shapes.items()}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{key} {count}" for key, count in counts.items())
-        raise InputError(f"{path}: the arrays hold different numbers of patches ({listed}); the file is not whole")
-    fits = coarse[1] == truth[1] and camera[2:] == truth[2:] and shapes.get("HSI_up", truth) == truth
-    ratio = truth[2] // coarse[2]
-    if not fits or ratio < 1 or truth[2:] != (ratio * coarse[2], ratio * coarse[3]):
+        raise InputError(f"{path}: the arrays hold different numbers of patches ({listed}); the file is incomplete")
+    fits = hsi[1] == reference[1] and rgb[2:] == reference[2:] and shapes.get("HSI_up", reference) == reference
+    ratio = reference[2] // hsi[2]
+    if not fits or ratio < 1 or reference[2:] != (ratio * hsi[2], ratio * hsi[3]):
         listed = ", ".join(f"{key} {' x '.join(map(str, shape[1:]))}" for key, shape in shapes.items())
         raise InputError(f"{path}: the arrays do not fit together ({listed}); {_LAYOUT}")
 

@@ -1,20 +1,16 @@
-"""The kinds of dataset, and how one is opened; the module of a kind is imported when it is first needed."""
+"""The kinds of dataset, by name; the module of a kind is imported when it is first needed."""
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from pathlib import Path
 
 from hyperfuse.datasets.scenes import Dataset, Scenes
 from hyperfuse.datasets.split_files import read_split
 from hyperfuse.errors import InputError, nearest_name
 
-# kind: module and function that makes the Dataset. Lazy, because the readers load rasterio, scipy and h5py.
-_KINDS = {
-    "cave": ("cave", "cave"),
-    "folder": ("folder", "folder_of_cubes"),
-    "harvard": ("harvard", "harvard"),
-}
+# By kind: "module:function" that makes the Dataset. Lazy, because the readers load rasterio, scipy and h5py.
+_KINDS = {"cave": "cave:cave", "folder": "folder:folder_of_cubes", "harvard": "harvard:harvard"}
 
 
 def list_datasets() -> tuple[str, ...]:
@@ -26,19 +22,15 @@ def get_dataset(kind: str, *, scale: float | None = None, offset: float | None =
     """Return the description of a kind of dataset; see :func:`open_dataset` for the options.
 
     Raises:
-        InputError: an unknown kind (the nearest is told), or a scale for a kind that knows its own.
+        InputError: an unknown kind (the nearest is named), or a scale for a kind other than folder.
     """
     if kind not in _KINDS:
         raise InputError(f"no kind of dataset {kind!r}{nearest_name(kind, _KINDS)}")
-    module, maker = _KINDS[kind]
-    make = getattr(importlib.import_module(f"hyperfuse.datasets.{module}"), maker)
-    if kind == "folder":
-        dataset: Dataset = make(scale=scale, offset=offset)
-        return dataset
-    if scale is not None or offset is not None:
-        raise InputError(f"scale and offset are options of the kind folder; {kind} knows how its values are stored")
-    known: Dataset = make()
-    return known
+    if kind != "folder" and (scale is not None or offset is not None):
+        raise InputError(f"scale and offset are options of the kind folder; the values of {kind} have a known coding")
+    make = pkgutil.resolve_name(f"hyperfuse.datasets.{_KINDS[kind]}")
+    dataset: Dataset = make(scale=scale, offset=offset) if kind == "folder" else make()
+    return dataset
 
 
 def open_dataset(
@@ -49,13 +41,13 @@ def open_dataset(
     scale: float | None = None,
     offset: float | None = None,
 ) -> Scenes:
-    """Open a folder of scenes; they are listed now and read when they are asked for.
+    """Open a folder of scenes; they are listed now and read on demand.
 
     Args:
         kind: ``"cave"``, ``"harvard"`` or ``"folder"`` (any cubes that :func:`hyperfuse.read` reads).
-        folder: where the data lie; what it must look like is in :mod:`hyperfuse.datasets.cave` and its neighbours.
+        folder: of the data; its layout is described in the module of the kind, such as :mod:`hyperfuse.datasets.cave`.
         split: a split that ships (``"uestc-train"``; see :func:`~hyperfuse.datasets.list_splits`), the path of a text
-            file with one name a line, or None for all scenes of this dataset in the folder, sorted.
+            file with one name per line, or None for all scenes of this dataset in the folder, sorted.
         scale: kind ``folder`` only: value = scale * stored + offset, for files that do not say.
         offset: see ``scale``.
 
@@ -63,8 +55,8 @@ def open_dataset(
         The scenes: ``names``, ``load(name)``, ``shape(name)``, ``len``.
 
     Raises:
-        InputError: an unknown kind or split, no such folder, or scenes that are not there: the message names them,
-            says where they are to be had and what the folder must look like.
+        InputError: an unknown kind or split, no such folder, or missing scenes: the message names them, where they
+            are available and the layout of the folder.
 
     Example:
         >>> import pathlib, tempfile, numpy

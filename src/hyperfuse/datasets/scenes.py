@@ -1,4 +1,4 @@
-"""Scenes: the named cubes of a dataset's folder, each read when it is asked for and none of them kept."""
+"""Scenes: the named cubes of a dataset's folder, read on demand and not cached."""
 
 from __future__ import annotations
 
@@ -9,32 +9,28 @@ from pathlib import Path
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError, nearest_name
 
-_MOST_LISTED = 6
+_MAX_LISTED = 6
 
 
-def _as_it_is(name: str) -> str:
-    return name
-
-
-def _told_by_reading(place: Path) -> None:
+def _unknown_shape(path: Path) -> None:
     return None
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a kind of dataset is, and how its scenes are found and read.
+    """A kind of dataset: how its scenes are found and read.
 
     Attributes:
         kind: name in the registry.
-        title: name as people write it.
-        layout: what the folder must look like, one clause.
+        title: name for messages and tables.
+        layout: required layout of the folder, one clause.
         find: lists the scenes of a folder, ``{name: file or folder}``, without reading them.
-        load: reads the scene at such a place.
-        shape: returns (bands, rows, cols) of the scene at a place from headers alone, or None where only reading tells.
-        canonical: returns the spelling that this kind uses for a scene's name.
-        members: names of the published scenes; others in the folder count only where a split names them. None: all do.
-        page: address where the data are to be had, or None.
-        source: whom to name where a scene is shown, or None.
+        load: reads the scene at such a path.
+        shape: returns (bands, rows, cols) of the scene at a path from headers alone, or None where it has to be read.
+        canonical: returns a scene's name in the spelling of this kind.
+        members: names of the published scenes; others are used only where a split names them. None: all are used.
+        page: address of the data, or None.
+        source: citation for where a scene is displayed, or None.
     """
 
     kind: str
@@ -42,17 +38,17 @@ class Dataset:
     layout: str
     find: Callable[[Path], Mapping[str, Path]]
     load: Callable[[Path], Cube]
-    shape: Callable[[Path], tuple[int, int, int] | None] = _told_by_reading
-    canonical: Callable[[str], str] = _as_it_is
+    shape: Callable[[Path], tuple[int, int, int] | None] = _unknown_shape
+    canonical: Callable[[str], str] = str
     members: tuple[str, ...] | None = None
     page: str | None = None
     source: str | None = None
 
     @property
     def remedy(self) -> str:
-        """Where the data are to be had and what the folder must look like, as the end of a message."""
-        had = "" if self.page is None else f"{self.title} is to be had at {self.page} and "
-        return f"{had}{self.layout}"
+        """Address of the data and layout of the folder, as the end of a message."""
+        available = "" if self.page is None else f"{self.title} is available at {self.page} and "
+        return f"{available}{self.layout}"
 
 
 class Scenes:
@@ -62,12 +58,12 @@ class Scenes:
 
     Args:
         dataset: the kind.
-        folder: where it lies.
+        folder: of the data.
         names: which scenes, in which order, spelled as :attr:`Dataset.canonical` does; None for all, sorted.
-        split: what the choice is called, for messages and tables, or None.
+        split: name of the choice, for messages and tables, or None.
 
     Raises:
-        InputError: no such folder, no scene in it, or a named scene that is not there.
+        InputError: no such folder, no scene in it, or a named scene that is missing.
     """
 
     def __init__(
@@ -84,8 +80,8 @@ class Scenes:
             names = sorted(name for name in found if dataset.members is None or name in dataset.members)
         if not names:
             raise InputError(f"{folder} holds no scene of {dataset.title}; {dataset.remedy}")
-        _check_all_there(dataset, folder, names, found, split)
-        self._places = {name: found[name] for name in names}
+        _check_complete(dataset, folder, names, found, split)
+        self._paths = {name: found[name] for name in names}
         self._shapes: dict[str, tuple[int, int, int]] = {}
 
     @property
@@ -96,46 +92,46 @@ class Scenes:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the scenes, in order."""
-        return tuple(self._places)
+        return tuple(self._paths)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._paths)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._paths)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._places
+        return name in self._paths
 
     def __repr__(self) -> str:
         split = "" if self.split is None else f", {self.split}"
         return f"Scenes({self.kind}, {str(self.folder)!r}{split}: {len(self)} scenes)"
 
-    def place(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
         """Return the file or folder of a scene.
 
         Raises:
             InputError: a name that is not among :attr:`names`.
         """
-        if name not in self._places:
-            raise InputError(f"no scene {name!r} among these of {self.dataset.title}{nearest_name(name, self._places)}")
-        return self._places[name]
+        if name not in self._paths:
+            raise InputError(f"no scene {name!r} among these of {self.dataset.title}{nearest_name(name, self._paths)}")
+        return self._paths[name]
 
     def load(self, name: str) -> Cube:
-        """Read a scene; every call reads it anew.
+        """Read a scene; every call reads the file.
 
         Returns:
-            The cube, with values as the kind of dataset defines them (:attr:`Cube.history` says how they were made).
+            The cube, with values as the kind of dataset defines them (:attr:`Cube.history` states the conversion).
 
         Raises:
-            InputError: an unknown name, or a damaged scene: its name and file, and where it is to be had.
+            InputError: an unknown name, or a damaged scene: its name and file, and the address of the data.
             HyperfuseError: the file may not be read, or does not fit into memory.
         """
-        place = self.place(name)
+        path = self.path(name)
         try:
-            cube = self.dataset.load(place)
+            cube = self.dataset.load(path)
         except InputError as error:
-            raise InputError(self._told(name, error)) from error.__cause__
+            raise InputError(self._message(name, error)) from error.__cause__
         except HyperfuseError as error:
             if type(error) is not HyperfuseError:
                 raise
@@ -145,21 +141,21 @@ class Scenes:
 
     def items(self) -> Iterator[tuple[str, Cube]]:
         """Give each name with its cube, read one at a time."""
-        for name in self._places:
+        for name in self._paths:
             yield name, self.load(name)
 
     def shape(self, name: str) -> tuple[int, int, int]:
-        """Return (bands, rows, cols) of a scene: from headers where they tell, else the scene is read once.
+        """Return (bands, rows, cols) of a scene, from headers where possible; otherwise the scene is read once.
 
         Raises:
             InputError: as :meth:`load`.
         """
-        place = self.place(name)
+        path = self.path(name)
         if name not in self._shapes:
             try:
-                shape = self.dataset.shape(place)
+                shape = self.dataset.shape(path)
             except InputError as error:
-                raise InputError(self._told(name, error)) from error.__cause__
+                raise InputError(self._message(name, error)) from error.__cause__
             if shape is None:
                 self.load(name)
             else:
@@ -173,21 +169,21 @@ class Scenes:
             InputError: a name that is not among :attr:`names`, or none at all.
         """
         for name in names:
-            self.place(name)
+            self.path(name)
         return Scenes(self.dataset, self.folder, tuple(names), split or self.split)
 
-    def _told(self, name: str, error: InputError) -> str:
+    def _message(self, name: str, error: InputError) -> str:
         return f"the scene {name} of {self.dataset.title}: {error}; {self.dataset.remedy}"
 
 
-def _check_all_there(
+def _check_complete(
     dataset: Dataset, folder: Path, names: Sequence[str], found: Mapping[str, Path], split: str | None
 ) -> None:
     missing = [name for name in names if name not in found]
     if not missing:
         return
-    listed = ", ".join(missing[:_MOST_LISTED])
-    more = "" if len(missing) <= _MOST_LISTED else f" and {len(missing) - _MOST_LISTED} more"
+    listed = ", ".join(missing[:_MAX_LISTED])
+    more = "" if len(missing) <= _MAX_LISTED else f" and {len(missing) - _MAX_LISTED} more"
     of = "" if split is None else f" of the split {split}"
     verb = "is" if len(missing) == 1 else "are"
     scenes = f"the scene {listed}{of}" if len(missing) == 1 else f"{len(missing)} of {len(names)} scenes{of}"

@@ -1,4 +1,4 @@
-"""Splits: which scenes train and which test, as text files of names."""
+"""Splits into training and test scenes: text files of names."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def list_splits(kind: str) -> tuple[str, ...]:
 def read_split(kind: str, split: str | Path, canonical: Callable[[str], str] = str) -> tuple[str, ...]:
     """Return the names of the scenes of a split, in the order of its file.
 
-    A split is a text file with one name a line; what follows a ``#`` is a comment.
+    A split is a text file with one name per line; what follows a ``#`` is a comment.
 
     Args:
         kind: kind of dataset.
-        split: one of :func:`list_splits` (``"uestc-test"``, also ``"cave-uestc-test"``), or the path of a file of
-            your own.
-        canonical: gives each name the spelling that the kind uses.
+        split: one of :func:`list_splits` (``"uestc-test"``, also ``"cave-uestc-test"``), or the path of another
+            text file.
+        canonical: returns a name in the spelling of the kind.
 
     Raises:
         InputError: no such split or file, no name in it, or one that it names twice.
@@ -46,23 +46,23 @@ def read_split(kind: str, split: str | Path, canonical: Callable[[str], str] = s
     if name in shipped:
         text = files(__package__).joinpath("splits", f"{kind}-{name}.txt").read_text("utf-8")
     else:
-        text = _own_file(kind, split, shipped)
+        text = _user_file(kind, split, shipped)
     lines = [line.split("#")[0].strip() for line in text.splitlines()]
     names = [canonical(line) for line in lines if line]
     if not names:
-        raise InputError(f"the split {split} names no scene; write one name a line")
+        raise InputError(f"the split {split} names no scene; write one name per line")
     for index, entry in enumerate(names):
         if entry in names[:index]:
             raise InputError(f"the split {split} names the scene {entry} twice")
     return tuple(names)
 
 
-def _own_file(kind: str, split: str | Path, shipped: tuple[str, ...]) -> str:
+def _user_file(kind: str, split: str | Path, shipped: tuple[str, ...]) -> str:
     path = Path(split)
     if not path.is_file():
         hint = nearest_name(str(split), shipped) if shipped else ""
         raise InputError(
-            f"no split {str(split)!r} of {kind}{hint}; a split of your own is the path of a text file, one name a line"
+            f"no split {str(split)!r} of {kind}{hint}; otherwise give the path of a text file, one name per line"
         )
     try:
         return path.read_text("utf-8-sig")

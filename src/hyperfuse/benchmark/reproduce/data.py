@@ -231,5 +231,5 @@ def pines_material() -> Material:
 
 
 def _stamp(scenes: Scenes, names: Sequence[str]) -> str:
-    told = "\n".join(f"{name} {stamp_of(scenes.place(name))}" for name in names)
+    told = "\n".join(f"{name} {stamp_of(scenes.path(name))}" for name in names)
     return hashlib.sha256(told.encode()).hexdigest()[:16]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
@@ -15,6 +14,7 @@ from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products import names
 from hyperfuse.io.products.members import Source, base_name, is_archive, match, open_archive, open_folder
 
+_PACKAGE = "hyperfuse.io.products"
 _MAX_DEPTH = 4
 _COMPRESSED = re.compile(r".*\.(tar\.\w+|tgz|tbz2?|gz|7z|rar)", re.IGNORECASE)
 
@@ -46,14 +46,14 @@ class Product:
 
     def reader(self) -> Callable[[Source, ReadOptions], Cube]:
         """Return the function that reads this product."""
-        reader: Callable[[Source, ReadOptions], Cube] = _resolve(self.read)
+        reader: Callable[[Source, ReadOptions], Cube] = pkgutil.resolve_name(f"{_PACKAGE}.{self.read}")
         return reader
 
     def confirms(self, path: Path) -> bool:
         """Return whether a file that may be one of this product is one."""
         if self.hints is None or self.confirm is None or not match(self.hints, path.name):
             return False
-        return bool(_resolve(self.confirm)(path))
+        return bool(pkgutil.resolve_name(f"{_PACKAGE}.{self.confirm}")(path))
 
 
 PRODUCTS = (
@@ -138,8 +138,3 @@ def _only(found: list[Product]) -> Product:
     if len(found) > 1:
         raise InputError(f"holds several products ({', '.join(product.name for product in found)}); name one of them")
     return found[0]
-
-
-def _resolve(reference: str) -> Any:
-    module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(f"hyperfuse.io.products.{module}"), name)
