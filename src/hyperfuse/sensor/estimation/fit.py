@@ -1,4 +1,4 @@
-"""How well spectra explain what an MSI shows at the same pixels, told by pixels that the fit has not seen."""
+"""How well spectra explain an MSI at the same pixels, judged on pixels held out of the fit."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Array = NDArray[np.float64]
 
 # Ridges tried, relative to the largest variance of the standardised spectra: from nearly none to very stiff.
 _RIDGES = tuple(10.0**power for power in range(-9, 0))
-_LEAST_LEFT = 0.2
-# Fewer pixels than this in all leave too little to hold out.
+_MIN_UNEXPLAINED = 0.2
+# With fewer pixels in all, too few can be held out.
 LEAST_PIXELS = 36
 
 
 @dataclass(frozen=True)
 class _Fold:
-    """A fold of pixels; scores of its and of the other pixels in the components of the latter, and their energy."""
+    """A fold of held-out pixels; their scores and those of the other pixels in components of the latter; energies."""
 
-    unseen: NDArray[np.bool_]
+    held_out: NDArray[np.bool_]
     known: Array
     tested: Array
     energy: Array
@@ -32,19 +32,19 @@ class _Fold:
 class HeldOutFit:
     """Ridge regression on spectra that predicts every pixel from the pixels of other blocks.
 
-    The spectra never change, only what is to be explained (an MSI seen at other places, or through another PSF), so
-    that the residual is one fixed linear map of the targets: it can be differentiated like the targets themselves.
+    The spectra never change, only what is to be explained (an MSI at other positions, or through another PSF), so that
+    the residual is one fixed linear map of the targets: it can be differentiated like the targets themselves.
 
     Args:
         spectra: HSI pixels, (pixels, bands), finite.
-        places: (row, col) of each pixel on the LR grid, (pixels, 2): tells the blocks.
+        pixels: (row, col) of each pixel on the LR grid, (pixels, 2): defines the blocks.
         ridge: relative to the largest variance; see :meth:`choose`.
 
     Raises:
         InputError: fewer than ``LEAST_PIXELS`` pixels, or pixels that all lie in one fold.
     """
 
-    def __init__(self, spectra: Array, places: NDArray[np.int64], ridge: float = 1e-6) -> None:
+    def __init__(self, spectra: Array, pixels: NDArray[np.int64], ridge: float = 1e-6) -> None:
         if len(spectra) < LEAST_PIXELS:
             raise InputError(
                 f"{len(spectra)} LR pixels are too few to estimate a sensor from; {LEAST_PIXELS} are needed"
@@ -53,25 +53,25 @@ class HeldOutFit:
         spread = spectra.std(axis=0)
         varied = spread > 1e-12 * max(float(np.abs(spectra).max()), 1e-300)
         standard = (spectra[:, varied] - spectra[:, varied].mean(axis=0)) / spread[varied]
-        number = position_folds(places)
+        number = position_folds(pixels)
         self._folds = []
         for fold in range(FOLDS):
-            unseen = number == fold
-            if not unseen.any():
+            held_out = number == fold
+            if not held_out.any():
                 continue
-            if unseen.all():
-                raise InputError("the LR pixels to estimate a sensor from all lie in one place; give a larger pair")
-            known = standard[~unseen]
+            if held_out.all():
+                raise InputError("the LR pixels to estimate a sensor from all lie in one block; give a larger pair")
+            known = standard[~held_out]
             centre = known.mean(axis=0)
             centred = known - centre
             values, vectors = np.linalg.eigh(centred.T @ centred)
-            tested = (standard[unseen] - centre) @ vectors
-            self._folds.append(_Fold(unseen, centred @ vectors, tested, np.maximum(values, 0)))
+            tested = (standard[held_out] - centre) @ vectors
+            self._folds.append(_Fold(held_out, centred @ vectors, tested, np.maximum(values, 0)))
 
     @classmethod
-    def choose(cls, spectra: Array, places: NDArray[np.int64], targets: Array) -> HeldOutFit:
+    def choose(cls, spectra: Array, pixels: NDArray[np.int64], targets: Array) -> HeldOutFit:
         """Return the fit with the ridge that predicts ``targets`` (pixels, k) best."""
-        fit = cls(spectra, places)
+        fit = cls(spectra, pixels)
         errors = []
         for ridge in _RIDGES:
             fit.ridge = ridge
@@ -83,52 +83,52 @@ class HeldOutFit:
         """Return targets (pixels, k) less their held-out prediction: linear in the targets."""
         result = np.empty_like(targets)
         for fold in self._folds:
-            known = targets[~fold.unseen]
+            known = targets[~fold.held_out]
             mean = known.mean(axis=0)
             largest = float(fold.energy.max()) if fold.energy.size else 0.0
             damped = fold.energy + max(self.ridge * largest, 1e-300)
             weights = (fold.known.T @ (known - mean)) / damped[:, None]
-            result[fold.unseen] = targets[fold.unseen] - mean - fold.tested @ weights
+            result[fold.held_out] = targets[fold.held_out] - mean - fold.tested @ weights
         return result
 
     def unexplained(self, targets: Array, noise: Array | float = 0.0) -> Array:
-        """Return the share of each target's variance that held-out predictions miss, (k,); 1 for constant targets.
+        """Return the fraction of each target's variance that held-out predictions miss, (k,); 1 for constant targets.
 
         Args:
             targets: (pixels, k).
-            noise: sum over the pixels of the variance of each target's noise, (k,), which is left out of account.
+            noise: sum over the pixels of the variance of each target's noise, (k,), which is subtracted.
         """
         missed = np.square(self.residual(targets)).sum(axis=0)
         varied = np.square(targets - targets.mean(axis=0)).sum(axis=0)
-        # The noise is an estimate, and must not explain what is left down to nothing.
-        noise = np.minimum(noise, (1 - _LEAST_LEFT) * missed)
+        # The noise is an estimate, and must not explain all of the residual.
+        noise = np.minimum(noise, (1 - _MIN_UNEXPLAINED) * missed)
         missed, varied = missed - noise, varied - np.minimum(noise, 0.5 * varied)
         constant = varied <= 1e-14 * np.square(targets).sum(axis=0)
-        # Nothing is ever explained to more digits than float32 images hold: logarithms stay finite and comparable.
+        # No fit explains more digits than float32 images hold: logarithms stay finite and comparable.
         return np.asarray(np.where(constant, 1.0, missed / np.where(constant, 1.0, varied)) + 1e-12)
 
 
-def principal_images(pixels: Array, most: int) -> Array:
-    """Return up to ``most`` vectors (bands, k) that turn MSI pixels (n, bands) into components of unit variance.
+def principal_images(pixels: Array, maximum: int) -> Array:
+    """Return up to ``maximum`` vectors (bands, k) that turn MSI pixels (n, bands) into components of unit variance.
 
-    Directions with less than a ten-thousandth of the first one's variance are noise or rounding, and dropped; one
-    direction is always returned, unscaled where all pixels are the same.
+    Components with less than a ten-thousandth of the first one's variance are noise or rounding, and dropped; one is
+    always returned, unscaled where all pixels are the same.
     """
     centred = pixels - pixels.mean(axis=0)
     values, vectors = np.linalg.eigh(centred.T @ centred / max(len(pixels), 1))
-    order = np.argsort(values)[::-1][:most]
+    order = np.argsort(values)[::-1][:maximum]
     if values[order[0]] <= 1e-14 * float(np.square(pixels).mean()):
         return np.asarray(vectors[:, order[:1]])
-    kept = order[values[order] > 1e-4 * values[order[0]]]
-    return np.asarray(vectors[:, kept] / np.sqrt(values[kept]))
+    signal = order[values[order] > 1e-4 * values[order[0]]]
+    return np.asarray(vectors[:, signal] / np.sqrt(values[signal]))
 
 
 def without_noise(spectra: Array, order: NDArray[np.int64]) -> Array:
-    """Return the spectra (pixels, bands) less what looks like noise of single bands.
+    """Return the spectra (pixels, bands) without the noise of single bands.
 
-    Noise in what is regressed on makes a regression spread over many bands, which averages it: the prediction gains,
-    the responses are lost. Each band's noise is what the bands nearest to it leave of it (Roger and Arnold, Int. J.
-    Remote Sensing 17(10), 1996); of the spectra divided by it, the principal components are kept that stand out of
+    Noise of the predictors makes a regression spread over many bands, which averages it: the prediction gains, the
+    responses are lost. Each band's noise is its residual after regression on the nearest bands (Roger and Arnold, Int.
+    J. Remote Sensing 17(10), 1996); of the spectra divided by it, those principal components are retained that exceed
     such noise (limit of Marchenko and Pastur, 1967).
 
     Args:
@@ -142,7 +142,7 @@ def without_noise(spectra: Array, order: NDArray[np.int64]) -> Array:
     near = min(bands - 1, pixels // 8)
     if near < 2:
         return spectra
-    left = np.empty(bands)
+    residual = np.empty(bands)
     for rank, band in enumerate(order):
         first = int(np.clip(rank - near // 2, 0, bands - near - 1))
         others = order[first : first + near + 1]
@@ -150,14 +150,14 @@ def without_noise(spectra: Array, order: NDArray[np.int64]) -> Array:
         inner = product[np.ix_(others, others)]
         inner = inner + 1e-12 * np.trace(inner) / near * np.eye(near)
         weights = np.linalg.solve(inner, product[others, band])
-        left[band] = max(float(product[band, band] - weights @ product[others, band]), 0.0) / (pixels - near)
+        residual[band] = max(float(product[band, band] - weights @ product[others, band]), 0.0) / (pixels - near)
     largest = float(np.diag(product).max()) / pixels
     if not largest > 0:
         return spectra
     # Rounding of float32 images is noise too.
-    deviation = np.sqrt(np.maximum(left, 1e-12 * largest))
+    deviation = np.sqrt(np.maximum(residual, 1e-12 * largest))
     vectors, values, axes = np.linalg.svd(centred / deviation, full_matrices=False)
-    kept = values > np.sqrt(pixels) + np.sqrt(bands)
-    if not kept.any():
+    signal = values > np.sqrt(pixels) + np.sqrt(bands)
+    if not signal.any():
         return spectra
-    return np.asarray(mean + (vectors[:, kept] * values[kept]) @ axes[kept] * deviation)
+    return np.asarray(mean + (vectors[:, signal] * values[signal]) @ axes[signal] * deviation)

@@ -1,8 +1,9 @@
-"""Where the HSI's grid lies on the MSI: shift, rotation and scale, from the images alone and without responses."""
+"""Position of the HSI's grid on the MSI: shift, rotation and scale, from the images alone and without responses."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,23 +11,24 @@ import torch
 
 from hyperfuse.sensor.estimation.fit import Array
 from hyperfuse.sensor.estimation.noise import noise_gain
-from hyperfuse.sensor.estimation.sampling import psf_deviation
-from hyperfuse.sensor.estimation.views import Motion, PairPart, PairViews, mix
-from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.estimation.sampling import PairPart, from_each, psf_deviation
+from hyperfuse.sensor.estimation.views import Motion, PartView, PixelSample, mix
 from hyperfuse.statistics.folds import block_labels
 
 _COARSE_COMPONENTS = 2
 _COARSE_PIXELS = 1024
-# Each stage sees so many times as far as the one before, and starts from what that found: a rotation that one shift
-# describes over the first window is known well enough to be followed over the next.
+# Each stage uses a window this many times as wide as the one before, and starts from its result: a rotation that one
+# shift describes over the first window is known well enough to be followed over the next.
 _GROWTH = 3.0
 _STEPS = 20
 _SETTLED = 1e-3  # HR pixels
-_LONGEST_STEP = 1.5  # HR pixels
-# A shift is believed where the HSI explains at least this share of the MSI and its standard error is at most so many
-# HR pixels.
-_LEAST_EXPLAINED = 0.5
-_LARGEST_ERROR = 0.25
+_MAX_STEP = 1.5  # HR pixels
+# A shift is accepted where the HSI explains at least this fraction of the MSI and its standard error is at most this
+# many HR pixels.
+_MIN_EXPLAINED = 0.5
+_MAX_ERROR = 0.25
+# Parallax and keystone displace the parts of a scene against each other: added to their standard errors, HR pixels.
+_PART_ERROR = 0.02
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,15 @@ class PositionFit:
     """What :func:`fit_position` found.
 
     Attributes:
-        motion: shift, rotation, scale.
+        motion: shift, rotation, scale; positions count in HR pixels of the scene.
         errors: standard errors of (shift y, shift x in HR pixels, rotation in radians, scale); NaN for the last two
             where they were not fitted.
-        before: share of the MSI's variance that the HSI's held-out predictions explain at the assumed position.
+        before: fraction of the MSI's variance that held-out predictions from the HSI explain at the assumed position.
         after: the same at the position found.
-        at_limit: the best coarse shift lies at the limit of the search, so the true one may lie beyond.
+        at_limit: the best coarse shift lies at the limit of the search, so that the true one may lie beyond.
         pixels: number of LR pixels that the fit rests on.
-        reach: largest distance from the centre, in HR pixels, at which the motion was seen.
+        reach: largest distance of them from the centre, in HR pixels.
+        problem: why nothing could be fitted, empty otherwise.
     """
 
     motion: Motion
@@ -51,143 +54,210 @@ class PositionFit:
     at_limit: bool
     pixels: int
     reach: float
+    problem: str = ""
+
+    @classmethod
+    def unknown(cls, problem: str) -> PositionFit:
+        """Return the fit of a pair that allows none."""
+        nothing = Motion((0.0, 0.0), 0.0, 0.0, (0.0, 0.0))
+        return cls(nothing, (math.inf, math.inf, math.nan, math.nan), 0.0, 0.0, False, 0, 0.0, problem)
 
     @property
     def doubt(self) -> str:
-        """Why the fit cannot be trusted, or nothing."""
-        if not self.after >= _LEAST_EXPLAINED:
+        """Why the fit is not accepted, empty where it is."""
+        if self.problem:
+            return self.problem
+        if not self.after >= _MIN_EXPLAINED:
             return f"the HSI explains {max(self.after, 0):.0%} of the MSI at best"
         if self.at_limit:
             return "the best shift lies at the limit of the search"
-        if not max(self.errors[:2]) <= _LARGEST_ERROR:
+        if not max(self.errors[:2]) <= _MAX_ERROR:
             return f"the shift is uncertain by {max(self.errors[:2]):.2g} HR pixels"
         return ""
 
     @property
-    def trusted(self) -> bool:
-        """Whether the shift is told by the pair."""
+    def accepted(self) -> bool:
+        """Whether the images determine the shift."""
         return not self.doubt
 
 
-def fit_position(
-    hsi: torch.Tensor,
-    msi: torch.Tensor,
-    sensor: Sensor,
-    *,
-    hsi_valid: torch.Tensor | None = None,
-    msi_valid: torch.Tensor | None = None,
-    max_shift: float | None = None,
-    affine: bool = True,
-) -> PositionFit:
+def fit_position(part: PairPart, *, max_shift: float | None = None, affine: bool = True) -> PositionFit:
     """Find the position at which the degraded MSI is best explained by the HSI's spectra.
 
-    At every candidate position the MSI, seen through the PSF, is predicted linearly from the HSI's bands, each LR
-    pixel by a fit that has not seen it: where the two agree, that works best, whatever the responses of the MSI. A
-    search over whole HR pixels starts Gauss-Newton steps on sub-pixel position; the regression is a fixed linear map
-    of the sampled MSI (variable projection: Golub and Pereyra, SIAM J. Numer. Anal. 10(2), 1973), so that no HSI value
-    is ever resampled. Rotation and scale are fitted where the pair shows them. Standard errors are robust to errors
-    that neighbouring LR pixels share (sandwich estimate over blocks).
+    At every candidate position the MSI, sampled through the PSF, is predicted linearly from the HSI's bands, each LR
+    pixel by a fit without it: at the true position that works best, whatever the responses of the MSI. A search over
+    whole HR pixels starts Gauss-Newton steps on sub-pixel position; the regression is a fixed linear map of the
+    sampled MSI (variable projection: Golub and Pereyra, SIAM J. Numer. Anal. 10(2), 1973), so that no HSI value is
+    ever resampled. Rotation and scale are fitted where the pair shows them. Standard errors are robust to errors that
+    neighbouring LR pixels share (sandwich estimate over blocks).
 
     Args:
-        hsi: LR-HSI (bands, h, w), finite.
-        msi: HR-MSI (msi_bands, H, W), finite.
-        sensor: the assumed ratio, phase and PSF; its responses are not used.
-        hsi_valid: bool (h, w), or None where all is valid.
-        msi_valid: bool (H, W), or None.
-        max_shift: HR pixels searched to either side; 6 or two LR pixels, whichever is more, unless given.
+        part: the images, with the assumed ratio, phase and PSF; responses are not used.
+        max_shift: HR pixels searched to either side; default: 6 or two LR pixels, whichever is larger.
         affine: also fit rotation and scale.
 
     Raises:
-        InputError: too few LR pixels see the MSI.
+        InputError: too few LR pixels lie on the MSI.
     """
-    limit = max(6.0, 2 * max(sensor.ratio)) if max_shift is None else max_shift
-    views = PairViews(hsi, msi, sensor, hsi_valid, msi_valid)
-    centre, radius = views.first_window(limit)
-    motion, at_limit = _coarse(views, centre, radius, limit)
+    limit = max(6.0, 2 * max(part.sensor.ratio)) if max_shift is None else max_shift
+    view = PartView(part)
+    centre, radius = view.first_window(limit)
+    motion, at_limit = _coarse(view, centre, radius, limit)
     while True:
-        part = views.near(centre, radius, motion)
-        motion, errors = _refine(part, motion, affine)
-        if radius >= views.extent:
+        sample = view.near(centre, radius, motion)
+        motion, errors = _refine(sample, motion, affine)
+        if radius >= view.extent:
             break
         radius *= _GROWTH
-    kept = part.keep(part.agreeing(motion))
-    if kept.count < part.count:
-        part = kept
-        motion, errors = _refine(part, motion, affine)
+    agreeing = sample.select(sample.agreeing(motion))
+    if agreeing.count < sample.count:
+        sample = agreeing
+        motion, errors = _refine(sample, motion, affine)
     start = Motion((0.0, 0.0), 0.0, 0.0, motion.centre)
-    all_errors = (*errors, *([math.nan] * (4 - len(errors))))
-    return PositionFit(
-        motion=motion,
-        errors=(all_errors[0], all_errors[1], all_errors[2], all_errors[3]),
-        before=part.explained(start),
-        after=part.explained(motion),
-        at_limit=at_limit,
-        pixels=part.count,
-        reach=part.reach,
+    before, after = sample.explained(start), sample.explained(motion)
+    y, x = motion.centre
+    motion = replace(motion, centre=(y + part.origin[0], x + part.origin[1]))
+    return PositionFit(motion, _four(errors), before, after, at_limit, sample.count, sample.reach)
+
+
+def fit_positions(parts: Sequence[PairPart], *, max_shift: float | None = None, affine: bool = True) -> PositionFit:
+    """Find the position from several parts of a scene; of one part, what :func:`fit_position` finds.
+
+    Each part gives a shift. Shift, rotation and scale of the scene are their weighted least squares fit over the
+    positions of the parts; rotation and scale only where they explain more than their number would.
+
+    Args:
+        parts: at least one, as in :func:`fit_position`.
+        max_shift: HR pixels searched to either side.
+        affine: also fit rotation and scale.
+
+    Raises:
+        InputError: every part is too small.
+    """
+    if len(parts) == 1:
+        return fit_position(parts[0], max_shift=max_shift, affine=affine)
+    fits = from_each(parts, lambda part: fit_position(part, max_shift=max_shift, affine=False))
+    accepted = [fit for fit in fits if fit.accepted]
+    if len(accepted) < 2:
+        return max(accepted or fits, key=lambda fit: fit.after)
+    points = np.array([fit.motion.centre for fit in accepted])
+    shifts = np.array([fit.motion.shift for fit in accepted])
+    errors = np.hypot([fit.errors[:2] for fit in accepted], _PART_ERROR)
+    pixels = np.array([fit.pixels for fit in accepted], np.float64)
+    centre = points.mean(axis=0)
+    reach = float(np.linalg.norm(points - centre, axis=1).max())
+    motion, deviations = _motion_of_shifts(points, shifts, errors, affine and reach > 0)
+    before, after = (float(np.average([getattr(fit, name) for fit in accepted], weights=pixels)) for name in _SCORES)
+    return PositionFit(motion, _four(deviations), before, after, False, int(pixels.sum()), reach)
+
+
+_SCORES = ("before", "after")
+
+
+def _motion_of_shifts(points: Array, shifts: Array, errors: Array, affine: bool) -> tuple[Motion, tuple[float, ...]]:
+    """Fit a motion to the shifts (n, 2) of points (n, 2); return it and the standard errors of its parameters."""
+    centre = points.mean(axis=0)
+    radius = max(float(np.sqrt(np.square(points - centre).sum(axis=1).mean())), 1.0)
+    y, x = ((points - centre) / radius).T
+    one, zero = np.ones_like(y), np.zeros_like(y)
+    # Unknowns: shift y, shift x, (1 + scale) sin(rotation) and (1 + scale) cos(rotation) - 1, both per radius.
+    along_y, along_x = np.stack([one, zero, -x, y], axis=1), np.stack([zero, one, y, x], axis=1)
+    design = np.stack([along_y, along_x], axis=1) / errors[:, :, None]
+    goal = (shifts / errors).ravel()
+
+    def solve(unknowns: int) -> tuple[Array, float, Array]:
+        matrix = design[:, :, :unknowns].reshape(-1, unknowns)
+        values = np.linalg.lstsq(matrix, goal, rcond=None)[0]
+        misfit = float(np.square(goal - matrix @ values).sum())
+        # Parts that disagree by more than their errors make all errors larger.
+        excess = max(1.0, misfit / max(goal.size - unknowns, 1))
+        deviations = np.sqrt(np.diag(np.linalg.pinv(matrix.T @ matrix)) * excess)
+        return np.asarray(values, np.float64), misfit, deviations
+
+    values, misfit, deviations = solve(2)
+    if affine:
+        wide, wide_misfit, wide_deviations = solve(4)
+        if wide_misfit + 2 * 2 < misfit:
+            values, deviations = wide, wide_deviations
+    sine, cosine = (values[2:] / radius) if values.size == 4 else (0.0, 0.0)
+    motion = Motion(
+        shift=(float(values[0]), float(values[1])),
+        rotation=math.atan2(float(sine), 1 + float(cosine)),
+        scale=math.hypot(float(sine), 1 + float(cosine)) - 1,
+        centre=(float(centre[0]), float(centre[1])),
     )
+    units = (1.0, 1.0, 1 / radius, 1 / radius)
+    return motion, tuple(float(value) * unit for value, unit in zip(deviations, units, strict=False))
 
 
-def _coarse(views: PairViews, centre: Array, radius: float, limit: float) -> tuple[Motion, bool]:
+def _four(errors: tuple[float, ...]) -> tuple[float, float, float, float]:
+    """Return standard errors of all four parameters, NaN for those that were not fitted."""
+    y, x, rotation, scale = (*errors, *([math.nan] * (4 - len(errors))))
+    return y, x, rotation, scale
+
+
+def _coarse(view: PartView, centre: Array, radius: float, limit: float) -> tuple[Motion, bool]:
     """Search whole steps of about a quarter of an LR pixel around the assumed position."""
-    part = views.near(centre, radius, None, margin=limit)
-    thin = np.zeros(part.count, np.bool_)
-    thin[np.linspace(0, part.count - 1, min(part.count, _COARSE_PIXELS)).round().astype(np.int64)] = True
-    part = part.keep(thin)
-    matrix = part.matrix[:, :_COARSE_COMPONENTS]
-    step = max(1, round(min(views.sensor.ratio) / 4))
+    sample = view.near(centre, radius, None, margin=limit)
+    thin = np.zeros(sample.count, np.bool_)
+    thin[np.linspace(0, sample.count - 1, min(sample.count, _COARSE_PIXELS)).round().astype(np.int64)] = True
+    sample = sample.select(thin)
+    matrix = sample.matrix[:, :_COARSE_COMPONENTS]
+    step = max(1, round(min(view.part.sensor.ratio) / 4))
     moves = np.arange(-math.floor(limit / step), math.floor(limit / step) + 1) * float(step)
     grid = np.stack(np.meshgrid(moves, moves, indexing="ij"), axis=-1).reshape(-1, 2)
-    seen = _sampled_coarsely(views.msi, matrix, part.positions, grid, views.sensor)
-    values = np.log(part.fit.unexplained(seen)).reshape(len(moves), len(moves), -1).mean(axis=2)
+    sampled = _sampled_coarsely(view.part, matrix, sample.positions, grid)
+    values = np.log(sample.fit.unexplained(sampled)).reshape(len(moves), len(moves), -1).mean(axis=2)
     row, col = np.unravel_index(int(np.argmin(values)), values.shape)
     at_limit = len(moves) > 1 and (row in (0, len(moves) - 1) or col in (0, len(moves) - 1))
-    return Motion((float(moves[row]), float(moves[col])), 0.0, 0.0, part.centre), at_limit
+    return Motion((float(moves[row]), float(moves[col])), 0.0, 0.0, sample.centre), at_limit
 
 
-def _sampled_coarsely(image: torch.Tensor, matrix: Array, positions: Array, moves: Array, sensor: Sensor) -> Array:
+def _sampled_coarsely(part: PairPart, matrix: Array, positions: Array, moves: Array) -> Array:
     """Return the blurred components at every position moved by each of (m, 2), the pixels nearest to it: (n, m k)."""
+    image, sensor = part.msi, part.sensor
     reach = 4 * psf_deviation(sensor) + 2
     size = np.array(image.shape[-2:])
     low = np.clip(np.floor((positions + moves.min(axis=0)).min(axis=0) - reach).astype(int), 0, size - 1)
     high = np.clip(np.ceil((positions + moves.max(axis=0)).max(axis=0) + reach).astype(int) + 1, low + 1, size)
-    part = mix(matrix, image[:, low[0] : high[0], low[1] : high[1]])
-    # Where the ratio is whole, all positions share their fraction of a pixel; else they are rounded.
+    near = mix(matrix, image[:, low[0] : high[0], low[1] : high[1]])
+    # Where the ratio is whole, all positions have the same fraction of a pixel; else they are rounded.
     fraction = positions[0] - np.round(positions[0])
     everywhere = sensor.replace(ratio=1.0, phase=(float(fraction[0]), float(fraction[1])), boundary="reflect")
-    blurred = everywhere.degrade(part, (part.shape[-2], part.shape[-1])).double().cpu().numpy()
+    blurred = everywhere.degrade(near, (near.shape[-2], near.shape[-1])).double().cpu().numpy()
     index = np.round(positions - fraction).astype(int)[:, None] + moves.astype(int)[None] - low
     rows, cols = (np.clip(index[..., axis], 0, blurred.shape[axis + 1] - 1) for axis in (0, 1))
     return np.asarray(np.moveaxis(blurred[:, rows, cols], 0, -1).reshape(len(positions), -1))
 
 
-def _refine(part: PairPart, motion: Motion, affine: bool) -> tuple[Motion, tuple[float, ...]]:
-    """Gauss-Newton from ``motion``; rotation and scale join where they explain more than their number would."""
-    part = part.tuned(motion)
-    moved = part.positions.mean(axis=0, keepdims=True)
+def _refine(sample: PixelSample, motion: Motion, affine: bool) -> tuple[Motion, tuple[float, ...]]:
+    """Gauss-Newton from ``motion``; rotation and scale where they explain more than their number would."""
+    sample = sample.tuned(motion)
+    moved = sample.positions.mean(axis=0, keepdims=True)
     shift = motion.apply(moved)[0] - moved[0]
-    motion = replace(motion, centre=part.centre, shift=(float(shift[0]), float(shift[1])))
-    straight, errors = _gauss_newton(part, replace(motion, rotation=0.0, scale=0.0), 2)
+    motion = replace(motion, centre=sample.centre, shift=(float(shift[0]), float(shift[1])))
+    straight, errors = _gauss_newton(sample, replace(motion, rotation=0.0, scale=0.0), 2)
     if not affine:
         return straight, errors
-    wide, wide_errors = _gauss_newton(part, motion, 4)
-    # Blocks of pixels share errors, so only blocks count as independent (Akaike's criterion on them).
-    independent = (int(block_labels(part.places).max()) + 1) * part.matrix.shape[1]
-    if part.cost(wide) < part.cost(straight) - 2 * 2 / independent:
+    wide, wide_errors = _gauss_newton(sample, motion, 4)
+    # Pixels of a block share errors, so only blocks count as independent (Akaike's criterion on them).
+    independent = (int(block_labels(sample.pixels).max()) + 1) * sample.matrix.shape[1]
+    if sample.cost(wide) < sample.cost(straight) - 2 * 2 / independent:
         return wide, wide_errors
     return straight, errors
 
 
-def _gauss_newton(part: PairPart, motion: Motion, parameters: int) -> tuple[Motion, tuple[float, ...]]:
-    radius = max(float(np.sqrt(np.square(part.positions - np.asarray(part.centre)).sum(axis=1).mean())), 1.0)
-    cost = part.cost(motion)
+def _gauss_newton(sample: PixelSample, motion: Motion, parameters: int) -> tuple[Motion, tuple[float, ...]]:
+    radius = max(float(np.sqrt(np.square(sample.positions - np.asarray(sample.centre)).sum(axis=1).mean())), 1.0)
+    cost = sample.cost(motion)
     for _ in range(_STEPS):
-        residual, slopes, correction = _linearised(part, motion, parameters, radius)
+        residual, slopes, correction = _linearised(sample, motion, parameters, radius)
         normal = slopes.T @ slopes
         full = np.asarray(-np.linalg.lstsq(normal, slopes.T @ residual - correction, rcond=1e-10)[0], np.float64)
-        step: Array = full * min(1.0, _LONGEST_STEP / max(float(np.abs(full).max()), 1e-300))
+        step: Array = full * min(1.0, _MAX_STEP / max(float(np.abs(full).max()), 1e-300))
         for _halving in range(6):
             tried = _moved(motion, step, radius)
-            new = part.cost(tried)
+            new = sample.cost(tried)
             if new <= cost:
                 break
             step = step / 2
@@ -196,24 +266,24 @@ def _gauss_newton(part: PairPart, motion: Motion, parameters: int) -> tuple[Moti
         motion, cost = tried, new
         if float(np.abs(step).max()) < _SETTLED:
             break
-    return motion, _standard_errors(part, motion, parameters, radius)
+    return motion, _standard_errors(sample, motion, parameters, radius)
 
 
-def _linearised(part: PairPart, motion: Motion, parameters: int, radius: float) -> tuple[Array, Array, Array]:
+def _linearised(sample: PixelSample, motion: Motion, parameters: int, radius: float) -> tuple[Array, Array, Array]:
     """Return the residual (n k,), its slopes (n k, parameters), in deviations of each component, and a correction.
 
-    What is minimised is not the residual but the share of the variance that it is: under noise the regression shrinks
-    its predictions, and the plain residual would favour places where the MSI varies less. And between pixel centres a
-    narrow PSF averages more of the MSI's noise away, which is no reason to prefer such places either. The correction
-    (parameters,) is what both take off half the slope of the sum of squares.
+    What is minimised is not the residual but its fraction of the variance: under noise the regression shrinks its
+    predictions, and the plain residual would favour positions at which the MSI varies less. And between pixel centres a
+    narrow PSF averages more of the MSI's noise, which is no reason to prefer such positions either. The correction
+    (parameters,) is what both subtract from half the slope of the sum of squares.
     """
-    positions, psf = motion.apply(part.positions), part.views.sensor.psf
-    values, along_y, along_x = part.seen_with_slopes(motion)
-    residual = part.fit.residual(values)
+    positions, psf = motion.apply(sample.positions), sample.part.sensor.psf
+    values, along_y, along_x = sample.sampled_with_slopes(motion)
+    residual = sample.fit.residual(values)
     energy = np.maximum(np.square(residual).mean(axis=0), 1e-300)
     centred = values - values.mean(axis=0)
     variance = np.maximum(np.square(centred).mean(axis=0), 1e-300)
-    y, x = ((part.positions - np.asarray(part.centre)) / radius).T[:, :, None]
+    y, x = ((sample.positions - np.asarray(sample.centre)) / radius).T[:, :, None]
     _, gain_y, gain_x = noise_gain(positions, psf)[:, :, None]
 
     def directions(by_y: Array, by_x: Array) -> list[Array]:
@@ -221,10 +291,10 @@ def _linearised(part: PairPart, motion: Motion, parameters: int, radius: float) 
         return two if parameters == 2 else [*two, by_x * y - by_y * x, by_y * y + by_x * x]
 
     changes = directions(along_y, along_x)
-    slopes = np.stack([(part.fit.residual(change) / np.sqrt(energy)).ravel() for change in changes], axis=1)
-    share = float((part.noise / energy).sum())
+    slopes = np.stack([(sample.fit.residual(change) / np.sqrt(energy)).ravel() for change in changes], axis=1)
+    fraction = float((sample.noise / energy).sum())
     correction = [
-        0.5 * share * float(gain.sum()) + float((centred * change / variance).sum())
+        0.5 * fraction * float(gain.sum()) + float((centred * change / variance).sum())
         for gain, change in zip(directions(gain_y, gain_x), changes, strict=True)
     ]
     return (residual / np.sqrt(energy)).ravel(), slopes, np.array(correction)
@@ -242,15 +312,15 @@ def _moved(motion: Motion, step: Array, radius: float) -> Motion:
     )
 
 
-def _standard_errors(part: PairPart, motion: Motion, parameters: int, radius: float) -> tuple[float, ...]:
-    residual, slopes, _ = _linearised(part, motion, parameters, radius)
+def _standard_errors(sample: PixelSample, motion: Motion, parameters: int, radius: float) -> tuple[float, ...]:
+    residual, slopes, _ = _linearised(sample, motion, parameters, radius)
     normal = slopes.T @ slopes
     if not np.linalg.cond(normal) < 1e12:
         return (math.inf,) * parameters  # no contrast, or none along one direction
     inverse = np.linalg.inv(normal)
-    block = block_labels(part.places)
-    components = residual.size // part.count
-    scores = (slopes * residual[:, None]).reshape(part.count, components, -1).sum(axis=1)
+    block = block_labels(sample.pixels)
+    components = residual.size // sample.count
+    scores = (slopes * residual[:, None]).reshape(sample.count, components, -1).sum(axis=1)
     summed = np.zeros((int(block.max()) + 1, parameters))
     np.add.at(summed, block, scores)
     variance = np.diag(inverse @ (summed.T @ summed) @ inverse)

@@ -1,35 +1,33 @@
-"""The blur of the HSI from the pair alone: the PSF through which its spectra explain the MSI best."""
+"""The PSF of the HSI from the images alone: the one through which its spectra explain the MSI best."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 
-from hyperfuse.errors import InputError
-from hyperfuse.sensor.estimation.fit import LEAST_PIXELS, Array, HeldOutFit, principal_images
+from hyperfuse.sensor.estimation.fit import Array, HeldOutFit, principal_images
 from hyperfuse.sensor.estimation.noise import noise_gain, pixel_noise
-from hyperfuse.sensor.estimation.sampling import inner_pixels, lr_positions
+from hyperfuse.sensor.estimation.sampling import PairPart, from_each, lr_positions, side_by_side
+from hyperfuse.sensor.estimation.views import mix
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
 from hyperfuse.statistics.folds import BLOCK
 
 # Components of the MSI that are compared; later ones are mostly noise.
 _COMPONENTS = 4
-# LR pixels along one side of the window that is looked at: a blur is the same everywhere.
-_WINDOW = 64
+_WINDOW, _MIN_WINDOW = 64, 20  # LR pixels along a side of the window that is used, of one part and of many
 # Standard deviations searched, in LR pixels, and at least in HR pixels: narrower ones sample single HR pixels.
 _NARROWEST, _WIDEST, _NARROWEST_HR = 0.08, 1.5, 0.25
 _STARTS = 13
-# A width changed by this factor must make a difference beyond chance, or the pair does not tell the width.
-_DOUBT = 1.3
+# A width changed by this factor must make a difference beyond chance, or the width is not accepted.
+_TESTED_FACTOR = 1.3
 _EVIDENCE = 2.0  # log-likelihood
-_CLOSE = 1.0  # in the log share of variance that is not explained
+_CLOSE = 1.0  # in the log fraction of variance that is not explained
 _GAIN_PIXELS = 256  # LR pixels from which the mean noise gain is taken
 
 
@@ -41,8 +39,8 @@ class PsfFit:
         psf: Gaussian or box.
         evidence: log-likelihood lost by a width 1.3 times as large or small, the smaller of the two.
         at_limit: the best width is the narrowest or widest tried.
-        unexplained: mean over the MSI's components of the log share of variance that the HSI does not explain.
-        shift: by how much the sensor's phase is off along (y, x), in HR pixels; 0 unless it was left free.
+        unexplained: mean over the MSI's components of the log fraction of variance that the HSI does not explain.
+        shift: to add to the assumed phase along (y, x), in HR pixels; 0 where it was not free.
     """
 
     psf: GaussianPsf | BoxPsf
@@ -52,44 +50,33 @@ class PsfFit:
     shift: tuple[float, float] = (0.0, 0.0)
 
     @property
-    def trusted(self) -> bool:
-        """Whether the pair tells the width."""
+    def accepted(self) -> bool:
+        """Whether the images determine the width."""
         return self.evidence >= _EVIDENCE and not self.at_limit
 
 
-def fit_psf(
-    hsi: torch.Tensor,
-    msi: torch.Tensor,
-    sensor: Sensor,
-    *,
-    free_phase: bool = False,
-    hsi_valid: torch.Tensor | None = None,
-    msi_valid: torch.Tensor | None = None,
-) -> PsfFit:
+def fit_psf(parts: Sequence[PairPart], *, free_phase: bool = False) -> PsfFit:
     """Find the Gaussian, or box, through which the MSI is best predicted from the HSI's spectra.
 
     Both images come from one scene, ``hsi = degrade(X)`` and ``msi = R X``, so that ``R hsi = degrade(msi)``: the
-    equation from which Simoes et al. (IEEE TGRS 53(6), 2015, HySure) estimate blur and responses by turns. Here any
-    linear map stands for R, and the width is what maximises the squared correlation between prediction and degraded
-    MSI, on LR pixels held out of the fit of the map. By Cauchy and Schwarz the correlation is greatest for the true
-    blur whatever the noise of the HSI, which the plain residual is not: it shrinks as any blur widens.
+    equation from which Simoes et al. (IEEE TGRS 53(6), 2015, HySure) estimate blur and responses alternately. Here any
+    linear map stands for R, one for all parts, and the width is what maximises the squared correlation between
+    prediction and degraded MSI, on LR pixels held out of the fit of the map. By Cauchy and Schwarz the correlation is
+    greatest for the true blur whatever the noise of the HSI, unlike the plain residual, which shrinks as any blur
+    widens.
 
     Args:
-        hsi: LR-HSI (bands, h, w), finite.
-        msi: HR-MSI (msi_bands, H, W), finite.
-        sensor: ratio and phase; its PSF is not used.
-        free_phase: also find by how much the phase is off, with the width: a wrong phase looks like another blur where
-            the PSF is narrow.
-        hsi_valid: bool (h, w), or None where all is valid.
-        msi_valid: bool (H, W), or None.
+        parts: one or several of a scene, with ratio and phase; their PSF is not used.
+        free_phase: also find the error of the phase, with the width: where the PSF is narrow, a wrong phase looks like
+            another blur.
 
     Raises:
-        InputError: too few LR pixels see the MSI.
+        InputError: too few LR pixels lie on the MSI.
     """
-    view = _View.cut(hsi, msi, sensor, hsi_valid, msi_valid)
-    ratio = sensor.ratio
+    view = _View(parts)
+    ratio = parts[0].sensor.ratio
     psf: GaussianPsf | BoxPsf = GaussianPsf(sigma=(0.494 * ratio[0], 0.494 * ratio[1]))
-    for _ in range(2):  # the stiffness of the regression is chosen for the blur, and the other way round
+    for _ in range(2):  # the ridge of the regression is chosen for the blur, and the other way round
         view.tune(psf)
         width, cost, at_limit = _search(view, _gaussian(ratio))
         psf = _gaussian(ratio)(width, width)
@@ -98,7 +85,7 @@ def fit_psf(
     if free_phase:
         lowest = min(cost for _, cost, _ in found)
         for k, family in enumerate(families):
-            # A phase that is a little off can turn the two round, but not by any amount.
+            # An error of the phase can swap the order of the two, but not by any amount.
             if found[k][1] < lowest + _CLOSE:
                 found[k], shifts[k] = _with_phase(view, family, found[k])
     best = 1 if found[1][1] < found[0][1] - 2 / view.blocks else 0
@@ -116,10 +103,10 @@ def fit_psf(
         },
     )
     widths = (width, width)
-    # Another width along x than along y is one more number: it must explain more than that.
+    # Another width along x than along y is one more parameter: it must explain more than that.
     if float(both.fun) < cost - 2 / view.blocks:
         widths, cost = (math.exp(both.x[0]), math.exp(both.x[1])), float(both.fun)
-    other = min(view.cost(family(widths[0] * by, widths[1] * by), shift) for by in (_DOUBT, 1 / _DOUBT))
+    other = min(view.cost(family(widths[0] * by, widths[1] * by), shift) for by in (_TESTED_FACTOR, 1 / _TESTED_FACTOR))
     return PsfFit(family(*widths), view.blocks * (other - cost) / 2, at_limit, cost, shift)
 
 
@@ -174,45 +161,21 @@ def _with_phase(
     return (math.exp(found.x[0]), float(found.fun), at_limit), (float(found.x[1]), float(found.x[2]))
 
 
-class _View:
-    """The part of a pair that is looked at, its spectra as a held-out fit, and the MSI's components."""
+@dataclass(eq=False)
+class _Window:
+    """The LR pixels of a part that are used, and the image that is degraded to them: the MSI, then its components."""
 
-    def __init__(self, hsi: torch.Tensor, image: torch.Tensor, sensor: Sensor, places: NDArray[np.int64]) -> None:
-        self.shape = (hsi.shape[-2], hsi.shape[-1])
-        self.sensor, self.places = sensor, places
-        self.spectra: Array = hsi[:, places[:, 0], places[:, 1]].T.double().cpu().numpy()
-        self.fit = HeldOutFit(self.spectra, places)
-        seen = self._seen(image, sensor)
-        matrix = torch.as_tensor(principal_images(seen, _COMPONENTS).T, dtype=image.dtype, device=image.device)
-        self.image = torch.einsum("kb,byx->kyx", matrix, image)
-        self.noise = pixel_noise(self.image)
-        self.blocks = len(places) / BLOCK**2  # pixels of a block share errors and count as one
+    part: PairPart
+    pixels: NDArray[np.int64]
+    noise: Array
 
     @classmethod
-    def cut(
-        cls,
-        hsi: torch.Tensor,
-        msi: torch.Tensor,
-        sensor: Sensor,
-        hsi_valid: torch.Tensor | None,
-        msi_valid: torch.Tensor | None,
-    ) -> _View:
-        """Cut a window of LR pixels from the middle of those that see the MSI, with the MSI around it."""
-        fine = (msi.shape[-2], msi.shape[-1])
-        margin = max(sensor.ratio)
-        while True:
-            places = inner_pixels(
-                sensor, (hsi.shape[-2], hsi.shape[-1]), fine, margin, hsi_valid=hsi_valid, msi_valid=msi_valid
-            )
-            if len(places) >= 2 * LEAST_PIXELS or (margin < 0.5 and len(places) >= LEAST_PIXELS):
-                break
-            if margin < 0.5:
-                raise InputError(
-                    f"only {len(places)} LR pixels see the MSI; {LEAST_PIXELS} are needed to estimate a PSF"
-                )
-            margin /= 2
-        middle = places[np.abs(places - np.median(places, axis=0)).max(axis=1).argmin()]
-        near = places[np.abs(places - middle).max(axis=1) < _WINDOW // 2]
+    def cut(cls, part: PairPart, side: int) -> _Window:
+        """Cut a window of ``side`` LR pixels from the centre of those that lie on the MSI, with the MSI around it."""
+        sensor, fine = part.sensor, part.hr_shape
+        pixels = part.enough_pixels(max(sensor.ratio))
+        centre = pixels[np.abs(pixels - np.median(pixels, axis=0)).max(axis=1).argmin()]
+        near = pixels[np.abs(pixels - centre).max(axis=1) < side // 2]
         low, high = near.min(axis=0), near.max(axis=0) + 1
         starts, phase, stops = [], [], []
         for axis in (0, 1):
@@ -222,24 +185,52 @@ class _View:
             starts.append(max(0, math.floor(first - reach)))
             stops.append(min(fine[axis], math.ceil(last + reach) + 1))
             phase.append(first - starts[-1])
-        part = hsi[:, low[0] : high[0], low[1] : high[1]]
-        image = msi[:, starts[0] : stops[0], starts[1] : stops[1]]
-        return cls(part, image, sensor.replace(phase=(phase[0], phase[1]), boundary="reflect"), near - low)
+        hsi = part.hsi[:, low[0] : high[0], low[1] : high[1]]
+        msi = part.msi[:, starts[0] : stops[0], starts[1] : stops[1]]
+        inner = PairPart(hsi, msi, sensor.replace(phase=(phase[0], phase[1]), boundary="reflect"))
+        return cls(inner, near - low, np.zeros(msi.shape[0]))
 
-    def _seen(self, image: torch.Tensor, sensor: Sensor) -> Array:
-        degraded = sensor.degrade(image, self.shape)[:, self.places[:, 0], self.places[:, 1]]
+    def sampled(self, sensor: Sensor) -> Array:
+        """Return the image as ``sensor`` degrades it to the pixels, (n, k)."""
+        degraded = sensor.degrade(self.part.msi, self.part.lr_shape)[:, self.pixels[:, 0], self.pixels[:, 1]]
         return np.asarray(degraded.T.double().cpu().numpy())
 
+    def mixed(self, matrix: Array) -> _Window:
+        """Return the window with the components that ``matrix`` (bands, k) makes of the image, and their noise."""
+        image = mix(matrix, self.part.msi)
+        return _Window(replace(self.part, msi=image), self.pixels, pixel_noise(image))
+
+    def passed_noise(self, sensor: Sensor) -> Array:
+        """Return the noise of each component that the PSF passes, summed over the pixels, (k,)."""
+        some = self.pixels[:: max(1, len(self.pixels) // _GAIN_PIXELS)]
+        return np.asarray(self.noise * len(self.pixels) * noise_gain(lr_positions(sensor, some), sensor.psf)[0].mean())
+
+
+class _View:
+    """Windows of all parts, their spectra as one held-out fit, and components of the MSI that are common to them."""
+
+    def __init__(self, parts: Sequence[PairPart]) -> None:
+        # A blur is the same everywhere: several parts make up about as many pixels as one.
+        side = max(_MIN_WINDOW, round(_WINDOW / math.sqrt(len(parts))))
+        windows = from_each(parts, lambda part: _Window.cut(part, side))
+        self.pixels = side_by_side([window.pixels for window in windows])
+        self.spectra: Array = np.concatenate([window.part.spectra(window.pixels) for window in windows])
+        self.fit = HeldOutFit(self.spectra, self.pixels)
+        sampled = np.concatenate([window.sampled(window.part.sensor) for window in windows])
+        matrix = principal_images(sampled, _COMPONENTS)
+        self.windows = [window.mixed(matrix) for window in windows]
+        self.blocks = len(self.pixels) / BLOCK**2  # pixels of a block share errors and count as one
+
     def tune(self, psf: GaussianPsf | BoxPsf) -> None:
-        """Choose the stiffness of the regression for a PSF."""
-        self.fit = HeldOutFit.choose(self.spectra, self.places, self._seen(self.image, self.sensor.replace(psf=psf)))
+        """Choose the ridge of the regression for a PSF."""
+        sampled = np.concatenate([window.sampled(window.part.moved((0, 0), psf).sensor) for window in self.windows])
+        self.fit = HeldOutFit.choose(self.spectra, self.pixels, sampled)
 
     def cost(self, psf: GaussianPsf | BoxPsf, shift: tuple[float, float] = (0.0, 0.0)) -> float:
-        """Return the mean log share of variance that is not explained through a PSF, at a shifted phase."""
-        y, x = self.sensor.offset
-        sensor = self.sensor.replace(psf=psf, phase=(y + shift[0], x + shift[1]))
-        seen = self._seen(self.image, sensor)
-        # What a narrow blur lets through of the MSI's noise would count against it.
-        some = self.places[:: max(1, len(self.places) // _GAIN_PIXELS)]
-        noise = self.noise * len(self.places) * noise_gain(lr_positions(sensor, some), psf)[0].mean()
-        return float(np.log(self.fit.unexplained(seen, noise)).mean())
+        """Return the mean log fraction of variance that is not explained through a PSF, at a shifted phase."""
+        sensors = [window.part.moved(shift, psf).sensor for window in self.windows]
+        pairs = list(zip(self.windows, sensors, strict=True))
+        sampled = np.concatenate([window.sampled(sensor) for window, sensor in pairs])
+        # The noise of the MSI that a narrow PSF passes would count against it.
+        noise = np.sum([window.passed_noise(sensor) for window, sensor in pairs], axis=0)
+        return float(np.log(self.fit.unexplained(sampled, noise)).mean())

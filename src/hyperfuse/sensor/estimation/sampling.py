@@ -1,9 +1,11 @@
-"""An HR image seen through a PSF at any positions, as the HSI sees it where its grid is turned against the MSI's."""
+"""Parts of a scene that a sensor is estimated from, and an HR image sampled through a PSF at any positions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,16 +13,18 @@ from numpy.typing import NDArray
 
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.axis import Boundary, fold
+from hyperfuse.sensor.estimation.fit import LEAST_PIXELS, Array
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
 
-Array = NDArray[np.float64]
+T = TypeVar("T")
 
 # Bytes of patches that are gathered at once.
 _PATCH_BYTES = 32 * 2**20
-# Displacement, in HR pixels, of the differences that stand for derivatives: wide enough that the cut of a PSF does not
-# show, narrow against any PSF worth the name.
+# Displacement, in HR pixels, of the differences that stand for derivatives: wide enough that the truncation of a PSF
+# does not matter, narrow against any PSF.
 _STEP = 0.25
+_APART = 8  # LR pixels, a multiple of the blocks that folds and smooth differences are made of
 
 
 def sample_through(
@@ -39,7 +43,7 @@ def sample_through(
         image: HR image.
         positions: (n, 2), (y, x) in HR pixels from the centre of pixel (0, 0).
         psf: the blur.
-        boundary: how the blur sees beyond the image.
+        boundary: how the image continues beyond its border.
         gradient: also return the derivatives along y and x, by central differences.
 
     Returns:
@@ -87,52 +91,122 @@ def axis_weights(offset: Array, profile: Callable[[Array], Array], radius: float
     return np.asarray(weight / total)
 
 
-def lr_positions(sensor: Sensor, places: NDArray[np.int64]) -> Array:
-    """Return the HR positions (n, 2) of the LR pixels ``places`` (n, 2)."""
-    return np.asarray(np.asarray(sensor.offset) + np.asarray(sensor.ratio) * places)
+def lr_positions(sensor: Sensor, pixels: NDArray[np.int64]) -> Array:
+    """Return the HR positions (n, 2) of LR pixels (row, col), (n, 2)."""
+    return np.asarray(np.asarray(sensor.offset) + np.asarray(sensor.ratio) * pixels)
 
 
-def inner_pixels(
-    sensor: Sensor,
-    lr_shape: tuple[int, int],
-    hr_shape: tuple[int, int],
-    margin: float,
-    *,
-    hsi_valid: torch.Tensor | None = None,
-    msi_valid: torch.Tensor | None = None,
-    most: int | None = None,
-) -> NDArray[np.int64]:
-    """Return (row, col) of the LR pixels that see only valid HR pixels within ``margin`` of them, (n, 2).
+@dataclass(frozen=True, eq=False)
+class PairPart:
+    """A pair, or a sample of a larger scene, from which a sensor is estimated.
 
-    Args:
-        sensor: ratio and phase.
-        lr_shape: (h, w).
-        hr_shape: (H, W).
-        margin: HR pixels to either side that must lie inside the image and be valid.
-        hsi_valid: bool (h, w), or None where all is valid.
-        msi_valid: bool (H, W), or None.
-        most: evenly thinned to at most so many.
+    Attributes:
+        hsi: LR-HSI (bands, h, w), finite, without bad bands.
+        msi: HR-MSI (msi_bands, H, W), finite.
+        sensor: ratio, phase and PSF as known or assumed, and responses where they are known.
+        hsi_valid: bool (h, w), False for LR pixels to leave out; None where all are valid.
+        msi_valid: bool (H, W), False in gaps; None where all are valid.
+        origin: position of pixel (0, 0) of this MSI in the scene, (y, x) in HR pixels.
     """
-    lines = []
-    for axis in (0, 1):
-        position = sensor.offset[axis] + sensor.ratio[axis] * np.arange(lr_shape[axis])
-        lines.append((position >= margin - 0.5) & (position <= hr_shape[axis] - 0.5 - margin))
-    inside = lines[0][:, None] & lines[1][None, :]
-    if hsi_valid is not None:
-        inside &= hsi_valid.cpu().numpy()
-    if msi_valid is not None and inside.any():
-        places = np.argwhere(inside)
-        clear = _clear_of_gaps(msi_valid, lr_positions(sensor, places), margin)
-        inside[places[~clear, 0], places[~clear, 1]] = False
-    places = np.argwhere(inside)
-    if most is not None and len(places) > most:
-        # Evenly along the flattened list: every part of the image keeps its share.
-        places = places[np.linspace(0, len(places) - 1, most).round().astype(np.int64)]
-    return places
+
+    hsi: torch.Tensor
+    msi: torch.Tensor
+    sensor: Sensor
+    hsi_valid: torch.Tensor | None = None
+    msi_valid: torch.Tensor | None = None
+    origin: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def lr_shape(self) -> tuple[int, int]:
+        """Rows and columns of the HSI."""
+        return self.hsi.shape[-2], self.hsi.shape[-1]
+
+    @property
+    def hr_shape(self) -> tuple[int, int]:
+        """Rows and columns of the MSI."""
+        return self.msi.shape[-2], self.msi.shape[-1]
+
+    def moved(self, shift: tuple[float, float], psf: GaussianPsf | BoxPsf | KernelPsf | None = None) -> PairPart:
+        """Return the part with ``shift`` (y, x) added to its phase, in HR pixels, and another PSF where given."""
+        y, x = self.sensor.offset
+        sensor = self.sensor.replace(phase=(y + shift[0], x + shift[1]), psf=self.sensor.psf if psf is None else psf)
+        return replace(self, sensor=sensor)
+
+    def spectra(self, pixels: NDArray[np.int64]) -> Array:
+        """Return the HSI at LR pixels (n, 2), as float64 (n, bands)."""
+        return np.asarray(self.hsi[:, pixels[:, 0], pixels[:, 1]].T.double().cpu().numpy())
+
+    def inner_pixels(self, margin: float, maximum: int | None = None) -> NDArray[np.int64]:
+        """Return (row, col) of the LR pixels around which all HR pixels within ``margin`` exist and are valid, (n, 2).
+
+        Args:
+            margin: HR pixels to either side.
+            maximum: number of pixels, to which they are thinned evenly.
+        """
+        lines = []
+        for axis in (0, 1):
+            position = self.sensor.offset[axis] + self.sensor.ratio[axis] * np.arange(self.lr_shape[axis])
+            lines.append((position >= margin - 0.5) & (position <= self.hr_shape[axis] - 0.5 - margin))
+        inside = lines[0][:, None] & lines[1][None, :]
+        if self.hsi_valid is not None:
+            inside &= self.hsi_valid.cpu().numpy()
+        if self.msi_valid is not None and inside.any():
+            pixels = np.argwhere(inside)
+            clear = _clear_of_gaps(self.msi_valid, lr_positions(self.sensor, pixels), margin)
+            inside[pixels[~clear, 0], pixels[~clear, 1]] = False
+        pixels = np.argwhere(inside)
+        if maximum is not None and len(pixels) > maximum:
+            # Evenly along the flattened list: every part of the image stays represented.
+            pixels = pixels[np.linspace(0, len(pixels) - 1, maximum).round().astype(np.int64)]
+        return pixels
+
+    def enough_pixels(self, margin: float, maximum: int | None = None) -> NDArray[np.int64]:
+        """Return :meth:`inner_pixels` for a margin that is halved until enough remain.
+
+        Raises:
+            InputError: fewer than ``LEAST_PIXELS`` LR pixels lie on the MSI.
+        """
+        while True:
+            found = self.inner_pixels(margin, maximum)
+            if len(found) >= 2 * LEAST_PIXELS or margin < 0.5:
+                break
+            margin /= 2
+        if len(found) < LEAST_PIXELS:
+            raise InputError(
+                f"only {len(found)} LR pixels lie on the MSI; {LEAST_PIXELS} are needed to estimate a sensor"
+            )
+        return found
+
+
+def from_each(parts: Sequence[PairPart], draw: Callable[[PairPart], T]) -> list[T]:
+    """Return what ``draw`` makes of each part, without the parts that are too small for it.
+
+    Raises:
+        InputError: all are; the message of the last one.
+    """
+    found: list[T] = []
+    problem = InputError("there is no part of the scene to estimate a sensor from")
+    for part in parts:
+        try:
+            found.append(draw(part))
+        except InputError as error:
+            problem = error
+    if not found:
+        raise problem
+    return found
+
+
+def side_by_side(pixels: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return the pixels (n, 2) of several parts in one grid in which blocks of no two parts touch; of one, unchanged."""
+    stacked, first = [], 0
+    for one in pixels:
+        stacked.append(one + np.array([first, 0]))
+        first += _APART * (int(one[:, 0].max()) // _APART + 2)
+    return np.concatenate(stacked)
 
 
 def _clear_of_gaps(valid: torch.Tensor, positions: Array, margin: float) -> NDArray[np.bool_]:
-    """Tell which positions have no gap within ``margin``, by sums over rectangles."""
+    """Return which positions have no gap within ``margin``, by sums over rectangles."""
     gaps = np.zeros((valid.shape[0] + 1, valid.shape[1] + 1), np.int64)
     np.cumsum(np.cumsum(~valid.cpu().numpy(), axis=0), axis=1, out=gaps[1:, 1:])
     low = np.floor(positions - margin + 0.5).astype(np.int64)

@@ -1,8 +1,9 @@
-"""The sensor that relates a pair, from the pair itself: what metadata and the user do not tell."""
+"""The sensor of a pair from the pair itself: what neither metadata nor the caller specify."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,45 +12,60 @@ from numpy.typing import ArrayLike, NDArray
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.estimation.fit import LEAST_PIXELS, Array
 from hyperfuse.sensor.estimation.location import locate
-from hyperfuse.sensor.estimation.position import PositionFit
+from hyperfuse.sensor.estimation.position import PositionFit, fit_positions
 from hyperfuse.sensor.estimation.psf import PsfFit
-from hyperfuse.sensor.estimation.radiometry import Level, changed_pixels, fit_levels, smooth_share
-from hyperfuse.sensor.estimation.sampling import inner_pixels, psf_deviation
+from hyperfuse.sensor.estimation.radiometry import Radiometry, changed_pixels, fit_radiometry, smooth_fraction
+from hyperfuse.sensor.estimation.sampling import PairPart, from_each, psf_deviation, side_by_side
 from hyperfuse.sensor.estimation.srf import fit_srf
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.sensor.presets import mtf
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
 from hyperfuse.sensor.srf.srf import Srf
 
-Two = tuple[float, float]
-
 _PIXELS = 4096
-# An MSI band explained less than this, or missed this many times more than the others are, is told as not explained.
-_EXPLAINED = 0.8
-_MISSED = 10.0
-# Smooth differences are told where they are this share of what is left of a band and that is this share of the band.
-_SMOOTH_SHARE, _LEFT_SHARE = 0.3, 0.01
-_CHANGED_SHARE = 0.001
+# An MSI band of which less is explained, or whose residual is this many times the typical one, is not accepted.
+_MIN_EXPLAINED = 0.8
+_MAX_MISSED = 10.0
+# Smooth differences are reported where they are this fraction of a band's residual, and that this fraction of the band.
+_SMOOTH_FRACTION, _RESIDUAL_FRACTION = 0.3, 0.01
+_CHANGED_FRACTION = 0.001
+
+
+@dataclass(frozen=True, eq=False)
+class GeometryEstimate:
+    """PSF and position of a scene, from one part of it or several; see :func:`estimate_geometry`.
+
+    Attributes:
+        psf: the one found where it is accepted, else the one assumed.
+        psf_fit: None where the PSF was known, or nothing could be fitted.
+        position: None where the position was known.
+        notes: on the PSF, a sentence each.
+    """
+
+    psf: GaussianPsf | BoxPsf | KernelPsf
+    psf_fit: PsfFit | None
+    position: PositionFit | None
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class SensorEstimate:
-    """The sensor of a pair, what it rests on and how far it holds.
+    """The sensor of a scene, what it rests on and how well it holds.
 
-    The MSI is ``gain * respond(X) + offset``, band by band; :meth:`correct` takes both away.
+    The MSI is ``gain * respond(X) + offset``, band by band; :meth:`correct` inverts this.
 
     Attributes:
-        sensor: ratio, phase, PSF and responses: those given, and those estimated where that could be trusted.
-        gain: (msi_bands,), 1 unless the pair shows otherwise.
-        offset: (msi_bands,), in the MSI's unit; 0 unless the pair shows otherwise.
-        explained: (msi_bands,), share of the variance of the degraded MSI that the HSI explains through the sensor,
+        sensor: ratio, phase, PSF and responses, as given or as estimated where the estimate is accepted; of several
+            parts, the phase of the first.
+        gain: (msi_bands,), 1 where the images show no other.
+        offset: (msi_bands,), in the MSI's unit; 0 where the images show no other.
+        explained: (msi_bands,), fraction of the variance of the degraded MSI that the HSI explains through the sensor,
             on LR pixels held out of the fits.
         residual: (msi_bands,), root mean square of what it does not explain, in the MSI's unit.
-        trusted: (msi_bands,), False for MSI bands that the HSI does not explain: outside its range, or changed.
-        changed: share of the LR pixels looked at on which the images do not agree.
-        position: the last fit of the phase, what is explained ``before`` at the usual phase; None where it was given.
-        blur: the fit of the PSF; None where it was given.
-        notes: what was found, decided and not believed, a sentence each, for the user.
+        accepted: (msi_bands,), False for MSI bands that the HSI does not explain: outside its range, or changed.
+        changed: fraction of the LR pixels used on which the images do not agree.
+        position: the last fit of the phase, ``before`` at the assumed phase; None where it was given.
+        psf_fit: None where the PSF was given.
+        notes: what was found, decided and not accepted, a sentence each, for the user.
     """
 
     sensor: Sensor
@@ -57,10 +73,10 @@ class SensorEstimate:
     offset: Array
     explained: Array
     residual: Array
-    trusted: NDArray[np.bool_]
+    accepted: NDArray[np.bool_]
     changed: float
     position: PositionFit | None
-    blur: PsfFit | None
+    psf_fit: PsfFit | None
     notes: tuple[str, ...]
 
     @property
@@ -74,175 +90,189 @@ class SensorEstimate:
         assert self.sensor.srf is not None  # given or estimated
         return self.sensor.srf
 
+    @property
+    def normalisation(self) -> Array:
+        """Factor and summand per MSI band that bring the MSI to the radiometry of the HSI, (2, msi_bands)."""
+        gain, offset = self._inverted
+        return np.stack([1 / gain, -offset / gain])
+
     def correct(self, msi: torch.Tensor) -> torch.Tensor:
-        """Return an MSI (msi_bands, H, W) at the levels of the HSI; bands that are not trusted stay as they are."""
-        use = self.trusted & (self.gain > 0)
-        gain = torch.as_tensor(np.where(use, self.gain, 1.0), dtype=msi.dtype, device=msi.device)
-        offset = torch.as_tensor(np.where(use, self.offset, 0.0), dtype=msi.dtype, device=msi.device)
+        """Return an MSI (msi_bands, H, W) in the radiometry of the HSI; bands that are not accepted stay as they are."""
+        gain, offset = (torch.as_tensor(one, dtype=msi.dtype, device=msi.device) for one in self._inverted)
         return (msi - offset[:, None, None]) / gain[:, None, None]
+
+    @property
+    def _inverted(self) -> tuple[Array, Array]:
+        use = self.accepted & (self.gain > 0)
+        return np.where(use, self.gain, 1.0), np.where(use, self.offset, 0.0)
+
+
+def estimate_geometry(
+    parts: Sequence[PairPart],
+    *,
+    known_phase: bool = False,
+    known_psf: bool = False,
+    max_shift: float | None = None,
+    affine: bool = True,
+) -> GeometryEstimate:
+    """Estimate the PSF and the position of a scene, those that are not known.
+
+    A wrong PSF can displace the position, so that both are first estimated alternately; the position is then fitted
+    with the PSF found, from the assumed phase. A whole scene is one part. Nothing is raised: a fit that is not possible
+    leaves a note, or a position with its ``problem``.
+
+    Args:
+        parts: one or several of a scene; ratio, phase and PSF of their sensors as known or assumed.
+        known_phase: do not search the position.
+        known_psf: use the PSF as given.
+        max_shift: HR pixels searched to either side; default: 6 or two LR pixels, whichever is larger.
+        affine: also fit rotation and scale.
+    """
+    psf, psf_fit, notes = parts[0].sensor.psf, None, []
+    if not known_psf:
+        try:
+            found = locate(parts, known_phase=known_phase, known_psf=False, max_shift=max_shift)
+            psf, psf_fit = found.sensor.psf, found.psf_fit
+            assert psf_fit is not None  # it was not known
+            notes.append(psf_note(psf_fit, found.sensor))
+        except InputError as error:
+            notes.append(f"PSF not known: Gaussian with a modulation of 0.3 at Nyquist ({error})")
+    if known_phase:
+        return GeometryEstimate(psf, psf_fit, None, tuple(notes))
+    try:
+        position = fit_positions([part.moved((0, 0), psf) for part in parts], max_shift=max_shift, affine=affine)
+    except InputError as error:
+        position = PositionFit.unknown(str(error))
+    return GeometryEstimate(psf, psf_fit, position, tuple(notes))
 
 
 def estimate_sensor(
-    hsi: torch.Tensor,
-    msi: torch.Tensor,
-    ratio: float | Two,
+    parts: Sequence[PairPart],
     *,
-    phase: float | Two | None = None,
+    known_phase: bool = False,
+    known_psf: bool = False,
     wavelengths: ArrayLike | None = None,
-    psf: GaussianPsf | BoxPsf | KernelPsf | None = None,
-    srf: Srf | None = None,
-    hsi_valid: torch.Tensor | None = None,
-    msi_valid: torch.Tensor | None = None,
 ) -> SensorEstimate:
-    """Estimate phase, PSF, responses and levels of a pair; what is given stays as given.
+    """Estimate phase, PSF, responses and radiometry of a scene; what is known stays as given.
 
     From ``hsi = degrade(X)`` and ``msi = gain * (R X) + offset`` follows ``gain * (R hsi) + offset = degrade(msi)``,
     in which X does not occur: the equation of blind hyperspectral and multispectral fusion (Simoes et al., A convex
     formulation for hyperspectral image superresolution via subspace-based regularization, IEEE TGRS 53(6), 2015;
     Lanaras, Baltsavias and Schindler, Hyperspectral super-resolution with spectral unmixing constraints, Remote Sens.
     9(11), 2017; Bungert et al., Blind image fusion for hyperspectral imaging with the directional total variation,
-    Inverse Problems 34(4), 2018). Phase and PSF are found first, for any linear R (:func:`fit_position`,
+    Inverse Problems 34(4), 2018). Phase and PSF are found first, for any linear R (:func:`fit_positions`,
     :func:`fit_psf`), then R as non-negative, smooth and compact responses (:func:`fit_srf`) without the pixels on
-    which the images do not agree. What the pair does not tell beyond doubt keeps its usual value, and a note says so.
+    which the images do not agree. What the images do not determine keeps its assumed value, and a note says so.
 
     Args:
-        hsi: LR-HSI (bands, h, w), finite; without bad bands.
-        msi: HR-MSI (msi_bands, H, W), finite.
-        ratio: HR pixels an LR pixel, one or along (y, x).
-        phase: HR position of the first LR sample; estimated unless given.
+        parts: one or several of a scene, whose equations are solved together. Of their sensors the ratio is known;
+            responses are where they are given, else estimated.
+        known_phase: use the phases as given.
+        known_psf: use the PSF as given.
         wavelengths: centres of the HSI bands in nm, any order, (bands,).
-        psf: blur of the HSI; estimated unless given.
-        srf: responses of the MSI; estimated unless given.
-        hsi_valid: bool (h, w), False for LR pixels to leave out.
-        msi_valid: bool (H, W), False in gaps.
 
     Raises:
         InputError: images, wavelengths or responses that do not fit together, or too few LR pixels.
 
     Example:
-        >>> pair = torch.rand(6, 48, 48, generator=torch.Generator().manual_seed(0))
+        >>> from hyperfuse.sensor.presets import mtf
+        >>> image = torch.rand(6, 48, 48, generator=torch.Generator().manual_seed(0))
         >>> true = mtf(2.0, Srf([[0.5, 0.5, 0, 0, 0, 0], [0, 0, 0, 0.2, 0.6, 0.2]]))
-        >>> found = estimate_sensor(true.degrade(pair), true.respond(pair), 2, phase=0.5)
+        >>> part = PairPart(true.degrade(image), true.respond(image), mtf(2.0))
+        >>> found = estimate_sensor([part], known_phase=True)
         >>> [round(value, 2) for value in found.psf.sigma], found.srf.matrix.round(1).tolist()[0]
         ([0.99, 0.99], [0.5, 0.5, 0.0, 0.0, 0.0, 0.0])
     """
-    centres = _checked(hsi, msi, wavelengths, srf)
+    centres = _checked(parts, wavelengths)
+    located, position, psf_fit = locate(parts, known_phase=known_phase, known_psf=known_psf)
+    sensor = located[0].sensor
     notes: list[str] = []
-    sensor = mtf(ratio).replace(phase=phase, srf=srf)
-    if psf is not None:
-        sensor = sensor.replace(psf=psf)
-    sensor, position, blur = locate(
-        hsi,
-        msi,
-        sensor,
-        known_phase=phase is not None,
-        known_psf=psf is not None,
-        hsi_valid=hsi_valid,
-        msi_valid=msi_valid,
-    )
-    if position is not None and not position.trusted:
+    if position is not None and not position.accepted:
         notes.append(f"the phase is not estimated: {position.doubt}; blocks that start at the corner are assumed")
     elif position is not None:
         notes.append(f"phase estimated from the pair: {sensor.offset[0]:.2f},{sensor.offset[1]:.2f} HR pixels")
-    if blur is not None:
-        notes.append(psf_note(blur, sensor))
-    return _with_levels(hsi, msi, sensor, centres, (hsi_valid, msi_valid), (position, blur), notes)
+    if psf_fit is not None:
+        notes.append(psf_note(psf_fit, sensor))
+    found = _with_radiometry(located, centres)
+    return replace(found, position=position, psf_fit=psf_fit, notes=(*notes, *found.notes))
 
 
-def _with_levels(
-    hsi: torch.Tensor,
-    msi: torch.Tensor,
-    sensor: Sensor,
-    centres: Array | None,
-    valid: tuple[torch.Tensor | None, torch.Tensor | None],
-    fits: tuple[PositionFit | None, PsfFit | None],
-    notes: list[str],
-) -> SensorEstimate:
-    places, spectra, targets = _samples(hsi, msi, sensor, *valid)
-    changed = changed_pixels(spectra, targets, places)
+def _with_radiometry(parts: Sequence[PairPart], centres: Array | None) -> SensorEstimate:
+    """Estimate the responses where they are not given, and gain and offset of each MSI band."""
+    pixels, spectra, targets = _samples(parts)
+    changed = changed_pixels(spectra, targets, pixels)
     if (~changed).sum() < LEAST_PIXELS:
         changed[:] = False
-    share = float(changed.mean())
-    places, spectra, targets = places[~changed], spectra[~changed], targets[~changed]
+    pixels, spectra, targets = pixels[~changed], spectra[~changed], targets[~changed]
+    sensor = parts[0].sensor
     if sensor.srf is None:
-        found = fit_srf(spectra, targets, places, centres)
-        sensor = sensor.replace(srf=_named(found.matrix, centres))
-        gain, offset, explained, levels = found.gain, found.offset, found.explained, found.levels
+        found = fit_srf(spectra, targets, pixels, centres)
+        srf = _named(found.matrix, centres)
+        gain, offset, explained, models = found.gain, found.offset, found.explained, found.models
     else:
-        known = fit_levels(spectra @ sensor.srf.matrix.T, targets, places)
-        gain, offset, explained, levels = known.gain, known.offset, known.explained, known.levels
-    assert sensor.srf is not None
+        srf = sensor.srf
+        known = fit_radiometry(spectra @ srf.matrix.T, targets, pixels)
+        gain, offset, explained, models = known.gain, known.offset, known.explained, known.models
     missed = np.maximum(1 - explained, 0)
-    trusted = (explained >= _EXPLAINED) & ((missed <= _MISSED * np.median(missed)) | (missed < 0.05)) & (gain > 0)
-    rest = targets - (spectra @ sensor.srf.matrix.T) * gain - offset
-    notes += _level_notes(sensor.srf, gain, offset, levels, explained, trusted)
-    if share > _CHANGED_SHARE:
-        notes.append(f"the images do not agree on {share:.1%} of the LR pixels (change, cloud, shadow or parallax)")
-    smooth = smooth_share(rest, places)
-    hazy = np.flatnonzero((smooth > _SMOOTH_SHARE) & (missed > _LEFT_SHARE))
+    accepted = (explained >= _MIN_EXPLAINED) & (gain > 0)
+    accepted &= (missed <= _MAX_MISSED * np.median(missed)) | (missed < 0.05)
+    residual = targets - (spectra @ srf.matrix.T) * gain - offset
+    notes = _radiometry_notes(srf, gain, offset, models, accepted)
+    notes += [
+        f"MSI {srf.names[k]} is not explained by the HSI ({max(explained[k], 0):.0%} of its variance): outside the"
+        " HSI's range, or changed"
+        for k in np.flatnonzero(~accepted)
+    ]
+    fraction = float(changed.mean())
+    if fraction > _CHANGED_FRACTION:
+        notes.append(f"the images do not agree on {fraction:.1%} of the LR pixels (change, cloud, shadow or parallax)")
+    hazy = np.flatnonzero((smooth_fraction(residual, pixels) > _SMOOTH_FRACTION) & (missed > _RESIDUAL_FRACTION))
     if hazy.size:
-        names = ", ".join(sensor.srf.names[k] for k in hazy)
+        names = ", ".join(srf.names[k] for k in hazy)
         notes.append(f"a smooth difference of brightness (haze, light) remains in {names}; it is not removed")
     return SensorEstimate(
-        sensor=sensor,
+        sensor=sensor.replace(srf=srf),
         gain=gain,
         offset=offset,
         explained=explained,
-        residual=np.sqrt(np.square(rest).mean(axis=0)),
-        trusted=np.asarray(trusted, np.bool_),
-        changed=share,
-        position=fits[0],
-        blur=fits[1],
+        residual=np.sqrt(np.square(residual).mean(axis=0)),
+        accepted=np.asarray(accepted, np.bool_),
+        changed=fraction,
+        position=None,
+        psf_fit=None,
         notes=tuple(notes),
     )
 
 
-def _samples(
-    hsi: torch.Tensor,
-    msi: torch.Tensor,
-    sensor: Sensor,
-    hsi_valid: torch.Tensor | None,
-    msi_valid: torch.Tensor | None,
-) -> tuple[NDArray[np.int64], Array, Array]:
-    """Return places, spectra and degraded MSI of LR pixels that see the MSI, away from its border where enough do."""
-    shape = (hsi.shape[-2], hsi.shape[-1])
-    margin = 2 * psf_deviation(sensor)
-    while True:
-        places = inner_pixels(
-            sensor,
-            shape,
-            (msi.shape[-2], msi.shape[-1]),
-            margin,
-            hsi_valid=hsi_valid,
-            msi_valid=msi_valid,
-            most=_PIXELS,
-        )
-        if len(places) >= 2 * LEAST_PIXELS or margin < 0.5:
-            break
-        margin /= 2
-    if len(places) < LEAST_PIXELS:
-        raise InputError(f"only {len(places)} LR pixels see the MSI; {LEAST_PIXELS} are needed to estimate a sensor")
-    rows, cols = places.T
-    spectra = hsi[:, rows, cols].T.double().cpu().numpy()
-    targets = sensor.degrade(msi, shape)[:, rows, cols].T.double().cpu().numpy()
-    return places, spectra, targets
+def _samples(parts: Sequence[PairPart]) -> tuple[NDArray[np.int64], Array, Array]:
+    """Return LR pixels (n, 2), away from the border of the MSI where enough are, their spectra and the degraded MSI."""
+
+    def draw(part: PairPart) -> tuple[NDArray[np.int64], Array, Array]:
+        pixels = part.enough_pixels(2 * psf_deviation(part.sensor), _PIXELS // len(parts))
+        degraded = part.sensor.degrade(part.msi, part.lr_shape)[:, pixels[:, 0], pixels[:, 1]]
+        return pixels, part.spectra(pixels), degraded.T.double().cpu().numpy()
+
+    pixels, spectra, targets = zip(*from_each(parts, draw), strict=True)
+    return side_by_side(pixels), np.concatenate(spectra), np.concatenate(targets)
 
 
-def _checked(hsi: torch.Tensor, msi: torch.Tensor, wavelengths: ArrayLike | None, srf: Srf | None) -> Array | None:
-    if hsi.ndim != 3 or msi.ndim != 3:
-        raise InputError(f"a pair is (bands, rows, cols) each, got {tuple(hsi.shape)} and {tuple(msi.shape)}")
-    if not bool(torch.isfinite(hsi).all()) or not bool(torch.isfinite(msi).all()):
-        raise InputError("the images to estimate a sensor from hold NaN or infinite values; fill them and tell where")
-    if srf is not None and srf.matrix.shape != (msi.shape[0], hsi.shape[0]):
-        raise InputError(
-            f"the spectral responses turn {srf.hsi_bands} bands into {srf.msi_bands}; the images have"
-            f" {hsi.shape[0]} and {msi.shape[0]}"
-        )
+def _checked(parts: Sequence[PairPart], wavelengths: ArrayLike | None) -> Array | None:
+    for part in parts:
+        hsi, msi, srf = part.hsi, part.msi, part.sensor.srf
+        if hsi.ndim != 3 or msi.ndim != 3:
+            raise InputError(f"a pair is (bands, rows, cols) each, got {tuple(hsi.shape)} and {tuple(msi.shape)}")
+        if not bool(torch.isfinite(hsi).all()) or not bool(torch.isfinite(msi).all()):
+            raise InputError("the images hold NaN or infinite values; fill them, and give hsi_valid and msi_valid")
+        if srf is not None and srf.matrix.shape != (msi.shape[0], hsi.shape[0]):
+            raise InputError(
+                f"the spectral responses turn {srf.hsi_bands} bands into {srf.msi_bands}; the images have"
+                f" {hsi.shape[0]} and {msi.shape[0]}"
+            )
     if wavelengths is None:
         return None
     centres = np.asarray(wavelengths, np.float64).ravel()
-    if centres.size != hsi.shape[0]:
-        raise InputError(f"{centres.size} wavelengths for {hsi.shape[0]} HSI bands")
+    if centres.size != parts[0].hsi.shape[0]:
+        raise InputError(f"{centres.size} wavelengths for {parts[0].hsi.shape[0]} HSI bands")
     return centres if bool(np.isfinite(centres).all()) else None
 
 
@@ -251,10 +281,12 @@ def _named(matrix: Array, centres: Array | None) -> Srf:
     return Srf(matrix, wavelengths=wavelengths, source="estimated from the pair")
 
 
-def psf_note(blur: PsfFit, sensor: Sensor) -> str:
-    """Return a sentence about a PSF that was looked for, and taken where it could be trusted."""
-    if not blur.trusted:
-        why = "its best width is at the limit of the search" if blur.at_limit else "the pair does not tell its width"
+def psf_note(fit: PsfFit, sensor: Sensor) -> str:
+    """Return a sentence about the PSF that was estimated, or why it was not."""
+    if not fit.accepted:
+        why = (
+            "its best width is at the limit of the search" if fit.at_limit else "the images do not determine its width"
+        )
         return f"the PSF is not estimated: {why}; a Gaussian with a modulation of 0.3 at Nyquist is assumed"
     if isinstance(sensor.psf, GaussianPsf):
         y, x = sensor.psf.sigma
@@ -264,17 +296,12 @@ def psf_note(blur: PsfFit, sensor: Sensor) -> str:
     return f"PSF estimated from the pair: box, {y:.2f},{x:.2f} HR pixels wide"
 
 
-def _level_notes(
-    srf: Srf, gain: Array, offset: Array, levels: tuple[Level, ...], explained: Array, trusted: NDArray[np.bool_]
+def _radiometry_notes(
+    srf: Srf, gain: Array, offset: Array, models: tuple[Radiometry, ...], accepted: NDArray[np.bool_]
 ) -> list[str]:
     changed = [
-        f"{srf.names[k]} gain {gain[k]:.3g}" + (f", offset {offset[k]:.3g}" if levels[k].offset else "")
-        for k in np.flatnonzero(trusted)
-        if levels[k] is not Level.SAME
+        f"{srf.names[k]} gain {gain[k]:.3g}" + (f", offset {offset[k]:.3g}" if models[k].offset else "")
+        for k in np.flatnonzero(accepted)
+        if models[k] is not Radiometry.IDENTICAL
     ]
-    notes = [f"levels of the MSI differ from the HSI's: {'; '.join(changed)}"] if changed else []
-    return notes + [
-        f"MSI {srf.names[k]} is not explained by the HSI ({max(explained[k], 0):.0%} of its variance): outside the"
-        " HSI's range, or changed"
-        for k in np.flatnonzero(~trusted)
-    ]
+    return [f"the radiometry of the MSI differs from the HSI's: {'; '.join(changed)}"] if changed else []

@@ -1,4 +1,4 @@
-"""The spectral responses of the MSI from the pair: non-negative, smooth, and no wider than the pair shows them."""
+"""Spectral responses of the MSI from the images: non-negative, smooth, and no wider than the images require."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.estimation.fit import LEAST_PIXELS, Array, without_noise
-from hyperfuse.sensor.estimation.radiometry import Level, excess
+from hyperfuse.sensor.estimation.radiometry import Radiometry, excess
 from hyperfuse.statistics.folds import block_labels, position_folds
 
 # Stiffnesses tried, relative to the mean variance of the bands: of steps between neighbouring weights, and of weights
@@ -18,13 +18,13 @@ from hyperfuse.statistics.folds import block_labels, position_folds
 _SMOOTHNESS = (1e-2, 1e-5, 1e-8)
 _LOCALITY = (1.0, 1e-2, 1e-4, 1e-6, 0.0)
 _RIDGE = 1e-10
-# A stiffer response is taken where what it explains less cannot be told from chance: it is no more than so many
-# standard errors, and no more than this share of the best error beside this share of the band's variance.
+# A stiffer response is taken where its additional error is not significant: at most this many standard errors, and at
+# most this fraction of the best error plus this fraction of the band's variance.
 _TOLERANCE = 1.0
-_TOLERATED_SHARE = 0.2
+_TOLERATED_FRACTION = 0.2
 _TOLERATED_VARIANCE = 1e-4
 _SUM_WEIGHT = 1e4  # of the row of ones that holds the sum at 1, relative to the mean variance of the bands
-_FARTHEST = 20.0  # half widths of the window: penalties grow no more beyond
+_FARTHEST = 20.0  # half widths of the window, beyond which penalties do not grow
 
 
 @dataclass(frozen=True)
@@ -35,33 +35,33 @@ class SrfFit:
         matrix: (msi_bands, hsi_bands), non-negative. A band that no response explains holds equal weights.
         gain: (msi_bands,), 0 where no response explains the band.
         offset: (msi_bands,), in the MSI's unit.
-        explained: (msi_bands,), share of the variance of the degraded MSI that held-out pixels show to be explained.
-        levels: how the levels of each MSI band relate to the HSI's.
+        explained: (msi_bands,), fraction of the variance of the degraded MSI that is explained on held-out pixels.
+        models: how the radiometry of each MSI band relates to the HSI's.
     """
 
     matrix: Array
     gain: Array
     offset: Array
     explained: Array
-    levels: tuple[Level, ...]
+    models: tuple[Radiometry, ...]
 
 
-def fit_srf(spectra: Array, targets: Array, places: NDArray[np.int64], wavelengths: Array | None = None) -> SrfFit:
+def fit_srf(spectra: Array, targets: Array, pixels: NDArray[np.int64], wavelengths: Array | None = None) -> SrfFit:
     """Estimate the responses that turn HSI spectra into the degraded MSI.
 
     For every MSI band z, ``min_{r >= 0, o} |Y r + o - z|^2 + a |D r|^2 + b |W r|^2``: non-negative least squares with
     steps D between neighbouring bands held small, as in Simoes et al. (IEEE TGRS 53(6), 2015) and Lanaras et al. (IEEE
     JSTARS 10(1), 2017), and a penalty W on weights away from the window of bands whose mean explains z best. ``a`` and
-    ``b`` are the stiffest that hold out blocks of pixels as well as the best (one standard error): where the pair
-    tells no more, responses stay compact. Level: sum 1 and no offset, unless held-out pixels show a gain, or gain and
-    offset, beyond doubt.
+    ``b`` are the stiffest whose error on held-out blocks of pixels is that of the best (one standard error): where the
+    images determine no more, responses stay compact. Sum 1 and no offset, where held-out pixels show no significant
+    gain, or gain and offset.
 
     Args:
         spectra: HSI pixels (pixels, hsi_bands).
         targets: the MSI degraded to the same pixels (pixels, msi_bands).
-        places: (row, col) of each pixel on the LR grid, (pixels, 2).
-        wavelengths: centres of the HSI bands in nm, any order, (hsi_bands,); without them the bands' order tells
-            which are neighbours.
+        pixels: (row, col) of each pixel on the LR grid, (pixels, 2).
+        wavelengths: centres of the HSI bands in nm, any order, (hsi_bands,); without them the order of the bands
+            defines neighbours.
 
     Raises:
         InputError: fewer than ``LEAST_PIXELS`` pixels.
@@ -69,7 +69,7 @@ def fit_srf(spectra: Array, targets: Array, places: NDArray[np.int64], wavelengt
     if len(spectra) < LEAST_PIXELS:
         raise InputError(f"{len(spectra)} LR pixels are too few to estimate responses from; {LEAST_PIXELS} are needed")
     axis = _Axis.of(spectra.shape[1], wavelengths)
-    data = _Data(without_noise(spectra, axis.order)[:, axis.order], places)
+    data = _Data(without_noise(spectra, axis.order)[:, axis.order], pixels)
     bands = [_fit_band(data, axis, targets[:, k]) for k in range(targets.shape[1])]
     matrix = np.zeros((len(bands), spectra.shape[1]))
     for row, band in zip(matrix, bands, strict=True):
@@ -79,7 +79,7 @@ def fit_srf(spectra: Array, targets: Array, places: NDArray[np.int64], wavelengt
         gain=np.array([band.gain for band in bands]),
         offset=np.array([band.offset for band in bands]),
         explained=np.array([band.explained for band in bands]),
-        levels=tuple(band.level for band in bands),
+        models=tuple(band.model for band in bands),
     )
 
 
@@ -89,7 +89,7 @@ class _Band:
     gain: float
     offset: float
     explained: float
-    level: Level
+    model: Radiometry
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class _Axis:
             return cls(order, position, np.ones(1), np.zeros((0, 1)))
         gaps = np.diff(position)
         typical = max(float(np.median(gaps)), 1e-9)
-        # Bands of two detectors may share a wavelength, and bands are left out: neither makes a width absurd.
+        # Bands of two detectors can have one wavelength, and bands can be missing: neither may make a width absurd.
         gaps = np.clip(gaps, 0.2 * typical, 3 * typical)
         width = np.convolve(np.concatenate([gaps[:1], gaps, gaps[-1:]]), [0.5, 0.5], "valid") / typical
         steps = np.diff(np.eye(bands) / width, axis=0) / np.sqrt(gaps / typical)[:, None]
@@ -121,13 +121,13 @@ class _Axis:
 class _Data:
     """Spectra, and for every fold the products that a least squares fit needs."""
 
-    def __init__(self, spectra: Array, places: NDArray[np.int64]) -> None:
+    def __init__(self, spectra: Array, pixels: NDArray[np.int64]) -> None:
         self.spectra = spectra
-        self.folds = position_folds(places)
-        self.blocks = block_labels(places)
+        self.folds = position_folds(pixels)
+        self.blocks = block_labels(pixels)
         self.known = [np.ones(len(spectra), np.bool_)] + [self.folds != fold for fold in np.unique(self.folds)]
         if len(self.known) == 2:
-            raise InputError("the LR pixels to estimate responses from all lie in one place; give a larger pair")
+            raise InputError("the LR pixels to estimate responses from all lie in one block; give a larger pair")
         self.products = {offset: [self._product(which, offset) for which in self.known] for offset in (False, True)}
         self.variance = max(float(np.diag(self.products[True][0]).mean()), 1e-300)
 
@@ -136,83 +136,83 @@ class _Data:
         part = part - part.mean(axis=0) if offset else part
         return np.asarray(part.T @ part)
 
-    def solve(self, target: Array, number: int, level: Level, penalty: Array) -> tuple[Array, float]:
+    def solve(self, target: Array, number: int, model: Radiometry, penalty: Array) -> tuple[Array, float]:
         """Return weights and offset of a fit to one fold's known pixels (0: to all pixels)."""
         which = self.known[number]
         part, goal = self.spectra[which], target[which]
-        product = self.products[level.offset][number]
-        cross = part.T @ (goal - goal.mean() if level.offset else goal)
-        share = which.sum() / len(which)
-        normal = product + share * self.variance * (penalty + _RIDGE * np.eye(len(product)))
-        if not level.gain:
-            normal = normal + _SUM_WEIGHT * share * self.variance
-            cross = cross + _SUM_WEIGHT * share * self.variance
+        product = self.products[model.offset][number]
+        cross = part.T @ (goal - goal.mean() if model.offset else goal)
+        fraction = which.sum() / len(which)
+        normal = product + fraction * self.variance * (penalty + _RIDGE * np.eye(len(product)))
+        if not model.gain:
+            normal = normal + _SUM_WEIGHT * fraction * self.variance
+            cross = cross + _SUM_WEIGHT * fraction * self.variance
         factor = np.linalg.cholesky(normal)
         weights = nnls(factor.T, np.linalg.solve(factor, cross), maxiter=30 * len(normal))[0]
-        if not level.gain and weights.sum() > 0:
+        if not model.gain and weights.sum() > 0:
             weights = weights / weights.sum()
-        return weights, float(goal.mean() - part.mean(axis=0) @ weights) if level.offset else 0.0
+        return weights, float(goal.mean() - part.mean(axis=0) @ weights) if model.offset else 0.0
 
-    def held_out(self, target: Array, level: Level, penalty: Array) -> Array:
-        """Return the squared error of every pixel, predicted by a fit that has not seen it."""
+    def held_out(self, target: Array, model: Radiometry, penalty: Array) -> Array:
+        """Return the squared error of every pixel, predicted by a fit without it."""
         errors = np.empty(len(target))
         for number in range(1, len(self.known)):
-            unseen = ~self.known[number]
-            weights, offset = self.solve(target, number, level, penalty)
-            errors[unseen] = (target[unseen] - self.spectra[unseen] @ weights - offset) ** 2
+            out = ~self.known[number]
+            weights, offset = self.solve(target, number, model, penalty)
+            errors[out] = (target[out] - self.spectra[out] @ weights - offset) ** 2
         return errors
 
 
 def _fit_band(data: _Data, axis: _Axis, target: Array) -> _Band:
-    penalties: dict[tuple[Level, float, float], Array] = {}
+    penalties: dict[tuple[Radiometry, float, float], Array] = {}
 
-    def penalty(level: Level, smooth: float, local: float) -> Array:
-        key = (level, smooth, local)
+    def penalty(model: Radiometry, smooth: float, local: float) -> Array:
+        key = (model, smooth, local)
         if key not in penalties:
-            window = _best_window(data, axis, target, level)
+            window = _best_window(data, axis, target, model)
             away = _distance_from(window, axis)
             penalties[key] = smooth * axis.steps.T @ axis.steps + local * np.diag(away**2)
         return penalties[key]
 
-    def tried(level: Level, smooth: float, local: float) -> Array:
-        key = (level, smooth, local)
+    def tried(model: Radiometry, smooth: float, local: float) -> Array:
+        key = (model, smooth, local)
         if key not in found:
-            found[key] = data.held_out(target, level, penalty(*key))
+            found[key] = data.held_out(target, model, penalty(*key))
         return found[key]
 
-    found: dict[tuple[Level, float, float], Array] = {}
+    found: dict[tuple[Radiometry, float, float], Array] = {}
     variance = float(np.square(target - target.mean()).mean())
-    # What the freest fits reach is what others are held against; a stiff one may yet be the best of all.
-    for level in (Level.GAIN_AND_OFFSET, Level.SAME):
+    # Others are compared with the error of the freest fits; a stiff one may still be the best of all.
+    for model in (Radiometry.GAIN_AND_OFFSET, Radiometry.IDENTICAL):
         for smooth in (_SMOOTHNESS[0], _SMOOTHNESS[-1]):
-            tried(level, smooth, 0.0)
+            tried(model, smooth, 0.0)
     chosen = None
     # Locality first: it decides which bands take part at all.
-    for key in ((level, smooth, local) for local in _LOCALITY for level in Level for smooth in _SMOOTHNESS):
+    for key in ((model, smooth, local) for local in _LOCALITY for model in Radiometry for smooth in _SMOOTHNESS):
         errors = tried(*key)
         best = min(found.values(), key=lambda values: float(values.mean()))
-        allowed = (1 + _TOLERATED_SHARE) * best.mean() + _TOLERATED_VARIANCE * variance
+        allowed = (1 + _TOLERATED_FRACTION) * best.mean() + _TOLERATED_VARIANCE * variance
         if errors is best or (errors.mean() <= allowed and excess(errors, best, data.blocks) <= _TOLERANCE):
             chosen = key
             break
     if chosen is None:
         chosen = min(found, key=lambda key: float(found[key].mean()))
-    level = chosen[0]
-    weights, offset = data.solve(target, 0, level, penalty(*chosen))
+    model = chosen[0]
+    weights, offset = data.solve(target, 0, model, penalty(*chosen))
     gain = float(weights.sum())
     explained = 1 - float(found[chosen].mean()) / variance if variance > 0 else 0.0
     weights = weights / gain if gain > 0 else np.full(len(weights), 1 / len(weights))
-    return _Band(weights, gain, offset, explained, level)
+    return _Band(weights, gain, offset, explained, model)
 
 
-def _best_window(data: _Data, axis: _Axis, target: Array, level: Level) -> tuple[int, int]:
-    """Return first and last band of the window whose mean, with the level's freedom, explains ``target`` best.
+def _best_window(data: _Data, axis: _Axis, target: Array, model: Radiometry) -> tuple[int, int]:
+    """Return first and last band of the window whose mean, with gain and offset where the model has them, explains ``target`` best.
 
     With C the spectra summed up to each band, a window's sum is a difference of two columns of C, so that every
     window's error follows from the products of C alone.
     """
     spectra, goal = data.spectra, target
-    if level.offset:
+    if model.offset:
         spectra, goal = spectra - spectra.mean(axis=0), goal - goal.mean()
     summed = np.concatenate([np.zeros((len(spectra), 1)), np.cumsum(spectra * axis.width, axis=1)], axis=1)
     length = np.concatenate([[0.0], np.cumsum(axis.width)])
@@ -222,7 +222,7 @@ def _best_window(data: _Data, axis: _Axis, target: Array, level: Level) -> tuple
     window_cross = cross[None, :] - cross[:, None]
     long = np.triu(np.ones_like(product, np.bool_), 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        if level.gain:
+        if model.gain:
             # Only a positive gain makes a response.
             score = np.where(window_cross > 0, window_cross**2 / window_energy, 0.0)
         else:
