@@ -6,7 +6,7 @@
 DATA holds the folders that benchmarks/scenes.py names; Indian Pines comes with the package tensorly. Every part is
 written to benchmarks/results/blind-PART.md. Scores do not depend on threads or load.
 """
-# ruff: noqa: E402  (the number of threads must be told before any numeric library is loaded)
+# ruff: noqa: E402  (the number of threads must be set before any numeric library is loaded)
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from scipy import ndimage
 import hyperfuse as hf
 from hyperfuse.datasets.indian_pines import load_indian_pines
 from hyperfuse.scenes.matching.align import align_pair
-from hyperfuse.sensor.estimation.sampling import lr_positions, sample_through
+from hyperfuse.sensor.estimation.sampling import PairPart, lr_positions, sample_through
 from hyperfuse.sensor.estimation.sensor import SensorEstimate, estimate_sensor
 from hyperfuse.sensor.estimation.views import Motion
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
@@ -67,16 +67,13 @@ def scenes(folder: Path) -> Iterator[tuple[str, hf.Cube, int, str, str]]:
 
 def estimated(pair: hf.Pair) -> SensorEstimate:
     """Estimate everything but the ratio."""
-    return estimate_sensor(
-        torch.from_numpy(pair.hsi.data),
-        torch.from_numpy(pair.msi.data),
-        pair.sensor.ratio,
-        wavelengths=pair.hsi.wavelengths,
-    )
+    assumed = hf.create_sensor("mtf", pair.sensor.ratio)
+    part = PairPart(torch.from_numpy(pair.hsi.data), torch.from_numpy(pair.msi.data), assumed)
+    return estimate_sensor([part], wavelengths=pair.hsi.wavelengths)
 
 
 def score(pair: hf.Pair, sensor: hf.Sensor, method: str, msi: hf.Cube | None = None) -> float:
-    """Return the PSNR of a method that is told ``sensor``."""
+    """Return the PSNR of a method with ``sensor``."""
     fused = hf.fuse(pair.hsi, pair.msi if msi is None else msi, method=method, sensor=sensor)
     return float(hf.evaluate(pair.reference, fused, pair.sensor.mean_ratio)["psnr_db"])
 
@@ -86,9 +83,10 @@ def sensor_part(folder: Path) -> Iterator[str]:
     yield "# PSNR with the true sensor and with the one estimated from the pair"
     yield ""
     yield (
-        "Phase, PSF and responses are all estimated; only the ratio is told. Pairs: CAVE 256x256, preset `uestc`, ratio"
-        " 4, Nikon D700; airborne scenes, preset `mtf`, ratio 4, `boxes:6`; EnMAP (ratio 3) and Indian Pines (ratio 4),"
-        " preset `mtf`, Sentinel-2A. `cnmf` needs the responses; `local-regression` only PSF and phase. PSNR in dB."
+        "Phase, PSF and responses are all estimated; only the ratio is specified. Pairs: CAVE 256x256, preset `uestc`,"
+        " ratio 4, Nikon D700; airborne scenes, preset `mtf`, ratio 4, `boxes:6`; EnMAP (ratio 3) and"
+        " Indian Pines (ratio 4), preset `mtf`, Sentinel-2A. `cnmf` needs the responses; `local-regression`"
+        " only PSF and phase. PSNR in dB."
     )
     for snr in (None, 30.0):
         yield ""
@@ -123,8 +121,8 @@ def sensor_part(folder: Path) -> Iterator[str]:
         yield ""
         yield (
             "Lost at the median: "
-            + "; ".join(f"`{method}` {medians[method]:.2f} dB (most {worst[method]:.2f} dB)" for method in lost)
-            + ". SRF error: share of the weight that lies on other bands, the median over MSI bands."
+            + "; ".join(f"`{method}` {medians[method]:.2f} dB (maximum {worst[method]:.2f} dB)" for method in lost)
+            + ". SRF error: fraction of the weight that lies on other bands, the median over MSI bands."
         )
 
 
@@ -137,7 +135,7 @@ def psf_text(sensor: hf.Sensor) -> str:
 
 
 def shifted(cube: hf.Cube, ratio: int, srf: str, motion: Motion, snr: float | None) -> hf.Pair:
-    """Simulate a pair whose HSI lies where ``motion`` puts it; its sensor tells the grid before that."""
+    """Simulate a pair whose HSI lies where ``motion`` puts it; its sensor states the grid before that."""
     still = hf.simulate(cube, ratio=ratio, srf=srf, msi_snr_db=snr)
     places = np.argwhere(np.ones((still.hsi.rows, still.hsi.cols), np.bool_))
     image = torch.from_numpy(still.reference.data).double()
@@ -150,13 +148,13 @@ def shifted(cube: hf.Cube, ratio: int, srf: str, motion: Motion, snr: float | No
 
 
 def shift_part(folder: Path) -> Iterator[str]:
-    """Recover shifts and a rotation that are not told."""
-    yield "# Shifts and rotations that are not told, and what is found"
+    """Recover shifts and a rotation that are not specified."""
+    yield "# Shifts and rotations that are not specified, and what is found"
     yield ""
     yield (
         "Preset `mtf`; MSI `boxes:6`, Sentinel-2A for EnMAP and Indian Pines, Nikon D700 for CAVE. The error is the"
         " mean over the LR pixels of the distance between where they lie and where they are found to lie, in HR pixels;"
-        " the PSF is told, or guessed 30 % too narrow and estimated by turns."
+        " the PSF is specified, or assumed 30 % too narrow and estimated alternately."
     )
     yield ""
     yield "| scene | shift (y,x), rotation | noise | found | rotation found | error | error, PSF not known | trusted |"
@@ -169,8 +167,8 @@ def shift_part(folder: Path) -> Iterator[str]:
             continue
         for shift, degrees in _SHIFTS:
             for snr in (None, 30.0, 20.0):
-                middle = ((cube.rows // ratio * ratio - 1) / 2, (cube.cols // ratio * ratio - 1) / 2)
-                motion = Motion(shift, np.radians(degrees), 0.0, middle)
+                centre = ((cube.rows // ratio * ratio - 1) / 2, (cube.cols // ratio * ratio - 1) / 2)
+                motion = Motion(shift, np.radians(degrees), 0.0, centre)
                 pair = shifted(cube, ratio, srf, motion, snr)
                 places = np.argwhere(np.ones((pair.hsi.rows, pair.hsi.cols), np.bool_))
                 positions = lr_positions(pair.sensor, places)
@@ -192,8 +190,8 @@ def shift_part(folder: Path) -> Iterator[str]:
                 yield "| " + " | ".join(cells) + " |"
     yield ""
     yield (
-        f"PSF told: median {statistics.median(errors):.3f}, most {max(errors):.3f} HR pixels. PSF not known: median"
-        f" {statistics.median(blind):.3f}, most {max(blind):.3f}."
+        f"PSF specified: median {statistics.median(errors):.3f}, maximum {max(errors):.3f} HR pixels. PSF not known:"
+        f" median {statistics.median(blind):.3f}, maximum {max(blind):.3f}."
     )
 
 
@@ -207,41 +205,41 @@ def paris_part(folder: Path) -> Iterator[str]:
         _SWIR_START + _SWIR_STEP * (kept - _VNIR_BANDS - 1),
     )
     order = np.argsort(centres)
-    told = hf.create_sensor("mtf", 3)
-    hsi = told.degrade(torch.from_numpy(hyperion.data))
-    found = estimate_sensor(hsi, torch.from_numpy(ali.data), 3, wavelengths=centres)
+    assumed = hf.create_sensor("mtf", 3)
+    hsi = assumed.degrade(torch.from_numpy(hyperion.data))
+    found = estimate_sensor([PairPart(hsi, torch.from_numpy(ali.data), assumed)], wavelengths=centres)
     yield "# Hyperion and ALI over Paris: a pair of two real sensors"
     yield ""
     yield (
-        "Hyperion (128 bands, nominal centres) reduced by 3 (preset `mtf`, which is not told), ALI as it is. Found: the"
-        " wavelengths between which 90 % of the response lies, and its centre. Hyperion's bands leave out 920 to 970,"
-        " 1107 to 1160, 1330 to 1490 and 1780 to 2090 nm."
+        "Hyperion (128 bands, nominal centres) reduced by 3 (preset `mtf`, which is not specified), ALI as it is."
+        " Found: the wavelengths between which 90 % of the response lies, and its centre. Hyperion's bands leave out"
+        " 920 to 970, 1107 to 1160, 1330 to 1490 and 1780 to 2090 nm."
     )
     yield ""
-    yield "| ALI band | published, nm | found, nm | centre, nm | gain | offset | variance explained | trusted |"
+    yield "| ALI band | published, nm | found, nm | centre, nm | gain | offset | variance explained | accepted |"
     yield "|" + " --- |" * 8
     for k, (name, (low, high)) in enumerate(_ALI.items()):
         row = found.srf.matrix[k][order]
         first, last = np.interp([0.05, 0.95], np.cumsum(row), centres[order])
         cells = [name, f"{low} to {high}", f"{first:.0f} to {last:.0f}", f"{row @ centres[order]:.0f}"]
         cells += [f"{found.gain[k]:.3f}", f"{found.offset[k]:.3f}", f"{found.explained[k]:.4f}"]
-        cells += ["yes" if found.trusted[k] else "no"]
+        cells += ["yes" if found.accepted[k] else "no"]
         yield "| " + " | ".join(cells) + " |"
     yield ""
-    y, x = (now - before for now, before in zip(found.sensor.offset, told.offset, strict=True))
+    y, x = (now - before for now, before in zip(found.sensor.offset, assumed.offset, strict=True))
     assert found.position is not None
     yield (
-        f"PSF found: {psf_text(found.sensor)} HR pixels (made with {psf_text(told)}). Shift found: {y:.2f},{x:.2f}"
+        f"PSF found: {psf_text(found.sensor)} HR pixels (made with {psf_text(assumed)}). Shift found: {y:.2f},{x:.2f}"
         f" pixels of 30 m (standard errors {found.position.errors[0]:.2f},{found.position.errors[1]:.2f}). At it"
-        f" Hyperion explains {found.position.after:.2%} of ALI, at the position told {found.position.before:.2%}."
+        f" Hyperion explains {found.position.after:.2%} of ALI, at the assumed position {found.position.before:.2%}."
         " The notes:"
     )
     yield ""
     yield from (f"- {note}" for note in found.notes)
     yield ""
     low = hf.Cube(data=hsi.numpy())
-    still = hf.fuse(low, ali, sensor=told, method="local-regression")
-    moved = hf.fuse(low, ali, sensor=told.replace(phase=found.sensor.offset), method="local-regression")
+    still = hf.fuse(low, ali, sensor=assumed, method="local-regression")
+    moved = hf.fuse(low, ali, sensor=assumed.replace(phase=found.sensor.offset), method="local-regression")
     # What is fused lies on ALI's grid: to be held against Hyperion it is taken back onto its own.
     back = ndimage.shift(moved.data, (0, -y, -x), order=3, mode="nearest")
     scores = [
@@ -250,9 +248,10 @@ def paris_part(folder: Path) -> Iterator[str]:
     ]
     yield (
         "`local-regression` against Hyperion (without three pixels along the border):"
-        f" {scores[0]['psnr_db']:.2f} dB / {scores[0]['sam_degrees']:.2f} degrees where the images are taken to lie as"
-        f" told, {scores[1]['psnr_db']:.2f} dB / {scores[1]['sam_degrees']:.2f} degrees at the shift found (the result,"
-        " which lies on ALI's grid, taken back onto Hyperion's by cubic splines, which costs some of the gain)."
+        f" {scores[0]['psnr_db']:.2f} dB / {scores[0]['sam_degrees']:.2f} degrees at the"
+        f" assumed position, {scores[1]['psnr_db']:.2f} dB / {scores[1]['sam_degrees']:.2f} degrees at the shift"
+        " found (the result, which lies on ALI's grid, taken back onto Hyperion's by cubic splines, which"
+        " costs some of the gain)."
     )
 
 

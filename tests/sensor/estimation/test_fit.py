@@ -7,15 +7,15 @@ from hyperfuse.errors import InputError
 from hyperfuse.sensor.estimation.fit import HeldOutFit, principal_images, without_noise
 
 RNG = np.random.default_rng(0)
-PLACES = np.argwhere(np.ones((16, 20), np.bool_))
+PIXELS = np.argwhere(np.ones((16, 20), np.bool_))
 
 
 def test_predictions_are_ridge_regressions_on_the_other_folds():
     spectra, targets = RNG.random((320, 7)), RNG.random((320, 3))
-    fit = HeldOutFit(spectra, PLACES, ridge=1e-3)
+    fit = HeldOutFit(spectra, PIXELS, ridge=1e-3)
     found = fit.residual(targets)
     standard = (spectra - spectra.mean(0)) / spectra.std(0)
-    folds = (PLACES[:, 0] // 4 % 2) * 2 + PLACES[:, 1] // 4 % 2
+    folds = (PIXELS[:, 0] // 4 % 2) * 2 + PIXELS[:, 1] // 4 % 2
     expected = np.empty_like(targets)
     for fold in range(4):
         known = folds != fold
@@ -27,7 +27,7 @@ def test_predictions_are_ridge_regressions_on_the_other_folds():
 
 
 def test_the_residual_is_linear_in_the_targets():
-    fit = HeldOutFit(RNG.random((320, 7)), PLACES)
+    fit = HeldOutFit(RNG.random((320, 7)), PIXELS)
     one, other = RNG.random((320, 2)), RNG.random((320, 2))
     np.testing.assert_allclose(
         fit.residual(2 * one - 3 * other), 2 * fit.residual(one) - 3 * fit.residual(other), atol=1e-10
@@ -38,33 +38,33 @@ def test_what_is_explained_and_what_is_not():
     spectra = RNG.random((320, 7))
     combined, noise = spectra @ RNG.random(7), RNG.random(320)
     constant = np.full(320, 3.0)
-    shares = HeldOutFit(spectra, PLACES, 1e-9).unexplained(np.stack([combined, noise, constant], axis=1))
-    assert shares[0] < 1e-6
-    assert shares[1] > 0.95
-    assert shares[2] == pytest.approx(1)
+    fractions = HeldOutFit(spectra, PIXELS, 1e-9).unexplained(np.stack([combined, noise, constant], axis=1))
+    assert fractions[0] < 1e-6
+    assert fractions[1] > 0.95
+    assert fractions[2] == pytest.approx(1)
 
 
 def test_a_stiffer_fit_is_chosen_where_there_is_noise():
     spectra = RNG.random((320, 60))
     clean = spectra @ RNG.random(60)
     noisy = clean + 5 * RNG.standard_normal(320)
-    assert HeldOutFit.choose(spectra, PLACES, clean[:, None]).ridge < 1e-6
-    assert HeldOutFit.choose(spectra, PLACES, noisy[:, None]).ridge >= 1e-2
+    assert HeldOutFit.choose(spectra, PIXELS, clean[:, None]).ridge < 1e-6
+    assert HeldOutFit.choose(spectra, PIXELS, noisy[:, None]).ridge >= 1e-2
 
 
 def test_constant_bands_do_no_harm():
     spectra = np.concatenate([RNG.random((320, 3)), np.ones((320, 1))], axis=1)
-    assert np.isfinite(HeldOutFit(spectra, PLACES).residual(RNG.random((320, 2)))).all()
+    assert np.isfinite(HeldOutFit(spectra, PIXELS).residual(RNG.random((320, 2)))).all()
 
 
 def test_too_few_pixels_are_refused():
     with pytest.raises(InputError, match="too few"):
-        HeldOutFit(RNG.random((20, 3)), PLACES[:20])
-    with pytest.raises(InputError, match="one place"):
+        HeldOutFit(RNG.random((20, 3)), PIXELS[:20])
+    with pytest.raises(InputError, match="one block"):
         HeldOutFit(RNG.random((40, 3)), np.zeros((40, 2), np.int64))
 
 
-def test_components_have_unit_variance_and_no_noise_directions():
+def test_components_have_unit_variance_and_none_is_noise():
     pixels = RNG.random((500, 2)) @ RNG.random((2, 5)) + 1e-6 * RNG.random((500, 5))
     matrix = principal_images(pixels, 4)
     assert matrix.shape == (5, 2)

@@ -1,4 +1,4 @@
-"""Widths of Gaussians and boxes recovered from pairs, and when they are not believed."""
+"""Widths of Gaussians and boxes recovered from pairs, and when they are not accepted."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ import torch
 from hyperfuse.errors import InputError
 from hyperfuse.sensor import Sensor
 from hyperfuse.sensor.estimation.psf import fit_psf
+from hyperfuse.sensor.estimation.sampling import PairPart
 from hyperfuse.sensor.presets import mtf
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
 from hyperfuse.sensor.srf.srf import srf_boxes
@@ -25,10 +26,10 @@ def pair(psf, ratio=4, snr_db=None, msi_snr_db=None, image=None):
     true = Sensor(ratio=ratio, psf=psf, srf=srf_boxes(4, image.shape[0]))
     generator = torch.Generator().manual_seed(0)
 
-    def noisy(one, level):
-        if level is None:
+    def noisy(one, decibels):
+        if decibels is None:
             return one
-        return one + 10 ** (-level / 20) * one.std() * torch.randn(one.shape, dtype=one.dtype, generator=generator)
+        return one + 10 ** (-decibels / 20) * one.std() * torch.randn(one.shape, dtype=one.dtype, generator=generator)
 
     return noisy(true.degrade(image), snr_db), noisy(true.respond(image), msi_snr_db), mtf(ratio)
 
@@ -36,15 +37,15 @@ def pair(psf, ratio=4, snr_db=None, msi_snr_db=None, image=None):
 @pytest.mark.parametrize("sigma", [(0.6, 0.6), (1.2, 1.2), (1.97, 1.97), (3.5, 3.5), (1.2, 2.2)])
 @pytest.mark.parametrize("snr_db", [None, 25])
 def test_gaussians(sigma, snr_db):
-    found = fit_psf(*pair(GaussianPsf(sigma=sigma), snr_db=snr_db))
-    assert found.trusted
+    found = fit_psf([PairPart(*pair(GaussianPsf(sigma=sigma), snr_db=snr_db))])
+    assert found.accepted
     assert isinstance(found.psf, GaussianPsf) or sigma[0] < 1
     if isinstance(found.psf, GaussianPsf):
         np.testing.assert_allclose(found.psf.sigma, sigma, rtol=0.002 if snr_db is None else 0.06)
 
 
 def test_boxes():
-    found = fit_psf(*pair(BoxPsf(width=(4, 4)), snr_db=35))
+    found = fit_psf([PairPart(*pair(BoxPsf(width=(4, 4)), snr_db=35))])
     assert isinstance(found.psf, BoxPsf)
     np.testing.assert_allclose(found.psf.width, 4, rtol=0.05)
 
@@ -53,46 +54,58 @@ def test_boxes():
 def test_the_phase_is_found_with_the_width(true):
     image = scene()
     sensor = Sensor(ratio=4, psf=true, phase=(2.0, 1.1), srf=srf_boxes(4, 12))
-    found = fit_psf(sensor.degrade(image), sensor.respond(image), mtf(4), free_phase=True)
+    found = fit_psf([PairPart(sensor.degrade(image), sensor.respond(image), mtf(4))], free_phase=True)
     np.testing.assert_allclose(np.add(found.shift, 1.5), (2.0, 1.1), atol=0.02)
     assert type(found.psf) is type(true)
 
 
 def test_noise_of_the_hsi_does_not_widen():
     """The plain residual falls as any blur widens; the correlation does not."""
-    found = fit_psf(*pair(GaussianPsf(sigma=(1.97, 1.97)), snr_db=15))
+    found = fit_psf([PairPart(*pair(GaussianPsf(sigma=(1.97, 1.97)), snr_db=15))])
     np.testing.assert_allclose(found.psf.sigma, 1.97, rtol=0.1)
 
 
 def test_noise_of_the_msi_does_not_widen():
-    found = fit_psf(*pair(GaussianPsf(sigma=(0.7, 0.7)), msi_snr_db=15))
+    found = fit_psf([PairPart(*pair(GaussianPsf(sigma=(0.7, 0.7)), msi_snr_db=15))])
     assert found.psf.kind == "gaussian"
     np.testing.assert_allclose(found.psf.sigma, 0.7, rtol=0.15)
 
 
 def test_a_ratio_that_is_not_whole_and_not_square():
     hsi, msi, _ = pair(GaussianPsf(sigma=(1.5, 2.5)), ratio=(2.7, 4.2))
-    found = fit_psf(hsi, msi, mtf((2.7, 4.2)))
+    found = fit_psf([PairPart(hsi, msi, mtf((2.7, 4.2)))])
     np.testing.assert_allclose(found.psf.sigma, (1.5, 2.5), rtol=0.02)
 
 
-def test_clouds_that_are_told_are_left_out():
+def test_declared_clouds_are_left_out():
     hsi, msi, sensor = pair(GaussianPsf(sigma=(1.5, 1.5)))
     valid = torch.ones(msi.shape[1:], dtype=torch.bool)
     valid[30:50, 40:70] = False
     msi[:, ~valid] = 50
-    found = fit_psf(hsi, msi, sensor, msi_valid=valid)
+    found = fit_psf([PairPart(hsi, msi, sensor, msi_valid=valid)])
     np.testing.assert_allclose(found.psf.sigma, 1.5, rtol=0.05)
 
 
 @pytest.mark.parametrize("make_msi", [torch.ones_like, lambda msi: torch.rand(msi.shape, dtype=msi.dtype)])
-def test_what_the_pair_does_not_tell_is_not_trusted(make_msi):
+def test_a_width_that_the_pair_does_not_determine_is_not_accepted(make_msi):
     torch.manual_seed(0)
     hsi, msi, sensor = pair(GaussianPsf(sigma=(1.5, 1.5)))
-    assert not fit_psf(hsi, make_msi(msi), sensor).trusted
+    assert not fit_psf([PairPart(hsi, make_msi(msi), sensor)]).accepted
 
 
 def test_too_small_a_pair_is_refused():
     hsi, msi, sensor = pair(GaussianPsf(sigma=(1.5, 1.5)), image=scene(6, 16, 16))
     with pytest.raises(InputError, match="36 are needed"):
-        fit_psf(hsi, msi, sensor)
+        fit_psf([PairPart(hsi, msi, sensor)])
+
+
+@pytest.mark.parametrize("snr_db", [None, 25])
+def test_several_parts_are_one_equation(snr_db):
+    hsi, msi, sensor = pair(GaussianPsf(sigma=(1.2, 2.2)), snr_db=snr_db, image=scene(rows=160, cols=160))
+    parts = [
+        PairPart(hsi[:, r : r + 14, c : c + 14], msi[:, 4 * r : 4 * r + 56, 4 * c : 4 * c + 56], sensor)
+        for r, c in ((0, 0), (0, 24), (24, 0), (24, 24))
+    ]
+    found = fit_psf(parts)
+    assert found.accepted
+    np.testing.assert_allclose(found.psf.sigma, (1.2, 2.2), rtol=0.02 if snr_db is None else 0.08)

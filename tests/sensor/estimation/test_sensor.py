@@ -1,4 +1,4 @@
-"""The sensor of a pair from the pair itself: what is given stays, what is found is told."""
+"""The sensor of a pair from the pair itself: what is given stays, what is found is reported."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import torch
 
 from hyperfuse.errors import InputError
 from hyperfuse.sensor import Sensor, Srf
-from hyperfuse.sensor.estimation.sensor import estimate_sensor
+from hyperfuse.sensor.estimation.sampling import PairPart
+from hyperfuse.sensor.estimation.sensor import estimate_geometry, estimate_sensor
+from hyperfuse.sensor.presets import mtf
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
 from hyperfuse.sensor.srf.coverage import outside_coverage
 
@@ -19,11 +21,11 @@ def scene(rows=96, cols=96, seed=0):
     spectrum = np.fft.rfft2(rng.standard_normal((6, rows, cols)))
     fy, fx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(cols)[None]
     fields = np.fft.irfft2(spectrum / (0.02 + np.hypot(fy, fx)) ** 1.4, s=(rows, cols))
-    shares = np.exp(1.5 * fields / fields.std())
-    shares /= shares.sum(axis=0)
+    fractions = np.exp(1.5 * fields / fields.std())
+    fractions /= fractions.sum(axis=0)
     centres, widths = rng.uniform(400, 1000, (6, 5, 1)), rng.uniform(40, 150, (6, 5, 1))
     materials = 0.1 + 0.3 * np.exp(-((WAVES - centres) ** 2) / (2 * widths**2)).sum(axis=1)
-    return torch.from_numpy(np.einsum("kb,kyx->byx", materials, shares))
+    return torch.from_numpy(np.einsum("kb,kyx->byx", materials, fractions))
 
 
 def gaussians(*bands):
@@ -47,13 +49,20 @@ def pair(true=TRUE, snr_db=None, **scene_options):
     )
 
 
+def estimate(hsi, msi, phase=None, psf=None, srf=None, wavelengths=None, msi_valid=None):
+    sensor = mtf(4).replace(phase=phase, srf=srf)
+    sensor = sensor if psf is None else sensor.replace(psf=psf)
+    part = PairPart(hsi, msi, sensor, msi_valid=msi_valid)
+    return estimate_sensor([part], known_phase=phase is not None, known_psf=psf is not None, wavelengths=wavelengths)
+
+
 def test_everything_is_found():
     hsi, msi = pair(snr_db=30)
-    found = estimate_sensor(hsi, msi, 4, wavelengths=WAVES)
+    found = estimate(hsi, msi, wavelengths=WAVES)
     np.testing.assert_allclose(found.sensor.offset, TRUE.offset, atol=0.1)
     np.testing.assert_allclose(found.psf.sigma, 1.7, rtol=0.06)
     np.testing.assert_allclose(found.srf.wavelengths, SRF.matrix @ WAVES, atol=30)
-    assert found.trusted.all()
+    assert found.accepted.all()
     assert (found.explained > 0.97).all()
     assert found.position is not None
     assert found.position.before < found.position.after
@@ -65,72 +74,74 @@ def test_everything_is_found():
 
 def test_what_is_given_stays():
     hsi, msi = pair()
-    found = estimate_sensor(hsi, msi, 4, phase=TRUE.phase, psf=TRUE.psf, srf=SRF)
+    found = estimate(hsi, msi, phase=TRUE.phase, psf=TRUE.psf, srf=SRF)
     assert found.sensor.to_dict() == TRUE.to_dict()
     assert found.position is None
-    assert found.blur is None
+    assert found.psf_fit is None
     assert found.gain.tolist() == [1] * 4
     assert found.offset.tolist() == [0] * 4
     assert (found.explained > 0.99999).all()
     assert found.notes == ()
 
 
-def test_levels_are_removed():
+def test_gain_and_offset_are_removed():
     hsi, msi = pair(snr_db=35)
     gain, offset = torch.tensor([1.25, 1.0, 0.8, 3.0]), torch.tensor([0.05, 0.0, 0.0, 0.2])
     other = msi * gain[:, None, None] + offset[:, None, None]
-    found = estimate_sensor(hsi, other, 4, phase=TRUE.phase, psf=TRUE.psf, srf=SRF)
+    found = estimate(hsi, other, phase=TRUE.phase, psf=TRUE.psf, srf=SRF)
     np.testing.assert_allclose(found.gain, gain, rtol=0.02)
     np.testing.assert_allclose(found.offset, offset, atol=0.02)
-    left = found.correct(other) - msi
-    assert float(left.abs().max()) < 0.02
-    (note,) = [note for note in found.notes if "levels" in note]
+    residual = found.correct(other) - msi
+    assert float(residual.abs().max()) < 0.02
+    factor, summand = (torch.from_numpy(one)[:, None, None] for one in found.normalisation)
+    torch.testing.assert_close(factor * other + summand, found.correct(other))
+    (note,) = [note for note in found.notes if "radiometry of the MSI differs" in note]
     assert "band 1 gain 1.2" in note
     assert "band 2" not in note
 
 
-def test_a_band_of_another_world_is_told_and_left_alone():
+def test_a_band_of_other_ground_is_reported_and_left_alone():
     hsi, msi = pair(snr_db=35)
     msi[3] = pair(seed=9)[1][3] * 5
-    found = estimate_sensor(hsi, msi, 4, phase=TRUE.phase, psf=TRUE.psf, wavelengths=WAVES)
-    assert found.trusted.tolist() == [True, True, True, False]
+    found = estimate(hsi, msi, phase=TRUE.phase, psf=TRUE.psf, wavelengths=WAVES)
+    assert found.accepted.tolist() == [True, True, True, False]
     assert any("band 4 is not explained" in note for note in found.notes)
     assert torch.equal(found.correct(msi)[3], msi[3])
 
 
 def test_bands_beyond_the_msi_get_no_weight():
     true = TRUE.replace(srf=gaussians((490, 50), (560, 40), (640, 50)))
-    found = estimate_sensor(*pair(true, snr_db=40), 4, phase=TRUE.phase, psf=TRUE.psf, wavelengths=WAVES)
+    found = estimate(*pair(true, snr_db=40), phase=TRUE.phase, psf=TRUE.psf, wavelengths=WAVES)
     beyond = WAVES > 800
     assert found.srf.matrix[:, beyond].sum(axis=1).max() < 0.03
     assert outside_coverage(WAVES, found.srf.matrix)[beyond].all()
 
 
-def test_change_is_told_and_kept_out():
+def test_change_is_reported_and_left_out():
     hsi, msi = pair(snr_db=35)
-    clean = estimate_sensor(hsi, msi, 4, phase=TRUE.phase, psf=TRUE.psf, wavelengths=WAVES)
+    clean = estimate(hsi, msi, phase=TRUE.phase, psf=TRUE.psf, wavelengths=WAVES)
     msi[:, 10:40, 20:50] += 1.0
-    found = estimate_sensor(hsi, msi, 4, phase=TRUE.phase, psf=TRUE.psf, wavelengths=WAVES)
+    found = estimate(hsi, msi, phase=TRUE.phase, psf=TRUE.psf, wavelengths=WAVES)
     assert 0.03 < found.changed < 0.25
     assert clean.changed < 0.01
     assert any("do not agree on" in note for note in found.notes)
     assert float(np.abs(found.gain - 1).max()) < 0.15
 
 
-def test_haze_is_told():
+def test_haze_is_reported():
     hsi, msi = pair(snr_db=40)
     msi[0] += 0.05 * torch.sin(torch.arange(96) / 20)[:, None]
-    found = estimate_sensor(hsi, msi, 4, phase=TRUE.phase, psf=TRUE.psf, srf=SRF)
+    found = estimate(hsi, msi, phase=TRUE.phase, psf=TRUE.psf, srf=SRF)
     assert any("smooth difference of brightness" in note and "band 1" in note for note in found.notes)
 
 
-def test_unrelated_images_keep_the_usual_sensor():
+def test_unrelated_images_keep_the_assumed_sensor():
     hsi, _ = pair()
     _, msi = pair(seed=5)
-    found = estimate_sensor(hsi, msi, 4)
+    found = estimate(hsi, msi)
     assert found.sensor.offset == (1.5, 1.5)
     assert any("phase is not estimated" in note for note in found.notes)
-    assert not found.trusted.any()
+    assert not found.accepted.any()
 
 
 def test_gaps_are_left_out():
@@ -138,13 +149,13 @@ def test_gaps_are_left_out():
     valid = torch.ones(96, 96, dtype=torch.bool)
     valid[30:50, 40:64] = False
     msi[:, ~valid] = 0
-    found = estimate_sensor(hsi, msi, 4, psf=TRUE.psf, srf=SRF, msi_valid=valid)
+    found = estimate(hsi, msi, psf=TRUE.psf, srf=SRF, msi_valid=valid)
     np.testing.assert_allclose(found.sensor.offset, TRUE.offset, atol=0.05)
     np.testing.assert_allclose(found.gain, 1, atol=0.01)
 
 
 def test_the_same_pair_gives_the_same_sensor():
-    first, second = (estimate_sensor(*pair(snr_db=30), 4, phase=TRUE.phase) for _ in range(2))
+    first, second = (estimate(*pair(snr_db=30), phase=TRUE.phase) for _ in range(2))
     assert first.sensor.to_dict() == second.sensor.to_dict()
     assert first.notes == second.notes
 
@@ -152,7 +163,7 @@ def test_the_same_pair_gives_the_same_sensor():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_tensors_keep_their_type(dtype):
     hsi, msi = (one.to(dtype) for one in pair())
-    found = estimate_sensor(hsi, msi, 4, phase=TRUE.phase, psf=BoxPsf(width=(4, 4)), srf=SRF)
+    found = estimate(hsi, msi, phase=TRUE.phase, psf=BoxPsf(width=(4, 4)), srf=SRF)
     assert found.correct(msi).dtype == dtype
     assert found.psf == BoxPsf(width=(4, 4))
 
@@ -166,18 +177,61 @@ def test_tensors_keep_their_type(dtype):
 )
 def test_what_does_not_fit_is_refused(change, message):
     with pytest.raises(InputError, match=message):
-        estimate_sensor(*pair(), 4, phase=TRUE.phase, psf=TRUE.psf, **change)
+        estimate(*pair(), phase=TRUE.phase, psf=TRUE.psf, **change)
 
 
 def test_undeclared_gaps_are_refused():
     hsi, msi = pair()
     hsi[0, 0, 0] = torch.nan
     with pytest.raises(InputError, match="NaN"):
-        estimate_sensor(hsi, msi, 4)
+        estimate(hsi, msi)
     with pytest.raises(InputError, match=r"\(bands, rows, cols\)"):
-        estimate_sensor(hsi[0], msi, 4)
+        estimate(hsi[0], msi)
 
 
 def test_too_small_a_pair_is_refused():
     with pytest.raises(InputError, match="36 are needed"):
-        estimate_sensor(*pair(rows=16, cols=16), 4, phase=1.5, psf=TRUE.psf, srf=SRF)
+        estimate(*pair(rows=16, cols=16), phase=1.5, psf=TRUE.psf, srf=SRF)
+
+
+def cut(hsi, msi, sensor):
+    """Cut three parts of 24 LR pixels."""
+    return [
+        PairPart(
+            hsi[:, r : r + 24, c : c + 24],
+            msi[:, 4 * r : 4 * r + 96, 4 * c : 4 * c + 96],
+            sensor,
+            origin=(4 * r, 4 * c),
+        )
+        for r, c in ((0, 0), (0, 24), (24, 8))
+    ]
+
+
+def test_responses_and_gains_of_a_scene_from_its_parts():
+    hsi, msi = pair(snr_db=35, rows=192, cols=192)
+    gain = torch.tensor([1.25, 1.0, 0.8, 3.0], dtype=msi.dtype)
+    parts = cut(hsi, msi * gain[:, None, None], TRUE.replace(srf=None))
+    found = estimate_sensor(parts, known_phase=True, known_psf=True, wavelengths=WAVES)
+    np.testing.assert_allclose(found.srf.wavelengths, SRF.matrix @ WAVES, atol=30)
+    np.testing.assert_allclose(found.gain, gain, rtol=0.1)
+    assert found.accepted.all()
+
+
+def test_the_geometry_of_a_scene_from_its_parts():
+    hsi, msi = pair(snr_db=35, rows=192, cols=192)
+    parts = cut(hsi, msi, mtf(4))[:2]
+    found = estimate_geometry(parts)
+    np.testing.assert_allclose(found.psf.sigma, 1.7, rtol=0.06)
+    np.testing.assert_allclose(np.add(found.position.motion.shift, 1.5), TRUE.phase, atol=0.1)
+    (note,) = found.notes
+    assert note.startswith("PSF estimated from the pair: Gaussian, sigma 1.")
+    known = estimate_geometry(parts, known_phase=True, known_psf=True)
+    assert (known.psf, known.psf_fit, known.position, known.notes) == (mtf(4).psf, None, None, ())
+
+
+def test_a_geometry_that_cannot_be_estimated_says_why():
+    hsi, msi = pair(rows=16, cols=16)
+    found = estimate_geometry([PairPart(hsi, msi, mtf(4))])
+    assert found.psf == mtf(4).psf
+    assert "36 are needed" in found.notes[0]
+    assert "36 are needed" in found.position.doubt

@@ -14,6 +14,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.scenes.matching.warp import turn
 from hyperfuse.sensor.estimation.location import locate
 from hyperfuse.sensor.estimation.position import fit_position
+from hyperfuse.sensor.estimation.sampling import PairPart
 from hyperfuse.sensor.estimation.views import Motion
 from hyperfuse.sensor.model import Sensor
 
@@ -116,25 +117,11 @@ def estimate_alignment(
         >>> round(found.shift_y, 2), round(found.shift_x, 2), found.trusted
         (0.8, 0.8, True)
     """
-    low, high = (_image(cube, name) for cube, name in ((hsi, "HSI"), (msi, "MSI")))
-    hsi_valid = None if hsi.valid is None else torch.from_numpy(hsi.valid_pixels)
-    msi_valid = None if msi.valid is None else torch.from_numpy(msi.valid_pixels)
-
+    part = pair_part(hsi, msi, sensor)
     if not known_psf:
-        place = locate(
-            low,
-            high,
-            sensor,
-            known_phase=False,
-            known_psf=False,
-            hsi_valid=hsi_valid,
-            msi_valid=msi_valid,
-            max_shift=max_shift,
-        )
-        sensor = sensor.replace(psf=place.sensor.psf)
-    found = fit_position(
-        low, high, sensor, hsi_valid=hsi_valid, msi_valid=msi_valid, max_shift=max_shift, affine=affine
-    )
+        found_psf = locate([part], known_phase=False, known_psf=False, max_shift=max_shift).sensor.psf
+        part = part.moved((0, 0), found_psf)
+    found = fit_position(part, max_shift=max_shift, affine=affine)
     motion, errors = found.motion, found.errors
     return Alignment(
         shift_y=motion.shift[0],
@@ -147,7 +134,7 @@ def estimate_alignment(
         scale_error=errors[3],
         explained_before=found.before,
         explained_after=found.after,
-        trusted=found.trusted,
+        trusted=found.accepted,
         doubt=found.doubt,
     )
 
@@ -221,6 +208,13 @@ def align_pair(
 def _refuse_empty(cube: Cube, name: str) -> None:
     if not cube.usable_bands.any():
         raise InputError(f"the {name} holds no data: every band is nodata or marked as bad")
+
+
+def pair_part(hsi: Cube, msi: Cube, sensor: Sensor) -> PairPart:
+    """Return the usable bands of two cubes, gaps as 0, and where they hold data."""
+    low, high = (_image(cube, name) for cube, name in ((hsi, "HSI"), (msi, "MSI")))
+    valid = [None if cube.valid is None else torch.from_numpy(cube.valid_pixels) for cube in (hsi, msi)]
+    return PairPart(low, high, sensor, valid[0], valid[1])
 
 
 def _image(cube: Cube, name: str) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.scenes.matching.align import Alignment, align_pair
+from hyperfuse.scenes.matching.align import Alignment, align_pair, pair_part
 from hyperfuse.scenes.matching.grid import Extent, MatchedPair, match_pair
 from hyperfuse.scenes.matching.warp import to_common_grid
 from hyperfuse.sensor.estimation.location import locate
@@ -99,46 +99,28 @@ def with_psf(pair: MatchedPair, known_phase: bool) -> tuple[MatchedPair, str]:
         pair: matched.
         known_phase: the position is known and only the blur is looked for.
     """
-    low, high, hsi_valid, msi_valid = _tensors(pair)
     try:
-        found = locate(
-            low,
-            high,
-            pair.sensor,
-            known_phase=known_phase,
-            known_psf=False,
-            hsi_valid=hsi_valid,
-            msi_valid=msi_valid,
-        )
+        found = locate([pair_part(pair.hsi, pair.msi, pair.sensor)], known_phase=known_phase, known_psf=False)
     except InputError as error:
         return pair, f"PSF not known: Gaussian with a modulation of 0.3 at Nyquist ({error})"
-    assert found.blur is not None  # it was not known
+    assert found.psf_fit is not None  # it was not known
     sensor = pair.sensor.replace(psf=found.sensor.psf)
-    return replace(pair, sensor=sensor), psf_note(found.blur, sensor)
+    return replace(pair, sensor=sensor), psf_note(found.psf_fit, sensor)
 
 
 def with_levels(pair: MatchedPair) -> tuple[MatchedPair, SensorEstimate | None, tuple[str, ...]]:
     """Find the responses between the usable bands where they are not known, and bring the MSI to the HSI's levels."""
-    low, high, hsi_valid, msi_valid = _tensors(pair)
     bands, msi_bands = pair.hsi.usable_bands, pair.msi.usable_bands
     wavelengths = None if pair.hsi.wavelengths is None else pair.hsi.wavelengths[bands]
     sensor, known = pair.sensor, pair.sensor.srf
     try:
-        found = estimate_sensor(
-            low,
-            high,
-            sensor.ratio,
-            phase=sensor.offset,
-            wavelengths=wavelengths,
-            psf=sensor.psf,
-            srf=restrict_responses(known, msi_bands, bands),
-            hsi_valid=hsi_valid,
-            msi_valid=msi_valid,
-        )
+        restricted = sensor.replace(srf=restrict_responses(known, msi_bands, bands))
+        part = pair_part(pair.hsi, pair.msi, restricted)
+        found = estimate_sensor([part], known_phase=True, known_psf=True, wavelengths=wavelengths)
     except InputError as error:
         what = "spectral responses" if known is None else "levels of the MSI"
         return pair, None, (f"{what} not estimated: {error}",)
-    if known is None and not found.trusted.any():
+    if known is None and not found.accepted.any():
         return pair, found, (*found.notes, "no spectral responses are taken from the pair")
     data = pair.msi.data.copy()
     data[msi_bands] = found.correct(torch.from_numpy(data[msi_bands])).numpy()
@@ -150,16 +132,6 @@ def with_levels(pair: MatchedPair) -> tuple[MatchedPair, SensorEstimate | None, 
     matrix[np.ix_(msi_bands, bands)] = found.srf.matrix
     responses = Srf(matrix, names=pair.msi.band_names or (), source=found.srf.source)
     return replace(pair, sensor=sensor.replace(srf=responses)), found, found.notes
-
-
-def _tensors(pair: MatchedPair) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-    """Return the usable bands of both images, gaps as 0, and where they hold data."""
-    images, valid = [], []
-    for cube in (pair.hsi, pair.msi):
-        data = cube.data[cube.usable_bands]
-        images.append(torch.from_numpy(data if cube.valid is None else np.nan_to_num(data, nan=0.0)))
-        valid.append(None if cube.valid is None else torch.from_numpy(cube.valid_pixels))
-    return images[0], images[1], valid[0], valid[1]
 
 
 def _cut(hsi: Cube, msi: Cube, sensor: Sensor) -> tuple[MatchedPair, list[str]]:

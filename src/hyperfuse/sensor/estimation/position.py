@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from hyperfuse.sensor.estimation.fit import Array
 from hyperfuse.sensor.estimation.noise import noise_gain

@@ -19,7 +19,7 @@ _OUTLYING, _OUTLYING_DEVIATIONS = 5.0, 0.5
 _SMOOTH = 8  # LR pixels along a side of the blocks over which differences count as smooth
 
 
-class Radiometry(Enum):
+class RadiometricModel(Enum):
     """What an MSI band needs in addition to a weighted mean of HSI bands."""
 
     IDENTICAL = "identical"
@@ -29,12 +29,12 @@ class Radiometry(Enum):
     @property
     def gain(self) -> bool:
         """Whether the sum of the weights is free."""
-        return self is not Radiometry.IDENTICAL
+        return self is not RadiometricModel.IDENTICAL
 
     @property
     def offset(self) -> bool:
         """Whether a constant is added."""
-        return self is Radiometry.GAIN_AND_OFFSET
+        return self is RadiometricModel.GAIN_AND_OFFSET
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class RadiometryFit:
     gain: Array
     offset: Array
     explained: Array
-    models: tuple[Radiometry, ...]
+    models: tuple[RadiometricModel, ...]
 
 
 def fit_radiometry(predicted: Array, targets: Array, pixels: NDArray[np.int64]) -> RadiometryFit:
@@ -67,8 +67,8 @@ def fit_radiometry(predicted: Array, targets: Array, pixels: NDArray[np.int64]) 
     folds, blocks = position_folds(pixels), block_labels(pixels)
     gains, offsets, explained, models = [], [], [], []
     for x, z in zip(predicted.T, targets.T, strict=True):
-        model, errors = Radiometry.IDENTICAL, _held_out(x, z, folds, Radiometry.IDENTICAL)
-        for richer in (Radiometry.GAIN, Radiometry.GAIN_AND_OFFSET):
+        model, errors = RadiometricModel.IDENTICAL, _held_out(x, z, folds, RadiometricModel.IDENTICAL)
+        for richer in (RadiometricModel.GAIN, RadiometricModel.GAIN_AND_OFFSET):
             tried = _held_out(x, z, folds, richer)
             if excess(errors, tried, blocks) > _SIGNIFICANCE:
                 model, errors = richer, tried
@@ -125,7 +125,7 @@ def smooth_fraction(residual: Array, pixels: NDArray[np.int64]) -> Array:
     return np.asarray(np.clip((between / variance - chance) / max(1 - chance, 1e-9), 0, 1))
 
 
-def _held_out(x: Array, z: Array, folds: NDArray[np.int64], model: Radiometry) -> Array:
+def _held_out(x: Array, z: Array, folds: NDArray[np.int64], model: RadiometricModel) -> Array:
     errors = np.empty_like(z)
     for fold in np.unique(folds):
         held_out = folds == fold
@@ -135,10 +135,10 @@ def _held_out(x: Array, z: Array, folds: NDArray[np.int64], model: Radiometry) -
     return errors
 
 
-def _line(x: Array, z: Array, model: Radiometry) -> tuple[float, float]:
-    if model is Radiometry.IDENTICAL:
+def _line(x: Array, z: Array, model: RadiometricModel) -> tuple[float, float]:
+    if model is RadiometricModel.IDENTICAL:
         return 1.0, 0.0
-    if model is Radiometry.GAIN:
+    if model is RadiometricModel.GAIN:
         energy = float(x @ x)
         return (float(x @ z) / energy if energy > 0 else 1.0), 0.0
     centred = x - x.mean()

@@ -197,7 +197,7 @@ def from_each(parts: Sequence[PairPart], draw: Callable[[PairPart], T]) -> list[
 
 
 def side_by_side(pixels: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return the pixels (n, 2) of several parts in one grid in which blocks of no two parts touch; of one, unchanged."""
+    """Return the pixels (n, 2) of all parts in one grid, in which blocks of no two parts touch; of one, unchanged."""
     stacked, first = [], 0
     for one in pixels:
         stacked.append(one + np.array([first, 0]))

@@ -14,7 +14,7 @@ from hyperfuse.sensor.estimation.fit import LEAST_PIXELS, Array
 from hyperfuse.sensor.estimation.location import locate
 from hyperfuse.sensor.estimation.position import PositionFit, fit_positions
 from hyperfuse.sensor.estimation.psf import PsfFit
-from hyperfuse.sensor.estimation.radiometry import Radiometry, changed_pixels, fit_radiometry, smooth_fraction
+from hyperfuse.sensor.estimation.radiometry import RadiometricModel, changed_pixels, fit_radiometry, smooth_fraction
 from hyperfuse.sensor.estimation.sampling import PairPart, from_each, psf_deviation, side_by_side
 from hyperfuse.sensor.estimation.srf import fit_srf
 from hyperfuse.sensor.model import Sensor
@@ -97,7 +97,7 @@ class SensorEstimate:
         return np.stack([1 / gain, -offset / gain])
 
     def correct(self, msi: torch.Tensor) -> torch.Tensor:
-        """Return an MSI (msi_bands, H, W) in the radiometry of the HSI; bands that are not accepted stay as they are."""
+        """Return an MSI (msi_bands, H, W) in the radiometry of the HSI; bands that are not accepted stay unchanged."""
         gain, offset = (torch.as_tensor(one, dtype=msi.dtype, device=msi.device) for one in self._inverted)
         return (msi - offset[:, None, None]) / gain[:, None, None]
 
@@ -297,11 +297,11 @@ def psf_note(fit: PsfFit, sensor: Sensor) -> str:
 
 
 def _radiometry_notes(
-    srf: Srf, gain: Array, offset: Array, models: tuple[Radiometry, ...], accepted: NDArray[np.bool_]
+    srf: Srf, gain: Array, offset: Array, models: tuple[RadiometricModel, ...], accepted: NDArray[np.bool_]
 ) -> list[str]:
     changed = [
         f"{srf.names[k]} gain {gain[k]:.3g}" + (f", offset {offset[k]:.3g}" if models[k].offset else "")
         for k in np.flatnonzero(accepted)
-        if models[k] is not Radiometry.IDENTICAL
+        if models[k] is not RadiometricModel.IDENTICAL
     ]
     return [f"the radiometry of the MSI differs from the HSI's: {'; '.join(changed)}"] if changed else []

@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.estimation.fit import LEAST_PIXELS, Array, without_noise
-from hyperfuse.sensor.estimation.radiometry import Radiometry, excess
+from hyperfuse.sensor.estimation.radiometry import RadiometricModel, excess
 from hyperfuse.statistics.folds import block_labels, position_folds
 
 # Stiffnesses tried, relative to the mean variance of the bands: of steps between neighbouring weights, and of weights
@@ -43,7 +43,7 @@ class SrfFit:
     gain: Array
     offset: Array
     explained: Array
-    models: tuple[Radiometry, ...]
+    models: tuple[RadiometricModel, ...]
 
 
 def fit_srf(spectra: Array, targets: Array, pixels: NDArray[np.int64], wavelengths: Array | None = None) -> SrfFit:
@@ -89,7 +89,7 @@ class _Band:
     gain: float
     offset: float
     explained: float
-    model: Radiometry
+    model: RadiometricModel
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class _Data:
         part = part - part.mean(axis=0) if offset else part
         return np.asarray(part.T @ part)
 
-    def solve(self, target: Array, number: int, model: Radiometry, penalty: Array) -> tuple[Array, float]:
+    def solve(self, target: Array, number: int, model: RadiometricModel, penalty: Array) -> tuple[Array, float]:
         """Return weights and offset of a fit to one fold's known pixels (0: to all pixels)."""
         which = self.known[number]
         part, goal = self.spectra[which], target[which]
@@ -153,7 +153,7 @@ class _Data:
             weights = weights / weights.sum()
         return weights, float(goal.mean() - part.mean(axis=0) @ weights) if model.offset else 0.0
 
-    def held_out(self, target: Array, model: Radiometry, penalty: Array) -> Array:
+    def held_out(self, target: Array, model: RadiometricModel, penalty: Array) -> Array:
         """Return the squared error of every pixel, predicted by a fit without it."""
         errors = np.empty(len(target))
         for number in range(1, len(self.known)):
@@ -164,9 +164,9 @@ class _Data:
 
 
 def _fit_band(data: _Data, axis: _Axis, target: Array) -> _Band:
-    penalties: dict[tuple[Radiometry, float, float], Array] = {}
+    penalties: dict[tuple[RadiometricModel, float, float], Array] = {}
 
-    def penalty(model: Radiometry, smooth: float, local: float) -> Array:
+    def penalty(model: RadiometricModel, smooth: float, local: float) -> Array:
         key = (model, smooth, local)
         if key not in penalties:
             window = _best_window(data, axis, target, model)
@@ -174,21 +174,21 @@ def _fit_band(data: _Data, axis: _Axis, target: Array) -> _Band:
             penalties[key] = smooth * axis.steps.T @ axis.steps + local * np.diag(away**2)
         return penalties[key]
 
-    def tried(model: Radiometry, smooth: float, local: float) -> Array:
+    def tried(model: RadiometricModel, smooth: float, local: float) -> Array:
         key = (model, smooth, local)
         if key not in found:
             found[key] = data.held_out(target, model, penalty(*key))
         return found[key]
 
-    found: dict[tuple[Radiometry, float, float], Array] = {}
+    found: dict[tuple[RadiometricModel, float, float], Array] = {}
     variance = float(np.square(target - target.mean()).mean())
     # Others are compared with the error of the freest fits; a stiff one may still be the best of all.
-    for model in (Radiometry.GAIN_AND_OFFSET, Radiometry.IDENTICAL):
+    for model in (RadiometricModel.GAIN_AND_OFFSET, RadiometricModel.IDENTICAL):
         for smooth in (_SMOOTHNESS[0], _SMOOTHNESS[-1]):
             tried(model, smooth, 0.0)
     chosen = None
     # Locality first: it decides which bands take part at all.
-    for key in ((model, smooth, local) for local in _LOCALITY for model in Radiometry for smooth in _SMOOTHNESS):
+    for key in ((model, smooth, local) for local in _LOCALITY for model in RadiometricModel for smooth in _SMOOTHNESS):
         errors = tried(*key)
         best = min(found.values(), key=lambda values: float(values.mean()))
         allowed = (1 + _TOLERATED_FRACTION) * best.mean() + _TOLERATED_VARIANCE * variance
@@ -205,8 +205,8 @@ def _fit_band(data: _Data, axis: _Axis, target: Array) -> _Band:
     return _Band(weights, gain, offset, explained, model)
 
 
-def _best_window(data: _Data, axis: _Axis, target: Array, model: Radiometry) -> tuple[int, int]:
-    """Return first and last band of the window whose mean, with gain and offset where the model has them, explains ``target`` best.
+def _best_window(data: _Data, axis: _Axis, target: Array, model: RadiometricModel) -> tuple[int, int]:
+    """Return first and last band of the window whose mean explains ``target`` best, with the model's gain and offset.
 
     With C the spectra summed up to each band, a window's sum is a difference of two columns of C, so that every
     window's error follows from the products of C alone.
