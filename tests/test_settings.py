@@ -3,7 +3,7 @@ from typing import Annotated, ClassVar, Literal
 import pytest
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from hyperfuse.settings import Settings, describe
+from hyperfuse.settings import Setting, Settings, describe, list_settings
 
 
 class Box(Settings):
@@ -72,3 +72,27 @@ def test_settings_without_fields_have_none():
 def test_settings_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         Camera().gain = 2
+
+
+def test_texts_of_settings_come_from_the_docstring():
+    class Lens(Settings):
+        """A lens.
+
+        Attributes:
+            first: one line.
+            second: a text that
+                continues, ``so``.
+
+        Example:
+            third: not a setting
+        """
+
+        first: int = 1
+        second: tuple[int, ...] = Field(default_factory=lambda: (1, 2))
+        third: str = Field(default="x", description="its own")
+
+    assert list_settings(Lens) == [
+        Setting("first", 1, "one line."),
+        Setting("second", (1, 2), "a text that continues, so."),
+        Setting("third", "x", "its own"),
+    ]

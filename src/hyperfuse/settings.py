@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -22,6 +24,35 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     renamed: ClassVar[Mapping[str, str]] = {}
+
+
+class Setting(NamedTuple):
+    """A field of a settings class: its name, default, and the line of the class's docstring that explains it."""
+
+    name: str
+    default: Any
+    text: str
+
+
+def list_settings(kind: type[Settings]) -> list[Setting]:
+    """Return the fields of a settings class, in their order.
+
+    Example:
+        >>> class Blur(Settings):
+        ...     '''A blur.
+        ...
+        ...     Attributes:
+        ...         sigma: standard deviation in pixels.
+        ...     '''
+        ...     sigma: float = 1.0
+        >>> list_settings(Blur)
+        [Setting(name='sigma', default=1.0, text='standard deviation in pixels.')]
+    """
+    texts = _attribute_texts(kind)
+    return [
+        Setting(name, field.get_default(call_default_factory=True), field.description or texts.get(name, ""))
+        for name, field in kind.model_fields.items()
+    ]
 
 
 def describe(error: ValidationError, kind: Any, *, noun: str = "key", root: str = "") -> str:
@@ -69,6 +100,23 @@ def describe(error: ValidationError, kind: Any, *, noun: str = "key", root: str 
         message = "should be a mapping"
     given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
     return f"{where}: {message[:1].lower() + message[1:]}{given}"
+
+
+def _attribute_texts(kind: type) -> dict[str, str]:
+    """Return the texts of the ``Attributes:`` section of a docstring by name, each as one line."""
+    _, _, section = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")
+    texts: dict[str, str] = {}
+    name = ""
+    for line in section.splitlines():
+        start = re.match(r" {4}(\w+): (.*)", line)
+        if start:
+            name = start[1]
+            texts[name] = start[2]
+        elif name and line.startswith(" " * 8):
+            texts[name] += " " + line.strip()
+        elif line.strip():
+            break
+    return {key: text.replace("``", "") for key, text in texts.items()}
 
 
 def _sections(annotation: Any) -> dict[str, type[BaseModel]]:

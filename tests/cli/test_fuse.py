@@ -122,9 +122,9 @@ def test_a_mask_off_the_grid_is_refused(fails, files, pair):
     write(files / "mask.tif", moved, overwrite=True)
     code, message = fails(*words)
     assert code == 2
-    assert "lies elsewhere than the MSI" in message
+    assert "the mask is not at the position of the MSI" in message
     code, message = fails(*words[:-1], files / "hsi.tif")
-    assert "a mask has one band, this file 24" in message
+    assert "a mask has one band, this file has 24" in message
     assert not (files / "fused.tif").exists()
 
 

@@ -1,8 +1,6 @@
 import json
 
-from hyperfuse.cli.methods import _attribute_texts
 from hyperfuse.methods import list_methods
-from hyperfuse.methods.contract.method import MethodSettings
 
 
 def test_every_method_is_listed_with_its_settings_and_paper(run):
@@ -11,6 +9,8 @@ def test_every_method_is_listed_with_its_settings_and_paper(run):
     for method in list_methods():
         assert f"{method.name}: {method.reference}" in out.splitlines()
         assert method.summary in out
+        row = next(line for line in out.splitlines() if line.split()[:1] == [method.name])
+        assert ("--budget" in row) is method.capabilities.budget
         for name in method.settings.model_fields:
             assert f"--set {name}=" in out
 
@@ -24,25 +24,10 @@ def test_json_lists_defaults_that_set_takes_back(run):
         entry = found[method.name]
         assert entry["needs_srf"] is method.capabilities.needs_srf
         assert entry["cost"] == method.cost
+        assert entry["capabilities"]["uncertainty"] is method.capabilities.uncertainty
         assert entry["settings"].keys() == method.settings.model_fields.keys()
         from hyperfuse.cli.options import parse_settings
 
         words = [f"{name}={setting['shown']}" for name, setting in entry["settings"].items()]
         assert method.configure(**parse_settings(words)) == method.configure()
         assert all(setting["description"] for setting in entry["settings"].values())
-
-
-def test_texts_of_settings_come_from_the_docstring():
-    class Settings(MethodSettings):
-        """Settings.
-
-        Attributes:
-            first: one line.
-            second: a text that
-                goes on, ``so``.
-
-        Example:
-            third: not a setting
-        """
-
-    assert _attribute_texts(Settings) == {"first": "one line.", "second": "a text that goes on, so."}

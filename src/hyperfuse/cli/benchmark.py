@@ -47,26 +47,26 @@ def benchmark(
 ) -> None:
     """Fuse and score every scene of a dataset with every method and network.
 
-    OUT gets benchmark.md, benchmark.tex, summary.csv and scenes.csv, made from the files in OUT/jobs, one a job.
+    OUT gets benchmark.md, benchmark.tex, summary.csv and scenes.csv, made from the records in OUT/jobs.
 
     Args:
         data: Folder of the scenes.
         ratio: Ratios, such as --ratio 4 8.
         out: Folder to write to.
         kind: Kind of data: cave, harvard, or folder (of any cubes).
-        split: Name of a split (uestc-test), or a text file of scene names; all scenes unless given.
-        methods: Names with commas between; every registered method unless given, none for networks alone.
+        split: Name of a split (uestc-test), or a text file of scene names; default: all scenes.
+        methods: Names separated by commas; default: every method; none for networks alone.
         set_: Settings of methods.
         weights: Folders of trained networks, or NAME=FOLDER.
         preset: Degradation: uestc, dhif or mtf.
         srf: Spectral responses of the MSI.
         seed: Seed of methods that draw random numbers.
         device: Where to compute: auto, cpu, cuda.
-        workers: Jobs at a time, each in a process of its own with its share of the threads; fewer where memory is
-            short.
-        scale: Of a folder: value = scale * stored + offset.
+        workers: Jobs that run at the same time, each in its own process; the threads are divided among them, and fewer
+            jobs run where memory is short.
+        scale: For a folder of images: value = scale * stored + offset.
         offset: See --scale.
-        resume: Go on with what OUT holds; what was done under other conditions is done again.
+        resume: Continue the benchmark in OUT; jobs that were done under other conditions are repeated.
         overwrite: Remove what OUT holds.
         json: Write the summary as JSON.
         common: Options of every command.
@@ -81,17 +81,17 @@ def benchmark(
     if workers is not None and workers < 1:
         raise InputError(f"--workers is 1 or more, got {workers}")
     check_folder(out, resume=resume, overwrite=overwrite)
-    entries = _contenders(methods, set_, weights)
+    entries = _entries(methods, set_, weights)
     pairs = Pairs(kind, data, preset, srf, seed, device, scale, offset)
     plan = make_plan(entries, ratio, pairs, split)
     session.note(f"{len(plan.jobs)} jobs: {len(entries)} methods, {len(plan.scenes)} scenes, {len(ratio)} ratios")
 
-    def told(record: Record) -> None:
+    def note_record(record: Record) -> None:
         job = record.job
-        came = f"failed: {record.failure}"
+        outcome = f"failed: {record.failure}"
         if record.scores is not None:
-            came = f"{record.scores['psnr_db']:.2f} dB, {record.seconds:.2f} s"
-        session.note(f"{job.scene} x{job.ratio:g} {job.entry.name}: {came}")
+            outcome = f"{record.scores['psnr_db']:.2f} dB, {record.seconds:.2f} s"
+        session.note(f"{job.scene} x{job.ratio:g} {job.entry.name}: {outcome}")
 
     with session.progress("benchmark") as report:
         records = run_plan(
@@ -101,7 +101,7 @@ def benchmark(
             threads=common.threads,
             resume=resume,
             overwrite=overwrite,
-            done=told,
+            done=note_record,
             progress=report,
         )
     written = write_tables(out, plan, records)
@@ -114,14 +114,14 @@ def benchmark(
             table = summary_table([one for one in summaries if one.ratio == each], deviations=False)
             session.result_table(render_terminal(replace(table, caption="")))
     reused = sum(record.reused for record in records)
-    kept = f" ({reused} of {len(records)} jobs were done before)" if reused else ""
-    session.note(f"wrote {', '.join(map(str, written))} in {session.seconds:.0f} s{kept}")
+    earlier = f" ({reused} of {len(records)} jobs were done before)" if reused else ""
+    session.note(f"wrote {', '.join(map(str, written))} in {session.seconds:.0f} s{earlier}")
     failed = [record for record in records if record.failure]
     if failed:
         raise HyperfuseError(f"{len(failed)} of {len(records)} jobs failed; {out / 'benchmark.md'} says why")
 
 
-def _contenders(methods: str | None, set_: Sequence[str], weights: Sequence[str]) -> list[Entry]:
+def _entries(methods: str | None, set_: Sequence[str], weights: Sequence[str]) -> list[Entry]:
     from hyperfuse.benchmark import method_entry, network_entry
     from hyperfuse.methods import get_method, list_methods
 
@@ -142,8 +142,8 @@ def _contenders(methods: str | None, set_: Sequence[str], weights: Sequence[str]
 def _settings(words: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
     settings: dict[str, dict[str, Any]] = {}
     for word in words:
-        place, equals, text = word.partition("=")
-        method, dot, name = place.strip().partition(".")
+        key, equals, text = word.partition("=")
+        method, dot, name = key.strip().partition(".")
         if not equals or not dot or not name:
             raise InputError(f"--set takes METHOD.NAME=VALUE here, got {word!r}")
         if method not in methods:

@@ -50,13 +50,13 @@ def evaluate(
     """Score a fused image against the reference.
 
     Args:
-        reference: The true image.
-        fused: The image to score, on the same grid.
-        ratio: MSI pixels an HSI pixel, such as 4, or 4,2 for y,x (for ERGAS).
+        reference: Image to compare with.
+        fused: Image to score, on the same grid.
+        ratio: MSI pixels per HSI pixel, such as 4, or 4,2 for y,x (for ERGAS).
         json: Write the scores as JSON.
-        mask: One-band image on the same grid; pixels that are not 0 are left out.
-        peak: Peak of PSNR and SSIM; 1 where REF lies in [0, 1], else its maximum, unless given.
-        clip: Clip FUSED to [0, peak] first; done where REF lies in [0, 1] unless told.
+        mask: One-band image on the same grid; pixels that are not 0 are excluded.
+        peak: Peak value for PSNR and SSIM; default: 1 where REF lies in [0, 1], else its maximum.
+        clip: Clip FUSED to [0, peak] first; default: where REF lies in [0, 1].
         reading: How REF is read.
         fused_reading: How FUSED is read.
         common: Options of every command.
@@ -89,7 +89,7 @@ def evaluate(
 
 
 def _conditions(scores: Mapping[str, Any]) -> str:
-    """Say on what the scores rest: peak, clipping, bands and pixels left out, and the convention."""
+    """Describe the conditions of the scores: peak, clipping, excluded bands and pixels, and the convention."""
     clipped = scores["clipped"]
     lines = [
         f"ratio {scores['ratio']:g}, peak {scores['peak']:g}, "

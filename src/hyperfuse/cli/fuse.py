@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from hyperfuse.cli.inputs import name_of, naming, read_image, read_mask, sensor_beside
+from hyperfuse.cli.inputs import name_of, naming, read_image, read_mask, sensor_next_to
 from hyperfuse.cli.options import (
     COMMON,
     INPUT,
@@ -283,7 +283,7 @@ def _sensor(path: str | None, hsi: str, session: Session) -> Sensor | None:
 
     if path is not None:
         return Sensor.load(path)
-    beside = sensor_beside(hsi)
+    beside = sensor_next_to(hsi)
     if beside is None:
         return None
     session.note(f"sensor: {beside}")

@@ -1,4 +1,4 @@
-"""Images, masks and sensors as commands name them."""
+"""Images, masks and sensors by the names that commands take."""
 
 from __future__ import annotations
 
@@ -65,17 +65,17 @@ def read_mask(path: str, image: Cube, image_name: str) -> NDArray[np.bool_]:
 
     mask = read_image(path)
     if mask.bands != 1:
-        raise InputError(f"{path}: a mask has one band, this file {mask.bands}")
-    size, wanted = (mask.rows, mask.cols), (image.rows, image.cols)
-    if size != wanted:
+        raise InputError(f"{path}: a mask has one band, this file has {mask.bands}")
+    size, expected = (mask.rows, mask.cols), (image.rows, image.cols)
+    if size != expected:
         raise InputError(
-            f"{path}: the mask has {size[0]}x{size[1]} pixels, the {image_name} {wanted[0]}x{wanted[1]}; "
+            f"{path}: the mask has {size[0]}x{size[1]} pixels, the {image_name} {expected[0]}x{expected[1]}; "
             f"put it on the {image_name}'s grid"
         )
     if mask.transform is not None and image.transform is not None:
         pixel = max(image.resolution or (1.0,))
         if not np.allclose(mask.transform, image.transform, rtol=0, atol=0.01 * pixel):
-            raise InputError(f"{path}: the mask lies elsewhere than the {image_name}; put it on the same grid")
+            raise InputError(f"{path}: the mask is not at the position of the {image_name}; put it on the same grid")
     gap = mask.nodata != 0
     return np.where(np.isnan(mask.data[0]), gap, mask.data[0] != 0)
 
@@ -101,7 +101,7 @@ def prefixed(prefix: str) -> Iterator[None]:
         raise InputError(message, parameter) from error
 
 
-def sensor_beside(path: str) -> Path | None:
+def sensor_next_to(path: str) -> Path | None:
     """Return the ``sensor.yaml`` in the folder of an image, or None."""
     found = file_of(path).parent / "sensor.yaml"
     return found if found.is_file() else None
@@ -115,6 +115,6 @@ def file_of(path: str) -> Path:
 
 
 def name_of(path: str) -> str:
-    """Return what an image is called in records: the file's name, with the variable, without its folders."""
+    """Return the name of an image in records: the file's name, with the variable, without its folders."""
     file = file_of(path)
     return file.name + path.removeprefix(str(file))

@@ -1,10 +1,9 @@
-"""``hyperfuse methods``: what there is to fuse with."""
+"""``hyperfuse methods``: the fusion methods with their settings and capabilities."""
 
 from __future__ import annotations
 
-import inspect
 import json as json_text
-import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -14,9 +13,10 @@ from hyperfuse.cli.session import Session
 from hyperfuse.tables import Column, Table
 
 if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
     from hyperfuse.methods import Method
+
+# Capabilities that an option of `fuse` of the same name asks for.
+_OPTIONS = ("uncertainty", "budget", "weights")
 
 
 def methods(
@@ -46,46 +46,44 @@ def methods(
 
 
 def _describe(method: Method[Any]) -> dict[str, Any]:
-    texts = _attribute_texts(method.settings)
+    from hyperfuse.settings import list_settings
+
+    can = asdict(method.capabilities)
     return {
         "name": method.name,
         "cost": method.cost,
         "needs_srf": method.capabilities.needs_srf,
+        "capabilities": {name: value for name, value in can.items() if isinstance(value, bool)},
         "summary": method.summary,
         "reference": method.reference,
         "settings": {
-            name: _describe_setting(field, texts.get(name, "")) for name, field in method.settings.model_fields.items()
+            # What --set takes: text as it is, anything else as JSON.
+            one.name: {
+                "default": one.default,
+                "shown": one.default if isinstance(one.default, str) else json_text.dumps(one.default),
+                "description": one.text,
+            }
+            for one in list_settings(method.settings)
         },
     }
-
-
-def _describe_setting(field: FieldInfo, text: str) -> dict[str, Any]:
-    default = field.get_default(call_default_factory=True)
-    # What --set takes: text as it is, anything else as JSON.
-    shown = default if isinstance(default, str) else json_text.dumps(default)
-    return {"default": default, "shown": shown, "description": field.description or text}
-
-
-def _attribute_texts(settings: type) -> dict[str, str]:
-    """Return the texts of the ``Attributes:`` section of a docstring by name, each as one line."""
-    _, _, section = inspect.cleandoc(settings.__doc__ or "").partition("Attributes:\n")
-    texts: dict[str, str] = {}
-    name = ""
-    for line in section.splitlines():
-        start = re.match(r" {4}(\w+): (.*)", line)
-        if start:
-            name = start[1]
-            texts[name] = start[2]
-        elif name and line.startswith(" " * 8):
-            texts[name] += " " + line.strip()
-        elif line.strip():
-            break
-    return {key: text.replace("``", "") for key, text in texts.items()}
 
 
 def _show_table(found: list[dict[str, Any]], session: Session) -> None:
     from hyperfuse.tables.terminal import render_terminal
 
-    columns = (Column("name", "method"), Column("cost", "takes"), Column("srf", "SRF"), Column("summary", "does"))
-    rows = [method | {"srf": "needed" if method["needs_srf"] else None} for method in found]
+    columns = (
+        Column("name", "method"),
+        Column("cost", "time"),
+        Column("srf", "SRF"),
+        Column("options", "options"),
+        Column("summary", "summary"),
+    )
+    rows = [
+        method
+        | {
+            "srf": "needed" if method["needs_srf"] else None,
+            "options": ", ".join(f"--{name}" for name in _OPTIONS if method["capabilities"][name]) or None,
+        }
+        for method in found
+    ]
     session.result_table(render_terminal(Table(columns, rows)))

@@ -25,7 +25,7 @@ Dtype = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32"
 class CommonOptions:
     """Options of every command."""
 
-    threads: Annotated[int | None, Parameter(help="Threads to compute with; all cores unless given.")] = None
+    threads: Annotated[int | None, Parameter(help="Threads to compute with; default: all cores.")] = None
     quiet: Annotated[bool, Parameter(help="No progress and no notes on stderr; warnings and errors stay.")] = False
     debug: Annotated[bool, Parameter(help="Show the traceback of an error and all warnings.")] = False
 
@@ -33,16 +33,14 @@ class CommonOptions:
 @Parameter(name="*", group=_READING)
 @dataclass(frozen=True, kw_only=True)
 class InputOptions:
-    """How the first image of a command is read, where its file does not say so itself."""
+    """How the first image of a command is read, where its file does not state it."""
 
-    bands: Annotated[
-        str | None, Parameter(help="Bands to take, counted from 1, such as 1-30,45. All unless given.")
-    ] = None
-    nodata: Annotated[float | None, Parameter(help="Value that marks gaps; nan where NaN does.")] = None
-    scale: Annotated[float | None, Parameter(help="For values that are coded: scale * stored + offset.")] = None
+    bands: Annotated[str | None, Parameter(help="Bands to read, counted from 1, such as 1-30,45; default: all.")] = None
+    nodata: Annotated[float | None, Parameter(help="Value that marks gaps; nan where NaN marks them.")] = None
+    scale: Annotated[float | None, Parameter(help="For coded values: value = scale * stored + offset.")] = None
     offset: Annotated[float | None, Parameter(help="See --scale.")] = None
     axes: Annotated[str | None, Parameter(help="Order of the axes, such as rows,cols,bands.")] = None
-    quality: Annotated[str | None, Parameter(help="Of a product: standard, or clear (clouds become gaps).")] = None
+    quality: Annotated[str | None, Parameter(help="For a product: standard, or clear (clouds become gaps).")] = None
 
     def keywords(self) -> dict[str, Any]:
         """Return the options as keyword arguments of ``hyperfuse.io.read``."""
@@ -52,7 +50,7 @@ class InputOptions:
 @Parameter(name="*", group=_READING)
 @dataclass(frozen=True, kw_only=True)
 class MsiInputOptions:
-    """How the MSI is read: its values are coded as the HSI's unless these say otherwise, its axes are its own."""
+    """How the MSI is read; default for coding and nodata: as the HSI."""
 
     msi_bands: Annotated[str | None, Parameter(help="Bands of the MSI; --bands are the HSI's.")] = None
     msi_nodata: Annotated[float | None, Parameter(help="For the MSI, if not --nodata.")] = None
@@ -63,7 +61,7 @@ class MsiInputOptions:
 
     def keywords(self, hsi: InputOptions) -> dict[str, Any]:
         """Return the options as keyword arguments of ``hyperfuse.io.read``, given those of the HSI."""
-        # A coding is one thing: an offset of the HSI makes no sense beside a scale of the MSI's own.
+        # A coding is one thing: an offset for the HSI makes no sense with a scale for the MSI.
         coded = self.msi_scale is not None or self.msi_offset is not None
         return {
             "bands": self.msi_bands,
@@ -78,7 +76,7 @@ class MsiInputOptions:
 @Parameter(name="*", group=_READING)
 @dataclass(frozen=True, kw_only=True)
 class FusedInputOptions:
-    """How the fused image of ``evaluate`` is read: as its file says, unless these say otherwise."""
+    """How the fused image of ``evaluate`` is read; default: as its file states."""
 
     fused_bands: Annotated[str | None, Parameter(help="Bands of FUSED; --bands are REF's.")] = None
     fused_nodata: Annotated[float | None, Parameter(help="For FUSED; --nodata is for REF.")] = None
@@ -106,19 +104,20 @@ class OutputOptions:
 class TileOptions:
     """How a scene larger than memory is fused: in tiles, from file to file (GeoTIFF, COG, ENVI, Zarr)."""
 
-    tile: Annotated[int | None, Parameter(help="Fuse in tiles of so many MSI pixels a side.")] = None
-    workers: Annotated[int, Parameter(help="Processes of this machine that fuse tiles.")] = 1
+    tile: Annotated[int | None, Parameter(help="Fuse in tiles with sides of N MSI pixels.")] = None
+    workers: Annotated[int, Parameter(help="Processes on this machine that fuse tiles.")] = 1
     memory: Annotated[
-        float | None, Parameter(help="GB that all processes may take together: 2 in tiles, half the machine's else.")
+        float | None,
+        Parameter(help="Memory in GB for all processes; default: 2 in tiles, else half of the machine's."),
     ] = None
     scheduler: Annotated[
         str | None, Parameter(help="Fuse tiles on the workers of a dask.distributed scheduler, tcp://HOST:PORT.")
     ] = None
-    resume: Annotated[bool, Parameter(help="Go on with the tiles that an interrupted call has finished.")] = False
+    resume: Annotated[bool, Parameter(help="Continue an interrupted job: keep the tiles that are finished.")] = False
 
     @property
     def asked(self) -> bool:
-        """Whether any of them is given."""
+        """Whether any of them is used."""
         return self.tile is not None or self.workers != 1 or self.scheduler is not None or self.resume
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyperfuse.cli.inputs import file_of, name_of, naming, sensor_beside
+from hyperfuse.cli.inputs import file_of, name_of, naming, sensor_next_to
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError
 
@@ -30,7 +30,7 @@ def check_report(path: str, written: Sequence[Path], inputs: Sequence[str], over
 
 def sensor_source(sensor: str | None, hsi: str, options: Sequence[str | None]) -> str:
     """Return in words where the sensor comes from."""
-    beside = sensor_beside(hsi) if sensor is None else Path(sensor)
+    beside = sensor_next_to(hsi) if sensor is None else Path(sensor)
     named = "" if beside is None else name_of(str(beside))
     told = "options of the call" if any(option is not None for option in options) else ""
     return ", ".join(part for part in (named, told) if part) or "the files and the pair itself; see the notes"

@@ -40,16 +40,16 @@ def reproduce(
 
     Args:
         names: Tables and figures, or all.
-        list_: List them and do nothing else.
+        list_: List them and exit.
         quick: Minutes in place of days.
-        data: Folder of CAVE; with `--quick` some scenes of it will do, or none: then Indian Pines stands in.
-        harvard: Folder of Harvard; likewise.
+        data: Folder of CAVE; with `--quick` some of its scenes suffice, and without any Indian Pines is used.
+        harvard: Folder of Harvard; as for CAVE.
         out: Folder to write to.
-        steps: Steps of each training, with `--quick` (1000 unless given).
+        steps: Steps of each training, with `--quick`; default: 1000.
         seed: Seed of weights and patches.
         device: Where to compute: auto, cpu, cuda.
-        workers: Networks trained at a time; with `--quick` on a CPU as many as there are threads unless given, else 1.
-        overwrite: Replace tables and figures that OUT holds; networks that are trained are kept.
+        workers: Networks trained at the same time; default: with `--quick` on a CPU the number of threads, else 1.
+        overwrite: Replace tables and figures in OUT; trained networks are kept.
         common: Options of every command.
         session: Where results and notes go.
     """
@@ -61,7 +61,7 @@ def reproduce(
         return
     pieces = find_pieces(names)
     if steps is not None and (not quick or steps < 1):
-        raise InputError("--steps is 1 or more, and goes with --quick; in full the recipe tells the length")
+        raise InputError("--steps is 1 or more, and goes with --quick; without it the recipe states the length")
     if workers is not None and workers < 1:
         raise InputError(f"--workers is 1 or more, got {workers}")
     if out.exists() and not out.is_dir():

@@ -1,4 +1,4 @@
-"""One run of a command: what goes to stdout, what to stderr, progress and threads."""
+"""One call of a command: results on stdout; notes, warnings, errors and progress on stderr."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Session:
         self.result(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
     def result_table(self, table: RenderableType) -> None:
-        """Write a rich table: as wide as the terminal, or as it needs where stdout is none."""
+        """Write a rich table: as wide as the terminal, or its natural width where stdout is not a terminal."""
         from rich.console import Console
 
         console = Console(highlight=False)
@@ -58,16 +58,16 @@ class Session:
         console.print(table)
 
     def note(self, text: str) -> None:
-        """Tell something on stderr, unless quiet."""
+        """Write a note on stderr, unless quiet."""
         if not self.quiet:
             self._to_stderr(text)
 
     def note_always(self, text: str) -> None:
-        """Tell something on stderr that matters, also when quiet."""
+        """Write an important note on stderr, also when quiet."""
         self._to_stderr(text)
 
     def error(self, text: str) -> None:
-        """Tell on stderr why the command ends."""
+        """Write on stderr why the command ends."""
         self._to_stderr(f"error: {text}")
 
     def traceback(self) -> None:

@@ -40,10 +40,10 @@ def train(
     checkpoints and the best weights (best/). Started by `torchrun`, several processes or hosts work together.
 
     Args:
-        config: YAML file; those that ship are in configs/ of the source, every key is told in docs/training.md.
+        config: YAML file; those that ship are in configs/ of the source, docs/training.md explains every key.
         overrides: Keys to change, such as data.folder=CAVE or optimiser.learning_rate=1e-3.
-        resume: Go on with the run in the output folder; as resume=true. Without one there it starts.
-        overwrite: Remove a run that the output folder holds.
+        resume: Continue the training run in the output folder, as resume=true does; starts one where there is none.
+        overwrite: Remove the training run in the output folder.
         json: Write the scores as JSON.
         common: Options of every command.
         session: Where results and notes go.
