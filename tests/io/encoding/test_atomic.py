@@ -74,7 +74,7 @@ def test_overwriting_is_asked_for(tmp_path, ending):
     write(file, SMALL)
     before = sorted(path.name for path in tmp_path.iterdir())
     for attempt in (lambda: write(file, LARGE), lambda: check_output(file)):
-        with pytest.raises(InputError, match=rf"a\.{ending}: exists already; use --overwrite"):
+        with pytest.raises(InputError, match=rf"a\.{ending}: exists already; use overwrite=True"):
             attempt()
     check_output(file, overwrite=True)
     assert np.array_equal(read(file).data, SMALL.data)

@@ -84,7 +84,7 @@ def test_float32_nodata_matches_what_the_file_holds():
 def test_what_is_not_finite_has_to_be_declared(wrong):
     stored = np.array([[[1.0, wrong, -9999.0]]], np.float32)
     for coding in (BandCoding(), BandCoding(nodata=(-9999.0,))):
-        with pytest.raises(InputError, match=r"1 values are NaN or infinite and not declared as gaps; .* --nodata nan"):
+        with pytest.raises(InputError, match=r"1 values are NaN or infinite and not declared as gaps; .* nodata=nan"):
             decoded(stored, coding)
         assert decoded(stored, coding, nodata=math.nan).valid[0, 0, 1].item() is False
     cube = decoded(stored, BandCoding(nodata=(math.nan,)), nodata=-9999.0)

@@ -98,7 +98,7 @@ def test_complex_and_undeclared_nan(tmp_path, save):
     save(tmp_path / "a.mat", c=np.ones((2, 2, 2), complex), gaps=np.where(SHOWN == 7, np.nan, SHOWN))
     with pytest.raises(InputError, match=r"holds (complex|compound) values"):
         read(f"{tmp_path / 'a.mat'}:c")
-    with pytest.raises(InputError, match=r"a\.mat: 1 values are NaN .* --nodata nan"):
+    with pytest.raises(InputError, match=r"a\.mat: 1 values are NaN .* nodata=nan"):
         read(f"{tmp_path / 'a.mat'}:gaps")
     assert np.array_equal(read(f"{tmp_path / 'a.mat'}:gaps", nodata=np.nan).valid, VALUES != 7)
 

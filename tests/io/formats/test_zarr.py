@@ -54,7 +54,7 @@ def test_compressions(tmp_path, compress):
 
 def test_replacing_a_folder(scene, tmp_path, assert_same):
     write(tmp_path / "a.zarr", Cube(data=VALUES))
-    with pytest.raises(InputError, match=r"a\.zarr: exists already; use --overwrite"):
+    with pytest.raises(InputError, match=r"a\.zarr: exists already; use overwrite=True"):
         write(tmp_path / "a.zarr", scene)
     write(tmp_path / "a.zarr", scene, overwrite=True)
     assert_same(read(tmp_path / "a.zarr"), scene)

@@ -198,7 +198,7 @@ def test_a_crs_that_is_no_text(file):
 def test_nan_that_nothing_declares_is_refused_unless_declared(file, reflectance):
     reflectance[0, 0, 0] = np.nan
     replaced(file, "reflectance", reflectance)
-    with pytest.raises(InputError, match="declare them with --nodata nan"):
+    with pytest.raises(InputError, match="declare them with nodata=nan"):
         read(file)
     assert np.isnan(read(file, nodata=np.nan).data[0, 0, 2])
 

@@ -129,7 +129,7 @@ def test_a_window_outside_is_refused(tmp_path):
 def test_nan_that_nothing_declares_is_refused_where_it_is_met(tmp_path):
     with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", dtype="float32", count=1, height=8, width=8) as file:
         file.write(np.where(np.eye(8) > 0, np.nan, 1).astype(np.float32), 1)
-    with pytest.raises(InputError, match="--nodata nan"):
+    with pytest.raises(InputError, match="nodata=nan"):
         open_windows(tmp_path / "a.tif").read(Window(0, 0, 8, 8))
     part = open_windows(tmp_path / "a.tif", nodata=float("nan")).read(Window(0, 0, 8, 8))
     np.testing.assert_array_equal(part.valid[0], ~np.eye(8, dtype=bool))

@@ -36,7 +36,7 @@ def check_target(path: Path, *, overwrite: bool, companions: Sequence[Path] = ()
     for existing in (path, *companions):
         if existing.exists() and not overwrite:
             named = "" if existing == path else f"its companion {existing.name} "
-            raise InputError(f"{named}exists already; use --overwrite (overwrite=True) to replace it")
+            raise InputError(f"{named}exists already; use overwrite=True to replace it")
 
 
 @contextmanager

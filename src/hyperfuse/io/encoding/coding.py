@@ -30,12 +30,44 @@ class BandCoding:
         offset: one per band, or a single one for all.
         nodata: one per band or a single one for all; None where the file names none.
         masked: bool, shape (bands, rows, cols) or (rows, cols): True where a mask in the file marks a gap, or None.
+        more_nodata: further values that mark gaps in every band.
     """
 
     scale: Sequence[float] = (1.0,)
     offset: Sequence[float] = (0.0,)
     nodata: Sequence[float | None] = (None,)
     masked: NDArray[np.bool_] | None = None
+    more_nodata: Sequence[float] = ()
+
+    def with_options(self, options: ReadOptions, bands: int, where: str) -> BandCoding:
+        """Return the coding of each band, in which the caller's scale and offset replace the file's.
+
+        Args:
+            options: of the caller; its nodata is one more.
+            bands: number of bands that are read.
+            where: name of the file, for a warning where the caller contradicts it.
+        """
+        scale = [float(value) for value in _spread(self.scale, bands)]
+        offset = [float(value) for value in _spread(self.offset, bands)]
+        if options.scale is not None or options.offset is not None:
+            new = (options.scale if options.scale is not None else 1.0, options.offset or 0.0)
+            if (set(scale), set(offset)) not in (({1.0}, {0.0}), ({new[0]}, {new[1]})):
+                warnings.warn(
+                    f"{where}: the file states scale {scale[0]:g} and offset {offset[0]:g}; "
+                    f"scale {new[0]:g} and offset {new[1]:g} of the call are used instead",
+                    HyperfuseWarning,
+                    stacklevel=2,
+                )
+            scale, offset = [float(new[0])] * bands, [float(new[1])] * bands
+        more = self.more_nodata if options.nodata is None else (*self.more_nodata, float(options.nodata))
+        return BandCoding(scale, offset, _spread(self.nodata, bands), self.masked, more)
+
+    def common(self, options: ReadOptions) -> Coding:
+        """Return the coding of all bands: scale 1 and offset 0 where they differ, and the caller's or first nodata."""
+        declared = next((value for value in self.nodata if value is not None), None)
+        mark = declared if options.nodata is None else float(options.nodata)
+        uniform = len(set(self.scale)) == 1 and len(set(self.offset)) == 1
+        return Coding(self.scale[0], self.offset[0], mark) if uniform else Coding(nodata=mark)
 
 
 class Decoded(NamedTuple):
@@ -44,23 +76,6 @@ class Decoded(NamedTuple):
     data: NDArray[Any]
     valid: NDArray[np.bool_] | None
     coding: Coding
-
-
-def decode_cube(header: CubeHeader, stored: NDArray[Any], coding: BandCoding, options: ReadOptions, where: str) -> Cube:
-    """Return the cube of stored numbers; see :func:`decode`.
-
-    Args:
-        header: of the bands that are read; its scale and offset count where the file stores values as they are.
-        stored: see :func:`decode`, as for the others.
-        coding: see there.
-        options: see there.
-        where: see there.
-    """
-    data, valid, found = decode(stored, coding, options, where)
-    # Floats are stored as they are; how integers were coded before them is in our own record.
-    linear = header.coding if found.is_identity else found
-    header = header.replace(scale=linear.scale, offset=linear.offset, nodata=found.nodata, shape=data.shape)
-    return Cube.from_header(header, data, valid)
 
 
 def decode(stored: NDArray[Any], coding: BandCoding, options: ReadOptions, where: str) -> Decoded:
@@ -75,62 +90,61 @@ def decode(stored: NDArray[Any], coding: BandCoding, options: ReadOptions, where
     Raises:
         InputError: NaN or infinity that nothing declares as a gap; numbers that are not real.
     """
+    coding = coding.with_options(options, len(stored), where)
+    return Decoded(*decode_values(stored, coding), coding.common(options))
+
+
+def decode_cube(header: CubeHeader, stored: NDArray[Any], coding: BandCoding, options: ReadOptions, where: str) -> Cube:
+    """Return the cube of stored numbers; ``header`` is that of the bands that are read, see :func:`decode`."""
+    coding = coding.with_options(options, len(stored), where)
+    return Cube.from_header(coded_header(header, coding, options), *decode_values(stored, coding))
+
+
+def coded_header(header: CubeHeader, coding: BandCoding, options: ReadOptions) -> CubeHeader:
+    """Return a header with the coding that its file has for the caller, see :meth:`BandCoding.with_options`."""
+    common = coding.common(options)
+    # Floats are stored as they are; how integers were coded before them is in our own record.
+    linear = header.coding if common.is_identity else common
+    return header.replace(scale=linear.scale, offset=linear.offset, nodata=common.nodata)
+
+
+def decode_values(stored: NDArray[Any], coding: BandCoding) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return values, NaN in gaps, and where they are no gaps (None: everywhere), both (bands, rows, cols).
+
+    Args:
+        stored: what the file holds, see :func:`decode`.
+        coding: of each band, see :meth:`BandCoding.with_options`.
+
+    Raises:
+        InputError: NaN or infinity that nothing declares as a gap; numbers that are not real.
+    """
     check_real(stored.dtype)
-    bands = stored.shape[0]
-    scales, offsets = _linear_coding(coding, options, bands, where)
-    nodata = _spread(coding.nodata, bands)
-    valid = _valid(stored, nodata, options.nodata, coding.masked)
+    valid = _valid(stored, coding)
     kind = _value_type(stored)
-    linear = any(scale != 1.0 or offset != 0.0 for scale, offset in zip(scales, offsets, strict=True))
-    if linear:
-        data = np.empty(stored.shape, kind)
-        for band in range(bands):
-            data[band] = stored[band] * np.float64(scales[band]) + offsets[band]
-    else:
+    if set(coding.scale) == {1.0} and set(coding.offset) == {0.0}:
         data = np.ascontiguousarray(stored, dtype=kind)
-    if valid is not None and valid.all():
-        valid = None
-    elif valid is not None:
-        data = np.where(valid, data, np.array(np.nan, kind))
-    declared = next((value for value in nodata if value is not None), None)
-    mark = declared if options.nodata is None else float(options.nodata)
-    one_coding = len(set(scales)) == 1 and len(set(offsets)) == 1
-    return Decoded(data, valid, Coding(scales[0], offsets[0], mark) if one_coding else Coding(nodata=mark))
+    else:
+        data = np.empty(stored.shape, kind)
+        for band, (scale, offset) in enumerate(zip(coding.scale, coding.offset, strict=True)):
+            data[band] = stored[band] * np.float64(scale) + offset
+    if valid is None or valid.all():
+        return data, None
+    return np.where(valid, data, np.array(np.nan, kind)), valid
 
 
 def _spread(values: Sequence[Any], bands: int) -> list[Any]:
     return list(values) if len(values) == bands else [values[0]] * bands
 
 
-def _linear_coding(coding: BandCoding, options: ReadOptions, bands: int, where: str) -> tuple[list[float], list[float]]:
-    scales = [float(value) for value in _spread(coding.scale, bands)]
-    offsets = [float(value) for value in _spread(coding.offset, bands)]
-    if options.scale is None and options.offset is None:
-        return scales, offsets
-    scale = 1.0 if options.scale is None else float(options.scale)
-    offset = 0.0 if options.offset is None else float(options.offset)
-    own = (set(scales), set(offsets))
-    if own not in (({1.0}, {0.0}), ({scale}, {offset})):
-        warnings.warn(
-            f"{where}: the file states scale {scales[0]:g} and offset {offsets[0]:g}; "
-            f"scale {scale:g} and offset {offset:g} of the call are used instead",
-            HyperfuseWarning,
-            stacklevel=2,
-        )
-    return [scale] * bands, [offset] * bands
-
-
-def _valid(
-    stored: NDArray[Any], nodata: list[float | None], more: float | None, masked: NDArray[np.bool_] | None
-) -> NDArray[np.bool_] | None:
+def _valid(stored: NDArray[Any], coding: BandCoding) -> NDArray[np.bool_] | None:
     """Return where values are no gaps, or None if they all are; refuse NaN and infinity that are not declared."""
-    marks = [{value for value in (own, more) if value is not None} for own in nodata]
+    marks = [{value for value in (own, *coding.more_nodata) if value is not None} for own in coding.nodata]
     floating = stored.dtype.kind == "f"
-    if not floating and not any(marks) and masked is None:
+    if not floating and not any(marks) and coding.masked is None:
         return None
     valid = np.ones(stored.shape, np.bool_)
-    if masked is not None:
-        valid &= ~masked
+    if coding.masked is not None:
+        valid &= ~coding.masked
     undeclared = 0
     for band, values in enumerate(marks):
         for value in values:
@@ -144,8 +158,7 @@ def _valid(
                 undeclared += int(np.count_nonzero(valid[band] & ~finite))
     if undeclared:
         raise InputError(
-            f"{undeclared} values are NaN or infinite and not declared as gaps; "
-            "declare them with --nodata nan (nodata=float('nan') in Python)"
+            f"{undeclared} values are NaN or infinite and not declared as gaps; declare them with nodata=nan"
         )
     return valid
 

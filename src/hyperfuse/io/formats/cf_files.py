@@ -9,90 +9,128 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube.cf import Variable, axes_of, decode_header
+from hyperfuse.cube.cf import GRID_MAPPING, Variable, axes_of, decode_header
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import CubeHeader, Shape
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
-from hyperfuse.io.encoding.coding import BandCoding, decode_cube
+from hyperfuse.io.encoding.coding import BandCoding, coded_header, decode_values
 from hyperfuse.io.encoding.options import ReadOptions, bands_first, parse_axes
 from hyperfuse.io.encoding.variables import choose_variable
 
 _LARGEST_COORDINATE = 1_000_000
 
 
+# Slices and at most one list of sorted indices, one per axis; () for all.
+Selection = tuple[slice | NDArray[np.intp], ...]
+
+
 @dataclass(frozen=True)
 class Stored:
-    """A variable of a file: ``load`` takes an axis and sorted indices along it, or None twice for all of it."""
+    """A variable of a file, of which ``load`` reads a part."""
 
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: str
     attrs: Mapping[str, Any]
-    load: Callable[[int | None, NDArray[np.intp] | None], NDArray[Any]]
+    load: Callable[[Selection], NDArray[Any]]
 
 
-def read_stored(
-    stored: Mapping[str, Stored], attrs: Mapping[str, Any], options: ReadOptions, variable: str | None, where: str
-) -> Cube:
-    """Build a cube from the variables of a file.
+class StoredCube:
+    """The variable of a file that holds a cube: its header, read at once, and its values, whole or by windows.
 
-    The order of axes is the caller's, else what the names of the dimensions tell, else (bands, rows, cols).
+    The order of axes is the caller's, else that of the names of the dimensions, else (bands, rows, cols).
 
     Args:
         stored: the variables of the file, by name.
         attrs: attributes of the file.
-        options: what the caller specifies.
+        options: of the caller.
         variable: the one to read, or None for the only one that could be a cube.
         where: name of the file, for warnings.
 
     Raises:
         InputError: no variable that could be a cube, several, or one with other than two or three dimensions.
     """
-    choice = {key: (item.shape, item.dtype) for key, item in stored.items() if item.dims != (key,) or key == variable}
-    name = choose_variable(choice, variable)
-    item = stored[name]
-    axes = parse_axes(options.axes) if options.axes is not None else axes_of(item.dims)
+
+    def __init__(
+        self,
+        stored: Mapping[str, Stored],
+        attrs: Mapping[str, Any],
+        options: ReadOptions,
+        variable: str | None,
+        where: str,
+    ) -> None:
+        choice = {
+            key: (item.shape, item.dtype) for key, item in stored.items() if item.dims != (key,) or key == variable
+        }
+        name = choose_variable(choice, variable)
+        self._item = item = stored[name]
+        self._axes = _axes(name, item, options)
+        sizes = dict(zip(self._axes, item.shape, strict=True))
+        self._bands = options.band_index(sizes.get("b", 1))
+        header = _header(stored, attrs, name, self._axes, (sizes.get("b", 1), sizes["r"], sizes["c"]), where)
+        header = header if self._bands is None else header.select_bands(self._bands)
+        self._coding = _coding(item.attrs).with_options(options, header.bands, where)
+        self.header = coded_header(header, self._coding, options)
+
+    def read(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Return the values of a window, or all, and where they are no gaps, as in a cube.
+
+        Raises:
+            InputError: damaged data, NaN that nothing declares, or numbers that are not real.
+        """
+        parts: dict[str, slice | NDArray[np.intp]] = {}
+        if window is not None:
+            parts["r"], parts["c"] = window.slices
+        order = None
+        if self._bands is not None and "b" in self._axes:
+            parts["b"], order = np.unique(self._bands, return_inverse=True)
+        values = self._item.load(tuple(parts.get(letter, slice(None)) for letter in self._axes) if parts else ())
+        stored = bands_first(values, self._axes)
+        return decode_values(stored if order is None else stored[order], self._coding)
+
+
+def read_stored(
+    stored: Mapping[str, Stored], attrs: Mapping[str, Any], options: ReadOptions, variable: str | None, where: str
+) -> Cube:
+    """Read the cube among the variables of a file; see :class:`StoredCube`."""
+    found = StoredCube(stored, attrs, options, variable, where)
+    return Cube.from_header(found.header, *found.read())
+
+
+def _axes(name: str, item: Stored, options: ReadOptions) -> str:
     if len(item.shape) not in (2, 3) or 0 in item.shape:
         raise InputError(
             f"the variable {name} has the shape {item.shape}; a cube needs three axes, or two for one band"
         )
+    axes = parse_axes(options.axes) if options.axes is not None else axes_of(item.dims)
     axes = axes or "brc"[3 - len(item.shape) :]
     axes = axes.replace("b", "") if len(item.shape) == 2 else axes
-    whole, index = _load(item, axes, options)
-    count = item.shape[axes.index("b")] if "b" in axes else 1
+    if len(axes) != len(item.shape):
+        raise InputError(f"the variable {name} has the shape {item.shape}, which axes={options.axes} does not fit")
+    return axes
+
+
+def _header(
+    stored: Mapping[str, Stored], attrs: Mapping[str, Any], name: str, axes: str, shape: Shape, where: str
+) -> CubeHeader:
+    item = stored[name]
     coordinates = {
-        key: Variable(other.dims, other.load(None, None), other.attrs)
+        key: Variable(other.dims, other.load(()), other.attrs)
         for key, other in stored.items()
         if len(other.shape) <= 1 and np.prod(other.shape, dtype=int) <= _LARGEST_COORDINATE
     }
-    group = name.rpartition("/")[0]
-    mapping = str(item.attrs.get("grid_mapping", "spatial_ref"))
-    in_group = f"{group}/{mapping}".lstrip("/")
+    mapping = str(item.attrs.get("grid_mapping", GRID_MAPPING))
+    in_group = f"{name.rpartition('/')[0]}/{mapping}".lstrip("/")
     about = {**item.attrs, "grid_mapping": in_group if in_group in coordinates else mapping}
     texts = {key: value for key, value in attrs.items() if isinstance(value, str)}
-    dims: dict[str, str | None] = dict(zip(axes, item.dims, strict=False))
-    header = decode_header(coordinates, texts, about, dims, (count, whole.shape[1], whole.shape[2]), where)
-    header = header if index is None else header.select_bands(index)
-    return decode_cube(header, whole, _coding(item.attrs, whole), options, where)
+    return decode_header(coordinates, texts, about, dict(zip(axes, item.dims, strict=True)), shape, where)
 
 
-def _load(item: Stored, axes: str, options: ReadOptions) -> tuple[NDArray[Any], list[int] | None]:
-    axis = axes.index("b") if "b" in axes else None
-    index = options.band_index(1 if axis is None else item.shape[axis])
-    if index is None or axis is None:
-        return bands_first(item.load(None, None), axes), index
-    chosen, order = np.unique(index, return_inverse=True)
-    return bands_first(item.load(axis, chosen), axes)[order], index
-
-
-def _coding(attrs: Mapping[str, Any], stored: NDArray[Any]) -> BandCoding:
-    marks = [attrs[key] for key in ("_FillValue", "missing_value") if isinstance(attrs.get(key), int | float)]
-    masked = stored == marks[1] if len(marks) == 2 and marks[0] != marks[1] else None
-    return BandCoding(
-        (float(attrs.get("scale_factor", 1.0)),),
-        (float(attrs.get("add_offset", 0.0)),),
-        (float(marks[0]) if marks else None,),
-        masked,
-    )
+def _coding(attrs: Mapping[str, Any]) -> BandCoding:
+    marks = [float(attrs[key]) for key in ("_FillValue", "missing_value") if isinstance(attrs.get(key), int | float)]
+    scale, offset = float(attrs.get("scale_factor", 1.0)), float(attrs.get("add_offset", 0.0))
+    return BandCoding((scale,), (offset,), (marks[0] if marks else None,), more_nodata=marks[1:])
 
 
 def plain_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, default_compression
 from hyperfuse.io.encoding.variables import check_name
-from hyperfuse.io.formats.cf_files import Stored, plain_attributes, read_stored
+from hyperfuse.io.formats.cf_files import Selection, Stored, plain_attributes, read_stored
 from hyperfuse.io.formats.hdf5_output import hdf5_output
 
 _CHUNK = 256
@@ -59,10 +59,9 @@ def _collect(found: dict[str, Stored], name: str, item: Any) -> None:
     attrs = {key: value for key, value in item.attrs.items() if key not in _STRUCTURE}
     text = h5py.check_string_dtype(item.dtype) is not None
 
-    def load(axis: int | None, index: NDArray[np.intp] | None) -> NDArray[Any]:
-        window = (slice(None),) * (axis or 0) + (() if index is None else (index,))
+    def load(selection: Selection) -> NDArray[Any]:
         with damage_reported(_DAMAGED):
-            return np.asarray(item.asstr()[window or ()] if text else item[window or ()])
+            return np.asarray(item.asstr()[selection] if text else item[selection])
 
     found[name] = Stored(_dims(item, name), item.shape, item.dtype.name, plain_attributes(attrs), load)
 
@@ -84,8 +83,8 @@ def _read_classic(path: Path, options: ReadOptions, variable: str | None) -> Cub
     found = {}
     for name, item in source.variables.items():
 
-        def load(axis: int | None, index: NDArray[np.intp] | None, values: NDArray[Any] = item.data) -> NDArray[Any]:
-            return np.asarray(values) if index is None or axis is None else np.take(values, index, axis)
+        def load(selection: Selection, values: NDArray[Any] = item.data) -> NDArray[Any]:
+            return np.asarray(values[selection])
 
         shape, kind = tuple(item.data.shape), item.data.dtype.newbyteorder("=").name
         found[name] = Stored(tuple(item.dimensions), shape, kind, plain_attributes(item._attributes), load)

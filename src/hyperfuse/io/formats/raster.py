@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,9 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader, six_numbers
 from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG, decode_tags
 from hyperfuse.cube.wavelengths import to_nanometres
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseWarning, InputError
-from hyperfuse.io.encoding.coding import BandCoding, decode_cube
+from hyperfuse.io.encoding.coding import BandCoding, coded_header, decode_values
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.formats import envi_header
 
@@ -40,11 +43,76 @@ def read_raster(path: Path, options: ReadOptions) -> Cube:
     Raises:
         InputError: not a raster, cut off, without bands, or with values that are no real numbers.
     """
+    with closing(RasterImage(path, options)) as image:
+        return Cube.from_header(image.header, *image.read())
+
+
+class RasterImage:
+    """A raster file that is open: its header, read at once, and its values, whole or by windows.
+
+    Raises:
+        InputError: not a raster, no bands, a palette, complex values, or options that do not fit.
+    """
+
+    def __init__(self, path: Path, options: ReadOptions) -> None:
+        file = envi_header.data_file(path)
+        self.dataset = open_raster(file)
+        try:
+            with _failures():
+                _check_values(self.dataset)
+                sidecar = envi_header.header_of(file) if self.dataset.driver == "ENVI" else None
+                items = {} if sidecar is None else envi_header.read_header(sidecar)
+                if items:
+                    size = self.dataset.count * self.dataset.height * self.dataset.width
+                    envi_header.check_size(file, items, size * np.dtype(self.dataset.dtypes[0]).itemsize)
+                index = options.band_index(self.dataset.count)
+                self._bands = list(range(self.dataset.count)) if index is None else index
+                spectral = _spectral(self.dataset, items, path.name)
+                coding = _coding(self.dataset, spectral.pop("reflectance_scale", 1.0), self._bands)
+                self._coding = coding.with_options(options, len(self._bands), path.name)
+                header = _header(self.dataset, items, spectral, path.name).select_bands(self._bands)
+                self.header = coded_header(header, self._coding, options)
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Return the values of a window, or all, and where they are no gaps, as in a cube.
+
+        Raises:
+            InputError: damaged data, or NaN that nothing declares.
+        """
+        part = None if window is None else tuple((axis.start, axis.stop) for axis in window.slices)
+        with _failures():
+            stored = self.dataset.read([band + 1 for band in self._bands], window=part)
+            masked = _masked(self.dataset, part)
+        return decode_values(stored, dataclasses.replace(self._coding, masked=masked))
+
+    def close(self) -> None:
+        """Close the file."""
+        self.dataset.close()
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Report in one line why GDAL could not read a file; outside an environment it would print to stderr itself."""
     try:
-        with open_raster(envi_header.data_file(path)) as source:
-            return read_opened(source, options, path.name)
+        with rasterio.Env():
+            yield
     except (RasterioIOError, CPLE_BaseError, UnicodeDecodeError) as error:
-        raise InputError(what_failed(error)) from error
+        # rasterio hides what GDAL said in the cause; its last part names the fault.
+        text = str(error.__cause__ or error).splitlines()[0]
+        fault = text.rsplit(": ", 1)[-1].strip()
+        raise InputError(f"cannot be read; it is cut off or damaged ({fault})") from error
+
+
+def _check_values(source: rasterio.DatasetReader) -> None:
+    if source.count == 0:
+        raise InputError("holds no raster bands")
+    if source.colorinterp[0] == ColorInterp.palette:
+        raise InputError("holds indices into a palette, not values; convert it to RGB first")
+    if any(np.dtype(name).kind == "c" for name in source.dtypes if name != "complex_int16"):
+        raise InputError("holds complex values; a cube needs real numbers")
 
 
 def open_raster(path: Path) -> rasterio.DatasetReader:
@@ -68,53 +136,15 @@ def threads() -> str:
     return os.environ.get("GDAL_NUM_THREADS", "ALL_CPUS")
 
 
-def what_failed(error: Exception) -> str:
-    """Return in one line why GDAL could not read a file."""
-    # rasterio hides what GDAL said in the cause; its last part names the fault.
-    text = str(error.__cause__ or error).splitlines()[0]
-    return f"cannot be read; it is cut off or damaged ({text.rsplit(': ', 1)[-1].strip()})"
-
-
-def read_opened(source: rasterio.DatasetReader, options: ReadOptions, where: str) -> Cube:
-    """Read an opened raster, or anything with its attributes, such as a window of one.
-
-    Args:
-        source: to read.
-        options: how.
-        where: name of the file for warnings.
-
-    Raises:
-        InputError: no bands, a palette, complex values, or values that do not fit the options.
-    """
-    if source.count == 0:
-        raise InputError("holds no raster bands")
-    if source.colorinterp[0] == ColorInterp.palette:
-        raise InputError("holds indices into a palette, not values; convert it to RGB first")
-    if any(np.dtype(name).kind == "c" for name in source.dtypes if name != "complex_int16"):
-        raise InputError("holds complex values; a cube needs real numbers")
-    index = options.band_index(source.count)
-    bands = list(range(source.count)) if index is None else index
-    file = envi_header.header_of(Path(source.name)) if source.driver == "ENVI" else None
-    items = {} if file is None else envi_header.read_header(file)
-    if items:
-        size = source.count * source.height * source.width * np.dtype(source.dtypes[0]).itemsize
-        envi_header.check_size(Path(source.name), items, size)
-    stored = source.read([band + 1 for band in bands])
-    spectral = envi_header.spectral_items(items, source.count, where) if items else _band_items(source, where)
-    coding = _coding(source, spectral.pop("reflectance_scale", 1.0), bands)
-    header = _header(source, items, spectral, where).select_bands(bands)
-    return decode_cube(header, stored, coding, options, where)
-
-
 def _coding(source: rasterio.DatasetReader, reflectance_scale: float, bands: Sequence[int]) -> BandCoding:
     scales = [source.scales[band] for band in bands]
     offsets = [source.offsets[band] for band in bands]
     if set(scales) == {1.0} and set(offsets) == {0.0}:
         scales = [reflectance_scale] * len(scales)
-    return BandCoding(scales, offsets, [source.nodatavals[band] for band in bands], _mask(source))
+    return BandCoding(scales, offsets, [source.nodatavals[band] for band in bands])
 
 
-def _mask(source: rasterio.DatasetReader) -> NDArray[np.bool_] | None:
+def _masked(source: rasterio.DatasetReader, window: Any) -> NDArray[np.bool_] | None:
     """Return True in gaps where the file carries a mask of its own; an alpha band stays an ordinary band.
 
     GDAL calls the fourth band of many RGB + NIR files alpha because nothing else was said when they were written.
@@ -122,7 +152,7 @@ def _mask(source: rasterio.DatasetReader) -> NDArray[np.bool_] | None:
     flags = source.mask_flag_enums[0]
     if MaskFlags.per_dataset not in flags or MaskFlags.alpha in flags:
         return None
-    return np.asarray(source.read_masks(1) == 0)
+    return np.asarray(source.read_masks(1, window=window) == 0)
 
 
 def _header(
@@ -171,8 +201,10 @@ def _units(source: rasterio.DatasetReader, where: str) -> str | None:
     return units[0] if len(units) == 1 else None
 
 
-def _band_items(source: rasterio.DatasetReader, where: str) -> dict[str, Any]:
-    """Return wavelengths, widths, the bad-band list and names of the tags of the bands."""
+def _spectral(source: rasterio.DatasetReader, items: Mapping[str, str], where: str) -> dict[str, Any]:
+    """Return wavelengths, widths, the bad-band list and names, from an ENVI header or the tags of the bands."""
+    if items:
+        return envi_header.spectral_items(items, source.count, where)
     tags = [{key.lower(): value for key, value in source.tags(band).items()} for band in source.indexes]
     imagery = [source.tags(band, ns="IMAGERY") for band in source.indexes]
     found: dict[str, Any] = {}

@@ -19,7 +19,7 @@ from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions
 from hyperfuse.io.encoding.variables import check_name
-from hyperfuse.io.formats.cf_files import Stored, plain_attributes, read_stored
+from hyperfuse.io.formats.cf_files import Selection, Stored, StoredCube, plain_attributes
 from hyperfuse.runtime.optional import require
 
 _CHUNK = (16, 256, 256)
@@ -47,6 +47,12 @@ def read_zarr(path: Path, options: ReadOptions, variable: str | None = None) -> 
         MissingDependencyError: the package zarr is not installed.
         InputError: no Zarr folder, a damaged one, or no variable that could be the cube.
     """
+    found = open_zarr(path, options, variable)
+    return Cube.from_header(found.header, *found.read())
+
+
+def open_zarr(path: Path, options: ReadOptions, variable: str | None) -> StoredCube:
+    """Return the cube of a Zarr folder, its values not read yet; see :func:`read_zarr`."""
     zarr = zarr_package()
     if not is_zarr(path):
         raise InputError(f"is not a Zarr folder (it holds none of {', '.join(_MARKERS)})")
@@ -54,12 +60,11 @@ def read_zarr(path: Path, options: ReadOptions, variable: str | None = None) -> 
         root = zarr.open(path, mode="r")
         arrays = dict(root.arrays()) if isinstance(root, zarr.Group) else {path.stem: root}
         attrs = dict(root.attrs)
-    stored = {name: stored_array(array) for name, array in arrays.items()}
-    return read_stored(stored, plain_attributes(attrs), options, variable, path.name)
+    stored = {name: _stored(array) for name, array in arrays.items()}
+    return StoredCube(stored, plain_attributes(attrs), options, variable, path.name)
 
 
-def stored_array(array: Any) -> Stored:
-    """Return an array of a Zarr group as the CF reader takes it, its values not read yet."""
+def _stored(array: Any) -> Stored:
     attrs = dict(array.attrs)
     dims = getattr(array.metadata, "dimension_names", None) or attrs.pop("_ARRAY_DIMENSIONS", None)
     if "_FillValue" in attrs:
@@ -68,9 +73,9 @@ def stored_array(array: Any) -> Stored:
         # xarray keeps _FillValue here in format 2; a plain 0 is only what zarr fills unwritten chunks with.
         attrs["_FillValue"] = array.fill_value
 
-    def load(axis: int | None, index: NDArray[np.intp] | None) -> NDArray[Any]:
+    def load(selection: Selection) -> NDArray[Any]:
         with damage_reported(f"the array {array.basename} is damaged"):
-            return np.asarray(array[...] if index is None else array.oindex[(slice(None),) * (axis or 0) + (index,)])
+            return np.asarray(array.oindex[selection] if selection else array[...])
 
     names = tuple(str(dim) for dim in dims) if dims else ("",) * array.ndim
     return Stored(names, tuple(array.shape), np.dtype(array.dtype).name, plain_attributes(attrs), load)

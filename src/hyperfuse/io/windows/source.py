@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
-from hyperfuse.errors import HyperfuseWarning
 from hyperfuse.io.encoding.damage import named
 
 
@@ -43,30 +44,21 @@ class FileSource(ABC):
         header: metadata of the whole image, of the bands that are read.
     """
 
-    path: Path
-    header: CubeHeader
+    def __init__(self, path: Path, header: CubeHeader) -> None:
+        self.path, self.header = path, header
 
     def read(self, window: Window) -> Cube:
         """Return a window as a cube; see :meth:`WindowSource.read`."""
         with named(self.path):
-            header = self.header.crop(*window)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", HyperfuseWarning)  # reported once, when the header was read
-                cube = self._load(window)
-        return cube.replace(transform=header.transform)
+            return Cube.from_header(self.header.crop(*window), *self._read_values(window))
 
     def may_hold_data(self, window: Window) -> bool:
         """Return False where it is known, without reading, that all of a window is a gap."""
         return True
 
-    def _read_header(self, rows: int, cols: int, sample: int) -> CubeHeader:
-        """Return the header of the whole image from one that is read with a window of a few pixels at its corner."""
-        part = self._load(Window(0, 0, min(sample, rows), min(sample, cols))).header
-        return part.replace(shape=(part.bands, rows, cols))
-
     @abstractmethod
-    def _load(self, window: Window) -> Cube:
-        """Read a window that lies in the image; its transform does not matter."""
+    def _read_values(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Return values and validity of a window that lies in the image, as in a cube."""
 
     @abstractmethod
     def close(self) -> None:
