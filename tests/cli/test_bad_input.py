@@ -158,8 +158,8 @@ def test_an_unknown_method_is_told_before_files_are_read(refuse):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("consistancy=1", "--set: method 'regression': no setting 'consistancy'; did you mean 'consistency'?"),
-        ("consistency=perhaps", "--set: method 'regression': consistency: "),
+        ("consistancy=1", "method 'regression': no setting 'consistancy'; did you mean 'consistency'?"),
+        ("consistency=perhaps", "method 'regression': consistency: "),
         ("consistency", "--set takes name=value, got 'consistency'; `hyperfuse methods` lists the settings"),
     ],
 )

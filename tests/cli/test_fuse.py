@@ -286,7 +286,7 @@ def test_uncertainty_is_written_beside_the_result(run, files):
         (("--best-so-far", "--method", "gsa"), "the method gsa takes no --best-so-far"),
         (("--weights", "visible", "--method", "gsa"), "the method gsa takes no --weights: it has no network"),
         (("--weights", "visible"), "no weights 'visible'"),
-        (("--effort", "heroic"), "the setting effort of feinfn is wrong"),
+        (("--effort", "heroic"), "method 'feinfn': effort: input should be"),
     ],
 )
 def test_wrong_uses_of_effort_and_uncertainty(fails, files, words, message):

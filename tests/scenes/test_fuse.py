@@ -321,7 +321,7 @@ def test_values_that_are_not_finite_are_never_handed_out(pair, spy, answer):
     [
         ({"method": "regresion"}, "no method 'regresion'; did you mean 'regression'?"),
         ({"settings": {"step": 1}}, "no setting 'step'; did you mean 'steps'?"),
-        ({"settings": {"width": -1}}, "the setting width of feinfn is wrong"),
+        ({"settings": {"width": -1}}, "method 'feinfn': width: "),
         ({"device": "cuda:99"}, "the device 'cuda:99' cannot be used here; choose auto, cpu or cuda"),
         ({"device": "quantum"}, "the device 'quantum' cannot be used here"),
         ({"device": "meta"}, "the device 'meta' cannot be used here"),

@@ -201,12 +201,12 @@ def test_progress_rises_from_0_to_1_and_tells_when_it_ends_early():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"endmembers": 0}, "the setting endmembers of cnmf is wrong"),
-        ({"inner_iterations": 0}, "the setting inner_iterations of cnmf is wrong"),
-        ({"outer_iterations": 0}, "the setting outer_iterations of cnmf is wrong"),
-        ({"tolerance": 1.0}, "the setting tolerance of cnmf is wrong"),
-        ({"sum_to_one": -1}, "the setting sum_to_one of cnmf is wrong"),
-        ({"updates": "hals"}, "the setting updates of cnmf is wrong"),
+        ({"endmembers": 0}, "method 'cnmf': endmembers: "),
+        ({"inner_iterations": 0}, "method 'cnmf': inner_iterations: "),
+        ({"outer_iterations": 0}, "method 'cnmf': outer_iterations: "),
+        ({"tolerance": 1.0}, "method 'cnmf': tolerance: "),
+        ({"sum_to_one": -1}, "method 'cnmf': sum_to_one: "),
+        ({"updates": "hals"}, "method 'cnmf': updates: "),
         ({"endmember": 3}, "did you mean 'endmembers'"),
     ],
 )

@@ -223,7 +223,7 @@ def test_dependent_msi_bands_change_nothing():
 
 @pytest.mark.parametrize("values", [{"window": 0.1}, {"window": 1000}, {"ridge": 0}, {"ridge": float("nan")}])
 def test_settings_out_of_range_are_refused(values):
-    with pytest.raises(InputError, match=f"the setting {next(iter(values))} of local-regression is wrong"):
+    with pytest.raises(InputError, match=f"method 'local-regression': {next(iter(values))}: "):
         METHOD.configure(**values)
     assert METHOD.configure() == LocalRegressionSettings(window=None, ridge=None, consistency=True)
 

@@ -162,7 +162,7 @@ class Method(Generic[S]):
             return self.settings(**values)
         except ValidationError as error:
             text = describe(error, self.settings, noun="setting")
-            raise InputError(f"method {self.name!r}: {text}", parameter="settings") from None
+            raise InputError(f"method {self.name!r}: {text}") from None
 
     def fit(self, samples: Sequence[PairTensors], settings: S | None = None, progress: Progress = silent) -> Model:
         """Learn what holds for a whole scene from samples of it.
