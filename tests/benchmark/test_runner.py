@@ -79,7 +79,7 @@ def test_another_seed_is_done_again_and_failures_too(cave, plan, tmp_path, count
 
 def test_results_are_not_replaced_unasked(plan, tmp_path, counted):
     run_plan(plan, tmp_path, workers=0)
-    with pytest.raises(InputError, match="holds a benchmark already; resume continues it, overwrite restarts it"):
+    with pytest.raises(InputError, match="already; resume=True continues it, overwrite=True restarts it"):
         run_plan(plan, tmp_path, workers=0)
     with pytest.raises(InputError, match="not both"):
         run_plan(plan, tmp_path, workers=0, resume=True, overwrite=True)

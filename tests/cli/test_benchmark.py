@@ -107,5 +107,7 @@ def test_a_second_run_is_refused(run, fails, words, tmp_path):
     assert run(*words)[0] == 0
     code, message = fails(*words)
     assert code == 2
-    assert message.startswith(f"{tmp_path / 'out'} holds a benchmark already; resume continues it")
+    assert message.startswith(
+        f"{tmp_path / 'out'} holds a benchmark already; --resume continues it, --overwrite restarts it"
+    )
     assert run(*words, "--overwrite")[0] == 0

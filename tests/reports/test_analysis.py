@@ -15,8 +15,8 @@ from hyperfuse.networks.analysis import (
 from hyperfuse.reports.analysis import (
     global_effect_figure,
     leakage_figure,
-    likeness_figure,
     response_figure,
+    similarity_figure,
     wavelet_figure,
 )
 
@@ -29,9 +29,9 @@ def titles(figure):
     return [axis.get_title() for axis in figure.axes if axis.get_title()]
 
 
-def test_likeness_shows_one_channel_and_the_medians():
+def test_similarity_shows_one_channel_and_the_medians():
     latent = noise(3, 8, 8)
-    figure = likeness_figure(latent_likeness(latent, latent), channel=2)
+    figure = similarity_figure(latent_likeness(latent, latent), channel=2)
     assert "correlate by 1.00" in figure.get_suptitle()
     assert "coherent by 1.00" in figure.get_suptitle()
     left, right = (axis.images[0].get_array() for axis in figure.axes[:2])
@@ -40,18 +40,18 @@ def test_likeness_shows_one_channel_and_the_medians():
     np.testing.assert_allclose(left, expected, atol=1e-5)
 
 
-def test_likeness_refuses_a_channel_that_is_not_there():
+def test_similarity_refuses_a_channel_that_is_not_there():
     with pytest.raises(InputError, match="channel 3 is not among 0 to 2"):
-        likeness_figure(latent_likeness(noise(3, 4, 4), noise(3, 8, 8)), channel=3)
+        similarity_figure(latent_likeness(noise(3, 4, 4), noise(3, 8, 8)), channel=3)
 
 
-def test_leakage_tells_the_share_of_each_kernel():
+def test_leakage_states_the_fraction_of_each_kernel():
     kernels = {"1x1": torch.ones(1, 1), "3x3": torch.ones(3, 3)}
     figure = leakage_figure({name: spectrum_leakage(kernel, 8, 8, (0, 0)) for name, kernel in kernels.items()})
     assert titles(figure)[0] == "1x1: 0.0 % leaks"
     assert titles(figure)[2] == "3x3: 88.9 % leaks"  # eight of nine equal weights
     brightest = np.unravel_index(np.argmax(figure.axes[0].images[0].get_array()), (8, 8))
-    assert brightest == (4, 4)  # DC in the middle
+    assert brightest == (4, 4)  # DC in the centre
 
 
 def test_the_wavelet_is_drawn_with_its_product():
@@ -79,13 +79,13 @@ def test_responses_are_curves_of_equal_area_in_a_panel_a_layer():
     "responses", [{}, {"a": radial_power([noise(1, 8, 8)]), "b": radial_power([noise(1, 8, 8)] * 2)}]
 )
 def test_responses_that_do_not_compare_are_refused(responses):
-    with pytest.raises(InputError, match="one number of layers"):
+    with pytest.raises(InputError, match="the same number of layers"):
         response_figure(responses)
 
 
 def test_a_changed_frequency_is_seen_all_over_the_image():
     effect = change_one_frequency(noise(2, 3, 16, 16), (2, 3), 2.0)
-    figure = global_effect_figure(effect, "frequency (2, 3) doubled")
+    figure = global_effect_figure({"frequency (2, 3) doubled": effect})
     shown = figure.axes[0].images[0].get_array()
     np.testing.assert_allclose(shown, effect.change[0].abs().amax(0))
     assert f"{100 * effect.share_of_pixels:.0f} % of pixels" in titles(figure)[0]

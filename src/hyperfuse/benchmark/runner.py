@@ -93,12 +93,12 @@ def check_folder(folder: Path, *, resume: bool = False, overwrite: bool = False)
         InputError: a file, or a folder with records that are neither resumed nor removed.
     """
     if resume and overwrite:
-        raise InputError("a benchmark is either resumed (resume) or restarted (overwrite), not both")
+        raise InputError("pass resume=True or overwrite=True, not both")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder")
     held = (folder / JOBS).is_dir() and any((folder / JOBS).iterdir())
     if held and not (resume or overwrite):
-        raise InputError(f"{folder} holds a benchmark already; resume continues it, overwrite restarts it")
+        raise InputError(f"{folder} holds a benchmark already; resume=True continues it, overwrite=True restarts it")
 
 
 def _run_processes(jobs: Sequence[BenchmarkJob], folder: Path, workers: int, threads: int, keep: Done) -> None:

@@ -20,6 +20,7 @@ _OPTION_NAMES = {
     "msi_snr_db": "snr_msi",
     "budget_seconds": "budget",
     "keep_best": "best_so_far",
+    "cave": "data",
 }
 # A parameter as messages write it: ratio=4, ratio=(4, 2), srf=... or psf= alone.
 _PARAMETER = re.compile(r"(?<![\w.'\"/-])([a-z][a-z_]*)=(\([^()]*\)|'[^']*'|[^\s,;:)`]*)")

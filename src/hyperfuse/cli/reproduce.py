@@ -14,7 +14,7 @@ from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.tables import Column, Table
 
 if TYPE_CHECKING:
-    from hyperfuse.benchmark.reproduce import Piece
+    from hyperfuse.benchmark.reproduce import Artefact
 
 
 def reproduce(
@@ -53,46 +53,46 @@ def reproduce(
         common: Options of every command.
         session: Where results and notes go.
     """
-    from hyperfuse.benchmark.reproduce import PIECES, Budget, Lab, find_pieces, outputs, prepare
+    from hyperfuse.benchmark.reproduce import ARTEFACTS, Budget, Experiment, find_artefacts, outputs, prepare
     from hyperfuse.benchmark.reproduce import reproduce as make
 
     if list_:
-        _show(PIECES, session)
+        _show(ARTEFACTS, session)
         return
-    pieces = find_pieces(names)
+    artefacts = find_artefacts(names)
     if steps is not None and (not quick or steps < 1):
         raise InputError("--steps is 1 or more, and goes with --quick; without it the recipe states the length")
     if workers is not None and workers < 1:
         raise InputError(f"--workers is 1 or more, got {workers}")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; name a folder")
-    held = [path for path in outputs(out, pieces) if path.exists()]
+    held = [path for path in outputs(out, artefacts) if path.exists()]
     if held and not overwrite:
         raise InputError(f"{held[0]}: exists already; --overwrite replaces it (trained networks are kept)")
     budget = Budget() if steps is None else Budget(steps=steps)
     failed = []
     with session.progress("training") as report:
-        lab = Lab(out, quick, data, harvard, budget, device, seed, session.note, report)
-        prepare(lab, pieces, workers)
-        for piece in pieces:
+        experiment = Experiment(out, quick, data, harvard, budget, device, seed, session.note, report)
+        prepare(experiment, artefacts, workers)
+        for artefact in artefacts:
             try:
-                finding, written = make(lab, piece)
+                result, written = make(experiment, artefact)
             except InputError:
                 raise
             except HyperfuseError as error:
-                failed.append(piece.name)
-                session.note(f"{piece.name} failed: {error}")
+                failed.append(artefact.name)
+                session.note(f"{artefact.name} failed: {error}")
                 continue
-            session.result(f"{piece.name}: {', '.join(map(str, written))}")
-            for verdict in finding.verdicts:
-                session.result(f"  {verdict}")
-    session.note(f"{len(pieces) - len(failed)} tables and figures in {session.seconds:.0f} s")
+            session.result(f"{artefact.name}: {', '.join(map(str, written))}")
+            for check in result.checks:
+                session.result(f"  {check}")
+    session.note(f"{len(artefacts) - len(failed)} tables and figures in {session.seconds:.0f} s")
     if failed:
         raise HyperfuseError(f"failed: {', '.join(failed)}")
 
 
-def _show(pieces: Sequence[Piece], session: Session) -> None:
+def _show(artefacts: Sequence[Artefact], session: Session) -> None:
     from hyperfuse.tables.terminal import render_terminal
 
     columns = (Column("name", "name"), Column("what", "is a"), Column("title", "shows"))
-    session.result_table(render_terminal(Table(columns, [vars(piece) for piece in pieces])))
+    session.result_table(render_terminal(Table(columns, [vars(artefact) for artefact in artefacts])))

@@ -19,7 +19,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.reports.colours import Display, choose_display, match_display, render_rgb, stretch_limits
 
-# Inches. Panels are placed by hand in cells of one size, whatever their pixel count, the colour bar beside the last.
+# Inches. Panels have explicit positions and one size, with any number of pixels; the colour bar is next to the last.
 _CELL = 2.9
 _CELL_HEIGHTS = (1.9, 4.5)
 _GAP = 0.2
@@ -68,7 +68,7 @@ def comparison_figure(
         hsi: LR-HSI (bands, h, w).
         msi: HR-MSI (msi_bands, H, W), in the units of the HSI.
         fused: fused image (bands, H, W).
-        reference: the true image (bands, H, W).
+        reference: (bands, H, W).
         title: line over all panels.
         fused_label: title of the fused image, such as its method and score.
         footnote: end of the caption, such as the source of the data.
@@ -102,21 +102,21 @@ def comparison_figure(
     figure = Figure(figsize=total)
     FigureCanvasAgg(figure)
 
-    def place(column: int, row: int, *, shift: float = 0.0, wide: float = width) -> Axes:
-        left = _MARGIN + column * (cell + _GAP) + shift
+    def add_axes(column: int, row: int, *, shift: float = 0.0, wide: float = width) -> Axes:
+        x = _MARGIN + column * (cell + _GAP) + shift
         low = total[1] - _HEAD - _TITLES - row * (step + _GAP) - height
-        return figure.add_axes((left / total[0], low / total[1], wide / total[0], height / total[1]))
+        return figure.add_axes((x / total[0], low / total[1], wide / total[0], height / total[1]))
 
     for index, (name, image) in enumerate(panels):
-        _show(place(index % 2, index // 2), image, name)
+        _show(add_axes(index % 2, index // 2), image, name)
     top = float(np.nanpercentile(errors, 99)) if np.isfinite(errors).any() else 0.0
     units = textwrap.shorten(reference.units or "the images' units", _CAPTION_COLUMNS, placeholder="…")
     name = f"error: RMSE over the bands,\nin {units}"
-    shown = _show(place(2, 1), errors, name, cmap=_error_colours(), top=top or 1.0)
-    bar = figure.colorbar(shown, cax=place(2, 1, shift=width + _GAP / 2, wide=_BAR), extend="max")
+    shown = _show(add_axes(2, 1), errors, name, cmap=_error_colours(), top=top or 1.0)
+    bar = figure.colorbar(shown, cax=add_axes(2, 1, shift=width + _GAP / 2, wide=_BAR), extend="max")
     bar.ax.tick_params(labelsize=9)
     figure.text(_MARGIN / total[0], 1 - 0.15 / total[1], title, fontsize=13, weight="bold", va="top")
-    caption = place(2, 0)
+    caption = add_axes(2, 0)
     caption.set_axis_off()
     caption.text(0, 1, _caption(display, footnote), fontsize=9.5, color="0.3", va="top", linespacing=1.4)
     return figure

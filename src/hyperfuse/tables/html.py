@@ -22,8 +22,8 @@ def render_html(table: Table) -> str:
     ]
     rows = [
         "".join(
-            f"<td{style}>{_cell(cell)}</td>" if place else f'<th scope="row">{_cell(cell)}</th>'
-            for place, (cell, style) in enumerate(zip(cells, numeric, strict=True))
+            f"<td{style}>{_cell(cell)}</td>" if index else f'<th scope="row">{_cell(cell)}</th>'
+            for index, (cell, style) in enumerate(zip(cells, numeric, strict=True))
         )
         for cells in table.cells()
     ]

@@ -1,27 +1,36 @@
 import csv
+import importlib
 
 import pytest
 
-import hyperfuse.benchmark.reproduce.experiment as lab_module
-from hyperfuse.benchmark.reproduce import PIECES, Budget, Lab, find_pieces, outputs, prepare, reproduce
+import hyperfuse.benchmark.reproduce.experiment as experiment_module
+from hyperfuse.benchmark.reproduce import (
+    ARTEFACTS,
+    Budget,
+    Experiment,
+    find_artefacts,
+    outputs,
+    prepare,
+    reproduce,
+)
+from hyperfuse.benchmark.reproduce.networks import run_folder
 from hyperfuse.benchmark.reproduce.published import PUBLISHED
 from hyperfuse.benchmark.reproduce.recipes import full_config, recipe_file
-from hyperfuse.benchmark.reproduce.results import Finding, Verdict, compare
-from hyperfuse.benchmark.reproduce.trained import run_folder
+from hyperfuse.benchmark.reproduce.results import Check, Result, compare
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.networks import create_network
 
 NAMES = [
     "cave-x4", "cave-x8", "harvard-x4", "harvard-x8", "parameters", "domains", "activation", "upsampling", "iterations",
-    "likeness", "leakage", "gabor", "response", "spectrum-change", "comparison-cave", "comparison-harvard",
+    "similarity", "leakage", "gabor", "response", "spectrum-change", "comparison-cave", "comparison-harvard",
 ]  # fmt: skip
-# Small enough for seconds: what is drawn is not looked at here.
+# Small enough for seconds: the drawings are not examined here.
 BUDGET = Budget(steps=2, batch=1, patch=16, validations=2)
 
 
 @pytest.fixture(scope="session")
 def quick_cave(tmp_path_factory):
-    """A scene to learn from and one to score, 64x64 pixels."""
+    """A training scene and a test scene of 64x64 pixels."""
     import numpy as np
     import scipy.io
 
@@ -35,80 +44,81 @@ def quick_cave(tmp_path_factory):
 
 
 @pytest.fixture
-def lab(quick_cave, tmp_path):
-    return Lab(tmp_path, quick=True, cave=quick_cave, harvard=None, budget=BUDGET, device="cpu")
+def experiment(quick_cave, tmp_path):
+    return Experiment(tmp_path, quick=True, cave=quick_cave, harvard=None, budget=BUDGET, device="cpu")
 
 
 def test_every_table_and_figure_is_there():
-    assert [piece.name for piece in PIECES] == NAMES
-    assert len(find_pieces(["all"])) == len(PIECES)
-    assert [piece.name for piece in find_pieces(["gabor", "domains", "gabor"])] == ["domains", "gabor"]
-    assert [path.name for path in outputs(recipe_file("feinfn-cave-x4.yaml").parent, find_pieces(["gabor"]))] == [
+    assert [artefact.name for artefact in ARTEFACTS] == NAMES
+    assert len(find_artefacts(["all"])) == len(ARTEFACTS)
+    assert [artefact.name for artefact in find_artefacts(["gabor", "domains", "gabor"])] == ["domains", "gabor"]
+    assert [path.name for path in outputs(recipe_file("feinfn-cave-x4.yaml").parent, find_artefacts(["gabor"]))] == [
         "gabor.md", "gabor.csv", "gabor.png",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("names", "told"), [([], "or all; there are cave-x4"), (["gabr"], "did you mean 'gabor'")])
-def test_a_wrong_name_is_told(names, told):
-    with pytest.raises(InputError, match=told):
-        find_pieces(names)
+@pytest.mark.parametrize(("names", "message"), [([], "or all; there are cave-x4"), (["gabr"], "did you mean 'gabor'")])
+def test_a_wrong_name_is_refused(names, message):
+    with pytest.raises(InputError, match=message):
+        find_artefacts(names)
 
 
 @pytest.mark.parametrize("quick", [True, False])
-def test_every_network_that_is_wanted_can_be_built(lab, quick):
-    lab.quick = quick
-    for piece in PIECES:
-        for one in piece.wanted(lab):
-            options = {**lab.sizes()[one.size], **dict(one.switches)}
+def test_every_required_network_can_be_built(experiment, quick):
+    experiment.quick = quick
+    for artefact in ARTEFACTS:
+        for one in artefact.required(experiment):
+            options = {**experiment.sizes()[one.size], **dict(one.switches)}
             create_network(one.network, hsi_bands=3, msi_bands=2, **options)
 
 
-def test_a_network_of_several_tables_is_trained_once(lab):
-    def place(name, place_in_list):
-        piece = next(piece for piece in PIECES if piece.name == name)
-        return lab._place(piece.wanted(lab)[place_in_list])[0]
+def test_a_network_of_several_tables_is_trained_once(experiment):
+    def folder(name, index):
+        artefact = next(artefact for artefact in ARTEFACTS if artefact.name == name)
+        return experiment.run(artefact.required(experiment)[index])[0]
 
-    base = place("cave-x4", 0)
-    assert place("domains", 2) == place("activation", 3) == place("upsampling", 4) == place("leakage", 1) == base
-    assert place("iterations", 0) == place("gabor", 0) == place("comparison-cave", 0) == base
-    assert len({place("domains", n) for n in range(3)} | {place("activation", n) for n in range(4)}) == 6
+    base = folder("cave-x4", 0)
+    assert folder("domains", 2) == folder("activation", 3) == folder("upsampling", 4) == folder("leakage", 1) == base
+    assert folder("iterations", 0) == folder("gabor", 0) == folder("comparison-cave", 0) == base
+    assert len({folder("domains", n) for n in range(3)} | {folder("activation", n) for n in range(4)}) == 6
 
 
-def test_another_seed_or_budget_is_another_network(lab, quick_cave, tmp_path):
-    one = PIECES[0].wanted(lab)[0]
-    places = {lab._place(one)[0]}
+def test_another_seed_or_budget_is_another_network(experiment, quick_cave, tmp_path):
+    one = ARTEFACTS[0].required(experiment)[0]
+    folders = {experiment.run(one)[0]}
     for change in ({"seed": 1}, {"budget": Budget(steps=3, batch=1, patch=16)}):
-        other = Lab(tmp_path, True, quick_cave, None, **{"budget": BUDGET, "device": "cpu", **change})
-        places.add(other._place(one)[0])
-    assert len(places) == 3
+        other = Experiment(tmp_path, True, quick_cave, None, **{"budget": BUDGET, "device": "cpu", **change})
+        folders.add(other.run(one)[0])
+    assert len(folders) == 3
 
 
-def test_recipes_are_those_of_configs(lab, tmp_path):
-    material = lab.material("cave")
-    config = full_config(material, 8, "feinfn", {"domains": "spatial"}, tmp_path, tmp_path / "run", "cpu", 3)
+def test_recipes_are_those_of_configs(experiment, tmp_path):
+    data = experiment.data("cave")
+    common = {"output": tmp_path / "run", "device": "cpu", "seed": 3}
+    config = full_config(data, 8, "feinfn", {"domains": "spatial"}, common)
     assert (config.length.number, config.length.unit, config.batch, config.seed) == (200, "epochs", 32, 3)
     assert config.degradation.ratios == (8,)
     assert config.network.options == {"domains": "spatial"}
-    assert config.data.train == material.train
-    released = full_config(material, 4, "feinfn-release", {}, tmp_path, tmp_path / "run", "cpu", 0)
+    assert config.data.train == data.train
+    released = full_config(data, 4, "feinfn-release", {}, common)
     assert (released.network.name, released.optimiser.gradient_norm) == ("feinfn-release", 1e-4)
-    one = PIECES[0].wanted(lab)[0]
-    assert run_folder(tmp_path, one, config, material) != run_folder(tmp_path, one, released, material)
+    one = ARTEFACTS[0].required(experiment)[0]
+    assert run_folder(tmp_path, one, config, data) != run_folder(tmp_path, one, released, data)
 
 
 def test_in_full_the_data_sets_are_needed(tmp_path):
-    with pytest.raises(InputError, match="needs the CAVE data: give --data FOLDER"):
-        prepare(Lab(tmp_path), find_pieces(["domains"]))
-    with pytest.raises(InputError, match="needs the Harvard data: give --harvard FOLDER"):
-        prepare(Lab(tmp_path), find_pieces(["harvard-x4"]))
+    with pytest.raises(InputError, match="needs the CAVE data: pass cave=FOLDER"):
+        prepare(Experiment(tmp_path), find_artefacts(["domains"]))
+    with pytest.raises(InputError, match="needs the Harvard data: pass harvard=FOLDER"):
+        prepare(Experiment(tmp_path), find_artefacts(["harvard-x4"]))
 
 
-def test_an_order_shows_only_where_the_numbers_differ():
+def test_an_order_holds_only_where_the_numbers_differ():
     assert str(compare("A above B", 41.25, 41.0)) == "Shows the paper's order (A above B): yes, difference 0.25 dB."
     assert str(compare("A above B", 41.0, 41.25)) == "Shows the paper's order (A above B): no, difference -0.25 dB."
-    assert not compare("A above B", 41.001, 41.0).shown
+    assert not compare("A above B", 41.001, 41.0).holds
     assert str(compare("A above B", 1, 2, whose="own")) == "A above B: no, difference -1.00 dB."
-    assert str(Verdict("it leaks", True, "90 %")) == "Shows the paper's claim (it leaks): yes, 90 %."
+    assert str(Check("it leaks", True, "90 %")) == "Shows the paper's claim (it leaks): yes, 90 %."
 
 
 def test_published_numbers_are_those_known_here():
@@ -118,42 +128,42 @@ def test_published_numbers_are_those_known_here():
 
 
 @pytest.mark.parametrize("name", ["domains", "gabor"])
-def test_a_quick_one_end_to_end(lab, name):
-    (piece,) = find_pieces([name])
-    prepare(lab, [piece], workers=1)
-    finding, written = reproduce(lab, piece)
-    assert isinstance(finding, Finding)
-    assert written == outputs(lab.out, [piece])
+def test_a_quick_one_end_to_end(experiment, name):
+    (artefact,) = find_artefacts([name])
+    prepare(experiment, [artefact], workers=1)
+    result, written = reproduce(experiment, artefact)
+    assert isinstance(result, Result)
+    assert written == outputs(experiment.out, [artefact])
     text = written[0].read_text()
     assert text.splitlines()[2].startswith("**QUICK: small data, narrow networks (width 32, the paper's has 128), 2 st")
-    assert "scored on 64x64 pixels of balloons, from which nothing was learnt." in text
-    for verdict in finding.verdicts:
-        assert f"- {verdict}" in text
+    assert "scored on 64x64 pixels of balloons, which is in neither." in text
+    for check in result.checks:
+        assert f"- {check}" in text
     rows = list(csv.DictReader(written[1].open(newline="")))
-    assert len(rows) == len(finding.rows)
+    assert len(rows) == len(result.rows)
     assert all(row["made"].startswith("QUICK") for row in rows)
     assert written[2].read_bytes().startswith(b"\x89PNG")
     # Again: nothing is trained, the scores are the same.
-    lab.note = pytest.fail
-    prepare(lab, [piece])
-    again, _ = reproduce(lab, piece)
-    assert again.rows == finding.rows
+    experiment.note = pytest.fail
+    prepare(experiment, [artefact])
+    again, _ = reproduce(experiment, artefact)
+    assert again.rows == result.rows
 
 
-def test_verdicts_follow_the_numbers(lab, monkeypatch):
-    (piece,) = find_pieces(["domains"])
-    prepare(lab, [piece], workers=1)
+def test_checks_follow_the_numbers(experiment, monkeypatch):
+    (artefact,) = find_artefacts(["domains"])
+    prepare(experiment, [artefact], workers=1)
     psnr = {"spatial": 41.0, "frequency": 35.0, "both": 40.5}
-    monkeypatch.setattr(lab, "mean", lambda entry, kind, ratio: {
+    monkeypatch.setattr(experiment, "mean", lambda entry, kind, ratio: {
         "psnr_db": psnr[entry.name], "sam_degrees": 1.0, "ergas": 1.0, "ssim": 1.0, "seconds": 1.0})  # fmt: skip
-    monkeypatch.setattr(lab, "interpolated", lambda: 33.4)
-    assert list(map(str, piece.make(lab).verdicts)) == [
+    monkeypatch.setattr(experiment, "interpolated", lambda: 33.4)
+    assert list(map(str, artefact.make(experiment).checks)) == [
         "Shows the paper's order (both above spatial): no, difference -0.50 dB.",
         "Shows the paper's order (both above frequency): yes, difference 5.50 dB.",
         "Shows the paper's order (both best of all): no, difference -0.50 dB to spatial.",
     ]
-    psnr |= {"frequency": 33.5, "both": 41.2}  # a training that never got under way decides nothing
-    assert list(map(str, piece.make(lab).verdicts)) == [
+    psnr |= {"frequency": 33.5, "both": 41.2}  # a training without effect decides nothing
+    assert list(map(str, artefact.make(experiment).checks)) == [
         "Shows the paper's order (both above spatial): yes, difference 0.20 dB.",
         "Shows the paper's order (both above frequency): not decided, frequency did not learn beyond the interpolated "
         "HSI (33.40 dB).",
@@ -162,32 +172,47 @@ def test_verdicts_follow_the_numbers(lab, monkeypatch):
 
 
 @pytest.mark.slow
-def test_networks_are_trained_beside_each_other_as_one_after_the_other(lab, quick_cave, tmp_path):
-    pieces = find_pieces(["domains"])
-    prepare(lab, pieces, workers=2)
-    other = Lab(tmp_path / "other", quick=True, cave=quick_cave, budget=BUDGET, device="cpu")
-    prepare(other, pieces, workers=1)
-    for one in pieces[0].wanted(lab):
-        assert lab.trained(one).entry.digest == other.trained(one).entry.digest
+def test_networks_are_the_same_when_trained_at_the_same_time(experiment, quick_cave, tmp_path):
+    artefacts = find_artefacts(["domains"])
+    prepare(experiment, artefacts, workers=2)
+    other = Experiment(tmp_path / "other", quick=True, cave=quick_cave, budget=BUDGET, device="cpu")
+    prepare(other, artefacts, workers=1)
+    for one in artefacts[0].required(experiment):
+        assert experiment.trained(one).entry.digest == other.trained(one).entry.digest
 
 
 @pytest.mark.slow
-def test_all_of_them_end_to_end(lab):
+def test_all_of_them_end_to_end(experiment):
     pytest.importorskip("tensorly")
-    prepare(lab, PIECES, workers=1)
-    for piece in PIECES:
-        finding, written = reproduce(lab, piece)
+    prepare(experiment, ARTEFACTS, workers=1)
+    for artefact in ARTEFACTS:
+        result, written = reproduce(experiment, artefact)
         assert all(path.is_file() for path in written)
-        assert finding.rows
-        assert finding.verdicts
-    assert "Indian Pines stands in for Harvard, which was not given." in (lab.out / "harvard-x4.md").read_text()
-    assert "doi:10.4231/R7RX991C" in (lab.out / "comparison-harvard.md").read_text()
-    assert "published" in (lab.out / "cave-x4.md").read_text()
+        assert result.rows
+        assert result.checks
+    assert "Indian Pines stands in for Harvard, which was not given." in (experiment.out / "harvard-x4.md").read_text()
+    assert "doi:10.4231/R7RX991C" in (experiment.out / "comparison-harvard.md").read_text()
+    assert "published" in (experiment.out / "cave-x4.md").read_text()
 
 
-def test_a_training_that_fails_is_told(lab, monkeypatch):
-    monkeypatch.setattr(lab_module, "_MODULE", "hyperfuse.no_such_trainer")
+def test_the_trainer_module_is_there():
+    module = importlib.import_module(experiment_module._TRAINER)
+    assert module.serve_training is experiment_module.serve_training
+
+
+def test_what_a_process_is_sent_is_the_experiment(experiment, monkeypatch):
+    sent = []
+    monkeypatch.setattr(Experiment, "trained", lambda self, required: sent.append((self, required)))
+    required = ARTEFACTS[0].required(experiment)[0]
+    experiment_module.train_line(experiment._line(required))
+    ((other, received),) = sent
+    assert received == required
+    assert other.run(required)[0] == experiment.run(required)[0]
+
+
+def test_a_training_that_fails_is_reported(experiment, monkeypatch):
+    monkeypatch.setattr(experiment_module, "_TRAINER", "hyperfuse.no_such_trainer")
     with pytest.raises(
         HyperfuseError, match=r"training spatial: its process ended with exit code 1: .*no_such_trainer"
     ):
-        prepare(lab, find_pieces(["domains"]), workers=2)
+        prepare(experiment, find_artefacts(["domains"]), workers=2)

@@ -6,8 +6,9 @@ from hyperfuse.runtime.optional import require
 
 require("matplotlib", "drawing figures")
 
-from hyperfuse.benchmark.reproduce.artefacts import PIECES, Piece, find_pieces, outputs, prepare, reproduce  # noqa: E402
-from hyperfuse.benchmark.reproduce.experiment import Lab  # noqa: E402
+from hyperfuse.benchmark.reproduce.experiment import Experiment  # noqa: E402  (after the check)
 from hyperfuse.benchmark.reproduce.recipes import Budget  # noqa: E402
+from hyperfuse.benchmark.reproduce.registry import ARTEFACTS, find_artefacts, prepare, reproduce  # noqa: E402
+from hyperfuse.benchmark.reproduce.results import Artefact, outputs  # noqa: E402
 
-__all__ = ["PIECES", "Budget", "Lab", "Piece", "find_pieces", "outputs", "prepare", "reproduce"]
+__all__ = ["ARTEFACTS", "Artefact", "Budget", "Experiment", "find_artefacts", "outputs", "prepare", "reproduce"]

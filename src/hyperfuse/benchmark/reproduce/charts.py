@@ -1,4 +1,4 @@
-"""Charts that several tables and figures share."""
+"""Charts of several tables and figures."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 OURS = "#1b6ca8"
 OTHER = "#8a8a8a"
 PUBLISHED = "#b5651d"
-# Characters an inch holds at the size of a caption.
-_COLUMNS_AN_INCH = 16.5
+# Characters per inch at the size of a caption.
+_CHARACTERS_PER_INCH = 16.5
 _CAPTION_POINTS = 7.5
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure that lays itself out."""
+    """Return an empty figure with automatic layout."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -32,36 +32,34 @@ def score_chart(
     proposed: str | None = None,
     published: Mapping[str, float] | None = None,
     line: tuple[str, float] | None = None,
-    label: str = "PSNR (dB)",
 ) -> Figure:
-    """Draw a score as a dot a row, with the number beside it.
+    """Draw PSNR as one dot per row, with its value.
 
     Args:
         values: by name, first on top.
         title: of the chart.
         proposed: the name that the paper proposes, drawn in its own colour.
-        published: further rows, hollow: numbers that were published, not computed here.
+        published: further rows, hollow: published numbers, not computed here.
         line: a name and a score to draw as a line across.
-        label: of the axis.
     """
-    beside = dict(published or {})
-    names = [*values, *(f"{name} (published)" for name in beside)]
-    numbers = [*values.values(), *beside.values()]
+    further = dict(published or {})
+    names = [*values, *(f"{name} (published)" for name in further)]
+    numbers = [*values.values(), *further.values()]
     figure = new_figure(7.0, 1.3 + 0.34 * len(names))
     axis = figure.subplots()
-    places = np.arange(len(names))[::-1]
-    for place, name, number in zip(places, names, numbers, strict=True):
+    rows = np.arange(len(names))[::-1]
+    for row, name, number in zip(rows, names, numbers, strict=True):
         hollow = name not in values
         colour = PUBLISHED if hollow else OURS if name == proposed else OTHER
-        axis.plot(number, place, "o", color=colour, markerfacecolor="none" if hollow else colour, markersize=8)
+        axis.plot(number, row, "o", color=colour, markerfacecolor="none" if hollow else colour, markersize=8)
         axis.annotate(
-            f"{number:.2f}", (number, place), xytext=(8, 0), textcoords="offset points", va="center", fontsize="small"
+            f"{number:.2f}", (number, row), xytext=(8, 0), textcoords="offset points", va="center", fontsize="small"
         )
     if line is not None:
         axis.axvline(line[1], color=OTHER, linestyle="--", linewidth=0.9, label=f"{line[0]}, {line[1]:.2f}")
         axis.legend(loc="lower right", fontsize="small")
-    axis.set_yticks(places, names)
-    axis.set(xlabel=label, ylim=(-0.7 - 0.6 * (line is not None), len(names) - 0.3))
+    axis.set_yticks(rows, names)
+    axis.set(xlabel="PSNR (dB)", ylim=(-0.7 - 0.6 * (line is not None), len(names) - 0.3))
     axis.margins(x=0.16)
     axis.grid(axis="x", alpha=0.3)
     axis.set_title(title, fontsize="medium", loc="left")
@@ -71,15 +69,15 @@ def score_chart(
 def caption(figure: Figure, text: str) -> None:
     """Write text under a figure, in lines that fit its width."""
     width = figure.get_size_inches()[0]
-    columns = max(30, int(_COLUMNS_AN_INCH * width))
+    columns = max(30, int(_CHARACTERS_PER_INCH * width))
     lines = [line for paragraph in text.splitlines() for line in textwrap.wrap(paragraph, columns)]
     figure.supxlabel("\n".join(lines), fontsize=_CAPTION_POINTS, color="0.25", x=0.01, ha="left", linespacing=1.3)
     height = figure.get_size_inches()[1]
     figure.set_size_inches(width, height + 0.16 * len(lines))
 
 
-def mark_axes(axes: Sequence[Axes]) -> None:
-    """Take ticks off images."""
+def remove_ticks(axes: Sequence[Axes]) -> None:
+    """Remove ticks from images."""
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])

@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from hyperfuse.benchmark.entries import Entry, method_entry
-from hyperfuse.benchmark.reproduce.ablation import SCORE_FIELDS
-from hyperfuse.benchmark.reproduce.charts import mark_axes, new_figure
-from hyperfuse.benchmark.reproduce.experiment import Lab
-from hyperfuse.benchmark.reproduce.results import Field, Finding, compare
-from hyperfuse.benchmark.reproduce.trained import Wanted
+from hyperfuse.benchmark.reproduce.charts import new_figure, remove_ticks
+from hyperfuse.benchmark.reproduce.experiment import Experiment
+from hyperfuse.benchmark.reproduce.networks import RequiredNetwork, always
+from hyperfuse.benchmark.reproduce.results import SCORES, Artefact, Result, compare
 from hyperfuse.cube.cube import Cube
 from hyperfuse.reports.colours import choose_display, render_rgb, stretch_limits
 from hyperfuse.reports.figures import error_map
+from hyperfuse.tables import Column
 
 _METHODS = ("bicubic", "cnmf", "local-regression")
 _NETWORK = "feinfn (trained)"
-# The side of the close-up: a part of the image's shorter side, and at least so many pixels.
+# Side of the close-up: the shorter side of the image over this, and at least a number of pixels.
 _CLOSE_UP = 5
 _CLOSE_UP_PIXELS = 20
+_TITLES = {"cave": "CAVE", "harvard": "Harvard"}
 
 
-def wanted(lab: Lab, kind: str, ratio: int) -> list[Wanted]:
-    """Return the networks that the figure needs."""
-    return [Wanted(_NETWORK, kind, ratio)]
+def artefact(kind: str, ratio: int) -> Artefact:
+    """Return the figure of the first test scene of a data set."""
+    title = f"{_TITLES[kind]}: close-ups and errors in pseudo-colour"
+    network = RequiredNetwork(_NETWORK, kind, ratio)
+    return Artefact(f"comparison-{kind}", "figure", title, always(network), partial(_make, network), (kind,))
 
 
-def make(lab: Lab, kind: str, ratio: int) -> Finding:
-    """Fuse the first test scene with methods and the trained network, and draw what came out."""
+def _make(network: RequiredNetwork, experiment: Experiment) -> Result:
+    """Fuse the first test scene with methods and the trained network, and draw the results."""
+    kind, ratio = network.kind, network.ratio
     entries: dict[str, Entry] = {name: method_entry(name) for name in _METHODS}
-    entries[_NETWORK] = lab.trained(wanted(lab, kind, ratio)[0]).entry
-    reference = lab.pair(kind, ratio).reference
+    entries[_NETWORK] = experiment.trained(network).entry
+    reference = experiment.pair(kind, ratio).reference
     images: dict[str, Cube] = {"reference": reference}
     rows = []
     for name, entry in entries.items():
-        images[name], record = lab.fuse(entry, kind, ratio)
+        images[name], record = experiment.fuse(entry, kind, ratio)
         assert record.scores is not None  # a failure would have been raised
         rows.append({"method": name, **record.scores})
     errors = {name: error_map(image, reference) for name, image in images.items() if name != "reference"}
@@ -67,19 +73,19 @@ def make(lab: Lab, kind: str, ratio: int) -> Finding:
     for text, axis in zip(("image", "close-up"), axes[:2, 0], strict=True):
         axis.set_ylabel(text, fontsize="small")
     axes[2, 1].set_ylabel("error", fontsize="small")
-    mark_axes(list(axes.flat))
+    remove_ticks(list(axes.flat))
     figure.colorbar(shown, ax=axes[2, :].tolist(), shrink=0.9, pad=0.01, label="RMSE over bands", extend="max")
-    scene = lab.material(kind).test[0]
+    scene = experiment.data(kind).test[0]
     title = f"{scene}, ratio {ratio}: pseudo-colour, close-ups, errors"
     figure.suptitle(title, fontsize="medium", x=0.01, ha="left")
     text = (
-        f"The close-up is the part in which `bicubic` errs most. All error maps share one scale, which ends at "
+        f"The close-up is where the error of `bicubic` is largest. All error maps share one scale, which ends at "
         f"{top:.3g}."
     )
     best = max(_METHODS, key=lambda name: psnr[name])
-    verdicts = [compare(f"the trained network above {best}", psnr[_NETWORK], psnr[best], whose="own")]
-    fields = (Field("method", "method"), *SCORE_FIELDS)
-    return Finding(title, fields, rows, figure, [text], verdicts, [lab.material(kind).source])
+    checks = [compare(f"the trained network above {best}", psnr[_NETWORK], psnr[best], whose="own")]
+    columns = (Column("method", "method"), *SCORES)
+    return Result(columns, rows, figure, [text], checks)
 
 
 def _most_detail(errors: NDArray[np.float64]) -> tuple[int, int, int]:

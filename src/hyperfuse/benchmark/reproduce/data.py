@@ -1,4 +1,4 @@
-"""The scenes that a table or figure is made with: which are learnt from, which choose the weights, which are scored."""
+"""Scenes of tables and figures: those for training, for validation, and for the scores."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.datasets import INDIAN_PINES_SOURCE, Scenes, load_indian_pines, open_dataset, read_split
 from hyperfuse.errors import InputError
 
-# What --quick learns from where these are in the folder, in this order; else scenes of the train split.
-_LEARNT = ("paints", "sponges", "fake_and_real_sushi", "cloth", "cloth_half")
-_SCORED = ("balloons", "balloons_half")
+# Preferred scenes of quick experiments, in this order; else scenes of the splits.
+_TRAINING = ("paints", "sponges", "fake_and_real_sushi", "cloth", "cloth_half")
+_TEST = ("balloons", "balloons_half")
 _QUICK_SCENES = 4
-_HELD_OUT = 96
-_SCORED_SIDE = 256
+_VALIDATION_SIDE = 96
+_TEST_SIDE = 256
 _SRF = "nikon-d700"
-_PINES_BANDS = 4  # every fourth one: with all 200 a training takes four times as long
+_SPLITS = {"cave": "uestc", "harvard": "own"}
+_PINES_STEP = 4  # every fourth band: with all 200 a training takes four times as long
 # Row, column, rows and columns of its parts: whole LR pixels at ratio 8.
-_PINES = {"learn": (0, 0, 144, 88), "score": (0, 88, 88, 56), "choose": (88, 88, 56, 56)}
+_PINES = {"train": (0, 0, 144, 88), "test": (0, 88, 88, 56), "validation": (88, 88, 56, 56)}
 
 
-class Window(NamedTuple):
+class ScenePart(NamedTuple):
     """A part of a scene."""
 
     scene: str
@@ -36,51 +37,52 @@ class Window(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name of the part, which tells it whole: weights are kept under it."""
+        """Name of the part with its position and size, as the names of trained networks depend on it."""
         return f"{self.scene}[{self.row}:{self.row + self.rows},{self.col}:{self.col + self.cols}]"
 
 
-class WindowScenes:
-    """Parts of scenes, by name, as training reads them."""
+class PartScenes:
+    """Parts of scenes by name, as training reads them."""
 
-    def __init__(self, scenes: Mapping[str, Cube] | Scenes, windows: Sequence[Window]) -> None:
+    def __init__(self, scenes: Mapping[str, Cube] | Scenes, parts: Sequence[ScenePart]) -> None:
         self._scenes = scenes
-        self._windows = {window.name: window for window in windows}
-        self._kept: dict[str, Cube] = {}
+        self._parts = {part.name: part for part in parts}
+        self._loaded: dict[str, Cube] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the parts."""
-        return tuple(self._windows)
+        return tuple(self._parts)
 
     def load(self, name: str) -> Cube:
-        """Return a part; all of them are small, and kept."""
-        if name not in self._kept:
-            window = self._windows[name]
-            whole = self._scenes.load(window.scene) if isinstance(self._scenes, Scenes) else self._scenes[window.scene]
-            part = whole.crop(*window[1:])
-            self._kept[name] = part.replace(data=part.data.copy())  # lets go of the whole scene
-        return self._kept[name]
+        """Return a part; they are small and stay in memory."""
+        if name not in self._loaded:
+            part = self._parts[name]
+            whole = self._scenes.load(part.scene) if isinstance(self._scenes, Scenes) else self._scenes[part.scene]
+            cropped = whole.crop(*part[1:])
+            self._loaded[name] = cropped.replace(data=cropped.data.copy())  # frees the whole scene
+        return self._loaded[name]
 
     def shape(self, name: str) -> tuple[int, int, int]:
         """Return (bands, rows, cols) of a part."""
-        window = self._windows[name]
-        return self.load(name).bands, window.rows, window.cols
+        part = self._parts[name]
+        return self.load(name).bands, part.rows, part.cols
 
 
-@dataclass(frozen=True)
-class Material:
+@dataclass(frozen=True, kw_only=True)
+class ExperimentData:
     """Scenes and how they become pairs.
 
     Attributes:
-        name: for files and messages: ``cave``, ``harvard``, ``indian-pines``.
-        title: as people write it.
-        told: what the output says about the scenes.
-        source: whom to name where they are shown.
-        scenes: where they are read from.
-        train: names to learn from.
-        validation: names that choose the weights.
-        test: names that are scored.
+        name: in files and messages: ``cave``, ``harvard``, ``indian-pines``.
+        title: as it is written in text.
+        description: sentences on the scenes for the output.
+        source: to be named where the scenes are shown.
+        scenes: by name.
+        folder: of the files.
+        train: names of training scenes.
+        validation: names of scenes that choose the weights.
+        test: names of scenes that are scored.
         srf: responses of the MSI.
         stamp: changes with the data.
         quick: whether these are small parts.
@@ -88,19 +90,20 @@ class Material:
 
     name: str
     title: str
-    told: str
+    description: str
     source: str
-    scenes: Scenes | WindowScenes
+    scenes: Scenes | PartScenes
+    folder: Path = Path()
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
-    srf: str
+    srf: str = _SRF
     stamp: str
     quick: bool
 
 
 def same_scene(first: str, second: str) -> bool:
-    """Tell whether two names are one scene, whole, at half size or a part of it.
+    """Return whether two names are one scene, whole, at half size or a part of it.
 
     Example:
         >>> same_scene("balloons_half", "balloons[0:256,0:256]"), same_scene("paints", "sponges")
@@ -110,126 +113,123 @@ def same_scene(first: str, second: str) -> bool:
     return plain[0] == plain[1]
 
 
-def full_material(kind: str, folder: Path, validation: Sequence[str]) -> Material:
+def full_data(kind: str, folder: Path, validation: Sequence[str]) -> ExperimentData:
     """Return a whole data set with its split: ``uestc`` for CAVE, this package's own for Harvard.
 
     Args:
         kind: ``cave`` or ``harvard``.
-        folder: where it lies.
-        validation: names of scenes that choose the weights, taken out of those to learn from.
+        folder: of the data set.
+        validation: names of scenes that choose the weights, taken out of the training scenes.
 
     Raises:
-        InputError: scenes that are not there.
+        InputError: scenes that are missing.
     """
-    own = {"cave": "uestc", "harvard": "own"}[kind]
-    test = read_split(kind, f"{own}-test")
-    train = tuple(name for name in read_split(kind, f"{own}-train") if name not in validation)
-    every = Scenes(open_dataset(kind, folder).dataset, folder, (*train, *validation, *test))
-    split = f"the split {own} ({len(train)} scenes to learn from, {len(test)} to score)"
-    told = f"{kind.upper() if kind == 'cave' else kind.title()}, {split}; {', '.join(validation)} chose the weights."
+    split = _SPLITS[kind]
+    test = read_split(kind, f"{split}-test")
+    train = tuple(name for name in read_split(kind, f"{split}-train") if name not in validation)
+    scenes = Scenes(open_dataset(kind, folder).dataset, folder, (*train, *validation, *test))
+    description = (
+        f"{kind.upper() if kind == 'cave' else kind.title()}, the split {split} ({len(train)} training scenes, "
+        f"{len(test)} test scenes); {', '.join(validation)} chose the weights."
+    )
     if kind == "harvard":
-        told += " The split is this package's own: which scenes published tables are scored on is not known."
-    return Material(
+        description += " The split is this package's own: the test scenes of published tables are not known."
+    return ExperimentData(
         name=kind,
-        title=every.dataset.title,
-        told=told,
-        source=every.dataset.source or "",
-        scenes=every,
+        title=scenes.dataset.title,
+        description=description,
+        source=scenes.dataset.source or "",
+        scenes=scenes,
+        folder=folder,
         train=train,
         validation=tuple(validation),
         test=test,
-        srf=_SRF,
-        stamp=_stamp(every, (*train, *validation, *test)),
+        stamp=_stamp(scenes),
         quick=False,
     )
 
 
-def quick_material(kind: str, folder: Path) -> Material:
+def quick_data(kind: str, folder: Path) -> ExperimentData:
     """Return a few parts of scenes of a data set: small real data.
 
-    The upper three quarters of up to four training scenes are learnt from, a window at the bottom of each chooses the
-    weights, and the middle of one test scene is scored.
+    Training uses the upper three quarters of up to four training scenes, validation a window at the bottom of each, and
+    scores the centre of one test scene.
 
     Args:
         kind: ``cave`` or ``harvard``.
-        folder: where scenes of it lie; it need not be all.
+        folder: of some or all of its scenes.
 
     Raises:
-        InputError: no scene to learn from, or none to score.
+        InputError: no training scene, or no test scene.
     """
     dataset = open_dataset(kind, folder).dataset
     found = dataset.find(folder)
-    own = {"cave": "uestc", "harvard": "own"}[kind]
-    splits = {part: read_split(kind, f"{own}-{part}") for part in ("train", "test")}
-    learnt = [name for name in (*_LEARNT, *splits["train"]) if name in found]
-    scored = [name for name in (*_SCORED, *splits["test"]) if name in found]
-    learnt = [name for place, name in enumerate(learnt) if not any(same_scene(name, one) for one in learnt[:place])]
-    learnt = [name for name in learnt if not any(same_scene(name, other) for other in splits["test"])][:_QUICK_SCENES]
-    if not learnt or not scored:
-        what = "to learn from" if not learnt else "to score"
-        example = splits["train" if not learnt else "test"][0]
-        raise InputError(f"{folder}: holds no scene {what}, such as {example}; {dataset.remedy}")
-    scenes = Scenes(dataset, folder, (*learnt, scored[0]))
-    shapes = {name: scenes.shape(name)[1:] for name in scenes.names}
+    splits = {part: read_split(kind, f"{_SPLITS[kind]}-{part}") for part in ("train", "test")}
+    training: list[str] = []
+    for name in (*_TRAINING, *splits["train"]):
+        if name in found and not any(same_scene(name, other) for other in (*training, *splits["test"])):
+            training.append(name)
+    training = training[:_QUICK_SCENES]
+    tests = [name for name in (*_TEST, *splits["test"]) if name in found]
+    if not training or not tests:
+        part, example = ("test", splits["test"][0]) if training else ("training", splits["train"][0])
+        raise InputError(f"{folder}: holds no {part} scene, such as {example}; {dataset.remedy}")
+    scenes = Scenes(dataset, folder, (*training, tests[0]))
     train, validation = [], []
-    for name in learnt:
-        rows, cols = shapes[name]
-        side = min(_HELD_OUT, rows // 4 // 8 * 8, cols // 8 * 8)
+    for name in training:
+        rows, cols = scenes.shape(name)[1:]
+        side = min(_VALIDATION_SIDE, rows // 4 // 8 * 8, cols // 8 * 8)
         if side < 16:
-            raise InputError(f"the scene {name} has {rows}x{cols} pixels; 64x64 are needed to learn from a part of it")
-        train.append(Window(name, 0, 0, rows - rows // 4, cols))
-        validation.append(Window(name, rows - side, (cols - side) // 2, side, side))
-    rows, cols = (min(size // 8 * 8, _SCORED_SIDE) for size in shapes[scored[0]])
-    row, col = ((size - part) // 2 for size, part in zip(shapes[scored[0]], (rows, cols), strict=True))
-    test = Window(scored[0], row, col, rows, cols)
-    told = (
-        f"Learnt from the upper three quarters of {', '.join(learnt)}; windows at their bottoms chose the weights; "
-        f"scored on {rows}x{cols} pixels of {scored[0]}, from which nothing was learnt."
-    )
-    windows = WindowScenes(scenes, [*train, *validation, test])
-    return Material(
+            raise InputError(f"the scene {name} has {rows}x{cols} pixels; 64x64 are needed to train on a part of it")
+        train.append(ScenePart(name, 0, 0, rows - rows // 4, cols))
+        validation.append(ScenePart(name, rows - side, (cols - side) // 2, side, side))
+    shape = scenes.shape(tests[0])[1:]
+    rows, cols = (min(size // 8 * 8, _TEST_SIDE) for size in shape)
+    test = ScenePart(tests[0], (shape[0] - rows) // 2, (shape[1] - cols) // 2, rows, cols)
+    return ExperimentData(
         name=kind,
         title=dataset.title,
-        told=told,
+        description=(
+            f"Trained on the upper three quarters of {', '.join(training)}; windows at their bottoms chose the "
+            f"weights; scored on {rows}x{cols} pixels of {tests[0]}, which is in neither."
+        ),
         source=dataset.source or "",
-        scenes=windows,
-        train=tuple(window.name for window in train),
-        validation=tuple(window.name for window in validation),
+        scenes=PartScenes(scenes, [*train, *validation, test]),
+        train=tuple(part.name for part in train),
+        validation=tuple(part.name for part in validation),
         test=(test.name,),
-        srf=_SRF,
-        stamp=_stamp(scenes, scenes.names),
+        stamp=_stamp(scenes),
         quick=True,
     )
 
 
-def pines_material() -> Material:
+def pines_data() -> ExperimentData:
     """Return Indian Pines, the real scene that a package ships, cut into three parts.
 
     Raises:
         MissingDependencyError: without the extra ``demo``.
     """
     whole = load_indian_pines()
-    cube = whole.select_bands(range(0, whole.bands, _PINES_BANDS))
-    parts = {part: Window("indian_pines", *place) for part, place in _PINES.items()}
-    told = (
-        f"Indian Pines (AVIRIS, every fourth of its {whole.bands} bands): learnt from columns 0 to 87; of the columns "
-        "beyond, rows 0 to 87 are scored and rows 88 to 143 chose the weights; MSI Sentinel-2A."
-    )
-    return Material(
+    parts = {part: ScenePart("indian_pines", *window) for part, window in _PINES.items()}
+    cube = whole.select_bands(range(0, whole.bands, _PINES_STEP))
+    return ExperimentData(
         name="indian-pines",
         title="Indian Pines",
-        told=told,
+        description=(
+            f"Indian Pines (AVIRIS, every fourth of its {whole.bands} bands): trained on columns 0 to 87; of the "
+            "columns beyond, rows 0 to 87 are scored and rows 88 to 143 chose the weights; MSI Sentinel-2A."
+        ),
         source=INDIAN_PINES_SOURCE,
-        scenes=WindowScenes({"indian_pines": cube}, list(parts.values())),
-        train=(parts["learn"].name,),
-        validation=(parts["choose"].name,),
-        test=(parts["score"].name,),
+        scenes=PartScenes({"indian_pines": cube}, list(parts.values())),
+        train=(parts["train"].name,),
+        validation=(parts["validation"].name,),
+        test=(parts["test"].name,),
         srf="sentinel-2a",
-        stamp=f"every {_PINES_BANDS}th band",
+        stamp=f"every {_PINES_STEP}th band",
         quick=True,
     )
 
 
-def _stamp(scenes: Scenes, names: Sequence[str]) -> str:
-    told = "\n".join(f"{name} {stamp_of(scenes.path(name))}" for name in names)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+def _stamp(scenes: Scenes) -> str:
+    listed = "\n".join(f"{name} {stamp_of(scenes.path(name))}" for name in scenes.names)
+    return hashlib.sha256(listed.encode()).hexdigest()[:16]

@@ -1,9 +1,8 @@
-"""Where tables and figures get what they are made of: data, trained networks (each trained once), and scores."""
+"""What the tables and figures of one call are made of: data, trained networks (each trained once), and scores."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,18 +12,19 @@ import torch
 
 from hyperfuse.benchmark.entries import Entry
 from hyperfuse.benchmark.plan import BenchmarkJob, Pairs
+from hyperfuse.benchmark.pool import run_children
 from hyperfuse.benchmark.records import Record, read_record, write_record
-from hyperfuse.benchmark.reproduce.data import Material, full_material, pines_material, quick_material
-from hyperfuse.benchmark.reproduce.recipes import FULL_SIZES, QUICK_SIZES, Budget, full_config, quick_config
-from hyperfuse.benchmark.reproduce.trained import (
-    Trained,
-    Wanted,
+from hyperfuse.benchmark.reproduce.data import ExperimentData, full_data, pines_data, quick_data
+from hyperfuse.benchmark.reproduce.networks import (
+    RequiredNetwork,
+    TrainedNetwork,
     is_trained,
     read_trained,
     run_folder,
     stated_options,
     train_into,
 )
+from hyperfuse.benchmark.reproduce.recipes import FULL_SIZES, QUICK_SIZES, Budget, full_config, quick_config
 from hyperfuse.benchmark.worker import run_on_pair
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
@@ -36,27 +36,25 @@ from hyperfuse.runtime.threads import usable_threads
 from hyperfuse.scenes.simulate import Pair, simulate
 from hyperfuse.training.configuration import TrainingConfig
 
-# What chooses the weights in full; taken out of what is learnt from.
-_CHOOSES = {"cave": ("watercolors",), "harvard": ("img1",)}
-_OPTIONS = {"cave": "--data", "harvard": "--harvard"}
-_MODULE = "hyperfuse.benchmark.reproduce.trainer"
-_POLL_SECONDS = 0.1
+# Validation scenes in full, taken out of the training scenes.
+_VALIDATION = {"cave": ("watercolors",), "harvard": ("img1",)}
+_TRAINER = "hyperfuse.benchmark.reproduce.trainer"
 
 
 @dataclass
-class Lab:
-    """What every table and figure of one call shares.
+class Experiment:
+    """How the tables and figures of one call are made.
 
     Attributes:
-        out: folder of all that is written; ``weights/`` in it keeps networks, ``jobs/`` scores.
+        out: folder of all files; networks are kept in its folder ``weights``, scores in ``jobs``.
         quick: small data and short training.
         cave: folder of CAVE, or None.
         harvard: folder of Harvard, or None.
-        budget: of each network under ``quick``.
+        budget: for each network under ``quick``.
         device: where to compute.
         seed: of weights and patches.
-        note: told a line at a time.
-        progress: told the share done of the trainings.
+        note: called with lines of text.
+        progress: called with the fraction of the trainings that is done.
     """
 
     out: Path
@@ -68,76 +66,90 @@ class Lab:
     seed: int = 0
     note: Callable[[str], None] = lambda text: None
     progress: Progress = silent
-    _materials: dict[str, Material] = field(default_factory=dict)
+    _data: dict[str, ExperimentData] = field(default_factory=dict)
     _pairs: dict[tuple[str, int, str], Pair] = field(default_factory=dict)
 
-    def material(self, kind: str = "cave") -> Material:
+    def data(self, kind: str = "cave") -> ExperimentData:
         """Return the scenes for a data set of the paper; under ``quick`` another real scene may stand in.
 
         Raises:
-            InputError: no folder is given where the data set itself is needed, or scenes that are not there.
+            InputError: the folder of a data set is required but None, or scenes are missing.
         """
-        if kind not in self._materials:
-            folder = self._folder(kind)
+        if kind not in self._data:
+            folder = {"cave": self.cave, "harvard": self.harvard}[kind]
             if folder is None and not self.quick:
                 title = {"cave": "CAVE", "harvard": "Harvard"}[kind]
-                raise InputError(f"this needs the {title} data: give {_OPTIONS[kind]} FOLDER (or --quick)")
+                raise InputError(f"this needs the {title} data: pass {kind}=FOLDER (or quick=True)")
             if folder is None:
-                self._materials[kind] = pines_material()
+                self._data[kind] = pines_data()
             elif self.quick:
-                self._materials[kind] = quick_material(kind, folder)
+                self._data[kind] = quick_data(kind, folder)
             else:
-                self._materials[kind] = full_material(kind, folder, _CHOOSES[kind])
-        return self._materials[kind]
+                self._data[kind] = full_data(kind, folder, _VALIDATION[kind])
+        return self._data[kind]
 
     def sizes(self) -> Mapping[str, dict[str, Any]]:
-        """Return the sizes of networks that there are, by name."""
+        """Return the sizes of networks by name."""
         return QUICK_SIZES if self.quick else FULL_SIZES
 
-    def prepare(self, wanted: Sequence[Wanted], workers: int | None = None) -> None:
-        """Train the networks that are wanted and not there yet.
+    def prepare(self, required: Sequence[RequiredNetwork], workers: int | None = None) -> None:
+        """Train the required networks that are missing.
 
         Args:
-            wanted: which; several may be one network.
-            workers: processes at a time, each with its share of the threads. Unless given, under ``quick`` on a CPU
-                as many as there are threads (small networks gain little from more than one), else 1.
+            required: several may be one network.
+            workers: processes at a time, each with its part of the threads. Default: under ``quick`` on a CPU the
+                number of threads (small networks gain little from more than one), else 1.
 
         Raises:
             HyperfuseError: a training that failed.
         """
-        missing: dict[Path, Wanted] = {}
-        for one in wanted:
-            folder = self._place(one)[0]
+        missing: dict[Path, RequiredNetwork] = {}
+        for one in required:
+            folder = self.run(one)[0]
             if not is_trained(folder):
                 missing.setdefault(folder, one)
         threads = usable_threads()
         on_cpu = self.device == "cpu" or not torch.cuda.is_available()
-        many = min(len(missing), workers or (threads if self.quick and on_cpu else 1))
-        if many <= 1:
-            for done, (folder, one) in enumerate(missing.items(), 1):
-                self._train(folder, one, f"{done} of {len(missing)}")
+        workers = min(len(missing), workers or (threads if self.quick and on_cpu else 1))
+        if workers <= 1:
+            for number, one in enumerate(missing.values(), 1):
+                self._train(one, f"{number} of {len(missing)}")
         else:
-            self._train_apart(missing, many, max(1, threads // many))
+            self._train_in_processes(list(missing.values()), workers, max(1, threads // workers))
 
-    def trained(self, wanted: Wanted) -> Trained:
-        """Return a trained network; one that was trained before, for another figure or in another call, is not again.
+    def trained(self, required: RequiredNetwork) -> TrainedNetwork:
+        """Return a trained network; each is trained once, over all artefacts and calls.
 
         Raises:
             HyperfuseError: a training that failed.
         """
-        folder = self._place(wanted)[0]
+        folder = self.run(required)[0]
         if not is_trained(folder):
-            self._train(folder, wanted, "1 of 1")
-        return read_trained(folder, wanted.name)
+            self._train(required, "1 of 1")
+        return read_trained(folder, required.name)
+
+    def run(self, required: RequiredNetwork) -> tuple[Path, TrainingConfig]:
+        """Return folder and configuration of the training of a network."""
+        data = self.data(required.kind)
+        # Without defaults, so that one network has one folder under any name.
+        options = stated_options(required.network, {**self.sizes()[required.size], **dict(required.switches)})
+        common = {"output": self.out / "weights", "seed": self.seed, "device": self.device}
+        if self.quick and required.network != "feinfn":
+            raise InputError(f"quick=True trains feinfn only, not {required.network}")
+        if self.quick:
+            config = quick_config(data, required.ratio, options, self.budget, common)
+        else:
+            config = full_config(data, required.ratio, required.network, options, common)
+        return run_folder(self.out, required, config, data), config
 
     def pair(self, kind: str = "cave", ratio: int = 4, scene: str | None = None) -> Pair:
-        """Return the pair of a test scene, the first one unless named."""
-        material = self.material(kind)
-        scene = material.test[0] if scene is None else scene
+        """Return the pair of a test scene; default: the first."""
+        data = self.data(kind)
+        scene = data.test[0] if scene is None else scene
         key = (kind, ratio, scene)
         if key not in self._pairs:
-            cube = material.scenes.load(scene)
-            self._pairs = {key: simulate(cube, ratio=ratio, preset="uestc", srf=material.srf)}  # the latest is kept
+            cube = data.scenes.load(scene)
+            self._pairs = {key: simulate(cube, ratio=ratio, preset="uestc", srf=data.srf)}  # only the latest is kept
         return self._pairs[key]
 
     def tensors(self, kind: str = "cave", ratio: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -147,15 +159,15 @@ class Lab:
 
     def fuse(self, entry: Entry, kind: str = "cave", ratio: int = 4) -> tuple[Cube, Record]:
         """Fuse the first test scene."""
-        material = self.material(kind)
-        return run_on_pair(self._job(entry, material, material.test[0], ratio), self.pair(kind, ratio))
+        data = self.data(kind)
+        return run_on_pair(self._job(entry, data, data.test[0], ratio), self.pair(kind, ratio))
 
     def score(self, entry: Entry, kind: str = "cave", ratio: int = 4) -> list[Record]:
-        """Return the scores of a entry on every test scene; those of an earlier call are read back."""
-        material = self.material(kind)
+        """Return the scores of an entry on every test scene; those of an earlier call are reused."""
+        data = self.data(kind)
         records = []
-        for scene in material.test:
-            job = self._job(entry, material, scene, ratio)
+        for scene in data.test:
+            job = self._job(entry, data, scene, ratio)
             record = read_record(self.out, job)
             if record is None:
                 _, record = run_on_pair(job, self.pair(kind, ratio, scene))
@@ -171,92 +183,60 @@ class Lab:
         deviation = {"psnr_std": total["std"]["psnr_db"]} if len(records) > 1 else {}
         return {**total["mean"], **deviation, "seconds": sum(times) / max(len(times), 1)}
 
+    def row(self, entry: Entry, kind: str = "cave", ratio: int = 4) -> dict[str, Any]:
+        """Return mean scores and the number of parameters as a row of a table."""
+        return {**self.mean(entry, kind, ratio), "parameters": entry.parameters}
+
     def interpolated(self, kind: str = "cave", ratio: int = 4) -> float:
         """Return the mean PSNR over the test scenes of the interpolated HSI that networks add to."""
         psnr = []
-        for scene in self.material(kind).test:
+        for scene in self.data(kind).test:
             pair = self.pair(kind, ratio, scene)
             hsi = torch.from_numpy(pair.hsi.data).float()[None]
             image = resample(hsi, (pair.reference.rows, pair.reference.cols))[0].numpy()
             psnr.append(float(evaluate(pair.reference, image, ratio)["psnr_db"]))
         return sum(psnr) / len(psnr)
 
-    def _folder(self, kind: str) -> Path | None:
-        return {"cave": self.cave, "harvard": self.harvard}[kind]
+    def _train(self, required: RequiredNetwork, count: str) -> None:
+        data = self.data(required.kind)
+        folder, config = self.run(required)
+        self.note(f"training {count}: {required.name}, x{required.ratio}, {data.title}; {folder}")
+        train_into(folder, config, data, self.progress)
 
-    def _place(self, wanted: Wanted) -> tuple[Path, TrainingConfig]:
-        material = self.material(wanted.kind)
-        # Without what is a default anyway, so that one network has one place whatever a table calls it.
-        options = stated_options(wanted.network, {**self.sizes()[wanted.size], **dict(wanted.switches)})
-        output = self.out / "weights"
-        if self.quick:
-            if wanted.network != "feinfn":
-                raise InputError(f"--quick trains feinfn only, not {wanted.network}")
-            config = quick_config(material, wanted.ratio, options, self.budget, output, self.device, self.seed)
-        else:
-            folder = self._folder(wanted.kind)
-            assert folder is not None  # there is a material
-            config = full_config(
-                material, wanted.ratio, wanted.network, options, folder, output, self.device, self.seed
-            )
-        return run_folder(self.out, wanted, config, material), config
-
-    def _train(self, folder: Path, wanted: Wanted, count: str) -> None:
-        material = self.material(wanted.kind)
-        self.note(f"training {count}: {wanted.name}, x{wanted.ratio}, {material.title}; {folder}")
-        train_into(folder, self._place(wanted)[1], material, self.progress)
-
-    def _train_apart(self, missing: Mapping[Path, Wanted], many: int, threads: int) -> None:
-        waiting = list(missing.items())
-        running: list[tuple[Path, Wanted, Child]] = []
+    def _train_in_processes(self, missing: Sequence[RequiredNetwork], workers: int, threads: int) -> None:
         done = 0
-        self.note(f"training {len(missing)} networks, {many} at a time with {threads} thread(s) each")
-        try:
-            while waiting or running:
-                while waiting and len(running) < many:
-                    folder, one = waiting.pop(0)
-                    running.append((folder, one, Child(_MODULE, self._line(one), threads)))
-                time.sleep(_POLL_SECONDS)
-                for item in [item for item in running if item[2].ended]:
-                    running.remove(item)
-                    failure = item[2].failure()
-                    if failure is not None:
-                        raise HyperfuseError(f"training {item[1].name}: {failure}")
-                    done += 1
-                    self.note(f"trained {done} of {len(missing)}: {item[1].name}, x{item[1].ratio}; {item[0]}")
-                    self.progress(done / len(missing), f"{done} of {len(missing)} networks")
-        finally:
-            for _, _, child in running:
-                child.kill()
 
-    def _line(self, wanted: Wanted) -> str:
-        values = {
-            "out": str(self.out),
-            "quick": self.quick,
-            "cave": None if self.cave is None else str(self.cave),
-            "harvard": None if self.harvard is None else str(self.harvard),
-            "budget": asdict(self.budget),
-            "device": self.device,
-            "seed": self.seed,
-            "wanted": asdict(wanted),
-        }
-        return json.dumps(values)
+        def finish(one: RequiredNetwork, child: Child) -> None:
+            nonlocal done
+            failure = child.failure()
+            if failure is not None:
+                raise HyperfuseError(f"training {one.name}: {failure}")
+            done += 1
+            self.note(f"trained {done} of {len(missing)}: {one.name}, x{one.ratio}; {self.run(one)[0]}")
+            self.progress(done / len(missing), f"{done} of {len(missing)} networks")
 
-    def _job(self, entry: Entry, material: Material, scene: str, ratio: int) -> BenchmarkJob:
-        pairs = Pairs(material.name, Path(), "uestc", material.srf, self.seed, self.device)
-        return BenchmarkJob(entry, scene, float(ratio), pairs, None, material.stamp)
+        self.note(f"training {len(missing)} networks, {workers} at a time with {threads} thread(s) each")
+        run_children(missing, lambda one: Child(_TRAINER, self._line(one), threads), finish, workers=workers)
+
+    def _line(self, required: RequiredNetwork) -> str:
+        values = {name: getattr(self, name) for name in ("out", "quick", "cave", "harvard", "device", "seed")}
+        return json.dumps(values | {"budget": asdict(self.budget), "required": asdict(required)}, default=str)
+
+    def _job(self, entry: Entry, data: ExperimentData, scene: str, ratio: int) -> BenchmarkJob:
+        pairs = Pairs(data.name, Path(), "uestc", data.srf, self.seed, self.device)
+        return BenchmarkJob(entry, scene, float(ratio), pairs, None, data.stamp)
 
 
-def train_told(line: str) -> None:
-    """Train the network that a line of :meth:`Lab.prepare` tells, in a process of its own."""
+def train_line(line: str) -> None:
+    """Train the network of a line that :meth:`Experiment.prepare` sends to a process."""
     values = json.loads(line)
-    told = values.pop("wanted")
-    wanted = Wanted(**{**told, "switches": tuple((name, value) for name, value in told["switches"])})
-    paths = {name: None if values[name] is None else Path(values[name]) for name in ("cave", "harvard")}
-    lab = Lab(**{**values, **paths, "out": Path(values["out"]), "budget": Budget(**values["budget"])})
-    lab.trained(wanted)
+    required = values.pop("required")
+    required["switches"] = tuple((name, value) for name, value in required["switches"])
+    paths = {name: None if values[name] is None else Path(values[name]) for name in ("out", "cave", "harvard")}
+    experiment = Experiment(**{**values, **paths, "budget": Budget(**values["budget"])})
+    experiment.trained(RequiredNetwork(**required))
 
 
 def serve_training() -> None:
     """Be the process that trains one network."""
-    serve(train_told)
+    serve(train_line)

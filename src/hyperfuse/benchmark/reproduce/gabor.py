@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from hyperfuse.benchmark.reproduce.domains import VARIANTS
-from hyperfuse.benchmark.reproduce.experiment import Lab
-from hyperfuse.benchmark.reproduce.results import Field, Finding, Verdict
-from hyperfuse.benchmark.reproduce.trained import Wanted
+from hyperfuse.benchmark.reproduce.domains import PROPOSED
+from hyperfuse.benchmark.reproduce.experiment import Experiment
+from hyperfuse.benchmark.reproduce.networks import always
+from hyperfuse.benchmark.reproduce.results import Artefact, Check, Result
 from hyperfuse.networks.analysis import gabor_wavelet
 from hyperfuse.networks.blocks.gabor import RealGabor
 from hyperfuse.reports.analysis import wavelet_figure
+from hyperfuse.tables import Column
 
-_NETWORK = VARIANTS["both"]
 _PUBLISHED = 30.0, 10.0
+_COLUMNS = (
+    Column("wavelet", "wavelet"),
+    Column("frequency", "w", format=".2f"),
+    Column("scale", "s", format=".2f"),
+    Column("time", "spread in time", format=".4f"),
+    Column("band", "spread in frequency", format=".3f"),
+    Column("product", "product", format=".4f"),
+    Column("real", "product of the real part", format=".3f"),
+)
 
 
-def wanted(lab: Lab) -> list[Wanted]:
-    """Return the networks that the figure needs."""
-    return [_NETWORK]
-
-
-def make(lab: Lab) -> Finding:
-    """Draw the published start of the wavelet; list it with those that a network learned."""
-    wavelet = gabor_wavelet(*_PUBLISHED)
-    found = [("start, published", *_PUBLISHED)]
-    for index, layer in enumerate(lab.trained(_NETWORK).network().decoder.activations):
+def make(experiment: Experiment) -> Result:
+    """Draw the published initial wavelet; list it with those that a network learned."""
+    found = [("initial, published", *_PUBLISHED)]
+    for index, layer in enumerate(experiment.trained(PROPOSED).network().decoder.activations):
         assert isinstance(layer, RealGabor)
         found.append((f"learned, layer {index}", layer.frequency.item(), abs(layer.scale.item())))
     rows = []
@@ -40,20 +43,14 @@ def make(lab: Lab) -> Finding:
                 "real": gabor_wavelet(frequency, scale, real=True).product,
             }
         )
-    verdict = Verdict(
+    wavelet = gabor_wavelet(*_PUBLISHED)
+    check = Check(
         "the complex wavelet is as narrow in time and frequency at once as a signal can be",
         abs(wavelet.product - wavelet.bound) < 1e-3,
         f"product {wavelet.product:.4f}, bound {wavelet.bound:g}",
     )
     text = "exp(j w x - (s x)^2): standard deviations in time and angular frequency, and their product."
-    fields = (
-        Field("wavelet", "wavelet"),
-        Field("frequency", "w", ".2f"),
-        Field("scale", "s", ".2f"),
-        Field("time", "spread in time", ".4f"),
-        Field("band", "spread in frequency", ".3f"),
-        Field("product", "product", ".4f"),
-        Field("real", "product of the real part", ".3f"),
-    )
-    figure = wavelet_figure(wavelet)
-    return Finding("The Gabor wavelet in time and frequency", fields, rows, figure, [text], [verdict])
+    return Result(_COLUMNS, rows, wavelet_figure(wavelet), [text], [check])
+
+
+ARTEFACT = Artefact("gabor", "figure", "The Gabor wavelet in time and frequency", always(PROPOSED), make)

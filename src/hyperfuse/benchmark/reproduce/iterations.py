@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from hyperfuse.benchmark.reproduce.charts import OTHER, OURS, new_figure
 from hyperfuse.benchmark.reproduce.domains import VARIANTS
-from hyperfuse.benchmark.reproduce.experiment import Lab
-from hyperfuse.benchmark.reproduce.results import Field, Finding, Verdict, compare
-from hyperfuse.benchmark.reproduce.trained import Wanted
+from hyperfuse.benchmark.reproduce.experiment import Experiment
+from hyperfuse.benchmark.reproduce.networks import always
+from hyperfuse.benchmark.reproduce.results import Artefact, Check, Result, compare
+from hyperfuse.tables import Column
 
 _CURVES = {"with": VARIANTS["both"], "without": VARIANTS["spatial"]}
+_COLUMNS = (
+    Column("step", "iteration"),
+    Column("with", "with Fourier branch, PSNR", "dB", ".2f"),
+    Column("without", "without, PSNR", "dB", ".2f"),
+)
 
 
-def wanted(lab: Lab) -> list[Wanted]:
-    """Return the networks that the figure needs."""
-    return list(_CURVES.values())
-
-
-def make(lab: Lab) -> Finding:
-    """Draw the logs of both trainings; scores are those on what chose the weights, not on test scenes."""
-    curves = {name: dict(lab.trained(one).curve()) for name, one in _CURVES.items()}
+def make(experiment: Experiment) -> Result:
+    """Draw the logs of both trainings: validation scores, not those of test scenes."""
+    curves = {name: dict(experiment.trained(one).curve()) for name, one in _CURVES.items()}
     figure = new_figure(6.6, 4.2)
     axis = figure.subplots()
     for name, colour in (("with", OURS), ("without", OTHER)):
@@ -29,19 +30,24 @@ def make(lab: Lab) -> Finding:
     axis.legend()
     steps = sorted(set(curves["with"]) & set(curves["without"]))
     rows = [{"step": step, "with": curves["with"][step], "without": curves["without"][step]} for step in steps]
-    ahead = sum(curves["with"][step] > curves["without"][step] for step in steps)
-    last = steps[-1]
-    verdicts = [
-        compare("with the Fourier branch above without, at the end", curves["with"][last], curves["without"][last]),
-        Verdict(
-            "with the Fourier branch above without, all the way", ahead == len(steps),
+    ahead = sum(row["with"] > row["without"] for row in rows)
+    claim = "with the Fourier branch above without"
+    checks = [
+        compare(f"{claim}, at the end", rows[-1]["with"], rows[-1]["without"]),
+        Check(
+            f"{claim}, at every iteration",
+            ahead == len(steps),
             f"ahead at {ahead} of {len(steps)} points",
             "order",
         ),
-    ]  # fmt: skip
-    fields = (
-        Field("step", "iteration"),
-        Field("with", "with Fourier branch, PSNR (dB)", ".2f"),
-        Field("without", "without, PSNR (dB)", ".2f"),
-    )
-    return Finding("PSNR over iterations", fields, rows, figure, [], verdicts, [lab.material().source])
+    ]
+    return Result(_COLUMNS, rows, figure, checks=checks)
+
+
+ARTEFACT = Artefact(
+    "iterations",
+    "figure",
+    "PSNR over iterations, with and without Fourier branch",
+    always(*_CURVES.values()),
+    make,
+)

@@ -2,66 +2,61 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 
-from hyperfuse.benchmark.reproduce.ablation import order_verdicts, score_row, variants_of
-from hyperfuse.benchmark.reproduce.experiment import Lab
-from hyperfuse.benchmark.reproduce.results import Field, Finding, Verdict
-from hyperfuse.benchmark.reproduce.trained import Wanted
+from hyperfuse.benchmark.reproduce.ablation import order_checks
+from hyperfuse.benchmark.reproduce.experiment import Experiment
+from hyperfuse.benchmark.reproduce.networks import always, variants_of
+from hyperfuse.benchmark.reproduce.results import Artefact, Check, Result
 from hyperfuse.networks.analysis import spectrum_leakage
 from hyperfuse.networks.blocks.fourier import PhaseConvolution
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.reports.analysis import leakage_figure
+from hyperfuse.tables import Column
 
 VARIANTS = variants_of({"3x3": {"phase_kernel": 3}, "1x1": {"phase_kernel": 1}})
 _SIZE = 32
 _BIN = (5, 7)
+_COLUMNS = (
+    Column("kernel", "kernel on the phases"),
+    Column("leaked", "fraction of energy that leaks", format=".4f"),
+    Column("kernels", "kernels"),
+    Column("psnr_db", "PSNR", "dB", ".2f"),
+)
 
 
-def wanted(lab: Lab) -> list[Wanted]:
-    """Return the networks that the figure needs."""
-    return list(VARIANTS.values())
-
-
-def make(lab: Lab) -> Finding:
-    """Measure the leakage of the kernels that a network learned for its phases, and what they are worth."""
-    networks = {name: lab.trained(one) for name, one in VARIANTS.items()}
+def make(experiment: Experiment) -> Result:
+    """Measure the leakage of the kernels that a network learned for its phases, and the PSNR of both networks."""
+    networks = {name: experiment.trained(one) for name, one in VARIANTS.items()}
     kernels = _phase_kernels(networks["3x3"].network())
     leaks = [spectrum_leakage(kernel, _SIZE, _SIZE, _BIN) for kernel in kernels]
-    shares = torch.tensor([leak.leaked for leak in leaks])
-    typical = leaks[int((shares - shares.median()).abs().argmin())]
+    leaked = torch.tensor([leak.leaked for leak in leaks])
+    median = float(leaked.median())
+    typical = leaks[int((leaked - median).abs().argmin())]
     flat = spectrum_leakage(torch.ones(1, 1), _SIZE, _SIZE, _BIN)
-    rows = [
-        {"kernel": "1x1", "leaked": flat.leaked, "kernels": 1},
-        {"kernel": "3x3, median", "leaked": float(shares.median()), "kernels": len(leaks)},
-        {"kernel": "3x3, least", "leaked": float(shares.min()), "kernels": len(leaks)},
-        {"kernel": "3x3, most", "leaked": float(shares.max()), "kernels": len(leaks)},
+    psnr = {name: float(experiment.row(one.entry)["psnr_db"]) for name, one in networks.items()}
+    rows: list[dict[str, Any]] = [
+        {"kernel": "1x1", "leaked": flat.leaked, "kernels": 1, "psnr_db": psnr["1x1"]},
+        {"kernel": "3x3, median", "leaked": median, "kernels": len(leaks), "psnr_db": psnr["3x3"]},
+        {"kernel": "3x3, smallest", "leaked": float(leaked.min()), "kernels": len(leaks)},
+        {"kernel": "3x3, largest", "leaked": float(leaked.max()), "kernels": len(leaks)},
     ]
-    psnr = {name: float(score_row(lab, one.entry)["psnr_db"]) for name, one in networks.items()}
-    for row in rows[:2]:
-        row["psnr_db"] = psnr[str(row["kernel"])[:3]]
-    verdicts = [
-        Verdict(
+    checks = [
+        Check(
             "3x3 kernels leak between frequencies, 1x1 kernels do not",
-            flat.leaked == 0.0 and float(shares.median()) > 0.01,
-            f"{100 * float(shares.median()):.1f} % of the energy against {100 * flat.leaked:.1f} %",
+            flat.leaked == 0.0 and median > 0.01,
+            f"{100 * median:.1f} % of the energy against {100 * flat.leaked:.1f} %",
         ),
-        *order_verdicts(psnr, "1x1", lab.interpolated()),
+        *order_checks(psnr, "1x1", experiment.interpolated()),
     ]
     text = (
-        f"Share of the energy of one frequency that a kernel moves to others, for the {len(leaks)} learned 3x3 "
-        "kernels of a network with `phase_kernel=3`, and PSNR of both networks. Drawn is the median kernel."
-    )
-    fields = (
-        Field("kernel", "kernel on the phases"),
-        Field("leaked", "share of energy that leaks", ".4f"),
-        Field("kernels", "kernels"),
-        Field("psnr_db", "PSNR (dB)", ".2f"),
+        f"Fraction of the energy of one frequency that a kernel moves to others, for the {len(leaks)} learned 3x3 "
+        "kernels of a network with `phase_kernel=3`, and PSNR of both networks. The median kernel is drawn."
     )
     figure = leakage_figure({"1x1": flat, "3x3, learned": typical})
-    return Finding("Leakage of 1x1 and 3x3 kernels", fields, rows, figure, [text], verdicts, [lab.material().source])
+    return Result(_COLUMNS, rows, figure, [text], checks)
 
 
 def _phase_kernels(network: FeINFN) -> list[torch.Tensor]:
@@ -69,3 +64,8 @@ def _phase_kernels(network: FeINFN) -> list[torch.Tensor]:
     phase = network.frequency_fusion.phase
     assert isinstance(phase, PhaseConvolution)
     return [kernel[0] for layer in phase.depthwise for kernel in cast(torch.Tensor, layer.weight).detach()]
+
+
+ARTEFACT = Artefact(
+    "leakage", "figure", "Leakage of 1x1 and 3x3 kernels on a spectrum", always(*VARIANTS.values()), make
+)

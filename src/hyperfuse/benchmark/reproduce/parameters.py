@@ -1,4 +1,4 @@
-"""Figure: PSNR against the number of parameters, bubbles by the time of a fusion."""
+"""Figure: PSNR against the number of parameters, bubbles by the time per fusion."""
 
 from __future__ import annotations
 
@@ -6,42 +6,43 @@ import math
 from typing import Any
 
 from hyperfuse.benchmark.entries import method_entry
-from hyperfuse.benchmark.reproduce.ablation import SCORE_FIELDS, score_row
 from hyperfuse.benchmark.reproduce.charts import OTHER, OURS, PUBLISHED, new_figure
-from hyperfuse.benchmark.reproduce.experiment import Lab
+from hyperfuse.benchmark.reproduce.experiment import Experiment
+from hyperfuse.benchmark.reproduce.networks import RequiredNetwork
 from hyperfuse.benchmark.reproduce.published import FEINFN_PARAMETERS
 from hyperfuse.benchmark.reproduce.published import PUBLISHED as PUBLISHED_SCORES
-from hyperfuse.benchmark.reproduce.results import Field, Finding, compare
-from hyperfuse.benchmark.reproduce.trained import Wanted
+from hyperfuse.benchmark.reproduce.results import PARAMETERS, SCORES, SECONDS, Artefact, Result, compare
+from hyperfuse.tables import Column
 
-_FIELDS = (
-    Field("network", "network"),
-    Field("parameters", "parameters", ",d"),
-    *SCORE_FIELDS,
-    Field("seconds", "seconds a fusion", ".2f"),
-    Field("where", "numbers"),
+_COLUMNS = (
+    Column("network", "network"),
+    PARAMETERS,
+    *SCORES,
+    SECONDS,
+    Column("where", "numbers"),
 )
 _LINES = ("bicubic", "local-regression")
 _LARGEST_BUBBLE = 1400.0  # points squared
 
 
-def wanted(lab: Lab) -> list[Wanted]:
-    """Return the networks that the figure needs."""
-    found = [Wanted(f"feinfn {size}", size=size) for size in lab.sizes()]
-    if not lab.quick:
-        found.append(Wanted("feinfn-release", network="feinfn-release"))
+def required(experiment: Experiment) -> list[RequiredNetwork]:
+    """Return a network of each size, and in full the released one."""
+    found = [RequiredNetwork(f"feinfn {size}", size=size) for size in experiment.sizes()]
+    if not experiment.quick:
+        found.append(RequiredNetwork("feinfn-release", network="feinfn-release"))
     return found
 
 
-def make(lab: Lab) -> Finding:
+def make(experiment: Experiment) -> Result:
     """Draw networks of several sizes; methods without trained parameters are lines."""
     rows: list[dict[str, Any]] = [
-        {"network": one.name, "where": "computed here", **score_row(lab, lab.trained(one).entry)} for one in wanted(lab)
+        {"network": one.name, "where": "computed here", **experiment.row(experiment.trained(one).entry)}
+        for one in required(experiment)
     ]
-    lines = {name: float(score_row(lab, method_entry(name))["psnr_db"]) for name in _LINES}
+    lines = {name: float(experiment.row(method_entry(name))["psnr_db"]) for name in _LINES}
     networks = list(rows)
     psnr = PUBLISHED_SCORES["cave", 4]["FeINFN"][0]
-    if not lab.quick:
+    if not experiment.quick:
         rows.append({"network": "FeINFN", "where": "published", "psnr_db": psnr, "parameters": FEINFN_PARAMETERS})
     figure = new_figure(7.2, 4.6)
     axis = figure.subplots()
@@ -53,10 +54,10 @@ def make(lab: Lab) -> Finding:
         axis.scatter(
             row["parameters"], row["psnr_db"], s=area, color=colour if computed else "none", edgecolor=colour, alpha=0.6
         )
-        told = f"{row['network']}, {row['seconds']:.2f} s" if computed else "FeINFN (published)"
+        label = f"{row['network']}, {row['seconds']:.2f} s" if computed else "FeINFN (published)"
         reach = math.sqrt(area) / 2
         axis.annotate(
-            told, (row["parameters"], row["psnr_db"]), xytext=(0, -reach - 4), textcoords="offset points",
+            label, (row["parameters"], row["psnr_db"]), xytext=(0, -reach - 4), textcoords="offset points",
             ha="center", va="top", fontsize="small", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
     for name, value in lines.items():
@@ -66,15 +67,18 @@ def make(lab: Lab) -> Finding:
             xytext=(0, 3), textcoords="offset points", fontsize="small", color="0.35",
         )  # fmt: skip
     axis.set(xscale="log", xlabel="trained parameters", ylabel="PSNR (dB)")
-    axis.set_title("PSNR against parameters; area of a bubble: seconds a fusion", fontsize="medium", loc="left")
+    axis.set_title("PSNR against parameters; area of a bubble: seconds per fusion", fontsize="medium", loc="left")
     axis.margins(x=0.25, y=0.18)
     axis.grid(alpha=0.3)
     rows += [{"network": name, "where": "computed here", "psnr_db": value} for name, value in lines.items()]
-    first, last = networks[0], networks[len(lab.sizes()) - 1]
-    verdict = compare(
+    first, last = networks[0], networks[len(experiment.sizes()) - 1]
+    check = compare(
         f"more parameters score higher: {last['network']} above {first['network']}",
         float(last["psnr_db"]),
         float(first["psnr_db"]),
         whose="own",
     )
-    return Finding("PSNR against parameters", _FIELDS, rows, figure, [], [verdict], [lab.material().source])
+    return Result(_COLUMNS, rows, figure, checks=[check])
+
+
+ARTEFACT = Artefact("parameters", "figure", "PSNR against parameters", required, make)

@@ -1,11 +1,11 @@
-"""Published scores that stand beside ours: PSNR (dB), SAM (degrees), ERGAS, SSIM; None where not known here."""
+"""Published scores for comparison: PSNR (dB), SAM (degrees), ERGAS, SSIM; None where not known here."""
 
 from __future__ import annotations
 
-Scores = tuple[float, float | None, float | None, float | None]
+PublishedScores = tuple[float, float | None, float | None, float | None]
 
 # From second-hand tables; standard deviations are not known. All trained on the full data.
-PUBLISHED: dict[tuple[str, int], dict[str, Scores]] = {
+PUBLISHED: dict[tuple[str, int], dict[str, PublishedScores]] = {
     ("cave", 4): {
         "FeINFN": (52.47, 1.91, 0.98, 0.998),
         "BDT": (52.30, None, None, None),

@@ -1,81 +1,176 @@
-"""What a table or figure found: rows, words, whether the paper's order shows, and a picture."""
+"""Tables and figures: how each is made, its result, whether the paper's claims hold in it, and its files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
-Whose = Literal["order", "claim", "own"]
+from hyperfuse.benchmark.plan import scoring_convention
+from hyperfuse.benchmark.reproduce.charts import caption
+from hyperfuse.benchmark.reproduce.experiment import Experiment
+from hyperfuse.benchmark.reproduce.networks import RequiredNetwork
+from hyperfuse.benchmark.summary import SCORE_COLUMNS
+from hyperfuse.io.encoding.atomic import replacing
+from hyperfuse.reports import save_figure
+from hyperfuse.tables import Column, Table
+from hyperfuse.tables.csv import render_csv
+from hyperfuse.tables.markdown import render_markdown
+from hyperfuse.version import __version__
+
+_SUFFIXES = (".md", ".csv", ".png")
+# Without marks of the best: published scores are of other conditions.
+SCORES = tuple(replace(column, better=None) for column in SCORE_COLUMNS)
+SECONDS = Column("seconds", "seconds per fusion", format=".2f")
+PARAMETERS = Column("parameters", "parameters", format=",d")
 
 
 @dataclass(frozen=True)
-class Field:
-    """A column of a table: its key in the rows, its title, and how numbers are written."""
-
-    key: str
-    title: str
-    form: str = ""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a claim shows in what was computed here.
+class Check:
+    """Whether a claim holds in what was computed here.
 
     Attributes:
         claim: such as ``Gabor above ReLU``.
-        shown: whether it shows; None where what was computed does not decide it.
+        holds: None where what was computed does not decide it.
         measured: the numbers that decide it, such as ``difference 0.31 dB``.
         whose: ``order`` of variants or ``claim`` of the paper, or a question of our ``own``.
     """
 
     claim: str
-    shown: bool | None
+    holds: bool | None
     measured: str
-    whose: Whose = "claim"
+    whose: Literal["order", "claim", "own"] = "claim"
 
     def __str__(self) -> str:
-        answer = f"{'not decided' if self.shown is None else 'yes' if self.shown else 'no'}, {self.measured}."
+        found = f"{'not decided' if self.holds is None else 'yes' if self.holds else 'no'}, {self.measured}."
         if self.whose == "own":
-            return f"{self.claim[:1].upper()}{self.claim[1:]}: {answer}"
-        return f"Shows the paper's {self.whose} ({self.claim}): {answer}"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A table or figure, made.
-
-    Attributes:
-        title: of it.
-        fields: columns of its table.
-        rows: of its table; a missing value is left empty.
-        figure: its picture.
-        text: paragraphs on what is shown.
-        verdicts: on the claims of the paper that it is there for.
-        sources: whom to name for the data in it.
-    """
-
-    title: str
-    fields: Sequence[Field]
-    rows: Sequence[dict[str, Any]]
-    figure: Figure
-    text: Sequence[str] = ()
-    verdicts: Sequence[Verdict] = ()
-    sources: Sequence[str] = ()
+            return f"{self.claim[:1].upper()}{self.claim[1:]}: {found}"
+        return f"Shows the paper's {self.whose} ({self.claim}): {found}"
 
 
 def compare(
-    claim: str, ours: float, others: float, unit: str = "dB", digits: int = 2, *, whose: Whose = "order"
-) -> Verdict:
-    """Return the verdict on ``ours`` being above ``others``; what is equal as it is shown is not above.
+    claim: str,
+    ours: float,
+    others: float,
+    unit: str = "dB",
+    digits: int = 2,
+    *,
+    whose: Literal["order", "claim", "own"] = "order",
+) -> Check:
+    """Return the check that ``ours`` is above ``others``; values that look equal are not above each other.
 
     Example:
         >>> str(compare("A above B", 40.0, 39.5))
         "Shows the paper's order (A above B): yes, difference 0.50 dB."
-        >>> compare("A above B", 40.001, 40.0).shown
+        >>> compare("A above B", 40.001, 40.0).holds
         False
     """
     difference = round(ours - others, digits) + 0.0
-    return Verdict(claim, difference > 0, f"difference {difference:.{digits}f} {unit}".strip(), whose)
+    return Check(claim, difference > 0, f"difference {difference:.{digits}f} {unit}".strip(), whose)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A table or figure that was made.
+
+    Attributes:
+        columns: of its table.
+        rows: of its table; missing values are left out.
+        figure: its picture.
+        text: paragraphs on what it shows.
+        checks: of the claims of the paper that it is for.
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[Mapping[str, Any]]
+    figure: Figure
+    text: Sequence[str] = ()
+    checks: Sequence[Check] = ()
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A table or figure of the paper.
+
+    Attributes:
+        name: on the command line, and of its files.
+        what: table or figure.
+        title: what it shows.
+        required: returns the networks that it needs.
+        make: makes it; networks that are missing are trained.
+        data: the data sets of the paper that it is about.
+    """
+
+    name: str
+    what: Literal["table", "figure"]
+    title: str
+    required: Callable[[Experiment], Sequence[RequiredNetwork]]
+    make: Callable[[Experiment], Result]
+    data: tuple[str, ...] = ("cave",)
+
+
+def outputs(out: Path, artefacts: Sequence[Artefact]) -> list[Path]:
+    """Return the files that artefacts write."""
+    return [out / f"{artefact.name}{suffix}" for artefact in artefacts for suffix in _SUFFIXES]
+
+
+def write_result(experiment: Experiment, artefact: Artefact, result: Result) -> list[Path]:
+    """Write NAME.md, NAME.csv and NAME.png to ``experiment.out``; return the files.
+
+    Raises:
+        HyperfuseError: no space left, or another failure of the file system.
+    """
+    experiment.out.mkdir(parents=True, exist_ok=True)
+    remark = quick_remark(experiment, artefact.data)
+    data = [experiment.data(kind) for kind in artefact.data]
+    sources = [f"Data: {source}." for source in dict.fromkeys(one.source for one in data) if source]
+    caption(result.figure, "\n".join(filter(None, [remark, *map(str, result.checks), *sources])))
+    paragraphs = [
+        f"# {artefact.title}",
+        f"**{remark}**" if remark else "",
+        *dict.fromkeys(one.description for one in data),
+        *result.text,
+        render_markdown(Table(result.columns, result.rows)).strip() if result.rows else "",
+        "\n".join(f"- {check}" for check in result.checks),
+        f"![{artefact.title}]({artefact.name}.png)",
+        *sources,
+        f"hyperfuse {__version__}. Convention: {scoring_convention()}.",
+    ]
+    made = {"version": __version__, "made": remark or "in full"}
+    columns = [*result.columns, *(Column(key, key) for key in made)]
+    texts = (
+        "\n\n".join(filter(None, paragraphs)) + "\n",
+        render_csv(Table(columns, [{**row, **made} for row in result.rows])),
+    )
+    paths = outputs(experiment.out, [artefact])
+    for path, text in zip(paths, texts, strict=False):
+        with replacing(path) as scratch:
+            scratch.write_text(text, "utf-8", newline="")
+    save_figure(result.figure, paths[-1])
+    return paths
+
+
+def quick_remark(experiment: Experiment, kinds: Sequence[str]) -> str:
+    """Return the remark on every output of a quick experiment, empty in full.
+
+    Args:
+        experiment: how the output was made.
+        kinds: the data sets of the paper that it is about.
+    """
+    if not experiment.quick:
+        return ""
+    base, budget = experiment.sizes()["base"], experiment.budget
+    text = (
+        f"QUICK: small data, narrow networks (width {base['width']}, the paper's has 128), {budget.steps} steps of "
+        f"{budget.batch} patches of {budget.patch}x{budget.patch}, one training each (seed {experiment.seed}). Not "
+        "comparable with the paper's numbers."
+    )
+    for kind in kinds:
+        data = experiment.data(kind)
+        if data.name != kind:
+            title = {"cave": "CAVE", "harvard": "Harvard"}[kind]
+            text += f" {data.title} stands in for {title}, which was not given."
+    return text

@@ -1,52 +1,48 @@
-"""Figure: the latents' amplitudes are alike, their phases differ."""
+"""Figure: the latents' amplitudes are similar, their phases differ."""
 
 from __future__ import annotations
 
 import torch
 
-from hyperfuse.benchmark.reproduce.domains import VARIANTS
-from hyperfuse.benchmark.reproduce.experiment import Lab
-from hyperfuse.benchmark.reproduce.results import Field, Finding, Verdict
-from hyperfuse.benchmark.reproduce.trained import Wanted
+from hyperfuse.benchmark.reproduce.domains import PROPOSED
+from hyperfuse.benchmark.reproduce.experiment import Experiment
+from hyperfuse.benchmark.reproduce.networks import always
+from hyperfuse.benchmark.reproduce.results import Artefact, Check, Result
 from hyperfuse.networks.analysis import latent_likeness
-from hyperfuse.reports.analysis import likeness_figure
+from hyperfuse.reports.analysis import similarity_figure
+from hyperfuse.tables import Column
 
-_NETWORK = VARIANTS["both"]
+_COLUMNS = (
+    Column("channel", "channel"),
+    Column("amplitude", "correlation of log amplitudes", format=".3f"),
+    Column("phase", "coherence of phases", format=".3f"),
+)
 
 
-def wanted(lab: Lab) -> list[Wanted]:
-    """Return the networks that the figure needs."""
-    return [_NETWORK]
-
-
-def make(lab: Lab) -> Finding:
+def make(experiment: Experiment) -> Result:
     """Compare the spectra of the LR latent of the HSI and the HR latent of the pair, on the first test scene."""
-    network = lab.trained(_NETWORK).network()
+    network = experiment.trained(PROPOSED).network()
     with torch.no_grad():
-        features = network.features(*lab.tensors())
-    likeness = latent_likeness(features.spectral_latent[0], features.spatial_latent[0])
-    amplitudes, phases = likeness.amplitude_correlation, likeness.phase_coherence
-    # The channel that stands for all: the one whose amplitudes are as alike as the median's.
+        features = network.features(*experiment.tensors())
+    similarity = latent_likeness(features.spectral_latent[0], features.spatial_latent[0])
+    amplitudes, phases = similarity.amplitude_correlation, similarity.phase_coherence
+    # The channel that is drawn: that of the median correlation of amplitudes.
     channel = int((amplitudes - amplitudes.median()).abs().argmin())
     rows = [
         {"channel": index, "amplitude": float(amplitude), "phase": float(phase)}
         for index, (amplitude, phase) in enumerate(zip(amplitudes, phases, strict=True))
     ]
-    middle = float(amplitudes.median()), float(phases.median())
-    verdict = Verdict(
-        "amplitudes alike (correlation above 0.5), phases unlike (coherence below 0.5)",
-        middle[0] > 0.5 > middle[1],
-        f"correlation {middle[0]:.2f}, coherence {middle[1]:.2f}, medians over {len(rows)} channels",
+    medians = float(amplitudes.median()), float(phases.median())
+    check = Check(
+        "amplitudes similar (correlation above 0.5), phases different (coherence below 0.5)",
+        medians[0] > 0.5 > medians[1],
+        f"correlation {medians[0]:.2f}, coherence {medians[1]:.2f}, medians over {len(rows)} channels",
     )
     text = (
         "Amplitude: correlation of the log amplitudes of LR and HR latent at the frequencies that both hold. Phase: "
         "length of the mean of exp(j difference), 1 for a constant difference, 0 for unrelated ones."
     )
-    fields = (
-        Field("channel", "channel"),
-        Field("amplitude", "correlation of log amplitudes", ".3f"),
-        Field("phase", "coherence of phases", ".3f"),
-    )
-    figure = likeness_figure(likeness, channel)
-    title = "Likeness of the latents' amplitudes and phases"
-    return Finding(title, fields, rows, figure, [text], [verdict], [lab.material().source])
+    return Result(_COLUMNS, rows, similarity_figure(similarity, channel), [text], [check])
+
+
+ARTEFACT = Artefact("similarity", "figure", "Similarity of the latents' amplitudes and phases", always(PROPOSED), make)

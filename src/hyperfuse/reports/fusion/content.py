@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _PACKAGES = ("torch", "numpy", "scipy", "rasterio")
-# A response of which less lies on usable HSI bands cannot be told from them.
 _LEAST_COVERED = 0.5
 # In labels of plots.
 _LONGEST_UNIT, _LONGEST_NAME = 24, 40

@@ -1,17 +1,17 @@
-"""Networks that tables and figures are made with: what is wanted, and what came of training it."""
+"""Networks that tables and figures need: which, where they are kept, and the result of training them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from hyperfuse.benchmark.entries import Entry, network_entry
-from hyperfuse.benchmark.reproduce.data import Material
+from hyperfuse.benchmark.reproduce.data import ExperimentData
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.networks.feinfn import FeINFN
@@ -27,16 +27,16 @@ _FINISHED = "finished.json"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RequiredNetwork:
     """A network that a table or figure needs.
 
     Attributes:
-        name: what it calls it.
+        name: in the table or figure.
         kind: data set, ``cave`` or ``harvard``.
         ratio: of the pairs.
         size: name of its size.
-        network: as registered.
-        switches: options of the network beside its size.
+        network: name in the registry.
+        switches: options of the network in addition to its size.
     """
 
     name: str
@@ -47,15 +47,30 @@ class Wanted:
     switches: tuple[tuple[str, Any], ...] = ()
 
 
+def variants_of(variants: Mapping[str, Mapping[str, Any]]) -> dict[str, RequiredNetwork]:
+    """Return the networks of an ablation from the switches of each variant.
+
+    Example:
+        >>> variants_of({"ReLU": {"activation": "relu"}})["ReLU"].switches
+        (('activation', 'relu'),)
+    """
+    return {name: RequiredNetwork(name, switches=tuple(switches.items())) for name, switches in variants.items()}
+
+
+def always(*networks: RequiredNetwork) -> Callable[[Any], list[RequiredNetwork]]:
+    """Return the function that returns these networks for any experiment."""
+    return lambda experiment: list(networks)
+
+
 @dataclass(frozen=True)
-class Trained:
+class TrainedNetwork:
     """A trained network.
 
     Attributes:
-        name: what the table or figure calls it.
-        folder: of its run.
+        name: in the table or figure.
+        folder: of its training run.
         entry: for scoring.
-        seconds: that its training took.
+        seconds: of its training.
         steps: of its training.
     """
 
@@ -65,33 +80,28 @@ class Trained:
     seconds: float
     steps: int
 
-    @property
-    def parameters(self) -> int:
-        """Number of its parameters."""
-        return self.entry.parameters or 0
-
     def network(self) -> FeINFN:
         """Return it with its best weights, in evaluation mode."""
         return cast(FeINFN, from_pretrained(self.folder / "best"))
 
     def curve(self) -> list[tuple[int, float]]:
-        """Return (step, PSNR in dB on what chose the weights) over its training."""
+        """Return (step, validation PSNR in dB) over its training."""
         key = "validation/psnr_db"
         return [(int(entry["step"]), float(entry[key])) for entry in read_log(self.folder) if key in entry]
 
 
-def run_folder(out: Path, wanted: Wanted, config: TrainingConfig, material: Material) -> Path:
-    """Return where a network is kept; the name tells what it is, with a digest of all that its weights depend on."""
-    told = config.model_dump(mode="json")
+def run_folder(out: Path, required: RequiredNetwork, config: TrainingConfig, data: ExperimentData) -> Path:
+    """Return the folder of a network; its name holds a digest of all that the weights depend on."""
+    values = config.model_dump(mode="json")
     for key in ("output", "resume", "device", "workers"):
-        del told[key]
+        del values[key]
     for key in ("folder", "memory_gb"):
-        del told["data"][key]
-    text = json.dumps([told, material.stamp, material.quick, __version__], sort_keys=True)
+        del values["data"][key]
+    text = json.dumps([values, data.stamp, data.quick, __version__], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    switched = stated_options(wanted.network, dict(wanted.switches))
-    what = "-".join([wanted.size, *(str(value) for value in switched.values())])
-    return out / "weights" / f"{wanted.network}-{material.name}-x{wanted.ratio}-{what}-{digest}"
+    switched = stated_options(required.network, dict(required.switches))
+    what = "-".join([required.size, *(str(value) for value in switched.values())])
+    return out / "weights" / f"{required.network}-{data.name}-x{required.ratio}-{what}-{digest}"
 
 
 def stated_options(network: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,33 +115,33 @@ def stated_options(network: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_trained(folder: Path) -> bool:
-    """Return whether the training of a folder ended."""
+    """Return whether the training of a folder is complete."""
     return (folder / _FINISHED).is_file()
 
 
-def train_into(folder: Path, config: TrainingConfig, material: Material, progress: Progress) -> None:
-    """Train a network into its folder; in full, a training that was interrupted goes on."""
+def train_into(folder: Path, config: TrainingConfig, data: ExperimentData, progress: Progress) -> None:
+    """Train a network into its folder; in full, a training that was interrupted resumes."""
     folder.mkdir(parents=True, exist_ok=True)
     config = config.model_copy(update={"output": folder})
     start = time.monotonic()
-    if material.quick:
-        # With fresh weights a short training would be spent on unlearning what they add.
-        begin = config.network.model_copy(update={"zero_output": True})
-        config = config.model_copy(update={"network": begin, "resume": False})
-    result = train(config, material.scenes, overwrite=material.quick, progress=progress)
+    if data.quick:
+        # A short training cannot unlearn what random weights add.
+        network = config.network.model_copy(update={"zero_output": True})
+        config = config.model_copy(update={"network": network, "resume": False})
+    result = train(config, data.scenes, overwrite=data.quick, progress=progress)
     record = {"seconds": time.monotonic() - start, "steps": result.steps, "scores": result.best_scores}
     with replacing(folder / _FINISHED) as scratch:
         scratch.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 
-def read_trained(folder: Path, name: str) -> Trained:
-    """Return the network of a folder that :func:`train_into` ended.
+def read_trained(folder: Path, name: str) -> TrainedNetwork:
+    """Return the network of a folder that :func:`train_into` completed.
 
     Raises:
         InputError: a damaged folder.
     """
     try:
         record: Mapping[str, Any] = json.loads((folder / _FINISHED).read_text("utf-8"))
-        return Trained(name, folder, network_entry(folder / "best", name), record["seconds"], record["steps"])
+        return TrainedNetwork(name, folder, network_entry(folder / "best", name), record["seconds"], record["steps"])
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder}: is damaged ({error}); remove it to train the network anew") from error
+        raise InputError(f"{folder}: is damaged ({error}); remove it to train the network again") from error
