@@ -9,7 +9,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.sensor import create_srf
 from hyperfuse.training.based_examples import BasedExamples
 from hyperfuse.training.degradation import Degradation
-from hyperfuse.training.examples import Base, stacked
+from hyperfuse.training.examples import Base, PatchSource, stacked
 from hyperfuse.training.order import DataOrder
 from hyperfuse.training.scene_store import SceneStore
 from hyperfuse.training.sections import AugmentationSection
@@ -28,9 +28,8 @@ def examples(scenes, *, ratios=(2,), patch=12, versions=2, jitter=0.0, **changes
     corners = store.grid(patch, 6)
     degradations = [Degradation("mtf", ratio, SRF, patch, phase_jitter=jitter) for ratio in ratios]
     base = Base("reach", reach, versions=versions)
-    return BasedExamples(
-        store, corners, DataOrder(0, len(corners), 4), degradations, AugmentationSection(**changes), base
-    )
+    order = DataOrder(0, len(corners), 4)
+    return BasedExamples(PatchSource(store, corners, order, degradations, AugmentationSection(**changes)), base)
 
 
 @pytest.mark.parametrize("ratio", [2, 3, 2.5])
@@ -83,12 +82,6 @@ def test_a_step_has_one_ratio(scenes):
 def test_a_scene_too_small_to_be_shrunk_is_named(made):
     store = SceneStore(made.Scenes({"tiny": Cube(data=np.ones((3, 20, 20), np.float32))}), ["tiny"])
     degradation = Degradation("mtf", 2, SRF, 12)
+    source = PatchSource(store, store.grid(12, 4), DataOrder(0, 1, 1), [degradation], AugmentationSection(scales=(2,)))
     with pytest.raises(InputError, match="the scene tiny shrunk by 2 has 10x10 pixels for training, fewer than"):
-        BasedExamples(
-            store,
-            store.grid(12, 4),
-            DataOrder(0, 1, 1),
-            [degradation],
-            AugmentationSection(scales=(2,)),
-            Base("reach", reach),
-        )
+        BasedExamples(source, Base("reach", reach))

@@ -11,7 +11,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.sensor import create_sensor, create_srf
 from hyperfuse.training.augmentation import dimmed, mixed, random_rectangle, rotated, shrunk
 from hyperfuse.training.degradation import Degradation, lr_pixels_per_side
-from hyperfuse.training.examples import PatchExamples, stacked
+from hyperfuse.training.examples import PatchExamples, PatchSource, stacked
 from hyperfuse.training.order import DataOrder
 from hyperfuse.training.scene_store import PatchCorner, SceneStore
 from hyperfuse.training.sections import AugmentationSection
@@ -25,7 +25,7 @@ def examples(scenes, *, preset="uestc", ratios=(2,), patch=12, names=("one", "tw
     corners = store.grid(patch, 6)
     order = DataOrder(0, len(corners), 4)
     degradations = [Degradation(preset, ratio, SRF, patch, **jitter) for ratio in ratios]
-    return PatchExamples(store, corners, order, degradations, AugmentationSection(**changes))
+    return PatchExamples(PatchSource(store, corners, order, degradations, AugmentationSection(**changes)))
 
 
 # --- scenes and the grid ---------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def test_an_example_is_the_same_whenever_it_is_asked_for(scenes):
         assert torch.equal(example.hsi, again.hsi)
         assert torch.equal(example.reference, again.reference)
         assert example.hsi.shape[-1] == (
-            6 if example.reference.shape[-1] == 12 and one._order.choice(position, 2) == 0 else 4
+            6 if example.reference.shape[-1] == 12 and one._source.order.choice(position, 2) == 0 else 4
         )
         assert torch.isfinite(example.hsi).all()
         torch.testing.assert_close(example.msi, create_sensor("uestc", 2, SRF).respond(example.reference))
@@ -274,7 +274,7 @@ def test_what_is_held_out_is_never_seen(made):
     corners = store.grid(12, 4)
     section = AugmentationSection(symmetries=True, random_starts=True, scales=(1, 2), mix=0.5)
     degradation = Degradation("mtf", 4, SRF, 12, width_jitter=0.2, phase_jitter=0.5)
-    data = PatchExamples(store, corners, DataOrder(0, len(corners), 4), [degradation], section)
+    data = PatchExamples(PatchSource(store, corners, DataOrder(0, len(corners), 4), [degradation], section))
     for position in range(100):
         assert float(data[position].reference.abs().max()) == 0
         assert float(data[position].hsi.abs().max()) == 0

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.encoding.damage import damage_reported
+from hyperfuse.io.formats.matlab import is_version_73
 
 _DAMAGED = "is not a MATLAB file, or it is cut off or damaged"
-_HDF5 = b"\x89HDF"
-# MATLAB 7.3 writes a block before the HDF5; files of other programs may lack it.
-_HDF5_OFFSETS = (512, 0)
 _NUMBERS = ("double", "single", "float64", "float32")
 
 
@@ -88,14 +86,9 @@ def read_cube(found: StoredCube, rows: int | None = None, cols: int | None = Non
 
 def _is_73(path: Path) -> bool:
     try:
-        with path.open("rb") as stream:
-            for offset in _HDF5_OFFSETS:
-                stream.seek(offset)
-                if stream.read(len(_HDF5)) == _HDF5:
-                    return True
+        return is_version_73(path)
     except OSError as error:
         raise HyperfuseError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return False
 
 
 _Listing = dict[str, tuple[tuple[int, ...], str]]

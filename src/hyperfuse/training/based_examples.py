@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +10,8 @@ from torch.utils.data import Dataset
 
 from hyperfuse.errors import InputError
 from hyperfuse.training.augmentation import dimmed, rotated, shrunk
-from hyperfuse.training.degradation import Degradation
-from hyperfuse.training.examples import Base, Example
-from hyperfuse.training.order import DataOrder
-from hyperfuse.training.scene_store import PatchCorner, SceneStore
-from hyperfuse.training.sections import AugmentationSection
+from hyperfuse.training.examples import Base, Example, PatchSource
+from hyperfuse.training.scene_store import PatchCorner
 
 # Separates the random numbers of a version of a scene from those of patches (see order.py).
 _VERSION = 4
@@ -40,50 +36,34 @@ class BasedExamples(Dataset[Example]):
     pair and the base's image together, at the borders of LR pixels.
 
     Args:
-        store: the scenes; only the training part of each is used.
-        corners: the patches of an epoch, as :meth:`SceneStore.grid` gives them.
-        order: which patch comes when.
-        degradations: one per ratio; every step draws one of them.
-        augmentation: of scenes; every version draws its own.
+        source: the patches; every version of a scene draws its augmentation.
         base: the image that the network improves.
 
     Raises:
         InputError: scenes too small to be shrunk as asked.
     """
 
-    def __init__(
-        self,
-        store: SceneStore,
-        corners: Sequence[PatchCorner],
-        order: DataOrder,
-        degradations: Sequence[Degradation],
-        augmentation: AugmentationSection,
-        base: Base,
-    ) -> None:
-        self._store, self._places, self._order = store, corners, order
-        self._degradations, self._augmentation, self._base = degradations, augmentation, base
+    def __init__(self, source: PatchSource, base: Base) -> None:
+        self._source, self._base = source, base
         self._versions: dict[tuple[str, int], list[_Version]] = {
             (name, ratio): [self._version(number, ratio, version) for version in range(base.versions)]
-            for number, name in enumerate(store.names)
-            for ratio in range(len(degradations))
+            for number, name in enumerate(source.store.names)
+            for ratio in range(len(source.degradations))
         }
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._source.corners)
 
     def __getitem__(self, position: int) -> Example:
-        """Return the example at a position of the run, which may lie beyond the first epoch."""
-        generator = self._order.generator(position)
-        ratio = self._order.choice(position, len(self._degradations))
-        start = self._places[self._order.locate(position)[1]]
+        start, ratio, generator = self._source.draw(position)
         versions = self._versions[start.scene, ratio]
         version = versions[int(generator.integers(len(versions)))]
-        degradation = self._degradations[ratio]
+        degradation = self._source.degradations[ratio]
         lr, hr = [], []
         for axis, grid_start in enumerate((start.row, start.col)):
             last = version.hsi.shape[1 + axis] - degradation.lr_side
             near = round(grid_start / version.scale / degradation.ratio)
-            first = int(generator.integers(last + 1)) if self._augmentation.random_starts else min(near, last)
+            first = int(generator.integers(last + 1)) if self._source.augmentation.random_starts else min(near, last)
             # Patches start at a common border of an LR pixel and an HR pixel; at a ratio of 2.5 every second is one.
             first -= first % _lr_pixels_per_whole_pixel(degradation.ratio)
             corner = round(first * degradation.ratio)
@@ -99,11 +79,12 @@ class BasedExamples(Dataset[Example]):
         )
 
     def _version(self, number: int, ratio: int, version: int) -> _Version:
-        name = self._store.names[number]
-        degradation, how = self._degradations[ratio], self._augmentation
-        generator = np.random.default_rng([_VERSION, self._order.seed, number, ratio, version])
+        store = self._source.store
+        name = store.names[number]
+        degradation, how = self._source.degradations[ratio], self._source.augmentation
+        generator = np.random.default_rng([_VERSION, self._source.order.seed, number, ratio, version])
         scale = how.scales[int(generator.integers(len(how.scales)))]
-        image = self._store.load(name)
+        image = store.load(name)
         rows, cols = (int(size / scale) for size in image.shape[-2:])
         if min(rows, cols) < degradation.side:
             raise InputError(

@@ -14,7 +14,7 @@ from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.training.based_examples import BasedExamples
 from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.degradation import Degradation, lr_pixels_per_side
-from hyperfuse.training.examples import Base, Example, PatchExamples
+from hyperfuse.training.examples import Base, Example, PatchExamples, PatchSource
 from hyperfuse.training.order import DataOrder
 from hyperfuse.training.scene_store import SceneReader, SceneStore
 from hyperfuse.training.stored_pairs import PatchScenes, StoredExamples
@@ -129,11 +129,8 @@ def open_training_data(config: TrainingConfig, scenes: SceneReader, base: Base |
     for pair in validation:
         lr_pixels_per_side(min(held_out.shape(pair.scene)), pair.ratio)  # refuses a scene smaller than an LR pixel
     guidance = store.bands if base is not None and base.guidance else 0
-    examples: Dataset[Example]
-    if base is None:
-        examples = PatchExamples(store, corners, order, degradations, config.augmentation)
-    else:
-        examples = BasedExamples(store, corners, order, degradations, config.augmentation, base)
+    source = PatchSource(store, corners, order, degradations, config.augmentation)
+    examples: Dataset[Example] = PatchExamples(source) if base is None else BasedExamples(source, base)
     return TrainingData(examples, order, validation, store.bands, srf.msi_bands + guidance, store, srf)
 
 

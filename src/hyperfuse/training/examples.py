@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import get_all_start_methods
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hyperfuse.errors import InputError
+from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.sensor.axis import fold
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.training.augmentation import dimmed, mixed, rotated, shrunk
@@ -87,57 +88,100 @@ def stacked(examples: Sequence[Example]) -> ExampleBatch:
     )
 
 
-class PatchExamples(Dataset[Example]):
-    """Patches cut from scenes, by their position in the run.
+def load_batches(
+    examples: Dataset[Example], sampler: Sampler[list[int]], *, workers: int, pinned: bool
+) -> Iterator[ExampleBatch]:
+    """Give the batches whose positions a sampler lists.
 
     Args:
+        examples: by their position in the run.
+        sampler: the positions of each batch.
+        workers: processes that prepare examples; 0 prepares them in this one.
+        pinned: whether batches are in pinned memory, for a GPU.
+    """
+    loader = DataLoader(
+        examples,
+        batch_sampler=sampler,
+        collate_fn=stacked,
+        num_workers=workers,
+        pin_memory=pinned,
+        # Forked, they share the scenes already read.
+        multiprocessing_context="fork" if workers and "fork" in get_all_start_methods() else None,
+    )
+    # Made at once: it draws from torch's generator, which the loop seeds before every step.
+    return _unwrapped(iter(loader))
+
+
+def _unwrapped(batches: Iterator[ExampleBatch]) -> Iterator[ExampleBatch]:
+    try:
+        yield from batches
+    except HyperfuseError as error:
+        # From a worker it comes with the traceback of that process around it; the last line is the message.
+        message = str(error).splitlines()[-1]
+        raise type(error)(message.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")) from error
+
+
+@dataclass(frozen=True)
+class PatchSource:
+    """The patches of a run, and how they are augmented and degraded.
+
+    Attributes:
         store: the scenes; only the training part of each is used.
         corners: the patches of an epoch, as :meth:`SceneStore.grid` gives them.
         order: which patch comes when.
         degradations: one per ratio; every step draws one of them.
-        augmentation: of patches.
+        augmentation: of patches, or of whole scenes.
+    """
+
+    store: SceneStore
+    corners: Sequence[PatchCorner]
+    order: DataOrder
+    degradations: Sequence[Degradation]
+    augmentation: AugmentationSection
+
+    def draw(self, position: int) -> tuple[PatchCorner, int, np.random.Generator]:
+        """Return the patch at a position of the run, its ratio (index of the degradation) and its generator."""
+        corner = self.corners[self.order.locate(position)[1]]
+        return corner, self.order.choice(position, len(self.degradations)), self.order.generator(position)
+
+
+class PatchExamples(Dataset[Example]):
+    """Patches cut from scenes, by their position in the run, which may lie beyond the first epoch.
+
+    Args:
+        source: the patches; every one draws its augmentation.
 
     Raises:
         InputError: scenes too small to be shrunk as ``augmentation.scales`` asks.
     """
 
-    def __init__(
-        self,
-        store: SceneStore,
-        corners: Sequence[PatchCorner],
-        order: DataOrder,
-        degradations: Sequence[Degradation],
-        augmentation: AugmentationSection,
-    ) -> None:
-        self._store, self._places, self._order = store, corners, order
-        self._degradations, self._augmentation = degradations, augmentation
-        largest = max(augmentation.scales)
-        for name in store.names:
-            needed = _extent(max(one.side for one in degradations), largest)
-            if min(store.shape(name)) < needed:
-                rows, cols = store.shape(name)
+    def __init__(self, source: PatchSource) -> None:
+        self._source = source
+        largest = max(source.augmentation.scales)
+        for name in source.store.names:
+            needed = _extent(max(one.side for one in source.degradations), largest)
+            if min(source.store.shape(name)) < needed:
+                rows, cols = source.store.shape(name)
                 raise InputError(
                     f"the scene {name} has {rows}x{cols} pixels for training; a patch shrunk by {largest:g} needs "
                     f"{needed}x{needed}; take smaller augmentation.scales or data.patch"
                 )
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._source.corners)
 
     def __getitem__(self, position: int) -> Example:
-        """Return the example at a position of the run, which may lie beyond the first epoch."""
-        generator = self._order.generator(position)
-        degradation = self._degradations[self._order.choice(position, len(self._degradations))]
+        start, ratio, generator = self._source.draw(position)
+        degradation, augmentation = self._source.degradations[ratio], self._source.augmentation
         sensor = degradation.draw(generator)
-        start = self._places[self._order.locate(position)[1]]
-        window, corner = self._window(start, degradation, self._augmentation.random_starts, generator)
-        if generator.random() < self._augmentation.mix:
-            other = self._places[int(generator.integers(len(self._places)))]
+        window, corner = self._window(start, degradation, augmentation.random_starts, generator)
+        if generator.random() < augmentation.mix:
+            other = self._source.corners[int(generator.integers(len(self)))]
             window = mixed(window, self._window(other, degradation, True, generator)[0], generator)
-        if self._augmentation.symmetries:
+        if augmentation.symmetries:
             window = rotated(window, int(generator.integers(8)))
-        if self._augmentation.gain:
-            window = dimmed(window, self._augmentation.gain, generator)
+        if augmentation.gain:
+            window = dimmed(window, augmentation.gain, generator)
         hsi, msi, reference = degradation.pair(window, sensor)
         return Example(hsi, msi, reference, None, corner)
 
@@ -145,9 +189,9 @@ class PatchExamples(Dataset[Example]):
         self, start: PatchCorner, degradation: Degradation, anywhere: bool, generator: np.random.Generator
     ) -> tuple[torch.Tensor, PatchCorner]:
         """Cut a patch with its margin; beyond the scene's border it is reflected."""
-        scales = self._augmentation.scales
+        store, scales = self._source.store, self._source.augmentation.scales
         scale = scales[int(generator.integers(len(scales)))] if len(scales) > 1 else scales[0]
-        scene = self._store.load(start.scene)
+        scene = store.load(start.scene)
         extent = _extent(degradation.side, scale)
         row, col = (
             int(generator.integers(length - extent + 1)) if anywhere else min(grid_start, length - extent)
@@ -157,7 +201,7 @@ class PatchExamples(Dataset[Example]):
         reach = round(degradation.margin * scale)
         window = _cut(scene, row - reach, col - reach, _extent(size, scale))
         window = shrunk(window, (size, size))
-        return window, PatchCorner(start.scene, row + self._store.first_row(start.scene), col)
+        return window, PatchCorner(start.scene, row + store.first_row(start.scene), col)
 
 
 def _extent(side: int, scale: float) -> int:

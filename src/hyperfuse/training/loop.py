@@ -8,12 +8,10 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing import get_all_start_methods
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.networks.base import FusionNetwork
@@ -23,7 +21,7 @@ from hyperfuse.training.averaging import WeightAverage
 from hyperfuse.training.checkpoints import BEST, RunState, load_checkpoint, save_best, save_checkpoint
 from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.data import open_training_data
-from hyperfuse.training.examples import Base, ExampleBatch, stacked
+from hyperfuse.training.examples import Base, ExampleBatch, load_batches
 from hyperfuse.training.initialisation import initial_network
 from hyperfuse.training.losses import weighted_loss
 from hyperfuse.training.order import ProcessBatches
@@ -146,9 +144,11 @@ class _Run:
 
     def train(self, progress: Progress) -> TrainingResult:
         """Take all steps that are left, then return the outcome."""
-        state, log_every = self.state, self.config.log.every
+        state, data, log_every = self.state, self.data, self.config.log.every
         model = self.processes.distribute(self.network)
-        stream = iter(self._batches())
+        sampler = ProcessBatches(data.order, state.step, self.steps, self.processes.rank, self.processes.count)
+        pinned = self.processes.device.type == "cuda"
+        batches = load_batches(data.examples, sampler, workers=self.config.workers, pinned=pinned)
         self.network.train()
         losses: list[float] = []
         started = time.monotonic()
@@ -156,7 +156,7 @@ class _Run:
         with self._open_log() as log:
             while state.step < self.steps:
                 rate = self._set_learning_rate()
-                loss, gradient_norm = self._step(model, stream)
+                loss, gradient_norm = self._step(model, batches)
                 losses.append(loss)
                 mean = sum(losses) / len(losses)
                 progress(state.step / self.steps, f"step {state.step} of {self.steps}, loss {mean:.5f}")
@@ -179,18 +179,6 @@ class _Run:
         folder = self.config.output
         return TrainingResult(folder, state.step, folder / BEST, state.best_step, state.best_scores, scores)
 
-    def _batches(self) -> DataLoader[ExampleBatch]:
-        order, processes, workers = self.data.order, self.processes, self.config.workers
-        return DataLoader(
-            self.data.examples,  # type: ignore[arg-type]  # examples, which are stacked to batches
-            batch_sampler=ProcessBatches(order, self.state.step, self.steps, processes.rank, processes.count),
-            collate_fn=stacked,
-            num_workers=workers,
-            pin_memory=processes.device.type == "cuda",
-            # Forked, they share the scenes already read.
-            multiprocessing_context="fork" if workers and "fork" in get_all_start_methods() else None,
-        )
-
     def _set_learning_rate(self) -> float:
         rate = self.schedule(self.state.step * self.config.step_patches)
         for group in self.optimiser.param_groups:
@@ -206,7 +194,7 @@ class _Run:
         total = torch.zeros((), device=processes.device)
         batches: list[ExampleBatch] = []
         for part in range(config.accumulation):
-            batch = _next(stream).to(processes.device)
+            batch = next(stream).to(processes.device)
             with processes.accumulating(model, part + 1 < config.accumulation):
                 fused = self._forward(model, batch.hsi, batch.msi, batch.base)
                 part_loss = self.loss(fused, batch.reference) / config.accumulation
@@ -300,15 +288,6 @@ def _listed(corners: list[PatchCorner], maximum: int = 8) -> str:
 
 def _step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _next(stream: Iterator[ExampleBatch]) -> ExampleBatch:
-    try:
-        return next(stream)
-    except HyperfuseError as error:
-        # From a loading process it comes with that process's traceback around it; the last line is the message.
-        message = str(error).splitlines()[-1]
-        raise type(error)(message.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")) from error
 
 
 @contextlib.contextmanager

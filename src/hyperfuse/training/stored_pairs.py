@@ -89,7 +89,6 @@ class StoredExamples(Dataset[Example]):
         return len(self._names)
 
     def __getitem__(self, position: int) -> Example:
-        """Return the example at a position of the run, which may lie beyond the first epoch."""
         name = self._names[self._order.locate(position)[1]]
         hsi, msi, reference = self._scenes.pair(name)
         return Example(hsi, msi, reference, None, PatchCorner(name, 0, 0))

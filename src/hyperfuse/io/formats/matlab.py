@@ -41,14 +41,16 @@ def read_matlab(path: Path, options: ReadOptions, variable: str | None = None) -
     Raises:
         InputError: a damaged file, no variable that could be the cube, or several and none is named.
     """
-    with path.open("rb") as file:
-        file.seek(_USER_BLOCK)
-        later = file.read(4) == b"\x89HDF"
-        file.seek(0)
-        later = later or file.read(4) == b"\x89HDF"
-    array, vectors, tags = (_read_73 if later else _read_5)(path, variable)
+    array, vectors, tags = (_read_73 if is_version_73(path) else _read_5)(path, variable)
     axes = "rcb" if options.axes is None else parse_axes(options.axes)
     return decode_arrays(bands_first(array, axes), vectors, tags, options, path.name)
+
+
+def is_version_73(path: Path) -> bool:
+    """Return whether a MATLAB file is HDF5, behind MATLAB's own block or, from other programs, without it."""
+    with path.open("rb") as file:
+        start = file.read(_USER_BLOCK + 4)
+    return b"\x89HDF" in (start[:4], start[_USER_BLOCK:])
 
 
 _Content = tuple[NDArray[Any], dict[str, NDArray[Any]], dict[str, str]]
