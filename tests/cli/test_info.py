@@ -82,7 +82,7 @@ def test_the_reading_options_are_used(run, tmp_path):
     assert (found["bands"], found["rows"], found["cols"]) == (2, 2, 3)
     kept = stored[:, :, 1:3][stored[:, :, 1:3] != 5]
     assert found["value_range"] == [2 * kept.min() + 1, 2 * kept.max() + 1]
-    assert found["gap_share"] == pytest.approx(1 / 12)
+    assert found["gap_fraction"] == pytest.approx(1 / 12)
 
 
 def test_an_image_of_gaps_alone(run, tmp_path):

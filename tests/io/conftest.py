@@ -20,8 +20,8 @@ _json = st.recursive(
 @st.composite
 def _transforms(draw):
     c, f, dx, dy = draw(_coordinates), draw(_coordinates), draw(_steps), draw(_steps)
-    kind = draw(st.sampled_from(["north-up", "turned", "identity"]))
-    if kind == "turned":
+    kind = draw(st.sampled_from(["north-up", "rotated", "identity"]))
+    if kind == "rotated":
         angle = draw(st.floats(0.1, 1.4))
         return (dx * np.cos(angle), dx * np.sin(angle), c, dx * np.sin(angle), -dx * np.cos(angle), f)
     return (dx, 0.0, c, 0.0, -dy, f) if kind == "north-up" else (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -96,7 +96,7 @@ def assert_same():
 
 @pytest.fixture
 def scene():
-    """A cube with everything: gaps, an empty bad band, wavelengths that are not monotone, a place on the ground."""
+    """A cube with everything: gaps, an empty bad band, wavelengths that are not monotone, georeferenced."""
     rng = np.random.default_rng(7)
     data = rng.integers(1, 10_000, (5, 8, 9)) * 1e-4
     valid = np.ones(data.shape, bool)

@@ -1,4 +1,4 @@
-"""Every wrong input is told in one line that names the file and what to do."""
+"""Every wrong input is refused in one line that names the file and what to do."""
 
 import subprocess
 import sys

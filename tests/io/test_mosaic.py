@@ -47,7 +47,7 @@ def test_one_file_is_read(tmp_path, whole, assert_same):
     assert_same(read_mosaic(paths, bands="1,3"), read(paths[0], bands="1,3"))
 
 
-def test_overlap_holes_and_what_the_tiles_share(tmp_path, whole):
+def test_overlap_holes_and_common_attributes(tmp_path, whole):
     first = whole.crop(0, 0, 6, 8).replace(valid=None, data=np.full((3, 6, 8), 1.0), attributes={"a": "1", "b": "2"})
     gap = np.ones((3, 6, 8), bool)
     gap[:, 5, 7] = False

@@ -70,7 +70,7 @@ def _lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         if found[key]:
             lines.append((label, f"{len(found[key])} ({_ranges(found[key])}, counted from 1)"))
     nodata = "none declared" if found["nodata"] is None else f"{found['nodata']}"
-    lines.append(("nodata", f"{nodata}; {100 * found['gap_share']:.3g} % of the values are gaps"))
+    lines.append(("nodata", f"{nodata}; {100 * found['gap_fraction']:.3g} % of the values are gaps"))
     if found["value_range"]:
         low, high = found["value_range"]
         lines.append(("values", f"{low:.6g} to {high:.6g}, mean {found['mean']:.6g} {found['units'] or ''}".rstrip()))

@@ -16,9 +16,9 @@ def summary(cube: Cube) -> dict[str, Any]:
     Returns:
         ``bands``, ``rows``, ``cols``, ``dtype``; ``crs``, ``crs_units``, ``resolution`` (y, x), ``transform``,
         ``bounds`` (west, south, east, north); ``wavelength_range_nm``, ``wavelengths_nm``, ``fwhm_nm``,
-        ``band_names``; ``empty_bands`` and ``bad_bands`` (lists); ``gap_share`` of the values outside empty bands and
-        ``empty_pixel_share``; ``value_range``, ``mean``, ``units``, ``nodata``, ``scale``, ``offset``; ``attributes``,
-        ``history``.
+        ``band_names``; ``empty_bands`` and ``bad_bands`` (lists); ``gap_fraction`` of the values outside empty bands
+        and ``empty_pixel_fraction``; ``value_range``, ``mean``, ``units``, ``nodata``, ``scale``, ``offset``;
+        ``attributes``, ``history``.
 
     Example:
         >>> import numpy as np
@@ -46,8 +46,8 @@ def summary(cube: Cube) -> dict[str, Any]:
         "band_names": None if cube.band_names is None else list(cube.band_names),
         "empty_bands": (np.flatnonzero(cube.empty_bands) + 1).tolist(),
         "bad_bands": [] if cube.good_bands is None else (np.flatnonzero(~cube.good_bands) + 1).tolist(),
-        "gap_share": gaps,
-        "empty_pixel_share": float(np.mean(cube.empty_pixels)),
+        "gap_fraction": gaps,
+        "empty_pixel_fraction": float(np.mean(cube.empty_pixels)),
         "value_range": [float(values.min()), float(values.max())] if values.size else None,
         "mean": float(values.mean(dtype=np.float64)) if values.size else None,
         "units": cube.units,

@@ -83,7 +83,7 @@ def test_overwriting_is_asked_for(tmp_path, ending):
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_no_space_is_told_as_such(tmp_path):
+def test_a_full_disk_is_named(tmp_path):
     def work():
         with replacing(tmp_path / "a.txt") as scratch:
             scratch.write_text("half")
@@ -94,7 +94,7 @@ def test_no_space_is_told_as_such(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_places_that_cannot_be_written(tmp_path):
+def test_paths_that_cannot_be_written(tmp_path):
     with pytest.raises(InputError, match=r"a\.tif: the folder .*missing does not exist"):
         write(tmp_path / "missing" / "a.tif", SMALL)
     (tmp_path / "b.tif").mkdir()
@@ -105,7 +105,7 @@ def test_places_that_cannot_be_written(tmp_path):
         write(tmp_path / "c.zarr", SMALL, overwrite=True)
 
 
-def test_files_of_gdal_beside_the_old_file_do_not_speak_for_the_new_one(tmp_path):
+def test_sidecar_files_of_the_old_file_are_not_used_for_the_new_one(tmp_path):
     write(tmp_path / "a.tif", SMALL)
     (tmp_path / "a.tif.aux.xml").write_text("<PAMDataset><Metadata><MDI key='old'>yes</MDI></Metadata></PAMDataset>")
     assert "old" in read(tmp_path / "a.tif").attributes

@@ -47,7 +47,9 @@ def test_the_caller_replaces_what_the_file_says_with_a_warning():
     assert np.array_equal(decoded(STORED, BandCoding((0.5,), (0.0,)), scale=0.5).data, STORED * 0.5)
 
 
-@pytest.mark.parametrize(("options", "message"), [({"scale": 0.0}, "scale is 0"), ({"offset": math.inf}, "is inf")])
+@pytest.mark.parametrize(
+    ("options", "message"), [({"scale": 0.0}, "scale=0 would"), ({"offset": math.inf}, "offset=inf is not")]
+)
 def test_scales_without_sense(options, message):
     with pytest.raises(InputError, match=message):
         ReadOptions(**options)
@@ -149,7 +151,7 @@ def test_floats_that_do_not_fit():
 
 
 @pytest.mark.parametrize(
-    ("dtype", "own", "told", "mark"),
+    ("dtype", "own", "specified", "mark"),
     [
         ("float32", None, None, math.nan),
         ("float64", -9999.0, None, -9999.0),
@@ -162,9 +164,9 @@ def test_floats_that_do_not_fit():
         ("uint16", None, 65535, 65535.0),
     ],
 )
-def test_the_mark_of_gaps(dtype, own, told, mark):
+def test_the_mark_of_gaps(dtype, own, specified, mark):
     valid = np.array([[[True, False]], [[False, False]]])
-    found = encoded(Cube(data=np.full((2, 1, 2), 17.0), valid=valid, nodata=own), dtype, told)
+    found = encoded(Cube(data=np.full((2, 1, 2), 17.0), valid=valid, nodata=own), dtype, specified)
     assert np.array_equal(found.coding.nodata, mark, equal_nan=True)
     assert np.array_equal(found.stored, np.where(valid, 17, mark), equal_nan=True)
 
@@ -175,13 +177,13 @@ def test_a_mark_that_does_not_fit(nodata):
         encoded(Cube(data=np.ones((1, 1, 1))), "uint16", nodata)
 
 
-@pytest.mark.parametrize(("dtype", "beside"), [("float32", 1e-44), ("uint8", 1), ("int16", 1)])
-def test_a_value_that_equals_the_mark_is_moved_beside_it(dtype, beside):
+@pytest.mark.parametrize(("dtype", "nearest"), [("float32", 1e-44), ("uint8", 1), ("int16", 1)])
+def test_a_value_that_equals_the_mark_is_moved_to_the_next_number(dtype, nearest):
     cube = Cube(data=np.array([[[0.0, 20.0, 30.0]]]), valid=np.array([[[True, True, False]]]), nodata=0.0)
     with pytest.warns(HyperfuseWarning, match="1 values equal nodata 0 and are written as"):
         stored = encoded(cube, dtype).stored
     assert stored[0, 0, 1:].tolist() == [20, 0]
-    assert 0 < stored[0, 0, 0] <= beside
+    assert 0 < stored[0, 0, 0] <= nearest
     again = decoded(stored, BandCoding(nodata=(0.0,)))
     assert np.array_equal(again.valid, cube.valid)
 

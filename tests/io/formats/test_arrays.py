@@ -82,12 +82,12 @@ def test_arrays_that_are_no_cube(tmp_path, array, message):
 
 
 @pytest.mark.parametrize("ending", ["npy", "npz"])
-@pytest.mark.parametrize("share", [0.9, 0.3, 0.01])
-def test_cut_off(tmp_path, ending, share):
+@pytest.mark.parametrize("fraction", [0.9, 0.3, 0.01])
+def test_cut_off(tmp_path, ending, fraction):
     file = tmp_path / f"a.{ending}"
     write(file, Cube(data=np.ones((4, 20, 20))))
     whole = file.read_bytes()
-    file.write_bytes(whole[: int(len(whole) * share)])
+    file.write_bytes(whole[: int(len(whole) * fraction)])
     with pytest.raises(
         InputError, match=rf"a\.{ending}: is not an \.{ending} file of numbers, or it is cut off"
     ) as caught:

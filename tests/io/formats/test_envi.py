@@ -63,10 +63,10 @@ def test_gdal_reads_integers_with_their_scale(scene, tmp_path):
 @pytest.mark.skipif(shutil.which("gdalinfo") is None, reason="gdalinfo is not installed")
 def test_gdalinfo(scene, tmp_path):
     write(tmp_path / "a.bip", scene)
-    told = json.loads(subprocess.check_output(["gdalinfo", "-json", tmp_path / "a.bip"]))
-    assert told["driverShortName"] == "ENVI"
-    assert told["geoTransform"] == [364095.0, 30.0, 0.0, 5809965.0, 0.0, -30.0]
-    assert 'ID["EPSG",32633]]' in told["coordinateSystem"]["wkt"]
+    info = json.loads(subprocess.check_output(["gdalinfo", "-json", tmp_path / "a.bip"]))
+    assert info["driverShortName"] == "ENVI"
+    assert info["geoTransform"] == [364095.0, 30.0, 0.0, 5809965.0, 0.0, -30.0]
+    assert 'ID["EPSG",32633]]' in info["coordinateSystem"]["wkt"]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_data_file_that_is_cut_off(tmp_path):
 def test_files_that_do_not_belong_together(tmp_path):
     file = by_hand(tmp_path)
     (tmp_path / "line.hdr").rename(tmp_path / "other.hdr")
-    with pytest.raises(InputError, match=r"line\.img: .*needs its header \(\.hdr\) beside it"):
+    with pytest.raises(InputError, match=r"line\.img: .*needs its header \(\.hdr\) next to it"):
         read(file)
     with pytest.raises(InputError, match=r"other\.hdr: is a header without its data file \(other or other\.img\)"):
         read(tmp_path / "other.hdr")
@@ -226,7 +226,7 @@ def test_wrong_options(tmp_path, name, options, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_header_does_not_tell_where_it_was_written(tmp_path):
+def test_the_header_holds_no_path(tmp_path):
     cube = Cube(data=np.ones((2, 3, 4), np.float32))
     write(tmp_path / "with space.img", cube)
     header = (tmp_path / "with space.hdr").read_text()

@@ -51,25 +51,25 @@ def test_integers_state_their_scale(scene, tmp_path):
         assert np.array_equal(file.read(), np.where(scene.valid, stored, -32768))
 
 
-@pytest.mark.skipif(not RIO.exists(), reason="rio is not beside python")
+@pytest.mark.skipif(not RIO.exists(), reason="rio is not next to python")
 def test_rio_info(scene, tmp_path):
     write(tmp_path / "a.tif", scene)
-    told = json.loads(subprocess.check_output([RIO, "info", tmp_path / "a.tif"]))
-    assert (told["count"], told["height"], told["width"], told["crs"]) == (5, 8, 9, "EPSG:32633")
-    assert told["transform"] == list(scene.transform)
-    assert told["nodata"] == -32768.0
+    info = json.loads(subprocess.check_output([RIO, "info", tmp_path / "a.tif"]))
+    assert (info["count"], info["height"], info["width"], info["crs"]) == (5, 8, 9, "EPSG:32633")
+    assert info["transform"] == list(scene.transform)
+    assert info["nodata"] == -32768.0
 
 
 @pytest.mark.skipif(shutil.which("gdalinfo") is None, reason="gdalinfo is not installed")
 @pytest.mark.parametrize("cog", [False, True])
 def test_gdalinfo(scene, tmp_path, cog):
     write(tmp_path / "a.tif", scene, cog=cog)
-    told = json.loads(subprocess.check_output(["gdalinfo", "-json", tmp_path / "a.tif"]))
-    assert told["size"] == [9, 8]
-    assert told["geoTransform"] == [364095.0, 30.0, 0.0, 5809965.0, 0.0, -30.0]
-    assert 'ID["EPSG",32633]]' in told["coordinateSystem"]["wkt"]
-    assert [band["metadata"][""]["wavelength"] for band in told["bands"]][:2] == ["418.24", "2445.5"]
-    assert {band["noDataValue"] for band in told["bands"]} == {-32768.0}
+    info = json.loads(subprocess.check_output(["gdalinfo", "-json", tmp_path / "a.tif"]))
+    assert info["size"] == [9, 8]
+    assert info["geoTransform"] == [364095.0, 30.0, 0.0, 5809965.0, 0.0, -30.0]
+    assert 'ID["EPSG",32633]]' in info["coordinateSystem"]["wkt"]
+    assert [band["metadata"][""]["wavelength"] for band in info["bands"]][:2] == ["418.24", "2445.5"]
+    assert {band["noDataValue"] for band in info["bands"]} == {-32768.0}
 
 
 def test_cog_is_one(tmp_path):
@@ -185,7 +185,7 @@ def test_compressions(tmp_path, compress):
         ({"interleave": "bil"}, "interleave='bil' is not one of band, pixel"),
         ({"cog": True, "interleave": "band"}, "a COG is interleaved by pixel"),
         ({"version": "5"}, "version is not an option of GeoTIFF; it takes interleave, cog"),
-        ({"dtype": "complex64"}, "dtype 'complex64' cannot be written"),
+        ({"dtype": "complex64"}, "dtype='complex64' cannot be written"),
     ],
 )
 def test_wrong_options(tmp_path, options, message):
@@ -206,12 +206,12 @@ def test_what_is_no_image_of_numbers_is_refused(tmp_path):
         read(tmp_path / "palette.tif")
 
 
-@pytest.mark.parametrize("share", [0.99, 0.5, 0.001])
-def test_cut_off(tmp_path, share):
+@pytest.mark.parametrize("fraction", [0.99, 0.5, 0.001])
+def test_cut_off(tmp_path, fraction):
     data = np.random.default_rng(0).random((3, 64, 64), dtype=np.float32)
     write(tmp_path / "a.tif", Cube(data=data), compress="deflate")
     whole = (tmp_path / "a.tif").read_bytes()
-    (tmp_path / "a.tif").write_bytes(whole[: int(len(whole) * share)])
+    (tmp_path / "a.tif").write_bytes(whole[: int(len(whole) * fraction)])
     with pytest.raises(InputError, match=r"a\.tif: .*damaged") as caught:
         read(tmp_path / "a.tif")
     assert "\n" not in str(caught.value)

@@ -50,14 +50,14 @@ def test_a_matrix_is_one_band(tmp_path, save):
 
 
 @versions
-def test_integers_are_read_as_they_are_or_as_told(tmp_path, save):
+def test_integers_are_read_as_they_are_or_with_the_scale_given(tmp_path, save):
     stored = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     save(tmp_path / "a.mat", orig=stored)
     shown = stored.transpose(2, 0, 1)
     assert np.array_equal(read(tmp_path / "a.mat").data, shown)
-    told = read(tmp_path / "a.mat", scale=1 / 256, offset=0.5 / 256)
-    assert np.array_equal(told.data, (shown + 0.5) / 256)
-    assert told.data.dtype == np.float32
+    coded = read(tmp_path / "a.mat", scale=1 / 256, offset=0.5 / 256)
+    assert np.array_equal(coded.data, (shown + 0.5) / 256)
+    assert coded.data.dtype == np.float32
 
 
 @versions
@@ -126,11 +126,11 @@ def test_pymatreader_reads_version_73(scene, tmp_path):
 
 
 @pytest.mark.parametrize("version", ["5", "7.3"])
-@pytest.mark.parametrize("share", [0.9, 0.3, 0.02])
-def test_cut_off(scene, tmp_path, version, share):
+@pytest.mark.parametrize("fraction", [0.9, 0.3, 0.02])
+def test_cut_off(scene, tmp_path, version, fraction):
     write(tmp_path / "a.mat", scene, version=version)
     whole = (tmp_path / "a.mat").read_bytes()
-    (tmp_path / "a.mat").write_bytes(whole[: int(len(whole) * share)])
+    (tmp_path / "a.mat").write_bytes(whole[: int(len(whole) * fraction)])
     with pytest.raises(InputError, match=r"a\.mat: is .*cut off or damaged") as caught:
         read(tmp_path / "a.mat")
     assert "\n" not in str(caught.value)

@@ -46,10 +46,10 @@ def test_gdal_reads_what_is_written(scene, tmp_path, compress):
 @pytest.mark.skipif(shutil.which("gdalinfo") is None, reason="gdalinfo is not installed")
 def test_gdalinfo(scene, tmp_path):
     write(tmp_path / "a.nc", scene)
-    told = json.loads(subprocess.check_output(["gdalinfo", "-json", tmp_path / "a.nc"], stderr=subprocess.DEVNULL))
-    assert told["geoTransform"] == [364095.0, 30.0, 0.0, 5809965.0, 0.0, -30.0]
-    assert 'ID["EPSG",32633]]' in told["coordinateSystem"]["wkt"]
-    assert len(told["bands"]) == 5
+    info = json.loads(subprocess.check_output(["gdalinfo", "-json", tmp_path / "a.nc"], stderr=subprocess.DEVNULL))
+    assert info["geoTransform"] == [364095.0, 30.0, 0.0, 5809965.0, 0.0, -30.0]
+    assert 'ID["EPSG",32633]]' in info["coordinateSystem"]["wkt"]
+    assert len(info["bands"]) == 5
 
 
 def test_a_variable_of_another_name(scene, tmp_path, assert_same):
@@ -86,7 +86,7 @@ def foreign(file, dims, **attrs):
         (("foo", "bar", "baz"), VALUES),
     ],
 )
-def test_axes_are_told_by_the_names_of_dimensions(tmp_path, dims, expected):
+def test_axes_follow_the_names_of_dimensions(tmp_path, dims, expected):
     foreign(tmp_path / "a.nc", dims)
     assert np.array_equal(read(tmp_path / "a.nc").data, expected)
     assert np.array_equal(read(tmp_path / "a.nc", axes="cols,bands,rows").data, VALUES.transpose(1, 2, 0))
@@ -158,11 +158,11 @@ def test_a_grid_mapping_without_wkt(tmp_path):
         assert read(tmp_path / "a.nc").crs is None
 
 
-@pytest.mark.parametrize("share", [0.9, 0.3, 0.01])
-def test_cut_off(scene, tmp_path, share):
+@pytest.mark.parametrize("fraction", [0.9, 0.3, 0.01])
+def test_cut_off(scene, tmp_path, fraction):
     write(tmp_path / "a.nc", scene)
     whole = (tmp_path / "a.nc").read_bytes()
-    (tmp_path / "a.nc").write_bytes(whole[: int(len(whole) * share)])
+    (tmp_path / "a.nc").write_bytes(whole[: int(len(whole) * fraction)])
     with pytest.raises(InputError, match=r"a\.nc: is neither netCDF nor HDF5, or it is cut off"):
         read(tmp_path / "a.nc")
 

@@ -100,7 +100,7 @@ def test_quality_and_axes_where_they_mean_nothing(scene, tmp_path):
     write(tmp_path / "plain.tif", Cube(data=np.ones((1, 2, 2))))
     with pytest.raises(InputError, match=r"plain\.tif: quality is for products \(EnMAP L2A, .*\), and this is none"):
         read(tmp_path / "plain.tif", quality="clear")
-    with pytest.raises(InputError, match="quality 'cleer' is not known; did you mean 'clear'"):
+    with pytest.raises(InputError, match="quality='cleer' is not known; did you mean 'clear'"):
         read(scene, quality="cleer")
     with pytest.raises(InputError, match="is DESIS L2A, which knows its axes; leave out axes"):
         read(scene, axes="rows,cols,bands")

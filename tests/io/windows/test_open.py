@@ -142,7 +142,7 @@ def test_formats_that_are_read_whole_are_named(tmp_path, name):
         open_windows(tmp_path / name)
 
 
-def test_a_file_that_is_cut_off_is_told(tmp_path):
+def test_a_file_that_is_cut_off_is_refused(tmp_path):
     write(tmp_path / "a.tif", cube())
     whole = (tmp_path / "a.tif").read_bytes()
     (tmp_path / "a.tif").write_bytes(whole[: len(whole) // 2])

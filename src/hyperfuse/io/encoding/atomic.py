@@ -1,4 +1,4 @@
-"""An output is whole or absent: written in a scratch folder beside its place, then renamed into it."""
+"""An output is whole or absent: written in a scratch folder next to its path, then renamed to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from hyperfuse.errors import HyperfuseError, InputError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-_NEXT_TO_NOTHING = 2**20
+_NEARLY_FULL = 2**20
 
 
 def check_target(path: Path, *, overwrite: bool, companions: Sequence[Path] = (), folder: bool = False) -> None:
@@ -41,14 +41,14 @@ def check_target(path: Path, *, overwrite: bool, companions: Sequence[Path] = ()
 
 @contextmanager
 def replacing(path: Path, *, stale: Sequence[Path] = ()) -> Iterator[Path]:
-    """Give a path of the same name in a scratch folder; when the block ends well, all that was written moves in place.
+    """Give a path of the same name in a scratch folder; what was written there is moved when the block succeeds.
 
-    Whatever the writer puts beside the given path (headers, ``.aux.xml``) moves along. When the block fails or is
-    interrupted nothing is left behind and what was there before stays.
+    Other files that the writer puts next to the given path (headers, ``.aux.xml``) are moved with it. When the block
+    fails or is interrupted, the scratch folder is removed and what existed before stays.
 
     Args:
         path: file or folder to write or replace.
-        stale: files that belong to what is replaced, removed unless written anew.
+        stale: files that belong to what is replaced, removed unless they are written again.
 
     Raises:
         HyperfuseError: no space left, no permission, or another failure of the file system.
@@ -76,31 +76,31 @@ def replacing(path: Path, *, stale: Sequence[Path] = ()) -> Iterator[Path]:
 
 
 def _reason(error: OSError, folder: Path) -> str:
-    # GDAL fails without an error number, so the space that is left is looked at as well.
-    if error.errno in _NO_SPACE or shutil.disk_usage(folder).free < _NEXT_TO_NOTHING:
+    # GDAL fails without an error number, so the free space is checked as well.
+    if error.errno in _NO_SPACE or shutil.disk_usage(folder).free < _NEARLY_FULL:
         return "no space left on the disk; free some or write elsewhere"
     text = str(error.strerror or error).splitlines()[0]
     return f"cannot be written: {text}"
 
 
 def _move_in_place(scratch: Path, target: Path, stale: Sequence[Path]) -> None:
-    # The file that the user named comes last: where it is there, all that belongs to it is.
+    # The file that the user named comes last: where it exists, all that belongs to it does.
     written = sorted((scratch / "new").iterdir(), key=lambda item: item.name == target.name)
     moves = [(item, target.parent / item.name) for item in written]
-    outdated = [item for item in (*stale, *(place for _, place in moves)) if item.exists()]
+    outdated = [item for item in (*stale, *(path for _, path in moves)) if item.exists()]
     if len(moves) == 1 and not target.is_dir() and outdated in ([], [target]):
         moves[0][0].replace(target)
         return
-    kept = scratch / "old"
-    kept.mkdir()
+    old = scratch / "old"
+    old.mkdir()
     done: list[tuple[Path, Path]] = []
     try:
-        for place in dict.fromkeys(outdated):
-            place.rename(kept / place.name)
-            done.append((kept / place.name, place))
-        for item, place in moves:
-            item.rename(place)
-            done.append((place, item))
+        for path in dict.fromkeys(outdated):
+            path.rename(old / path.name)
+            done.append((old / path.name, path))
+        for item, path in moves:
+            item.rename(path)
+            done.append((path, item))
     except BaseException:
         for now, before in reversed(done):
             now.rename(before)

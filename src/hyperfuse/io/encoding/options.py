@@ -56,13 +56,13 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         if self.quality is not None and self.quality not in QUALITIES:
-            raise InputError(f"quality {self.quality!r} is not known{nearest_name(self.quality, QUALITIES)}")
+            raise InputError(f"quality={self.quality!r} is not known{nearest_name(self.quality, QUALITIES)}", "quality")
         for name in ("scale", "offset"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
-                raise InputError(f"{name} is {value}; it has to be a finite number")
+                raise InputError(f"{name}={value} is not a finite number", name)
         if self.scale == 0:
-            raise InputError("scale is 0, which would make every value the same")
+            raise InputError("scale=0 would make every value the same", "scale")
         if self.axes is not None:
             parse_axes(self.axes)
 
@@ -77,7 +77,7 @@ class ReadOptions:
             raise InputError("no band is selected")
         for band in index:
             if not 0 <= band < count:
-                raise InputError(f"band index {band} is not among 0 to {count - 1}")
+                raise InputError(f"band index {band} is not among 0 to {count - 1}", "bands")
         return index
 
 
@@ -147,7 +147,7 @@ class WriteOptions:
         """Return the compression to use, one of ``known``."""
         name = default if self.compress is None else self.compress.lower()
         if name not in known:
-            raise InputError(f"compress={self.compress!r} is not one of {', '.join(known)}")
+            raise InputError(f"compress={self.compress!r} is not one of {', '.join(known)}", "compress")
         return name
 
 
@@ -190,7 +190,7 @@ def parse_dtype(dtype: Any) -> np.dtype[Any]:
     except TypeError:
         name = str(dtype)
     if name not in DTYPES:
-        raise InputError(f"dtype {name!r} cannot be written{nearest_name(name, DTYPES)}")
+        raise InputError(f"dtype={name!r} cannot be written{nearest_name(name, DTYPES)}", "dtype")
     known: np.dtype[Any] = np.dtype(name)
     return known
 
@@ -213,17 +213,20 @@ def parse_bands(text: str, count: int) -> list[int]:
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if match is None:
-            raise InputError(f"bands {text!r}: {part.strip()!r} is neither a number nor a range; write 1-31,40")
+            raise InputError(
+                f"bands={text!r}: {part.strip()!r} is neither a number nor a range; write 1-31,40", "bands"
+            )
         first = int(match[1])
         last = first if match[2] is None else int(match[2])
         if last < first:
-            raise InputError(f"bands {text!r}: the range {part.strip()} runs backwards")
+            raise InputError(f"bands={text!r}: the range {part.strip()} runs backwards", "bands")
         if first < 1 or last > count:
-            raise InputError(f"bands {text!r}: there are bands 1 to {count}, not {first if first < 1 else last}")
+            wrong = first if first < 1 else last
+            raise InputError(f"bands={text!r}: there are bands 1 to {count}, not {wrong}", "bands")
         bands.extend(range(first - 1, last))
     if len(set(bands)) != len(bands):
         twice = next(band for band in bands if bands.count(band) > 1)
-        raise InputError(f"bands {text!r}: band {twice + 1} is named twice")
+        raise InputError(f"bands={text!r}: band {twice + 1} is named twice", "bands")
     return bands
 
 
@@ -243,7 +246,7 @@ def parse_axes(text: str) -> str:
     parts = text.lower().replace(" ", "").split(",") if "," in text else list(text.lower().strip())
     letters = "".join(_AXIS_LETTERS.get(part, "?") for part in parts)
     if sorted(letters) not in (["b", "c", "r"], ["c", "r"]):
-        raise InputError(f"axes {text!r} has to name each of bands, rows, cols once, such as 'rows,cols,bands'")
+        raise InputError(f"axes={text!r} has to name each of bands, rows, cols once, such as 'rows,cols,bands'", "axes")
     return letters
 
 

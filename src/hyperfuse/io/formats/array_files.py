@@ -1,4 +1,4 @@
-"""Cubes in files of bare named arrays (.npz, .mat): some vectors beside the values, the rest as JSON text."""
+"""Cubes in files of bare named arrays (.npz, .mat): some vectors next to the values, the rest as JSON text."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def encode_arrays(header: CubeHeader, coding: Coding, name: str) -> tuple[dict[s
 
 
 def is_vector(shape: tuple[int, ...]) -> bool:
-    """Return whether an array is one that may go along the bands, and small enough to be read on the chance."""
+    """Return whether an array is one that may go along the bands, and is small enough to be read in case."""
     return max(shape, default=1) == math.prod(shape) <= _LONGEST_VECTOR
 
 

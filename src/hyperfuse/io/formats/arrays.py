@@ -1,4 +1,4 @@
-"""NumPy files: .npy, which holds nothing but the values, and .npz, which holds everything."""
+"""NumPy files: .npy, which holds the values alone, and .npz, which holds the metadata too."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DAMAGED = "is not an .{} file of numbers, or it is cut off"
 
 
 def read_npy(path: Path, options: ReadOptions) -> Cube:
-    """Read an .npy file of shape (bands, rows, cols) or (rows, cols), unless ``axes`` says otherwise.
+    """Read an .npy file of shape (bands, rows, cols) or (rows, cols), or as ``axes`` states.
 
     Raises:
         InputError: a damaged file, pickled objects, or an array that cannot be a cube.
@@ -45,8 +45,8 @@ def read_npz(path: Path, options: ReadOptions, variable: str | None = None) -> C
         shapes = _shapes(path)
     tags = {tag: str(text) for tag, text in _load(path, [tag for tag in TAGS if tag in shapes]).items()}
     name = choose_variable(shapes, variable, recorded_variable(tags, path.name))
-    beside = [key for key, (shape, kind) in shapes.items() if kind != "object" and is_vector(shape)]
-    arrays = _load(path, [name, *(key for key in beside if key not in (name, *TAGS))])
+    small = [key for key, (shape, kind) in shapes.items() if kind != "object" and is_vector(shape)]
+    arrays = _load(path, [name, *(key for key in small if key not in (name, *TAGS))])
     array, vectors = arrays.pop(name), arrays
     return decode_arrays(_bands_first(array, options), vectors, tags, options, path.name)
 
@@ -82,7 +82,7 @@ def write_npy(path: Path, cube: Cube, options: WriteOptions) -> None:
     options.compression(("none",), "none")
     encoded = encode(cube, options)
     with path.open("wb") as file:
-        # numpy.save writes past Python's file and does not notice when the last of it finds no room.
+        # numpy.save writes past Python's file and does not notice when the disk is full at its end.
         stored = np.ascontiguousarray(encoded.stored)
         npy_format.write_array_header_1_0(file, npy_format.header_data_from_array_1_0(stored))
         file.write(stored.data)

@@ -1,4 +1,4 @@
-"""Writing of ENVI files: the numbers as they are, and a text header beside them."""
+"""Writing of ENVI files: the numbers as they are, and a text header next to them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hyperfuse.io.formats.envi_header import STANDARD_ITEMS
 INTERLEAVES = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (1, 2, 0)}
 _PLAIN_TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")
 
-# GDAL stops reading a header, without a word, at a line of more than 10,000 characters.
+# GDAL silently stops reading a header at a line of more than 10,000 characters.
 _LINE = 100
 _LONGEST_VALUE = 9000
 
@@ -94,7 +94,7 @@ def write_header(path: Path, header: CubeHeader, coding: Coding, options: WriteO
                 target.set_band_description(band, name)
         if not coding.is_identity:
             target.scales, target.offsets = [coding.scale] * header.bands, [coding.offset] * header.bands
-    # GDAL describes an image by the path it was written to, here one that is gone when the file takes its place.
+    # GDAL describes an image by the path it was written to, here that of a scratch file.
     file = path.with_suffix(".hdr")
     text = file.read_text("utf-8", errors="surrogateescape")
     file.write_text(text.replace(f"description = {{\n{path}}}\n", ""), "utf-8", errors="surrogateescape")
@@ -120,7 +120,7 @@ def _write_numbers(path: Path, stored: NDArray[Any]) -> None:
 
 
 def header_items(header: CubeHeader, dtype: np.dtype[Any]) -> dict[str, str]:
-    """Return the items of the header that GDAL does not write by itself."""
+    """Return the items of the header that GDAL does not write."""
     plain, rest = split_attributes(header.attributes, (*STANDARD_ITEMS, "description"), _fits_item)
     unfit = ["units"] + (["scale", "offset"] if dtype.kind == "f" else [])
     if header.crs is not None and not header.crs.startswith("EPSG:"):
@@ -160,7 +160,7 @@ def _braced(values: NDArray[Any]) -> str:
 
 def _has_odd_names(header: CubeHeader) -> bool:
     names = header.band_names or ()
-    # GDAL puts these where a file names no bands, so they would read as no names.
+    # GDAL writes these where a file names no bands, so they would be read as no names.
     if names == tuple(f"Band {band + 1}" for band in range(len(names))):
         return bool(names)
     return any(not _PLAIN_TEXT.fullmatch(name) or set(name) & set(",;={}") for name in names)

@@ -1,4 +1,4 @@
-"""The header of an ENVI file: which files belong together, and what it says beyond GDAL's reading of it.
+"""The header of an ENVI file: which files belong together, and the items that GDAL does not read.
 
 Format: NV5 Geospatial, "ENVI Header Files", https://www.nv5geospatialsoftware.com/docs/enviheaderfiles.html
 """
@@ -21,7 +21,7 @@ from hyperfuse.errors import HyperfuseWarning, InputError
 
 DATA_SUFFIXES = (".img", ".dat", ".raw", ".envi", ".bsq", ".bil", ".bip")
 
-# Items that say how the file is made or that a cube has a field for; all others are attributes.
+# Items that describe the layout of the file or that a header has a field for; all others are attributes.
 STANDARD_ITEMS = {
     *("samples", "lines", "bands", "header_offset", "file_type", "file_compression", "data_type", "interleave"),
     *("byte_order", "map_info", "projection_info", "pixel_size", "coordinate_system_string", "x_start", "y_start"),
@@ -31,7 +31,7 @@ STANDARD_ITEMS = {
 
 
 def header_of(path: Path) -> Path | None:
-    """Return the header beside a data file, ``name.hdr`` or ``name.ext.hdr``, or None."""
+    """Return the header of a data file, ``name.hdr`` or ``name.ext.hdr``, or None."""
     for header in (path.with_suffix(".hdr"), path.with_name(path.name + ".hdr")):
         for candidate in (header, header.with_suffix(".HDR")):
             if candidate.is_file() and candidate != path:
@@ -51,7 +51,7 @@ def data_file(path: Path) -> Path:
     endings = ["", *DATA_SUFFIXES, *map(str.upper, DATA_SUFFIXES)]
     found = [name for ending in endings if (name := stem.with_name(stem.name + ending)).is_file()]
     if not found:
-        raise InputError(f"is a header without its data file ({stem.name} or {stem.name}{DATA_SUFFIXES[0]}) beside it")
+        raise InputError(f"is a header without its data file ({stem.name} or {stem.name}{DATA_SUFFIXES[0]}) next to it")
     if len(found) > 1 and not found[0].samefile(found[-1]):
         raise InputError(f"is a header for several data files; name one of {', '.join(name.name for name in found)}")
     return found[0]
@@ -92,7 +92,7 @@ def check_size(path: Path, items: Mapping[str, str], values: int) -> None:
     expected = values + (int(offset) if offset.isdecimal() else 0)
     size = path.stat().st_size
     if size < expected:
-        raise InputError(f"is cut off: {size} bytes of the {expected} that its header tells")
+        raise InputError(f"is cut off: {size} bytes of the {expected} that its header states")
 
 
 def spectral_items(items: Mapping[str, str], bands: int, where: str) -> dict[str, Any]:
@@ -153,8 +153,8 @@ def other_tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def record_tags(items: Mapping[str, str]) -> dict[str, str]:
-    """Return our own tags from the header, decoded."""
+    """Return the tags of this package from the header, decoded."""
     lower = {key.lower(): value for key, value in items.items()}
     tags = {tag: lower.get(tag.lower()) for tag in (RECORD_TAG, HISTORY_TAG)}
-    # The text is coded so that it holds no blanks; those there are stem from its lines.
+    # The text is coded so that it holds no blanks; those that it has are line breaks.
     return {tag: unquote("".join(text.split()).strip("{}")) for tag, text in tags.items() if text}

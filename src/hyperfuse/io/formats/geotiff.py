@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from affine import Affine
-from rasterio._err import CPLE_BaseError  # what the COG driver raises when it closes; public under no other name
+from rasterio._err import CPLE_BaseError  # what the COG driver raises when it closes; it has no public name
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -31,8 +31,9 @@ _PLAIN_TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 def write_geotiff(path: Path, cube: Cube, options: WriteOptions) -> None:
-    """Write a GeoTIFF, tiled, as BigTIFF where it may pass 4 GB; integers are deflated, floats are not unless asked.
+    """Write a GeoTIFF, tiled, as BigTIFF where it may pass 4 GB.
 
+    Default compression: deflate for integers, none for floats.
     Wavelengths, widths and the bad-band list become the band tags ``wavelength``, ``fwhm``, ``bbl`` and
     ``wavelength_units``, and wavelengths and widths GDAL's IMAGERY domain as well.
 
@@ -51,7 +52,7 @@ def write_geotiff(path: Path, cube: Cube, options: WriteOptions) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with failures_as_os_errors(), rasterio.open(path, "w", **profile) as target:
-            # The tags go first: GDAL then writes the directory once.
+            # The tags come first: GDAL then writes the directory once.
             describe_file(target, header, coding, tags)
             target.write(stored)
         check_whole(path, header, tags)

@@ -1,4 +1,4 @@
-"""HDF5 files that may meet a full disk: HDF5 itself does not survive a write that fails."""
+"""Writing of HDF5 files on a disk that may be full: HDF5 itself does not survive a write that fails."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import h5py
 
 
 class _PatientFile(io.FileIO):
-    """A file that keeps the first failure to itself and takes all that is written after it without writing.
+    """A file that records its first failure and ignores all that is written after it.
 
     When a write fails inside HDF5, its caches are left in a state that crashes the process when they are freed. So HDF5
-    is told that all is well, and the failure is raised once it has closed the file.
+    gets no error, and the failure is raised once it has closed the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,7 +52,7 @@ def hdf5_output(path: Path, user_block: bytes = b"") -> Iterator[h5py.File]:
             empty.
 
     Raises:
-        OSError: something could not be written, such as for want of space.
+        OSError: something could not be written, for example because the disk is full.
     """
     size = 0 if not user_block else max(512, 1 << (len(user_block) - 1).bit_length())
     stream = _PatientFile(path)
@@ -62,7 +62,7 @@ def hdf5_output(path: Path, user_block: bytes = b"") -> Iterator[h5py.File]:
         stream.seek(0)
         stream.write(user_block)
     except (OSError, RuntimeError, KeyError, ValueError) as error:
-        # HDF5 may stumble over content that was not written; the failure before it is the one to tell.
+        # HDF5 may fail on content that was not written; the failure before it is the one to report.
         raise stream.failure or error from None
     finally:
         stream.close()

@@ -34,9 +34,9 @@ _DEFLATED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 def read_matlab(path: Path, options: ReadOptions, variable: str | None = None) -> Cube:
     """Read a MATLAB file of any version; ``variable`` may name a field of a structure, ``S.cube``.
 
-    The order of axes is (rows, cols, bands) unless ``options.axes`` says otherwise; in both versions it is the order
-    that MATLAB shows, although version 7.3 stores it backwards. A vector ``wavelengths`` (also ``fwhm``,
-    ``good_bands``) with one entry a band is taken along.
+    The order of axes is (rows, cols, bands) or as ``options.axes`` states; in both versions it is the order
+    that MATLAB shows, although version 7.3 stores it reversed. A vector ``wavelengths`` (also ``fwhm``,
+    ``good_bands``) with one entry per band is read with it.
 
     Raises:
         InputError: a damaged file, no variable that could be the cube, or several and none is named.
@@ -90,7 +90,7 @@ def _read_73(path: Path, variable: str | None) -> _Content:
     with ExitStack() as stack:
         with damage_reported(_DAMAGED_73):
             file = stack.enter_context(h5py.File(path, "r"))
-            # A name that is not UTF-8 comes as bytes; nobody can ask for it.
+            # A name that is not UTF-8 comes as bytes and cannot be requested.
             found = {key: item for key, item in file.items() if isinstance(item, h5py.Dataset) and isinstance(key, str)}
             sets = {key: item for key, item in found.items() if item.shape and "MATLAB_empty" not in item.attrs}
             shapes = {key: (item.shape[::-1], _class(item)) for key, item in sets.items()}
@@ -105,7 +105,7 @@ def _read_73(path: Path, variable: str | None) -> _Content:
 
 
 def _choose(shapes: Mapping[str, tuple[tuple[int, ...], str]], named: str | None, own: str | None) -> str:
-    # Fields of structures are not listed; whether there is such a one shows when it is read.
+    # Fields of structures are not listed; reading shows whether it exists.
     if named is not None and re.split(r"[./]", named)[0] != named:
         return named
     return choose_variable(shapes, named, own)
@@ -134,7 +134,7 @@ def _text(value: NDArray[Any]) -> str:
 
 
 def write_matlab(path: Path, cube: Cube, options: WriteOptions, variable: str | None = None) -> None:
-    """Write the cube as a variable ``cube`` (rows, cols, bands), with ``wavelengths``, ``fwhm``, ``good_bands`` beside.
+    """Write the cube as a variable ``cube`` (rows, cols, bands), with ``wavelengths``, ``fwhm``, ``good_bands``.
 
     The rest of the metadata is JSON in the texts ``HYPERFUSE`` and ``HYPERFUSE_HISTORY`` (``jsondecode`` reads them).
     Option ``version``: "5", "7.3", or unset for 5 where the values fit its 2 GiB.
@@ -163,7 +163,7 @@ def write_matlab(path: Path, cube: Cube, options: WriteOptions, variable: str | 
 
 def _write_73(path: Path, arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, str], deflate: bool) -> None:
     classes = {"float64": "double", "float32": "single", "bool": "logical"}
-    # The block in front is what makes MATLAB take the file for its own: text, then version 2.0 and the byte order.
+    # MATLAB recognises its files by the block in front: text, then version 2.0 and the byte order.
     block = b"MATLAB 7.3 MAT-file, Platform: hyperfuse, Created on: unknown HDF5 schema 1.00 ."
     with hdf5_output(path, block.ljust(116) + bytes(8) + b"\x00\x02IM") as file:
         for key, array in arrays.items():

@@ -92,7 +92,7 @@ def _read_classic(path: Path, options: ReadOptions, variable: str | None) -> Cub
 
 
 def write_netcdf(path: Path, cube: Cube, options: WriteOptions, variable: str | None = None) -> None:
-    """Write a netCDF-4 file after the CF conventions; integers are deflated, floats are not unless asked.
+    """Write a netCDF-4 file after the CF conventions; default compression: deflate for integers, none for floats.
 
     Raises:
         InputError: values that do not fit the dtype, or another compression.

@@ -14,7 +14,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError  # what GDAL says beyond RasterioError; public under no other name
+from rasterio._err import CPLE_BaseError  # what GDAL raises besides RasterioError; it has no public name
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
@@ -29,7 +29,7 @@ from hyperfuse.io.encoding.coding import BandCoding, coded_header, decode_values
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.formats import envi_header
 
-# GDAL's own dataset tags that say how the file is made, not what it shows.
+# Dataset tags that describe the file, not the image.
 _STRUCTURE_TAGS = ("AREA_OR_POINT", HISTORY_TAG, RECORD_TAG)
 _IMAGERY_TAGS = ("CENTRAL_WAVELENGTH_UM", "FWHM_UM")
 
@@ -116,7 +116,7 @@ def _check_values(source: rasterio.DatasetReader) -> None:
 
 
 def open_raster(path: Path) -> rasterio.DatasetReader:
-    """Open a raster for reading, with all processors for decompression unless GDAL_NUM_THREADS says otherwise.
+    """Open a raster for reading, with GDAL_NUM_THREADS threads for decompression (default: all processors).
 
     Raises:
         InputError: no format that GDAL knows.
@@ -127,7 +127,7 @@ def open_raster(path: Path) -> rasterio.DatasetReader:
             return rasterio.open(path)
         except (RasterioError, CPLE_BaseError, UnicodeDecodeError) as error:
             lone = path.suffix.lower() in (*envi_header.DATA_SUFFIXES, "") and not envi_header.header_of(path)
-            hint = "; an ENVI file needs its header (.hdr) beside it" if lone else ""
+            hint = "; an ENVI file needs its header (.hdr) next to it" if lone else ""
             raise InputError(f"is not a raster that GDAL can open, or is damaged{hint}") from error
 
 
@@ -164,7 +164,7 @@ def _header(
         tags = {**tags, **envi_header.record_tags(items)}
         attributes = {**envi_header.other_tags(attributes), **envi_header.other_items(items)}
     recorded = decode_tags(tags, (source.count, source.height, source.width), where)
-    # What the format itself says wins over the record: another program may have changed it since.
+    # What the format states wins over the record: another program may have changed it since.
     header = recorded.update({"units": _units(source, where), **_grid(source, recorded), **spectral})
     if header.transform is None and (source.gcps[0] or source.rpcs):
         warnings.warn(
