@@ -3,10 +3,10 @@
     python benchmarks/ablation.py DATA
     python benchmarks/ablation.py DATA --snr 30
 
-PSNR / SAM after restoring consistency: local regression alone; the same on the denoised MSI and the signal's
-components, with models over nearest pixels where those are used; plus the optics of each band; plus models of what is
-left; plus corrected details; plus FeINFN in its spatial form, with both branches, and a spatial one twice as wide, each
-fitted with as many steps. The table goes to benchmarks/results/ablation.md.
+PSNR / SAM after consistency is enforced: local regression alone; the same on the denoised MSI and the signal's
+components, with models over similar pixels where those are used; plus the PSF of each band; plus models of the
+residual; plus detail injection; plus FeINFN in its spatial form, with both branches, and a spatial one twice as wide,
+each fitted with as many steps. The table goes to benchmarks/results/ablation.md.
 """
 # ruff: noqa: E402  (the number of threads must be told before any numeric library is loaded)
 
@@ -29,8 +29,9 @@ import torch
 
 import hyperfuse as hf
 from default import TABLES, with_noise
-from hyperfuse.methods.feinfn.linear_part import LinearBase
-from hyperfuse.methods.local_linear.consistency import restore_consistency
+from hyperfuse.methods import PairTensors
+from hyperfuse.methods.feinfn.linear_part import LinearModel
+from hyperfuse.methods.local_linear.consistency import enforce_consistency
 from hyperfuse.progress import silent
 
 SCENES = {
@@ -54,17 +55,18 @@ def variants(pair: hf.Pair, steps: int) -> Iterator[tuple[str, np.ndarray]]:
     msi = torch.from_numpy(np.nan_to_num(pair.msi.data)).float()
     sensor = pair.sensor.replace(srf=None)
     yield "local regression", hf.get_method("local-regression")(hsi, msi, sensor).numpy()
-    base = LinearBase.fit(hsi, msi, sensor, silent)
-    raw = base.models.apply(base.hsi)
-    nothing_hidden = torch.zeros(hsi.shape[-2:], dtype=torch.bool)
+    model, linear = LinearModel.fit([PairTensors(hsi, msi, sensor)], silent)
+    assert linear is not None
+    raw = linear.fitted.apply()
+    plain = replace(linear, model=replace(model, injection=None))
     parts = {
-        "+ noise, nearest pixels": raw,
-        "+ optics": base.optics.correct(raw),
-        "+ leftover": replace(base, details=None).without(nothing_hidden),
-        "+ details": base.image,
+        "+ noise, similar pixels": raw,
+        "+ PSF per band": model.band_psf.correct(raw),
+        "+ residual": plain.without(torch.zeros(hsi.shape[-2:], dtype=torch.bool)),
+        "+ detail injection": linear.image,
     }
     for name, image in parts.items():
-        yield name, restore_consistency(image, hsi, sensor).numpy()
+        yield name, enforce_consistency(image, hsi, sensor).numpy()
     method = hf.get_method("feinfn")
     for name, settings in NETWORKS.items() if steps else ():
         yield f"+ {name}", method(hsi, msi, sensor, method.configure(steps=steps, **settings)).numpy()

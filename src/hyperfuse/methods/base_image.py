@@ -1,4 +1,4 @@
-"""A registered method as the base of a training run: the network learns what it leaves."""
+"""A registered method as the base of a training run: the network learns its residual."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def create_base(section: BaseSection) -> Base:
         with torch.no_grad():
             return method(hsi, msi, sensor, settings)
 
-    told = f" {json.dumps(section.settings, sort_keys=True)}" if section.settings else ""
-    return Base(f"{method.name}{told}", image, section.guidance, section.versions, section.scale)
+    described = f" {json.dumps(section.settings, sort_keys=True)}" if section.settings else ""
+    return Base(f"{method.name}{described}", image, section.guidance, section.versions, section.scale)

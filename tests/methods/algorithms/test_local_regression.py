@@ -67,11 +67,11 @@ def literal(hsi, msi, sensor, grid):
             model = solve(x[others], y[others], weights[p][others], slopes, ridge)
             errors.append((design[p] @ model - y[p]) ** 2)
         measured.append(np.mean(errors, axis=0))
-    smallest = (1 - local_models._LEAST_SHARE) * np.min(measured, axis=0)
+    smallest = (1 - local_models._MIN_MODEL_FRACTION) * np.min(measured, axis=0)
     beyond_noise = np.array(measured) - np.minimum(estimate_noise(hsi).numpy() ** 2, smallest)
     scores = np.log(beyond_noise + 1e-12 * y.var(axis=0)).mean(axis=1)
     shares = np.exp(-local_models._SHARPNESS * (scores - scores.min()))
-    shares[shares < local_models._SMALLEST_WEIGHT] = 0
+    shares[shares < local_models._MIN_WEIGHT] = 0
     mean = np.tensordot(shares / shares.sum(), np.stack(models), 1)  # (pixels, k + 1, bands)
     coefficients = mean.transpose(2, 1, 0).reshape(bands, -1, rows, cols)
     for axis in (0, 1):

@@ -1,11 +1,12 @@
-"""Band optics: bands that were shifted or blurred on purpose are put right, others are left alone."""
+"""PSF per band: bands that were shifted or blurred on purpose are corrected, others are not changed."""
 
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import fourier_shift, gaussian_filter
 
-from hyperfuse.methods.feinfn.band_psf import _KERNELS, BandOptics, _derivatives
+from hyperfuse.methods.feinfn.band_psf import _KERNELS, BandPsf, _derivatives
+from hyperfuse.methods.local_linear.predictors import Predictors
 from hyperfuse.sensor.presets import mtf, uestc
 
 
@@ -16,6 +17,10 @@ def scene(bands=3, size=96):
 
 def moved(band, dy, dx):
     return np.fft.ifft2(fourier_shift(np.fft.fft2(band), (dy, dx))).real
+
+
+def fit(image, hsi, held_out, sensor):
+    return BandPsf.fit([image], [hsi], [held_out], [Predictors(image, hsi.double(), sensor)])
 
 
 def test_derivatives_of_a_polynomial_are_exact():
@@ -32,11 +37,11 @@ def test_derivatives_of_a_polynomial_are_exact():
 
 def test_a_shift_that_grows_with_the_position_has_its_own_features():
     band = torch.from_numpy(scene(1)[0])
-    plain, placed = _derivatives(band, _KERNELS[1]), _derivatives(band, _KERNELS[2])
-    assert placed.shape[0] == plain.shape[0] + 4
-    torch.testing.assert_close(placed[:5], plain)
-    assert placed[5, 0].allclose(-plain[0, 0])  # y is -1 in the first row
-    assert placed[6, :, -1].allclose(plain[0, :, -1])  # x is 1 in the last column
+    plain, positional = _derivatives(band, _KERNELS[1]), _derivatives(band, _KERNELS[2])
+    assert positional.shape[0] == plain.shape[0] + 4
+    torch.testing.assert_close(positional[:5], plain)
+    assert positional[5, 0].allclose(-plain[0, 0])  # y is -1 in the first row
+    assert positional[6, :, -1].allclose(plain[0, :, -1])  # x is 1 in the last column
 
 
 def test_a_part_of_a_scene_counts_positions_over_the_scene():
@@ -48,36 +53,36 @@ def test_a_part_of_a_scene_counts_positions_over_the_scene():
 
 
 @pytest.mark.parametrize("change", ["shift", "blur"])
-def test_a_band_seen_through_other_optics_is_corrected_and_the_others_are_not(change):
+def test_a_band_with_another_psf_is_corrected_and_the_others_are_not(change):
     sensor = uestc(4)
     image = scene()
     truth = image.copy()
     truth[1] = moved(image[1], 0.3, -0.2) if change == "shift" else gaussian_filter(image[1], 0.6, mode="wrap")
     hsi = sensor.degrade(torch.from_numpy(truth))
     estimate = torch.from_numpy(image)
-    optics = BandOptics.fit(estimate, hsi, sensor.degrade(estimate), sensor)
-    assert optics.choices[0] == optics.choices[2] == 0
-    assert optics.choices[1] > 0
-    corrected = optics.correct(estimate).numpy()
+    psf = fit(estimate, hsi, sensor.degrade(estimate), sensor)
+    assert psf.choices[0] == psf.choices[2] == 0
+    assert psf.choices[1] > 0
+    corrected = psf.correct(estimate).numpy()
     np.testing.assert_array_equal(corrected[[0, 2]], image[[0, 2]])
     before, after = (np.square(one[1] - truth[1])[8:-8, 8:-8].mean() for one in (image, corrected))
     assert after < 0.05 * before
 
 
-def test_noise_is_not_taken_for_optics():
+def test_noise_is_not_mistaken_for_a_psf():
     sensor = mtf(3)
     image = torch.from_numpy(scene())
     clean = sensor.degrade(image)
     noise = 0.05 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0), dtype=clean.dtype)
-    optics = BandOptics.fit(image, clean + noise, clean, sensor)
-    assert optics.choices == [0, 0, 0]
+    psf = fit(image, clean + noise, clean, sensor)
+    assert psf.choices == [0, 0, 0]
 
 
-def test_what_cannot_be_optics_is_not_corrected():
+def test_a_change_beyond_a_pixel_is_not_corrected():
     # A band of reversed contrast would need weights far beyond a pixel.
     sensor = mtf(4)
     image = torch.from_numpy(scene())
     sharp = image - 12 * torch.from_numpy(np.stack([gaussian_filter(band, 1, mode="wrap") for band in scene()]))
-    optics = BandOptics.fit(image, sensor.degrade(sharp), sensor.degrade(image), sensor)
-    largest = max((float(weight.abs().max()) for weight in optics.weights if weight.numel()), default=0.0)
+    psf = fit(image, sensor.degrade(sharp), sensor.degrade(image), sensor)
+    largest = max((float(weight.abs().max()) for weight in psf.weights if weight.numel()), default=0.0)
     assert largest <= 0.9

@@ -7,7 +7,7 @@ import torch
 import hyperfuse.methods.feinfn.method  # noqa: F401  (registers the method)
 from hyperfuse.methods.contract.method import PairTensors
 from hyperfuse.methods.contract.registry import get_method
-from hyperfuse.methods.local_linear.consistency import model_error, restore_consistency
+from hyperfuse.methods.local_linear.consistency import enforce_consistency, model_error
 from hyperfuse.methods.local_linear.denoising import denoise, remaining_error
 from hyperfuse.sensor.presets import mtf, uestc
 
@@ -58,18 +58,18 @@ def test_the_error_model_is_that_of_random_fields_of_its_kind(sensor):
     fields = torch.from_numpy(root @ rng.normal(size=(64, size, size)) @ root.T)
     low = sensor.degrade(fields)
     model = model_error(low, sensor, (size, size))
-    assert model.seen == pytest.approx(float(low.square().mean()), rel=0.1)
+    assert model.at_lr == pytest.approx(float(low.square().mean()), rel=0.1)
     left = (
         torch.cat(
             [
-                (restore_consistency(torch.zeros_like(f[None]), sensor.degrade(f[None]), sensor) - f[None])
+                (enforce_consistency(torch.zeros_like(f[None]), sensor.degrade(f[None]), sensor) - f[None])
                 for f in fields[:16]
             ]
         )
         .square()
         .mean(0)
     )
-    assert float(model.left.mean()) == pytest.approx(float(left.mean()), rel=0.15)
+    assert float(model.remaining.mean()) == pytest.approx(float(left.mean()), rel=0.15)
 
 
 @pytest.mark.parametrize("level", [0.05, 0.2])

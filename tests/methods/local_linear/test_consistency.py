@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from scipy.stats import multivariate_normal
 
-from hyperfuse.methods.local_linear.consistency import restore_consistency
+from hyperfuse.methods.local_linear.consistency import enforce_consistency
 from hyperfuse.sensor import Sensor
 from hyperfuse.sensor.presets import mtf, uestc
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
@@ -104,7 +104,7 @@ def problem(sensor, bands=1, fine=(12, 10), smooth=0.0, noise=0.0, seed=0):
 def test_the_correction_is_that_of_dense_algebra(name, smooth):
     _, hsi, fused = problem(SENSORS[name], smooth=smooth)
     expected, _ = dense_correction(SENSORS[name], fused, hsi)
-    found = restore_consistency(fused, hsi, SENSORS[name])
+    found = enforce_consistency(fused, hsi, SENSORS[name])
     assert found.dtype == torch.float64
     np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
 
@@ -115,7 +115,7 @@ def test_noise_is_weighed_as_dense_algebra_weighs_it(name, noise):
     _, hsi, fused = problem(SENSORS[name], bands=4, fine=(15, 18), smooth=2, noise=noise)
     assert (estimate_noise(hsi) > 0).all()
     expected, _ = dense_correction(SENSORS[name], fused, hsi)
-    found = restore_consistency(fused, hsi, SENSORS[name])
+    found = enforce_consistency(fused, hsi, SENSORS[name])
     np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
 
 
@@ -137,7 +137,7 @@ def test_a_psf_that_is_not_separable_is_solved_as_well(weights, noise):
     modelled_by = sensor.replace(psf=KernelPsf(weights=tuple(map(tuple, marginals.tolist()))))
     _, hsi, fused = problem(sensor, bands=3 if noise else 1, fine=(15, 12), smooth=1.5, noise=noise)
     expected, _ = dense_correction(sensor, fused, hsi, modelled_by)
-    found = restore_consistency(fused, hsi, sensor)
+    found = enforce_consistency(fused, hsi, sensor)
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
@@ -146,7 +146,7 @@ def test_a_separable_kernel_is_solved_like_the_gaussian_it_is():
     profile = np.exp(-0.5 * np.arange(-2, 3) ** 2)
     kernel = gaussian.replace(psf=KernelPsf(weights=tuple(map(tuple, np.outer(profile, profile).tolist()))))
     _, hsi, fused = problem(gaussian)
-    torch.testing.assert_close(restore_consistency(fused, hsi, kernel), restore_consistency(fused, hsi, gaussian))
+    torch.testing.assert_close(enforce_consistency(fused, hsi, kernel), enforce_consistency(fused, hsi, gaussian))
 
 
 @pytest.mark.parametrize("name", SENSORS)
@@ -154,7 +154,7 @@ def test_a_separable_kernel_is_solved_like_the_gaussian_it_is():
 def test_a_clean_hsi_is_met_and_the_image_comes_nearer_to_the_truth(name, dtype):
     sensor = SENSORS[name]
     truth, hsi, fused = (image.to(dtype) for image in problem(sensor, bands=3, fine=(20, 20), smooth=2))
-    found = restore_consistency(fused, hsi, sensor)
+    found = enforce_consistency(fused, hsi, sensor)
     assert found.dtype == dtype
     before, after = ((hsi - sensor.degrade(image)).abs().max() for image in (fused, found))
     assert after < 3e-4 * before
@@ -164,9 +164,9 @@ def test_a_clean_hsi_is_met_and_the_image_comes_nearer_to_the_truth(name, dtype)
 def test_an_image_that_agrees_already_is_left_alone():
     sensor = SENSORS["box"]
     truth, hsi, _ = problem(sensor, bands=2)
-    torch.testing.assert_close(restore_consistency(truth, hsi, sensor), truth, atol=1e-12, rtol=0)
+    torch.testing.assert_close(enforce_consistency(truth, hsi, sensor), truth, atol=1e-12, rtol=0)
     constant = torch.full((2, 8, 8), 0.3)
-    assert (restore_consistency(constant, sensor.degrade(constant), sensor) - constant).abs().max() < 1e-6
+    assert (enforce_consistency(constant, sensor.degrade(constant), sensor) - constant).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("psf", [GaussianPsf(sigma=(1.2, 1.2)), KernelPsf(weights=DIAGONAL)], ids=["one", "many"])
@@ -179,9 +179,9 @@ def test_the_noise_of_a_noisy_hsi_is_not_chased(psf):
     truth = torch.einsum("bk,krc->brc", spectra, materials / materials.std())
     clean = sensor.degrade(truth)
     noise = 0.1 * torch.from_numpy(rng.normal(size=clean.shape))
-    from_nothing = sensor.degrade(restore_consistency(torch.zeros_like(truth), clean + noise, sensor))
+    from_nothing = sensor.degrade(enforce_consistency(torch.zeros_like(truth), clean + noise, sensor))
     assert (from_nothing - clean).std() < 0.85 * noise.std()
-    from_truth = sensor.degrade(restore_consistency(truth, clean + noise, sensor))
+    from_truth = sensor.degrade(enforce_consistency(truth, clean + noise, sensor))
     assert (from_truth - clean).std() < 0.25 * noise.std()
 
 
@@ -189,8 +189,8 @@ def test_the_noise_of_a_noisy_hsi_is_not_chased(psf):
 @given(st.sampled_from([1e-8, 1e-4, 1e4, 1e8]), st.sampled_from(["gaussian", "axes"]))
 def test_the_unit_of_the_values_does_not_matter(scale, name):
     _, hsi, fused = problem(SENSORS[name], bands=3, fine=(16, 18), noise=0.1)
-    found = restore_consistency(fused, hsi, SENSORS[name])
-    scaled = restore_consistency(scale * fused, scale * hsi, SENSORS[name])
+    found = enforce_consistency(fused, hsi, SENSORS[name])
+    scaled = enforce_consistency(scale * fused, scale * hsi, SENSORS[name])
     torch.testing.assert_close(scaled / scale, found, rtol=1e-7, atol=1e-9)
 
 
@@ -198,25 +198,25 @@ def test_a_level_added_to_both_stays():
     sensor = SENSORS["gaussian"]
     _, hsi, fused = problem(sensor, bands=3, fine=(15, 18), noise=0.1)
     torch.testing.assert_close(
-        restore_consistency(fused + 5, hsi + 5, sensor), restore_consistency(fused, hsi, sensor) + 5
+        enforce_consistency(fused + 5, hsi + 5, sensor), enforce_consistency(fused, hsi, sensor) + 5
     )
 
 
 def test_many_bands_are_corrected_in_parts_like_all_at_once(monkeypatch):
     for sensor in (SENSORS["gaussian"], Sensor(ratio=(3, 3), psf=KernelPsf(weights=RING))):
         _, hsi, fused = problem(sensor, bands=7, fine=(12, 12))
-        at_once = restore_consistency(fused, hsi, sensor)
+        at_once = enforce_consistency(fused, hsi, sensor)
         with monkeypatch.context() as patch:
-            patch.setattr("hyperfuse.methods.local_linear.consistency._AT_ONCE", 3)
-            patch.setattr("hyperfuse.methods.local_linear.consistency._AT_ONCE_IN_SOLVER", 3)
-            torch.testing.assert_close(restore_consistency(fused, hsi, sensor), at_once, rtol=1e-5, atol=1e-6)
+            patch.setattr("hyperfuse.methods.local_linear.consistency._CHUNK", 3)
+            patch.setattr("hyperfuse.methods.local_linear.consistency._SOLVER_CHUNK", 3)
+            torch.testing.assert_close(enforce_consistency(fused, hsi, sensor), at_once, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("fine", [(3, 3), (3, 12), (12, 3)])
 def test_the_smallest_images_are_met(fine):
     sensor = SENSORS["gaussian"]
     _, hsi, fused = problem(sensor, bands=2, fine=fine)
-    found = restore_consistency(fused, hsi, sensor)
+    found = enforce_consistency(fused, hsi, sensor)
     assert (sensor.degrade(found) - hsi).abs().max() < 1e-3 * hsi.abs().max()
 
 
@@ -229,7 +229,7 @@ def test_what_lies_beyond_the_border_does_not_reach_the_middle():
     hsi = sensor.degrade(wide, (44, 44))[:, 2:-2, 2:-2]
     hsi = hsi + 1e-3 * torch.randn(hsi.shape, generator=generator)
     truth = wide[:, 8:-8, 8:-8]
-    result = restore_consistency(truth, hsi, sensor)
+    result = enforce_consistency(truth, hsi, sensor)
     rim = (hsi - sensor.degrade(truth, (40, 40)))[:, 0].std()
     assert rim > 5e-3
     assert (result - truth)[:, 16:-16, 16:-16].abs().max() < 1e-5

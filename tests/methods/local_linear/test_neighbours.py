@@ -1,16 +1,18 @@
-"""Models over the nearest pixels: against a literal loop, blind to what is hidden, better than a window that mixes."""
+"""Models over similar pixels: against a literal loop, blind to held-out pixels, better than a window that mixes."""
 
 import numpy as np
 import pytest
 import torch
 
-from hyperfuse.methods.local_linear.models import LocalModels, Predictors
-from hyperfuse.methods.local_linear.neighbours import _NEIGHBOURS, _RIDGE, NeighbourModels, _find, _positions, _predict
+from hyperfuse.methods.contract.method import WHOLE, PairTensors
+from hyperfuse.methods.local_linear.models import LocalModels
+from hyperfuse.methods.local_linear.neighbours import _COUNT, _RIDGE, PixelBank, SimilarPixels, _predict
+from hyperfuse.methods.local_linear.predictors import Predictors, Whitening
 from hyperfuse.sensor.presets import uestc
 
 
 def materials(size=64, seed=0):
-    """Two materials of unlike spectra, spots of one within the other, and an MSI that tells them apart by colour."""
+    """Two materials of unlike spectra, patches of one within the other, and an MSI that distinguishes them."""
     rng = np.random.default_rng(seed)
     which = rng.random((size // 4, size // 4)).repeat(4, 0).repeat(4, 1) > 0.5
     shade = 0.5 + 0.5 * rng.random((size, size))
@@ -25,26 +27,26 @@ def case():
     sensor = uestc(4)
     image, msi = materials()
     hsi = sensor.degrade(image)
-    return image, hsi, Predictors.whiten(msi, sensor, tuple(hsi.shape[-2:]))
+    return image, hsi, Predictors.of(PairTensors(hsi, msi, sensor), Whitening.fit([msi]))
 
 
-def literal(colour, position, place, predictors, targets, slopes, skip=None):
+def literal(values, position, weight, predictors, targets, slopes, skip=None):
     """One pixel's prediction, written out."""
     x = predictors.coarse.flatten(1).T.numpy()
     y = targets.flatten(1).T.numpy()
     rows, columns = targets.shape[-2:]
     grid = np.array([(r, c) for r in range(rows) for c in range(columns)], float)
-    distance = np.sqrt(((x - colour) ** 2).sum(1) + place**2 * ((grid - position) ** 2).sum(1))
+    distance = np.sqrt(((x - values) ** 2).sum(1) + weight**2 * ((grid - position) ** 2).sum(1))
     if skip is not None:
         distance[skip] = np.inf
-    near = np.argsort(distance, kind="stable")[:_NEIGHBOURS]
-    weight = np.exp(-2 * (distance[near] / (distance[near].max() + 1e-9)) ** 2)
-    weight /= weight.sum()
-    mean_x, mean_y = weight @ x[near], weight @ y[near]
+    near = np.argsort(distance, kind="stable")[:_COUNT]
+    weights = np.exp(-2 * (distance[near] / (distance[near].max() + 1e-9)) ** 2)
+    weights /= weights.sum()
+    mean_x, mean_y = weights @ x[near], weights @ y[near]
     centred = x[near] - mean_x
-    normal = (weight[:, None] * centred).T @ centred + _RIDGE * np.eye(x.shape[1])
-    local = np.linalg.solve(normal, (weight[:, None] * centred).T @ (y[near] - mean_y) + _RIDGE * slopes)
-    return mean_y + (colour - mean_x) @ local
+    normal = (weights[:, None] * centred).T @ centred + _RIDGE * np.eye(x.shape[1])
+    local = np.linalg.solve(normal, (weights[:, None] * centred).T @ (y[near] - mean_y) + _RIDGE * slopes)
+    return mean_y + (values - mean_x) @ local
 
 
 def global_slopes(predictors, targets):
@@ -53,58 +55,99 @@ def global_slopes(predictors, targets):
     return np.linalg.lstsq(design, targets.flatten(1).T.numpy(), rcond=None)[0][1:]
 
 
-@pytest.mark.parametrize("place", [0.03, 0.3])
-def test_predictions_are_those_of_a_literal_loop(place):
+def similar_pixels(weight, hsi, predictors):
+    return SimilarPixels(weight, torch.ones(len(hsi), dtype=hsi.dtype), PixelBank.of([hsi], [predictors]))
+
+
+def local_models(hsi, predictors):
+    return LocalModels.fit([hsi], [predictors], [torch.zeros(len(hsi), dtype=hsi.dtype)])
+
+
+@pytest.mark.parametrize("weight", [0.03, 0.3])
+def test_predictions_are_those_of_a_literal_loop(weight):
     _, hsi, predictors = case()
     slopes = global_slopes(predictors, hsi)
-    positions = _positions(predictors, hsi, fine=True)
-    fine = _find(predictors, predictors.fine, positions, place, own=True)
-    found = _predict(fine, hsi, predictors, None)
-    colours = predictors.fine.flatten(1).T.numpy()
+    neighbours = similar_pixels(weight, hsi, predictors).search(hsi, predictors, fine=True)
+    found = _predict(neighbours, torch.from_numpy(slopes.T), None)
+    values, positions = predictors.fine.flatten(1).T.numpy(), predictors.positions(fine=True).numpy()
+    start = predictors.positions(fine=False)[0].numpy()  # the literal loop counts from the first LR pixel
     for pixel in (0, 77, 1500, 4095):
-        expected = literal(colours[pixel], positions[pixel], place, predictors, hsi, slopes)
+        expected = literal(values[pixel], positions[pixel] - start, weight, predictors, hsi, slopes)
         np.testing.assert_allclose(found[pixel], expected, atol=1e-5)
 
 
-def test_held_out_predictions_have_not_seen_their_pixel():
+def test_a_pixel_never_predicts_itself():
     _, hsi, predictors = case()
-    coarse = _find(predictors, predictors.coarse, _positions(predictors, hsi, fine=False), 0.1, own=False)
-    assert not (coarse.index == torch.arange(len(coarse.index))[:, None]).any()
+    neighbours = similar_pixels(0.1, hsi, predictors).search(hsi, predictors, fine=False)
+    assert not (neighbours.index == torch.arange(len(neighbours.index))[:, None]).any()
     slopes = global_slopes(predictors, hsi)
-    positions = _positions(predictors, hsi, fine=False)
-    found = _predict(coarse, hsi, predictors, None)
+    found = _predict(neighbours, torch.from_numpy(slopes.T), None)
+    values, positions = predictors.coarse.flatten(1).T.numpy(), predictors.positions(fine=False).numpy()
     for pixel in (0, 100, 255):
-        colour = predictors.coarse.flatten(1).T.numpy()[pixel]
-        expected = literal(colour, positions[pixel], 0.1, predictors, hsi, slopes, skip=pixel)
+        expected = literal(values[pixel], positions[pixel] - positions[0], 0.1, predictors, hsi, slopes, skip=pixel)
         np.testing.assert_allclose(found[pixel], expected, atol=1e-5)
 
 
-def test_hidden_pixels_have_no_influence():
+def test_held_out_pixels_have_no_influence():
     _, hsi, predictors = case()
-    local = LocalModels.choose(hsi, predictors)
-    models = NeighbourModels.choose(hsi, predictors, local.held_out(hsi, predictors))
+    models = local_models(hsi, predictors).with_similar_pixels([hsi], [predictors])
     known = torch.ones(hsi.shape[-2:], dtype=torch.bool)
     known[::2, ::2] = False
     spoilt = torch.where(known, hsi, 100.0)
-    image = torch.zeros(5, 64, 64, dtype=hsi.dtype)
-    torch.testing.assert_close(
-        models.blend(image, spoilt, predictors, known), models.blend(image, hsi, predictors, known)
-    )
+    torch.testing.assert_close(models.on(spoilt, predictors).apply(known), models.on(hsi, predictors).apply(known))
 
 
-def test_materials_that_a_window_mixes_stay_apart():
+def test_materials_that_a_window_mixes_remain_separate():
     image, hsi, predictors = case()
-    local = LocalModels.choose(hsi, predictors)
-    held_out, plain = local.held_out(hsi, predictors), local.apply(hsi, predictors)
-    models = NeighbourModels.choose(hsi, predictors, held_out)
-    assert models.share.mean() > 0.5
-    better = models.blend(plain, hsi, predictors, None)
-    assert (better - image).square().mean() < 0.3 * (plain - image).square().mean()
-    unseen = models.blend_held_out(held_out, hsi, predictors)
-    assert (unseen - hsi).square().mean() < 0.3 * (held_out - hsi).square().mean()
+    local = local_models(hsi, predictors)
+    plain = local.on(hsi, predictors)
+    models = local.with_similar_pixels([hsi], [predictors])
+    assert models.similar.factor.mean() > 0.5
+    better = models.on(hsi, predictors)
+    assert (better.apply() - image).square().mean() < 0.3 * (plain.apply() - image).square().mean()
+    assert (better.held_out() - hsi).square().mean() < 0.3 * (plain.held_out() - hsi).square().mean()
 
 
 def test_where_they_do_not_help_there_are_none():
     _, hsi, predictors = case()
-    assert NeighbourModels.choose(hsi, predictors, hsi) is None
-    assert NeighbourModels.choose(hsi[:, :6, :6], predictors, hsi[:, :6, :6]) is None
+    slopes = torch.from_numpy(global_slopes(predictors, hsi).T)
+    assert SimilarPixels.fit([hsi], [predictors], [hsi], slopes) is None
+    tiny = Predictors(predictors.fine[:, :24, :24], predictors.coarse[:, :6, :6], predictors.sensor)
+    assert SimilarPixels.fit([hsi[:, :6, :6]], [tiny], [hsi[:, :6, :6]], slopes) is None
+
+
+def halves(hsi, predictors):
+    """Cut a scene into its left and right half, which overlap by two LR columns."""
+    result, last = [], predictors.fine.shape[-1] - 1
+    for columns in (slice(0, 9), slice(7, 16)):
+        fine = slice(4 * columns.start, 4 * columns.stop)
+        extent = (-1.0, 1.0, 2 * fine.start / last - 1, 2 * (fine.stop - 1) / last - 1)
+        window = Predictors(predictors.fine[..., fine], predictors.coarse[..., columns], predictors.sensor, extent)
+        result.append((hsi[..., columns], window))
+    return zip(*result, strict=True)
+
+
+def test_a_bank_holds_every_pixel_of_overlapping_samples_once_at_its_position_in_the_scene():
+    _, hsi, predictors = case()
+    bank = PixelBank.of(*halves(hsi, predictors))
+    assert predictors.extent == WHOLE
+    found = {tuple(position.tolist()): values for position, values in zip(bank.positions, bank.targets, strict=True)}
+    assert len(found) == len(bank.positions) == 16 * 16
+    for position, values in zip(predictors.positions(fine=False), hsi.flatten(1).T, strict=True):
+        assert torch.equal(found[tuple(position.tolist())], values)
+
+
+def test_a_window_uses_the_similar_pixels_of_the_whole_scene():
+    """Both halves fused with the bank are like the whole: neighbours are the same, wherever they lie."""
+    _, hsi, predictors = case()
+    whole = similar_pixels(0.03, hsi, predictors)
+    slopes = torch.from_numpy(global_slopes(predictors, hsi).T)
+    expected = _predict(whole.search(hsi, predictors, fine=True), slopes, None).T.reshape(5, 64, 64)
+    held_out = _predict(whole.search(hsi, predictors, fine=False), slopes, None).T.reshape(5, 16, 16)
+    images, windows = halves(hsi, predictors)
+    model = SimilarPixels(0.03, torch.ones(5, dtype=hsi.dtype), PixelBank.of(images, windows))
+    for image, window, columns in zip(images, windows, (slice(0, 9), slice(7, 16)), strict=True):
+        fine = _predict(model.search(image, window, fine=True), slopes, None).T.reshape(5, 64, 36)
+        torch.testing.assert_close(fine, expected[..., 4 * columns.start : 4 * columns.stop])
+        coarse = _predict(model.search(image, window, fine=False), slopes, None).T.reshape(5, 16, 9)
+        torch.testing.assert_close(coarse, held_out[..., columns])

@@ -1,4 +1,4 @@
-"""Coupled non-negative matrix factorisation: HSI and MSI unmixed into the same endmembers and abundances in turn."""
+"""Coupled non-negative matrix factorisation: alternating unmixing of HSI and MSI into common endmembers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hyperfuse.progress import Progress
 from hyperfuse.sensor.model import Sensor
 
 # More endmembers than this gain little and cost time with their square.
-_MOST_ENDMEMBERS = 40
+_MAX_ENDMEMBERS = 40
 
 # How many times the inner iterations the first abundances (from nothing) and the endmembers get: both problems are
 # small beside that of the HR abundances, and the one for the endmembers is ill-conditioned.
@@ -31,7 +31,7 @@ class CnmfSettings(MethodSettings):
         default=None,
         ge=1,
         description="number of endmembers, fewer where the HSI has fewer bands, pixels or independent spectra;"
-        " None: as many as stand out of the noise, 40 at most",
+        " default: the number above the noise, 40 at most",
     )
     outer_iterations: int = Field(
         default=20, ge=1, le=10_000, description="alternations between unmixing the MSI and the HSI, at most"
@@ -46,7 +46,7 @@ class CnmfSettings(MethodSettings):
         default=0.02,
         ge=0,
         lt=1,
-        description="end once the relative squared misfits of HSI and MSI, summed, fall by no more than this share;"
+        description="end once the relative squared misfits of HSI and MSI, summed, fall by no more than this fraction;"
         " a noisy pair ends early",
     )
     sum_to_one: float = Field(
@@ -82,28 +82,28 @@ def cnmf(
 
     With endmembers ``W`` (bands, p) and HR abundances ``H`` (p, pixels), both non-negative, the HSI is
     ``W degrade(H)``, the MSI ``respond(W) H`` and the fused image ``W H``. ``W`` starts from VCA, the LR abundances
-    from equal shares, ``H`` from the LR abundances interpolated. Then in turn:
+    from equal fractions, ``H`` from the LR abundances interpolated. Then alternately:
 
     1. the MSI is unmixed: ``H`` is updated for ``respond(W)``;
     2. the HSI is unmixed: ``W`` is updated for ``G = degrade(H)``, then ``G`` for ``W``, and the change of ``G``,
        interpolated, is added to ``H``.
 
     The paper lets each unmixing also move what the other one determines (endmembers of the MSI, LR abundances of the
-    HSI) and passes on only its start. Here the sensor ties them all along, so that the product ``W H`` explains both.
+    HSI) and passes on only its start. Here the sensor ties them throughout, so that the product ``W H`` explains both.
 
     Negative values, which no mixture explains, are read as zero; the result has none. The result depends on units by
     their factor only.
     """
     dtype = torch.promote_types(hsi.dtype, torch.float32)
-    spectra, colours = (image.to(dtype).clamp(min=0).flatten(1) for image in (hsi, msi))
+    spectra, msi_spectra = (image.to(dtype).clamp(min=0).flatten(1) for image in (hsi, msi))
     shape = (msi.shape[-2], msi.shape[-1])
     peak = spectra.max()
     if not float(peak) > 0:
         progress(1.0, "the HSI holds nothing above zero")
         return hsi.new_zeros(hsi.shape[0], *shape)
     scale = peak * (spectra / peak).square().mean().sqrt()  # squares of the raw values could leave the dtype's range
-    progress(0.0, "looking for endmembers")
-    pair = _Pair(spectra / scale, colours / scale, sensor, (hsi.shape[-2], hsi.shape[-1]), shape, settings)
+    progress(0.0, "searching endmembers")
+    pair = _Pair(spectra / scale, msi_spectra / scale, sensor, (hsi.shape[-2], hsi.shape[-1]), shape, settings)
     start = pair.start()
     progress(0.1, f"{start.shape[1]} endmembers found")
     endmembers, abundances = pair.unmix_first(start)
@@ -138,8 +138,8 @@ class _Pair:
 
     def start(self) -> torch.Tensor:
         """Endmembers (bands, p) found in the HSI."""
-        most = self._settings.endmembers
-        count = count_endmembers(self._hsi, _MOST_ENDMEMBERS) if most is None else most
+        given = self._settings.endmembers
+        count = count_endmembers(self._hsi, _MAX_ENDMEMBERS) if given is None else given
         return self._hsi[:, vertex_component_analysis(self._hsi, count, seed=self._settings.seed)]
 
     def unmix_first(self, endmembers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -153,10 +153,10 @@ class _Pair:
         return endmembers, self._upsample(coarse).clamp_(min=0)
 
     def unmix_msi(self, endmembers: torch.Tensor, abundances: torch.Tensor) -> tuple[torch.Tensor, float]:
-        """Return the abundances that explain the MSI, and the relative squared misfit left."""
-        colours = self._sensor.respond(endmembers[..., None])[..., 0]
-        abundances = self._abundances(colours, self._msi, abundances)
-        misfit = float((self._msi - colours @ abundances).square().mean())
+        """Return the abundances that explain the MSI, and the relative squared misfit."""
+        responses = self._sensor.respond(endmembers[..., None])[..., 0]
+        abundances = self._abundances(responses, self._msi, abundances)
+        misfit = float((self._msi - responses @ abundances).square().mean())
         return abundances, misfit / self._msi_power if self._msi_power > 0 else 0.0
 
     def unmix_hsi(self, endmembers: torch.Tensor, abundances: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:

@@ -11,47 +11,47 @@ from hyperfuse.errors import InputError
 # Pixels converted to float64 at a time when second moments are summed.
 _BLOCK_PIXELS = 16384
 
-# Bands that predict a band when its noise is told from its signal, at most: the closest relatives carry nearly all
-# that can be predicted, and more of them would need more pixels than small images have.
+# Bands that predict a band when its noise is estimated, at most: the most correlated ones carry nearly all that can be
+# predicted, and more of them would need more pixels than small images have.
 _PREDICTORS = 16
 
 # Rounding steps of the image's dtype below which a difference is no difference.
 _ROUNDING_STEPS = 8.0
 
 
-def count_endmembers(pixels: torch.Tensor, most: int) -> int:
-    """Return how many directions of spectra stand out of the noise: the number of endmembers worth unmixing.
+def count_endmembers(pixels: torch.Tensor, maximum: int) -> int:
+    """Return how many components of the spectra exceed the noise: the number of endmembers worth unmixing.
 
-    The noise of every band is what its closest relatives (16 bands at most) do not predict of it by least squares,
+    The noise of every band is what its most correlated bands (16 at most) do not predict by least squares,
     the estimate of Roger and Arnold (1996) on which HySime rests (Bioucas-Dias and Nascimento, IEEE TGRS 46(8),
     2008). With each band divided by its noise, the eigenvalues of ``b`` bands of pure noise over ``n`` pixels stay
     below ``(1 + sqrt(b / n))^2`` (Marchenko and Pastur, 1967); those above count.
 
     Args:
         pixels: spectra (bands, pixels), float32 or float64, finite.
-        most: largest number returned.
+        maximum: largest number returned.
 
     Returns:
-        Between 1 and the least of ``most``, the bands and the pixels.
+        Between 1 and the minimum of ``maximum``, the bands and the pixels.
 
     Raises:
-        InputError: ``most`` below 1, or another shape.
+        InputError: ``maximum`` below 1, or another shape.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
         >>> spectra, abundances = torch.rand(50, 4, generator=generator), torch.rand(4, 500, generator=generator)
         >>> noise = 0.01 * torch.randn(50, 500, generator=generator)
-        >>> count_endmembers(spectra @ abundances + noise, most=40)
+        >>> count_endmembers(spectra @ abundances + noise, maximum=40)
         4
     """
-    _check(pixels, most)
+    _check(pixels, maximum)
     bands, count = pixels.shape
     moments = _second_moments(pixels)
     gain = _unpredicted(moments, count, pixels.dtype).rsqrt()
     whitened = gain[:, None] * moments * gain
     edge = (1.0 + math.sqrt(bands / count)) ** 2
     found = int((torch.linalg.eigvalsh(whitened) > edge).sum())
-    return max(1, min(found, most, bands, count))
+    return max(1, min(found, maximum, bands, count))
 
 
 def vertex_component_analysis(pixels: torch.Tensor, count: int, *, seed: int = 0) -> torch.Tensor:
@@ -65,7 +65,7 @@ def vertex_component_analysis(pixels: torch.Tensor, count: int, *, seed: int = 0
 
     Args:
         pixels: spectra (bands, pixels), float32 or float64, finite.
-        count: number of endmembers wanted, 1 or more.
+        count: number of endmembers, 1 or more.
         seed: of the random directions; the same seed gives the same pixels.
 
     Returns:
@@ -105,7 +105,7 @@ def vertex_component_analysis(pixels: torch.Tensor, count: int, *, seed: int = 0
 
 def _check(pixels: torch.Tensor, count: int) -> None:
     if pixels.ndim != 2 or 0 in pixels.shape:
-        raise InputError(f"endmembers are sought in spectra (bands, pixels), got the shape {tuple(pixels.shape)}")
+        raise InputError(f"endmembers are searched in spectra (bands, pixels), got the shape {tuple(pixels.shape)}")
     if count < 1:
         raise InputError(f"the number of endmembers is 1 or more, got {count}")
 
@@ -128,11 +128,11 @@ def _unpredicted(moments: torch.Tensor, count: int, dtype: torch.dtype) -> torch
     used = min(bands - 1, count // 4, _PREDICTORS)
     if used < 1:
         return floor
-    likeness = moments.square() / torch.outer(energy, energy).clamp_min(torch.finfo(torch.float64).tiny)
-    likeness.fill_diagonal_(-1.0)
-    nearest = likeness.topk(used, dim=1).indices
+    similarity = moments.square() / torch.outer(energy, energy).clamp_min(torch.finfo(torch.float64).tiny)
+    similarity.fill_diagonal_(-1.0)
+    nearest = similarity.topk(used, dim=1).indices
     among = moments[nearest[:, :, None], nearest[:, None, :]]
-    # Bands that are copies of each other share the weight.
+    # Weight is divided among bands that are copies of each other.
     among.diagonal(dim1=1, dim2=2).add_(1e-10 * among.diagonal(dim1=1, dim2=2).mean(1, keepdim=True) + floor[:, None])
     cross = moments[torch.arange(bands)[:, None], nearest]
     explained = (cross * torch.linalg.solve(among, cross)).sum(1)
@@ -157,7 +157,7 @@ def _reduce(pixels: torch.Tensor, count: int) -> torch.Tensor:
     subspace = torch.linalg.eigh(moments).eigenvectors.flip(1)[:, :count]
     scores = subspace.to(pixels).T @ pixels
     along = (scores.mean(1, keepdim=True) * scores).sum(0)
-    # A pixel of no light, or one across the mean spectrum, has no place on the plane that the others are scaled to.
+    # A pixel of no light, or one across the mean spectrum, has no position on the plane that the others are scaled to.
     usable = along > torch.finfo(along.dtype).eps * along.abs().max()
     return torch.where(usable, scores / torch.where(usable, along, 1.0), 0.0)
 

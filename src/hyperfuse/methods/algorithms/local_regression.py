@@ -19,16 +19,15 @@ from hyperfuse.methods.contract.method import (
 )
 from hyperfuse.methods.contract.registry import register_method
 from hyperfuse.methods.contract.state import from_state, to_state
-from hyperfuse.methods.local_linear.consistency import restore_consistency
-from hyperfuse.methods.local_linear.models import RIDGES, WINDOWS, Predictors, Whitening
-from hyperfuse.methods.local_linear.scene_models import SceneModels, pooled
+from hyperfuse.methods.local_linear.consistency import enforce_consistency
+from hyperfuse.methods.local_linear.models import RIDGES, WINDOWS, LocalModels
+from hyperfuse.methods.local_linear.predictors import Predictors, Whitening
 from hyperfuse.progress import Progress, part, silent
 from hyperfuse.statistics.noise import estimate_noise
-from hyperfuse.statistics.subspace import model_subspace
 
 # A Gaussian window counts to this many times its sigma.
 _SIGMAS = 3.0
-_AROUND = 4  # LR pixels: interpolation, and the change of what was read
+_AROUND = 4  # LR pixels, for interpolation and back-projection
 
 
 class LocalRegressionSettings(MethodSettings):
@@ -42,14 +41,14 @@ class LocalRegressionSettings(MethodSettings):
 @register_method(
     "local-regression",
     settings=LocalRegressionSettings,
-    summary="each HSI band as a linear combination of the MSI bands that changes from place to place",
+    summary="each HSI band as a linear combination of the MSI bands that changes over the image",
     reference="He, Sun, Tang, Guided image filtering, IEEE TPAMI 35(6), 2013; Hill et al., IGARSS 1999",
     cost="seconds",
     capabilities=Capabilities(shared_model=True, bytes_per_pixel=BytesPerPixel(hsi_band=22)),
 )
 @dataclass(frozen=True)
 class LocalRegression:
-    """The HSI is fitted to the degraded MSI in sliding windows, coefficients are interpolated and applied to the MSI.
+    """The HSI is fitted to the degraded MSI in sliding windows; interpolated coefficients are applied to the MSI.
 
     Every combination of window and ridge predicts LR pixels from their neighbours alone; the models are averaged
     with weights that fall with that error.
@@ -58,12 +57,12 @@ class LocalRegression:
         whitening: of the MSI.
         models: of the HSI.
         consistency: see the settings.
-        margin: see :class:`~.contract.method.Model`.
+        margin: see :class:`~hyperfuse.methods.contract.method.Model`.
         details: none.
     """
 
     whitening: Whitening
-    models: SceneModels
+    models: LocalModels
     consistency: bool
     margin: int
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -73,16 +72,14 @@ class LocalRegression:
         cls, samples: Sequence[PairTensors], settings: LocalRegressionSettings, progress: Progress
     ) -> LocalRegression:
         """Choose windows and ridges on samples of a scene."""
-        whitening = Whitening.fit(pooled([one.msi for one in samples]))
-        images = [one.hsi for one in samples]
-        models = SceneModels.learn(
-            images,
-            [model_subspace(hsi) for hsi in images],
-            [_predictors(one, whitening) for one in samples],
-            [estimate_noise(hsi) for hsi in images],
+        whitening = Whitening.fit([one.msi for one in samples])
+        models = LocalModels.fit(
+            [one.hsi for one in samples],
+            [Predictors.of(one, whitening) for one in samples],
+            [estimate_noise(one.hsi) for one in samples],
             WINDOWS if settings.window is None else (settings.window,),
             RIDGES if settings.ridge is None else (settings.ridge,),
-            part(progress, 0.0, 0.45),
+            part(progress, 0.0, 0.5),
         )
         sensor = samples[0].sensor
         blur = max(reach / ratio for reach, ratio in zip(sensor.reach, sensor.ratio, strict=True))
@@ -100,21 +97,10 @@ class LocalRegression:
 
     def apply(self, pair: PairTensors, progress: Progress = silent) -> Outcome:
         """Fuse a window."""
-        subspace = model_subspace(pair.hsi)
-        targets = pair.hsi if subspace is None else subspace.project(pair.hsi)
-        fused = self.models.within(subspace).apply(
-            targets,
-            _predictors(pair, self.whitening),
-            progress=part(progress, 0.0, 0.9),
-        )
-        if subspace is not None:
-            fused = subspace.expand(fused)
+        models = self.models.on(pair.hsi, Predictors.of(pair, self.whitening))
+        fused = models.apply(progress=part(progress, 0.0, 0.9))
         if self.consistency:
             progress(0.9, "enforcing consistency")
-            fused = restore_consistency(fused, pair.hsi, pair.sensor)
+            fused = enforce_consistency(fused, pair.hsi, pair.sensor)
         progress(1.0, "done")
         return Outcome(fused)
-
-
-def _predictors(pair: PairTensors, whitening: Whitening) -> Predictors:
-    return Predictors.whiten(pair.msi, pair.sensor, (pair.hsi.shape[-2], pair.hsi.shape[-1]), whitening)

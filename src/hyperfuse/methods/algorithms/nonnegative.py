@@ -11,7 +11,7 @@ Updates = Literal["accelerated", "multiplicative"]
 # Columns that are updated together on a CPU: few enough that all iterations on them run in its cache.
 _BLOCK_COLUMNS = 8192
 
-# Multiplicative updates never leave zero; entries start no lower than this share of the largest one.
+# Multiplicative updates never leave zero; entries start no lower than this fraction of the largest one.
 _LOWEST_START = 1e-4
 
 

@@ -1,4 +1,4 @@
-"""Global regression: least squares at LR, applied at HR, the residual given back."""
+"""Global regression: least squares at LR, applied at HR, the residual back-projected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import Field
 
 from hyperfuse.methods.contract.method import MethodSettings
 from hyperfuse.methods.contract.registry import register_method
-from hyperfuse.methods.local_linear.consistency import restore_consistency
+from hyperfuse.methods.local_linear.consistency import enforce_consistency
 from hyperfuse.progress import Progress
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.linear import apply_linear, fit_linear
@@ -16,13 +16,13 @@ from hyperfuse.statistics.linear import apply_linear, fit_linear
 class RegressionSettings(MethodSettings):
     """Settings of ``regression``."""
 
-    consistency: bool = Field(default=True, description="give back what the fit leaves of the measured HSI")
+    consistency: bool = Field(default=True, description="back-project the residual of the fit to the measured HSI")
 
 
 @register_method(
     "regression",
     settings=RegressionSettings,
-    summary="each HSI band as one linear combination of the MSI bands, then the residual spread back",
+    summary="each HSI band as one linear combination of the MSI bands, then the residual back-projected",
     reference="Hill et al., A local correlation approach for the fusion of remote sensing data, IGARSS 1999",
     cost="seconds",
 )
@@ -34,7 +34,7 @@ def regression(
     progress(0.3, "fitted")
     fused = apply_linear(coefficients, msi)
     if settings.consistency:
-        progress(0.5, "restoring consistency")
-        fused = restore_consistency(fused, hsi, sensor)
+        progress(0.5, "enforcing consistency")
+        fused = enforce_consistency(fused, hsi, sensor)
     progress(1.0, "done")
     return fused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
@@ -45,6 +46,15 @@ class PairTensors(NamedTuple):
     msi: torch.Tensor
     sensor: Sensor
     extent: Extent = WHOLE
+
+
+def covered_fraction(samples: Sequence[PairTensors]) -> float:
+    """Return the fraction of a scene that samples cover, by their extents; 1 at most."""
+    areas = [
+        math.prod((last - first) / 2 if last > first else 1.0 for first, last in (one.extent[:2], one.extent[2:]))
+        for one in samples
+    ]
+    return min(1.0, sum(areas))
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ def from_state(kind: type[T], state: Any) -> T:
     """Return the value of which :func:`to_state` was taken.
 
     Args:
-        kind: its class, a dataclass; the types of its fields tell how each is rebuilt. Of a union of dataclasses the
-            one is taken that has the stored fields.
+        kind: its class, a dataclass; fields are rebuilt by their types. Of a union of dataclasses the one is taken
+            that has the stored fields.
         state: as stored.
     """
     result: T = _rebuild(kind, state)

@@ -1,99 +1,105 @@
-"""Correct bands that are focused or placed a little differently from the MSI: one small kernel a band."""
+"""PSF and registration of single bands: one small kernel per band for those that differ from the MSI's."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from hyperfuse.methods.contract.method import WHOLE, Extent
+from hyperfuse.methods.local_linear.predictors import Predictors
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.folds import FOLDS, block_folds
 from hyperfuse.statistics.shrinkage import RadianceShrinkage
 
 # Derivatives are of Gaussians of these scales, in HR pixels; the first ones are also weighted by position, because
-# shifts may grow with it (lateral colour).
+# shifts may grow with it (lateral chromatic aberration).
 _SCALES = (0.7, 1.5)
 _ORDERS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))  # derivatives along (y, x)
 # Kernels to choose from, as the derivatives they are made of: none, those of the first scale, the same with shifts
 # that grow with position, and all. The later ones pay only where the HSI resolves fine detail.
-_FIRST, _PLACED = tuple(range(5)), tuple(range(10, 14))
-_KERNELS: tuple[tuple[int, ...], ...] = ((), _FIRST, _FIRST + _PLACED, tuple(range(18)))
-# Optics differ by fractions of a pixel: the prior deviation of a weight, and the size beyond which a fit has learned
-# something else (under a wide blur, detail that the HSI cannot show).
+_FIRST, _POSITIONAL = tuple(range(5)), tuple(range(10, 14))
+_KERNELS: tuple[tuple[int, ...], ...] = ((), _FIRST, _FIRST + _POSITIONAL, tuple(range(18)))
+# Bands differ by fractions of a pixel: the prior deviation of a weight, and the size beyond which a fit has learned
+# something else (under a wide blur, detail that the HSI does not resolve).
 _PRIOR_PIXELS = 0.3
-_LARGEST_PIXELS = 0.9
-_CORRELATION = 10.0  # LR pixels that share one error, so that so many count as one
-# A kernel must reduce the held-out error to this share of the simpler one's: by more than chance would, and by more
-# still where the blur hides what it does at HR.
+_MAX_PIXELS = 0.9
+_CORRELATION = 10.0  # LR pixels that count as one independent error in the fit of weights
+# A kernel must reduce the held-out error to this fraction of the simpler one's: by more than chance would, and by more
+# still where the blur conceals what it does at HR.
 _GAIN = 0.98
 _GAIN_WIDE = 0.85
-_PIXELS_A_SAMPLE = 4.0  # LR pixels that count as one when chance is reckoned (Akaike's criterion)
-NARROW = 0.5
+_PIXELS_PER_SAMPLE = 4.0  # LR pixels that count as one independent error in Akaike's criterion
+_MTF_AT_NYQUIST = 0.5
+
+
+def undersamples(sensor: Sensor) -> bool:
+    """Return whether the PSF is narrow for its sampling: the MTF at the Nyquist frequency of the LR grid, 0.5 or more.
+
+    The HSI then shows detail of the MSI's scale, aliased; under a wider blur it says little about it.
+    """
+    responses = []
+    for axis in (0, 1):
+        size = max(64, int(16 * sensor.ratio[axis]))
+        size -= size % 2
+        centred = sensor.replace(phase=(size / 2, size / 2), boundary="circular")
+        along = centred.sampling((size, size), (1, 1))
+        row = sum(factor[axis].matrix.toarray()[0] * factor[1 - axis].matrix.sum() for factor in along)
+        wave = torch.cos(torch.pi * (torch.arange(size) - size / 2) / sensor.ratio[axis]).double()
+        responses.append(abs(float(torch.as_tensor(row) @ wave)))
+    return min(responses) >= _MTF_AT_NYQUIST
 
 
 @dataclass(frozen=True)
-class BandOptics:
-    """For every band the weights of the derivatives of its own image that make up for its optics.
+class BandPsf:
+    """For every band the weights of the derivatives of its own image that correct its PSF and registration.
 
-    A band seen through slightly other optics is ``X_b = (1 + d . grad + second derivatives) X^_b`` to second order:
-    a shift ``d`` (that may grow with position, as lateral colour of a lens does) and a change of focus. These are
-    few numbers a band, fitted to what a model that has not seen the pixels leaves of them.
+    A band recorded with a slightly different PSF is ``X_b = (1 + d . grad + second derivatives) X^_b`` to second order:
+    a shift ``d`` (that may grow with position, as lateral chromatic aberration does) and a change of focus. These few
+    numbers per band are fitted to the residual of held-out predictions.
 
     Attributes:
-        choices: index into the kernels tried, one a band; 0 is none.
-        weights: one tensor of weights a band.
-        trust: how the correction is trusted in the dark.
-        extent: what part of the scene an image is.
+        choices: index into the kernels tried, one per band; 0 is none.
+        weights: one tensor of weights per band.
+        shrinkage: of the correction, at low radiance.
     """
 
     choices: list[int]
     weights: list[torch.Tensor]
-    trust: RadianceShrinkage
-    extent: Extent = WHOLE
+    shrinkage: RadianceShrinkage
 
     @classmethod
-    def fit(cls, image: torch.Tensor, hsi: torch.Tensor, held_out: torch.Tensor, sensor: Sensor) -> BandOptics:
-        """Fit the kernels and choose among them by cross-validation over blocks of LR pixels, band by band.
-
-        Args:
-            image: estimate at HR (bands, H, W).
-            hsi: LR-HSI (bands, h, w).
-            held_out: what models that have not seen a pixel predict for it, (bands, h, w).
-            sensor: the forward model.
-        """
-        return cls.fit_parts([image], [hsi], [held_out], [sensor], [WHOLE])
-
-    @classmethod
-    def fit_parts(
+    def fit(
         cls,
         images: Sequence[torch.Tensor],
         hsis: Sequence[torch.Tensor],
         held_out: Sequence[torch.Tensor],
-        sensors: Sequence[Sensor],
-        extents: Sequence[Extent],
-    ) -> BandOptics:
-        """Fit one kernel a band to several parts of a scene; arguments as in :meth:`fit`, one a part.
+        windows: Sequence[Predictors],
+    ) -> BandPsf:
+        """Fit the kernels and choose among them by cross-validation over blocks of LR pixels, band by band.
 
-        Positions count over the whole scene, of which ``extents`` tell each part.
+        Args:
+            images: of each sample the estimate at HR, (bands, H, W).
+            hsis: of each sample the LR-HSI, (bands, h, w).
+            held_out: of each sample the predictions of models fitted without each pixel, (bands, h, w).
+            windows: of each sample its geometry; positions count over the scene.
         """
-        shapes = [(hsi.shape[-2], hsi.shape[-1]) for hsi in hsis]
-        folds = torch.cat([block_folds(shape, hsis[0].device).flatten() for shape in shapes])
-        truth, known = (torch.cat([part.flatten(1) for part in parts], dim=1) for parts in (hsis, held_out))
+        folds = torch.cat([block_folds(one.shape, one.fine.device).flatten() for one in windows])
+        measured, predicted = (torch.cat([one.flatten(1) for one in sample], dim=1) for sample in (hsis, held_out))
         # Under a wide blur the HSI says little about detail of the MSI's scale, and a rich kernel would invent it.
-        wide = nyquist_response(sensors[0]) < NARROW
+        wide = not undersamples(windows[0].sensor)
         tried = _KERNELS[:2] if wide else _KERNELS
         choices, weights = [], []
-        changes = torch.zeros_like(truth)
-        for band in range(len(truth)):
-            residual = (truth[band] - known[band]).double()
-            best, chosen, kept = float(residual.square().mean()), 0, torch.zeros(0)
+        changes = torch.zeros_like(measured)
+        for band in range(len(measured)):
+            residual = (measured[band] - predicted[band]).double()
+            best, chosen, selected = float(residual.square().mean()), 0, torch.zeros(0)
             every = torch.cat(
                 [
-                    sensor.degrade(_derivatives(image[band], tried[-1], extent), shape).double().flatten(1)
-                    for image, sensor, shape, extent in zip(images, sensors, shapes, extents, strict=True)
+                    one.degrade(_derivatives(image[band], tried[-1], one.extent)).double().flatten(1)
+                    for image, one in zip(images, windows, strict=True)
                 ],
                 dim=1,
             )
@@ -102,36 +108,32 @@ class BandOptics:
                     continue
                 features = every[list(kernel)]
                 error = _cross_validated(features, residual, folds)
-                chance = math.exp(-2 * features.shape[0] * _PIXELS_A_SAMPLE / residual.numel())
+                chance = math.exp(-2 * features.shape[0] * _PIXELS_PER_SAMPLE / residual.numel())
                 if error < min(_GAIN_WIDE if wide else _GAIN, chance) * best:
                     weight = _fit(features, residual)
-                    if float(weight.abs().max()) <= _LARGEST_PIXELS:
-                        best, chosen, kept = error, index, weight
+                    if float(weight.abs().max()) <= _MAX_PIXELS:
+                        best, chosen, selected = error, index, weight
             choices.append(chosen)
-            weights.append(kept)
+            weights.append(selected)
             if chosen:
-                changes[band] = torch.tensordot(kept, every[list(_KERNELS[chosen])], dims=1)
-        return cls(choices, weights, RadianceShrinkage.fit(known, changes, truth))
+                changes[band] = torch.tensordot(selected, every[list(_KERNELS[chosen])], dims=1)
+        return cls(choices, weights, RadianceShrinkage.fit(predicted, changes, measured))
 
-    def at(self, extent: Extent) -> BandOptics:
-        """Return the same optics for a part of the scene."""
-        return replace(self, extent=extent)
-
-    def correct(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the corrected image (bands, H, W)."""
-        result, trust = image.clone(), self.trust.of(image)
+    def correct(self, image: torch.Tensor, extent: Extent = WHOLE) -> torch.Tensor:
+        """Return the corrected image (bands, H, W) of a window."""
+        result, factor = image.clone(), self.shrinkage.of(image)
         for band, (choice, weight) in enumerate(zip(self.choices, self.weights, strict=True)):
             if choice:
-                features = _derivatives(image[band], _KERNELS[choice], self.extent)
-                result[band] += trust * torch.tensordot(weight.to(image.dtype), features, dims=1)
+                features = _derivatives(image[band], _KERNELS[choice], extent)
+                result[band] += factor * torch.tensordot(weight.to(image.dtype), features, dims=1)
         return result
 
 
 def _derivatives(band: torch.Tensor, kernel: tuple[int, ...], extent: Extent = WHOLE) -> torch.Tensor:
     """Return the derivatives of one band (H, W) that a kernel is made of, (n, H, W), in units of one HR pixel.
 
-    They are counted so: the five orders of the first scale, those of the second, then the first derivatives of the
-    first scale, then of the second, each times y and times x, which go from -1 to 1 over the scene.
+    Their order: the five of the first scale, those of the second, then the first derivatives of the first scale, then
+    of the second, each times y and times x, which go from -1 to 1 over the scene.
     """
     rows, cols = band.shape
     y = torch.linspace(extent[0], extent[1], rows, dtype=band.dtype, device=band.device)[:, None]
@@ -142,8 +144,8 @@ def _derivatives(band: torch.Tensor, kernel: tuple[int, ...], extent: Extent = W
         if index < plain:
             maps.append(_gaussian_derivative(band, _SCALES[index // len(_ORDERS)], *_ORDERS[index % len(_ORDERS)]))
         else:
-            scale, order, place = (index - plain) // 4, (index - plain) // 2 % 2, (index - plain) % 2
-            maps.append(maps[kernel.index(scale * len(_ORDERS) + order)] * (x if place else y))
+            scale, order, along_x = (index - plain) // 4, (index - plain) // 2 % 2, (index - plain) % 2
+            maps.append(maps[kernel.index(scale * len(_ORDERS) + order)] * (x if along_x else y))
     return torch.stack(maps)
 
 
@@ -156,7 +158,7 @@ def _gaussian_derivative(band: torch.Tensor, sigma: float, order_y: int, order_x
 
 
 def _profile(sigma: float, order: int, like: torch.Tensor) -> torch.Tensor:
-    """Sample a Gaussian or its derivative, made to answer 1 to ``1``, ``t`` or ``t^2 / 2`` and 0 to lower powers."""
+    """Sample a Gaussian or its derivative, scaled to give 1 for ``1``, ``t`` or ``t^2 / 2`` and 0 for lower powers."""
     radius = max(1, int(3 * sigma))
     t = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
     gaussian = torch.exp(-0.5 * (t / sigma) ** 2)
@@ -180,26 +182,12 @@ def _fit(features: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
 
 
 def _cross_validated(features: torch.Tensor, residual: torch.Tensor, folds: torch.Tensor) -> float:
+    """Return the mean squared error of each fold, predicted by weights fitted to the others."""
     total = torch.zeros((), dtype=residual.dtype, device=residual.device)
     for fold in range(FOLDS):
-        unseen = folds == fold
-        if not bool(unseen.any()) or bool(unseen.all()):
+        out = folds == fold
+        if not bool(out.any()) or bool(out.all()):
             continue
-        weight = _fit(features[:, ~unseen], residual[~unseen])
-        left = residual[unseen] - weight @ features[:, unseen]
-        total = total + left.square().sum()
+        weight = _fit(features[:, ~out], residual[~out])
+        total = total + (residual[out] - weight @ features[:, out]).square().sum()
     return float(total) / residual.numel()
-
-
-def nyquist_response(sensor: Sensor) -> float:
-    """Return what the PSF lets through at the Nyquist frequency of the LR grid, the smaller of y and x."""
-    responses = []
-    for axis in (0, 1):
-        size = max(64, int(16 * sensor.ratio[axis]))
-        size -= size % 2
-        centred = sensor.replace(phase=(size / 2, size / 2), boundary="circular")
-        along = centred.sampling((size, size), (1, 1))
-        row = sum(factor[axis].matrix.toarray()[0] * factor[1 - axis].matrix.sum() for factor in along)
-        wave = torch.cos(torch.pi * (torch.arange(size) - size / 2) / sensor.ratio[axis]).double()
-        responses.append(abs(float(torch.as_tensor(row) @ wave)))
-    return min(responses)

@@ -1,4 +1,4 @@
-"""How far the details that models add can be trusted, band by band, and which details of the MSI they miss."""
+"""Injection of spatial detail: the gain of each band's own, and the detail of the MSI that it lacks."""
 
 from __future__ import annotations
 
@@ -8,92 +8,82 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from hyperfuse.methods.local_linear.models import Predictors
-from hyperfuse.sensor.model import Sensor
+from hyperfuse.methods.local_linear.predictors import Predictors
 from hyperfuse.statistics.folds import FOLDS, block_folds
 
 # Cubic interpolation of a sample from its two neighbours on either side (Keys, 1981, a = -1/2 at a spacing of two),
 # along a row or a column.
 _NEIGHBOURS = (-1 / 6, 4 / 6, 0.0, 4 / 6, -1 / 6)
-_RIDGES = (0.01, 0.1, 1.0, 10.0)  # relative to the mean variance of the MSI's details
-_FEWEST_PIXELS = 64
+_RIDGES = (0.01, 0.1, 1.0, 10.0)  # relative to the mean variance of the MSI's detail
+_MIN_PIXELS = 64
 
 
 @dataclass(frozen=True)
-class Details:
-    """Corrections to what an image holds beyond the HSI's resolution.
+class DetailInjection:
+    """Corrections to the part of an image that the HSI does not resolve.
 
-    A model fitted to all frequencies of a band may be right about its large shapes and wrong about its details: a band
-    of atmospheric residue follows none of the MSI's. What is true of details shows at the finest scale of the HSI: its
-    pixels less their interpolation from the neighbours, against the same of predictions that have not seen them.
+    A model fitted to all frequencies of a band may be right about its large shapes and wrong about its detail: a band
+    of atmospheric residue follows no detail of the MSI. How detail behaves is measured at the finest scale of the HSI:
+    its pixels minus their interpolation from the neighbours, against the same of held-out predictions. Gains of
+    injected detail as in Vivone et al., IEEE TGRS 53(5), 2015.
 
     Attributes:
-        share: of the details of each band that is kept, in [0, 1], (bands,).
-        slopes: what is added of the details of each predictor, (bands, k).
+        gain: of the detail of each band, in [0, 1], (bands,).
+        slopes: of the detail of each predictor that is added, (bands, k).
     """
 
-    share: torch.Tensor
+    gain: torch.Tensor
     slopes: torch.Tensor
 
     @classmethod
-    def fit(cls, held_out: torch.Tensor, hsi: torch.Tensor, predictors: Predictors) -> Details:
+    def fit(
+        cls, held_out: Sequence[torch.Tensor], hsis: Sequence[torch.Tensor], windows: Sequence[Predictors]
+    ) -> DetailInjection:
         """Regress the finest scale of the HSI on that of its prediction and of the MSI.
 
-        The ridge is the one that predicts blocks of pixels best from the others; of the MSI's details each band gets as
-        much as serves it there.
+        The ridge is the one that predicts blocks of pixels best from the others; the MSI's detail is applied to each
+        band with the factor that serves best there.
 
         Args:
-            held_out: prediction of every LR pixel by models that have not seen it, (bands, h, w).
-            hsi: LR-HSI (bands, h, w).
-            predictors: the MSI.
+            held_out: of each sample the predictions of models fitted without each pixel, (bands, h, w).
+            hsis: of each sample the LR-HSI, (bands, h, w).
+            windows: of each sample the MSI.
         """
-        return cls.fit_parts([held_out], [hsi], [predictors])
-
-    @classmethod
-    def fit_parts(
-        cls, held_out: Sequence[torch.Tensor], hsis: Sequence[torch.Tensor], predictors: Sequence[Predictors]
-    ) -> Details:
-        """Regress all at once over several parts of a scene; arguments as in :meth:`fit`, one a part."""
-        large = [index for index, hsi in enumerate(hsis) if min(hsi.shape[-2:]) >= len(_NEIGHBOURS)]
-        if sum(hsis[index][0].numel() for index in large) < _FEWEST_PIXELS:
-            bands, count = hsis[0].shape[0], predictors[0].coarse.shape[0]
+        large = [index for index, one in enumerate(windows) if min(one.shape) >= len(_NEIGHBOURS)]
+        if sum(hsis[index][0].numel() for index in large) < _MIN_PIXELS:
+            bands, count = hsis[0].shape[0], windows[0].coarse.shape[0]
             return cls(hsis[0].new_ones(bands), hsis[0].new_zeros(bands, count))
-        found, given, fine = (
+        measured, predicted, fine = (
             torch.cat([_finest(images[index]).flatten(1).double() for index in large], dim=1)
-            for images in (hsis, held_out, [one.coarse for one in predictors])
+            for images in (hsis, held_out, [one.coarse for one in windows])
         )
-        energy = given.square().sum(1)
+        energy = predicted.square().sum(1)
         usable = energy > 0
-        slope = torch.where(usable, (found * given).sum(1) / energy.clamp_min(1e-300), 1.0)
-        left = found - slope[:, None] * given
-        # Pixels are interpolated from each other: count two as one. A share that chance may have lowered is raised.
-        deviation = (2 * left.square().mean(1) / energy.clamp_min(1e-300)).sqrt()
-        share = torch.where(usable, slope + deviation, 1.0).clamp(0, 1)
-        left = found - share[:, None] * given
-        blocks = torch.cat(
-            [block_folds((hsis[i].shape[-2], hsis[i].shape[-1]), hsis[i].device).flatten() for i in large]
-        )
-        predicted = [_predict_blocks(left, fine, ridge, blocks) for ridge in _RIDGES]
-        best = min(range(len(_RIDGES)), key=lambda index: _log_error(left - predicted[index]))
-        helpful = _helpful_share(left, predicted[best])
-        slopes = helpful[:, None] * _ridge(left, fine, _RIDGES[best])
-        return cls(share.to(hsis[0].dtype), slopes.to(hsis[0].dtype))
+        slope = torch.where(usable, (measured * predicted).sum(1) / energy.clamp_min(1e-300), 1.0)
+        residual = measured - slope[:, None] * predicted
+        # Pixels are interpolated from each other: count two as one. A gain that chance may have lowered is raised.
+        deviation = (2 * residual.square().mean(1) / energy.clamp_min(1e-300)).sqrt()
+        gain = torch.where(usable, slope + deviation, 1.0).clamp(0, 1)
+        residual = measured - gain[:, None] * predicted
+        folds = torch.cat([block_folds(windows[index].shape, hsis[index].device).flatten() for index in large])
+        candidates = [_predict_folds(residual, fine, ridge, folds) for ridge in _RIDGES]
+        best = min(range(len(_RIDGES)), key=lambda index: _log_error(residual - candidates[index]))
+        factor = _shrinkage_factor(residual, candidates[best])
+        slopes = factor[:, None] * _ridge(residual, fine, _RIDGES[best])
+        return cls(gain.to(hsis[0].dtype), slopes.to(hsis[0].dtype))
 
     def correct(self, image: torch.Tensor, predictors: Predictors) -> torch.Tensor:
-        """Return an image (bands, H, W) with its details corrected; what the HSI resolves of it stays."""
-        sensor, coarse = predictors.sensor, predictors.coarse
-        shape = (coarse.shape[-2], coarse.shape[-1])
-        fine = _beyond(predictors.fine, coarse.to(image.dtype), sensor)
-        added = (self.slopes @ fine.flatten(1)).reshape(image.shape)
-        lost = self.share < 1
-        result = image + added
-        degraded = sensor.degrade(image[lost], shape)
-        result[lost] -= (1 - self.share[lost, None, None]) * _beyond(image[lost], degraded, sensor)
+        """Return the image (bands, H, W) of a window with its detail corrected; what the HSI resolves of it stays."""
+        fine = _unresolved(predictors.fine, predictors.coarse.to(image.dtype), predictors)
+        result = image + (self.slopes @ fine.flatten(1)).reshape(image.shape)
+        lowered = self.gain < 1
+        detail = _unresolved(image[lowered], predictors.degrade(image[lowered]), predictors)
+        result[lowered] -= (1 - self.gain[lowered, None, None]) * detail
         return result
 
 
 def _finest(image: torch.Tensor) -> torch.Tensor:
-    """Return an image (bands, h, w) less the interpolation of each pixel from those around it."""
+    """Return an image (bands, h, w) minus the interpolation of each pixel from those around it."""
     padded = F.pad(image[None], (2, 2, 2, 2), mode="reflect")[0]
     rows, cols = image.shape[-2:]
     around = torch.zeros_like(image)
@@ -104,9 +94,9 @@ def _finest(image: torch.Tensor) -> torch.Tensor:
     return image - around
 
 
-def _beyond(image: torch.Tensor, degraded: torch.Tensor, sensor: Sensor) -> torch.Tensor:
-    """Return what of an image (bands, H, W) the sensor does not resolve, given what it makes of it, (bands, h, w)."""
-    return image - sensor.upsample(degraded, (image.shape[-2], image.shape[-1]))
+def _unresolved(image: torch.Tensor, degraded: torch.Tensor, predictors: Predictors) -> torch.Tensor:
+    """Return the part of an image (bands, H, W) that is lost in its degraded form (bands, h, w)."""
+    return image - predictors.sensor.upsample(degraded, predictors.fine_shape)
 
 
 def _ridge(targets: torch.Tensor, predictors: torch.Tensor, ridge: float) -> torch.Tensor:
@@ -117,23 +107,23 @@ def _ridge(targets: torch.Tensor, predictors: torch.Tensor, ridge: float) -> tor
     return slopes
 
 
-def _predict_blocks(targets: torch.Tensor, predictors: torch.Tensor, ridge: float, fold: torch.Tensor) -> torch.Tensor:
-    """Return every pixel of the targets as slopes predict it that were fitted to the other blocks."""
+def _predict_folds(targets: torch.Tensor, predictors: torch.Tensor, ridge: float, folds: torch.Tensor) -> torch.Tensor:
+    """Return every pixel of the targets as predicted by slopes fitted to the other folds."""
     predicted = torch.zeros_like(targets)
-    for number in range(FOLDS):
-        out = fold == number
+    for fold in range(FOLDS):
+        out = folds == fold
         predicted[:, out] = _ridge(targets[:, ~out], predictors[:, ~out], ridge) @ predictors[:, out]
     return predicted
 
 
 def _log_error(error: torch.Tensor) -> float:
-    """Return the log of the mean squared error, averaged over bands: each counts alike."""
+    """Return the log of the mean squared error, averaged over bands: each counts the same."""
     return float(error.square().mean(1).clamp_min(1e-300).log().mean())
 
 
-def _helpful_share(targets: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
-    """Return for each band which share of a held-out prediction serves best, less its standard error, in [0, 1]."""
+def _shrinkage_factor(targets: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+    """Return for each band the best factor on a held-out prediction, less its standard error, in [0, 1]."""
     energy = predicted.square().sum(1).clamp_min(1e-300)
-    share = (targets * predicted).sum(1) / energy
-    left = targets - share[:, None] * predicted
-    return (share - (2 * left.square().mean(1) / energy).sqrt()).clamp(0, 1)
+    factor = (targets * predicted).sum(1) / energy
+    residual = targets - factor[:, None] * predicted
+    return (factor - (2 * residual.square().mean(1) / energy).sqrt()).clamp(0, 1)

@@ -1,10 +1,10 @@
-"""FeINFN fitted to the pair itself: no training data, any sensors."""
+"""FeINFN fitted to the scene itself: no training data, any sensors."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -12,36 +12,36 @@ from pydantic import Field
 
 from hyperfuse.methods.contract.method import (
     DEFAULT_MARGIN,
-    WHOLE,
     Capabilities,
-    Extent,
     MethodSettings,
     Outcome,
     PairTensors,
+    covered_fraction,
 )
 from hyperfuse.methods.contract.registry import register_method
 from hyperfuse.methods.contract.state import from_state, to_state
-from hyperfuse.methods.feinfn.band_psf import NARROW, nyquist_response
 from hyperfuse.methods.feinfn.correction import (
-    LearnedCorrection,
+    CorrectionFit,
+    NetworkCorrection,
+    TimeLimit,
+    fit_correction,
+    fit_encoding,
     held_out_error,
-    learn_correction,
-    show_scene,
 )
-from hyperfuse.methods.feinfn.linear_part import LinearBase, SharedBase, without_noise
-from hyperfuse.methods.feinfn.linear_samples import learn_base
+from hyperfuse.methods.feinfn.linear_part import LinearImage, LinearModel, without_noise
 from hyperfuse.methods.feinfn.pretrained import TrainedNetwork, load_for_pair
 from hyperfuse.methods.feinfn.uncertainty import predict_error
-from hyperfuse.methods.local_linear.consistency import restore_consistency
+from hyperfuse.methods.local_linear.consistency import enforce_consistency
 from hyperfuse.networks.kernels.precision import Precision
 from hyperfuse.networks.options import FeINFNOptions
 from hyperfuse.progress import Progress, part, silent
-from hyperfuse.sensor.model import Sensor
 from hyperfuse.training.self_supervised.fit import PairFitOptions
 
 _STEPS = {"fast": 0, "normal": 600, "best": 3000}
-_SIMILAR_MARGIN = 24  # LR pixels
-_SMALLEST_SIDE = 8  # LR pixels; below, there is nothing to learn from
+_MIN_SIDE = 8  # LR pixels; below, there is nothing to learn from
+# Enforcing consistency takes less time than a tenth of what fitting the linear part took; predicting the held-out
+# pixels of a window, as long as applying the linear part four times.
+_CONSISTENCY_TIME, _HELD_OUT_TIMES = 0.1, 4
 
 
 class FeinfnSettings(MethodSettings):
@@ -50,7 +50,7 @@ class FeinfnSettings(MethodSettings):
     effort: Literal["fast", "normal", "best"] = Field(default="normal", description="how long the network is fitted")
     steps: int | None = Field(default=None, ge=0, description="optimisation steps, in place of the effort's")
     budget_seconds: float | None = Field(
-        default=None, gt=0, description="wall time for all; the steps that fit into it are taken"
+        default=None, gt=0, description="wall time for everything; the network is fitted in what remains of it"
     )
     keep_best: bool = Field(default=False, description="on Ctrl-C, end with the best network so far")
     uncertainty: bool = Field(default=False, description="predict the error of every pixel and band")
@@ -58,53 +58,11 @@ class FeinfnSettings(MethodSettings):
     encoder_blocks: int = Field(default=1, ge=0, le=16, description="residual blocks of each encoder")
     domains: Literal["spatial", "frequency", "both"] = Field(default="spatial", description="branches of the network")
     precision: Precision = Field(default="float32", description="type of the network's products while it is fitted")
-    learning_rate: float = Field(default=2e-3, gt=0, le=1, description="the highest one")
+    learning_rate: float = Field(default=2e-3, gt=0, le=1, description="its maximum")
     seed: int = Field(default=0, ge=0, description="of weights and patches")
     weights: str | None = Field(
         default=None, description="a network trained on other scenes to start from: a name that ships, or a folder"
     )
-
-
-@dataclass(frozen=True)
-class LearnedScene:
-    """What all parts of a large scene share.
-
-    Attributes:
-        base: of their linear models.
-        correction: of these by a network; None where there is none.
-    """
-
-    base: SharedBase
-    correction: LearnedCorrection | None
-
-    def at(self, extent: Extent) -> LearnedScene:
-        """Return what a part of the scene takes."""
-        return replace(self, base=self.base.at(extent))
-
-
-def _prepare(samples: Sequence[PairTensors], settings: FeinfnSettings, progress: Progress) -> LearnedScene:
-    """Learn on samples of a large scene what all parts of it share."""
-    start = _start(settings, samples[0].hsi, samples[0].msi)
-    steps = _steps(settings)
-    share_of_base = 0.4 if steps else 1.0
-    base = learn_base(samples, part(progress, 0.0, share_of_base))
-    if steps == 0 and not isinstance(start, TrainedNetwork):
-        return LearnedScene(base, None)
-    signals = [without_noise(sample.hsi)[0] for sample in samples]
-    shown = show_scene(start, signals, len(samples[0].msi), len(base.whitening.matrix))
-    fit = _fit_options(settings, steps)
-    bases = (LinearBase.fit(one.hsi, one.msi, one.sensor, silent, base.at(one.extent)) for one in samples)
-
-    def tell(fraction: float, message: str = "") -> None:
-        progress(share_of_base + (1 - share_of_base) * fraction, message)
-
-    learnt = learn_correction(bases, shown, start, fit, None, None, tell)
-    return LearnedScene(base, learnt.correction)
-
-
-def _margin(sensor: Sensor, settings: MethodSettings) -> int:
-    # Where the PSF is narrow, the linear part learns from similar pixels wherever they lie.
-    return _SIMILAR_MARGIN if nyquist_response(sensor) >= NARROW else DEFAULT_MARGIN
 
 
 @register_method(
@@ -113,115 +71,128 @@ def _margin(sensor: Sensor, settings: MethodSettings) -> int:
     summary="local models refined by FeINFN, fitted to the pair itself on held-out LR pixels",
     reference="Liang et al., Fourier-enhanced implicit neural fusion network, NeurIPS 2024, arXiv 2404.15174",
     cost="minutes",
-    capabilities=Capabilities(
-        uncertainty=True, budget=True, weights=True, seed=True, shared_model=True, margin=_margin
-    ),
+    capabilities=Capabilities(uncertainty=True, budget=True, weights=True, seed=True, shared_model=True),
 )
 @dataclass(frozen=True)
 class FeinfnModel:
-    """The default method fitted to a scene."""
+    """Local linear models, the PSF of each band, and a FeINFN that predicts the errors of both.
 
-    settings: FeinfnSettings
-    samples: Sequence[PairTensors]
-    learned: LearnedScene | None
-    margin: int
-    details: dict[str, Any]
+    Every step is fitted or weighted by LR pixels that are held out of it; nothing else is needed.
+
+    Attributes:
+        linear: the linear part.
+        correction: of its images by a network; None where there is none.
+        uncertainty: whether errors are predicted.
+        details: of the fit.
+        margin: see :class:`~hyperfuse.methods.contract.method.Model`.
+    """
+
+    linear: LinearModel
+    correction: NetworkCorrection | None
+    uncertainty: bool
+    details: Mapping[str, Any]
+    margin: int = DEFAULT_MARGIN
+    # A scene that is one sample: what fitting to it has computed, until the model is applied to it.
+    _fitted: list[_FittedSample] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def fit(cls, samples: Sequence[PairTensors], settings: FeinfnSettings, progress: Progress) -> FeinfnModel:
-        """Learn on samples of a scene."""
-        margin = _margin(samples[0].sensor, settings)
-        if len(samples) == 1 and samples[0].extent == WHOLE:
-            return cls(settings, samples, None, margin, {})
-        return cls(settings, (), _prepare(samples, settings, progress), margin, {})
+        """Fit the linear part, then the network, to samples of a scene."""
+        begin, budget = time.monotonic(), settings.budget_seconds
+        start = _start(settings, samples[0])
+        steps = _STEPS[settings.effort] if settings.steps is None else settings.steps
+        if budget is not None:
+            steps = 1  # as many as there is time for
+        if max(min(one.hsi.shape[-2:]) for one in samples) < _MIN_SIDE:
+            steps = 0
+        learns = steps > 0 or settings.uncertainty or isinstance(start, TrainedNetwork)
+        linear, image = LinearModel.fit(samples, part(progress, 0.0, 0.25 if learns else 1.0), budget)
+        if not learns:
+            return cls(linear, None, False, {"steps": 0}, _fitted=_keep(samples, image, None))
+        limit = None if budget is None else _time_limit(samples, settings, begin, begin + budget)
+        images = (linear.apply(one) for one in samples) if image is None else iter([image])
+        hsis = [without_noise(one.hsi)[0] for one in samples] if image is None else [image.hsi]
+        encoding = fit_encoding(start, hsis, len(samples[0].msi), len(linear.whitening.matrix))
+        options = PairFitOptions(steps, None, settings.learning_rate, seed=settings.seed, keep_best=settings.keep_best)
+        found = fit_correction(images, encoding, start, options, limit, part(progress, 0.25, 1.0))
+        error = found.errors[0] if found.errors else None
+        return cls(
+            linear, found.correction, settings.uncertainty, _details(found), _fitted=_keep(samples, image, error)
+        )
 
     @classmethod
     def restore(cls, settings: FeinfnSettings, state: Mapping[str, Any]) -> FeinfnModel:
         """Return the model of a state."""
-        return cls(settings, (), from_state(LearnedScene, state["learned"]), state["margin"], state["details"])
+        return from_state(cls, state)
 
     def state(self) -> dict[str, Any]:
         """Return the model as plain values."""
-        learned = self.learned or _prepare(self.samples, self.settings, silent)
-        return {"learned": to_state(learned), "margin": self.margin, "details": self.details}
+        return dict(to_state(self))
 
     def apply(self, pair: PairTensors, progress: Progress = silent) -> Outcome:
-        """Fuse a window."""
-        learned = None if self.learned is None else self.learned.at(pair.extent)
-        return _fuse(pair.hsi, pair.msi, pair.sensor, self.settings, progress, learned)
+        """Fuse a window, and predict its error where that is set."""
+        progress(0.0, "applying the linear part")
+        linear, error = self._known(pair)
+        if linear is None:
+            linear = self.linear.apply(pair)
+        image = linear.image
+        if self.correction is not None:
+            progress(0.5, "applying the network")
+            image = self.correction.correct(linear)
+        progress(0.7, "enforcing consistency")
+        result, expected = enforce_consistency(image, pair.hsi, pair.sensor), None
+        if self.uncertainty:
+            progress(0.8, "predicting the error")
+            if error is None:
+                error = held_out_error(linear) if self.correction is None else self.correction.held_out_error(linear)
+            expected = predict_error(linear, error)
+        progress(1.0, "done")
+        return Outcome(result, expected)
+
+    def _known(self, pair: PairTensors) -> tuple[LinearImage | None, torch.Tensor | None]:
+        """Return what fitting has computed for this very pair, once."""
+        for index, one in enumerate(self._fitted):
+            if one.pair.hsi is pair.hsi and one.pair.msi is pair.msi and one.pair.sensor is pair.sensor:
+                del self._fitted[index]
+                return one.linear, one.error
+        return None, None
 
 
-def _fuse(
-    hsi: torch.Tensor,
-    msi: torch.Tensor,
-    sensor: Sensor,
-    settings: FeinfnSettings,
-    progress: Progress,
-    learned: LearnedScene | None = None,
-) -> Outcome:
-    """Fuse by local linear models, the optics of each band, and a FeINFN that learns what both leave.
-
-    Every step is fitted or weighed by LR pixels that it has not seen; nothing else is needed. Arguments as in
-    :class:`~.registry.Method`.
-    """
-    if learned is not None:
-        base = LinearBase.fit(hsi, msi, sensor, part(progress, 0.0, 0.8), learned.base)
-        image = base.image if learned.correction is None else learned.correction.correct(base)
-        expected = None
-        if settings.uncertainty:
-            expected = predict_error(base, held_out_error(base, learned.correction))
-        return Outcome(restore_consistency(image, hsi, sensor), expected)
-    began = time.monotonic()
-    end = None if settings.budget_seconds is None else began + settings.budget_seconds
-    start = _start(settings, hsi, msi)
-    base = LinearBase.fit(hsi, msi, sensor, part(progress, 0.0, 0.2), deadline=end)
-    spent = time.monotonic() - began
-    steps = 1 if settings.budget_seconds is not None else _steps(settings)
-    if min(hsi.shape[-2:]) < _SMALLEST_SIDE:
-        steps = 0
-    # Restoring consistency takes less time than a tenth of what the base took.
-    deadline = None if end is None else end - 0.1 * spent
-    details: dict[str, Any] = {"steps": 0}
-    image, errors = base.image, []
-    if steps > 0 or settings.uncertainty or isinstance(start, TrainedNetwork):
-        # Without a measure of the errors there is no telling how uncertain the result is, however short the time.
-        cut = None if settings.uncertainty else deadline
-        learnt = learn_correction(
-            [base], show_scene(start, [base.hsi], len(msi), len(base.predictors.fine)), start,
-            _fit_options(settings, steps), deadline, cut, part(progress, 0.2, 0.9),
-        )  # fmt: skip
-        if learnt.correction is not None:
-            image = learnt.correction.correct(base)
-        errors = learnt.errors
-        details = {"steps": learnt.fit.steps, "end": learnt.fit.end}
-        if errors:
-            rmse = errors[0].flatten(1).square().mean(1).sqrt().tolist()
-            details["held_out_rmse"] = [float(f"{value:.3g}") for value in rmse]
-    progress(0.92, "restoring consistency")
-    result = restore_consistency(image, hsi, sensor)
-    uncertainty = None
-    if settings.uncertainty:
-        progress(0.95, "predicting the error")
-        uncertainty = predict_error(base, errors[0])
-    progress(1.0, "done")
-    return Outcome(result, uncertainty, details)
+@dataclass(frozen=True)
+class _FittedSample:
+    pair: PairTensors
+    linear: LinearImage
+    error: torch.Tensor | None
 
 
-def _steps(settings: FeinfnSettings) -> int:
-    return _STEPS[settings.effort] if settings.steps is None else settings.steps
+def _keep(samples: Sequence[PairTensors], image: LinearImage | None, error: torch.Tensor | None) -> list[_FittedSample]:
+    return [] if image is None else [_FittedSample(samples[0], image, error)]
 
 
-def _fit_options(settings: FeinfnSettings, steps: int) -> PairFitOptions:
-    return PairFitOptions(steps, None, settings.learning_rate, seed=settings.seed, keep_best=settings.keep_best)
+def _details(found: CorrectionFit) -> dict[str, Any]:
+    details: dict[str, Any] = {"steps": found.fit.steps, "end": found.fit.end}
+    if found.errors:
+        squared = torch.cat([error.flatten(1) for error in found.errors], dim=1).square()
+        details["held_out_rmse"] = [float(f"{value:.3g}") for value in squared.mean(1).sqrt().tolist()]
+    return details
 
 
-def _start(settings: FeinfnSettings, hsi: torch.Tensor, msi: torch.Tensor) -> FeINFNOptions | TrainedNetwork:
-    """Return the network to start from: one that was trained before, or the options of a fresh one."""
-    return _network_options(settings) if settings.weights is None else load_for_pair(settings.weights, hsi, msi)
+def _time_limit(samples: Sequence[PairTensors], settings: FeinfnSettings, begin: float, deadline: float) -> TimeLimit:
+    """Return when the network must be done, so that the model can be applied to the scene in time."""
+    taken, single = time.monotonic() - begin, len(samples) == 1
+    # What one sample was fitted to is applied already; several stand for the scene.
+    reserved = _CONSISTENCY_TIME if single else 1.0 + (_HELD_OUT_TIMES if settings.uncertainty else 0)
+    fraction = covered_fraction(samples)
+    # Without held-out errors there is no measure of the uncertainty, however short the time.
+    required = settings.uncertainty and single
+    return TimeLimit(deadline - reserved * taken / fraction, required, len(samples) / fraction)
 
 
-def _network_options(settings: FeinfnSettings) -> FeINFNOptions:
-    """Return a network sized to one pair: what it learns there needs thousands of weights, not millions."""
+def _start(settings: FeinfnSettings, sample: PairTensors) -> FeINFNOptions | TrainedNetwork:
+    """Return the network to start from: one that was trained before, or the options of a new one."""
+    if settings.weights is not None:
+        return load_for_pair(settings.weights, sample.hsi, sample.msi)
+    # Sized to one pair: what can be learned from it needs thousands of weights, not millions.
     return FeINFNOptions(
         width=settings.width,
         encoder_blocks=settings.encoder_blocks,
@@ -231,8 +202,8 @@ def _network_options(settings: FeinfnSettings) -> FeINFNOptions:
         decoder_depth=1,
         domains=settings.domains,
         precision=settings.precision,
-        # Inputs here have unit variance, not the range [0, 1] that the published start of the wavelets is made for, and
-        # the few hidden pixels of a pair are learnt better by wavelets that start wide.
+        # Inputs here have unit variance, not the range [0, 1] that the published initialisation of the wavelets is
+        # made for, and the few held-out pixels of a pair are learned better by wavelets that start wide.
         gabor_frequency=0.5,
         gabor_scale=0.2,
     )

@@ -10,7 +10,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.pretrained import find_pretrained, from_pretrained, read_base
 
-# What their images must have been made by: the linear part of the default method.
+# Method whose linear part their images were made by.
 _BASE = "feinfn"
 
 
@@ -19,7 +19,7 @@ class TrainedNetwork:
     """A network that was trained to improve images of the linear part.
 
     Attributes:
-        network: for the HSI, and the MSI with the image as its guide.
+        network: for the HSI, and the MSI with the image as its guidance.
         scale: unit of what it adds.
     """
 

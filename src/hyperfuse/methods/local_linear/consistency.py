@@ -1,4 +1,4 @@
-"""Make a fused image agree with the measured HSI: the conditional mean of what is missing, in closed form."""
+"""Data consistency: back-projection of the residual of the measured HSI, as a conditional mean in closed form."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ Operator = Callable[[torch.Tensor], torch.Tensor]
 
 _LENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # in LR pixels
 _FLOOR = 1e-5  # of the prior variance: keeps the system well conditioned
-_AT_ONCE = 32  # components
-_AT_ONCE_IN_SOLVER = 8  # float64 images at HR
+_CHUNK = 32  # components
+_SOLVER_CHUNK = 8  # float64 images at HR
 _SOLVER_STEPS = 100
 _SOLVER_TOLERANCE = 1e-6
 
 
-def restore_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
+def enforce_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
     """Return ``fused`` plus the most probable correction given the residual ``hsi - degrade(fused)``.
 
     The error of ``fused`` is modelled as a Gaussian field of covariance ``C = exp(-(|dy| + |dx|) / l)``, the
-    measurement as ``hsi = A X + noise``: the correction is ``C A' (A C A' + N)^-1 (hsi - A fused)`` (kriging; for
-    white ``C`` and no noise the smallest change that agrees exactly). The length ``l`` is that of highest likelihood
-    and ``N`` the noise as estimated from the HSI, so that a clean HSI is met to rounding and a noisy one is not
-    chased. All this is done for the components of the residual that differ from noise
-    (:func:`~hyperfuse.statistics.subspace.signal_subspace`): errors of bands are alike, their noise is not. What these
-    are is settled away from the border, where the HSI also shows what lies beyond the image. With a
-    separable PSF the system is a Kronecker product and is solved by two eigendecompositions; with any other by
-    conjugate gradients, preconditioned by the system of the PSF's marginals, whose likelihood also chooses ``l`` and
-    the ratio of noise to prior.
+    measurement as ``hsi = A X + noise``: the correction is ``C A' (A C A' + N)^-1 (hsi - A fused)`` (kriging, Cressie
+    1993; for white ``C`` and no noise, the back-projection of Irani and Peleg, 1991). The length ``l`` is that of
+    highest likelihood and ``N`` the noise as estimated from the HSI, so that a clean HSI is met to rounding and the
+    noise of another is not fitted. Only components of the residual that differ from noise are corrected
+    (:func:`~hyperfuse.statistics.subspace.signal_subspace`): errors of bands are correlated, their noise is not. They
+    are determined away from the border, where the HSI also holds light from beyond the image. With a separable PSF the
+    system is a Kronecker product and is solved by two eigendecompositions; with any other by conjugate gradients,
+    preconditioned by the system of the PSF's marginals, whose likelihood also chooses ``l`` and the ratio of noise to
+    prior.
 
     Args:
         fused: image (bands, H, W).
@@ -45,18 +45,19 @@ def restore_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
         sensor: its forward model.
     """
     fine, coarse = (fused.shape[-2], fused.shape[-1]), (hsi.shape[-2], hsi.shape[-1])
-    left = (hsi - sensor.degrade(fused, coarse)).double()
-    subspace, deviations = signal_subspace(_inner(left, sensor), estimate_noise(hsi), centre=False)
+    measured = (hsi - sensor.degrade(fused, coarse)).double()
+    subspace, deviations = signal_subspace(_inner(measured, sensor), estimate_noise(hsi), centre=False)
     if len(deviations) == 0:
         return fused
-    residual, noise = subspace.project(left), deviations.square()
+    residual, noise = subspace.project(measured), deviations.square()
     kriging = _Kriging(separable(sensor), fine, coarse, fused.device)
     kriging.choose_length(residual, noise)
     result = fused.clone()
-    once = _AT_ONCE if len(sensor.psf.factors()) == 1 else _AT_ONCE_IN_SOLVER
-    for start in range(0, len(residual), once):
-        part = slice(start, start + once)
-        if len(sensor.psf.factors()) == 1:
+    is_separable = len(sensor.psf.factors()) == 1
+    chunk = _CHUNK if is_separable else _SOLVER_CHUNK
+    for start in range(0, len(residual), chunk):
+        part = slice(start, start + chunk)
+        if is_separable:
             change = kriging.correction(residual[part], noise[part], fused.dtype)
         else:
             change = kriging.exact_correction(residual[part], noise[part], sensor, fused)
@@ -64,28 +65,28 @@ def restore_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
     return result
 
 
-def _inner(left: torch.Tensor, sensor: Sensor) -> torch.Tensor:
-    """Return a residual (bands, h, w) without the pixels whose PSF reaches beyond the image; all where few are left."""
-    rims = [math.ceil(reach / ratio) for reach, ratio in zip(sensor.reach, sensor.ratio, strict=True)]
-    inner = left[:, rims[0] : left.shape[1] - rims[0], rims[1] : left.shape[2] - rims[1]]
-    return inner if 2 * inner[0].numel() >= left[0].numel() else left
+def _inner(residual: torch.Tensor, sensor: Sensor) -> torch.Tensor:
+    """Return a residual (bands, h, w) without pixels whose PSF reaches beyond the image; all where few remain."""
+    y, x = (math.ceil(reach / ratio) for reach, ratio in zip(sensor.reach, sensor.ratio, strict=True))
+    inner = residual[:, y : residual.shape[1] - y, x : residual.shape[2] - x]
+    return inner if 2 * inner[0].numel() >= residual[0].numel() else residual
 
 
 @dataclass(frozen=True)
 class ErrorModel:
-    """What the Gaussian model of :func:`restore_consistency` says of an error at HR.
+    """The Gaussian model of :func:`enforce_consistency` of an error at HR.
 
     Attributes:
-        seen: share of the error's variance at HR that is left of it at LR.
-        left: share of the error's variance that restoring consistency leaves, (H, W).
+        at_lr: variance of the error at LR, as a fraction of that at HR.
+        remaining: variance of the error after consistency is enforced, as a fraction of that before, (H, W).
     """
 
-    seen: float
-    left: torch.Tensor
+    at_lr: float
+    remaining: torch.Tensor
 
 
 def model_error(error: torch.Tensor, sensor: Sensor, fine: tuple[int, int]) -> ErrorModel:
-    """Fit the model to errors at LR (bands, h, w) that no consistency has been restored of.
+    """Fit the model to errors at LR (bands, h, w) before consistency is enforced.
 
     Args:
         error: at LR.
@@ -100,7 +101,7 @@ def model_error(error: torch.Tensor, sensor: Sensor, fine: tuple[int, int]) -> E
 
 
 def separable(sensor: Sensor) -> Sensor:
-    """Return the sensor with the product of the PSF's marginals, which keeps its sum and what it does to low tones."""
+    """Return the sensor with the product of the PSF's marginals, which keeps its sum and its low frequencies."""
     if len(sensor.psf.factors()) == 1 or not isinstance(sensor.psf, KernelPsf):
         return sensor
     kernel = np.asarray(sensor.psf.weights)
@@ -133,7 +134,7 @@ class _Kriging:
     def correction(self, residual: torch.Tensor, noise: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """Return ``C A' (A C A' + N)^-1 residual`` at HR, (components, H, W), computed in ``dtype``."""
         y, x = self._axes
-        weights = y.vectors.T @ residual @ x.vectors / self._spectrum(self._noise_share(residual, noise))
+        weights = y.vectors.T @ residual @ x.vectors / self._spectrum(self._noise_ratio(residual, noise))
         return y.spread.to(dtype) @ weights.to(dtype) @ x.spread.to(dtype).T
 
     def exact_correction(
@@ -141,15 +142,15 @@ class _Kriging:
     ) -> torch.Tensor:
         """Return the same for a PSF that this model's axes only approximate, of the size and type of ``like``."""
         y, x = self._axes
-        shares = self._noise_share(residual, noise)
-        share, spectrum = shares[:, None, None], self._spectrum(shares)
+        ratios = self._noise_ratio(residual, noise)
+        ratio, spectrum = ratios[:, None, None], self._spectrum(ratios)
         fine = (like.shape[-2], like.shape[-1])
 
         def spread(weights: torch.Tensor) -> torch.Tensor:
             return y.covariance @ sensor.degrade_adjoint(weights, fine) @ x.covariance
 
         def system(weights: torch.Tensor) -> torch.Tensor:
-            return sensor.degrade(spread(weights), (weights.shape[-2], weights.shape[-1])) + share * weights
+            return sensor.degrade(spread(weights), (weights.shape[-2], weights.shape[-1])) + ratio * weights
 
         def approximate_inverse(weights: torch.Tensor) -> torch.Tensor:
             return y.vectors @ (y.vectors.T @ weights @ x.vectors / spectrum) @ x.vectors.T
@@ -160,14 +161,14 @@ class _Kriging:
         y, x = self._axes
         spectrum = y.values[:, None] * x.values[None, :] + _FLOOR
         # The diagonal of C A' (A C A')^-1 A C; that of C itself is 1.
-        told = y.spread.square() @ (1.0 / spectrum) @ x.spread.square().T
-        return ErrorModel(float(y.seen * x.seen), (1.0 - told).clamp(0.0, 1.0))
+        explained = y.spread.square() @ (1.0 / spectrum) @ x.spread.square().T
+        return ErrorModel(float(y.at_lr * x.at_lr), (1.0 - explained).clamp(0.0, 1.0))
 
-    def _spectrum(self, shares: torch.Tensor) -> torch.Tensor:
+    def _spectrum(self, ratios: torch.Tensor) -> torch.Tensor:
         y, x = self._axes
-        return y.values[:, None] * x.values[None, :] + shares[:, None, None]
+        return y.values[:, None] * x.values[None, :] + ratios[:, None, None]
 
-    def _noise_share(self, residual: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    def _noise_ratio(self, residual: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Noise variance over prior variance of each band, from the total variance of its residual."""
         y, x = self._axes
         gain = float(y.values.mean() * x.values.mean())
@@ -181,11 +182,11 @@ class _Kriging:
             return 0.0
         energies = (y.vectors.T @ residual @ x.vectors).square()
         total = 0.0
-        shares = self._noise_share(residual, noise)
-        for energy, share in zip(energies, shares, strict=True):
+        ratios = self._noise_ratio(residual, noise)
+        for energy, ratio in zip(energies, ratios, strict=True):
             if float(energy.sum()) == 0.0:
                 continue
-            spectrum = self._spectrum(share[None])[0]
+            spectrum = self._spectrum(ratio[None])[0]
             total += float((energy / spectrum).mean().log() + spectrum.log().mean())
         return total
 
@@ -202,13 +203,13 @@ class _Axis:
         self._known: dict[float, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
 
     @property
-    def seen(self) -> float:
+    def at_lr(self) -> float:
         """Mean variance of a sample of ``A``, of a field of unit variance."""
         return float((self._matrix @ self.covariance * self._matrix).sum(1).mean())
 
     @property
     def covariance(self) -> torch.Tensor:
-        """``C`` along this axis, at the length that is set."""
+        """``C`` along this axis, at the current length."""
         return torch.exp(-self._distance / self._length)
 
     def set_length(self, length: float) -> None:
@@ -227,19 +228,19 @@ def _conjugate_gradients(system: Operator, preconditioner: Operator, right: torc
         return (a * b).sum((1, 2), keepdim=True)
 
     def ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return torch.where(b > 0, a / b, 0.0)  # a band that is solved stands still
+        return torch.where(b > 0, a / b, 0.0)  # a solved band does not change
 
-    solution, rest = torch.zeros_like(right), right
+    solution, residual = torch.zeros_like(right), right
     goal = _SOLVER_TOLERANCE * right.square().sum((1, 2)).sqrt()
-    direction = preconditioned = preconditioner(rest)
-    product = dot(rest, preconditioned)
+    direction = preconditioned = preconditioner(residual)
+    product = dot(residual, preconditioned)
     for _ in range(_SOLVER_STEPS):
-        if not bool((rest.square().sum((1, 2)).sqrt() > goal).any()):
+        if not bool((residual.square().sum((1, 2)).sqrt() > goal).any()):
             break
         image = system(direction)
         step = ratio(product, dot(direction, image))
-        solution, rest = solution + step * direction, rest - step * image
-        preconditioned = preconditioner(rest)
-        before, product = product, dot(rest, preconditioned)
+        solution, residual = solution + step * direction, residual - step * image
+        preconditioned = preconditioner(residual)
+        before, product = product, dot(residual, preconditioned)
         direction = preconditioned + ratio(product, before) * direction
     return solution

@@ -1,4 +1,4 @@
-"""Take noise of known size out of an image of several bands: shrinkage of sliding cosine transforms."""
+"""Denoising of an image of several bands with known noise: shrinkage of sliding cosine transforms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hyperfuse.statistics.subspace import signal_subspace
 
 _BLOCK = 8
 _STEP = 2  # pixels between blocks: every pixel is estimated by 16 of them
-_PROBE = 0.1  # of the noise: the change that tells the divergence
+_PROBE = 0.1  # of the noise: the change from which the divergence is estimated
 _THRESHOLD = 2.7  # in deviations of the noise; Dabov et al. 2007
 # Above this ratio of variances there is nothing to gain.
 _CLEAN = 1e7
@@ -21,9 +21,9 @@ Shrinkage = Callable[[torch.Tensor], torch.Tensor]
 
 
 def denoise(image: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """Return the image with less noise; where there is none, the image itself.
+    """Return the image with less noise; without noise, the image itself.
 
-    Bands are rotated into components of unit noise, so that what bands share is denoised together. Each component is
+    Bands are rotated into components of unit noise, so that their common signal is denoised together. Each component is
     cut into blocks of 8 x 8 at every second pixel; their cosine transforms are thresholded, which gives a first
     estimate, then shrunk by the Wiener factors of that estimate, and all blocks are averaged, flat ones with more
     weight (Yaroslavsky, Egiazarian, Astola 2001; the two steps of Dabov et al., IEEE TIP 16(8), 2007, without
@@ -84,7 +84,7 @@ class _Blocks:
         self._shape = (image.shape[0], image.shape[1])
         self._sizes = [min(_BLOCK, size) for size in self._shape]
         self._filters = [_cosines(size, image) for size in self._sizes]
-        # Reflected all around, so that pixels of the rim lie in as many blocks, and to a whole number of steps.
+        # Reflected all around, so that pixels of the border lie in equally many blocks, and to a whole number of steps.
         self._before = [max(size - _STEP, 0) for size in self._sizes]
         self._after = [
             before + (size - whole) % _STEP

@@ -1,4 +1,4 @@
-"""How noisy an MSI is, from the image itself and from the HSI that shows the same place."""
+"""Noise of an MSI, from the image itself and from the HSI of the same scene."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.noise import QUIET_ENERGY_OF_UNIT_NOISE, estimate_noise, laplacian_difference, quiet_energy
 
 _MIN_SIZE = 10  # pixels along a side, for the energy of quiet blocks
-_FEWEST_BANDS = 5  # below, bands do not predict each other well enough to tell colour from noise
-_PIXELS_A_COMPONENT = 6
-_PIXELS_A_SAMPLE = 4.0  # neighbouring pixels share the noise of a wide PSF
+_MIN_BANDS = 5  # below, bands do not predict each other well enough to distinguish signal from noise
+_PIXELS_PER_COMPONENT = 6
+_PIXELS_PER_SAMPLE = 4.0  # under a wide PSF the noise of neighbouring pixels is correlated
 _ROUNDING = 1e-12
-_DOUBT = 0.15  # relative error of the HSI's noise variance
+_HSI_NOISE_ERROR = 0.15  # relative error of the HSI's noise variance
 
 
 def estimate_msi_noise(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
     """Return the standard deviation of the noise of each MSI band, (msi_bands,).
 
-    Fine texture is easily taken for noise, so three estimates are made, of which each may err upwards only, and the
-    smallest counts: the energy of a difference of Laplacians in the quietest blocks of a band; what the other bands
-    leave of it (see :func:`~hyperfuse.statistics.noise.estimate_noise`); and the upper bound of what the HSI cannot
-    explain of it at LR, where a PSF leaves a known share of white noise. Of images too small for any, 0 is returned.
+    Fine texture is easily mistaken for noise, so the smallest of three estimates is taken, each of which may err
+    upwards only: the energy of a difference of Laplacians in the quietest blocks of a band; the residual of its
+    prediction from the other bands (see :func:`~hyperfuse.statistics.noise.estimate_noise`); and the upper bound of the
+    part that the HSI cannot explain at LR, where a PSF transmits a known fraction of white noise. For images too small
+    for any, 0 is returned.
 
     Args:
         hsi: LR-HSI (bands, h, w), finite.
@@ -34,7 +35,7 @@ def estimate_msi_noise(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> 
     estimates = [_unexplained(hsi, msi, sensor)]
     if min(msi.shape[-2:]) >= _MIN_SIZE:
         estimates.append((quiet_energy(msi.double()) / QUIET_ENERGY_OF_UNIT_NOISE).sqrt())
-    if msi.shape[0] >= _FEWEST_BANDS:
+    if msi.shape[0] >= _MIN_BANDS:
         estimates.append(estimate_noise(msi).double())
     smallest = torch.stack(estimates).amin(0)
     return torch.where(smallest.isfinite(), smallest, 0.0).to(msi.dtype)
@@ -43,11 +44,11 @@ def estimate_msi_noise(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> 
 def _unexplained(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
     """Return an upper bound of the noise from the degraded MSI, regressed on the components of the HSI.
 
-    What is left holds the MSI's noise, as far as the PSF lets it through, and that of the HSI, which is known.
+    The residual holds the MSI's noise, as far as the PSF transmits it, and that of the HSI, which is known.
     """
     coarse, fine = (hsi.shape[-2], hsi.shape[-1]), (msi.shape[-2], msi.shape[-1])
     pixels = coarse[0] * coarse[1]
-    components = min(hsi.shape[0], pixels // _PIXELS_A_COMPONENT)
+    components = min(hsi.shape[0], pixels // _PIXELS_PER_COMPONENT)
     unknown = torch.full((msi.shape[0],), torch.inf, dtype=torch.float64, device=msi.device)
     if min(coarse) < 3 or components < msi.shape[0]:
         return unknown
@@ -62,22 +63,22 @@ def _unexplained(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.
     components = basis.shape[1]
     if components == 0:
         return unknown
-    shown = basis.T @ spectra
-    weights = torch.linalg.lstsq(shown.T, degraded.T).solution.T
-    left = laplacian_difference((degraded - weights @ shown).unflatten(1, coarse)).square().mean((1, 2))
-    left = left * pixels / (pixels - components - 1)
+    scores = basis.T @ spectra
+    weights = torch.linalg.lstsq(scores.T, degraded.T).solution.T
+    residual = laplacian_difference((degraded - weights @ scores).unflatten(1, coarse)).square().mean((1, 2))
+    residual = residual * pixels / (pixels - components - 1)
     from_hsi = (weights @ basis.T).square() @ estimate_noise(hsi).double().square()
-    beyond = (left - from_hsi).clamp_min(0) + _DOUBT * torch.minimum(from_hsi, left)
-    chance = 2 * math.sqrt(2 * _PIXELS_A_SAMPLE / pixels) * left
+    beyond = (residual - from_hsi).clamp_min(0) + _HSI_NOISE_ERROR * torch.minimum(from_hsi, residual)
+    chance = 2 * math.sqrt(2 * _PIXELS_PER_SAMPLE / pixels) * residual
     bound: torch.Tensor = (beyond + chance) / _passed(sensor, fine, coarse)
     return bound.sqrt()
 
 
 def _passed(sensor: Sensor, fine: tuple[int, int], coarse: tuple[int, int]) -> float:
     """Return the variance of :func:`laplacian_difference` after the PSF, of white noise of unit variance at HR."""
-    share = 1.0
+    variance = 1.0
     for operator in separable(sensor).sampling(fine, coarse)[0]:
         matrix = operator.matrix
         second = matrix[:-2] - 2 * matrix[1:-1] + matrix[2:]
-        share *= float(second.multiply(second).sum()) / second.shape[0] / 6
-    return max(share, 1e-12)
+        variance *= float(second.multiply(second).sum()) / second.shape[0] / 6
+    return max(variance, 1e-12)

@@ -1,146 +1,223 @@
-"""Linear models over the LR pixels nearest in colour and place: materials that a window would mix stay apart."""
+"""Linear models over the LR pixels of the scene most similar to a pixel, in the MSI's values and in position.
+
+Similar pixels are found by the joint distance in range and space (Tomasi, Manduchi 1998; Buades, Coll, Morel 2005):
+materials that a window would mix remain separate.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from hyperfuse.methods.local_linear.models import Predictors
-from hyperfuse.statistics.linear import fit_linear
+from hyperfuse.methods.local_linear.predictors import Predictors
 
-_NEIGHBOURS = 24
-# How much a distance of one LR pixel counts beside a colour difference of one standard deviation of the MSI.
-_PLACES = (0.03, 0.1, 0.3)
-_RIDGE = 1e-3  # relative to the variance of the predictors; pulls slopes to those of the whole image
+_COUNT = 24
+# Distance of one LR pixel, relative to a difference of the MSI by one standard deviation.
+_SPATIAL_WEIGHTS = (0.03, 0.1, 0.3)
+_RIDGE = 1e-3  # relative to the variance of the predictors; towards the slopes of the scene
 _AT_ONCE = 16384  # pixels
+_MAX_BANK = 2**16  # pixels
 
 
 @dataclass(frozen=True)
-class _Neighbours:
-    """For each of n pixels: its predictors, and the LR pixels nearest to it with their weights, (n, k)."""
-
-    colour: torch.Tensor
-    index: torch.Tensor
-    weight: torch.Tensor
-
-
-@dataclass(frozen=True)
-class NeighbourModels:
-    """Ridge regression of targets on the MSI over the nearest LR pixels, one model a pixel.
+class PixelBank:
+    """LR pixels of the samples of a scene, each once.
 
     Attributes:
-        share: of these models beside others, (bands,), as held-out LR pixels have it.
+        predictors: (n, k).
+        targets: (n, components).
+        positions: in the scene, in LR pixels, float64 (n, 2).
     """
 
-    share: torch.Tensor
-    _fine: _Neighbours
-    _coarse: _Neighbours
+    predictors: torch.Tensor
+    targets: torch.Tensor
+    positions: torch.Tensor
 
     @classmethod
-    def choose(cls, targets: torch.Tensor, predictors: Predictors, held_out: torch.Tensor) -> NeighbourModels | None:
-        """Choose what a place counts by predicting LR pixels from others; None where the models would not help.
+    def of(cls, targets: Sequence[torch.Tensor], predictors: Sequence[Predictors]) -> PixelBank:
+        """Collect the pixels of all samples; where samples overlap, those of the first."""
+        parts: list[PixelBank] = []
+        for index, (image, one) in enumerate(zip(targets, predictors, strict=True)):
+            part = cls.of_window(image, one)
+            for earlier in predictors[:index]:
+                part = part.outside(earlier)
+            parts.append(part)
+        bank = cls._joined(parts)
+        return bank._at(slice(None, None, -(-len(bank.positions) // _MAX_BANK)))
+
+    @classmethod
+    def of_window(cls, targets: torch.Tensor, predictors: Predictors) -> PixelBank:
+        """Return the pixels of one window: targets (components, h, w)."""
+        coarse = predictors.coarse.flatten(1).T.to(targets.dtype)
+        return cls(coarse, targets.flatten(1).T, predictors.positions(fine=False))
+
+    def outside(self, predictors: Predictors) -> PixelBank:
+        """Return the pixels that a window does not cover."""
+        covered = predictors.positions(fine=False)
+        first, last = covered[0] - 0.5, covered[-1] + 0.5
+        inside = ((self.positions > first) & (self.positions < last)).all(1)
+        return self._at(~inside)
+
+    def after(self, first: PixelBank) -> PixelBank:
+        """Return the pixels of another bank, then those of this one."""
+        return self._joined([first, self])
+
+    @classmethod
+    def _joined(cls, parts: Sequence[PixelBank]) -> PixelBank:
+        return cls(
+            torch.cat([one.predictors for one in parts]),
+            torch.cat([one.targets for one in parts]),
+            torch.cat([one.positions for one in parts]),
+        )
+
+    def _at(self, which: torch.Tensor | slice) -> PixelBank:
+        return PixelBank(self.predictors[which], self.targets[which], self.positions[which])
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """For each of n pixels: its predictors (n, k), and its nearest LR pixels with their weights, (n, count).
+
+    Attributes:
+        predictors: of the n pixels.
+        index: of their neighbours among ``pixels``.
+        weight: of each neighbour, summing to 1.
+        pixels: those of the window first, then those of the bank outside it.
+    """
+
+    predictors: torch.Tensor
+    index: torch.Tensor
+    weight: torch.Tensor
+    pixels: PixelBank
+
+
+@dataclass(frozen=True)
+class SimilarPixels:
+    """Ridge regression of targets on the MSI over the nearest LR pixels of the scene, one model per pixel.
+
+    Attributes:
+        spatial_weight: of one LR pixel in the distance.
+        factor: with which the difference that these models make is applied, (components,).
+        bank: pixels of the samples, for windows that do not cover them.
+    """
+
+    spatial_weight: float
+    factor: torch.Tensor
+    bank: PixelBank
+
+    @classmethod
+    def fit(
+        cls,
+        targets: Sequence[torch.Tensor],
+        predictors: Sequence[Predictors],
+        held_out: Sequence[torch.Tensor],
+        slopes: torch.Tensor,
+    ) -> SimilarPixels | None:
+        """Choose the spatial weight by predicting LR pixels from others; None where the models do not help.
 
         Args:
-            targets: image at LR (bands, h, w).
-            predictors: the MSI.
-            held_out: what the other models predict for pixels that they have not seen, (bands, h, w).
+            targets: of each sample the LR image, (components, h, w).
+            predictors: of each sample the MSI.
+            held_out: of each sample the predictions of the models to be improved, fitted without each pixel.
+            slopes: of the scene, (components, k).
         """
-        rows, columns = targets.shape[-2:]
-        if rows * columns <= 2 * _NEIGHBOURS:
+        if sum(image[0].numel() for image in targets) <= 2 * _COUNT:
             return None
-        missing = (targets - held_out).flatten(1).double()
+        bank = PixelBank.of(targets, predictors)
+        truth, known = (torch.cat([image.flatten(1) for image in images], dim=1) for images in (targets, held_out))
+        missing = (truth - known).double()
+        variance = truth.double().var(1)
         best, chosen = float("inf"), None
-        for place in _PLACES:
-            coarse = _find(predictors, predictors.coarse, _positions(predictors, targets, fine=False), place, own=False)
-            change = _predict(coarse, targets, predictors, None) - held_out.flatten(1).T
-            difference = change.double().T
-            energy = difference.square().sum(1).clamp_min(torch.finfo(torch.float64).tiny)
-            share = ((missing * difference).sum(1) / energy).clamp(0.0, 1.0)
-            left = (missing - share[:, None] * difference).square().mean(1)
-            score = float((left + 1e-12 * targets.flatten(1).double().var(1)).clamp_min(1e-300).log().mean())
+        for weight in _SPATIAL_WEIGHTS:
+            models = cls(weight, torch.ones_like(truth[:, 0]), bank)
+            predicted = [
+                _predict(models.search(image, one, fine=False), slopes, None)
+                for image, one in zip(targets, predictors, strict=True)
+            ]
+            change = (torch.cat(predicted) - known.T).double().T
+            energy = change.square().sum(1).clamp_min(torch.finfo(torch.float64).tiny)
+            factor = ((missing * change).sum(1) / energy).clamp(0.0, 1.0)
+            error = (missing - factor[:, None] * change).square().mean(1)
+            score = float((error + 1e-12 * variance).clamp_min(1e-300).log().mean())
             if score < best:
-                best, chosen = score, (place, share, coarse)
-        if chosen is None or not bool((chosen[1] > 0).any()):
-            return None
-        place, share, coarse = chosen
-        fine = _find(predictors, predictors.fine.double(), _positions(predictors, targets, fine=True), place, own=True)
-        return cls(share.to(targets.dtype), fine, coarse)
+                best, chosen = score, cls(weight, factor.to(truth.dtype), bank)
+        return chosen if chosen is not None and bool((chosen.factor > 0).any()) else None
+
+    def search(self, targets: torch.Tensor, predictors: Predictors, *, fine: bool) -> Neighbours:
+        """Find the neighbours of the HR pixels of a window, or of its LR pixels, which are never their own.
+
+        Args:
+            targets: the LR image (components, h, w).
+            predictors: the MSI.
+            fine: for HR pixels.
+        """
+        own = PixelBank.of_window(targets, predictors)
+        pixels = self.bank.outside(predictors).after(own)
+        values = (predictors.fine if fine else predictors.coarse).flatten(1).T
+        # The window's own pixels in double precision; a bank keeps what is stored.
+        coarse = torch.cat([predictors.coarse.flatten(1).T, pixels.predictors[len(own.positions) :].double()])
+        tree = cKDTree(self._joint(coarse, pixels.positions))
+        query = self._joint(values.double(), predictors.positions(fine=fine))
+        distance, index = tree.query(query, k=_COUNT + (0 if fine else 1), workers=torch.get_num_threads())
+        if not fine:
+            # Usually the first; among pixels that are equal in everything it may be any: put it first.
+            itself = index == np.arange(len(index))[:, None]
+            itself[:, -1] |= ~itself.any(axis=1)
+            order = np.argsort(~itself, axis=1, kind="stable")[:, 1:]
+            distance, index = np.take_along_axis(distance, order, 1), np.take_along_axis(index, order, 1)
+        reach = distance.max(axis=1, keepdims=True) + 1e-9
+        weight = np.exp(-2 * (distance / reach) ** 2)
+        return Neighbours(
+            values.to(targets.dtype),
+            torch.from_numpy(index).to(targets.device),
+            torch.from_numpy(weight / weight.sum(axis=1, keepdims=True)).to(targets),
+            pixels,
+        )
 
     def blend(
-        self, image: torch.Tensor, targets: torch.Tensor, predictors: Predictors, known: torch.Tensor | None
+        self, image: torch.Tensor, neighbours: Neighbours, slopes: torch.Tensor, known: torch.Tensor | None
     ) -> torch.Tensor:
-        """Return an image (bands, H, W) with its share of these models, fitted to the ``known`` LR pixels (h, w)."""
-        return self._mix(image, _predict(self._fine, targets, predictors, known))
+        """Return an image (components, rows, cols) moved towards these models by their factor.
 
-    def blend_held_out(self, held_out: torch.Tensor, targets: torch.Tensor, predictors: Predictors) -> torch.Tensor:
-        """Return held-out predictions (bands, h, w) with their share of these models', which have not seen them."""
-        return self._mix(held_out, _predict(self._coarse, targets, predictors, None))
+        Args:
+            image: of the pixels that the neighbours are of.
+            neighbours: from :meth:`search`.
+            slopes: of the scene, (components, k).
+            known: bool (h, w), False for LR pixels of the window that are held out; None for all.
+        """
+        found = _predict(neighbours, slopes, known)
+        return image + self.factor[:, None, None] * (found.T.reshape(image.shape) - image)
 
-    def _mix(self, image: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
-        return image + self.share[:, None, None] * (found.T.reshape(image.shape) - image)
-
-
-def _positions(predictors: Predictors, targets: torch.Tensor, *, fine: bool) -> np.ndarray:
-    """Return where pixels lie, in LR pixels, (n, 2)."""
-    sensor = predictors.sensor
-    sizes = predictors.fine.shape[-2:] if fine else targets.shape[-2:]
-    axes = [np.arange(size, dtype=float) for size in sizes]
-    if fine:
-        axes = [(axis - offset) / ratio for axis, offset, ratio in zip(axes, sensor.offset, sensor.ratio, strict=True)]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+    def _joint(self, values: torch.Tensor, positions: torch.Tensor) -> np.ndarray:
+        return np.hstack([values.cpu().numpy(), self.spatial_weight * positions.cpu().numpy()])
 
 
-def _find(
-    predictors: Predictors, colours: torch.Tensor, positions: np.ndarray, place: float, *, own: bool
-) -> _Neighbours:
-    """Find the neighbours of pixels; without ``own``, pixels are LR pixels, and are not their own neighbours."""
-    coarse = predictors.coarse.flatten(1).T.cpu().numpy()
-    shape = predictors.coarse.shape[-2:]
-    grid = np.stack(np.meshgrid(*(np.arange(size) for size in shape), indexing="ij"), axis=-1).reshape(-1, 2)
-    tree = cKDTree(np.hstack([coarse, place * grid]))
-    asked = np.hstack([colours.flatten(1).T.cpu().numpy(), place * positions])
-    count = _NEIGHBOURS + (0 if own else 1)
-    distance, index = tree.query(asked, k=count, workers=torch.get_num_threads())
-    if not own:
-        # Usually the first; of pixels that are alike in all, it may be any: put it first.
-        itself = index == np.arange(len(index))[:, None]
-        itself[:, -1] |= ~itself.any(axis=1)
-        order = np.argsort(~itself, axis=1, kind="stable")[:, 1:]
-        distance, index = np.take_along_axis(distance, order, 1), np.take_along_axis(index, order, 1)
-    reach = distance.max(axis=1, keepdims=True) + 1e-9
-    weight = np.exp(-2 * (distance / reach) ** 2)
-    like = predictors.fine
-    return _Neighbours(
-        colours.flatten(1).T.to(like),
-        torch.from_numpy(index).to(like.device),
-        torch.from_numpy(weight / weight.sum(axis=1, keepdims=True)).to(like),
-    )
-
-
-def _predict(
-    neighbours: _Neighbours, targets: torch.Tensor, predictors: Predictors, known: torch.Tensor | None
-) -> torch.Tensor:
-    """Return the prediction of every pixel, (n, bands)."""
-    x, y = predictors.coarse.flatten(1).T.to(targets.dtype), targets.flatten(1).T
-    slopes = fit_linear(predictors.coarse, targets.double(), known)[:, 1:].T.to(targets.dtype)
-    seen = None if known is None else known.flatten().to(targets.dtype)
+def _predict(neighbours: Neighbours, slopes: torch.Tensor, known: torch.Tensor | None) -> torch.Tensor:
+    """Return the prediction of every pixel, (n, components)."""
+    x, y = neighbours.pixels.predictors, neighbours.pixels.targets
+    prior = slopes.T.to(y.dtype)
     result = torch.empty((len(neighbours.index), y.shape[1]), dtype=y.dtype, device=y.device)
+    usable = None
+    if known is not None:
+        usable = torch.ones(len(x), dtype=y.dtype, device=y.device)
+        usable[: known.numel()] = known.flatten().to(y.dtype)
     ridge = _RIDGE * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     for start in range(0, len(result), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
         index, weight = neighbours.index[part], neighbours.weight[part]
-        if seen is not None:
-            weight = weight * seen[index]
+        if usable is not None:
+            weight = weight * usable[index]
             weight = weight / weight.sum(1, keepdim=True).clamp_min(1e-12)
         near_x, near_y = x[index], y[index]
         mean_x, mean_y = torch.einsum("nk,nki->ni", weight, near_x), torch.einsum("nk,nkb->nb", weight, near_y)
         centred = near_x - mean_x[:, None]
         weighted = (weight[..., None] * centred).mT
         normal = weighted @ centred + ridge
-        right = weighted @ (near_y - mean_y[:, None]) + ridge @ slopes
+        right = weighted @ (near_y - mean_y[:, None]) + ridge @ prior
         local = torch.cholesky_solve(right, torch.linalg.cholesky(normal))
-        result[part] = mean_y + ((neighbours.colour[part] - mean_x)[:, None] @ local)[:, 0]
+        result[part] = mean_y + ((neighbours.predictors[part] - mean_x)[:, None] @ local)[:, 0]
     return result

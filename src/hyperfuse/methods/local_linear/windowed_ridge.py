@@ -31,12 +31,12 @@ class WindowedRidge:
     """Local linear models of targets from predictors, in Gaussian windows of one width.
 
     At every pixel it minimises ``sum_q g(q - p) |y_q - b - S' x_q|^2 / sum_q g + ridge |S - S_0|^2`` over the offset
-    ``b`` and the slopes ``S``, with ``S_0`` the slopes of the whole image. Float64 throughout.
+    ``b`` and the slopes ``S``, with ``S_0`` the slopes of the whole scene. Float64 throughout.
 
     Args:
-        predictors: float64 (k, h, w), whitened over the image so that one ridge suits every direction.
+        predictors: float64 (k, h, w), whitened over the scene so that one ridge suits every component.
         sigma: standard deviation of the window, in pixels.
-        known: float64 (h, w), 0 for pixels that the models must not see, else 1; None for all ones.
+        known: float64 (h, w), 0 for pixels that are held out of all models, else 1; None for all ones.
     """
 
     def __init__(self, predictors: torch.Tensor, sigma: float, known: torch.Tensor | None = None) -> None:
@@ -79,7 +79,7 @@ class WindowedRidge:
         )
 
     def held_out(self, targets: torch.Tensor, slopes: torch.Tensor, weights: dict[float, float]) -> torch.Tensor:
-        """Return what :meth:`blend` predicts for every pixel left out of its own window, (bands, h, w)."""
+        """Return the prediction of :meth:`blend` for every pixel left out of its own window, (bands, h, w)."""
         pixels = torch.arange(targets.shape[-2] * targets.shape[-1], device=targets.device)
         x, _, moments = self._without_centre(targets, pixels)
         return _predict(moments.solve(slopes, weights), x).T.reshape(targets.shape)
@@ -89,15 +89,14 @@ class WindowedRidge:
     ) -> tuple[torch.Tensor, torch.Tensor, _Moments]:
         x, y = self._x.flatten(1).T[pixels], targets.flatten(1).T[pixels]
         sums = self._sums(targets, pixels)
-        # The window's centre has weight 1: without it the model has not seen the pixel.
-        rest = _Sums(
+        others = _Sums(  # the centre of a window has weight 1
             sums.mass - 1,
             sums.x - x,
             sums.y - y,
             sums.xx - x[:, :, None] * x[:, None, :],
             sums.xy - x[:, :, None] * y[:, None, :],
         )
-        return x, y, _Moments.of(rest)
+        return x, y, _Moments.of(others)
 
     def _sums(self, targets: torch.Tensor, pixels: torch.Tensor | None) -> _Sums:
         mass, x, xx = self._predictor_sums
@@ -116,8 +115,8 @@ class WindowedRidge:
         return mass, self._sum(self._x), xx
 
     def _sum(self, image: torch.Tensor) -> torch.Tensor:
-        seen = image if self._known is None else image * self._known
-        return self._along_x(self._along_y(seen, -2), -1).flatten(1).T
+        known = image if self._known is None else image * self._known
+        return self._along_x(self._along_y(known, -2), -1).flatten(1).T
 
 
 @dataclass(frozen=True)
@@ -131,10 +130,10 @@ class _Moments:
 
     @classmethod
     def of(cls, sums: _Sums) -> _Moments:
-        share = 1.0 / sums.mass.clamp_min(_TINY)[:, None]
-        x, y = sums.x * share, sums.y * share
-        xx = sums.xx * share[..., None] - x[:, :, None] * x[:, None, :]
-        xy = torch.addcmul(sums.xy * share[..., None], x[:, :, None], y[:, None, :], value=-1)
+        scale = 1.0 / sums.mass.clamp_min(_TINY)[:, None]
+        x, y = sums.x * scale, sums.y * scale
+        xx = sums.xx * scale[..., None] - x[:, :, None] * x[:, None, :]
+        xy = torch.addcmul(sums.xy * scale[..., None], x[:, :, None], y[:, None, :], value=-1)
         return cls(x, y, xx, xy)
 
     def solve(self, slopes: torch.Tensor, weights: dict[float, float]) -> torch.Tensor:
@@ -146,7 +145,7 @@ class _Moments:
         inverse, shrunk = torch.zeros_like(self.xx), torch.zeros_like(self.xx)
         for ridge, weight in weights.items():
             normal = self.xx.clone()
-            # Rounding can leave a variance a hair below zero, never by as much as the smallest ridge in use.
+            # Rounding can make a variance slightly negative, never by as much as the smallest ridge in use.
             normal.diagonal(dim1=1, dim2=2).add_(ridge)
             one = torch.cholesky_inverse(torch.linalg.cholesky(normal))
             inverse.add_(one, alpha=weight)

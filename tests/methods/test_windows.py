@@ -1,4 +1,4 @@
-"""What parts of a scene share: learnt on the pair itself nothing changes, on samples a part is like the whole."""
+"""One model for a scene: stored and restored nothing changes, and windows are fused like the whole."""
 
 import math
 
@@ -8,11 +8,9 @@ import torch
 
 from hyperfuse.methods.contract.method import PairTensors
 from hyperfuse.methods.contract.registry import get_method
-from hyperfuse.methods.local_linear.scene_models import pooled, slopes_within
+from hyperfuse.methods.local_linear.predictors import pooled
 from hyperfuse.scenes.tiling.plan import Plan
 from hyperfuse.sensor import create_sensor
-from hyperfuse.statistics.linear import fit_linear
-from hyperfuse.statistics.subspace import fit_subspace
 
 METHODS = (("local-regression", {}), ("feinfn", {"effort": "fast"}))
 RATIO = 4
@@ -41,7 +39,7 @@ def psnr(image, truth):
 
 @pytest.mark.parametrize("bands", [12, 40])
 @pytest.mark.parametrize(("name", "settings"), METHODS)
-def test_learnt_on_the_pair_itself_nothing_changes(name, settings, bands):
+def test_a_restored_model_gives_the_same_image_of_its_sample(name, settings, bands):
     hsi, msi, sensor, truth = scene(bands)
     method = get_method(name)
     options = method.configure(**settings)
@@ -49,8 +47,8 @@ def test_learnt_on_the_pair_itself_nothing_changes(name, settings, bands):
     alone = method.fuse(pair, options).image
     shared = method.restore(method.fit([pair], options).state()).apply(pair).image
     assert psnr(alone, truth) > 30
-    assert float((alone - shared).abs().max()) < 2e-4
-    # It is used: what another scene would share makes a difference.
+    assert torch.equal(alone, shared)
+    # The model is used: that of another scene makes a difference.
     other = method.restore(method.fit([PairTensors(hsi.flip(1), msi, sensor)], options).state())
     assert float((alone - other.apply(pair).image).abs().max()) > 2e-3
 
@@ -90,15 +88,6 @@ def test_tiles_lose_less_than_a_tenth_of_a_decibel(name, settings):
                   slice(x.start - one.hr.col, x.stop - one.hr.col))  # fmt: skip
         joined[:, y, x] = model.apply(sample).image[inside]
     assert psnr(joined, truth) > psnr(whole, truth) - 0.1
-
-
-def test_slopes_of_components_are_those_of_a_regression_of_components():
-    hsi, msi, sensor, _ = scene(40)
-    subspace = fit_subspace(hsi, 7, standardise=True)
-    coarse = sensor.degrade(msi, tuple(hsi.shape[1:])).double()
-    expected = fit_linear(coarse, subspace.project(hsi.double()))[:, 1:]
-    found = slopes_within(fit_linear(coarse, hsi.double())[:, 1:], subspace)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-8)
 
 
 def test_pixels_are_pooled():

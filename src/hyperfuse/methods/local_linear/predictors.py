@@ -1,0 +1,101 @@
+"""The MSI as predictors of the HSI: whitened, at both resolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from hyperfuse.methods.contract.method import WHOLE, Extent, PairTensors
+from hyperfuse.sensor.model import Sensor
+from hyperfuse.statistics.linear import covariance
+
+# Components of the MSI with less than this fraction of the largest variance are rounding, not signal.
+_RANK_TOLERANCE = 1e-8
+
+
+def pooled(images: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the pixels of several images (bands, rows, cols) in one row, (bands, 1, n)."""
+    return torch.cat([image.flatten(1) for image in images], dim=1)[:, None]
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """The linear map that gives an MSI zero mean, unit variance and no correlation.
+
+    Attributes:
+        mean: (msi_bands,).
+        matrix: (k, msi_bands).
+    """
+
+    mean: torch.Tensor
+    matrix: torch.Tensor
+
+    @classmethod
+    def fit(cls, images: Sequence[torch.Tensor]) -> Whitening:
+        """Whiten samples of an MSI, (msi_bands, H, W) each; components without contrast are dropped."""
+        msi = pooled(images)
+        values, vectors = torch.linalg.eigh(covariance(msi, msi))
+        keep = values > _RANK_TOLERANCE * values.max().clamp_min(torch.finfo(values.dtype).tiny)
+        if not bool(keep.any()):
+            # A constant MSI: one predictor that is 0 everywhere.
+            keep[-1] = True
+            values = torch.full_like(values, float("inf"))
+        matrix = (vectors[:, keep] * values[keep].rsqrt()).T.to(msi.dtype)
+        return cls(msi.flatten(1).double().mean(1).to(msi.dtype), matrix)
+
+    def __call__(self, msi: torch.Tensor) -> torch.Tensor:
+        """Return the components (k, H, W) of an MSI."""
+        return (self.matrix @ (msi - self.mean[:, None, None]).flatten(1)).reshape(-1, *msi.shape[1:])
+
+
+@dataclass(frozen=True)
+class Predictors:
+    """The MSI of a window as predictors: principal components of zero mean and unit variance over the scene.
+
+    Attributes:
+        fine: (k, H, W).
+        coarse: float64 (k, h, w), degraded to the HSI's grid.
+        sensor: the forward model between the two.
+        extent: of the window in the scene.
+    """
+
+    fine: torch.Tensor
+    coarse: torch.Tensor
+    sensor: Sensor
+    extent: Extent = WHOLE
+
+    @classmethod
+    def of(cls, pair: PairTensors, whitening: Whitening, msi: torch.Tensor | None = None) -> Predictors:
+        """Whiten the MSI of a pair, or ``msi``, its denoised form."""
+        fine = whitening(pair.msi if msi is None else msi)
+        coarse = pair.sensor.degrade(fine, (pair.hsi.shape[-2], pair.hsi.shape[-1])).double()
+        return cls(fine, coarse, pair.sensor, pair.extent)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of LR pixels."""
+        return self.coarse.shape[-2], self.coarse.shape[-1]
+
+    @property
+    def fine_shape(self) -> tuple[int, int]:
+        """Rows and columns of HR pixels."""
+        return self.fine.shape[-2], self.fine.shape[-1]
+
+    def degrade(self, image: torch.Tensor) -> torch.Tensor:
+        """Return an image (bands, H, W) of the window as the HSI's sensor records it, (bands, h, w)."""
+        return self.sensor.degrade(image, self.shape)
+
+    def positions(self, *, fine: bool) -> torch.Tensor:
+        """Return the position of every HR or LR pixel in the scene, in LR pixels, float64 (n, 2)."""
+        axes, device = [], self.fine.device
+        for axis, (first, last) in enumerate((self.extent[:2], self.extent[2:])):
+            size, ratio = self.fine_shape[axis], self.sensor.ratio[axis]
+            start = round((first + 1) * (size - 1) / (last - first)) if last > first else 0  # HR pixels
+            if fine:
+                axes.append((start + torch.arange(size, dtype=torch.float64, device=device)) / ratio)
+            else:
+                along = torch.arange(self.shape[axis], dtype=torch.float64, device=device)
+                axes.append((start + self.sensor.offset[axis]) / ratio + along)
+        return torch.cartesian_prod(*axes)
