@@ -1,5 +1,6 @@
 """What every registered method must do. A new method is tested by being registered; see ``EXPECTED`` for exceptions."""
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -7,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-import hyperfuse.methods  # noqa: F401  (registers every method)
 from hyperfuse.errors import InputError
-from hyperfuse.methods.contract.registry import get_method, list_methods
+from hyperfuse.methods import PairTensors, get_method, list_methods
 from hyperfuse.sensor import BoxPsf, KernelPsf
 
 EPS = {torch.float32: 1e-6, torch.float64: 1e-12}
@@ -41,7 +41,7 @@ EXPECTED = {
     "feinfn": Expectation(
         settings={"steps": 3, "width": 8, "encoder_blocks": 1}, consistency=1e-4, gain_db=24.0, scaling=0.02
     ),
-    "gsa": Expectation(consistency=0.05, gain_db=12.0),  # the gain is one number a band: slow errors are its nature
+    "gsa": Expectation(consistency=0.05, gain_db=12.0),  # one gain per band: slow errors are its nature
     "local-regression": Expectation(consistency=1e-4, gain_db=27.0),
     "mtf-glp-hs": Expectation(consistency=0.01, gain_db=25.0),
     "regression": Expectation(consistency=1e-4, gain_db=27.0),
@@ -146,8 +146,8 @@ def test_memory_layout_does_not_matter(fuse, make_pair):
     def bands_last(image):
         return image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
-    turned = replace(pair, hsi=bands_last(pair.hsi), msi=bands_last(pair.msi))
-    assert rms(fuse(turned) - fuse(pair)) < 1e-5
+    permuted = replace(pair, hsi=bands_last(pair.hsi), msi=bands_last(pair.msi))
+    assert rms(fuse(permuted) - fuse(pair)) < 1e-5
 
 
 @pytest.mark.parametrize("level", [1.0, 5000.0])
@@ -186,13 +186,13 @@ def test_units_do_not_matter(fuse, expected, make_pair, scale):
 
 
 def test_progress_rises_to_one(fuse, make_pair):
-    told = []
-    fuse(make_pair(), progress=lambda fraction, message="": told.append((fraction, message)))
-    fractions = [fraction for fraction, _ in told]
+    reports = []
+    fuse(make_pair(), progress=lambda fraction, message="": reports.append((fraction, message)))
+    fractions = [fraction for fraction, _ in reports]
     assert fractions == sorted(fractions)
     assert fractions[0] >= 0
     assert fractions[-1] == 1
-    assert all(isinstance(message, str) and "\n" not in message for _, message in told)
+    assert all(isinstance(message, str) and "\n" not in message for _, message in reports)
 
 
 def test_unknown_settings_are_refused(method):
@@ -236,6 +236,75 @@ def test_better_than_interpolation_where_there_is_structure(fuse, expected, make
     pair = make_pair(**options)
     gain_db = 20 * np.log10(rms(bicubic(pair) - pair.reference) / rms(fuse(pair) - pair.reference))
     assert gain_db >= expected.gain_db
+
+
+# ---- fitted models
+
+
+@pytest.fixture
+def model(method, expected, make_pair):
+    """The method fitted to a pair, and the pair in other tensors, which nothing computed while fitting belongs to."""
+    pair, chosen = make_pair(), method.configure(**expected.settings)
+    fitted = method.fit([PairTensors(pair.hsi, pair.msi, pair.sensor)], chosen)
+    return fitted, PairTensors(pair.hsi.clone(), pair.msi.clone(), pair.sensor)
+
+
+def test_a_stored_model_gives_the_same_image_bit_by_bit(method, model, fuse, make_pair, tmp_path):
+    fitted, window = model
+    torch.save(fitted.state(), tmp_path / "model.pt")
+    # Nothing but tensors and plain values: no class is named in the file.
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    restored = method.restore(state)
+    image = fitted.apply(window).image
+    assert torch.equal(restored.apply(window).image, image)
+    assert torch.equal(fuse(make_pair()), image)
+    assert restored.margin == fitted.margin
+    assert restored.details == fitted.details
+
+
+def test_a_model_keeps_its_settings_and_checks_its_windows(method, expected, model):
+    fitted, window = model
+    assert method.configure(**fitted.state()["settings"]) == method.configure(**expected.settings)
+    with pytest.raises(InputError, match="do not fit"):
+        fitted.apply(window._replace(hsi=window.hsi[:, :5]))
+
+
+def test_capabilities_are_as_declared(method, expected, model, make_pair):
+    fitted, window = model
+    able, settings = method.capabilities, method.configure(**expected.settings)
+    assert 0 < fitted.margin <= able.margin(window.sensor, settings)
+    assert able.bytes_per_pixel.hsi_band > 0
+    assert json.loads(json.dumps(fitted.details)) == fitted.details
+    assert fitted.apply(window).uncertainty is None
+    if able.uncertainty:
+        outcome = method.fuse(window, method.configure(**expected.settings, uncertainty=True))
+        assert outcome.uncertainty.shape == outcome.image.shape
+        assert bool((outcome.uncertainty > 0).all())
+    if able.seed:
+        assert settings.seed == 0
+        fuse_with = [method(*window[:3], method.configure(**expected.settings, seed=seed)) for seed in (0, 0)]
+        assert torch.equal(*fuse_with)
+
+
+def test_windows_of_a_scene_give_its_image(method, expected, make_pair):
+    """Two windows with the margin that the model states, cut and joined, against the scene as one window."""
+    if not method.capabilities.shared_model:
+        pytest.skip("every window is fitted by itself")
+    pair = make_pair(shape=(32, 192))
+    settings = method.configure(**expected.settings)
+    scene = PairTensors(pair.hsi, pair.msi, pair.sensor)
+    model = method.fit([scene], settings)
+    whole = model.apply(scene).image
+    step = 2 / (192 - 1)
+    joined = torch.empty_like(whole)
+    for inside in (slice(0, 24), slice(24, 48)):
+        lr = slice(max(0, inside.start - model.margin), min(48, inside.stop + model.margin))
+        hr = slice(4 * lr.start, 4 * lr.stop)
+        extent = (-1.0, 1.0, step * hr.start - 1, step * (hr.stop - 1) - 1)
+        image = model.apply(PairTensors(pair.hsi[..., lr], pair.msi[..., hr], pair.sensor, extent)).image
+        first = 4 * inside.start - hr.start
+        joined[..., 4 * inside.start : 4 * inside.stop] = image[..., first : first + 96]
+    assert rms(joined - whole) < 0.1 * rms(whole - pair.reference)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

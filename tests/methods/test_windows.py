@@ -19,11 +19,11 @@ RATIO = 4
 def scene(bands, side=96, noise=0.002, modulation=0.3):
     rng = np.random.default_rng(5)
     y, x = np.mgrid[:side, :side] / 9.0
-    shares = np.stack([1 + np.sin(a * x + b * y + c) for a, b, c in rng.uniform(-2, 2, (5, 3))]) + 0.1
-    shares[1] *= 1 + 2 * (rng.random((side, side)) > 0.9)
-    shares /= shares.sum(0)
+    abundances = np.stack([1 + np.sin(a * x + b * y + c) for a, b, c in rng.uniform(-2, 2, (5, 3))]) + 0.1
+    abundances[1] *= 1 + 2 * (rng.random((side, side)) > 0.9)
+    abundances /= abundances.sum(0)
     spectra = np.cumsum(rng.normal(size=(bands, 5)), axis=0) / 20 + rng.uniform(0.3, 0.5, 5)
-    truth = torch.from_numpy(np.einsum("bk,krc->brc", spectra, shares).astype(np.float32))
+    truth = torch.from_numpy(np.einsum("bk,krc->brc", spectra, abundances).astype(np.float32))
     sensor = create_sensor(f"mtf:{modulation}" if modulation != 0.3 else "mtf", RATIO)
     groups = np.array_split(np.arange(bands), 4)
     msi = torch.stack([truth[group].mean(0) for group in groups])

@@ -27,8 +27,8 @@ def scene(seed=0, bands=30, endmembers=4, shape=(32, 40), dtype=torch.float64):
     field = torch.nn.functional.interpolate(
         torch.randn(1, endmembers, 5, 6, **draw), shape, mode="bicubic", align_corners=True
     )[0]
-    shares = torch.softmax(8 * field, dim=0)
-    return torch.einsum("bk,kij->bij", spectra, shares).to(dtype)
+    fractions = torch.softmax(8 * field, dim=0)
+    return torch.einsum("bk,kij->bij", spectra, fractions).to(dtype)
 
 
 def fuse(reference, sensor=None, msi_bands=4, progress=silent, **values):
@@ -188,12 +188,12 @@ def test_units_do_not_matter(exponent):
     torch.testing.assert_close(scaled, fuse(reference, outer_iterations=3), rtol=0, atol=1e-5)
 
 
-def test_progress_rises_from_0_to_1_and_tells_when_it_ends_early():
+def test_progress_rises_from_0_to_1_and_the_message_states_an_early_end():
     calls = []
-    fuse(scene(), progress=lambda share, message="": calls.append((share, message)), tolerance=0.5)
-    shares = [share for share, _ in calls]
-    assert shares == sorted(shares)
-    assert (shares[0], shares[-1]) == (0.0, 1.0)
+    fuse(scene(), progress=lambda fraction, message="": calls.append((fraction, message)), tolerance=0.5)
+    fractions = [fraction for fraction, _ in calls]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
     assert calls[-1][1] == f"fused after {sum('alternation ' in m for _, m in calls)} alternations"
     assert 2 <= sum(message.startswith("alternation") for _, message in calls) < 20
 

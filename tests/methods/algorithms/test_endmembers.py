@@ -14,9 +14,9 @@ def mixture(seed, bands=40, endmembers=5, mixed=300, noise=0.0, dtype=torch.floa
     generator = torch.Generator().manual_seed(seed)
     draw = {"generator": generator, "dtype": torch.float64}
     pure = torch.rand(bands, endmembers, **draw)
-    shares = torch.rand(endmembers, mixed, **draw) + 0.2
-    shares = torch.cat([torch.eye(endmembers, dtype=torch.float64), shares / shares.sum(0)], dim=1)
-    pixels = pure @ shares
+    abundances = torch.rand(endmembers, mixed, **draw) + 0.2
+    abundances = torch.cat([torch.eye(endmembers, dtype=torch.float64), abundances / abundances.sum(0)], dim=1)
+    pixels = pure @ abundances
     return (pixels + noise * torch.randn(pixels.shape, **draw)).to(dtype)
 
 
@@ -97,7 +97,7 @@ def test_count_falls_with_noise_and_is_bounded():
 
 @given(seed=st.integers(0, 1000), factors=st.lists(st.floats(1e-3, 1e3), min_size=30, max_size=30))
 @settings(max_examples=25, deadline=None)
-def test_count_does_not_depend_on_the_units_of_a_band(seed, factors):
+def test_count_does_not_depend_on_the_units_of_bands(seed, factors):
     pixels = mixture(seed, bands=30, endmembers=4, noise=0.01)
     scaled = pixels * torch.tensor(factors, dtype=torch.float64)[:, None]
     assert count_endmembers(scaled, 40) == count_endmembers(pixels, 40)

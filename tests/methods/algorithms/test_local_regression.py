@@ -39,8 +39,8 @@ def solve(x, y, weights, slopes, ridge):
     weights = weights / weights.sum()
     centre_x, centre_y = weights @ x, weights @ y
     a, b = x - centre_x, y - centre_y
-    left = a.T @ (weights[:, None] * a) + ridge * np.eye(x.shape[1])
-    local = np.linalg.solve(left, a.T @ (weights[:, None] * b) + ridge * slopes)
+    normal = a.T @ (weights[:, None] * a) + ridge * np.eye(x.shape[1])
+    local = np.linalg.solve(normal, a.T @ (weights[:, None] * b) + ridge * slopes)
     return np.vstack([centre_y - centre_x @ local, local])
 
 
@@ -70,9 +70,9 @@ def literal(hsi, msi, sensor, grid):
     smallest = (1 - local_models._MIN_MODEL_FRACTION) * np.min(measured, axis=0)
     beyond_noise = np.array(measured) - np.minimum(estimate_noise(hsi).numpy() ** 2, smallest)
     scores = np.log(beyond_noise + 1e-12 * y.var(axis=0)).mean(axis=1)
-    shares = np.exp(-local_models._SHARPNESS * (scores - scores.min()))
-    shares[shares < local_models._MIN_WEIGHT] = 0
-    mean = np.tensordot(shares / shares.sum(), np.stack(models), 1)  # (pixels, k + 1, bands)
+    factors = np.exp(-local_models._SHARPNESS * (scores - scores.min()))
+    factors[factors < local_models._MIN_WEIGHT] = 0
+    mean = np.tensordot(factors / factors.sum(), np.stack(models), 1)  # (pixels, k + 1, bands)
     coefficients = mean.transpose(2, 1, 0).reshape(bands, -1, rows, cols)
     for axis in (0, 1):
         at = (np.arange(msi.shape[axis + 1]) - sensor.offset[axis]) / sensor.ratio[axis]
@@ -80,7 +80,7 @@ def literal(hsi, msi, sensor, grid):
         coefficients = np.apply_along_axis(
             lambda line, at=at, coarse=coarse: np.interp(at, coarse, line), axis + 2, coefficients
         )
-    return coefficients[:, 0] + (coefficients[:, 1:] * white).sum(1), shares
+    return coefficients[:, 0] + (coefficients[:, 1:] * white).sum(1), factors
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_one_window_and_ridge_is_the_literal_guided_filter(sensor, window, ridge
 def test_the_models_are_averaged_by_their_held_out_errors(varied, msi_bands):
     sensor = mtf(4)
     _, hsi, msi = pair(sensor, msi_bands=msi_bands, varied=varied)
-    expected, shares = literal(hsi, msi, sensor, GRID)
-    assert 1 < np.count_nonzero(shares) < len(GRID)
+    expected, factors = literal(hsi, msi, sensor, GRID)
+    assert 1 < np.count_nonzero(factors) < len(GRID)
     np.testing.assert_allclose(run(hsi, msi, sensor, **PLAIN), expected, atol=1e-6)
 
 
@@ -107,12 +107,12 @@ def test_many_bands_of_few_materials_are_fitted_like_few_bands():
     sensor = mtf(4)
     truth, hsi, msi = pair(sensor, bands=4)
     mixing = torch.from_numpy(np.random.default_rng(1).random((50, 4)))
-    spectra, wanted = (torch.einsum("ab,brc->arc", mixing, image) for image in (hsi, truth))
+    spectra, expected = (torch.einsum("ab,brc->arc", mixing, image) for image in (hsi, truth))
     fused = run(spectra, msi, sensor, window=1.0, ridge=1e-2, **PLAIN)
     few = run(hsi, msi, sensor, window=1.0, ridge=1e-2, **PLAIN)
     torch.testing.assert_close(fused, torch.einsum("ab,brc->arc", mixing, few), atol=1e-6, rtol=0)
     chosen = run(spectra, msi, sensor)
-    assert (chosen - wanted).square().mean() < (fused - wanted).square().mean()
+    assert (chosen - expected).square().mean() < (fused - expected).square().mean()
 
 
 def test_what_the_components_miss_comes_back_with_the_residual():
@@ -122,13 +122,13 @@ def test_what_the_components_miss_comes_back_with_the_residual():
     assert (hsi - sensor.degrade(fused)).square().mean() < 0.1 * hsi.var((1, 2)).mean()
 
 
-def test_only_what_is_not_told_is_chosen():
+def test_only_settings_that_are_not_given_are_chosen():
     sensor = mtf(4)
     _, hsi, msi = pair(sensor)
-    for told in ({"window": 1.4}, {"ridge": 1e-2}):
-        grid = [(w, r) for w, r in GRID if told.get("window", w) == w and told.get("ridge", r) == r]
+    for fixed in ({"window": 1.4}, {"ridge": 1e-2}):
+        grid = [(w, r) for w, r in GRID if fixed.get("window", w) == w and fixed.get("ridge", r) == r]
         np.testing.assert_allclose(
-            run(hsi, msi, sensor, **told, **PLAIN), literal(hsi, msi, sensor, grid)[0], atol=1e-6
+            run(hsi, msi, sensor, **fixed, **PLAIN), literal(hsi, msi, sensor, grid)[0], atol=1e-6
         )
 
 
@@ -154,7 +154,7 @@ def test_gain_and_offset_of_the_hsi_come_through(gain, offset):
     torch.testing.assert_close(changed / gain - offset, run(hsi, msi, sensor), atol=1e-6, rtol=0)
 
 
-def test_a_scene_that_follows_the_msi_everywhere_alike_is_recovered():
+def test_a_scene_that_follows_the_msi_in_the_same_way_everywhere_is_recovered():
     sensor = mtf(4)
     truth, hsi, msi = pair(sensor, varied=0.0)
     assert (run(hsi, msi, sensor, **PLAIN) - truth).abs().max() < 1e-6
@@ -169,11 +169,11 @@ def test_where_the_relation_drifts_it_beats_the_global_fit():
     assert errors[2] < 0.5 * errors[1] < 0.5 * errors[0]
 
 
-def test_consistency_is_restored_unless_told_otherwise():
+def test_consistency_is_enforced_by_default():
     sensor = mtf(4)
-    _, hsi, msi = pair(sensor, bands=1, varied=1.0)  # of one band no noise can be told
-    left = [(hsi - sensor.degrade(run(hsi, msi, sensor, consistency=flag))).abs().max() for flag in (True, False)]
-    assert left[0] < 1e-2 * left[1]
+    _, hsi, msi = pair(sensor, bands=1, varied=1.0)  # the noise of one band cannot be estimated
+    residual = [(hsi - sensor.degrade(run(hsi, msi, sensor, consistency=flag))).abs().max() for flag in (True, False)]
+    assert residual[0] < 1e-2 * residual[1]
 
 
 def test_in_parts_it_is_the_same_as_at_once(monkeypatch):
@@ -205,7 +205,7 @@ def test_tiny_images_and_more_msi_bands_than_lr_pixels_stay_in_range(dtype, msi_
 
 
 @pytest.mark.parametrize("level", [0.0, 0.1, 1e4])
-def test_an_msi_without_contrast_tells_nothing(level):
+def test_an_msi_without_contrast_adds_nothing(level):
     sensor = mtf(4)
     _, hsi, msi = pair(sensor)
     hsi, flat = hsi.float(), torch.full_like(msi, level).float()

@@ -48,8 +48,8 @@ def test_a_negative_of_a_band_is_as_good_as_the_band(make_pair):
     for detail in DETAIL:
         made = fuse(pair, detail=detail)
         negative = torch.cat([pair.msi[:1], 1 - 2 * pair.msi[1:]])
-        turned = method(pair.hsi, negative, pair.sensor, method.configure(detail=detail))
-        torch.testing.assert_close(turned, made, atol=1e-7, rtol=0)
+        inverted = method(pair.hsi, negative, pair.sensor, method.configure(detail=detail))
+        torch.testing.assert_close(inverted, made, atol=1e-7, rtol=0)
 
 
 def test_a_scene_that_the_msi_determines_is_nearly_restored(make_pair):

@@ -68,7 +68,7 @@ def test_blocks_of_columns_do_not_change_the_result(updates, monkeypatch):
     torch.testing.assert_close(lower_nonnegative(factor, target, start, 20, updates=updates), whole)
 
 
-def test_the_start_is_kept_where_nothing_determines_the_unknowns():
+def test_the_start_remains_where_nothing_determines_the_unknowns():
     start = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
     before = start.clone()
     found = lower_nonnegative(torch.zeros(2, 3), torch.ones(2, 4), start, 10)

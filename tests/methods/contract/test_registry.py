@@ -19,7 +19,7 @@ class EchoSettings(MethodSettings):
 
 @pytest.fixture
 def echo(monkeypatch):
-    """A method for this test alone; it gives back what it was given."""
+    """A method for this test alone; it returns its arguments."""
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
 
     @register_method(
@@ -83,7 +83,7 @@ def test_settings_come_from_keywords_and_texts_and_do_not_change(echo):
         ({"rounds": 2.5}, "method 'echo': rounds: "),
     ],
 )
-def test_wrong_settings_are_told_in_one_line(echo, values, message):
+def test_wrong_settings_are_refused_in_one_line(echo, values, message):
     with pytest.raises(InputError) as error:
         echo.configure(**values)
     assert str(error.value).startswith(message)

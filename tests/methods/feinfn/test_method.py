@@ -58,7 +58,7 @@ def test_without_time_the_linear_part_is_the_result(make_pair):
     outcome = METHOD.fuse(PairTensors(pair.hsi, pair.msi, pair.sensor), METHOD.configure(budget_seconds=0.01))
     assert outcome.details["end"] == "no time"
     torch.testing.assert_close(outcome.image, run(pair, steps=0))
-    # How uncertain it is can only be told from pixels that were hidden, so that is done anyhow.
+    # The uncertainty is only known from held-out pixels, so these are predicted however short the time.
     asked = METHOD.fuse(
         PairTensors(pair.hsi, pair.msi, pair.sensor), METHOD.configure(budget_seconds=0.01, uncertainty=True)
     )
@@ -66,7 +66,7 @@ def test_without_time_the_linear_part_is_the_result(make_pair):
     assert bool((asked.uncertainty > 0).any())
 
 
-def test_tiny_images_are_fused_without_a_network(make_pair):
+def test_tiny_images_are_fused_by_the_linear_part_alone(make_pair):
     pair = make_pair(shape=(12, 12))
     torch.testing.assert_close(run(pair, steps=5), run(pair, steps=0))
 
@@ -78,18 +78,18 @@ def test_many_bands_are_modelled_in_a_subspace(make_pair):
 
 
 def test_progress_rises_to_one(make_pair):
-    pair, told = make_pair(), []
+    pair, reports = make_pair(), []
     METHOD(
         pair.hsi,
         pair.msi,
         pair.sensor,
         METHOD.configure(steps=2, **SMALL),
-        lambda share, words="": told.append((share, words)),
+        lambda fraction, message="": reports.append((fraction, message)),
     )
-    shares = [share for share, _ in told]
-    assert shares == sorted(shares)
-    assert shares[-1] == 1.0
-    assert any("loss" in words for _, words in told)
+    fractions = [fraction for fraction, _ in reports]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert any("loss" in message for _, message in reports)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,6 @@ def test_progress_rises_to_one(make_pair):
         ({"step": 3}, "did you mean 'steps'"),
     ],
 )
-def test_wrong_settings_are_told(values, message):
+def test_wrong_settings_are_named(values, message):
     with pytest.raises(InputError, match=message):
         METHOD.configure(**values)

@@ -49,18 +49,18 @@ def test_a_network_that_does_harm_is_not_applied(make_pair, save):
 
 
 def test_weights_that_know_the_errors_are_applied(make_pair, save, monkeypatch):
-    """A network that answers with what the base leaves of the reference must bring the image close to it."""
+    """A network that predicts the residual of the base must bring the image close to the reference."""
     pair = make_pair(shape=(64, 64))
     plain = run(pair, effort="fast")
     weights = save(pair, nothing=True)
-    left = pair.reference - plain.image
+    residual = pair.reference - plain.image
 
-    def knowing(network, hsi, guide):
-        return (pair.reference - guide[0, pair.msi.shape[0] :])[None]
+    def knowing(network, hsi, guidance):
+        return (pair.reference - guidance[0, pair.msi.shape[0] :])[None]
 
     monkeypatch.setattr("hyperfuse.methods.feinfn.correction.correction", knowing)
     known = run(pair, effort="fast", weights=weights)
-    assert float((pair.reference - known.image).square().mean()) < 0.3 * float(left.square().mean())
+    assert float((pair.reference - known.image).square().mean()) < 0.3 * float(residual.square().mean())
 
 
 def test_a_fit_goes_on_from_weights_and_the_file_stays(make_pair, save):

@@ -23,34 +23,37 @@ def fused(pair, **settings):
 def test_it_is_given_when_asked_and_costs_nothing_of_the_image(make_pair):
     pair = make_pair()
     plain = METHOD.fuse(PairTensors(pair.hsi, pair.msi, pair.sensor), METHOD.configure(steps=0))
-    told = fused(pair)
+    outcome = fused(pair)
     assert plain.uncertainty is None
-    assert torch.equal(told.image, plain.image)
-    assert told.uncertainty.shape == told.image.shape
-    assert (told.uncertainty > 0).all()
+    assert torch.equal(outcome.image, plain.image)
+    assert outcome.uncertainty.shape == outcome.image.shape
+    assert (outcome.uncertainty > 0).all()
 
 
 def test_larger_expected_errors_go_with_larger_errors(make_pair):
     pair = make_pair(shape=(96, 96))
-    # One corner in which the MSI shows nothing of what the HSI sees.
+    # One corner in which the MSI holds nothing of what the HSI records.
     rng = np.random.default_rng(3)
     odd = torch.zeros_like(pair.reference)
     odd[:, :40, :40] = 0.1 * torch.from_numpy(rng.normal(size=(len(odd), 10, 10))).to(odd).kron(
         torch.ones(4, 4).to(odd)
     )
-    told = METHOD.fuse(
+    outcome = METHOD.fuse(
         PairTensors(pair.hsi + pair.sensor.degrade(odd), pair.msi, pair.sensor),
         METHOD.configure(steps=0, uncertainty=True),
     )
-    error = (told.image - pair.reference - odd).square()
-    inside, outside = told.uncertainty[:, 8:32, 8:32].square().mean(), told.uncertainty[:, 56:, 56:].square().mean()
+    error = (outcome.image - pair.reference - odd).square()
+    inside, outside = (
+        outcome.uncertainty[:, 8:32, 8:32].square().mean(),
+        outcome.uncertainty[:, 56:, 56:].square().mean(),
+    )
     assert inside > 10 * outside
     assert 0.2 < inside / error[:, 8:32, 8:32].mean() < 5
 
 
 @pytest.mark.parametrize("sensor", [uestc(4), mtf(4)], ids=["narrow", "wide"])
 def test_the_error_model_is_that_of_random_fields_of_its_kind(sensor):
-    """Fields of the assumed covariance: how much of them LR shows, and what restoring consistency leaves."""
+    """Fields of the assumed covariance: how much of them remains at LR, and after consistency is enforced."""
     size, length = 48, 2.0
     rng = np.random.default_rng(0)
     distance = np.abs(np.subtract.outer(np.arange(size), np.arange(size))) / 4
@@ -59,7 +62,7 @@ def test_the_error_model_is_that_of_random_fields_of_its_kind(sensor):
     low = sensor.degrade(fields)
     model = model_error(low, sensor, (size, size))
     assert model.at_lr == pytest.approx(float(low.square().mean()), rel=0.1)
-    left = (
+    remaining = (
         torch.cat(
             [
                 (enforce_consistency(torch.zeros_like(f[None]), sensor.degrade(f[None]), sensor) - f[None])
@@ -69,7 +72,7 @@ def test_the_error_model_is_that_of_random_fields_of_its_kind(sensor):
         .square()
         .mean(0)
     )
-    assert float(model.remaining.mean()) == pytest.approx(float(left.mean()), rel=0.15)
+    assert float(model.remaining.mean()) == pytest.approx(float(remaining.mean()), rel=0.15)
 
 
 @pytest.mark.parametrize("level", [0.05, 0.2])

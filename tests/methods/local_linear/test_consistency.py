@@ -40,7 +40,7 @@ def dense_prior(sensor, fine, length):
     return np.exp(-(np.abs(y[:, None] - y) + np.abs(x[:, None] - x)) / length)
 
 
-def dense_shares(gain, residual, noise):
+def dense_ratios(gain, residual, noise):
     """Noise over prior variance: the prior explains what the residual has beyond noise, a twentieth at least."""
     total = (residual**2).mean(1)
     return noise * gain / np.maximum(total - noise, 0.05 * total) + 1e-5 * gain
@@ -52,8 +52,8 @@ def dense_length(operator, sensor, fine, residual, noise):
     for length in LENGTHS:
         signal = operator @ dense_prior(sensor, fine, length) @ operator.T
         score = 0.0
-        for band, share in zip(residual, dense_shares(np.diag(signal).mean(), residual, noise), strict=True):
-            covariance = signal + share * np.eye(len(band))
+        for band, ratio in zip(residual, dense_ratios(np.diag(signal).mean(), residual, noise), strict=True):
+            covariance = signal + ratio * np.eye(len(band))
             variance = band @ np.linalg.solve(covariance, band) / len(band)
             score += multivariate_normal(cov=variance * covariance).logpdf(band)
         scores.append(score)
@@ -73,7 +73,7 @@ def dense_components(residual, deviation):
 
 
 def dense_correction(sensor, fused, hsi, modelled_by=None):
-    """C A' (A C A' + N)^-1 r; ``modelled_by`` is the sensor whose likelihood chooses the length and the shares."""
+    """C A' (A C A' + N)^-1 r; ``modelled_by`` is the sensor whose likelihood chooses the length and the ratios."""
     fine, coarse = fused.shape[1:], hsi.shape[1:]
     operator = dense_operator(sensor, fine, coarse)
     model = operator if modelled_by is None else dense_operator(modelled_by, fine, coarse)
@@ -81,10 +81,10 @@ def dense_correction(sensor, fused, hsi, modelled_by=None):
     residual, noise, back = dense_components(residual, estimate_noise(hsi).numpy())
     length = dense_length(model, sensor, fine, residual, noise)
     prior = dense_prior(sensor, fine, length)
-    shares = dense_shares(np.diag(model @ prior @ model.T).mean(), residual, noise)
+    ratios = dense_ratios(np.diag(model @ prior @ model.T).mean(), residual, noise)
     change = [
-        prior @ operator.T @ np.linalg.solve(operator @ prior @ operator.T + share * np.eye(len(band)), band)
-        for band, share in zip(residual, shares, strict=True)
+        prior @ operator.T @ np.linalg.solve(operator @ prior @ operator.T + ratio * np.eye(len(band)), band)
+        for band, ratio in zip(residual, ratios, strict=True)
     ]
     return (back @ np.stack(change)).reshape(fused.shape), length
 
@@ -111,7 +111,7 @@ def test_the_correction_is_that_of_dense_algebra(name, smooth):
 
 @pytest.mark.parametrize("name", ["gaussian", "axes"])
 @pytest.mark.parametrize("noise", [0.01, 0.1, 1.0])
-def test_noise_is_weighed_as_dense_algebra_weighs_it(name, noise):
+def test_noise_is_weighted_as_by_dense_algebra(name, noise):
     _, hsi, fused = problem(SENSORS[name], bands=4, fine=(15, 18), smooth=2, noise=noise)
     assert (estimate_noise(hsi) > 0).all()
     expected, _ = dense_correction(SENSORS[name], fused, hsi)
@@ -120,7 +120,7 @@ def test_noise_is_weighed_as_dense_algebra_weighs_it(name, noise):
 
 
 def test_rough_and_smooth_errors_get_lengths_of_their_own():
-    """The cases above are worth something: the likelihood does tell lengths apart, and another gives another image."""
+    """The cases above are worth something: the likelihood does distinguish lengths, and another gives another image."""
     chosen = set()
     for smooth in (0.0, 1.0, 2.5, 5.0):
         _, hsi, fused = problem(SENSORS["box"], smooth=smooth)
@@ -220,16 +220,16 @@ def test_the_smallest_images_are_met(fine):
     assert (sensor.degrade(found) - hsi).abs().max() < 1e-3 * hsi.abs().max()
 
 
-def test_what_lies_beyond_the_border_does_not_reach_the_middle():
-    """At the rim the HSI of a scene that goes on shows what the image does not hold: that must not spread inwards."""
+def test_what_lies_beyond_the_border_does_not_reach_the_centre():
+    """At the border the HSI of a larger scene holds light from beyond the image: that must not spread inwards."""
     sensor, generator = mtf(4), torch.Generator().manual_seed(0)
     materials = torch.rand(60, 4, generator=generator)
-    places = np.random.default_rng(0).normal(size=(4, 176, 176))
-    wide = torch.einsum("bk,krc->brc", materials, torch.from_numpy(gaussian_filter(places, (0, 1, 1))).float())
+    fields = np.random.default_rng(0).normal(size=(4, 176, 176))
+    wide = torch.einsum("bk,krc->brc", materials, torch.from_numpy(gaussian_filter(fields, (0, 1, 1))).float())
     hsi = sensor.degrade(wide, (44, 44))[:, 2:-2, 2:-2]
     hsi = hsi + 1e-3 * torch.randn(hsi.shape, generator=generator)
     truth = wide[:, 8:-8, 8:-8]
     result = enforce_consistency(truth, hsi, sensor)
-    rim = (hsi - sensor.degrade(truth, (40, 40)))[:, 0].std()
-    assert rim > 5e-3
+    border = (hsi - sensor.degrade(truth, (40, 40)))[:, 0].std()
+    assert border > 5e-3
     assert (result - truth)[:, 16:-16, 16:-16].abs().max() < 1e-5

@@ -45,7 +45,7 @@ def test_noise_goes_and_edges_stay(level):
     assert ((found - clean)[:, :, 1:][edge]).abs().mean() < 2 * level
 
 
-def test_bands_that_share_a_pattern_help_each_other():
+def test_bands_with_a_common_pattern_help_each_other():
     clean = scene(bands=1).expand(6, -1, -1)
     noise = 0.2 * torch.from_numpy(np.random.default_rng(3).normal(size=clean.shape))
     deviations = torch.full((6,), 0.2, dtype=clean.dtype)
@@ -60,7 +60,7 @@ def test_without_noise_nothing_changes():
     torch.testing.assert_close(denoise(image, torch.full((3,), 1e-7)), image, atol=1e-6, rtol=0)
 
 
-def test_a_clean_band_beside_noisy_ones_stays():
+def test_a_clean_band_among_noisy_ones_stays():
     image = scene(bands=2)
     noisy = image.clone()
     noisy[1] += 0.2 * torch.from_numpy(np.random.default_rng(4).normal(size=image[1].shape))

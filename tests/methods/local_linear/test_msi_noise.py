@@ -39,7 +39,7 @@ def test_texture_of_a_clean_pair_is_no_noise(sensor, bands):
     assert (found < 0.03 * texture).all()
 
 
-def test_bands_of_unlike_noise_are_told_apart():
+def test_bands_of_different_noise_are_distinguished():
     sensor = uestc(4)
     hsi, msi = pair(sensor, msi_bands=6)
     levels = torch.tensor([0.01, 0.02, 0.05, 0.1, 0.02, 0.01], dtype=torch.float64)
@@ -49,7 +49,7 @@ def test_bands_of_unlike_noise_are_told_apart():
 
 
 def test_texture_that_only_the_msi_shows_is_bounded_by_quiet_places():
-    """Half of the scene is flat: that half tells the noise although the HSI explains nothing."""
+    """Half of the scene is flat: the noise is found there although the HSI explains nothing."""
     sensor = mtf(4)
     rng = np.random.default_rng(7)
     msi = torch.from_numpy(rng.normal(size=(1, 96, 96)))
@@ -67,7 +67,7 @@ def test_small_pairs_have_an_estimate(size):
     assert torch.isfinite(found).all()
 
 
-def test_of_images_too_small_to_tell_nothing_is_taken_for_noise():
+def test_of_images_too_small_for_an_estimate_nothing_counts_as_noise():
     from hyperfuse.sensor import create_sensor
 
     noise = estimate_msi_noise(torch.rand(5, 1, 1), torch.rand(2, 4, 4), create_sensor("mtf", 4))

@@ -29,8 +29,8 @@ def literal_model(x, y, slopes, sigma, ridge, centre, leave_out=False, known=Non
             design.append([1, *x[:, i, j]])
             targets.append(y[:, i, j])
     root = np.sqrt(np.array(weights) / np.sum(weights))[:, None]
-    pull = np.sqrt(ridge) * np.eye(k + 1)[1:]
-    a = np.concatenate([root * np.array(design), pull])
+    prior = np.sqrt(ridge) * np.eye(k + 1)[1:]
+    a = np.concatenate([root * np.array(design), prior])
     b = np.concatenate([root * np.array(targets), np.sqrt(ridge) * slopes.T])
     return np.linalg.lstsq(a, b, rcond=None)[0].T
 
@@ -93,14 +93,14 @@ def test_models_of_several_ridges_are_blended_and_predict_pixels_left_out():
     tensors = torch.from_numpy(y), torch.from_numpy(slopes)
     model = WindowedRidge(torch.from_numpy(x), 1.4)
     weights = {1e-3: 0.25, 1e-1: 0.5}
-    blended = sum(share * model.coefficients(*tensors, ridge) for ridge, share in weights.items())
+    blended = sum(weight * model.coefficients(*tensors, ridge) for ridge, weight in weights.items())
     torch.testing.assert_close(model.blend(*tensors, weights), blended)
     predicted = model.held_out(*tensors, weights)
     for i in range(5):
         for j in range(6):
             models = sum(
-                share * literal_model(x, y, slopes, 1.4, ridge, (i, j), leave_out=True)
-                for ridge, share in weights.items()
+                weight * literal_model(x, y, slopes, 1.4, ridge, (i, j), leave_out=True)
+                for ridge, weight in weights.items()
             )
             np.testing.assert_allclose(predicted[:, i, j], models @ np.array([1, *x[:, i, j]]), rtol=1e-7, atol=1e-7)
 
@@ -141,7 +141,7 @@ def test_a_strong_ridge_keeps_the_global_slopes_and_a_wide_window_the_whole_imag
     np.testing.assert_allclose(wide, np.broadcast_to(whole[..., None, None], (3, 3, 6, 5)), atol=1e-5)
 
 
-def test_one_pixel_alone_is_told_by_the_global_slopes():
+def test_one_pixel_alone_is_modelled_by_the_global_slopes():
     x, y, slopes = (torch.from_numpy(array) for array in images(8, 2, 3, 1, 1))
     model = WindowedRidge(x, 1.0)
     found = model.coefficients(y, slopes, 1e-3)[:, :, 0, 0]

@@ -16,7 +16,7 @@ from hyperfuse.sensor.model import Sensor
 _MAX_ENDMEMBERS = 40
 
 # How many times the inner iterations the first abundances (from nothing) and the endmembers get: both problems are
-# small beside that of the HR abundances, and the one for the endmembers is ill-conditioned.
+# small next to that of the HR abundances, and the one for the endmembers is ill-conditioned.
 _FIRST_ROUNDS = 10
 _ENDMEMBER_ROUNDS = 5
 

@@ -148,8 +148,8 @@ def _reduce(pixels: torch.Tensor, count: int) -> torch.Tensor:
     covariance = moments - centre @ centre.T
     main = torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, :count]
     power = float(moments.diagonal().sum())
-    kept = float((main * (covariance @ main)).sum() + centre.square().sum())
-    signal, noise = kept - count / bands * power, power - kept
+    retained = float((main * (covariance @ main)).sum() + centre.square().sum())
+    signal, noise = retained - count / bands * power, power - retained
     if count > 1 and signal < noise * 10**1.5 * count:
         scores = main[:, : count - 1].to(pixels).T @ (pixels - mean)
         radius = torch.linalg.vector_norm(scores, dim=0).max()

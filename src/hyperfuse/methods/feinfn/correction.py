@@ -210,13 +210,13 @@ def _mask(linear: LinearImage, encoding: Encoding | None, deadline: float = math
     pairs, error = [], torch.zeros_like(linear.hsi)
     patterns = held_out_patterns(predictors.shape, linear.hsi.device)
     for number, held_out in enumerate(patterns):
-        begin = time.monotonic()
+        started = time.monotonic()
         image = linear.without(held_out)
         if encoding is not None:
             pairs.append(encoding.encode(linear, image, held_out))
         error = torch.where(held_out, linear.hsi - predictors.degrade(image), error)
         now = time.monotonic()
-        if now + (len(patterns) - 1 - number) * (now - begin) > deadline:
+        if now + (len(patterns) - 1 - number) * (now - started) > deadline:
             raise _OutOfTimeError
     return _MaskedImage(linear.hsi, predictors, pairs, error)
 
@@ -254,20 +254,20 @@ def _patch_side(sensor: Sensor) -> int:
 
 
 def _patches_per_step(errors: Sequence[torch.Tensor], fit: PairFitOptions) -> int:
-    """Return how many patches a step uses: a small image has few that differ, and each costs time."""
+    """Return the number of patches per step: a small image has few that differ, and each takes time."""
     pixels = max(error[0].numel() for error in errors)
     patch = min(pixels, fit.patch**2)
     return min(fit.batch, max(_MIN_PATCHES, round(pixels / (_STEPS_PER_IMAGE * patch))))
 
 
 def _within(limit: TimeLimit, fit: PairFitOptions, network: FeINFN, tasks: Sequence[HeldOutTask]) -> PairFitOptions:
-    begin = time.monotonic()
+    started = time.monotonic()
     pair = tasks[0].pairs[0]
     with torch.inference_mode():
         correction(network, pair.hsi[None], pair.guidance[None])
     now = time.monotonic()
     # After the fit, the network runs once on each masked pair and once on the scene.
-    afterwards = (sum(len(task.pairs) for task in tasks) + limit.passes) * (now - begin)
+    afterwards = (sum(len(task.pairs) for task in tasks) + limit.passes) * (now - started)
     return replace(fit, steps=_UNLIMITED_STEPS, seconds=max(_MIN_SECONDS, limit.deadline - now - afterwards))
 
 

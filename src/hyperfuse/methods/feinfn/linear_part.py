@@ -80,10 +80,12 @@ class LinearModel:
         if undersampled and (seconds is None or seconds - taken >= times * taken):
             progress(0.4, "searching similar pixels")
             models = models.with_similar_pixels(hsis, windows)
-        fitted = [models.on(hsi, one) for hsi, one in zip(hsis, windows, strict=True)]
-        images = [one.apply() for one in fitted]
+        images, held_out = [], []
+        for hsi, one in zip(hsis, windows, strict=True):
+            fitted = models.on(hsi, one)
+            images.append(fitted.apply())
+            held_out.append(fitted.held_out())
         progress(0.5, "correcting the PSF of each band")
-        held_out = [one.held_out() for one in fitted]
         band_psf = BandPsf.fit(images, hsis, held_out, windows)
         residuals = []
         for hsi, one in zip(hsis, windows, strict=True):
@@ -101,7 +103,7 @@ class LinearModel:
         if len(samples) > 1:
             return model, None
         image = model._add_residual(image, on_residuals[0].apply(), windows[0])
-        return model, LinearImage(model, samples[0].msi, hsis[0], fitted[0], image)
+        return model, LinearImage(model, samples[0].msi, hsis[0], fitted, image)
 
     def apply(self, pair: PairTensors) -> LinearImage:
         """Return what the model makes of a window of the scene."""

@@ -98,7 +98,7 @@ class FeinfnModel:
     @classmethod
     def fit(cls, samples: Sequence[PairTensors], settings: FeinfnSettings, progress: Progress) -> FeinfnModel:
         """Fit the linear part, then the network, to samples of a scene."""
-        begin, budget = time.monotonic(), settings.budget_seconds
+        started, budget = time.monotonic(), settings.budget_seconds
         start = _start(settings, samples[0])
         steps = _STEPS[settings.effort] if settings.steps is None else settings.steps
         if budget is not None:
@@ -109,7 +109,7 @@ class FeinfnModel:
         linear, image = LinearModel.fit(samples, part(progress, 0.0, 0.25 if learns else 1.0), budget)
         if not learns:
             return cls(linear, None, False, {"steps": 0}, _fitted=_keep(samples, image, None))
-        limit = None if budget is None else _time_limit(samples, settings, begin, begin + budget)
+        limit = None if budget is None else _time_limit(samples, settings, started, started + budget)
         images = (linear.apply(one) for one in samples) if image is None else iter([image])
         hsis = [without_noise(one.hsi)[0] for one in samples] if image is None else [image.hsi]
         encoding = fit_encoding(start, hsis, len(samples[0].msi), len(linear.whitening.matrix))
@@ -177,9 +177,9 @@ def _details(found: CorrectionFit) -> dict[str, Any]:
     return details
 
 
-def _time_limit(samples: Sequence[PairTensors], settings: FeinfnSettings, begin: float, deadline: float) -> TimeLimit:
+def _time_limit(samples: Sequence[PairTensors], settings: FeinfnSettings, started: float, deadline: float) -> TimeLimit:
     """Return when the network must be done, so that the model can be applied to the scene in time."""
-    taken, single = time.monotonic() - begin, len(samples) == 1
+    taken, single = time.monotonic() - started, len(samples) == 1
     # What one sample was fitted to is applied already; several stand for the scene.
     reserved = _CONSISTENCY_TIME if single else 1.0 + (_HELD_OUT_TIMES if settings.uncertainty else 0)
     fraction = covered_fraction(samples)
