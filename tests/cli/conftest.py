@@ -1,14 +1,12 @@
 from contextlib import contextmanager
 
-import numpy as np
 import pytest
 
 from hyperfuse.cli import main
-from hyperfuse.cube.cube import Cube
 from hyperfuse.io import write
 from hyperfuse.scenes.simulate import simulate
+from scenes import georeferenced_scene
 
-SCENE = (24, 24, 36)
 RATIO = 3
 
 
@@ -43,21 +41,7 @@ def fails(run):
 
 @pytest.fixture(scope="session")
 def scene():
-    """Four materials in smooth patches, 24 bands from 430 to 890 nm, 24 x 36 pixels of 10 m in UTM 33N."""
-    bands, rows, cols = SCENE
-    y, x = np.mgrid[0:rows, 0:cols] / 6.0
-    weights = np.stack([1 + np.sin(x), 1 + np.cos(y), 1 + np.sin(x + y), 1 + np.cos(x - 2 * y)])
-    weights /= weights.sum(axis=0)
-    spectra = np.random.default_rng(7).uniform(0.05, 0.6, (4, bands))
-    spectra = np.cumsum(spectra, axis=1) / np.arange(1, bands + 1)
-    data = np.einsum("kb,krc->brc", spectra, weights)
-    return Cube(
-        data=data.astype(np.float32),
-        wavelengths=np.linspace(430, 890, bands),
-        transform=(10.0, 0.0, 364000.0, 0.0, -10.0, 5810000.0),
-        crs="EPSG:32633",
-        units="reflectance",
-    )
+    return georeferenced_scene()
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,5 @@
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-# The oracles are plain modules, not part of the package.
-sys.path.insert(0, str(Path(__file__).parents[1] / "reference"))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pytest
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.training.configuration import TrainingConfig
+from scenes import waves
 
 TINY = {
     "length": 12,
@@ -61,10 +62,7 @@ def on_one_thread(one_thread):
 
 
 def wavy(seed, bands=3, rows=30, cols=28):
-    generator = np.random.default_rng(seed)
-    y, x = np.mgrid[:rows, :cols] / 4.0
-    tilt = generator.uniform(0.3, 1.5, (bands, 2, 1, 1))
-    return (0.5 + 0.4 * np.sin(tilt[:, 0] * x + tilt[:, 1] * y + seed)).astype(np.float32)
+    return waves(seed, bands, rows, cols).astype(np.float32)
 
 
 @pytest.fixture
