@@ -11,14 +11,13 @@ from hyperfuse.sensor.estimation.sampling import PairPart
 from hyperfuse.sensor.presets import mtf
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
 from hyperfuse.sensor.srf.srf import srf_boxes
+from scenes import mixture, power_law_fields
 
 
 def scene(bands=12, rows=96, cols=96, seed=0):
     rng = np.random.default_rng(seed)
-    spectrum = np.fft.rfft2(rng.standard_normal((4, rows, cols)))
-    fy, fx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(cols)[None]
-    fields = np.fft.irfft2(spectrum / (0.02 + np.hypot(fy, fx)) ** 1.4, s=(rows, cols))
-    return torch.from_numpy(np.einsum("bk,kyx->byx", rng.random((bands, 4)), fields / fields.std()) + 5)
+    fields = power_law_fields(rng, 4, rows, cols, 1.4)
+    return torch.from_numpy(mixture(rng.random((bands, 4)).T, fields) + 5)
 
 
 def pair(psf, ratio=4, snr_db=None, msi_snr_db=None, image=None):

@@ -11,6 +11,7 @@ from hyperfuse.sensor.estimation.sensor import estimate_geometry, estimate_senso
 from hyperfuse.sensor.presets import mtf
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
 from hyperfuse.sensor.srf.coverage import outside_coverage
+from scenes import fractions, gaussian_spectra, mixture, power_law_fields
 
 WAVES = np.linspace(420.0, 960.0, 28)
 
@@ -18,14 +19,8 @@ WAVES = np.linspace(420.0, 960.0, 28)
 def scene(rows=96, cols=96, seed=0):
     """Six materials of wide features, mixed and textured, in [0, 1]."""
     rng = np.random.default_rng(seed)
-    spectrum = np.fft.rfft2(rng.standard_normal((6, rows, cols)))
-    fy, fx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(cols)[None]
-    fields = np.fft.irfft2(spectrum / (0.02 + np.hypot(fy, fx)) ** 1.4, s=(rows, cols))
-    fractions = np.exp(1.5 * fields / fields.std())
-    fractions /= fractions.sum(axis=0)
-    centres, widths = rng.uniform(400, 1000, (6, 5, 1)), rng.uniform(40, 150, (6, 5, 1))
-    materials = 0.1 + 0.3 * np.exp(-((WAVES - centres) ** 2) / (2 * widths**2)).sum(axis=1)
-    return torch.from_numpy(np.einsum("kb,kyx->byx", materials, fractions))
+    abundances = fractions(power_law_fields(rng, 6, rows, cols, 1.4))
+    return torch.from_numpy(mixture(gaussian_spectra(rng, WAVES, 6, 5), abundances))
 
 
 def gaussians(*bands):
