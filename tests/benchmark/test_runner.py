@@ -118,7 +118,7 @@ def _breaking(name, explode):
 
 def test_jobs_run_at_the_same_time_as_far_as_memory_goes(plan, tmp_path, monkeypatch, made):
     """Three jobs may run at a time, memory is there for two."""
-    alive, most = [], []
+    alive, counts = [], []
 
     class Pretended:
         def __init__(self, module, line, threads):
@@ -126,7 +126,7 @@ def test_jobs_run_at_the_same_time_as_far_as_memory_goes(plan, tmp_path, monkeyp
                             and job.entry.name == json.loads(json.loads(line)["entry"])["name"])  # fmt: skip
             self.turns = 3
             alive.append(self)
-            most.append(len(alive))
+            counts.append(len(alive))
 
         @property
         def ended(self):
@@ -145,13 +145,13 @@ def test_jobs_run_at_the_same_time_as_far_as_memory_goes(plan, tmp_path, monkeyp
     monkeypatch.setattr(runner, "free_bytes", lambda: 2.5 * one / runner._MEMORY_FRACTION)
     monkeypatch.setattr(pool, "_POLL_SECONDS", 0.0)
     records = run_plan(plan, tmp_path, workers=3)
-    assert max(most) == 2
+    assert max(counts) == 2
     assert not any(record.failure for record in records)
     # Where memory is short of even one, it is tried all the same.
-    most.clear()
+    counts.clear()
     monkeypatch.setattr(runner, "free_bytes", lambda: 1.0)
     run_plan(plan, tmp_path, workers=3, overwrite=True)
-    assert (max(most), len(most)) == (1, 4)
+    assert (max(counts), len(counts)) == (1, 4)
 
 
 def test_a_process_that_dies_is_a_failed_job(plan, tmp_path, monkeypatch):
@@ -195,14 +195,14 @@ def test_a_benchmark_that_is_killed_resumes_where_it_was(cave, plan, tmp_path):
         time.sleep(0.05)
     process.kill()
     process.wait()
-    left = {path.name: path.stat().st_mtime_ns for path in jobs.glob("*.json")}
-    assert 1 <= len(left) < 4
+    records = {path.name: path.stat().st_mtime_ns for path in jobs.glob("*.json")}
+    assert 1 <= len(records) < 4
     done = subprocess.run(
         [sys.executable, "-m", "hyperfuse", *map(str, words), "--resume"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert f"({len(left)} of 4 jobs were done before)" in done.stderr
-    assert {name: (jobs / name).stat().st_mtime_ns for name in left} == left
+    assert f"({len(records)} of 4 jobs were done before)" in done.stderr
+    assert {name: (jobs / name).stat().st_mtime_ns for name in records} == records
     table = (tmp_path / "out" / "benchmark.md").read_text()
     assert [table.count(f"| {scene} | `bicubic` |") for scene in ("balloons", "paints")] == [1, 1]
 

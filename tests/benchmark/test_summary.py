@@ -62,8 +62,8 @@ def test_a_mean_over_fewer_scenes_is_reported_and_not_ranked(plan, made, records
 
 
 def test_an_entry_that_never_worked_is_in_every_table(plan, made, records, written):
-    for place, scene in ((1, "balloons"), (3, "paints")):
-        records[place] = made.record(plan, "regression", scene, failure="no")
+    for index, scene in ((1, "balloons"), (3, "paints")):
+        records[index] = made.record(plan, "regression", scene, failure="no")
     texts = written(records)
     assert "| `regression` | failed | failed | failed | failed |" in texts["benchmark.md"]
     assert "failed & failed" in texts["benchmark.tex"]

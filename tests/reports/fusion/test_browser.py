@@ -60,7 +60,7 @@ class Browser:
         return self.send("POST", "/element", {"using": "css selector", "value": selector})[ELEMENT]
 
     def drag(self, selector, start, end):
-        """Press at a fraction of the width of an element, move to another, and let go."""
+        """Press at a fraction of the width of an element, move to another, and release."""
         element = {ELEMENT: self.find(selector)}
         self.run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
         box = self.run("arguments[0].getBoundingClientRect().toJSON()", element)

@@ -63,7 +63,7 @@ def always(*networks: RequiredNetwork) -> Callable[[Any], list[RequiredNetwork]]
 
 
 @dataclass(frozen=True)
-class TrainedNetwork:
+class TrainedVariant:
     """A trained network.
 
     Attributes:
@@ -134,7 +134,7 @@ def train_into(folder: Path, config: TrainingConfig, data: ExperimentData, progr
         scratch.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 
-def read_trained(folder: Path, name: str) -> TrainedNetwork:
+def read_trained(folder: Path, name: str) -> TrainedVariant:
     """Return the network of a folder that :func:`train_into` completed.
 
     Raises:
@@ -142,6 +142,6 @@ def read_trained(folder: Path, name: str) -> TrainedNetwork:
     """
     try:
         record: Mapping[str, Any] = json.loads((folder / _FINISHED).read_text("utf-8"))
-        return TrainedNetwork(name, folder, network_entry(folder / "best", name), record["seconds"], record["steps"])
+        return TrainedVariant(name, folder, network_entry(folder / "best", name), record["seconds"], record["steps"])
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder}: is damaged ({error}); remove it to train the network again") from error
