@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from hyperfuse.benchmark.entries import Entry, from_json, method_entry, network_entry, to_json
+from hyperfuse.benchmark import worker
+from hyperfuse.benchmark.entries import Entry, method_entry, network_entry
 from hyperfuse.benchmark.plan import Pairs, make_plan
 from hyperfuse.errors import InputError
 from hyperfuse.networks import create_network
@@ -82,9 +83,13 @@ def test_a_network_is_known_by_its_weights_not_by_its_path(tmp_path):
                                    .parameters())  # fmt: skip
 
 
-def test_entries_travel_as_json(tmp_path):
-    for one in (method_entry("cnmf"), network_entry(save(tmp_path / "net"))):
-        assert from_json(to_json(one)) == one
+def test_jobs_travel_as_json(plan, tmp_path, monkeypatch):
+    sent = []
+    monkeypatch.setattr(worker, "run_job", lambda job, **_: sent.append(job))
+    monkeypatch.setattr(worker, "write_record", lambda *_: None)
+    for entry in (method_entry("feinfn"), network_entry(save(tmp_path / "net"))):
+        worker.do_job(worker.job_line(replace(plan.jobs[0], entry=entry), tmp_path, at_once=2))
+        assert sent.pop() == replace(plan.jobs[0], entry=entry)
 
 
 def test_an_unknown_method_is_refused_with_the_nearest_name():

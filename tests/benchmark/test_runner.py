@@ -122,8 +122,9 @@ def test_jobs_run_at_the_same_time_as_far_as_memory_goes(plan, tmp_path, monkeyp
 
     class Pretended:
         def __init__(self, module, line, threads):
-            self.job = next(job for job in plan.jobs if job.scene == json.loads(line)["scene"]
-                            and job.entry.name == json.loads(json.loads(line)["entry"])["name"])  # fmt: skip
+            sent = json.loads(line)["job"]
+            names = sent["scene"], sent["entry"]["name"]
+            self.job = next(job for job in plan.jobs if (job.scene, job.entry.name) == names)
             self.turns = 3
             alive.append(self)
             counts.append(len(alive))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -136,14 +135,3 @@ def digest_of(*files: Path) -> str:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:32]
-
-
-def to_json(entry: Entry) -> str:
-    """Return an entry as JSON; :func:`from_json` reads it back."""
-    return json.dumps(asdict(entry), default=str)
-
-
-def from_json(text: str) -> Entry:
-    """Return the entry that :func:`to_json` wrote."""
-    values = json.loads(text)
-    return Entry(**{**values, "weights": None if values["weights"] is None else Path(values["weights"])})

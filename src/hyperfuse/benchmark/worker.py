@@ -6,16 +6,15 @@ its own so that the peak memory is the job's, its threads can be set, and a cras
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
 
-from hyperfuse.benchmark.entries import from_json, to_json
-from hyperfuse.benchmark.plan import BenchmarkJob, Pairs
+from hyperfuse.benchmark.plan import BenchmarkJob
 from hyperfuse.benchmark.records import Record, write_record
 from hyperfuse.cube.cube import Cube
 from hyperfuse.datasets import Scenes, get_dataset
@@ -82,29 +81,26 @@ def failure_text(error: BaseException) -> str:
     return f"unexpected {type(error).__name__}: {text}"
 
 
+@dataclass(frozen=True)
+class _Task:
+    job: BenchmarkJob
+    out: Path
+    at_once: int
+
+
+_TASK = TypeAdapter(_Task)
+
+
 def job_line(job: BenchmarkJob, folder: Path, *, at_once: int) -> str:
     """Return the line that :func:`do_job` reads."""
-    values = {
-        "entry": to_json(job.entry),
-        "scene": job.scene,
-        "ratio": job.ratio,
-        "pairs": {**vars(job.pairs), "folder": str(job.pairs.folder)},
-        "shape": job.shape,
-        "stamp": job.stamp,
-        "out": str(folder),
-        "at_once": at_once,
-    }
-    return json.dumps(values)
+    return _TASK.dump_json(_Task(job, folder, at_once)).decode()
 
 
 def do_job(line: str) -> None:
     """Do the job of a line from :func:`job_line` and write its record."""
-    values = json.loads(line)
-    pairs = Pairs(**{**values["pairs"], "folder": Path(values["pairs"]["folder"])})
-    shape = None if values["shape"] is None else tuple(values["shape"])
-    job = BenchmarkJob(from_json(values["entry"]), values["scene"], values["ratio"], pairs, shape, values["stamp"])
+    task = _TASK.validate_json(line)
     warnings.simplefilter("ignore")
-    write_record(Path(values["out"]), run_job(job, at_once=values["at_once"], own_process=True))
+    write_record(task.out, run_job(task.job, at_once=task.at_once, own_process=True))
 
 
 def _pair(job: BenchmarkJob) -> Pair:
