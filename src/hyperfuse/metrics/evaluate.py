@@ -126,41 +126,37 @@ def evaluate(
     if convention == "psrt" and peak is not None:
         raise InputError("the convention psrt sets the peak itself; leave peak out", "peak")
     scale = linear_ratio(ratio)
-    truth, image, scored, left_out = _select(reference, fused, mask)
-    lowest, highest = _extent(truth, scored)
-    in_unit = lowest >= 0 and highest <= 1
-    if peak is None and not in_unit and highest <= 0:
-        raise InputError(f"the reference's maximum is {highest:g}, which gives no peak; pass peak=", "peak")
-    level = positive_peak(peak) if peak is not None else 1.0 if in_unit else highest
-    interval = ((0.0, 1.0) if in_unit else None) if clip is None else (0.0, level) if clip else None
+    target, image, scored, left_out = _select(reference, fused, mask)
+    lowest, highest = _extent(target, scored)
+    level, interval = _value_range(lowest, highest, peak, clip)
     if interval is not None:
         image = _clipped(image, interval)
 
     if convention == "psrt":
         psnr_peak, ergas_ratio = highest, 4.0
-        error = rmse(truth, image, mask=scored)
+        error = rmse(target, image, mask=scored)
         psnr_db = 20 * math.log10(highest / error) if error else math.inf
     else:
         psnr_peak, ergas_ratio = level, scale
-        psnr_db = psnr(truth, image, peak=level, mask=scored)
-    angles, norms = spectral_angles(truth, image, scored)
+        psnr_db = psnr(target, image, peak=level, mask=scored)
+    angles, norms = spectral_angles(target, image, scored)
     defined = ~np.isnan(angles)
     bright = defined & (norms >= BRIGHT_FRACTION * norms.max())
     pixels = angles.size if scored is None else int(np.count_nonzero(scored))
-    shape = truth.shape[1:]
+    shape = target.shape[1:]
     return Scores(
         psnr_db=psnr_db,
         sam_degrees=mean_angle(angles, norms, 0.0),
         sam_bright_degrees=mean_angle(angles, norms, BRIGHT_FRACTION),
-        ergas=ergas(truth, image, ergas_ratio, mask=scored),
-        ssim=ssim(truth, image, peak=level, mask=scored) if has_window(shape, scored, SSIM_WINDOW) else math.nan,
-        rmse=rmse(truth, image, mask=scored),
-        uiqi=uiqi(truth, image, mask=scored) if has_window(shape, scored, UIQI_WINDOW) else math.nan,
-        cc=cross_correlation(truth, image, mask=scored),
+        ergas=ergas(target, image, ergas_ratio, mask=scored),
+        ssim=ssim(target, image, peak=level, mask=scored) if has_window(shape, scored, SSIM_WINDOW) else math.nan,
+        rmse=rmse(target, image, mask=scored),
+        uiqi=uiqi(target, image, mask=scored) if has_window(shape, scored, UIQI_WINDOW) else math.nan,
+        cc=cross_correlation(target, image, mask=scored),
         ratio=scale,
         peak=psnr_peak,
         clipped=interval,
-        bands_used=len(truth),
+        bands_used=len(target),
         bands_left_out=left_out,
         pixels=pixels,
         pixels_left_out=angles.size - pixels,
@@ -168,6 +164,19 @@ def evaluate(
         pixels_left_out_sam_bright=pixels - int(np.count_nonzero(bright)),
         convention=_CONVENTIONS[convention],
     )
+
+
+def _value_range(
+    lowest: float, highest: float, peak: float | None, clip: bool | None
+) -> tuple[float, tuple[float, float] | None]:
+    """Return the peak, and the interval that the fused image is clipped to, or None; see :func:`evaluate`."""
+    in_unit = lowest >= 0 and highest <= 1
+    if peak is None and not in_unit and highest <= 0:
+        raise InputError(f"the reference's maximum is {highest:g}, which gives no peak; pass peak=", "peak")
+    level = positive_peak(peak) if peak is not None else 1.0 if in_unit else highest
+    if clip is None:
+        return level, (0.0, 1.0) if in_unit else None
+    return level, (0.0, level) if clip else None
 
 
 def _select(reference: Any, fused: Any, mask: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_] | None, int]:
