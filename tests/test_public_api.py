@@ -20,6 +20,7 @@ PUBLIC = [
     "ReadOptions",
     "Sensor",
     "Srf",
+    "WriteOptions",
     "__version__",
     "create_network",
     "create_psf",

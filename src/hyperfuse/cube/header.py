@@ -48,16 +48,8 @@ class CubeHeader:
 
     Attributes:
         shape: (bands, rows, cols).
-        wavelengths: band centres in nm, shape (bands,), any order; NaN where unknown. None if no band has one.
-        fwhm: full widths at half maximum in nm, shape (bands,), or None.
-        good_bands: bool, shape (bands,): the bad-band list (False = bad), or None where all are good.
-        band_names: one name per band, or None.
-        transform: pixel corners (col, row) to coordinates (x, y); an ``Affine`` or its six numbers (a, b, c, d, e, f)
-            with x = a col + b row + c, y = d col + e row + f; or None.
-        crs: coordinate reference system as WKT or an authority code such as "EPSG:32633", or None.
         coding: how the values are stored in files, and their unit.
-        attributes: other text metadata, such as the acquisition time.
-        history: what was done to the image, oldest first, one JSON-able mapping per step.
+        wavelengths: as in a :class:`~hyperfuse.cube.cube.Cube`, as all others.
 
     Raises:
         InputError: fields that do not agree with the shape.

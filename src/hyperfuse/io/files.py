@@ -14,8 +14,7 @@ from hyperfuse.io.encoding.options import (
     ReadOptions,
     WriteKeywords,
     WriteOptions,
-    read_options,
-    write_options,
+    merge_options,
 )
 from hyperfuse.io.formats.registry import format_to_read, split_variable
 from hyperfuse.io.formats.targets import prepare
@@ -55,7 +54,7 @@ def read(path: str | Path, options: ReadOptions | None = None, **keywords: Unpac
         (2, 4, 5)
     """
     file, variable = split_variable(path)
-    how = read_options(options, keywords)
+    how = merge_options(ReadOptions, options, keywords)
     try:
         with named(file):
             # A variable that is named is meant as it is stored.
@@ -110,7 +109,7 @@ def write(
         >>> read(file).wavelengths.tolist()
         [450.0, 550.0]
     """
-    how = write_options(options, keywords)
+    how = merge_options(WriteOptions, options, keywords)
     target = prepare(path, how, overwrite=overwrite)
     with named(target.path), replacing(target.path, stale=(*target.companions, *target.sidecars)) as scratch:
         target.format.write(scratch, cube, how, target.variable)
@@ -139,4 +138,4 @@ def check_output(
         Traceback (most recent call last):
         hyperfuse.errors.InputError: fused.foo: the extension '.foo' names no format; use .tif, .img, ...
     """
-    prepare(path, write_options(options, keywords), overwrite=overwrite)
+    prepare(path, merge_options(WriteOptions, options, keywords), overwrite=overwrite)

@@ -13,7 +13,7 @@ from affine import Affine
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import shifted
 from hyperfuse.errors import InputError
-from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, read_options
+from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, merge_options
 from hyperfuse.io.files import read
 
 # Origins may be off the grid by this fraction of a pixel; more would be a shift worth resampling.
@@ -49,7 +49,7 @@ def read_mosaic(
     """
     if not paths:
         raise InputError("no file is named")
-    how = read_options(options, keywords)
+    how = merge_options(ReadOptions, options, keywords)
     cubes = [read(path, how) for path in paths]
     return cubes[0] if len(cubes) == 1 else merge(cubes, [str(path) for path in paths])
 

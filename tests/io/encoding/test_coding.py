@@ -192,3 +192,29 @@ def test_bare_float32_is_not_copied():
     data = np.ones((2, 3, 4), np.float32)
     assert np.shares_memory(encoded(Cube(data=data)).stored, data)
     assert np.shares_memory(decoded(data).data, data)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    dtype=st.sampled_from(["uint8", "int16", "uint16", "int32", "float32", "float64"]),
+    scale=st.sampled_from([1.0, 0.5, -0.25, 1e-4]),
+    offset=st.sampled_from([0.0, 16.0, -0.1]),
+    nodata=st.sampled_from([None, 0.0, 7.0]),
+    gaps=st.booleans(),
+)
+def test_what_is_encoded_is_decoded_to_the_same(seed, dtype, scale, offset, nodata, gaps):
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(10, 200, (2, 4, 5))
+    valid = rng.random(codes.shape) > 0.3 if gaps else None
+    cube = Cube(data=codes * scale + offset, valid=valid, scale=scale, offset=offset, nodata=nodata)
+    stored, coding = encoded(cube, dtype)
+    stated = BandCoding((coding.scale,), (coding.offset,), (coding.nodata,))
+    again = decode_cube(cube.header, stored, stated, ReadOptions(), "a.tif")
+    exact = dtype[0] != "f"
+    np.testing.assert_allclose(again.data, cube.data, rtol=1e-6 if exact else 1e-7, atol=1e-6 * abs(scale))
+    np.testing.assert_array_equal(np.isnan(again.data), np.isnan(cube.data))
+    assert (again.scale, again.offset) == (scale, offset)
+    twice = encoded(again, dtype)
+    assert twice.coding == coding or math.isnan(coding.nodata)
+    np.testing.assert_array_equal(twice.stored, stored)

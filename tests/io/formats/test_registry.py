@@ -27,4 +27,4 @@ def test_extensions_name_one_format_each():
 
 def test_a_format_that_is_only_read_says_so():
     with pytest.raises(InputError, match=r"HDF5 is only read; write one of \.tif"):
-        format_named("HDF5").check_writable()
+        format_named("HDF5").write_function()

@@ -92,16 +92,12 @@ class ReadKeywords(TypedDict, total=False):
     quality: str | None
 
 
-def read_options(options: ReadOptions | None, keywords: Mapping[str, Any]) -> ReadOptions:
-    """Return the options given as a whole or as keywords.
+def merge_options(kind: type[Options], options: Options | None, keywords: Mapping[str, Any]) -> Options:
+    """Return the options of a kind that are given as a whole or as keywords.
 
     Raises:
         InputError: both are given, or a value is not valid.
     """
-    return _either(ReadOptions, options, keywords)
-
-
-def _either(kind: type[Options], options: Options | None, keywords: Mapping[str, Any]) -> Options:
     given = {name: value for name, value in keywords.items() if value is not None}
     if options is None:
         return kind(**given)
@@ -160,15 +156,6 @@ class WriteKeywords(TypedDict, total=False):
     interleave: str | None
     cog: bool | None
     version: str | None
-
-
-def write_options(options: WriteOptions | None, keywords: Mapping[str, Any]) -> WriteOptions:
-    """Return the options given as a whole or as keywords.
-
-    Raises:
-        InputError: both are given, or a value is not valid.
-    """
-    return _either(WriteOptions, options, keywords)
 
 
 def default_compression(dtype: np.dtype[Any]) -> str:

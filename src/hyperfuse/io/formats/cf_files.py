@@ -36,7 +36,7 @@ class Stored:
     load: Callable[[Selection], NDArray[Any]]
 
 
-class StoredCube:
+class CubeVariable:
     """The variable of a file that holds a cube: its header, read at once, and its values, whole or by windows.
 
     The order of axes is the caller's, else that of the names of the dimensions, else (bands, rows, cols).
@@ -93,8 +93,8 @@ class StoredCube:
 def read_stored(
     stored: Mapping[str, Stored], attrs: Mapping[str, Any], options: ReadOptions, variable: str | None, where: str
 ) -> Cube:
-    """Read the cube among the variables of a file; see :class:`StoredCube`."""
-    found = StoredCube(stored, attrs, options, variable, where)
+    """Read the cube among the variables of a file; see :class:`CubeVariable`."""
+    found = CubeVariable(stored, attrs, options, variable, where)
     return Cube.from_header(found.header, *found.read())
 
 

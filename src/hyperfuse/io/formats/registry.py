@@ -66,13 +66,13 @@ class Format:
 
     def write(self, path: Path, cube: Cube, options: WriteOptions, variable: str | None) -> None:
         """Write a file; :func:`~hyperfuse.io.formats.targets.prepare` has checked the options."""
-        write: Callable[..., None] = self.check_writable()
+        write: Callable[..., None] = self.write_function()
         if self.variables:
             write(path, cube, options, variable)
         else:
             write(path, cube, options)
 
-    def check_writable(self) -> Callable[..., None]:
+    def write_function(self) -> Callable[..., None]:
         """Return the function that writes this format.
 
         Raises:

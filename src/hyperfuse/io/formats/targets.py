@@ -42,7 +42,7 @@ def prepare(path: str | Path, options: WriteOptions, *, overwrite: bool) -> Targ
         entry = format_of(file)
         if entry is None:
             raise InputError(f"the extension {file.suffix!r} names no format; use {', '.join(writable_extensions())}")
-        entry.check_writable()
+        entry.write_function()
         entry.check_variable(variable)
         for name in options.of_format:
             if name not in entry.options:

@@ -19,7 +19,7 @@ from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions
 from hyperfuse.io.encoding.variables import check_name
-from hyperfuse.io.formats.cf_files import Selection, Stored, StoredCube, plain_attributes
+from hyperfuse.io.formats.cf_files import CubeVariable, Selection, Stored, plain_attributes
 from hyperfuse.runtime.optional import require
 
 _CHUNK = (16, 256, 256)
@@ -51,7 +51,7 @@ def read_zarr(path: Path, options: ReadOptions, variable: str | None = None) -> 
     return Cube.from_header(found.header, *found.read())
 
 
-def open_zarr(path: Path, options: ReadOptions, variable: str | None) -> StoredCube:
+def open_zarr(path: Path, options: ReadOptions, variable: str | None) -> CubeVariable:
     """Return the cube of a Zarr folder, its values not read yet; see :func:`read_zarr`."""
     zarr = zarr_package()
     if not is_zarr(path):
@@ -61,7 +61,7 @@ def open_zarr(path: Path, options: ReadOptions, variable: str | None) -> StoredC
         arrays = dict(root.arrays()) if isinstance(root, zarr.Group) else {path.stem: root}
         attrs = dict(root.attrs)
     stored = {name: _stored(array) for name, array in arrays.items()}
-    return StoredCube(stored, plain_attributes(attrs), options, variable, path.name)
+    return CubeVariable(stored, plain_attributes(attrs), options, variable, path.name)
 
 
 def _stored(array: Any) -> Stored:

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.damage import named
-from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, read_options
+from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, merge_options
 from hyperfuse.io.formats.registry import format_to_read, split_variable
 from hyperfuse.io.products import find_product
 from hyperfuse.io.windows.source import WindowSource
@@ -42,7 +42,7 @@ def open_windows(
         (2, 10, 50)
     """
     file, variable = split_variable(path)
-    how = read_options(options, keywords)
+    how = merge_options(ReadOptions, options, keywords)
     with named(file):
         product = None if variable is not None else find_product(file)
         if product is not None:

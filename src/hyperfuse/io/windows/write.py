@@ -23,7 +23,7 @@ from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.io.encoding.coding import encode_values, stored_coding
 from hyperfuse.io.encoding.damage import named
-from hyperfuse.io.encoding.options import WriteKeywords, WriteOptions, write_options
+from hyperfuse.io.encoding.options import WriteKeywords, WriteOptions, merge_options
 from hyperfuse.io.formats import envi, geotiff
 from hyperfuse.io.formats.registry import format_of, split_variable
 from hyperfuse.io.formats.targets import prepare
@@ -93,7 +93,7 @@ def writing_windows(
         InputError: what :func:`hyperfuse.io.write` refuses, or a format that is written whole.
         HyperfuseError: no space left, or another failure to write.
     """
-    how = write_options(options, keywords)
+    how = merge_options(WriteOptions, options, keywords)
     target = prepare(path, how, overwrite=overwrite)
     with named(target.path):
         if target.format.target is None:
