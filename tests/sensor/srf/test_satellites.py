@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.errors import HyperfuseWarning, InputError, MissingDependencyError
 from hyperfuse.sensor.srf.satellites import find_satellite, list_satellites, srf_from_satellite
 
 FINE = np.arange(350, 2600, 4.0)
@@ -99,3 +99,9 @@ def test_pyrsr_is_loaded_only_where_it_is_used():
     code = "import sys, hyperfuse.sensor.srf.satellites as s; s.list_satellites(); print('pyrsr' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_missing_pyrsr_is_an_error_that_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyrsr", None)
+    with pytest.raises(MissingDependencyError, match=r"landsat-8 needs the package pyrsr: .*hyperfuse\[sensors\]"):
+        srf_from_satellite("landsat-8", FINE)

@@ -5,7 +5,7 @@ import scipy.io
 
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.sensor.srf.curves import srf_from_curves
-from hyperfuse.sensor.srf.tables import split_variable, srf_from_table
+from hyperfuse.sensor.srf.tables import srf_from_table
 
 CENTRES = np.arange(450, 701, 10.0)
 SAMPLES = np.arange(460, 691, 5.0)
@@ -52,7 +52,7 @@ def test_curves_from_binary_files(tmp_path, expected):
         assert srf.source == name
 
 
-def test_micrometres_are_told_and_converted(tmp_path, expected):
+def test_micrometres_are_recognised_and_converted(tmp_path, expected):
     np.save(tmp_path / "curves.npy", np.column_stack([SAMPLES / 1000, CURVES.T]))
     with pytest.warns(HyperfuseWarning, match=r"from 0.46 to 0.69 are taken as µm"):
         srf = srf_from_table(tmp_path / "curves.npy", 26, wavelengths=CENTRES)
@@ -165,7 +165,26 @@ def test_wavelengths_must_fit(tmp_path):
         srf_from_table(tmp_path / "table.npy", 26, wavelengths=CENTRES[:25])
 
 
-def test_only_matlab_files_have_variables():
-    assert split_variable("a/b.MAT:x")[1] == "x"
-    assert split_variable("C:\\b.mat")[1] is None
-    assert split_variable("b.csv:x")[1] is None
+def test_only_arrays_of_numbers_inside_a_matlab_file_are_tables(tmp_path):
+    write_mat_73(tmp_path / "srf.mat", P=WEIGHTS, scalar=np.ones((1, 1)))
+    other = tmp_path / "other.bin"
+    other.write_bytes(np.ones((26, 3)).tobytes())
+    with h5py.File(tmp_path / "srf.mat", "r+") as file:
+        file.create_dataset("name", data=np.frombuffer("camera".encode("utf-16-le"), np.uint16))
+        file["name"].attrs["MATLAB_class"] = np.bytes_("char")
+        file.create_dataset("elsewhere", (26, 3), "f8", external=[(str(other), 0, 26 * 3 * 8)])
+        file.create_group("structure")
+    np.testing.assert_allclose(srf_from_table(tmp_path / "srf.mat", 26).matrix.sum(axis=1), 1)
+    with pytest.raises(InputError, match=r"no table 'elsewhere'; it holds P$"):
+        srf_from_table(f"{tmp_path}/srf.mat:elsewhere", 26)
+
+
+def test_a_column_of_weights_is_a_row(tmp_path):
+    scipy.io.savemat(tmp_path / "pan.mat", {"P": WEIGHTS[:1].T})
+    assert srf_from_table(tmp_path / "pan.mat", 26).matrix.shape == (1, 26)
+
+
+def test_only_matlab_files_have_variables(tmp_path):
+    np.save(tmp_path / "weights.npy", WEIGHTS)
+    with pytest.raises(InputError, match="only MATLAB files hold variables; leave out 'P'"):
+        srf_from_table(f"{tmp_path}/weights.npy:P", 26)

@@ -9,11 +9,12 @@ from numpy.typing import ArrayLike
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.sensor.srf.cameras import list_cameras, srf_camera
 from hyperfuse.sensor.srf.curves import srf_from_centres
 from hyperfuse.sensor.srf.satellites import find_satellite, list_satellites, srf_from_satellite
 from hyperfuse.sensor.srf.srf import Srf, srf_boxes
-from hyperfuse.sensor.srf.tables import TABLE_SUFFIXES, split_variable, srf_from_table
+from hyperfuse.sensor.srf.tables import TABLE_SUFFIXES, srf_from_table
 
 
 def create_srf(

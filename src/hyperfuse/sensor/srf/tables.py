@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.io.encoding.damage import damage_reported
+from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.sensor.srf.curves import srf_from_curves
 from hyperfuse.sensor.srf.srf import Srf, usable_mask
 
@@ -18,7 +19,6 @@ TABLE_SUFFIXES = (".csv", ".txt", ".mat", ".npy")
 
 _MICROMETRES = (0.2, 30.0)
 _NANOMETRES = (200.0, 30000.0)
-_MATRIX_MIN_USABLE = 0.5
 
 
 def srf_from_table(
@@ -33,7 +33,7 @@ def srf_from_table(
 ) -> Srf:
     r"""Read the responses of an MSI from a file: curves over wavelength, or the weights of the HSI bands.
 
-    - **Curves**: a row per wavelength; the first column holds the wavelength in nm (µm are told by their size and
+    - **Curves**: a row per wavelength; the first column holds the wavelength in nm (µm are recognised by their size and
       converted, with a HyperfuseWarning), each further column one MSI band's response in any scale. They are put on
       the HSI's bands by :func:`~hyperfuse.sensor.srf.curves.srf_from_curves`.
     - **Weights**: a row per MSI band, a column per HSI band; each row is scaled to the sum 1. The columns belong to
@@ -55,7 +55,7 @@ def srf_from_table(
 
     Raises:
         InputError: a file that is missing, of another format, or holds no such table; a variable that is not named
-            or not there; curves for an HSI without wavelengths; and as :func:`srf_from_curves`.
+            or does not exist; curves for an HSI without wavelengths; and as :func:`srf_from_curves`.
 
     Example:
         >>> import tempfile
@@ -108,12 +108,6 @@ def srf_from_table(
     )
 
 
-def split_variable(path: str | Path) -> tuple[Path, str | None]:
-    """Split ``file.mat:variable`` into the file and the variable's name; None where no variable is named."""
-    match = re.fullmatch(r"(?P<file>.+\.mat):(?P<variable>[^/\\:]+)", str(path), flags=re.IGNORECASE)
-    return (Path(match["file"]), match["variable"]) if match else (Path(path), None)
-
-
 def _from_weights(
     table: NDArray[np.float64],
     name: str,
@@ -126,15 +120,15 @@ def _from_weights(
     totals = table.sum(axis=1)
     if (totals <= 0).any():
         raise InputError(f"{name}: row {int(np.argmin(totals)) + 1} holds only zeros, so its MSI band has no response")
-    kept = np.where(usable, table, 0.0)
-    sums = kept.sum(axis=1)
+    weights = np.where(usable, table, 0.0)
+    sums = weights.sum(axis=1)
     if (sums < min_coverage * totals).any() or (sums <= 0).any():
         row = int(np.argmin(sums / totals))
         raise InputError(
             f"{name}: only {sums[row] / totals[row]:.0%} of the weight of row {row + 1} lies on usable HSI bands "
             f"({min_coverage:.0%} are needed); see the bad-band list of the HSI"
         )
-    matrix = kept / sums[:, None]
+    matrix = weights / sums[:, None]
     centres = None if wavelengths is None else np.asarray(wavelengths, np.float64)[usable]
     if centres is None or not np.isfinite(centres).all():
         return Srf(matrix=matrix, source=name)
@@ -163,6 +157,8 @@ def _read(file: Path, variable: str | None) -> tuple[NDArray[np.float64], list[s
         raise InputError(f"{file}: there is no such file")
     if suffix == ".mat":
         return _read_mat(file, variable), None
+    if variable is not None:
+        raise InputError(f"{file}: only MATLAB files hold variables; leave out {variable!r}")
     if suffix == ".npy":
         try:
             array = np.load(file, allow_pickle=False)
@@ -173,28 +169,47 @@ def _read(file: Path, variable: str | None) -> tuple[NDArray[np.float64], list[s
 
 
 def _read_mat(file: Path, variable: str | None) -> NDArray[np.float64]:
-    from pymatreader import read_mat  # loads scipy and h5py, which a built-in SRF does not need
-
-    try:
-        content = read_mat(str(file))
-    except Exception as error:  # the readers below it raise their own types, and bare ones, for damaged files
-        raise InputError(f"{file}: not a MATLAB file that can be read ({error})") from error
-    arrays = {key: value for key, value in content.items() if _is_table(value)}
+    with damage_reported(f"{file}: not a MATLAB file that can be read", reason=True):
+        arrays = _mat_arrays(file)
+    names = ", ".join(sorted(arrays)) or "none"
     if variable is not None:
         if variable not in arrays:
-            raise InputError(f"{file}: no table {variable!r}; it holds {', '.join(sorted(arrays)) or 'none'}")
-        return _as_numbers(arrays[variable], f"{file}:{variable}")
+            raise InputError(f"{file}: no table {variable!r}; it holds {names}")
+        return arrays[variable].astype(np.float64)
     if len(arrays) != 1:
-        held = (
-            f"several tables, name one as {file.name}:{min(arrays)} ({', '.join(sorted(arrays))})" if arrays else "none"
-        )
+        held = f"several tables, name one as {file.name}:{min(arrays)} ({names})" if arrays else "none"
         raise InputError(f"{file}: one table is needed and the file holds {held}")
     (array,) = arrays.values()
-    return _as_numbers(array, str(file))
+    return array.astype(np.float64)
 
 
-def _is_table(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind in "fiub" and value.ndim in (1, 2) and value.size > 1
+def _mat_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of numbers in a MATLAB file, of up to two dimensions that are not 1, by name."""
+    # A built-in SRF needs neither.
+    import h5py
+    import scipy.io
+
+    if not h5py.is_hdf5(file):
+        content = scipy.io.loadmat(file)
+    else:
+        with h5py.File(file, "r") as opened:
+            stored = {name: item for name, item in opened.items() if _is_stored_inside(item)}
+            content = {name: item[()].T for name, item in stored.items()}
+    squeezed = {name: np.squeeze(array) for name, array in content.items() if isinstance(array, np.ndarray)}
+    return {
+        name: array
+        for name, array in squeezed.items()
+        if array.dtype.kind in "fiub" and array.ndim in (1, 2) and array.size > 1
+    }
+
+
+def _is_stored_inside(item: Any) -> bool:
+    """Whether an HDF5 object is a numeric array of MATLAB that is held in the file itself, not in another."""
+    import h5py
+
+    if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub" or item.external or item.is_virtual:
+        return False
+    return "MATLAB_empty" not in item.attrs and item.attrs.get("MATLAB_class") != b"char"
 
 
 def _as_numbers(array: NDArray[Any], name: str) -> NDArray[np.float64]:
