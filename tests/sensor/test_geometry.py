@@ -68,5 +68,6 @@ def test_a_geometry_is_frozen_and_keyword_only():
     ],
 )
 def test_what_describes_no_pair_is_refused(fields, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
         PairGeometry(**fields)
+    assert error.value.parameter == next(iter(fields))

@@ -1,4 +1,4 @@
-"""Sensors: how a scene becomes a pair of images (PSF, sampling, spectral responses), and presets of the literature."""
+"""Sensors: the forward model of a pair of images (PSF, sampling, spectral responses), and presets of the literature."""
 
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import create_sensor, list_presets

@@ -23,8 +23,8 @@ _BLOCK = 128
 class AxisOperator:
     """A sparse matrix of shape (size_out, size_in) applied along one axis of a tensor.
 
-    The matrix is cut into blocks of rows, each a small dense product over the inputs that it reads: exact, as fast
-    as a convolution, differentiable, and the transpose is the adjoint to rounding.
+    The matrix is cut into blocks of rows, each a small dense product over the inputs of the block: exact, as fast as
+    a convolution, differentiable, and the transpose is the adjoint to rounding.
     """
 
     def __init__(self, matrix: sparse.csr_matrix) -> None:
@@ -33,12 +33,12 @@ class AxisOperator:
 
     @property
     def size_in(self) -> int:
-        """Length of the axis that is read."""
+        """Length of the input axis."""
         return int(self.matrix.shape[1])
 
     @property
     def size_out(self) -> int:
-        """Length of the axis that is made."""
+        """Length of the output axis."""
         return int(self.matrix.shape[0])
 
     @cached_property
@@ -67,7 +67,7 @@ class AxisOperator:
                 rows = self.matrix[start : start + _BLOCK]
                 read = np.unique(rows.indices) if rows.nnz else np.zeros(1, np.intp)
                 window: slice | torch.Tensor = slice(int(read[0]), int(read[-1]) + 1)
-                # Kept for later calls: made inside inference_mode, these tensors could not serve training.
+                # Cached for later calls: created in inference mode, these tensors could not be used in training.
                 with torch.inference_mode(False):
                     dense = torch.as_tensor(rows[:, read].toarray(), dtype=dtype, device=device)
                     if read[-1] - read[0] + 1 != read.size:
@@ -111,12 +111,12 @@ def sampling_operator(
     Args:
         size_in: samples of the fine axis.
         size_out: samples of the coarse axis.
-        ratio: fine samples a coarse step.
+        ratio: fine samples per coarse step.
         phase: position of the first coarse sample, in fine samples, 0 at the centre of the first one.
         profile: weight as a function of the offset in fine samples.
         radius: offsets farther than this have weight 0.
         normalise: make the weights of every output sum to 1.
-        boundary: how samples beyond the ends are found.
+        boundary: how the axis continues beyond its ends.
     """
     centres = phase + ratio * np.arange(size_out)
     first = np.ceil(centres - radius - 1e-9).astype(np.int64)

@@ -104,4 +104,4 @@ class PairGeometry:
 
 def _expect(value: Any, kinds: Any, name: str, what: str) -> None:
     if value is not None and not isinstance(value, kinds):
-        raise InputError(f"{name} is {what}, got {type(value).__name__}")
+        raise InputError(f"{name} is {what}, got {type(value).__name__}", parameter=name)

@@ -1,4 +1,4 @@
-"""Sensor: the forward model of a pair, ``hsi = degrade(X)`` and ``msi = respond(X)``, with its exact adjoints."""
+"""Sensor: the forward model of a pair, ``hsi = degrade(X)`` and ``msi = respond(X)``, with exact adjoints."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Sensor:
     exact to rounding. Tensors keep their dtype and device, and gradients flow.
 
     Attributes:
-        ratio: HR pixels an LR pixel along (y, x); 1 or more, not necessarily whole.
-        phase: HR position of the first LR sample along (y, x); ``(ratio - 1) / 2``, blocks aligned with the HR
-            image's corner, unless given.
+        ratio: HR pixels per LR pixel along (y, x); 1 or more, not necessarily whole.
+        phase: HR position of the first LR sample along (y, x); default: ``(ratio - 1) / 2``, blocks aligned with the
+            HR image's corner.
         psf: the blur.
         srf: spectral responses of the MSI, or None where unknown (then ``respond`` is refused).
-        boundary: how the blur sees beyond the image: ``reflect`` or ``circular``.
+        boundary: how the image continues beyond its border: ``reflect`` or ``circular``.
     """
 
     ratio: tuple[float, float]
@@ -68,7 +68,7 @@ class Sensor:
 
     @property
     def reach(self) -> tuple[float, float]:
-        """How far from its centre an LR pixel sees, in HR pixels along y and x."""
+        """Radius of the PSF in HR pixels along y and x."""
         factors = self.psf.factors()
         return max(factor.radius_y for factor in factors), max(factor.radius_x for factor in factors)
 
@@ -79,7 +79,7 @@ class Sensor:
         return round(y) if y == x and abs(y - round(y)) < 1e-9 else None
 
     def lr_shape(self, shape: Shape) -> Shape:
-        """Return the (rows, cols) of the LR image whose whole cells fit the HR ``shape``."""
+        """Return the (rows, cols) of the LR image whose pixels lie wholly inside the HR ``shape``."""
         rows, cols = (math.floor(size / ratio + 1e-6) for size, ratio in zip(shape, self.ratio, strict=True))
         if min(rows, cols) < 1:
             raise InputError(f"an image of {shape[0]}x{shape[1]} pixels holds no LR pixel at the ratio {self.ratio}")
@@ -90,7 +90,7 @@ class Sensor:
 
         Args:
             image: HR image of any number of bands.
-            shape: (rows, cols) of the result, :meth:`lr_shape` unless given.
+            shape: (rows, cols) of the result; default: :meth:`lr_shape`.
         """
         size = (image.shape[-2], image.shape[-1])
         total: torch.Tensor | None = None
@@ -110,7 +110,7 @@ class Sensor:
         return total
 
     def upsample(self, image: torch.Tensor, shape: Shape, kernel: Literal["linear", "cubic"] = "cubic") -> torch.Tensor:
-        """Interpolate (..., h, w) at every HR pixel, aware of the phase: a linear ramp comes back in place.
+        """Interpolate (..., h, w) at every HR pixel, with regard to the phase: a linear ramp keeps its position.
 
         Args:
             image: LR image.
@@ -240,10 +240,10 @@ class Sensor:
 
     def _response(self, image: torch.Tensor) -> torch.Tensor:
         if self.srf is None:
-            raise InputError("the spectral responses of the MSI are not known; give them (--srf, or srf= in Python)")
+            raise InputError("the spectral responses of the MSI are not known; give them as srf=")
         key = ("srf", image.dtype, image.device)
         if key not in self._operators:
-            with torch.inference_mode(False):  # kept for later calls, which may train
+            with torch.inference_mode(False):  # cached for later calls, which may train
                 self._operators[key] = torch.as_tensor(self.srf.matrix, dtype=image.dtype, device=image.device)
         matrix: torch.Tensor = self._operators[key]
         return matrix
@@ -258,7 +258,8 @@ def ratio_pair(value: Any) -> tuple[float, float]:
     ratio = number_pair(value, "ratio")
     if min(ratio) < 1:
         raise InputError(
-            f"a ratio is 1 or more, got {min(ratio):g}: it counts MSI pixels per HSI pixel; are HSI and MSI swapped?"
+            f"a ratio is 1 or more, got {min(ratio):g}: it counts MSI pixels per HSI pixel; are HSI and MSI swapped?",
+            parameter="ratio",
         )
     return ratio
 
@@ -275,7 +276,7 @@ def number_pair(value: Any, name: str) -> tuple[float, float]:
     """
     values = np.atleast_1d(np.asarray(value, dtype=np.float64)).ravel() if _is_numeric(value) else np.empty(0)
     if values.size not in (1, 2) or not np.isfinite(values).all():
-        raise InputError(f"the {name} is one number or a pair (y, x), got {value!r}")
+        raise InputError(f"the {name} is one number or a pair (y, x), got {value!r}", parameter=name)
     return float(values[0]), float(values[-1])
 
 

@@ -1,4 +1,4 @@
-"""The degradations that published numbers rest on, each with the phase that its authors' code implies."""
+"""Degradations of the literature, each with the phase that its authors' code implies."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def uestc(ratio: Ratio, srf: Srf | None = None) -> Sensor:
 def dhif(ratio: Ratio, srf: Srf | None = None) -> Sensor:
     """Gaussian ratio x ratio, sigma 2, circular convolution; for even ratios centred on the blocks.
 
-    The kernel's centre is index ``ratio // 2`` and the first sample kept ``ratio // 2 - 1``. An even kernel lies
-    half a pixel beside its centre index, so that the weights of the first LR sample are centred at
-    ``2 (ratio // 2) - 1 - (ratio - 1) / 2``: the middle of the block for even ratios, which is the phase given here.
+    The kernel's centre is index ``ratio // 2`` and the first sample ``ratio // 2 - 1``. An even kernel is centred half
+    a pixel from its centre index, so that the weights of the first LR sample are centred at
+    ``2 (ratio // 2) - 1 - (ratio - 1) / 2``: the centre of the block for even ratios, which is the phase given here.
 
     Args:
         ratio: whole, 2 or more, the same along both axes.
@@ -49,7 +49,7 @@ def dhif(ratio: Ratio, srf: Srf | None = None) -> Sensor:
     """
     whole = _whole(ratio, "dhif")
     if whole < 2:
-        raise InputError("the preset dhif starts at a ratio of 2")
+        raise InputError("the preset dhif starts at a ratio of 2", parameter="ratio")
     half = (whole - 1) / 2
     phase = 2 * (whole // 2) - 1 - half
     psf = GaussianPsf(sigma=(2.0, 2.0), radius=(half, half))
@@ -78,7 +78,7 @@ def create_sensor(preset: str, ratio: Ratio, srf: Srf | None = None) -> Sensor:
         InputError: an unknown name, or a ratio the preset does not define.
     """
     if preset not in _PRESETS:
-        raise InputError(f"no preset {preset!r}{nearest_name(preset, _PRESETS)}")
+        raise InputError(f"no preset {preset!r}{nearest_name(preset, _PRESETS)}", parameter="preset")
     return _PRESETS[preset](ratio, srf)
 
 
@@ -91,5 +91,8 @@ def _whole(ratio: Ratio, preset: str) -> int:
     pair = ratio_pair(ratio)
     whole = round(pair[0])
     if pair[0] != pair[1] or abs(pair[0] - whole) > 1e-9:
-        raise InputError(f"the preset {preset} is defined for whole ratios, the same in y and x; got {ratio}; use mtf")
+        raise InputError(
+            f"the preset {preset} is defined for whole ratios, the same in y and x; got {ratio}; use mtf",
+            parameter="ratio",
+        )
     return whole

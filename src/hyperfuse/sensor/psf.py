@@ -1,4 +1,4 @@
-"""Point spread functions: how the hyperspectral sensor blurs, as profiles along y and x in HR pixels."""
+"""Point spread functions of the hyperspectral sensor, as profiles along y and x in HR pixels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class GaussianPsf(Settings):
 
     Attributes:
         sigma: standard deviation along (y, x), in HR pixels.
-        radius: largest offset kept along (y, x), in HR pixels; 4 sigma unless given.
+        radius: largest offset with a weight along (y, x), in HR pixels; default: 4 sigma.
     """
 
     kind: Literal["gaussian"] = "gaussian"
@@ -122,7 +122,7 @@ def create_psf(text: str, ratio: Pair) -> GaussianPsf | BoxPsf:
     Args:
         text: ``sigma:S`` or ``sigma:SY,SX`` (HR pixels), ``fwhm:F``, ``mtf:M`` (modulation at the Nyquist frequency
             of the LR grid), ``box`` (as wide as an LR pixel) or ``box:W``.
-        ratio: HR pixels an LR pixel along (y, x).
+        ratio: HR pixels per LR pixel along (y, x).
 
     Raises:
         InputError: a text that is none of these.
@@ -144,7 +144,9 @@ def create_psf(text: str, ratio: Pair) -> GaussianPsf | BoxPsf:
             return gaussian_from_mtf(pair[0], ratio)
         if kind == "box":
             return BoxPsf(width=pair)
-    raise InputError(f"no PSF {text!r}; write sigma:1.5, sigma:1.5,2 (y,x), fwhm:3, mtf:0.3, box or box:4")
+    raise InputError(
+        f"no PSF {text!r}; write sigma:1.5, sigma:1.5,2 (y,x), fwhm:3, mtf:0.3, box or box:4", parameter="psf"
+    )
 
 
 def _gaussian(sigma: float) -> Profile:

@@ -1,1 +1,1 @@
-"""Statistics that estimation and fusion share: noise, subspaces, folds, least squares, shrinkage."""
+"""Statistics for estimation and fusion: noise, subspaces, folds, least squares, shrinkage."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.sensor.srf.curves import srf_from_centres, srf_from_curves
+from hyperfuse.sensor.srf.srf import HsiBands
 
 SIGMA_PER_FWHM = 1 / (2 * math.sqrt(2 * math.log(2)))
 
@@ -69,7 +70,7 @@ def test_any_spectrum_against_fine_integration():
     curves = rng.random((3, 41))
     spectra = rng.random((centres.size, 4))
     expected = [[literal_response(samples, curve, centres, spectrum) for spectrum in spectra.T] for curve in curves]
-    srf = srf_from_curves(samples, curves, centres, np.full(centres.size, 9.0))
+    srf = srf_from_curves(samples, curves, HsiBands(centres.size, centres, np.full(centres.size, 9.0)))
     np.testing.assert_allclose(srf.matrix @ spectra, expected, atol=2e-7)
 
 
@@ -101,7 +102,7 @@ def test_laws_on_irregular_centres_in_any_order(data, seed):
     fwhm = rng.uniform(3, 12, 60) if data.draw(st.booleans()) else None
     usable = np.ones(60, bool)  # single bad bands leave no hole
     usable[rng.choice(np.arange(2, 58, 2), 6, replace=False)] = False
-    srf = srf_from_curves(samples, curves, centres, fwhm, usable=usable)
+    srf = srf_from_curves(samples, curves, HsiBands(centres.size, centres, fwhm, usable))
     assert (srf.matrix >= 0).all()
     np.testing.assert_allclose(srf.matrix.sum(axis=1), 1, atol=1e-12)  # a flat spectrum keeps its value
     assert (srf.matrix[:, ~usable] == 0).all()
@@ -116,10 +117,10 @@ def test_laws_on_irregular_centres_in_any_order(data, seed):
 
     order = data.draw(st.permutations(range(60)))
     shuffled = srf_from_curves(
-        samples, curves, centres[order], None if fwhm is None else fwhm[order], usable=usable[order]
+        samples, curves, HsiBands(60, centres[order], None if fwhm is None else fwhm[order], usable[order])
     )
     np.testing.assert_array_equal(shuffled.matrix, srf.matrix[:, order])
-    scaled = srf_from_curves(samples, curves * 7, centres, fwhm, usable=usable)
+    scaled = srf_from_curves(samples, curves * 7, HsiBands(centres.size, centres, fwhm, usable))
     np.testing.assert_allclose(scaled.matrix, srf.matrix, atol=1e-14)
 
 
@@ -131,7 +132,7 @@ def test_bad_bands_count_as_if_they_were_not_there():
     missing[~usable] = np.nan
     samples, curves = np.linspace(430, 1100, 300), np.random.default_rng(2).random((2, 300))
     deleted = srf_from_curves(samples, curves, centres[usable])
-    masked = srf_from_curves(samples, curves, missing, usable=usable)
+    masked = srf_from_curves(samples, curves, HsiBands(missing.size, missing, usable=usable))
     np.testing.assert_array_equal(masked.matrix[:, usable], deleted.matrix)
     assert not masked.matrix[:, ~usable].any()
 
@@ -148,7 +149,7 @@ def test_partly_covered_curve_counts_where_it_is_seen():
 
 def test_a_wider_fwhm_sees_further():
     fwhm = np.full(5, 30.0)
-    srf = srf_from_curves([500, 600], [[1, 1]], [500, 510, 520, 530, 540], fwhm)
+    srf = srf_from_curves([500, 600], [[1, 1]], HsiBands(5, [500, 510, 520, 530, 540], fwhm))
     np.testing.assert_allclose(srf.matrix[0], np.array([5, 10, 10, 10, 20]) / 55)
 
 
@@ -202,7 +203,7 @@ def test_slightly_negative_responses_count_as_zero():
 
 
 def test_a_single_band_with_its_fwhm():
-    srf = srf_from_curves([500, 510], [[1, 1]], [505], [20])
+    srf = srf_from_curves([500, 510], [[1, 1]], HsiBands(1, [505], [20]))
     np.testing.assert_array_equal(srf.matrix, [[1]])
 
 
@@ -215,21 +216,33 @@ def test_a_single_band_with_its_fwhm():
         ({"curves": [[1, 1]]}, "needed are"),
         ({"wavelengths_nm": [500, 500, 510]}, "500 nm twice"),
         ({"wavelengths_nm": [0.5, 0.51, 0.52]}, "no nm; multiply"),
-        ({"hsi_wavelengths": [0.49, 0.5, 0.51]}, "no nm; multiply"),
-        ({"hsi_wavelengths": [490, np.nan, 510]}, "1 HSI bands have no wavelength .* band 2"),
-        ({"hsi_wavelengths": [500]}, "give its FWHM"),
-        ({"hsi_wavelengths": []}, "one number per band"),
-        ({"hsi_fwhm": [10, 10]}, "2 FWHM for 3 HSI bands"),
-        ({"hsi_fwhm": [10, 0, 10]}, "not positive"),
+        ({"hsi": [0.49, 0.5, 0.51]}, "no nm; multiply"),
+        ({"hsi": [490, np.nan, 510]}, "1 HSI bands have no wavelength .* band 2"),
+        ({"hsi": [500]}, "give its FWHM"),
+        ({"hsi": []}, "one number per band"),
         ({"names": ["a", "b"]}, "2 names for 1 response curves"),
         ({"min_coverage": 0}, "above 0 and up to 1"),
         ({"min_coverage": 1.1}, "above 0 and up to 1"),
     ],
 )
 def test_input_that_makes_no_srf_is_refused(changes, message):
-    arguments = {"wavelengths_nm": [500, 505, 510], "curves": [[1, 1, 1]], "hsi_wavelengths": [490, 500, 510]}
+    arguments = {"wavelengths_nm": [500, 505, 510], "curves": [[1, 1, 1]], "hsi": [490, 500, 510]}
     with pytest.raises(InputError, match=message):
         srf_from_curves(**(arguments | changes))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"fwhm": [10, 10]}, "2 FWHM for 3 HSI bands"),
+        ({"fwhm": [10, 0, 10]}, "not positive"),
+        ({"wavelengths": None}, "need the wavelengths"),
+        ({"wavelengths": [500]}, "1 wavelengths for 3 HSI bands"),
+    ],
+)
+def test_hsi_bands_that_make_no_srf_are_refused(fields, message):
+    with pytest.raises(InputError, match=message):
+        srf_from_curves([500, 510], [[1, 1]], HsiBands(**({"count": 3, "wavelengths": [490, 500, 510]} | fields)))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hyperfuse.sensor.srf.cameras import srf_camera
 from hyperfuse.sensor.srf.curves import srf_from_centres
 from hyperfuse.sensor.srf.names import create_srf, list_srfs
 from hyperfuse.sensor.srf.satellites import srf_from_satellite
-from hyperfuse.sensor.srf.srf import srf_boxes
+from hyperfuse.sensor.srf.srf import HsiBands, srf_boxes
 
 CENTRES = np.arange(400, 1001, 5.0)
 
@@ -18,12 +18,12 @@ def cube(**fields):
 
 def test_boxes():
     assert create_srf("boxes:6", 31) == srf_boxes(6, 31)
-    assert create_srf("boxes:6", cube()) == srf_boxes(6, CENTRES.size, wavelengths=CENTRES)
+    assert create_srf("boxes:6", cube()) == srf_boxes(6, HsiBands(CENTRES.size, CENTRES))
 
 
 def test_cameras():
     assert create_srf("Nikon-D700", 31) == srf_camera("nikon-d700", 31)
-    assert create_srf("nikon-d700", cube()) == srf_camera("nikon-d700", CENTRES.size, wavelengths=CENTRES)
+    assert create_srf("nikon-d700", cube()) == srf_camera("nikon-d700", HsiBands(CENTRES.size, CENTRES))
 
 
 def test_satellites():
@@ -52,7 +52,7 @@ def test_what_a_cube_knows_is_used_and_keywords_come_first():
     fwhm = np.full(CENTRES.size, 6.5)
     known = cube(good_bands=good, fwhm=fwhm)
     srf = create_srf("gaussian:555/40", known)
-    assert srf == srf_from_centres([555], 40, CENTRES, fwhm, usable=good, source="gaussian:555/40")
+    assert srf == srf_from_centres([555], 40, HsiBands(CENTRES.size, CENTRES, fwhm, good), source="gaussian:555/40")
     assert not srf.matrix[0, 30:33].any()
     everything = create_srf("gaussian:555/40", known, usable=np.ones(CENTRES.size, bool))
     assert everything.matrix[0].argmax() == 31

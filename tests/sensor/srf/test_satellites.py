@@ -6,6 +6,7 @@ import pytest
 
 from hyperfuse.errors import HyperfuseWarning, InputError, MissingDependencyError
 from hyperfuse.sensor.srf.satellites import find_satellite, list_satellites, srf_from_satellite
+from hyperfuse.sensor.srf.srf import HsiBands
 
 FINE = np.arange(350, 2600, 4.0)
 
@@ -35,7 +36,7 @@ def test_responses_against_fine_integration_of_the_curves_of_pyrsr(name, bands):
     rng = np.random.default_rng(0)
     first, second = 420 + np.cumsum(rng.uniform(5, 9, 85)), 900 + np.cumsum(rng.uniform(9, 12, 150))
     centres = np.concatenate([first, second])
-    srf = srf_from_satellite(name, centres, np.full(centres.size, 9.0), bands=bands)
+    srf = srf_from_satellite(name, HsiBands(centres.size, centres, np.full(centres.size, 9.0)), bands=bands)
     spectrum = rng.random(centres.size)
     order = np.argsort(centres)
     curves = RSR(*list_satellites()[name].pyrsr_names, no_thermal=True)

@@ -3,7 +3,7 @@ import pytest
 import yaml
 
 from hyperfuse.errors import InputError
-from hyperfuse.sensor.srf.srf import Srf, srf_boxes
+from hyperfuse.sensor.srf.srf import HsiBands, Srf, srf_boxes
 
 
 def test_boxes_by_hand():
@@ -22,13 +22,13 @@ def test_boxes_by_hand():
 
 def test_boxes_skip_bad_bands_and_know_their_centres():
     usable = np.array([True, True, False, True, True])
-    srf = srf_boxes(2, 5, wavelengths=[400, 410, np.nan, 430, 440], usable=usable)
+    srf = srf_boxes(2, HsiBands(5, [400, 410, np.nan, 430, 440], usable=usable))
     np.testing.assert_array_equal(srf.matrix, [[0.5, 0.5, 0, 0, 0], [0, 0, 0, 0.5, 0.5]])
     np.testing.assert_array_equal(srf.wavelengths, [405, 435])
 
 
 def test_boxes_without_the_wavelength_of_a_usable_band_have_no_centres():
-    assert srf_boxes(2, 4, wavelengths=[400, 410, np.nan, 430]).wavelengths is None
+    assert srf_boxes(2, HsiBands(4, [400, 410, np.nan, 430])).wavelengths is None
 
 
 def test_as_many_boxes_as_bands_is_the_identity():
@@ -43,13 +43,13 @@ def test_boxes_refuse_a_count_that_cannot_be_cut(count):
 
 def test_boxes_refuse_an_image_without_usable_bands():
     with pytest.raises(InputError, match="no HSI band is usable"):
-        srf_boxes(1, 3, usable=np.zeros(3, bool))
+        srf_boxes(1, HsiBands(3, usable=np.zeros(3, bool)))
 
 
 @pytest.mark.parametrize("usable", [np.ones(4, bool), np.ones(3, int), True])
 def test_a_mask_of_another_shape_or_type_is_refused(usable):
     with pytest.raises(InputError, match="needs 3 booleans"):
-        srf_boxes(1, 3, usable=usable)
+        srf_boxes(1, HsiBands(3, usable=usable))
 
 
 def test_default_names_and_sizes():

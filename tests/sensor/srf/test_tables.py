@@ -5,6 +5,7 @@ import scipy.io
 
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.sensor.srf.curves import srf_from_curves
+from hyperfuse.sensor.srf.srf import HsiBands
 from hyperfuse.sensor.srf.tables import srf_from_table
 
 CENTRES = np.arange(450, 701, 10.0)
@@ -36,7 +37,7 @@ def test_curves_from_text(tmp_path, expected, separator, header):
     lines = ["# measured in a test", "", *([separator.join(header)] if header else []), *lines]
     path = tmp_path / "curves.txt"
     path.write_text("\n".join(lines))
-    srf = srf_from_table(path, 26, wavelengths=CENTRES)
+    srf = srf_from_table(path, HsiBands(26, CENTRES))
     np.testing.assert_array_equal(srf.matrix, expected)
     assert srf.names == (("green", "red") if header else ("band 1", "band 2"))
     assert srf.source == "curves.txt"
@@ -47,7 +48,7 @@ def test_curves_from_binary_files(tmp_path, expected):
     scipy.io.savemat(tmp_path / "curves.mat", {"spec_resp": TABLE})
     write_mat_73(tmp_path / "curves73.mat", spec_resp=TABLE)
     for name in ("curves.npy", "curves.mat", "curves.mat:spec_resp", "curves73.mat"):
-        srf = srf_from_table(f"{tmp_path}/{name}", 26, wavelengths=CENTRES)
+        srf = srf_from_table(f"{tmp_path}/{name}", HsiBands(26, CENTRES))
         np.testing.assert_array_equal(srf.matrix, expected, err_msg=name)
         assert srf.source == name
 
@@ -55,7 +56,7 @@ def test_curves_from_binary_files(tmp_path, expected):
 def test_micrometres_are_recognised_and_converted(tmp_path, expected):
     np.save(tmp_path / "curves.npy", np.column_stack([SAMPLES / 1000, CURVES.T]))
     with pytest.warns(HyperfuseWarning, match=r"from 0.46 to 0.69 are taken as µm"):
-        srf = srf_from_table(tmp_path / "curves.npy", 26, wavelengths=CENTRES)
+        srf = srf_from_table(tmp_path / "curves.npy", HsiBands(26, CENTRES))
     np.testing.assert_allclose(srf.matrix, expected, atol=1e-12)
 
 
@@ -68,7 +69,7 @@ def test_weights_are_taken_as_they_are_and_rows_scaled(tmp_path):
         srf = srf_from_table(f"{tmp_path}/{name}", 26)
         np.testing.assert_allclose(srf.matrix, WEIGHTS / WEIGHTS.sum(axis=1)[:, None], atol=1e-15, err_msg=name)
         assert srf.wavelengths is None
-    known = srf_from_table(tmp_path / "weights.npy", 26, wavelengths=CENTRES)
+    known = srf_from_table(tmp_path / "weights.npy", HsiBands(26, CENTRES))
     np.testing.assert_allclose(known.wavelengths, WEIGHTS @ CENTRES / WEIGHTS.sum(axis=1))
 
 
@@ -85,18 +86,18 @@ def test_a_rising_first_column_of_small_weights_is_no_wavelength(tmp_path):
 
 def test_curves_with_as_many_columns_as_hsi_bands_are_curves(tmp_path):
     np.save(tmp_path / "curves.npy", TABLE)
-    srf = srf_from_table(tmp_path / "curves.npy", 3, wavelengths=[450, 550, 650], fwhm=[60, 60, 60])
+    srf = srf_from_table(tmp_path / "curves.npy", HsiBands(3, [450, 550, 650], [60, 60, 60]))
     assert srf.matrix.shape == (2, 3)
 
 
 def test_weights_on_bad_bands_do_not_count(tmp_path):
     np.save(tmp_path / "weights.npy", [[4.0, 1, 1, 2], [0, 0, 3, 3]])
     usable = np.array([True, True, True, False])
-    srf = srf_from_table(tmp_path / "weights.npy", 4, usable=usable)
+    srf = srf_from_table(tmp_path / "weights.npy", HsiBands(4, usable=usable))
     np.testing.assert_allclose(srf.matrix, [[4 / 6, 1 / 6, 1 / 6, 0], [0, 0, 1, 0]])
     usable[2] = False
     with pytest.raises(InputError, match="only 0% of the weight of row 2"):
-        srf_from_table(tmp_path / "weights.npy", 4, usable=usable)
+        srf_from_table(tmp_path / "weights.npy", HsiBands(4, usable=usable))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_text_that_makes_no_srf_is_refused(tmp_path, text, message):
     path = tmp_path / "table.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
-        srf_from_table(path, 26, wavelengths=CENTRES)
+        srf_from_table(path, HsiBands(26, CENTRES))
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path):
@@ -161,8 +162,8 @@ def test_a_variable_must_be_named_where_there_are_several(tmp_path):
 
 def test_wavelengths_must_fit(tmp_path):
     np.save(tmp_path / "table.npy", WEIGHTS)
-    with pytest.raises(InputError, match=r"wavelengths of the shape \(25,\) for 26 HSI bands"):
-        srf_from_table(tmp_path / "table.npy", 26, wavelengths=CENTRES[:25])
+    with pytest.raises(InputError, match=r"25 wavelengths for 26 HSI bands"):
+        srf_from_table(tmp_path / "table.npy", HsiBands(26, CENTRES[:25]))
 
 
 def test_only_arrays_of_numbers_inside_a_matlab_file_are_tables(tmp_path):

@@ -40,7 +40,7 @@ class PositionFit:
             where they were not fitted.
         before: fraction of the MSI's variance that held-out predictions from the HSI explain at the assumed position.
         after: the same at the position found.
-        at_limit: the best coarse shift lies at the limit of the search, so that the true one may lie beyond.
+        at_limit: the best coarse shift lies at the limit of the search, beyond which the best one may lie.
         pixels: number of LR pixels that the fit rests on.
         reach: largest distance of them from the centre, in HR pixels.
         problem: why nothing could be fitted, empty otherwise.

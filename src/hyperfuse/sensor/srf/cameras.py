@@ -6,11 +6,10 @@ import dataclasses
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.sensor.srf.curves import srf_from_curves
-from hyperfuse.sensor.srf.srf import Srf, usable_mask
+from hyperfuse.sensor.srf.srf import HsiBands, Srf
 
 _GRID_NM = np.arange(400.0, 701.0, 10.0)
 _GRID_TOLERANCE_NM = 0.5
@@ -27,15 +26,7 @@ def list_cameras() -> tuple[str, ...]:
     return tuple(sorted(_CAMERAS))
 
 
-def srf_camera(
-    name: str,
-    hsi_bands: int,
-    *,
-    wavelengths: ArrayLike | None = None,
-    fwhm: ArrayLike | None = None,
-    usable: ArrayLike | None = None,
-    drop_uncovered: bool = False,
-) -> Srf:
+def srf_camera(name: str, hsi: HsiBands | int, *, drop_uncovered: bool = False) -> Srf:
     """Return the responses of a camera, in the order R, G, B.
 
     ``nikon-d700`` is the table that fusion networks are trained and compared with on CAVE and Harvard (a response
@@ -46,11 +37,8 @@ def srf_camera(
 
     Args:
         name: one of :func:`list_cameras`.
-        hsi_bands: number of HSI bands.
-        wavelengths: centres of the HSI bands in nm, any order, shape (hsi_bands,). None is allowed for 31 bands,
-            which are then taken as 400 to 700 nm in steps of 10; ``source`` says so.
-        fwhm: full widths at half maximum of the HSI bands in nm, shape (hsi_bands,).
-        usable: bool, shape (hsi_bands,): bands marked False get weight 0.
+        hsi: bands of the HSI, or their number. 31 bands without wavelengths are taken as 400 to 700 nm in steps of 10;
+            ``source`` says so.
         drop_uncovered: leave out camera bands that the HSI does not cover, with a HyperfuseWarning.
 
     Raises:
@@ -58,7 +46,7 @@ def srf_camera(
             the camera's range.
 
     Example:
-        >>> srf = srf_camera("nikon-d700", hsi_bands=31)
+        >>> srf = srf_camera("nikon-d700", 31)
         >>> srf.names, (srf.matrix[0, -1] * 255).round(9).item()
         (('R', 'G', 'B'), 17.0)
     """
@@ -66,33 +54,28 @@ def srf_camera(
         raise InputError(f"no camera {name!r}{nearest_name(name, _CAMERAS)}")
     rows = _CAMERAS[name]
     table = np.array([[int(value) for value in row.split()] for row in rows.values()], np.float64)
-    mask = usable_mask(usable, hsi_bands)
-    source = name
-    if wavelengths is None:
-        if hsi_bands != _GRID_NM.size:
+    hsi, source = HsiBands.of(hsi), name
+    if hsi.wavelengths is None:
+        if hsi.count != _GRID_NM.size:
             raise InputError(
-                f"the SRF {name} needs the wavelengths of the {hsi_bands} HSI bands, which have none (only 31 bands "
+                f"the SRF {name} needs the wavelengths of the {hsi.count} HSI bands, which have none (only 31 bands "
                 "are taken as 400 to 700 nm); give them, or take an SRF without wavelengths such as boxes:3"
             )
         source = f"{name} (31 bands without wavelengths, taken as 400 to 700 nm in steps of 10)"
-        centres: NDArray[np.float64] = _GRID_NM
-    else:
-        centres = np.asarray(wavelengths, np.float64)
-        if centres.shape != (hsi_bands,):
-            raise InputError(f"{centres.size} wavelengths for {hsi_bands} HSI bands")
+        hsi = dataclasses.replace(hsi, wavelengths=_GRID_NM)
+    centres = hsi.wavelengths
+    assert centres is not None  # set above
     srf = srf_from_curves(
         np.concatenate([[_GRID_NM[0] - 5], _GRID_NM, [_GRID_NM[-1] + 5]]),
         np.pad(table, ((0, 0), (1, 1)), mode="edge"),
-        centres,
-        fwhm,
+        hsi,
         names=tuple(rows),
         source=source,
-        usable=mask,
         drop_uncovered=drop_uncovered,
     )
     order = np.argsort(centres)
-    on_grid = hsi_bands == _GRID_NM.size and bool((np.abs(centres[order] - _GRID_NM) <= _GRID_TOLERANCE_NM).all())
-    if not (on_grid and mask.all()):
+    on_grid = hsi.count == _GRID_NM.size and bool((np.abs(centres[order] - _GRID_NM) <= _GRID_TOLERANCE_NM).all())
+    if not (on_grid and hsi.usable.all()):
         return srf
     matrix = np.empty_like(table)
     matrix[:, order] = table / table.sum(axis=1, keepdims=True)

@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hyperfuse.errors import HyperfuseWarning, InputError
-from hyperfuse.sensor.srf.srf import Srf, usable_mask
+from hyperfuse.sensor.srf.srf import Floats, HsiBands, Srf
 
-Floats = NDArray[np.float64]
-
-_GAP_WIDTHS = 3.0  # centres further apart than this many band widths have a hole between them
+_GAP_WIDTHS = 3.0  # between centres further apart than this many band widths is a gap
 _NEGATIVE_PART = 0.03  # of the peak: published curves dip this far below zero (noise, splines), which is cut
 _MICROMETRES_BELOW = 30.0  # wavelengths that are all below this are no nanometres
 
@@ -22,12 +20,10 @@ _MICROMETRES_BELOW = 30.0  # wavelengths that are all below this are no nanometr
 def srf_from_curves(
     wavelengths_nm: ArrayLike,
     curves: ArrayLike,
-    hsi_wavelengths: ArrayLike,
-    hsi_fwhm: ArrayLike | None = None,
+    hsi: HsiBands | ArrayLike,
     *,
     names: Sequence[str] | None = None,
     source: str = "curves",
-    usable: ArrayLike | None = None,
     drop_uncovered: bool = False,
     min_coverage: float = 0.5,
 ) -> Srf:
@@ -40,15 +36,15 @@ def srf_from_curves(
     Methods of Numerical Integration, 1984, section 2.5). Both factors are piecewise linear, so it is computed
     exactly, without a sampling step. Why this and not the curve's overlap with the Gaussian of each HSI band:
 
-    - the triangles sum to 1 everywhere. Where two detectors see the same range (in any order of the bands) each
-      wavelength counts once, shared among the centres around it, whichever detector they belong to; irregular
-      spacing needs no correction; bands with equal centres share equally;
-    - a spectrum that is linear over wavelength is answered exactly;
-    - an HSI value is already L seen through the band's Gaussian; weighting by that Gaussian would blur twice.
+    - the triangles sum to 1 everywhere. Where two detectors cover the same range (in any order of the bands) each
+      wavelength counts once, distributed over the centres around it, whichever detector they belong to; irregular
+      spacing needs no correction; bands with equal centres get equal weights;
+    - a spectrum that is linear over wavelength is integrated exactly;
+    - an HSI value is already L averaged over the band's Gaussian; weighting by that Gaussian would blur twice.
 
-    So the FWHM do not enter the weights, but the range that the HSI is taken to see: a band reaches half its width
+    So the FWHM do not enter the weights, but the range that the HSI covers: a band reaches half its width
     beyond its centre (the width is the FWHM, at least the local spacing of the centres, which alone counts where no
-    FWHM is known), and two centres more than three widths apart leave a hole between them. The part of a curve
+    FWHM is known), and between two centres more than three widths apart is a gap. The part of a curve
     outside this range does not count, and the rest is scaled to 1.
 
     Args:
@@ -56,45 +52,43 @@ def srf_from_curves(
             linear, outside it is 0.
         curves: responses, any scale, shape (msi_bands, samples). Values below 0, down to -3 % of the curve's peak,
             count as 0.
-        hsi_wavelengths: centres of the HSI bands in nm, any order, shape (hsi_bands,).
-        hsi_fwhm: full widths at half maximum of the HSI bands in nm, shape (hsi_bands,); NaN where unknown.
+        hsi: bands of the HSI, or their wavelengths in nm, any order, shape (hsi_bands,).
         names: one name per MSI band.
         source: where the curves come from.
-        usable: bool, shape (hsi_bands,): bands marked False get weight 0, as if they were not there.
         drop_uncovered: leave out MSI bands that the HSI does not cover, with a HyperfuseWarning that names them.
-        min_coverage: part of a curve's area that the HSI must see.
+        min_coverage: minimum fraction of a curve's area within the range of the HSI.
 
     Raises:
         InputError: input that does not fit, a usable band without a wavelength, a curve that is zero or clearly
-            negative, an MSI band of which the HSI sees less than ``min_coverage`` (none at all, with
-            ``drop_uncovered``).
+            negative, an MSI band of which the HSI covers less than ``min_coverage`` (with ``drop_uncovered``:
+            all of them).
 
     Example:
-        >>> srf = srf_from_curves([500, 600], [[1, 1]], hsi_wavelengths=[500, 550, 600])
+        >>> srf = srf_from_curves([500, 600], [[1, 1]], [500, 550, 600])
         >>> srf.matrix.tolist(), srf.wavelengths.tolist()
         ([[0.25, 0.5, 0.25]], [550.0])
     """
     samples, responses = _checked_curves(wavelengths_nm, curves, names)
     labels = [f"band {k + 1}" for k in range(len(responses))] if names is None else [str(name) for name in names]
-    bands = _hsi_bands(hsi_wavelengths, hsi_fwhm, usable)
+    bands = _centres(HsiBands.of(hsi))
     if not 0 < min_coverage <= 1:
-        raise InputError(f"min_coverage is a part of a response, above 0 and up to 1; got {min_coverage:g}")
+        raise InputError(f"min_coverage is a fraction of a response, above 0 and up to 1; got {min_coverage:g}")
     weights, coverage = _integrate(samples, responses, bands, labels)
 
-    seen = coverage >= min_coverage - 1e-9
-    if not seen.all():
-        _report_uncovered(labels, coverage, seen, source, bands, min_coverage, drop_uncovered)
-        left_out = ", ".join(label for label, kept in zip(labels, seen, strict=True) if not kept)
+    covered = coverage >= min_coverage - 1e-9
+    if not covered.all():
+        _report_uncovered(labels, coverage, source, bands, min_coverage, drop_uncovered)
+        left_out = ", ".join(label for label, inside in zip(labels, covered, strict=True) if not inside)
         source = f"{source}, without {left_out} (not covered by the HSI)"
-    weights = weights[seen]
+    weights = weights[covered]
     weights /= weights.sum(axis=1, keepdims=True)
     matrix = np.zeros((len(weights), bands.usable.size))
     matrix[:, bands.usable] = weights[:, bands.index] / np.bincount(bands.index)[bands.index]
     return Srf(
         matrix=matrix,
-        names=tuple(label for label, kept in zip(labels, seen, strict=True) if kept),
+        names=tuple(label for label, inside in zip(labels, covered, strict=True) if inside),
         wavelengths=weights @ bands.centres,
-        fwhm=np.array([_half_width(samples, curve) for curve in responses[seen]]),
+        fwhm=np.array([_half_width(samples, curve) for curve in responses[covered]]),
         source=source,
     )
 
@@ -102,12 +96,10 @@ def srf_from_curves(
 def srf_from_centres(
     centres: ArrayLike,
     fwhm: ArrayLike,
-    hsi_wavelengths: ArrayLike,
-    hsi_fwhm: ArrayLike | None = None,
+    hsi: HsiBands | ArrayLike,
     *,
     names: Sequence[str] | None = None,
     source: str = "gaussian",
-    usable: ArrayLike | None = None,
     drop_uncovered: bool = False,
     min_coverage: float = 0.5,
 ) -> Srf:
@@ -116,49 +108,45 @@ def srf_from_centres(
     Args:
         centres: centres of the MSI bands in nm, shape (msi_bands,).
         fwhm: full widths at half maximum in nm, shape (msi_bands,), or one number for all.
-        hsi_wavelengths: centres of the HSI bands in nm, any order, shape (hsi_bands,).
-        hsi_fwhm: full widths at half maximum of the HSI bands in nm, shape (hsi_bands,); NaN where unknown.
-        names: one name per MSI band; ``450 nm`` and so on unless given.
+        hsi: bands of the HSI, or their wavelengths in nm, any order, shape (hsi_bands,).
+        names: one name per MSI band; default: ``450 nm`` and so on.
         source: where centres and widths come from.
-        usable: bool, shape (hsi_bands,): bands marked False get weight 0, as if they were not there.
         drop_uncovered: leave out MSI bands that the HSI does not cover, with a HyperfuseWarning that names them.
-        min_coverage: part of a response's area that the HSI must see.
+        min_coverage: minimum fraction of a response's area within the range of the HSI.
 
     Raises:
         InputError: centres or widths that are not positive or do not fit, and as :func:`srf_from_curves`.
 
     Example:
-        >>> srf = srf_from_centres([450, 550], 60, hsi_wavelengths=range(300, 700, 10))
+        >>> srf = srf_from_centres([450, 550], 60, range(300, 700, 10))
         >>> srf.names, srf.wavelengths.round(3).tolist()
         (('450 nm', '550 nm'), [450.0, 550.0])
     """
-    middles = np.atleast_1d(np.asarray(centres, np.float64))
+    centres = np.atleast_1d(np.asarray(centres, np.float64))
     widths = np.asarray(fwhm, np.float64)
-    if middles.ndim != 1 or middles.size == 0 or widths.shape not in ((), (1,), middles.shape):
-        raise InputError(f"{widths.size} widths for {middles.size} centres; give one per band, or one for all")
-    widths = np.broadcast_to(widths, middles.shape)
-    if not (np.isfinite(middles) & np.isfinite(widths) & (middles > 0) & (widths > 0)).all():
+    if centres.ndim != 1 or centres.size == 0 or widths.shape not in ((), (1,), centres.shape):
+        raise InputError(f"{widths.size} widths for {centres.size} centres; give one per band, or one for all")
+    widths = np.broadcast_to(widths, centres.shape)
+    if not (np.isfinite(centres) & np.isfinite(widths) & (centres > 0) & (widths > 0)).all():
         raise InputError("centres and widths of Gaussian responses must be positive numbers in nm")
-    # 3 FWHM are 7 standard deviations; at 100 samples a FWHM the chords lie within 1e-4 of the peak of the curve.
+    # 3 FWHM are 7 standard deviations; at 100 samples per FWHM the chords lie within 1e-4 of the peak of the curve.
     reach = np.linspace(-3, 3, 601)
-    samples = np.unique(middles[:, None] + widths[:, None] * reach)
-    responses = np.exp2(-4 * ((samples - middles[:, None]) / widths[:, None]) ** 2)
-    responses[np.abs(samples - middles[:, None]) > 3 * widths[:, None]] = 0
+    samples = np.unique(centres[:, None] + widths[:, None] * reach)
+    responses = np.exp2(-4 * ((samples - centres[:, None]) / widths[:, None]) ** 2)
+    responses[np.abs(samples - centres[:, None]) > 3 * widths[:, None]] = 0
     return srf_from_curves(
         samples,
         responses,
-        hsi_wavelengths,
-        hsi_fwhm,
-        names=[f"{centre:g} nm" for centre in middles] if names is None else names,
+        hsi,
+        names=[f"{centre:g} nm" for centre in centres] if names is None else names,
         source=source,
-        usable=usable,
         drop_uncovered=drop_uncovered,
         min_coverage=min_coverage,
     )
 
 
 @dataclass(frozen=True)
-class _HsiBands:
+class _Centres:
     """The usable HSI bands by distinct centre, ascending: ``index`` maps a usable band to its centre."""
 
     usable: NDArray[np.bool_]
@@ -167,11 +155,10 @@ class _HsiBands:
     index: NDArray[np.intp]
 
 
-def _hsi_bands(wavelengths: ArrayLike, fwhm: ArrayLike | None, usable: ArrayLike | None) -> _HsiBands:
-    values = np.asarray(wavelengths, np.float64)
-    if values.ndim != 1 or values.size == 0:
-        raise InputError(f"the wavelengths of the HSI must be one number per band; got the shape {values.shape}")
-    mask = usable_mask(usable, values.size)
+def _centres(hsi: HsiBands) -> _Centres:
+    values, mask = hsi.wavelengths, hsi.usable
+    if values is None:
+        raise InputError("response curves need the wavelengths of the HSI's bands")
     unknown = np.flatnonzero(mask & ~(np.isfinite(values) & (values > 0)))
     if unknown.size:
         raise InputError(
@@ -182,22 +169,19 @@ def _hsi_bands(wavelengths: ArrayLike, fwhm: ArrayLike | None, usable: ArrayLike
         raise InputError(f"the HSI's wavelengths end at {values[mask].max():g}, so they are no nm; multiply µm by 1000")
     centres, index = np.unique(values[mask], return_inverse=True)
     widths = np.zeros_like(centres)
-    if fwhm is not None:
-        known = np.asarray(fwhm, np.float64)
-        if known.shape != values.shape:
-            raise InputError(f"{known.size} FWHM for {values.size} HSI bands")
-        known = known[mask]
+    if hsi.fwhm is not None:
+        known = hsi.fwhm[mask]
         if (known <= 0).any():
             raise InputError("a FWHM of the HSI is not positive; put NaN where it is unknown")
         np.maximum.at(widths, index, np.nan_to_num(known))
     if centres.size > 1:
         spacing = np.diff(centres)
-        # The median of the six spacings around a band tells the sampling even beside a gap or a detector's overlap.
+        # The median of the six spacings around a band is the sampling interval even next to a gap or an overlap.
         local = [np.median(spacing[max(0, j - 3) : j + 3]) for j in range(centres.size)]
         widths = np.maximum(widths, local)
     elif widths[0] == 0:
-        raise InputError("a single usable HSI wavelength without a FWHM tells no width; give its FWHM")
-    return _HsiBands(mask, centres, widths, index.astype(np.intp))
+        raise InputError("the width of a single usable HSI band is not known; give its FWHM")
+    return _Centres(mask, centres, widths, index.astype(np.intp))
 
 
 def _checked_curves(wavelengths: ArrayLike, curves: ArrayLike, names: Sequence[str] | None) -> tuple[Floats, Floats]:
@@ -228,7 +212,7 @@ def _checked_curves(wavelengths: ArrayLike, curves: ArrayLike, names: Sequence[s
     return samples, np.maximum(responses, 0)
 
 
-def _integrate(samples: Floats, responses: Floats, bands: _HsiBands, labels: list[str]) -> tuple[Floats, Floats]:
+def _integrate(samples: Floats, responses: Floats, bands: _Centres, labels: list[str]) -> tuple[Floats, Floats]:
     """Return the integral of every curve against every centre's triangle, and the covered part of its area."""
     c, width = bands.centres, bands.widths
     last = c.size - 1
@@ -236,18 +220,18 @@ def _integrate(samples: Floats, responses: Floats, bands: _HsiBands, labels: lis
     knots = np.unique(np.concatenate([samples, c, c - width / 2, c + width / 2, (c[:-1] + c[1:]) / 2]))
     knots = knots[(knots >= samples[0]) & (knots <= samples[-1])]
     start, end = knots[:-1], knots[1:]
-    middle = (start + end) / 2
+    centre = (start + end) / 2
 
-    below = np.searchsorted(c, middle) - 1
+    below = np.searchsorted(c, centre) - 1
     left, right = np.clip(below, 0, last), np.clip(below + 1, 0, last)
     between = (left < right) & np.append(bridged, False)[left]
-    # Share of the right centre at both ends of a segment: linear across a bridge, else all to the nearer centre.
-    nearer = (np.abs(c[right] - middle) < np.abs(middle - c[left])).astype(np.float64)
+    # Fraction of the right centre at both ends of a segment: linear across a bridge, else all to the nearer centre.
+    nearer = (np.abs(c[right] - centre) < np.abs(centre - c[left])).astype(np.float64)
     step = np.where(left < right, c[right] - c[left], 1)
-    share_start = np.where(between, (start - c[left]) / step, nearer)
-    share_end = np.where(between, (end - c[left]) / step, nearer)
+    part_start = np.where(between, (start - c[left]) / step, nearer)
+    part_end = np.where(between, (end - c[left]) / step, nearer)
     closest = np.where(nearer == 1, right, left)
-    covered = between | (np.abs(middle - c[closest]) <= width[closest] / 2)
+    covered = between | (np.abs(centre - c[closest]) <= width[closest] / 2)
 
     weights = np.zeros((len(responses), c.size))
     coverage = np.zeros(len(responses))
@@ -255,30 +239,30 @@ def _integrate(samples: Floats, responses: Floats, bands: _HsiBands, labels: lis
         value_start, value_end = np.interp(start, samples, curve), np.interp(end, samples, curve)
         area = (end - start) * (value_start + value_end) / 2
         # Simpson's rule is exact for the product of two linear functions.
-        inner = (value_start + value_end) * (share_start + share_end)
-        to_right = (end - start) / 6 * (value_start * share_start + inner + value_end * share_end)
+        inner = (value_start + value_end) * (part_start + part_end)
+        to_right = (end - start) / 6 * (value_start * part_start + inner + value_end * part_end)
         np.add.at(weights[k], right[covered], to_right[covered])
         np.add.at(weights[k], left[covered], (area - to_right)[covered])
         if area.sum() <= 0:
             raise InputError(f"the response curve of {labels[k]} encloses no area")
         coverage[k] = area[covered].sum() / area.sum()
-    # Where a share is 0 or 1, area - to_right leaves rounding noise on either side of zero.
+    # Where a fraction is 0 or 1, area - to_right has rounding noise on either side of zero.
     return np.maximum(weights, 0), coverage
 
 
 def _report_uncovered(
     labels: list[str],
     coverage: Floats,
-    seen: NDArray[np.bool_],
     source: str,
-    bands: _HsiBands,
+    bands: _Centres,
     min_coverage: float,
     drop: bool,
 ) -> None:
-    missing = ", ".join(f"{labels[k]} ({coverage[k]:.0%})" for k in np.flatnonzero(~seen))
-    kept = ", ".join(labels[k] for k in np.flatnonzero(seen))
+    inside = coverage >= min_coverage - 1e-9
+    missing = ", ".join(f"{labels[k]} ({coverage[k]:.0%})" for k in np.flatnonzero(~inside))
+    available = ", ".join(labels[k] for k in np.flatnonzero(inside))
     extent = f"the HSI ({bands.centres[0]:.0f} to {bands.centres[-1]:.0f} nm, less its gaps)"
-    if not kept:
+    if not available:
         raise InputError(f"{extent} covers no band of the SRF {source}: {missing}; does it belong to this image?")
     if drop:
         message = f"{extent} does not cover these bands of the SRF {source}, which are left out: {missing}"
@@ -286,7 +270,7 @@ def _report_uncovered(
         return
     raise InputError(
         f"{extent} covers too little of these bands of the SRF {source}: {missing}, where {min_coverage:.0%} are "
-        f"needed; take only those it covers ({kept}), in Python by drop_uncovered=True"
+        f"needed; take only those it covers ({available}), in Python by drop_uncovered=True"
     )
 
 

@@ -1,4 +1,4 @@
-"""SRFs by name, as they are asked for on the command line: ``boxes:6``, ``sentinel-2a``, ``nikon-d700``, a file."""
+"""SRFs by name, as they are given on the command line: ``boxes:6``, ``sentinel-2a``, ``nikon-d700``, a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.sensor.srf.cameras import list_cameras, srf_camera
 from hyperfuse.sensor.srf.curves import srf_from_centres
 from hyperfuse.sensor.srf.satellites import find_satellite, list_satellites, srf_from_satellite
-from hyperfuse.sensor.srf.srf import Srf, srf_boxes
+from hyperfuse.sensor.srf.srf import HsiBands, Srf, srf_boxes
 from hyperfuse.sensor.srf.tables import TABLE_SUFFIXES, srf_from_table
 
 
@@ -40,9 +40,9 @@ def create_srf(
     Args:
         spec: the text; case does not matter but in a file's name.
         hsi: the HSI, or the number of its bands.
-        wavelengths: centres of the HSI bands in nm, shape (hsi_bands,); those of the cube unless given.
-        fwhm: full widths at half maximum of the HSI bands in nm, shape (hsi_bands,); those of the cube unless given.
-        usable: bool, shape (hsi_bands,): the other bands get weight 0; those of the cube unless given.
+        wavelengths: centres of the HSI bands in nm, shape (hsi_bands,); default: those of the cube.
+        fwhm: full widths at half maximum of the HSI bands in nm, shape (hsi_bands,); default: those of the cube.
+        usable: bool, shape (hsi_bands,): the other bands get weight 0; default: those of the cube.
         drop_uncovered: leave out MSI bands that the HSI does not cover, with a HyperfuseWarning that names them.
 
     Raises:
@@ -57,44 +57,27 @@ def create_srf(
         wavelengths = hsi.wavelengths if wavelengths is None else wavelengths
         fwhm = hsi.fwhm if fwhm is None else fwhm
         usable = hsi.usable_bands if usable is None else usable
-    bands = hsi.bands if isinstance(hsi, Cube) else hsi
+    bands = HsiBands(hsi.bands if isinstance(hsi, Cube) else hsi, wavelengths, fwhm, usable)  # type: ignore[arg-type]
     text = spec.strip()
     kind, _, rest = text.lower().partition(":")
 
     if kind == "boxes":
-        return srf_boxes(_count(text, rest), bands, wavelengths=wavelengths, usable=usable)
+        return srf_boxes(_count(text, rest), bands)
     if text.lower() in list_cameras():
-        return srf_camera(
-            text.lower(), bands, wavelengths=wavelengths, fwhm=fwhm, usable=usable, drop_uncovered=drop_uncovered
-        )
+        return srf_camera(text.lower(), bands, drop_uncovered=drop_uncovered)
     if kind == "gaussian":
-        centres, widths = _gaussians(text, rest)
-        return srf_from_centres(
-            centres,
-            widths,
-            _needed(wavelengths, bands, text),
-            fwhm,
-            source=text.lower(),
-            usable=usable,
-            drop_uncovered=drop_uncovered,
-        )
+        _need_wavelengths(bands, text)
+        return srf_from_centres(*_gaussians(text, rest), bands, source=text.lower(), drop_uncovered=drop_uncovered)
     satellite = find_satellite(kind)
     if satellite is not None:
-        return srf_from_satellite(
-            satellite.name,
-            _needed(wavelengths, bands, text),
-            fwhm,
-            bands=rest.split(",") if ":" in text else None,
-            usable=usable,
-            drop_uncovered=drop_uncovered,
-        )
+        _need_wavelengths(bands, text)
+        chosen = rest.split(",") if ":" in text else None
+        return srf_from_satellite(satellite.name, bands, chosen, drop_uncovered=drop_uncovered)
     file, _ = split_variable(text)
     if file.suffix.lower() in TABLE_SUFFIXES or file.is_file():
-        return srf_from_table(
-            text, bands, wavelengths=wavelengths, fwhm=fwhm, usable=usable, drop_uncovered=drop_uncovered
-        )
+        return srf_from_table(text, bands, drop_uncovered=drop_uncovered)
     hint = nearest_name(Path(kind).name or text, [name.partition(":")[0] for name in list_srfs()])
-    raise InputError(f"{spec!r} is no SRF and no table ({', '.join(TABLE_SUFFIXES)}){hint}")
+    raise InputError(f"{spec!r} is no SRF and no table ({', '.join(TABLE_SUFFIXES)}){hint}", parameter="srf")
 
 
 def list_srfs() -> dict[str, str]:
@@ -113,18 +96,18 @@ def list_srfs() -> dict[str, str]:
     return known
 
 
-def _needed(wavelengths: ArrayLike | None, bands: int, text: str) -> ArrayLike:
-    if wavelengths is None:
+def _need_wavelengths(hsi: HsiBands, text: str) -> None:
+    if hsi.wavelengths is None:
         raise InputError(
             f"the SRF {text} needs the wavelengths of the HSI's bands, and the HSI has none; give them, or take an "
-            f"SRF without wavelengths: boxes:N, or a table of weights with {bands} columns"
+            f"SRF without wavelengths: boxes:N, or a table of weights with {hsi.count} columns",
+            parameter="srf",
         )
-    return wavelengths
 
 
 def _count(text: str, number: str) -> int:
     if not re.fullmatch(r"\d+", number):
-        raise InputError(f"the SRF {text!r} tells no number of bands; write boxes:6")
+        raise InputError(f"the SRF {text!r} has no number of bands; write boxes:6", parameter="srf")
     return int(number)
 
 
@@ -133,4 +116,6 @@ def _gaussians(text: str, items: str) -> tuple[list[float], list[float]]:
     try:
         return [float(centre) for centre, _ in pairs], [float(width) for _, width in pairs]
     except ValueError as error:
-        raise InputError(f"the SRF {text!r} is no list of centre/FWHM in nm; write gaussian:450/60,550/60") from error
+        raise InputError(
+            f"the SRF {text!r} is no list of centre/FWHM in nm; write gaussian:450/60,550/60", "srf"
+        ) from error

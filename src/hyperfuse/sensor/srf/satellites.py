@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.runtime.optional import require
 from hyperfuse.sensor.srf.curves import srf_from_curves
-from hyperfuse.sensor.srf.srf import Srf
+from hyperfuse.sensor.srf.srf import HsiBands, Srf
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Satellite:
     Attributes:
         name: what :func:`srf_from_satellite` calls it.
         pyrsr_names: satellite and sensor as pyrsr calls them.
-        bands: the bands taken unless others are asked for: no panchromatic, thermal, cirrus or other atmospheric ones.
+        bands: the bands taken by default: no panchromatic, thermal, cirrus or other atmospheric ones.
         further_bands: the others that pyrsr holds.
         pan: the panchromatic band, where there is one.
     """
@@ -77,23 +77,21 @@ _SATELLITES = MappingProxyType(
 
 
 def list_satellites() -> dict[str, Satellite]:
-    """Return the satellite sensors that are known, by name, with the bands that are taken unless told otherwise."""
+    """Return the satellite sensors that are known, by name, with the bands that are taken by default."""
     return dict(_SATELLITES)
 
 
 def find_satellite(name: str) -> Satellite | None:
     """Return the sensor of that name, or None; case, spaces and hyphens do not matter (``Sentinel2A``)."""
-    wanted = re.sub(r"[\s_-]", "", name.lower())
-    return next((known for known in _SATELLITES.values() if known.name.replace("-", "") == wanted), None)
+    plain = re.sub(r"[\s_-]", "", name.lower())
+    return next((known for known in _SATELLITES.values() if known.name.replace("-", "") == plain), None)
 
 
 def srf_from_satellite(
     name: str,
-    hsi_wavelengths: ArrayLike,
-    hsi_fwhm: ArrayLike | None = None,
+    hsi: HsiBands | ArrayLike,
     bands: Sequence[str] | None = None,
     *,
-    usable: ArrayLike | None = None,
     drop_uncovered: bool = False,
     min_coverage: float = 0.5,
 ) -> Srf:
@@ -103,14 +101,12 @@ def srf_from_satellite(
 
     Args:
         name: one of :func:`list_satellites`, such as ``sentinel-2a`` or ``landsat-8``.
-        hsi_wavelengths: centres of the HSI bands in nm, any order, shape (hsi_bands,).
-        hsi_fwhm: full widths at half maximum of the HSI bands in nm, shape (hsi_bands,).
+        hsi: bands of the HSI, or their wavelengths in nm, any order, shape (hsi_bands,).
         bands: the bands to take, in this order, as ``B8A``, ``b08a`` or ``8A``; ``PAN`` is the panchromatic one.
-            Unless given: the optical ones that fusion uses (of Sentinel-2 the ten of 10 and 20 m; elsewhere all but
+            Default: the optical ones that fusion uses (of Sentinel-2 the ten of 10 and 20 m; elsewhere all but
             panchromatic, thermal and cirrus; of MODIS the seven land bands; of ASTER those of the nadir view).
-        usable: bool, shape (hsi_bands,): bands marked False get weight 0.
         drop_uncovered: leave out bands that the HSI does not cover, with a HyperfuseWarning that names them.
-        min_coverage: part of a response's area that the HSI must see.
+        min_coverage: minimum fraction of a response's area within the range of the HSI.
 
     Raises:
         InputError: an unknown satellite or band, or a band that the HSI does not cover.
@@ -136,11 +132,9 @@ def srf_from_satellite(
     return srf_from_curves(
         responses.rsrs_wvl,
         [responses.rsrs_norm01[key] for key in keys],
-        hsi_wavelengths,
-        hsi_fwhm,
+        hsi,
         names=chosen,
         source=f"{satellite.name} (pyrsr)",
-        usable=usable,
         drop_uncovered=drop_uncovered,
         min_coverage=min_coverage,
     )
@@ -151,16 +145,16 @@ def _all_bands(satellite: Satellite) -> tuple[str, ...]:
 
 
 def _band(satellite: Satellite, text: str) -> str:
-    wanted = text.strip().upper()
-    if wanted == "PAN":
+    band = text.strip().upper()
+    if band == "PAN":
         if satellite.pan is None:
             raise InputError(
                 f"{satellite.name} has no panchromatic band; its bands are {', '.join(_all_bands(satellite))}"
             )
         return satellite.pan
-    wanted = "B" + wanted.removeprefix("B").lstrip("0")
-    if wanted not in _all_bands(satellite):
+    band = "B" + band.removeprefix("B").lstrip("0")
+    if band not in _all_bands(satellite):
         raise InputError(
             f"{satellite.name} has no band {text.strip()!r}; its bands are {', '.join(_all_bands(satellite))}"
         )
-    return wanted
+    return band

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hyperfuse.errors import InputError
 
+Floats = NDArray[np.float64]
+
 _ROW_SUM_TOLERANCE = 1e-6
 _KEYS = ("names", "source", "wavelengths_nm", "fwhm_nm", "matrix")
 
@@ -23,7 +25,7 @@ class Srf:
 
     Attributes:
         matrix: float64, shape (msi_bands, hsi_bands).
-        names: one name per MSI band; ``band 1``, ``band 2``, ... unless given.
+        names: one name per MSI band; default: ``band 1``, ``band 2``, ...
         wavelengths: effective centres of the MSI bands in nm, shape (msi_bands,), or None where unknown.
         fwhm: full widths at half maximum of the MSI bands in nm, shape (msi_bands,), or None where unknown.
         source: where the responses come from, for records and reports.
@@ -134,20 +136,66 @@ class Srf:
         )
 
 
-def srf_boxes(
-    count: int, hsi_bands: int, *, wavelengths: ArrayLike | None = None, usable: ArrayLike | None = None
-) -> Srf:
+@dataclass(frozen=True, eq=False)
+class HsiBands:
+    """The bands of an HSI for which responses are made.
+
+    Attributes:
+        count: number of bands.
+        wavelengths: centres in nm, any order, (count,); NaN where unknown; None where all are.
+        fwhm: full widths at half maximum in nm, (count,); NaN where unknown; None where all are.
+        usable: bool (count,): the other bands get weight 0, as if they were not there. Default: all.
+
+    Raises:
+        InputError: another number of wavelengths, widths or flags than of bands, or no usable band.
+    """
+
+    count: int
+    wavelengths: Floats | None = None
+    fwhm: Floats | None = None
+    usable: NDArray[np.bool_] = None  # type: ignore[assignment]  # set on construction
+
+    def __post_init__(self) -> None:
+        for name, label in (("wavelengths", "wavelengths"), ("fwhm", "FWHM")):
+            if getattr(self, name) is not None:
+                values = _numbers(getattr(self, name), f"the {label} of the HSI").ravel()
+                if values.size != self.count:
+                    raise InputError(f"{values.size} {label} for {self.count} HSI bands")
+                object.__setattr__(self, name, values)
+        mask = np.ones(self.count, np.bool_) if self.usable is None else np.asarray(self.usable)
+        if mask.shape != (self.count,) or mask.dtype != np.bool_:
+            raise InputError(
+                f"usable needs {self.count} booleans, one per HSI band; got {mask.dtype} of shape {mask.shape}"
+            )
+        if not mask.any():
+            raise InputError("no HSI band is usable, so there is nothing to weight; see the bad-band list of the HSI")
+        object.__setattr__(self, "usable", mask)
+
+    @classmethod
+    def of(cls, hsi: HsiBands | ArrayLike) -> HsiBands:
+        """Return bands as they are, the bands with the given wavelengths in nm, or a given number of bands."""
+        if isinstance(hsi, HsiBands):
+            return hsi
+        if isinstance(hsi, int | np.integer):
+            return cls(int(hsi))
+        wavelengths = _numbers(hsi, "the wavelengths of the HSI")
+        if wavelengths.ndim != 1 or wavelengths.size == 0:
+            raise InputError(
+                f"the wavelengths of the HSI must be one number per band; got the shape {wavelengths.shape}"
+            )
+        return cls(wavelengths.size, wavelengths)
+
+
+def srf_boxes(count: int, hsi: HsiBands | int) -> Srf:
     """Return ``count`` responses, each the mean of a run of neighbouring bands; the runs are equally long.
 
     The bands are taken in their order in the image. Where the number does not divide evenly, the first runs are
-    one band longer (as ``numpy.array_split`` cuts). Needs no wavelengths.
+    one band longer (as ``numpy.array_split`` cuts). Needs no wavelengths; where all usable bands have one, the mean
+    of each run is its centre.
 
     Args:
         count: number of MSI bands, from 1 to the number of usable HSI bands.
-        hsi_bands: number of HSI bands.
-        wavelengths: centres of the HSI bands in nm, any order, shape (hsi_bands,): then the mean of each run is its
-            centre, unless a usable band has none (NaN).
-        usable: bool, shape (hsi_bands,): the runs are cut from these bands only, the others get weight 0.
+        hsi: bands of the HSI, or their number.
 
     Raises:
         InputError: a count below 1 or above the number of usable bands.
@@ -156,34 +204,19 @@ def srf_boxes(
         >>> srf_boxes(2, 5).matrix.round(2).tolist()
         [[0.33, 0.33, 0.33, 0.0, 0.0], [0.0, 0.0, 0.0, 0.5, 0.5]]
     """
-    bands = np.flatnonzero(usable_mask(usable, hsi_bands))
+    hsi = HsiBands.of(hsi)
+    bands = np.flatnonzero(hsi.usable)
     if not 1 <= count <= bands.size:
         raise InputError(f"{count} boxes cannot be cut from {bands.size} usable bands; take 1 to {bands.size}")
-    matrix = np.zeros((count, hsi_bands))
+    matrix = np.zeros((count, hsi.count))
     runs = np.array_split(bands, count)
     for row, run in zip(matrix, runs, strict=True):
         row[run] = 1 / run.size
-    centres: NDArray[np.float64] | None = None
-    if wavelengths is not None:
-        values = _numbers(wavelengths, "the wavelengths of the HSI").ravel()
-        if values.size != hsi_bands:
-            raise InputError(f"{values.size} wavelengths for {hsi_bands} HSI bands")
-        if np.isfinite(values[bands]).all():
-            centres = matrix @ np.where(np.isfinite(values), values, 0.0)
+    centres: Floats | None = None
+    if hsi.wavelengths is not None and np.isfinite(hsi.wavelengths[bands]).all():
+        centres = matrix @ np.where(np.isfinite(hsi.wavelengths), hsi.wavelengths, 0.0)
     names = tuple(f"bands {run[0] + 1} to {run[-1] + 1}" for run in runs)
     return Srf(matrix=matrix, names=names, wavelengths=centres, source=f"boxes:{count}")
-
-
-def usable_mask(usable: ArrayLike | None, hsi_bands: int) -> NDArray[np.bool_]:
-    """Return ``usable`` as a bool array of shape (hsi_bands,), all True where None; InputError unless it fits."""
-    if usable is None:
-        return np.ones(hsi_bands, np.bool_)
-    mask = np.asarray(usable)
-    if mask.shape != (hsi_bands,) or mask.dtype != np.bool_:
-        raise InputError(f"usable needs {hsi_bands} booleans, one per HSI band; got {mask.dtype} of shape {mask.shape}")
-    if not mask.any():
-        raise InputError("no HSI band is usable, so there is nothing to weight; see the bad-band list of the HSI")
-    return mask
 
 
 def _numbers(values: Any, what: str) -> NDArray[np.float64]:

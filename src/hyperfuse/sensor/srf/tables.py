@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.sensor.srf.curves import srf_from_curves
-from hyperfuse.sensor.srf.srf import Srf, usable_mask
+from hyperfuse.sensor.srf.srf import HsiBands, Srf
 
 TABLE_SUFFIXES = (".csv", ".txt", ".mat", ".npy")
 
@@ -22,14 +22,7 @@ _NANOMETRES = (200.0, 30000.0)
 
 
 def srf_from_table(
-    path: str | Path,
-    hsi_bands: int,
-    *,
-    wavelengths: ArrayLike | None = None,
-    fwhm: ArrayLike | None = None,
-    usable: ArrayLike | None = None,
-    drop_uncovered: bool = False,
-    min_coverage: float = 0.5,
+    path: str | Path, hsi: HsiBands | int, *, drop_uncovered: bool = False, min_coverage: float = 0.5
 ) -> Srf:
     r"""Read the responses of an MSI from a file: curves over wavelength, or the weights of the HSI bands.
 
@@ -46,12 +39,9 @@ def srf_from_table(
         path: a ``.csv`` or ``.txt`` file (comma, semicolon, tab or blanks between the numbers; ``#`` starts a
             comment; a first line that is not numeric names the columns), a ``.npy`` file, or a ``.mat`` file
             (v4 to v7.3), with the variable's name behind a colon where it holds several: ``srf.mat:P``.
-        hsi_bands: number of HSI bands.
-        wavelengths: centres of the HSI bands in nm, any order, shape (hsi_bands,); needed for curves.
-        fwhm: full widths at half maximum of the HSI bands in nm, shape (hsi_bands,).
-        usable: bool, shape (hsi_bands,): bands marked False get weight 0.
+        hsi: bands of the HSI, or their number; curves need their wavelengths.
         drop_uncovered: leave out MSI bands that the HSI does not cover, with a HyperfuseWarning that names them.
-        min_coverage: part of a curve's area, or of a row's weight, that the usable HSI bands must hold.
+        min_coverage: minimum fraction of a curve's area, or of a row's weight, on usable HSI bands.
 
     Raises:
         InputError: a file that is missing, of another format, or holds no such table; a variable that is not named
@@ -61,9 +51,10 @@ def srf_from_table(
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "camera.csv"
         >>> _ = file.write_text("nm,G,R\n500,1,0\n550,1,0\n600,0,1\n650,0,1\n")
-        >>> srf_from_table(file, 4, wavelengths=[500, 550, 600, 650]).names
+        >>> srf_from_table(file, HsiBands(4, [500, 550, 600, 650])).names
         ('G', 'R')
     """
+    hsi = HsiBands.of(hsi)
     file, variable = split_variable(path)
     table, header = _read(file, variable)
     name = f"{file.name}:{variable}" if variable else file.name
@@ -73,22 +64,19 @@ def srf_from_table(
         raise InputError(f"{name}: an SRF table has two dimensions, this one has the shape {table.shape}")
     if not np.isfinite(table).all():
         raise InputError(f"{name}: the table holds NaN or infinite values")
-
-    if wavelengths is not None and np.shape(wavelengths) != (hsi_bands,):
-        raise InputError(f"wavelengths of the shape {np.shape(wavelengths)} for {hsi_bands} HSI bands")
     unit = _wavelength_unit(table)
-    if unit != "nm" and table.shape[1] == hsi_bands:
-        return _from_weights(table, name, usable_mask(usable, hsi_bands), wavelengths, min_coverage)
+    if unit != "nm" and table.shape[1] == hsi.count:
+        return _from_weights(table, name, hsi, min_coverage)
     if unit is None:
         raise InputError(
             f"{name}: a table of the shape {table.shape} is neither curves (its first column holds no wavelengths) nor "
-            f"weights of {hsi_bands} HSI bands"
-            + (" (transpose it: a row per MSI band)" if table.shape[0] == hsi_bands else "")
+            f"weights of {hsi.count} HSI bands"
+            + (" (transpose it: a row per MSI band)" if table.shape[0] == hsi.count else "")
         )
-    if wavelengths is None:
+    if hsi.wavelengths is None:
         raise InputError(
             f"{name}: response curves need the wavelengths of the HSI's bands, which have none; give them, or a table "
-            f"of weights (a row per MSI band, {hsi_bands} columns)"
+            f"of weights (a row per MSI band, {hsi.count} columns)"
         )
     samples = table[:, 0]
     if unit == "µm":
@@ -98,29 +86,21 @@ def srf_from_table(
     return srf_from_curves(
         samples,
         table[:, 1:].T,
-        wavelengths,
-        fwhm,
+        hsi,
         names=header[1:] if header else None,
         source=name,
-        usable=usable,
         drop_uncovered=drop_uncovered,
         min_coverage=min_coverage,
     )
 
 
-def _from_weights(
-    table: NDArray[np.float64],
-    name: str,
-    usable: NDArray[np.bool_],
-    wavelengths: ArrayLike | None,
-    min_coverage: float,
-) -> Srf:
+def _from_weights(table: NDArray[np.float64], name: str, hsi: HsiBands, min_coverage: float) -> Srf:
     if (table < 0).any():
         raise InputError(f"{name}: the weights fall to {table.min():g}; an SRF has none below 0")
     totals = table.sum(axis=1)
     if (totals <= 0).any():
         raise InputError(f"{name}: row {int(np.argmin(totals)) + 1} holds only zeros, so its MSI band has no response")
-    weights = np.where(usable, table, 0.0)
+    weights = np.where(hsi.usable, table, 0.0)
     sums = weights.sum(axis=1)
     if (sums < min_coverage * totals).any() or (sums <= 0).any():
         row = int(np.argmin(sums / totals))
@@ -129,10 +109,10 @@ def _from_weights(
             f"({min_coverage:.0%} are needed); see the bad-band list of the HSI"
         )
     matrix = weights / sums[:, None]
-    centres = None if wavelengths is None else np.asarray(wavelengths, np.float64)[usable]
+    centres = None if hsi.wavelengths is None else hsi.wavelengths[hsi.usable]
     if centres is None or not np.isfinite(centres).all():
         return Srf(matrix=matrix, source=name)
-    return Srf(matrix=matrix, wavelengths=matrix[:, usable] @ centres, source=name)
+    return Srf(matrix=matrix, wavelengths=matrix[:, hsi.usable] @ centres, source=name)
 
 
 def _wavelength_unit(table: NDArray[np.float64]) -> str | None:
@@ -228,24 +208,24 @@ def _read_text(file: Path) -> tuple[NDArray[np.float64], list[str] | None]:
     if not lines:
         raise InputError(f"{file}: the file holds no table")
     separator = next((mark for mark in ",;\t" if mark in lines[0][1]), None)
-    rows = [(number, [cell.strip() for cell in line.split(separator)]) for number, line in lines]
+    rows = [(number, [entry.strip() for entry in line.split(separator)]) for number, line in lines]
     header = None if _numeric(rows[0][1]) else rows.pop(0)[1]
     columns = len(header or rows[0][1])
-    for number, cells in rows:
-        if len(cells) != columns:
-            raise InputError(f"{file}: line {number} has {len(cells)} columns, the first line {columns}")
-        if not _numeric(cells):
-            bad = next(cell for cell in cells if not _numeric([cell]))
+    for number, entries in rows:
+        if len(entries) != columns:
+            raise InputError(f"{file}: line {number} has {len(entries)} columns, the first line {columns}")
+        if not _numeric(entries):
+            bad = next(entry for entry in entries if not _numeric([entry]))
             raise InputError(f"{file}: line {number} holds {bad!r} where a number is expected")
     if not rows:
         raise InputError(f"{file}: the file holds a header and no numbers")
-    return np.array([[float(cell) for cell in cells] for _, cells in rows]), header
+    return np.array([[float(entry) for entry in entries] for _, entries in rows]), header
 
 
-def _numeric(cells: list[str]) -> bool:
+def _numeric(entries: list[str]) -> bool:
     try:
-        for cell in cells:
-            float(cell)
+        for entry in entries:
+            float(entry)
     except ValueError:
         return False
     return True
