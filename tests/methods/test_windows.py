@@ -1,13 +1,15 @@
 """One model for a scene: stored and restored nothing changes, and windows are fused like the whole."""
 
 import math
+import time
 
 import numpy as np
 import pytest
 import torch
 
-from hyperfuse.methods.contract.method import PairTensors
+from hyperfuse.methods.contract.method import WHOLE, PairTensors, covered_fraction
 from hyperfuse.methods.contract.registry import get_method
+from hyperfuse.methods.feinfn import correction
 from hyperfuse.methods.local_linear.predictors import pooled
 from hyperfuse.scenes.tiling.plan import Plan
 from hyperfuse.sensor import create_sensor
@@ -93,3 +95,35 @@ def test_tiles_lose_less_than_a_tenth_of_a_decibel(name, settings):
 def test_pixels_are_pooled():
     hsi, *_ = scene(12)
     assert pooled([hsi, hsi[:, :3]]).shape == (12, 1, 24 * 24 + 3 * 24)
+
+
+def test_a_budget_holds_for_fitting_and_for_applying_to_the_whole_scene(monkeypatch):
+    """Samples that cover a sixteenth of a scene: applying to it must be reserved before the network is fitted."""
+    hsi, msi, sensor, _ = scene(12, side=64)
+    method = get_method("feinfn")
+    sample = PairTensors(hsi, msi, sensor, (-1.0, -0.5, -1.0, -0.5))
+    limits = []
+
+    def fit(images, encoding, start, options, limit, progress):
+        limits.append(limit)
+        return correction.CorrectionFit(None, [], correction._NO_TIME)
+
+    monkeypatch.setattr("hyperfuse.methods.feinfn.method.fit_correction", fit)
+    begin = time.monotonic()
+    method.fit([sample._replace(extent=WHOLE)], method.configure(budget_seconds=600))
+    method.fit([sample, sample._replace(extent=(0.5, 1.0, 0.5, 1.0))], method.configure(budget_seconds=600))
+    taken = time.monotonic() - begin
+    whole, parts = limits
+    assert whole.passes == 1
+    assert parts.passes == pytest.approx(16)
+    assert begin < parts.deadline < whole.deadline < begin + 600 + taken
+
+
+def test_the_fraction_of_a_scene_that_samples_cover():
+    sample = PairTensors(torch.zeros(1, 1, 1), torch.zeros(1, 1, 1), create_sensor("mtf", 1))
+    assert covered_fraction([sample]) == 1.0
+    quarters = [sample._replace(extent=(-1.0, 0.0, first, first + 0.5)) for first in (-1.0, 0.25)]
+    assert covered_fraction(quarters) == pytest.approx(0.25)
+    row = sample._replace(extent=(-1.0, -1.0, -1.0, 0.0))  # a scene of one row
+    assert covered_fraction([row]) == pytest.approx(0.5)
+    assert covered_fraction([sample, sample]) == 1.0

@@ -50,7 +50,7 @@ CASES = [
 @pytest.mark.parametrize(("seed", "k", "bands", "rows", "cols", "sigma", "ridge"), CASES)
 def test_the_model_of_every_pixel_is_the_literal_one(seed, k, bands, rows, cols, sigma, ridge):
     x, y, slopes = images(seed, k, bands, rows, cols)
-    found = WindowedRidge(torch.from_numpy(x), sigma).coefficients(torch.from_numpy(y), torch.from_numpy(slopes), ridge)
+    found = WindowedRidge(torch.from_numpy(x), sigma).blend(torch.from_numpy(y), torch.from_numpy(slopes), {ridge: 1.0})
     assert found.shape == (bands, k + 1, rows, cols)
     for i in range(rows):
         for j in range(cols):
@@ -81,7 +81,7 @@ def test_pixels_that_are_not_known_are_not_seen():
     y[:, ~known] = 1e6
     mask = torch.from_numpy(known.astype(float))
     model = WindowedRidge(torch.from_numpy(x), 1.0, mask)
-    found = model.coefficients(torch.from_numpy(y), torch.from_numpy(slopes), 1e-2)
+    found = model.blend(torch.from_numpy(y), torch.from_numpy(slopes), {1e-2: 1.0})
     for i in range(6):
         for j in range(7):
             expected = literal_model(x, y, slopes, 1.0, 1e-2, (i, j), known=known)
@@ -93,7 +93,7 @@ def test_models_of_several_ridges_are_blended_and_predict_pixels_left_out():
     tensors = torch.from_numpy(y), torch.from_numpy(slopes)
     model = WindowedRidge(torch.from_numpy(x), 1.4)
     weights = {1e-3: 0.25, 1e-1: 0.5}
-    blended = sum(weight * model.coefficients(*tensors, ridge) for ridge, weight in weights.items())
+    blended = sum(weight * model.blend(*tensors, {ridge: 1.0}) for ridge, weight in weights.items())
     torch.testing.assert_close(model.blend(*tensors, weights), blended)
     predicted = model.held_out(*tensors, weights)
     for i in range(5):
@@ -112,7 +112,7 @@ def test_targets_that_follow_the_global_model_are_found_at_any_window_and_ridge(
     offset = y[:, :1, :1]
     linear = np.einsum("bk,krc->brc", slopes, x) + offset
     model = WindowedRidge(torch.from_numpy(x), sigma)
-    found = model.coefficients(torch.from_numpy(linear), torch.from_numpy(slopes), ridge).numpy()
+    found = model.blend(torch.from_numpy(linear), torch.from_numpy(slopes), {ridge: 1.0}).numpy()
     np.testing.assert_allclose(found[:, 0], np.broadcast_to(offset, y.shape), atol=1e-9)
     np.testing.assert_allclose(found[:, 1:], np.broadcast_to(slopes[..., None, None], (2, 3, 5, 6)), atol=1e-9)
     everywhere = torch.arange(30)
@@ -125,17 +125,18 @@ def test_targets_that_follow_the_global_model_are_found_at_any_window_and_ridge(
 def test_models_are_linear_in_the_targets(seed, a, b):
     x, y, slopes = images(seed, 2, 2, 5, 4)
     model = WindowedRidge(torch.from_numpy(x), 1.0)
-    first, second = (model.coefficients(*map(torch.from_numpy, pair), 1e-2) for pair in ((y, slopes), (y**2, slopes)))
-    both = model.coefficients(*map(torch.from_numpy, (a * y + b * y**2, (a + b) * slopes)), 1e-2)
+    first, second = (model.blend(*map(torch.from_numpy, pair), {1e-2: 1.0}) for pair in ((y, slopes), (y**2, slopes)))
+    mixed = map(torch.from_numpy, (a * y + b * y**2, (a + b) * slopes))
+    both = model.blend(*mixed, {1e-2: 1.0})
     np.testing.assert_allclose(both, a * first + b * second, atol=1e-8)
 
 
 def test_a_strong_ridge_keeps_the_global_slopes_and_a_wide_window_the_whole_image():
     x, y, slopes = images(7, 2, 3, 6, 5)
     tensors = torch.from_numpy(y), torch.from_numpy(slopes)
-    strong = WindowedRidge(torch.from_numpy(x), 1.0).coefficients(*tensors, 1e8)
+    strong = WindowedRidge(torch.from_numpy(x), 1.0).blend(*tensors, {1e8: 1.0})
     np.testing.assert_allclose(strong[:, 1:], np.broadcast_to(slopes[..., None, None], (3, 2, 6, 5)), atol=1e-6)
-    wide = WindowedRidge(torch.from_numpy(x), 1e4).coefficients(*tensors, 1e-10)
+    wide = WindowedRidge(torch.from_numpy(x), 1e4).blend(*tensors, {1e-10: 1.0})
     design = np.column_stack([np.ones(30), x.reshape(2, -1).T])
     whole = np.linalg.lstsq(design, y.reshape(3, -1).T, rcond=None)[0].T
     np.testing.assert_allclose(wide, np.broadcast_to(whole[..., None, None], (3, 3, 6, 5)), atol=1e-5)
@@ -144,7 +145,7 @@ def test_a_strong_ridge_keeps_the_global_slopes_and_a_wide_window_the_whole_imag
 def test_one_pixel_alone_is_modelled_by_the_global_slopes():
     x, y, slopes = (torch.from_numpy(array) for array in images(8, 2, 3, 1, 1))
     model = WindowedRidge(x, 1.0)
-    found = model.coefficients(y, slopes, 1e-3)[:, :, 0, 0]
+    found = model.blend(y, slopes, {1e-3: 1.0})[:, :, 0, 0]
     torch.testing.assert_close(found[:, 1:], slopes)
     torch.testing.assert_close(found[:, 0] + slopes @ x[:, 0, 0], y[:, 0, 0])
     assert torch.isfinite(model.held_out_errors(y, slopes, (1e-3,), torch.tensor([0]))).all()

@@ -18,7 +18,7 @@ from hyperfuse.methods.contract.method import (
     PairTensors,
 )
 from hyperfuse.methods.contract.registry import register_method
-from hyperfuse.methods.contract.state import from_state, to_state
+from hyperfuse.methods.contract.state import StoredModel
 from hyperfuse.methods.local_linear.consistency import enforce_consistency
 from hyperfuse.methods.local_linear.models import RIDGES, WINDOWS, LocalModels
 from hyperfuse.methods.local_linear.predictors import Predictors, Whitening
@@ -47,7 +47,7 @@ class LocalRegressionSettings(MethodSettings):
     capabilities=Capabilities(shared_model=True, bytes_per_pixel=BytesPerPixel(hsi_band=22)),
 )
 @dataclass(frozen=True)
-class LocalRegression:
+class LocalRegression(StoredModel):
     """The HSI is fitted to the degraded MSI in sliding windows; interpolated coefficients are applied to the MSI.
 
     Every combination of window and ridge predicts LR pixels from their neighbours alone; the models are averaged
@@ -85,15 +85,6 @@ class LocalRegression:
         blur = max(reach / ratio for reach, ratio in zip(sensor.reach, sensor.ratio, strict=True))
         margin = min(DEFAULT_MARGIN, math.ceil(blur + _SIGMAS * max(models.weights)) + _AROUND)
         return cls(whitening, models, settings.consistency, margin)
-
-    @classmethod
-    def restore(cls, settings: LocalRegressionSettings, state: Mapping[str, Any]) -> LocalRegression:
-        """Return the model of a state."""
-        return from_state(cls, state)
-
-    def state(self) -> dict[str, Any]:
-        """Return the model as plain values."""
-        return dict(to_state(self))
 
     def apply(self, pair: PairTensors, progress: Progress = silent) -> Outcome:
         """Fuse a window."""

@@ -1,4 +1,4 @@
-"""Models as plain values: nested dataclasses to dictionaries and back, without class names in what is stored."""
+"""Models as plain values: nested dataclasses to dictionaries and back; no class is named in what is stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,21 @@ from typing import Any, TypeVar
 import torch
 
 T = TypeVar("T")
+ModelT = TypeVar("ModelT", bound="StoredModel")
 _PLAIN = (torch.Tensor, str, bool, int, float, types.NoneType)
+
+
+class StoredModel:
+    """Base of models that are dataclasses: their fields are their state."""
+
+    @classmethod
+    def restore(cls: type[ModelT], settings: Any, state: Mapping[str, Any]) -> ModelT:
+        """Return the model whose :meth:`state` is given."""
+        return from_state(cls, state)
+
+    def state(self) -> dict[str, Any]:
+        """Return the model as plain values."""
+        return dict(to_state(self))
 
 
 def to_state(value: Any) -> Any:

@@ -19,7 +19,7 @@ from hyperfuse.methods.contract.method import (
     covered_fraction,
 )
 from hyperfuse.methods.contract.registry import register_method
-from hyperfuse.methods.contract.state import from_state, to_state
+from hyperfuse.methods.contract.state import StoredModel
 from hyperfuse.methods.feinfn.correction import (
     CorrectionFit,
     NetworkCorrection,
@@ -74,7 +74,7 @@ class FeinfnSettings(MethodSettings):
     capabilities=Capabilities(uncertainty=True, budget=True, weights=True, seed=True, shared_model=True),
 )
 @dataclass(frozen=True)
-class FeinfnModel:
+class FeinfnModel(StoredModel):
     """Local linear models, the PSF of each band, and a FeINFN that predicts the errors of both.
 
     Every step is fitted or weighted by LR pixels that are held out of it; nothing else is needed.
@@ -119,15 +119,6 @@ class FeinfnModel:
         return cls(
             linear, found.correction, settings.uncertainty, _details(found), _fitted=_keep(samples, image, error)
         )
-
-    @classmethod
-    def restore(cls, settings: FeinfnSettings, state: Mapping[str, Any]) -> FeinfnModel:
-        """Return the model of a state."""
-        return from_state(cls, state)
-
-    def state(self) -> dict[str, Any]:
-        """Return the model as plain values."""
-        return dict(to_state(self))
 
     def apply(self, pair: PairTensors, progress: Progress = silent) -> Outcome:
         """Fuse a window, and predict its error where that is set."""

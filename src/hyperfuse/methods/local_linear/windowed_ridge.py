@@ -46,18 +46,14 @@ class WindowedRidge:
         self._along_y = _window_operator(predictors.shape[-2], sigma)
         self._along_x = _window_operator(predictors.shape[-1], sigma)
 
-    def coefficients(self, targets: torch.Tensor, slopes: torch.Tensor, ridge: float) -> torch.Tensor:
-        """Return the models (bands, k + 1, h, w), the offset first.
+    def blend(self, targets: torch.Tensor, slopes: torch.Tensor, weights: dict[float, float]) -> torch.Tensor:
+        """Return the sum of the models of several ridges (bands, k + 1, h, w), the offset first.
 
         Args:
             targets: float64 (bands, h, w).
             slopes: ``S_0``, float64 (bands, k).
-            ridge: relative to the variance of the predictors.
+            weights: of each ridge, which is relative to the variance of the predictors.
         """
-        return self.blend(targets, slopes, {ridge: 1.0})
-
-    def blend(self, targets: torch.Tensor, slopes: torch.Tensor, weights: dict[float, float]) -> torch.Tensor:
-        """Return the sum of the models of several ridges (bands, k + 1, h, w), each with its weight."""
         moments = _Moments.of(self._sums(targets, None))
         solved = moments.solve(slopes, weights)
         return solved.permute(2, 1, 0).reshape(solved.shape[2], solved.shape[1], *self._x.shape[-2:])
