@@ -82,8 +82,8 @@ def test_turned_grid(tmp_path, whole, assert_same):
         ),
         ({"transform": (30.0, 0.0, 364340.0, 0.0, -30.0, 5809965.0)}, "off the grid .* 0.000 rows and 0.167 columns"),
         ({"transform": (30.0, 0.0, 364335.0 + 3e9, 0.0, -30.0, 5809965.0)}, "the 2 tiles lie far apart"),
-        ({"wavelengths": [450.0, 660.0, 550.0]}, "its wavelengths are other ones"),
-        ({"fwhm": None}, "its fwhm are other ones"),
+        ({"wavelengths": [450.0, 660.0, 550.0]}, "its wavelengths differ"),
+        ({"fwhm": None}, "its fwhm differ"),
         ({"units": "radiance"}, "its units are radiance, not reflectance"),
     ],
 )

@@ -18,7 +18,12 @@ HISTORY_TAG = "HYPERFUSE_HISTORY"
 RECORD_TAG = "HYPERFUSE"
 
 _PLAIN_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_PLAIN_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
+_PLAIN_TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")
+
+
+def is_plain_text(text: str) -> bool:
+    """Return whether a text is printable ASCII without blanks around it, which every format can hold."""
+    return _PLAIN_TEXT.fullmatch(text) is not None
 
 
 def finite_or_text(value: float) -> float | str:
@@ -127,7 +132,7 @@ def split_attributes(
     plain: dict[str, str] = {}
     rest: dict[str, str] = {}
     for key, value in attributes.items():
-        is_plain = _PLAIN_KEY.fullmatch(key) and _PLAIN_VALUE.fullmatch(value) and key.lower() not in taken
+        is_plain = _PLAIN_KEY.fullmatch(key) and is_plain_text(value) and key.lower() not in taken
         (plain if is_plain and fits(key, value) else rest)[key] = value
         taken.add(key.lower())
     return plain, {"attributes": rest} if rest else {}

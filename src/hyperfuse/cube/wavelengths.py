@@ -44,7 +44,7 @@ def to_nanometres(
 ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
     """Convert band centres and widths to nanometres.
 
-    Without a unit the magnitude decides: with a median below 100 they are micrometres, which a warning says.
+    Without a unit the magnitude decides: with a median below 100 they are taken as micrometres, with a warning.
 
     Args:
         wavelengths: band centres in ``units``, shape (bands,), NaN where unknown; None if there are none.

@@ -67,7 +67,7 @@ def read(path: str | Path, options: ReadOptions | None = None, **keywords: Unpac
                 return entry.read(file, how, variable)
             product, source = found
             if how.axes is not None:
-                raise InputError(f"is {product.name}, which knows its axes; leave out axes")
+                raise InputError(f"is {product.name}, which states its axes; leave out axes")
             return product.reader()(source, how)
     except MemoryError as error:
         raise HyperfuseError(f"{file}: does not fit into memory; read fewer bands") from error

@@ -113,7 +113,7 @@ def _check(first: Cube, first_name: str, cube: Cube, name: str) -> None:
         if (own is None) != (others is None) or (
             own is not None and not np.allclose(own, others, rtol=1e-4, equal_nan=True)
         ):
-            raise refuse(f"its {field} are other ones")
+            raise refuse(f"its {field} differ")
     if cube.units != first.units:
         raise refuse(f"its units are {cube.units}, not {first.units}")
 

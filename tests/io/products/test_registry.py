@@ -102,7 +102,7 @@ def test_quality_and_axes_where_they_mean_nothing(scene, tmp_path):
         read(tmp_path / "plain.tif", quality="clear")
     with pytest.raises(InputError, match="quality='cleer' is not known; did you mean 'clear'"):
         read(scene, quality="cleer")
-    with pytest.raises(InputError, match="is DESIS L2A, which knows its axes; leave out axes"):
+    with pytest.raises(InputError, match="is DESIS L2A, which states its axes; leave out axes"):
         read(scene, axes="rows,cols,bands")
 
 

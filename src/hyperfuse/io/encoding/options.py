@@ -67,7 +67,7 @@ class ReadOptions:
             parse_axes(self.axes)
 
     def band_index(self, count: int) -> list[int] | None:
-        """Return the indices (from 0) of the bands asked for among ``count``, or None for all."""
+        """Return the indices (from 0) of the requested bands among ``count``, or None for all."""
         if self.bands is None:
             return None
         if isinstance(self.bands, str):
@@ -159,7 +159,7 @@ class WriteKeywords(TypedDict, total=False):
 
 
 def default_compression(dtype: np.dtype[Any]) -> str:
-    """Return the compression where none is asked for: "deflate" for integers, "none" for floats.
+    """Return the default compression: "deflate" for integers, "none" for floats.
 
     The low bits of fused floats are noise: deflating them takes ten times as long as writing and saves a quarter.
     """
@@ -187,7 +187,7 @@ def parse_bands(text: str, count: int) -> list[int]:
 
     Args:
         text: numbers and ranges separated by commas, such as ``"1-31,40"``; the order is kept.
-        count: number of bands there are.
+        count: number of bands.
 
     Raises:
         InputError: text that is not such a list, a band that does not exist, or one that is named twice.

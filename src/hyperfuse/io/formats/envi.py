@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,13 @@ from rasterio.errors import NotGeoreferencedWarning
 from hyperfuse.cube.crs import parse_crs
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import Coding, CubeHeader, six_numbers
-from hyperfuse.cube.record import encode_record, encode_tags, split_attributes
+from hyperfuse.cube.record import encode_record, encode_tags, is_plain_text, split_attributes
 from hyperfuse.errors import HyperfuseError, HyperfuseWarning, InputError
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.options import WriteOptions
 from hyperfuse.io.formats.envi_header import STANDARD_ITEMS
 
 INTERLEAVES = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (1, 2, 0)}
-_PLAIN_TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 # GDAL silently stops reading a header at a line of more than 10,000 characters.
 _LINE = 100
@@ -163,7 +161,7 @@ def _has_odd_names(header: CubeHeader) -> bool:
     # GDAL writes these where a file names no bands, so they would be read as no names.
     if names == tuple(f"Band {band + 1}" for band in range(len(names))):
         return bool(names)
-    return any(not _PLAIN_TEXT.fullmatch(name) or set(name) & set(",;={}") for name in names)
+    return any(not is_plain_text(name) or set(name) & set(",;={}") for name in names)
 
 
 def _is_unusual(header: CubeHeader) -> bool:

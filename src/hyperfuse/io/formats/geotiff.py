@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from hyperfuse.cube.crs import parse_crs
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import Coding, CubeHeader
-from hyperfuse.cube.record import encode_record, encode_tags, split_attributes
+from hyperfuse.cube.record import encode_record, encode_tags, is_plain_text, split_attributes
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.options import WriteOptions, default_compression
@@ -27,7 +26,6 @@ from hyperfuse.io.formats.raster import threads
 
 COMPRESSIONS = ("none", "deflate", "zstd", "lzw")
 _TILE = 256
-_PLAIN_TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 def write_geotiff(path: Path, cube: Cube, options: WriteOptions) -> None:
@@ -68,7 +66,7 @@ def failures_as_os_errors() -> Iterator[None]:
 
 
 def layout_of(options: WriteOptions) -> tuple[str, bool, str]:
-    """Return compression, whether a COG is asked for, and interleave.
+    """Return compression, whether a COG is requested, and interleave.
 
     Raises:
         InputError: an option that GeoTIFF does not know, or two that exclude each other.
@@ -133,7 +131,7 @@ def file_tags(header: CubeHeader, dtype: np.dtype[Any]) -> dict[str, str]:
         unfit.append("transform")
     if header.crs is not None and not header.crs.startswith("EPSG:"):
         unfit.append("crs")
-    if any(not _PLAIN_TEXT.fullmatch(name) for name in header.band_names or ()):
+    if any(not is_plain_text(name) for name in header.band_names or ()):
         unfit.append("band_names")
     return {**plain, **encode_tags(header, {**encode_record(header, unfit), **rest})}
 
@@ -148,7 +146,7 @@ def describe_file(target: Any, header: CubeHeader, coding: Coding, tags: dict[st
             target.update_tags(band + 1, **items)
         if imagery:
             target.update_tags(band + 1, ns="IMAGERY", **imagery)
-        if header.band_names is not None and _PLAIN_TEXT.fullmatch(header.band_names[band]):
+        if header.band_names is not None and is_plain_text(header.band_names[band]):
             target.set_band_description(band + 1, header.band_names[band])
     if not coding.is_identity:
         target.scales, target.offsets = [coding.scale] * header.bands, [coding.offset] * header.bands

@@ -147,7 +147,7 @@ def _coding(source: rasterio.DatasetReader, reflectance_scale: float, bands: Seq
 def _masked(source: rasterio.DatasetReader, window: Any) -> NDArray[np.bool_] | None:
     """Return True in gaps where the file carries a mask of its own; an alpha band stays an ordinary band.
 
-    GDAL calls the fourth band of many RGB + NIR files alpha because nothing else was said when they were written.
+    GDAL calls the fourth band of many RGB + NIR files alpha because their writer stated no interpretation.
     """
     flags = source.mask_flag_enums[0]
     if MaskFlags.per_dataset not in flags or MaskFlags.alpha in flags:

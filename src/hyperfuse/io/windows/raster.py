@@ -39,7 +39,7 @@ class RasterSource(FileSource):
         return any(self._has_block(y, x) for y in rows for x in cols)
 
     def _has_block(self, y: int, x: int) -> bool:
-        """Return whether the file holds a block of any band; asked once, because there are many bands."""
+        """Return whether the file holds a block of any band; checked once, because there may be many bands."""
         if (y, x) not in self._blocks:
             self._blocks[y, x] = any(
                 self._image.dataset.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=plane) is not None
