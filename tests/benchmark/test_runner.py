@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-import hyperfuse.benchmark.pool as pool
 import hyperfuse.benchmark.runner as runner
+import hyperfuse.runtime.processes as processes
 from hyperfuse.benchmark import make_plan, method_entry, network_entry, run_plan
-from hyperfuse.benchmark.memory import estimate_bytes
 from hyperfuse.benchmark.plan import Pairs
 from hyperfuse.benchmark.records import JOBS, Record, write_record
+from hyperfuse.benchmark.runner import estimate_bytes
 from hyperfuse.benchmark.worker import run_job
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.methods.contract.registry import get_method
@@ -144,7 +144,7 @@ def test_jobs_run_at_the_same_time_as_far_as_memory_goes(plan, tmp_path, monkeyp
     one = estimate_bytes((31, 24, 24), network=False)
     monkeypatch.setattr(runner, "Child", Pretended)
     monkeypatch.setattr(runner, "free_bytes", lambda: 2.5 * one / runner._MEMORY_FRACTION)
-    monkeypatch.setattr(pool, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(processes, "_POLL_SECONDS", 0.0)
     records = run_plan(plan, tmp_path, workers=3)
     assert max(counts) == 2
     assert not any(record.failure for record in records)
@@ -227,7 +227,7 @@ def test_an_interrupted_benchmark_leaves_no_process_behind(plan, tmp_path, monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "Child", Endless)
-    monkeypatch.setattr(pool.time, "sleep", interrupt)
+    monkeypatch.setattr(processes.time, "sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_plan(plan, tmp_path, workers=2)
     assert len(killed) == 2

@@ -9,20 +9,24 @@ from pathlib import Path
 
 import torch
 
-from hyperfuse.benchmark.memory import estimate_bytes
 from hyperfuse.benchmark.plan import BenchmarkJob, BenchmarkPlan
-from hyperfuse.benchmark.pool import run_children
 from hyperfuse.benchmark.records import JOBS, Record, read_record, write_record
 from hyperfuse.benchmark.worker import job_line, run_job
 from hyperfuse.errors import InputError
 from hyperfuse.progress import Progress, silent
 from hyperfuse.runtime.memory import free_bytes
-from hyperfuse.runtime.processes import Child
+from hyperfuse.runtime.processes import Child, run_children
 from hyperfuse.runtime.threads import usable_threads
 
 _WORKER = "hyperfuse.benchmark.worker"
 # Of the free memory; the rest is for other programs.
 _MEMORY_FRACTION = 0.8
+# What the program takes before it reads an image: Python, torch and the rest.
+_PROGRAM = 500e6
+# Peak over the size of the reference in float32, measured on 512 x 512 x 31 and rounded up.
+_METHOD_FACTOR = 16.0
+# A network holds latent images of many channels in addition; 128 channels are FeINFN's own width.
+_NETWORK_CHANNELS = 4 * 128
 
 Done = Callable[[Record], None]
 
@@ -99,6 +103,24 @@ def check_folder(folder: Path, *, resume: bool = False, overwrite: bool = False)
     held = (folder / JOBS).is_dir() and any((folder / JOBS).iterdir())
     if held and not (resume or overwrite):
         raise InputError(f"{folder} holds a benchmark already; resume=True continues it, overwrite=True restarts it")
+
+
+def estimate_bytes(shape: tuple[int, int, int] | None, *, network: bool) -> float:
+    """Return roughly the bytes that a job takes: the program, and images by their size.
+
+    Args:
+        shape: (bands, rows, cols) of the scene; None counts the program only.
+        network: whether a network is applied.
+
+    Example:
+        >>> 5e8 < estimate_bytes((31, 512, 512), network=False) < 2e9
+        True
+    """
+    if shape is None:
+        return _PROGRAM
+    bands, rows, cols = shape
+    factor = _METHOD_FACTOR * bands + (_NETWORK_CHANNELS if network else 0)
+    return _PROGRAM + 4 * rows * cols * factor
 
 
 def _run_processes(jobs: Sequence[BenchmarkJob], folder: Path, workers: int, threads: int, keep: Done) -> None:

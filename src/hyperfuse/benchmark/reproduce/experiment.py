@@ -12,7 +12,6 @@ import torch
 
 from hyperfuse.benchmark.entries import Entry
 from hyperfuse.benchmark.plan import BenchmarkJob, Pairs
-from hyperfuse.benchmark.pool import run_children
 from hyperfuse.benchmark.records import Record, read_record, write_record
 from hyperfuse.benchmark.reproduce.data import ExperimentData, full_data, pines_data, quick_data
 from hyperfuse.benchmark.reproduce.networks import (
@@ -31,7 +30,7 @@ from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.metrics import aggregate, evaluate
 from hyperfuse.networks.blocks.upsample import resample
 from hyperfuse.progress import Progress, silent
-from hyperfuse.runtime.processes import Child, serve
+from hyperfuse.runtime.processes import Child, run_children, serve
 from hyperfuse.runtime.threads import usable_threads
 from hyperfuse.scenes.simulate import Pair, simulate
 from hyperfuse.training.configuration import TrainingConfig
