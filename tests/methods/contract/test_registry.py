@@ -67,6 +67,14 @@ def test_a_name_is_given_once(echo):
     assert get_method("echo") is echo
 
 
+@pytest.mark.parametrize("capabilities", [Capabilities(seed=True), Capabilities(budget=True, uncertainty=True)])
+def test_a_capability_without_its_setting_is_refused(echo, capabilities):
+    with pytest.raises(ValueError, match="the capability .* and the setting .* go together"):
+        register_method(
+            "able", settings=EchoSettings, summary="", reference="", cost="seconds", capabilities=capabilities
+        )(lambda *_: None)
+
+
 def test_settings_come_from_keywords_and_texts_and_do_not_change(echo):
     settings = echo.configure(strength="2.5")
     assert settings == EchoSettings(strength=2.5, rounds=3)

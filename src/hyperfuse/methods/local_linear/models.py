@@ -94,7 +94,7 @@ class LocalModels:
             noise = noise + fraction * deviation.double().square()
         if subspace is not None:
             errors, variance = subspace.band_errors(errors), subspace.band_errors(variance)
-        return cls(average_weights(errors, variance, noise, windows, ridges), slopes, subspace)
+        return cls(_average_weights(errors, variance, noise, windows, ridges), slopes, subspace)
 
     def with_similar_pixels(self, images: Sequence[torch.Tensor], predictors: Sequence[Predictors]) -> LocalModels:
         """Return the models with those over similar pixels blended in, as far as held-out pixels support it.
@@ -194,7 +194,7 @@ class WindowModels:
         return modelled if self.models.subspace is None else self.models.subspace.expand(modelled)
 
 
-def average_weights(
+def _average_weights(
     errors: torch.Tensor,
     variance: torch.Tensor,
     noise: torch.Tensor,
