@@ -69,7 +69,7 @@ def test_a_name_is_given_once(echo):
 
 @pytest.mark.parametrize("capabilities", [Capabilities(seed=True), Capabilities(budget=True, uncertainty=True)])
 def test_a_capability_without_its_setting_is_refused(echo, capabilities):
-    with pytest.raises(ValueError, match="the capability .* and the setting .* go together"):
+    with pytest.raises(ValueError, match=r"the capability .* and the setting .* go together"):
         register_method(
             "able", settings=EchoSettings, summary="", reference="", cost="seconds", capabilities=capabilities
         )(lambda *_: None)
