@@ -100,8 +100,7 @@ def _need_wavelengths(hsi: HsiBands, text: str) -> None:
     if hsi.wavelengths is None:
         raise InputError(
             f"the SRF {text} needs the wavelengths of the HSI's bands, and the HSI has none; give them, or take an "
-            f"SRF without wavelengths: boxes:N, or a table of weights with {hsi.count} columns",
-            parameter="srf",
+            f"SRF without wavelengths: boxes:N, or a table of weights with {hsi.count} columns"
         )
 
 
