@@ -32,8 +32,7 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from hyperfuse.io import read, write
-from hyperfuse.scenes.fuse import fuse
-from hyperfuse.scenes.tiles import fuse_tiles
+from hyperfuse.scenes.fuse import fuse, fuse_tiles
 from hyperfuse.sensor import Sensor
 from hyperfuse.sensor.presets import mtf
 
@@ -156,7 +155,7 @@ def job(
     """Fuse, in a process of its own that has held no other data."""
     torch.set_num_threads(1)
     result = fuse_tiles(*files, out, **options)  # type: ignore[arg-type]
-    queue.put((result.tiles, result.fused, result.outline.history[-1]["tiles"]["tile"]))
+    queue.put((*result.windows, result.image.history[-1]["tiles"]["tile"]))
 
 
 def measure(

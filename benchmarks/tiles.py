@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 import hyperfuse as hf
 from hyperfuse.metrics import evaluate
-from hyperfuse.scenes.tiles import fuse_tiles
+from hyperfuse.scenes.fuse import fuse_tiles
 from scenes import read_cave, read_enmap, read_remote
 
 METHODS = ("local-regression", "feinfn")
@@ -91,7 +91,7 @@ def measure(name: str, pair: hf.Pair, method: str, count: int) -> list[str]:
         name,
         f"{rows} x {cols} x {pair.hsi.bands}",
         method,
-        f"{result.tiles} of {side}",
+        f"{result.windows[0]} of {side}",
         f"{psnr[0]:.2f} / {sam[0]:.3f}",
         f"{psnr[1]:.2f} / {sam[1]:.3f}",
         f"{psnr[1] - psnr[0]:+.2f}",

@@ -21,11 +21,11 @@ from .metrics import evaluate_without_reference as evaluate_without_reference
 from .networks import create_network as create_network
 from .networks import list_networks as list_networks
 from .networks.pretrained import from_pretrained as from_pretrained
-from .scenes.fuse import Fusion as Fusion
 from .scenes.fuse import fuse as fuse
+from .scenes.fuse import fuse_tiles as fuse_tiles
+from .scenes.pipeline import Fusion as Fusion
 from .scenes.simulate import Pair as Pair
 from .scenes.simulate import simulate as simulate
-from .scenes.tiles import fuse_tiles as fuse_tiles
 from .sensor import Sensor as Sensor
 from .sensor import Srf as Srf
 from .sensor import create_psf as create_psf

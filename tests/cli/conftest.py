@@ -62,20 +62,20 @@ def files(tmp_path, pair):
 @pytest.fixture
 def interrupt_after_a_tile(monkeypatch):
     """Return a context in which Ctrl-C comes when the first tile is done."""
-    from hyperfuse.scenes.tiling import local as tiles_workers
+    from hyperfuse.scenes.windows import FuseTile
 
     @contextmanager
     def interrupting():
-        fuse_one, done = tiles_workers.run_tile, []
+        fuse_one, done = FuseTile.__call__, []
 
-        def until(job, row, col):
+        def until(task, tile):
             if done:
                 raise KeyboardInterrupt
-            done.append(fuse_one(job, row, col))
+            done.append(fuse_one(task, tile))
             return done[-1]
 
         with monkeypatch.context() as patch:
-            patch.setattr(tiles_workers, "run_tile", until)
+            patch.setattr(FuseTile, "__call__", until)
             yield
 
     return interrupting

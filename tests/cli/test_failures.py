@@ -55,7 +55,7 @@ def test_a_command_line_reads_its_own_option(fails, files, monkeypatch):
     def refuse(*_, **__):
         raise InputError("pass psf=box instead", parameter="psf")
 
-    monkeypatch.setattr(scenes, "fuse_in_full", refuse)
+    monkeypatch.setattr(scenes, "fuse_windows", refuse)
     code, message = fails("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif")
     assert code == 2
     assert message.endswith("msi.tif: pass --psf box instead")

@@ -1,13 +1,16 @@
 import json
+import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 import hyperfuse.scenes.fuse
-from hyperfuse.cli import fuse as fuse_module
+from hyperfuse.cli.session import Session
 from hyperfuse.cube.header import six_numbers
 from hyperfuse.errors import HyperfuseWarning
 from hyperfuse.io import read, write
+from hyperfuse.methods import DEFAULT_METHOD, get_method
 from hyperfuse.networks.pretrained import save_pretrained
 
 
@@ -47,8 +50,9 @@ def test_the_history_says_what_was_done(run, files, pair):
     assert step["sensor"]["srf"] == "gaussian:480/60,560/60,660/60,840/80"
 
 
-def test_the_default_method_is_that_of_the_package():
-    assert fuse_module.DEFAULT_METHOD == hyperfuse.scenes.fuse.DEFAULT_METHOD
+def test_the_default_method_is_that_of_the_package(run, files):
+    assert run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--set", "steps=0")[0] == 0
+    assert read(files / "fused.tif").history[-1]["method"] == DEFAULT_METHOD
 
 
 def test_sensor_yaml_beside_the_hsi_is_used_and_named(run, files, pair):
@@ -208,13 +212,13 @@ def test_threads_are_set_for_the_work_and_put_back(run, files, monkeypatch):
     import hyperfuse.scenes.fuse as scenes
 
     seen = []
-    work = scenes.fuse_in_full
+    work = scenes.fuse_windows
 
     def spy(*args, **kwargs):
         seen.append(torch.get_num_threads())
         return work(*args, **kwargs)
 
-    monkeypatch.setattr(scenes, "fuse_in_full", spy)
+    monkeypatch.setattr(scenes, "fuse_windows", spy)
     before = torch.get_num_threads()
     wanted = before + 1
     code, _, _ = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--threads", wanted)
@@ -277,7 +281,7 @@ def test_uncertainty_is_written_beside_the_result(run, files):
     ("words", "message"),
     [
         (("--uncertainty", "fused.tif"), "is also OUT"),
-        (("--uncertainty", "error.tif", "--method", "regression"), "does not tell how uncertain it is; feinfn does"),
+        (("--uncertainty", "error.tif", "--method", "regression"), "predicts no uncertainty; choose feinfn"),
         (("--budget", "30s", "--effort", "fast"), "give one of them"),
         (("--budget", "soon"), "--budget takes a duration such as 30s, 2min or 1h; got 'soon'"),
         (("--budget", "0s"), "--budget takes a duration such as 30s, 2min or 1h; got '0s'"),
@@ -315,13 +319,14 @@ def test_weights_trained_on_other_scenes_are_started_from(run, fails, files, pai
 
 def test_a_budget_reaches_the_method_less_what_is_spent_already(run, files, monkeypatch):
     asked = []
-    original = hyperfuse.scenes.fuse.fuse_in_full
+    method = get_method(DEFAULT_METHOD)
+    fit = type(method).fit
 
-    def spy(*cubes, **options):
-        asked.append(options["settings"]["budget_seconds"])
-        return original(*cubes, **{**options, "settings": {"effort": "fast"}})
+    def spy(self, samples, settings, progress):
+        asked.append(settings.budget_seconds)
+        return fit(self, samples, method.configure(effort="fast"), progress)
 
-    monkeypatch.setattr(hyperfuse.scenes.fuse, "fuse_in_full", spy)
+    monkeypatch.setattr(type(method), "fit", spy)
     code, _, _ = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--budget", "2min")
     assert code == 0
     assert 100 < asked[0] < 120
@@ -363,11 +368,28 @@ def test_tiles_give_about_the_whole(run, files, pair):
     np.testing.assert_allclose(read(files / "tiles.tif").data, read(files / "whole.tif").data, atol=1e-5)
 
 
-def test_a_budget_is_refused_in_tiles(fails, files):
-    words = ("--tile", 12, "--budget", "10s")
-    code, message = fails("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
-    assert code == 2
-    assert "--budget is for a scene that is fused whole" in message
+def test_a_budget_bounds_a_scene_in_tiles(run, files):
+    words = ("--tile", 12, "--budget", "20s")
+    start = time.monotonic()
+    code, _, err = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
+    assert code == 0, err
+    assert time.monotonic() - start < 30
+    assert read(files / "fused.tif").history[-1]["run"]["steps"] > 0
+
+
+def test_the_best_so_far_of_a_scene_in_tiles(run, files, monkeypatch):
+    steps = []
+
+    def interrupt(fraction, message=""):
+        if "fitting" in message:
+            steps.append(fraction)
+            if len(steps) == 3:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(Session, "progress", lambda self, title: nullcontext(interrupt))
+    code, _, err = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--tile", 12, "--best-so-far")
+    assert code == 0, err
+    assert "note: interrupted after" in err
 
 
 def test_a_report_and_the_uncertainty_of_a_scene_in_tiles(run, files, pair):
@@ -383,6 +405,6 @@ def test_a_report_and_the_uncertainty_of_a_scene_in_tiles(run, files, pair):
     assert error.data.min() > 0
     assert error.history[-1]["quantity"] == "standard deviation of the expected error"
     page = (files / "report.html").read_text("utf-8")
-    assert "shown is a part of 24 x 36 pixels" in page
+    assert "the report shows a part" not in page
     assert "PSNR" in page
     assert "expected error" in page

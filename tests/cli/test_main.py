@@ -195,7 +195,7 @@ def test_ctrl_c_gives_130_and_no_traceback(tmp_path, files):
         "import os, signal, sys, time\n"
         "import hyperfuse.scenes.fuse as scenes\n"
         "def fuse(*args, **kwargs): os.kill(os.getpid(), signal.SIGINT); time.sleep(10)\n"
-        "scenes.fuse_in_full = fuse\n"
+        "scenes.fuse_tiles = fuse\n"
         "from hyperfuse.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )

@@ -1,6 +1,5 @@
 """Large scenes by the command line: killed and resumed, on a cluster, and in tiles by themselves where large."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from hyperfuse.io import read
+from hyperfuse.scenes import fuse as scenes_fuse
 
 JOB = ("--method", "local-regression", "--ratio", "3", "--psf", "mtf:0.3", "--no-align", "--threads", "1")
 TILES = ("--tile", "6")
@@ -86,10 +86,8 @@ def test_a_scene_above_the_memory_goes_in_tiles_by_itself(run, files):
     assert np.abs(error).max() < 0.01
 
 
-def test_half_of_the_machine_is_the_limit_unless_told(run, files, monkeypatch):
-    pages = {"SC_PHYS_PAGES": 100, "SC_PAGE_SIZE": 4096}
-    known = os.sysconf
-    monkeypatch.setattr(os, "sysconf", lambda name: pages.get(name) or known(name))
+def test_half_of_the_machine_is_the_default_limit(run, files, monkeypatch):
+    monkeypatch.setattr(scenes_fuse, "total_bytes", lambda: 100 * 4096)
     code, _, err = run(*call(files, "out.tif"))
     assert code == 0
     assert "note: fused in tiles" in err

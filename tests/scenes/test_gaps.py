@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from hyperfuse.scenes.gaps import fill_gaps
+from hyperfuse.scenes.gaps import GappyPair, GapRegression, fill_gaps
 from hyperfuse.sensor.presets import mtf
 
 SENSOR = mtf(4)
@@ -36,7 +36,8 @@ def all_valid(image):
 
 
 def fill(hsi, hsi_valid, msi, msi_valid):
-    return fill_gaps(hsi, hsi_valid, msi, msi_valid, SENSOR)
+    pair = GappyPair(hsi, hsi_valid, msi, msi_valid, SENSOR)
+    return fill_gaps(pair, GapRegression.fit([pair]))
 
 
 masks = st.integers(0, 1000).map(np.random.default_rng)

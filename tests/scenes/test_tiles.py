@@ -12,16 +12,14 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-import hyperfuse.scenes.tiles_job as tiles_job
-import hyperfuse.scenes.tiling.local as tiles_workers
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import six_numbers
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io import read, write
-from hyperfuse.scenes.fuse import fuse, fuse_in_full
+from hyperfuse.scenes import windows
+from hyperfuse.scenes.fuse import fuse, fuse_tiles
 from hyperfuse.scenes.simulate import simulate
-from hyperfuse.scenes.tiles import fuse_tiles
-from hyperfuse.scenes.tiling.memory import bytes_if_whole
+from hyperfuse.scenes.tiling.memory import tile_side
 
 TILE, OVERLAP = 32, 6  # 8 LR pixels
 
@@ -55,13 +53,13 @@ def psnr(reference, fused):
 def count_calls(monkeypatch):
     """Count the tiles that are fused in this process."""
     calls = []
-    fused = tiles_job._fused
+    cut = windows.cut
 
-    def counted(pair, tile, *rest):
+    def counted(outcome, window, tile):
         calls.append((tile.row, tile.col))
-        return fused(pair, tile, *rest)
+        return cut(outcome, window, tile)
 
-    monkeypatch.setattr(tiles_job, "_fused", counted)
+    monkeypatch.setattr(windows, "cut", counted)
     return calls
 
 
@@ -83,7 +81,7 @@ def test_tiles_are_as_good_as_the_whole(tmp_path, method, tile, settings):
     whole = fuse(made.hsi, made.msi, **job)
     result = fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, tile=tile)
     tiled = read(tmp_path / "out.tif")
-    assert result.tiles == result.fused == (12 if tile == 32 else 6)
+    assert result.windows == ((12, 12) if tile == 32 else (6, 6))
     assert psnr(made.reference.data, tiled.data) > psnr(made.reference.data, whole.data) - 0.1
     assert (tiled.transform, tiled.crs) == (whole.transform, whole.crs)
     assert tiled.attributes["sensor"] == "made"
@@ -182,7 +180,7 @@ def test_empty_tiles_are_not_fused(tmp_path, monkeypatch):
     result = fuse_tiles(hsi, msi, tmp_path / "out.tif", sensor=made.sensor, method="regression", tile=TILE, overlap=1)
     # The tile with the data, and those around whose blends reach into it.
     assert {(1, 2)} <= set(calls) <= {(row, col) for row in (0, 1, 2) for col in (1, 2, 3)}
-    assert result.tiles == 32
+    assert result.windows[0] == 32
     fused = read(tmp_path / "out.tif")
     np.testing.assert_array_equal(fused.valid[0], valid[0])
 
@@ -204,7 +202,7 @@ def test_blocks_that_a_sparse_file_leaves_out_are_not_read(tmp_path, monkeypatch
     monkeypatch.setattr(RasterSource, "_load", lambda self, window: windows.append(window) or load(self, window))
     result = fuse_tiles(tmp_path / "sparse.tif", msi, tmp_path / "out.tif", sensor=made.sensor, method="regression",
                         tile=64, overlap=1)  # fmt: skip
-    assert result.tiles == 64
+    assert result.windows[0] == 64
     assert len(windows) < 40
     fused = read(tmp_path / "out.tif")
     assert fused.valid[0, 64:128, 128:192].all()
@@ -216,17 +214,17 @@ def test_blocks_that_a_sparse_file_leaves_out_are_not_read(tmp_path, monkeypatch
 @contextmanager
 def interrupted_after(count, monkeypatch):
     """Make Ctrl-C come when ``count`` tiles are done."""
-    run = tiles_workers.run_tile
+    fuse_tile = windows.FuseTile.__call__
     done = []
 
-    def until(job, row, col):
+    def until(task, tile):
         if len(done) == count:
             raise KeyboardInterrupt
-        done.append((row, col))
-        return run(job, row, col)
+        done.append(tile.name)
+        return fuse_tile(task, tile)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tiles_workers, "run_tile", until)
+        patch.setattr(windows.FuseTile, "__call__", until)
         with pytest.raises(KeyboardInterrupt):
             yield
 
@@ -238,7 +236,7 @@ def test_an_interrupted_job_resumes_with_what_is_left(tmp_path, monkeypatch):
     with interrupted_after(5, monkeypatch):
         fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
     assert not (tmp_path / "out.tif").exists()
-    with pytest.raises(InputError, match="--resume goes on"):
+    with pytest.raises(InputError, match="resume=True resumes it"):
         fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
     with pytest.raises(InputError, match=r"another job \(other settings\)"):
         fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, settings={"ridge": 0.1}, resume=True)
@@ -256,7 +254,7 @@ def test_what_was_learnt_of_the_scene_is_not_learnt_again(tmp_path, monkeypatch)
     with interrupted_after(5, monkeypatch):
         fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
     with monkeypatch.context() as patch:
-        patch.setattr("hyperfuse.scenes.tiles.learn_on_samples", lambda *_: pytest.fail("learnt again"))
+        patch.setattr("hyperfuse.scenes.pipeline.fit_scene", lambda *_: pytest.fail("learnt again"))
         fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
     assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
 
@@ -266,13 +264,13 @@ def test_what_was_learnt_is_read_back_only_if_it_is_whole_and_nothing_else(tmp_p
     job = {"sensor": made.sensor, "method": "local-regression", "tile": TILE}
     with interrupted_after(2, monkeypatch):
         fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
-    (kept,) = tmp_path.glob(".*.tiles/learned.pt")
+    (kept,) = tmp_path.glob(".*.tiles/model.pt")
     whole = kept.read_bytes()
     harmful = tmp_path / "harmful.pt"
     torch.save({"learned": subprocess.Popen, "samples": 1}, harmful)
     for damaged in (whole[: len(whole) // 2], b"", harmful.read_bytes()):
         kept.write_bytes(damaged)
-        with pytest.raises(InputError, match=r"learned\.pt is damaged; remove the folder"):
+        with pytest.raises(InputError, match=r"model\.pt is damaged; remove the folder"):
             fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
     kept.write_bytes(whole)
     fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
@@ -289,12 +287,13 @@ def test_a_pair_that_is_refused_leaves_nothing_behind(tmp_path):
 def test_the_uncertainty_in_tiles_is_that_of_the_whole(tmp_path):
     made, hsi, msi = pair(tmp_path)
     job = {"sensor": made.sensor, "method": "feinfn"}
-    whole = fuse_in_full(made.hsi, made.msi, **job, settings={"effort": "fast", "uncertainty": True}).uncertainty
+    settings = {"effort": "fast", "uncertainty": True}
+    whole = fuse(made.hsi, made.msi, **job, settings=settings, return_details=True).uncertainty
     result = fuse_tiles(
         hsi, msi, tmp_path / "out.tif", **job, settings={"effort": "fast"}, tile=64, uncertainty=tmp_path / "error.tif"
     )
     tiled = read(tmp_path / "error.tif")
-    assert result.uncertain.history == tiled.history
+    assert result.uncertainty.history == tiled.history
     ratio = tiled.data.mean(axis=(1, 2)) / whole.data.mean(axis=(1, 2))
     assert ((ratio > 0.7) & (ratio < 1.4)).all()
     # Blended like the image: no step where tiles meet.
@@ -308,8 +307,9 @@ def test_a_part_to_show_is_what_was_read_and_fused(tmp_path):
     valid = np.ones(reference.data.shape, bool)
     valid[:, :, :40] = False
     made, hsi, msi = pair(tmp_path, reference.replace(valid=valid, nodata=-1.0))
-    result = fuse_tiles(hsi, msi, tmp_path / "out.tif", sensor=made.sensor, method="bicubic", tile=TILE, show=64)
-    part, fused = result.shown, result.shown.of(tmp_path / "out.tif")
+    result = fuse_tiles(hsi, msi, tmp_path / "out.tif", sensor=made.sensor, method="bicubic", tile=TILE, preview=64)
+    part = result.preview
+    fused = part.fused
     row, col, rows, cols = part.window
     assert (fused.rows, fused.cols) == (part.msi.rows, part.msi.cols) == (rows, cols)
     assert part.hsi.valid_pixels.all()
@@ -317,7 +317,7 @@ def test_a_part_to_show_is_what_was_read_and_fused(tmp_path):
     np.testing.assert_allclose(part.msi.data, made.msi.data[:, row : row + rows, col : col + cols])
     whole = fuse(part.hsi, part.msi, sensor=part.sensor, method="bicubic")
     np.testing.assert_allclose(fused.data[:, 8:-8, 8:-8], whole.data[:, 8:-8, 8:-8], atol=1e-5)
-    assert f"the whole has {made.msi.rows} x {made.msi.cols}" in part.told
+    assert f"the whole has {made.msi.rows} x {made.msi.cols}" in part.note
 
 
 def test_an_input_that_changed_is_not_resumed(tmp_path, monkeypatch):
@@ -334,20 +334,20 @@ def test_an_input_that_changed_is_not_resumed(tmp_path, monkeypatch):
 
 KILLED = """
     import os, sys
-    import hyperfuse.scenes.tiling.local as workers
-    from hyperfuse.scenes.tiles import fuse_tiles
+    from hyperfuse.scenes.fuse import fuse_tiles
+    from hyperfuse.scenes.windows import FuseTile
     from hyperfuse.sensor import Sensor
 
     folder = sys.argv[1]
-    run, done = workers.run_tile, []
+    fuse_tile, done = FuseTile.__call__, []
 
-    def until(job, row, col):
+    def until(task, tile):
         if len(done) == 4:
             os.kill(os.getpid(), 9)
-        done.append(run(job, row, col))
+        done.append(fuse_tile(task, tile))
         return done[-1]
 
-    workers.run_tile = until
+    FuseTile.__call__ = until
     fuse_tiles(f"{folder}/hsi.tif", f"{folder}/msi.tif", f"{folder}/out.tif", method="regression", tile=32,
                sensor=Sensor.load(f"{folder}/sensor.yaml"))
 """
@@ -368,12 +368,14 @@ def test_a_killed_job_resumes_with_the_same_file(tmp_path):
 
 
 def test_a_kill_while_tiles_are_joined_loses_no_tile(tmp_path, monkeypatch):
-    import hyperfuse.scenes.tiles as tiles
+    from hyperfuse.scenes import pipeline
 
     made, hsi, msi = pair(tmp_path)
     job = {"sensor": made.sensor, "method": "regression", "tile": TILE}
     with monkeypatch.context() as patch:
-        patch.setattr(tiles, "assemble", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        patch.setattr(
+            pipeline, "assemble", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        )
         with pytest.raises(HyperfuseError, match="no space left"):
             fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
     assert not (tmp_path / "out.tif").exists()
@@ -399,18 +401,15 @@ def test_two_workers_give_what_one_gives(tmp_path):
 
 def test_what_cannot_be_done_in_tiles_is_told(tmp_path):
     made, hsi, msi = pair(tmp_path)
-    np.save(tmp_path / "hsi.npy", made.hsi.data)
     sensor = {"sensor": made.sensor}
     for job, told in (
-        ((tmp_path / "hsi.npy", msi, tmp_path / "out.tif", {}), "NumPy array, which is read whole"),
-        ((hsi, msi, tmp_path / "out.npy", {}), "is written whole"),
+        ((hsi, msi, tmp_path / "out.npy", {"tile": TILE}), "is written whole"),
         ((hsi, msi, tmp_path / "out.tif", {"tile": 2}), "smaller than one HSI pixel"),
         ((hsi, msi, tmp_path / "out.tif", {"tile": 0}), "1 or more"),
-        ((hsi, msi, tmp_path / "out.tif", {"settings": {"uncertainty": True}}), "written to a file in tiles"),
-        ((hsi, msi, tmp_path / "out.tif", {"settings": {"keep_best": True}}), "not offered in tiles"),
-        ((hsi, msi, tmp_path / "out.tif", {"uncertainty": tmp_path / "error.npy"}), "is written whole"),
-        ((hsi, msi, tmp_path / "out.tif", {"workers": 2, "scheduler": "tcp://x:1"}), "give one of them"),
-        ((hsi, msi, tmp_path / "out.tif", {"mask": hsi}), "the mask has"),
+        ((hsi, msi, tmp_path / "out.tif", {"settings": {"uncertainty": True}}), "written to a file; name it"),
+        ((hsi, msi, tmp_path / "out.tif", {"uncertainty": tmp_path / "error.npy", "tile": TILE}), "is written whole"),
+        ((hsi, msi, tmp_path / "out.tif", {"workers": 2, "scheduler": "tcp://x:1"}), "pass one of them"),
+        ((hsi, msi, tmp_path / "out.tif", {"mask": hsi}), "a mask has one band, this file 6"),
     ):
         *files, more = job
         with pytest.raises(InputError, match=told):
@@ -425,10 +424,17 @@ def test_other_units_are_refused(tmp_path):
         fuse_tiles(hsi, tmp_path / "scaled.tif", tmp_path / "out.tif", method="regression", tile=TILE)
 
 
-def test_how_much_memory_the_whole_would_take(tmp_path):
-    _, hsi, msi = pair(tmp_path)
-    assert bytes_if_whole(str(hsi), str(msi)) == 6 * 4 * 6 * 96 * 128
-    assert bytes_if_whole(str(tmp_path / "none.npy"), str(msi)) is None
+def test_a_scene_goes_in_tiles_where_the_whole_would_take_too_much_memory(tmp_path):
+    made, hsi, msi = pair(tmp_path)
+    job = {"sensor": made.sensor, "method": "bicubic", "overwrite": True}
+    needed = 6 * 4 * 6 * 96 * 128 / 1e9
+    whole = fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, memory_gb=1.01 * needed)
+    assert whole.windows == (1, 1)
+    assert "tiles" not in whole.image.history[-1]
+    tiled = fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, memory_gb=0.99 * needed)
+    assert tiled.windows == (4, 4)  # as small as is sensible
+    # A format that is written whole leaves no choice.
+    assert fuse_tiles(hsi, msi, tmp_path / "out.npz", **job, memory_gb=0.99 * needed).windows == (1, 1)
 
 
 def test_a_shift_that_nothing_tells_is_found_on_a_part(tmp_path):
@@ -445,20 +451,13 @@ def test_a_shift_that_nothing_tells_is_found_on_a_part(tmp_path):
 
 
 def test_tiles_follow_from_the_memory_and_the_workers(tmp_path):
-    from hyperfuse.methods import BytesPerPixel
-    from hyperfuse.scenes.source import open_scene
-    from hyperfuse.scenes.tiling.memory import tile_size
-
     made, hsi, msi = pair(tmp_path)
-    grid = {"sensor": made.sensor, "srf": None, "psf": None, "ratio": None, "phase": None}
-    scene = open_scene(str(hsi), str(msi), None, {}, {}, grid)
     cases = [(workers, memory) for workers in (1, 2, 4) for memory in (0.4, 2.0, 8.0)]
-    sizes = {case: tile_size(scene, BytesPerPixel(), 4, *case) for case in cases}
-    assert tile_size(scene, BytesPerPixel(hsi_band=22), 4, 4, 2.0) > sizes[4, 2.0]
-    scene.close()
+    sizes = {case: tile_side(6 * 40 + 3 * 110, 4.0, 4, *case) for case in cases}
+    assert tile_side(6 * 22 + 3 * 110, 4.0, 4, 4, 2.0) > sizes[4, 2.0]
     assert all(64 <= size <= 1024 for size in sizes.values())
     assert sizes[1, 0.4] == 64
     assert sizes[1, 2.0] >= sizes[2, 2.0] > sizes[4, 2.0]
     assert sizes[4, 8.0] > sizes[4, 2.0]
-    with pytest.raises(InputError, match="more than 0 GB"):
+    with pytest.raises(InputError, match="memory_gb is more than 0"):
         fuse_tiles(hsi, msi, tmp_path / "out.tif", sensor=made.sensor, memory_gb=0)

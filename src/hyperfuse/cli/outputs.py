@@ -16,7 +16,7 @@ from hyperfuse.cli.options import OutputOptions
 from hyperfuse.errors import HyperfuseError, InputError
 
 if TYPE_CHECKING:
-    from hyperfuse.cube.cube import Cube
+    from hyperfuse.cube.header import CubeHeader
 
 _PREFIX = ".hyperfuse-"
 
@@ -45,6 +45,18 @@ def check_output(path: str, writing: OutputOptions, *, inputs: Sequence[str] = (
     files = _probe(target.parent, path, writing)
     _refuse_existing(target.parent, files, writing.overwrite, inputs)
     return [target.parent / name for name in files]
+
+
+def check_outputs_differ(images: Sequence[tuple[str, Sequence[Path]]]) -> None:
+    """Refuse images that would be written to one file.
+
+    Args:
+        images: each as it was named, with its files.
+    """
+    (first, files), *others = images
+    for name, more in others:
+        if {file.absolute() for file in files} & {file.absolute() for file in more}:
+            raise InputError(f"{name}: is also OUT ({first}); name another file")
 
 
 def check_folder(
@@ -92,11 +104,11 @@ def writing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def describe_output(path: str, written: Sequence[Path], cube: Cube, seconds: float) -> str:
+def describe_output(path: str, written: Sequence[Path], image: CubeHeader, seconds: float) -> str:
     """Return the line that ends a command: what was written, its size, and how long it took."""
-    stored = sum(_bytes(place) for place in written)
+    stored = sum(_bytes(file) for file in written)
     size = f"{stored / 1e6:.1f} MB" if stored >= 1e5 else f"{stored / 1e3:.1f} kB"
-    return f"wrote {path}: {cube.rows} rows, {cube.cols} columns, {cube.bands} bands, {size} in {seconds:.1f} s"
+    return f"wrote {path}: {image.rows} rows, {image.cols} columns, {image.bands} bands, {size} in {seconds:.1f} s"
 
 
 def _bytes(place: Path) -> int:

@@ -6,13 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyperfuse.cli.inputs import file_of, name_of, naming, sensor_next_to
+from hyperfuse.cli.inputs import file_of, name_of, naming, read_image, sensor_beside
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError
 
 if TYPE_CHECKING:
     from hyperfuse.cube.cube import Cube
-    from hyperfuse.scenes.tiles import TiledResult
+    from hyperfuse.io.windows.source import WindowSource
+    from hyperfuse.scenes.pipeline import Fusion
+    from hyperfuse.scenes.preview import Preview
+
+# Of a scene in tiles a report shows a part of about this many HR pixels per side: as many as it prints unreduced.
+PREVIEW_SIDE = 900
 
 
 def check_report(path: str, written: Sequence[Path], inputs: Sequence[str], overwrite: bool) -> None:
@@ -28,35 +33,78 @@ def check_report(path: str, written: Sequence[Path], inputs: Sequence[str], over
         check_target(target, overwrite=overwrite)
 
 
+def open_reference(path: str) -> WindowSource:
+    """Open the image to score against, before any work; read whole where windows cannot be read of it."""
+    from hyperfuse.io.windows.memory import MemorySource
+    from hyperfuse.io.windows.open import open_windows
+
+    try:
+        return open_windows(path)
+    except InputError:
+        return MemorySource(read_image(path))
+
+
 def sensor_source(sensor: str | None, hsi: str, options: Sequence[str | None]) -> str:
     """Return in words where the sensor comes from."""
-    beside = sensor_next_to(hsi) if sensor is None else Path(sensor)
-    named = "" if beside is None else name_of(str(beside))
-    told = "options of the call" if any(option is not None for option in options) else ""
-    return ", ".join(part for part in (named, told) if part) or "the files and the pair itself; see the notes"
+    file = sensor_beside(hsi) if sensor is None else Path(sensor)
+    named = "" if file is None else name_of(str(file))
+    given = "options of the call" if any(option is not None for option in options) else ""
+    return ", ".join(part for part in (named, given) if part) or "the files and the pair itself; see the notes"
 
 
-def shown_content(result: TiledResult, out: str, uncertainty: str | None) -> dict[str, Any]:
-    """Return what a report on a scene in tiles shows: a part of it."""
-    part = result.shown
-    assert part is not None  # asked for
-    return {
-        "hsi": part.hsi,
-        "msi": part.msi,
-        "fused": part.of(out),
-        "sensor": part.sensor,
-        "whole_hsi": part.whole_hsi,
-        "whole_msi": part.whole_msi,
-        "uncertainty": None if uncertainty is None else part.of(uncertainty),
-        "sensor_notes": (part.told, *result.outline.history[-1]["notes"]),
-    }
+def write_fusion_report(
+    path: str,
+    session: Session,
+    fusion: Fusion[Any],
+    reference: WindowSource | None,
+    names: Mapping[str, str],
+    origin: str,
+) -> None:
+    """Write the page on a fusion, or on the part of it that its preview holds.
 
+    Args:
+        path: HTML page to write.
+        session: of the command.
+        fusion: with a preview.
+        reference: to score against, or None.
+        names: of ``hsi``, ``msi`` and ``fused``.
+        origin: of the sensor, in words.
+    """
+    from hyperfuse.reports.fusion.content import ReportContent, this_process
+    from hyperfuse.reports.fusion.page import write_report
 
-def write_fusion_report(path: str, session: Session, truth: Cube | None, content: Mapping[str, Any]) -> None:
-    """Write the page on a fusion; ``content`` as :class:`~hyperfuse.reports.fusion.ReportContent` takes it."""
-    from hyperfuse.reports.fusion import ReportContent, this_process, write_report
-
-    made = this_process(["hyperfuse", *session.words], session.seconds)
+    preview = fusion.preview
+    assert preview is not None  # requested
+    if preview.note:
+        session.note(f"note: {preview.note}")
     with naming(path):
-        write_report(Path(path), ReportContent(**content, reference=truth, warnings=tuple(session.warnings), made=made))
+        content = ReportContent(
+            hsi=preview.hsi,
+            msi=preview.msi,
+            fused=preview.fused,
+            sensor=preview.sensor,
+            hsi_name=names["hsi"],
+            msi_name=names["msi"],
+            fused_name=names["fused"],
+            whole_hsi=preview.whole_hsi,
+            whole_msi=preview.whole_msi,
+            sensor_source=origin,
+            sensor_notes=(*([preview.note] if preview.note else []), *fusion.image.history[-1]["notes"]),
+            alignment=fusion.match.alignment,
+            reference=None if reference is None else _part(reference, preview),
+            uncertainty=preview.uncertainty,
+            uncertainty_name="expected error (standard deviation)",
+            warnings=tuple(session.warnings),
+            made=this_process(["hyperfuse", *session.words], session.seconds),
+        )
+        write_report(Path(path), content)
     session.note(f"wrote {path}")
+
+
+def _part(reference: WindowSource, preview: Preview) -> Cube:
+    """Return what the preview holds of a reference; all of one that is not on the grid of the result."""
+    from hyperfuse.cube.window import Window
+
+    header = reference.header
+    same = (header.rows, header.cols) == preview.shape
+    return reference.read(preview.window if same else Window(0, 0, header.rows, header.cols))

@@ -1,76 +1,106 @@
-"""The pipeline behind ``hyperfuse fuse``: match the pair, fill its gaps, run a method, give the metadata back."""
+"""Fusion of a pair: of two cubes, or of files of any size."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Unpack, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import hyperfuse.methods  # noqa: F401  (registers every method)
 from hyperfuse.cube.cube import Cube
-from hyperfuse.errors import InputError
-from hyperfuse.methods.contract.method import PairTensors
-from hyperfuse.methods.contract.registry import get_method
+from hyperfuse.cube.header import CubeHeader
+from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.io.encoding.options import ReadOptions, WriteKeywords, WriteOptions
+from hyperfuse.methods import DEFAULT_METHOD, get_method, list_methods
+from hyperfuse.methods.contract.method import Method, MethodSettings
 from hyperfuse.progress import Progress, silent
 from hyperfuse.runtime.devices import find_device
-from hyperfuse.scenes import DEFAULT_METHOD
-from hyperfuse.scenes.gaps import fill_gaps
-from hyperfuse.scenes.matching.blind import BlindMatch, match_blind
-from hyperfuse.scenes.matching.grid import MatchedPair
-from hyperfuse.scenes.preparation import configure, outside_coverage_note, sensor_summary, validity_at_hr
-from hyperfuse.scenes.saturation import saturation_note
-from hyperfuse.scenes.simulate import hr_transform
+from hyperfuse.runtime.memory import total_bytes
+from hyperfuse.scenes.files import ImageFiles, PairFiles, Paths, StagedFiles
+from hyperfuse.scenes.matching.blind import match_headers
+from hyperfuse.scenes.pipeline import Fusion, FusionJob, fuse_windows
+from hyperfuse.scenes.preview import read_preview
+from hyperfuse.scenes.record import describe_geometry
+from hyperfuse.scenes.source import MatchedSource, PairSource
+from hyperfuse.scenes.targets import FileTarget, MemoryTarget, Outputs, SceneFile
+from hyperfuse.scenes.tiling.local import Runner, run_here, run_in_processes
+from hyperfuse.scenes.tiling.memory import MEMORY_GB, tile_side
+from hyperfuse.scenes.tiling.store import TileStore
+from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.sensor.srf.restrict import restrict_responses
+from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
 from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.version import __version__
 
+Settings = Mapping[str, Any] | MethodSettings
+Number = float | tuple[float, float]
 
-def fuse(
+# A scene is fused whole where that takes no more than this fraction of the machine's memory, about this many images of
+# the size of the result in float32.
+_MEMORY_FRACTION = 0.5
+_IMAGES = 6
+
+
+@overload
+def fuse(hsi: Cube, msi: Cube, *, return_details: Literal[True], **options: Any) -> Fusion[Cube]: ...
+@overload
+def fuse(hsi: Cube, msi: Cube, *, return_details: Literal[False] = False, **options: Any) -> Cube: ...
+def fuse(  # type: ignore[misc]  # the options of an overload are those below
     hsi: Cube,
     msi: Cube,
     *,
     method: str = DEFAULT_METHOD,
+    geometry: PairGeometry | None = None,
     sensor: Sensor | None = None,
-    srf: str | Srf | None = None,
-    psf: str | None = None,
-    ratio: float | tuple[float, float] | None = None,
-    phase: float | tuple[float, float] | None = None,
+    srf: Srf | str | None = None,
+    psf: GaussianPsf | BoxPsf | KernelPsf | str | None = None,
+    ratio: Number | None = None,
+    phase: Number | None = None,
     align: bool = True,
     mask: NDArray[np.bool_] | None = None,
     device: str = "auto",
     seed: int = 0,
-    settings: Mapping[str, Any] | None = None,
+    settings: Settings | None = None,
+    return_details: bool = False,
     progress: Progress = silent,
-) -> Cube:
+) -> Cube | Fusion[Cube]:
     """Fuse an LR-HSI with an HR-MSI.
 
     Args:
         hsi: LR-HSI, (bands, h, w).
-        msi: HR-MSI of the same place in the same unit, (msi_bands, H, W); one band is a panchromatic image.
+        msi: HR-MSI of the same area in the same unit, (msi_bands, H, W); one band is a panchromatic image.
         method: name of a registered method.
-        sensor: how the two relate; what is not given here or below comes from their transforms and sizes.
-        srf: spectral responses of the MSI, as text (see ``create_srf``) or an ``Srf``; overrides the sensor's.
-        psf: blur of the HSI, as text (see ``create_psf``); overrides the sensor's.
-        ratio: HR pixels an LR pixel; must agree with the transforms where there are any.
-        phase: HR position of the first LR sample; overrides transforms and sensor.
-        align: look for the shift between the two images where neither ``sensor`` nor ``phase`` tells their position.
+        geometry: what is known about how the two relate; or its fields, which follow. What is not specified is taken
+            from transforms and sizes, else estimated.
+        sensor: the whole forward model.
+        srf: spectral responses of the MSI, an ``Srf`` or text (see ``create_srf``).
+        psf: blur of the HSI, or text (see ``create_psf``).
+        ratio: HR pixels per LR pixel; must agree with the transforms where there are any.
+        phase: HR position of the first LR sample.
+        align: estimate the shift between the two images where neither ``sensor`` nor ``phase`` states their position.
         mask: bool (H, W), True where the MSI must not be used (clouds, water): gaps in the result.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``.
         seed: of methods that draw random numbers.
-        settings: of the method.
-        progress: called with the share done and a few words.
+        settings: of the method: a mapping, or its settings class.
+        return_details: return a :class:`Fusion`: the image with its uncertainty (setting ``uncertainty``), how the
+            two images relate, the fitted model and notes.
+        progress: called with the fraction done and a short message.
 
     Returns:
         The fused image on the MSI's grid, cut to the common extent: float32 (bands, rows, cols) with the HSI's bands
         and the MSI's CRS and transform (where it has none, those that follow from the HSI's). A gap in either input
         is a gap here; bands that are empty or marked as bad are not fused: they stay empty and marked. The last step
-        of its history tells method, settings, sensor, what was decided, and bands outside the spectral coverage of the
-        MSI.
+        of its history states method, settings, sensor, what was decided, and bands outside the spectral coverage of
+        the MSI.
 
     Raises:
         InputError: a pair, a name or a setting that does not fit; the message says what to do.
@@ -81,167 +111,286 @@ def fuse(
         >>> fuse(hsi, msi).data.shape
         (4, 12, 12)
     """
-    grid = {"sensor": sensor, "srf": srf, "psf": psf, "ratio": ratio, "phase": phase, "align": align}
-    return _fuse(hsi, msi, method, grid, mask, device, seed, settings, progress).image
+    chosen = get_method(method)
+    options = _settings(chosen, settings, seed)
+    if _predicts_uncertainty(chosen, options) and not return_details:
+        raise InputError("the uncertainty is returned with return_details=True", parameter="settings")
+    job = FusionJob(
+        method=chosen,
+        settings=options,
+        geometry=_geometry(geometry, sensor=sensor, srf=srf, psf=psf, ratio=ratio, phase=phase, align=align),
+        device=find_device(device),
+        seed=seed,
+    )
+    fusion = _fuse_whole(PairSource.of_cubes(hsi, msi, mask), job, return_details, progress)
+    return fusion if return_details else fusion.image
 
 
-@dataclass(frozen=True)
-class Fusion:
-    """A fused image with all that is known about it.
-
-    Attributes:
-        image: as :func:`fuse` returns it.
-        uncertainty: image of the same grid, bands and unit: the standard deviation of the error that is to be expected;
-            None where it was not asked for (setting ``uncertainty``) or the method tells none.
-        match: the two images as they were fused, cut to their common extent, with the sensor that relates them, and
-            what was found in them.
-    """
-
-    image: Cube
-    uncertainty: Cube | None
-    match: BlindMatch
+def _fuse_whole(source: PairSource, job: FusionJob, preview: bool, progress: Progress) -> Fusion[Cube]:
+    target = MemoryTarget()
+    fusion = fuse_windows(source, target, job, run_here, progress)
+    image, uncertainty = target.fused, target.expected
+    assert image is not None  # written now
+    shown = None
+    if preview:
+        shown = read_preview(source, fusion.match, None, lambda _: (image, uncertainty))
+    return Fusion(image, uncertainty, fusion.match, fusion.model, fusion.notes, fusion.windows, shown)
 
 
-def fuse_in_full(
-    hsi: Cube,
-    msi: Cube,
+def fuse_tiles(
+    hsi: Paths,
+    msi: Paths,
+    out: str | Path,
     *,
     method: str = DEFAULT_METHOD,
+    geometry: PairGeometry | None = None,
     sensor: Sensor | None = None,
-    srf: str | Srf | None = None,
-    psf: str | None = None,
-    ratio: float | tuple[float, float] | None = None,
-    phase: float | tuple[float, float] | None = None,
+    srf: Srf | str | None = None,
+    psf: GaussianPsf | BoxPsf | KernelPsf | str | None = None,
+    ratio: Number | None = None,
+    phase: Number | None = None,
     align: bool = True,
-    mask: NDArray[np.bool_] | None = None,
+    mask: str | Path | None = None,
     device: str = "auto",
     seed: int = 0,
-    settings: Mapping[str, Any] | None = None,
+    settings: Settings | None = None,
+    tile: int | None = None,
+    overlap: int | None = None,
+    workers: int = 1,
+    memory_gb: float | None = None,
+    scheduler: str | None = None,
+    resume: bool = False,
+    uncertainty: str | Path | None = None,
+    preview: int | None = None,
+    reading: ReadOptions | None = None,
+    msi_reading: ReadOptions | None = None,
+    inputs: Mapping[str, str] | None = None,
+    overwrite: bool = False,
     progress: Progress = silent,
-) -> Fusion:
-    """Fuse as :func:`fuse`, and return what else is known: the uncertainty if asked for, and the pair as it was used.
+    **writing: Unpack[WriteKeywords],
+) -> Fusion[CubeHeader]:
+    """Fuse files of any size: whole where that fits into memory, else tile by tile.
 
-    Args are those of :func:`fuse`.
+    Tiles are whole LR pixels, read with an overlap and blended with weights that sum to 1. What holds for the whole
+    scene is computed once, on samples of it. That and finished tiles are kept in ``.NAME.tiles`` next to ``out`` until
+    the image is complete; a job that was killed is resumed with ``resume`` and gives the same image. Tiles without
+    data are neither read nor fused. An input of which windows cannot be read is copied to ``.NAME.inputs`` meanwhile.
+
+    Args:
+        hsi: file of the LR-HSI (bands, h, w), or several that are merged.
+        msi: file of the HR-MSI (msi_bands, H, W) of the same area in the same unit, or several.
+        out: image to write; GeoTIFF (COG with ``cog=True``), ENVI or Zarr where it is fused in tiles.
+        method: as for :func:`fuse`, as are geometry, sensor, srf, psf, ratio, phase and align.
+        geometry: see there.
+        sensor: see there.
+        srf: see there.
+        psf: see there.
+        ratio: see there.
+        phase: see there.
+        align: see there.
+        mask: file of one band on the MSI's grid, not 0 where the MSI must not be used.
+        device: see :func:`fuse`.
+        seed: see there.
+        settings: see there.
+        tile: side of a tile without overlap, in HR pixels; default: as memory allows.
+        overlap: LR pixels that are read around a tile; default: what the method needs.
+        workers: processes of this machine that fuse tiles.
+        memory_gb: memory of all processes together in GB, each worker of a scheduler may take it. Default: half of
+            this machine's for a scene that is fused whole, 2 in tiles.
+        scheduler: address of a dask.distributed scheduler to run the tiles on, in place of ``workers``.
+        resume: resume an interrupted job, if there is one.
+        uncertainty: image to write in addition: the standard deviation of the expected error.
+        preview: return a part of about this many HR pixels per side.
+        reading: how the HSI is read.
+        msi_reading: how the MSI is read; errors name its fields ``msi_nodata`` and so on.
+        inputs: names of the inputs for the history.
+        overwrite: replace an existing ``out``.
+        progress: called with the fraction done and a short message.
+        **writing: fields of ``WriteOptions``: dtype, compress, nodata and options of the format.
+
+    Returns:
+        What is known about the result; ``image`` and ``uncertainty`` are headers of what was written.
 
     Raises:
-        InputError: as for :func:`fuse`, or ``uncertainty`` asked of a method that does not tell it.
+        InputError: files, names or settings that do not fit; the message says what to do.
+        HyperfuseError: no space left, or workers that are killed.
     """
-    if "uncertainty" in (settings or {}) and not get_method(method).capabilities.uncertainty:
-        raise InputError(f"the method {method} does not tell how uncertain it is; feinfn does")
-    grid = {"sensor": sensor, "srf": srf, "psf": psf, "ratio": ratio, "phase": phase, "align": align}
-    return _fuse(hsi, msi, method, grid, mask, device, seed, settings, progress)
-
-
-def _fuse(
-    hsi: Cube,
-    msi: Cube,
-    method: str,
-    grid: Mapping[str, Any],
-    mask: NDArray[np.bool_] | None,
-    device: str,
-    seed: int,
-    settings: Mapping[str, Any] | None,
-    progress: Progress,
-) -> Fusion:
+    started = time.monotonic()
     chosen = get_method(method)
-    options = configure(chosen, settings, seed)
-    place = find_device(device)
-    if mask is not None:
-        msi = _masked(msi, mask)
-    progress(0.0, "matching the pair")
-    match = match_blind(hsi, msi, **grid, need_srf=chosen.capabilities.needs_srf)
-    pair = match.pair
-    bands, msi_bands = pair.hsi.usable_bands, pair.msi.usable_bands
-    if not bands.any() or not msi_bands.any():
-        raise InputError(f"the {'MSI' if bands.any() else 'HSI'} holds no data where the two images overlap")
-    used = pair.sensor.replace(srf=restrict_responses(pair.sensor.srf, msi_bands, bands))
-    hsi_valid, msi_valid = _validity(pair, bands)
-    if not (msi_valid & validity_at_hr(np.asarray(hsi_valid.any(axis=0)), pair, used)).any():
-        raise InputError("no pixel holds data in both HSI and MSI; the result would be empty")
+    values = {**_mapping(settings), **({"uncertainty": True} if uncertainty is not None else {})}
+    options = _settings(chosen, values, seed)
+    if _predicts_uncertainty(chosen, options) and uncertainty is None:
+        raise InputError("the uncertainty is written to a file; name it by uncertainty=...", parameter="settings")
+    _check_tiling(tile, workers, memory_gb, scheduler)
+    store = TileStore.next_to(out)
+    resumed = resume and store.folder.exists()
+    images = Outputs(out, uncertainty, WriteOptions(**writing), overwrite, resumed)
+    images.check()
+    job = FusionJob(
+        method=chosen,
+        settings=options,
+        geometry=_geometry(geometry, sensor=sensor, srf=srf, psf=psf, ratio=ratio, phase=phase, align=align),
+        device=find_device(device),
+        seed=seed,
+        overlap=overlap,
+        memory_gb=MEMORY_GB if memory_gb is None else memory_gb,
+        workers=workers,
+        images=len(images.files),
+        inputs=inputs,
+        started=started,
+    )
+    files = PairFiles(
+        ImageFiles.of("hsi", hsi, reading),
+        ImageFiles.of("msi", msi, msi_reading),
+        None if mask is None else ImageFiles.of("mask", mask),
+    )
+    requested = tile is not None or workers != 1 or scheduler is not None or resumed
+    with _staging(out, store, resumed) as staged, files.named():
+        if images.by_windows and not requested:
+            requested = _is_large(files, staged, job.geometry, memory_gb)
+        if not requested:
+            whole = _fuse_whole(staged.read(files), job, preview is not None, progress)
+            images.write(whole.image, whole.uncertainty)
+            expected = None if whole.uncertainty is None else whole.uncertainty.header
+            return Fusion(
+                whole.image.header, expected, whole.match, whole.model, whole.notes, whole.windows, whole.preview
+            )
+        images.refuse_whole()
+        pair = staged.stage(files)
+        with closing(pair.open()) as source:
+            side = tile or (store.described("tile") if resumed else None)
+            side = side or _tile_side(_match_headers(source, job.geometry), job)
+            job = replace(job, tile=side)
+            store.start(_fingerprint(files, job), resume=resume, overwrite=overwrite)
+            key = f"{os.getpid()}-{started}"
+            opener = SceneFile(pair, store, chosen.name, options, device, key)
+            target = FileTarget(store, opener, images)
+            with _removed_if_empty(store):
+                fusion = fuse_windows(source, target, job, _runner(workers, scheduler, key), progress)
+            shown = None
+            if preview is not None:
+                shown = read_preview(source, fusion.match, preview, images.read)
+    store.remove()
+    count, held = fusion.windows
+    notes = (*staged.notes, *fusion.notes, f"fused in tiles, {held} of {count} with data")
+    return replace(fusion, notes=notes, preview=shown)
 
-    low = torch.from_numpy(np.nan_to_num(pair.hsi.data[bands], nan=0.0)).float().to(place)
-    high = torch.from_numpy(np.nan_to_num(pair.msi.data[msi_bands], nan=0.0)).float().to(place)
-    if not (hsi_valid.all() and msi_valid.all()):
-        progress(0.0, "filling gaps")
-        low, high = fill_gaps(
-            low, torch.from_numpy(hsi_valid).to(place), high, torch.from_numpy(msi_valid).to(place), used
-        )
-    outcome = chosen.fuse(PairTensors(low, high, used), options, progress)
-    if not bool(torch.isfinite(outcome.image).all()):
-        raise InputError(f"the method {method} gave values that are not finite; try --method regression")
-    valid = validity_at_hr(hsi_valid, pair, used) & msi_valid
-    details = dict(outcome.details)
-    saturation = [saturation_note("HSI", pair.hsi), saturation_note("MSI", pair.msi)]
-    uncovered = outside_coverage_note(pair, used, details.pop("held_out_rmse", None))
-    step = {
-        "step": "fuse",
-        "method": chosen.name,
-        "settings": options.model_dump(mode="json"),
-        **({"run": details} if details else {}),
-        "sensor": sensor_summary(pair.sensor),
-        "seed": seed,
-        "device": place.type,
-        "notes": [*pair.notes, *(note for note in (uncovered, *saturation) if note)],
-        "msi_history": [dict(earlier) for earlier in msi.history],
+
+def _mapping(settings: Settings | None) -> dict[str, Any]:
+    return settings.model_dump() if isinstance(settings, MethodSettings) else dict(settings or {})
+
+
+def _settings(method: Method[Any], given: Settings | None, seed: int) -> MethodSettings:
+    """Return the settings of a method; the seed is that of the call where none is given."""
+    if isinstance(given, MethodSettings):
+        return given
+    values = _mapping(given)
+    if "uncertainty" in values and not method.capabilities.uncertainty:
+        able = " or ".join(one.name for one in list_methods() if one.capabilities.uncertainty)
+        raise InputError(f"the method {method.name} predicts no uncertainty; choose {able}", parameter="uncertainty")
+    if method.capabilities.seed:
+        values.setdefault("seed", seed)
+    configured: MethodSettings = method.configure(**values)
+    return configured
+
+
+def _predicts_uncertainty(method: Method[Any], settings: MethodSettings) -> bool:
+    return method.capabilities.uncertainty and bool(settings.model_dump()["uncertainty"])
+
+
+def _geometry(geometry: PairGeometry | None, **fields: Any) -> PairGeometry:
+    """Return what is specified of a pair, as a whole or by fields."""
+    specified = PairGeometry(**fields)
+    if geometry is None:
+        return specified
+    if describe_geometry(specified) != describe_geometry(PairGeometry()):
+        raise InputError("geometry and its fields both describe the pair; pass one of them", parameter="geometry")
+    return geometry
+
+
+def _check_tiling(tile: int | None, workers: int, memory_gb: float | None, scheduler: str | None) -> None:
+    for name, value in (("workers", workers), ("tile", tile)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is 1 or more, got {value}", parameter=name)
+    if memory_gb is not None and not memory_gb > 0:
+        raise InputError(f"memory_gb is more than 0, got {memory_gb:g}", parameter="memory_gb")
+    if scheduler is not None and workers != 1:
+        raise InputError("workers are processes of this machine, scheduler is a cluster; pass one of them")
+
+
+@contextmanager
+def _staging(out: str | Path, store: TileStore, resumed: bool) -> Iterator[StagedFiles]:
+    """Give staged files; their copies are removed unless an interrupted job needs them."""
+    staged = StagedFiles(out, resume=resumed)
+    try:
+        yield staged
+    except BaseException:
+        if not store.folder.exists():
+            staged.remove()
+        raise
+    staged.remove()
+
+
+@contextmanager
+def _removed_if_empty(store: TileStore) -> Iterator[None]:
+    """Remove the store of a job that is refused before a tile is finished."""
+    try:
+        yield
+    except InputError:
+        if not store.holds_tiles():
+            store.remove()
+        raise
+
+
+def _match_headers(source: PairSource, geometry: PairGeometry) -> MatchedSource:
+    """Match a pair by its headers without the warnings, which follow when it is fused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", HyperfuseWarning)
+        return source.matched(match_headers(source.hsi.header, source.msi.header, geometry))
+
+
+def _is_large(files: PairFiles, staged: StagedFiles, geometry: PairGeometry, memory_gb: float | None) -> bool:
+    """Return whether a pair takes too much memory to be fused whole, by its headers."""
+    try:
+        hsi, msi = staged.open(files.hsi), staged.open(files.msi)
+        with closing(PairSource(hsi, msi)) as source:
+            matched = _match_headers(source, geometry)
+    except InputError:  # reported when the pair is fused
+        return False
+    rows, cols = matched.match.msi[2:]
+    limit = _MEMORY_FRACTION * total_bytes() if memory_gb is None else memory_gb * 1e9
+    return 4 * matched.hsi_header.bands * rows * cols * _IMAGES > limit
+
+
+def _tile_side(source: MatchedSource, job: FusionJob) -> int:
+    """Return the side of tiles in HR pixels, as memory allows."""
+    cost = job.method.capabilities.bytes_per_pixel
+    bytes_per_pixel = cost.hsi_band * source.hsi_header.bands + cost.msi_band * source.msi_header.bands
+    sensor = source.match.sensor
+    return tile_side(bytes_per_pixel, sensor.mean_ratio, job.margin(sensor), job.workers, job.memory_gb)
+
+
+def _runner(workers: int, scheduler: str | None, key: str) -> Runner:
+    if scheduler is not None:
+        from hyperfuse.scenes.tiling.cluster import run_on_scheduler
+
+        return partial(run_on_scheduler, scheduler=scheduler, key=key)
+    if workers > 1:
+        return partial(run_in_processes, workers=workers, threads=max(1, torch.get_num_threads() // workers))
+    return run_here
+
+
+def _fingerprint(files: PairFiles, job: FusionJob) -> dict[str, Any]:
+    """Return everything that decides the values of tiles; ``overlap`` as requested."""
+    return {
+        "inputs": [image.identity() for image in files.images],
+        "reading": [image.reading() for image in files.images],
+        "geometry": describe_geometry(job.geometry),
+        "tile": job.tile,
+        "overlap": job.overlap,
+        "method": job.method.name,
+        "settings": job.settings.model_dump(mode="json"),
+        "seed": job.seed,
+        "device": job.device.type,
         "version": __version__,
     }
-    fused = _result(pair, outcome.image.cpu().numpy(), bands, valid, step)
-    if outcome.uncertainty is None:
-        return Fusion(fused, None, match)
-    told = {**step, "quantity": "standard deviation of the expected error"}
-    return Fusion(fused, _result(pair, outcome.uncertainty.cpu().numpy(), bands, valid, told), match)
-
-
-def _masked(msi: Cube, mask: NDArray[np.bool_]) -> Cube:
-    distrusted = np.asarray(mask, np.bool_)
-    if distrusted.shape != (msi.rows, msi.cols):
-        raise InputError(
-            f"the mask has {' x '.join(map(str, distrusted.shape))} pixels, the MSI {msi.rows} x {msi.cols}"
-        )
-    valid = np.ones(msi.data.shape, np.bool_) if msi.valid is None else msi.valid
-    masked = msi.replace(valid=valid & ~distrusted)
-    if not masked.usable_bands.any():
-        raise InputError("the mask leaves no pixel of the MSI")
-    return masked
-
-
-def _validity(pair: MatchedPair, bands: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return where usable HSI bands (bands, h, w) and whole MSI pixels (H, W) hold data."""
-    shape = (int(bands.sum()), pair.hsi.rows, pair.hsi.cols)
-    hsi_valid = np.ones(shape, np.bool_) if pair.hsi.valid is None else pair.hsi.valid[bands]
-    return hsi_valid, pair.msi.valid_pixels
-
-
-def _result(
-    pair: MatchedPair,
-    fused: NDArray[np.float32],
-    bands: NDArray[np.bool_],
-    valid: NDArray[np.bool_],
-    step: Mapping[str, Any],
-) -> Cube:
-    hsi, msi = pair.hsi, pair.msi
-    data, where = fused, valid
-    if not bands.all():
-        shape = (hsi.bands, msi.rows, msi.cols)
-        data, where = np.full(shape, np.nan, np.float32), np.zeros(shape, np.bool_)
-        data[bands], where[bands] = fused, valid
-    transform, crs = msi.transform, msi.crs or hsi.crs
-    if transform is None:
-        transform, crs = hr_transform(hsi.transform, pair.sensor), hsi.crs or msi.crs
-    gaps = not where.all()
-    return Cube(
-        data=data,
-        valid=where if gaps else None,
-        wavelengths=hsi.wavelengths,
-        fwhm=hsi.fwhm,
-        good_bands=None if hsi.good_bands is None and bands.all() else bands,
-        band_names=hsi.band_names,
-        transform=transform,
-        crs=crs,
-        nodata=(hsi.nodata if hsi.nodata is not None else float("nan")) if gaps else hsi.nodata,
-        units=hsi.units,
-        scale=hsi.scale,
-        offset=hsi.offset,
-        attributes=hsi.attributes,
-        history=(*hsi.history, step),
-    )

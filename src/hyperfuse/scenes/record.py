@@ -1,76 +1,109 @@
-"""What is told of a tiled job: what decides its tiles, and what its result says of itself."""
+"""What is recorded of a fusion: the step of the history, the header of the result, and what identifies a job."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hyperfuse.runtime.devices import find_device
-from hyperfuse.scenes.preparation import outside_coverage_note, sensor_summary
+from hyperfuse.cube.header import CubeHeader
 from hyperfuse.scenes.simulate import hr_transform
-from hyperfuse.scenes.source import Outline, Scene
-from hyperfuse.scenes.tiles_job import Job, used_sensor
-from hyperfuse.scenes.tiling.store import identity
+from hyperfuse.scenes.windows import Scene
+from hyperfuse.sensor.geometry import PairGeometry
+from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.srf.coverage import coverage_note, outside_coverage
+from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.version import __version__
 
-
-def fingerprint(job: Job, scene: Scene, seed: int, overlap: int | None) -> dict[str, Any]:
-    """Return everything that decides the values of the tiles; ``overlap`` as it was asked for."""
-    files = [path for path in (job.hsi, job.msi, job.mask) if path is not None]
-    return {
-        "inputs": [identity(path) for path in files],
-        "reading": [dict(job.reading), dict(job.msi_reading)],
-        "sensor": scene.pair.sensor.to_dict(),
-        "levels": None if job.levels is None else [[f"{value:.6g}" for value in row] for row in job.levels],
-        "bands": [np.flatnonzero(job.bands).tolist(), np.flatnonzero(job.msi_bands).tolist()],
-        "tile": job.tile,
-        "overlap": overlap,
-        "method": job.method,
-        "settings": job.settings.model_dump(mode="json"),
-        "seed": seed,
-        "device": find_device(job.device).type,
-        "version": __version__,
-    }
+UNCERTAINTY = "standard deviation of the expected error"
 
 
-def history_step(
-    scene: Scene, job: Job, seed: int, notes: Sequence[str], inputs: Mapping[str, str] | None
-) -> dict[str, Any]:
-    """Return the step of the history, as :func:`hyperfuse.scenes.fuse.fuse` tells it."""
-    used = used_sensor(scene, job.bands, job.msi_bands)
-    told = replace(scene.pair, hsi=scene.pair.hsi.replace(good_bands=job.bands))
-    uncovered = outside_coverage_note(told, used, None)
+def history_step(scene: Scene, seed: int, details: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the step of the history of a result.
+
+    Args:
+        scene: that was fused.
+        seed: of methods that draw random numbers.
+        details: of the fit.
+        more: entries about the job: the inputs, the tiles.
+    """
+    values = dict(details)
+    rmse = values.pop("held_out_rmse", None)
+    notes = [_coverage(scene, rmse), *scene.notes, _end(values)]
     return {
         "step": "fuse",
-        "method": job.method,
-        "settings": job.settings.model_dump(mode="json"),
-        "tiles": {"tile": job.tile, "overlap": job.margin},
-        "sensor": sensor_summary(scene.pair.sensor),
+        "method": scene.method.name,
+        "settings": scene.settings.model_dump(mode="json"),
+        **({"run": values} if values else {}),
+        **({} if rmse is None else {"held_out_rmse": rmse}),
+        **more,
+        "sensor": _summary(scene.source.match.sensor),
         "seed": seed,
-        "device": find_device(job.device).type,
-        "notes": [*scene.pair.notes, *notes, *([uncovered] if uncovered else [])],
-        "msi_history": [dict(earlier) for earlier in scene.pair.msi.history],
+        "device": scene.device.type,
+        "notes": [*scene.source.match.notes, *(note for note in notes if note)],
+        "msi_history": [dict(earlier) for earlier in scene.source.msi_header.history],
         "version": __version__,
-        **({} if inputs is None else {"inputs": dict(inputs)}),
     }
 
 
-def outline_of(scene: Scene, bands: NDArray[np.bool_], gaps: bool, step: Mapping[str, Any]) -> Outline:
-    """Return size and metadata of the result, as for one that is fused whole."""
-    hsi, msi = scene.pair.hsi, scene.pair.msi
+def result_header(scene: Scene, gaps: bool, step: Mapping[str, Any]) -> CubeHeader:
+    """Return the header of the result.
+
+    Args:
+        scene: that was fused.
+        gaps: whether any value of a band that is used is a gap.
+        step: of the history.
+    """
+    hsi, msi, bands = scene.source.hsi_header, scene.source.msi_header, scene.bands
     transform, crs = msi.transform, msi.crs or hsi.crs
     if transform is None:
-        transform, crs = hr_transform(hsi.transform, scene.pair.sensor), hsi.crs or msi.crs
-    marked = gaps or not bands.all()
-    header = hsi.replace(
+        transform, crs = hr_transform(hsi.transform, scene.source.match.sensor), hsi.crs or msi.crs
+    nodata = hsi.coding.nodata
+    if nodata is None and (gaps or not bands.all()):
+        nodata = float("nan")
+    return hsi.replace(
+        shape=(hsi.bands, msi.rows, msi.cols),
         good_bands=None if hsi.good_bands is None and bands.all() else bands,
         transform=transform,
         crs=crs,
-        nodata=(hsi.nodata if hsi.nodata is not None else float("nan")) if marked else hsi.nodata,
+        nodata=nodata,
         history=(*hsi.history, step),
     )
-    return Outline.of(header.header.replace(shape=(header.bands, msi.rows, msi.cols)))
+
+
+def describe_geometry(geometry: PairGeometry) -> dict[str, Any]:
+    """Return what a caller specifies of a pair as plain values."""
+    srf, psf = geometry.srf, geometry.psf
+    return {
+        "sensor": None if geometry.sensor is None else geometry.sensor.to_dict(),
+        "srf": srf.matrix.tolist() if isinstance(srf, Srf) else srf,
+        "psf": psf if psf is None or isinstance(psf, str) else psf.model_dump(mode="json"),
+        "ratio": geometry.ratio,
+        "phase": geometry.phase,
+        "align": geometry.align,
+    }
+
+
+def _coverage(scene: Scene, held_out_rmse: list[float] | None) -> str:
+    """Return a sentence about the bands outside the spectral coverage of the MSI, empty without any."""
+    used = np.flatnonzero(scene.bands)
+    hsi, msi, sensor = scene.source.hsi_header, scene.source.msi_header, scene.sensor
+    wavelengths = None if hsi.wavelengths is None else hsi.wavelengths[used]
+    responses = None if sensor.srf is None else sensor.srf.matrix
+    outside = outside_coverage(wavelengths, responses, msi.wavelengths, msi.fwhm)
+    return coverage_note(outside, used + 1, wavelengths, held_out_rmse)
+
+
+def _end(details: Mapping[str, Any]) -> str:
+    """Return a sentence about a fit that ended early, empty of one that did not."""
+    if details.get("end") == "interrupted":
+        return f"interrupted after {details['steps']} steps; the result is the best so far"
+    if details.get("end") == "no time":
+        return "the budget left no time to fit the network; the result is the linear part alone"
+    return ""
+
+
+def _summary(sensor: Sensor) -> dict[str, Any]:
+    """Return a sensor as plain values, of the responses their source only."""
+    return {**sensor.to_dict(), "srf": None if sensor.srf is None else sensor.srf.source}

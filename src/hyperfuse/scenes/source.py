@@ -1,9 +1,9 @@
-"""A pair on disk: matched by what its headers say, without its values."""
+"""A pair of images read by windows: masked, on grids that fit, cut to their common extent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,126 +13,146 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
-from hyperfuse.io.windows.open import open_windows
+from hyperfuse.io.windows.memory import MemorySource
 from hyperfuse.io.windows.source import WindowSource
-from hyperfuse.scenes.matching.grid import MatchedPair, match_pair
-from hyperfuse.scenes.tiling.plan import Tile
+from hyperfuse.io.windows.warped import WarpedSource
+from hyperfuse.scenes.matching.blind import Match
+from hyperfuse.scenes.matching.grid import MatchedPair
+from hyperfuse.scenes.matching.warp import WarpGrid
+from hyperfuse.scenes.tiling.plan import Tile, TilePlan
 
 
-class Outline(Cube):
-    """A cube of full size that holds no values: one zero, seen from everywhere."""
-
-    start = (0, 0)  # first row and column in the image that this is a part of
-
-    def __post_init__(self) -> None:
-        """Check nothing: the fields are those of a cube that has been checked."""
-
-    def crop(self, row: int, col: int, rows: int, cols: int) -> Outline:
-        """Return the outline of a window, which knows where it starts."""
-        part = Outline.of(self.header.crop(row, col, rows, cols))
-        object.__setattr__(part, "start", (self.start[0] + row, self.start[1] + col))
-        return part
-
-    @classmethod
-    def of(cls, header: CubeHeader) -> Outline:
-        """Return the outline of an image with a header."""
-        return cls(data=np.broadcast_to(np.zeros((header.bands, 1, 1), np.float32), header.shape), **header.fields())
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Two images on disk, cut to their common extent.
+@dataclass(frozen=True, eq=False)
+class PairSource:
+    """Two images of which windows are read, as they are.
 
     Attributes:
-        hsi: the LR-HSI.
-        msi: the HR-MSI.
-        mask: on the grid of the MSI: not 0 where it must not be used; or None.
-        pair: outlines of both, cut to the common extent, and the sensor.
-        hsi_start: first row and column of the common extent in the HSI.
-        msi_start: the same in the MSI.
+        hsi: LR-HSI.
+        msi: HR-MSI; where a mask excludes pixels they are gaps.
     """
 
     hsi: WindowSource
     msi: WindowSource
-    mask: WindowSource | None
-    pair: MatchedPair
-    hsi_start: tuple[int, int]
-    msi_start: tuple[int, int]
+    _warped: dict[str, Any] = field(default_factory=dict, repr=False)
 
-    def hsi_window(self, window: Window) -> Window:
-        """Return a window of the common extent as one of the HSI's file."""
-        return _moved(window, self.hsi_start)
+    @classmethod
+    def of_cubes(cls, hsi: Cube, msi: Cube, mask: NDArray[np.bool_] | None = None) -> PairSource:
+        """Return two cubes as a source.
 
-    def msi_window(self, window: Window) -> Window:
-        """Return a window of the common extent as one of the MSI's file."""
-        return _moved(window, self.msi_start)
+        Args:
+            hsi: LR-HSI.
+            msi: HR-MSI.
+            mask: bool (H, W), True where the MSI is not to be used.
+
+        Raises:
+            InputError: a mask of another size, or one that leaves no pixel.
+        """
+        if mask is not None:
+            msi = _masked(msi, np.asarray(mask, np.bool_))
+        return cls(MemorySource(hsi), MemorySource(msi))
+
+    def matched(self, match: Match) -> MatchedSource:
+        """Return the pair on grids that fit, cut to the common extent."""
+        header = match.msi_header(self.msi.header)
+        return MatchedSource(self.hsi, self.msi if match.grid is None else self._on_grid(match.grid), header, match)
+
+    def _on_grid(self, grid: WarpGrid) -> WindowSource:
+        """Return the MSI on a grid: in memory where it is now, else resampled window by window."""
+        if not isinstance(self.msi, MemorySource):
+            return WarpedSource(self.msi, grid.grid)
+        if self._warped.get("grid") != grid.grid:
+            whole = WarpedSource(self.msi, grid.grid).read(Window(0, 0, grid.grid.rows, grid.grid.cols))
+            self._warped.update(grid=grid.grid, source=MemorySource(whole))
+        source: WindowSource = self._warped["source"]
+        return source
+
+    def close(self) -> None:
+        """Close the files."""
+        self.hsi.close()
+        self.msi.close()
+
+
+def _masked(msi: Cube, excluded: NDArray[np.bool_]) -> Cube:
+    if excluded.shape != (msi.rows, msi.cols):
+        size = " x ".join(map(str, excluded.shape))
+        raise InputError(f"the mask has {size} pixels, the MSI {msi.rows} x {msi.cols}", parameter="mask")
+    masked = mask_pixels(msi, excluded)
+    if not masked.usable_bands.any():
+        raise InputError("the mask leaves no pixel of the MSI", parameter="mask")
+    return masked
+
+
+def mask_pixels(cube: Cube, excluded: NDArray[np.bool_]) -> Cube:
+    """Return a cube with the pixels that are True in ``excluded`` (rows, cols) as gaps."""
+    if not excluded.any():
+        return cube
+    valid = np.ones(cube.data.shape, np.bool_) if cube.valid is None else cube.valid
+    return cube.replace(valid=valid & ~excluded)
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedSource:
+    """A pair on grids that fit; windows count from the first pixel of the common extent.
+
+    Attributes:
+        hsi: LR-HSI, not cut.
+        msi: HR-MSI on the matched grid, not cut.
+        whole_msi_header: its header.
+        match: how the two relate.
+    """
+
+    hsi: WindowSource
+    msi: WindowSource
+    whole_msi_header: CubeHeader
+    match: Match
+
+    @cached_property
+    def hsi_header(self) -> CubeHeader:
+        """Header of the LR-HSI, cut."""
+        return self.hsi.header.crop(*self.match.hsi)
+
+    @cached_property
+    def msi_header(self) -> CubeHeader:
+        """Header of the HR-MSI, cut."""
+        return self.whole_msi_header.crop(*self.match.msi)
+
+    def plan(self, tile: int, margin: int) -> TilePlan:
+        """Return tiles of ``tile`` HR pixels per side and a margin of LR pixels."""
+        match = self.match
+        return TilePlan.of(match.hsi[2:], match.msi[2:], match.sensor, tile, margin)
+
+    @cached_property
+    def whole(self) -> TilePlan:
+        """The scene as one tile."""
+        return TilePlan.whole(self.match.hsi[2:], self.match.msi[2:], self.match.sensor)
 
     def may_hold_data(self, tile: Tile) -> bool:
         """Return False where it is known, without reading, that one of the images is a gap in all of a tile."""
-        # The MSI first: it has fewer bands to ask for.
-        return self.msi.may_hold_data(self.msi_window(tile.hr)) and self.hsi.may_hold_data(self.hsi_window(tile.lr))
+        # The MSI first: it has fewer bands.
+        return self.msi_may_hold_data(tile.hr) and self.hsi_may_hold_data(tile.lr)
 
-    def distrusted(self, window: Window) -> NDArray[np.bool_]:
-        """Return True where the mask forbids the MSI, for a window of the common extent."""
-        if self.mask is None:
-            return np.zeros((window.rows, window.cols), np.bool_)
-        mask = self.mask.read(self.msi_window(window))
-        return np.where(np.isnan(mask.data[0]), mask.nodata != 0, mask.data[0] != 0)
+    def hsi_may_hold_data(self, window: Window) -> bool:
+        """Return False where it is known that all of a window of the LR-HSI is a gap."""
+        return self.hsi.may_hold_data(self._in_hsi(window))
 
-    def close(self) -> None:
-        """Let go of the files."""
-        for source in (self.hsi, self.msi, self.mask):
-            if source is not None:
-                source.close()
+    def msi_may_hold_data(self, window: Window) -> bool:
+        """Return False where it is known that all of a window of the HR-MSI is a gap."""
+        return self.msi.may_hold_data(self._in_msi(window))
 
+    def read_hsi(self, window: Window) -> Cube:
+        """Return a window of the LR-HSI."""
+        return self.hsi.read(self._in_hsi(window))
 
-def _moved(window: Window, start: tuple[int, int]) -> Window:
-    return window._replace(row=window.row + start[0], col=window.col + start[1])
+    def read_msi(self, window: Window) -> Cube:
+        """Return a window of the HR-MSI."""
+        return self.msi.read(self._in_msi(window))
 
+    def read(self, tile: Tile) -> MatchedPair:
+        """Return what a tile reads of both images."""
+        return MatchedPair(self.read_hsi(tile.lr), self.read_msi(tile.hr), tile.sensor(self.match.sensor))
 
-def open_scene(
-    hsi: str,
-    msi: str,
-    mask: str | None,
-    reading: Mapping[str, Any],
-    msi_reading: Mapping[str, Any],
-    grid: Mapping[str, Any],
-) -> Scene:
-    """Open a pair and match it as :func:`~hyperfuse.scenes.matching.grid.match_pair` does.
+    def _in_hsi(self, window: Window) -> Window:
+        return window.moved(self.match.hsi.row, self.match.hsi.col)
 
-    Args:
-        hsi: file of the LR-HSI.
-        msi: file of the HR-MSI.
-        mask: file of a mask on the MSI's grid, or None.
-        reading: options of :func:`~hyperfuse.io.windows.open.open_windows` for the HSI.
-        msi_reading: the same for the MSI.
-        grid: ``sensor``, ``srf``, ``psf``, ``ratio``, ``phase`` of :func:`~hyperfuse.scenes.matching.grid.match_pair`.
-
-    Raises:
-        InputError: files that cannot be read by windows, or that do not fit together.
-    """
-    coarse, fine = open_windows(hsi, **reading), open_windows(msi, **msi_reading)
-    distrust = None if mask is None else open_windows(mask)
-    if distrust is not None and (distrust.header.shape != (1, *fine.header.shape[1:])):
-        size = "x".join(map(str, distrust.header.shape))
-        raise InputError(f"{mask}: the mask has {size} values; it needs one band on the MSI's grid")
-    outlines = [Outline.of(source.header) for source in (coarse, fine)]
-    try:
-        pair = match_pair(outlines[0], outlines[1], **grid)
-    except InputError as error:
-        raise InputError(f"{hsi}, {msi}: {error}") from error.__cause__
-    assert isinstance(pair.hsi, Outline)
-    assert isinstance(pair.msi, Outline)
-    return Scene(coarse, fine, distrust, pair, pair.hsi.start, pair.msi.start)
-
-
-def seen_bands(source: WindowSource, windows: Iterable[Window]) -> NDArray[np.bool_]:
-    """Return which bands are neither bad nor empty; reading ends where all of them have been seen."""
-    good = source.header.good_bands
-    wanted = np.ones(source.header.bands, np.bool_) if good is None else good
-    seen = np.zeros_like(wanted)
-    for window in windows:
-        seen |= source.read(window).usable_bands
-        if seen[wanted].all():
-            break
-    return np.asarray(seen & wanted, np.bool_)
+    def _in_msi(self, window: Window) -> Window:
+        return window.moved(self.match.msi.row, self.match.msi.col)

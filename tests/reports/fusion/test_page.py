@@ -233,7 +233,7 @@ def test_a_shift_is_reported_with_its_doubt(quick, plain):
         scale=0.0,
         explained_before=0.9,
         explained_after=0.99,
-        trusted=False,
+        accepted=False,
         doubt="two positions fit <b>",
     )
     text = Page(render_report(make_content(alignment=found))).text

@@ -1,6 +1,7 @@
 """Shifts, rotation and scale between two cubes: found, taken away through the sensor, or told not to be believed."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -8,16 +9,42 @@ import torch
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import six_numbers
+from hyperfuse.cube.window import Window
 from hyperfuse.datasets.indian_pines import load_indian_pines
 from hyperfuse.errors import InputError
+from hyperfuse.io.windows.memory import MemorySource
+from hyperfuse.io.windows.warped import WarpedSource
 from hyperfuse.scenes.fuse import fuse
-from hyperfuse.scenes.matching.align import align_pair, apply_alignment, estimate_alignment
+from hyperfuse.scenes.matching.align import Alignment, align, estimate_alignment, place
+from hyperfuse.scenes.matching.warp import rotated_grid
 from hyperfuse.sensor import Sensor
 from hyperfuse.sensor.estimation.sampling import lr_positions, sample_through
 from hyperfuse.sensor.estimation.views import Motion
 from hyperfuse.sensor.presets import mtf
 from hyperfuse.sensor.psf import GaussianPsf
 from hyperfuse.sensor.srf.srf import srf_boxes
+
+
+class AlignedPair(NamedTuple):
+    msi: Cube
+    sensor: Sensor
+    alignment: Alignment
+    notes: tuple
+
+
+def corrected(alignment, hsi, msi, sensor):
+    placement = place(alignment, sensor, (hsi.rows, hsi.cols))
+    notes = placement.notes
+    if placement.rotation:
+        grid = rotated_grid(msi.header, None, placement.rotation, placement.centre)
+        rotated = WarpedSource(MemorySource(msi), grid.grid).read(Window(0, 0, msi.rows, msi.cols))
+        msi = rotated.replace(history=grid.header(msi.header).history)
+        notes += grid.notes
+    return AlignedPair(msi, placement.sensor, alignment, notes)
+
+
+def align_pair(hsi, msi, sensor):
+    return corrected(align(hsi, msi, sensor), hsi, msi, sensor)
 
 
 def scene(bands=12, rows=96, cols=104, seed=0):
@@ -53,7 +80,7 @@ def misplaced(pair, motion, positions, sensor, hsi):
 def test_a_shift_goes_into_the_phase(shift, noise):
     hsi, msi, sensor, motion, positions = make(scene(), shift, noise=noise)
     pair = align_pair(hsi, msi, sensor)
-    assert pair.alignment.trusted
+    assert pair.alignment.accepted
     assert pair.msi is msi
     assert pair.sensor.ratio == sensor.ratio
     assert np.abs(misplaced(pair, motion, positions, sensor, hsi)).max() < 0.1
@@ -80,7 +107,7 @@ def test_images_of_other_places_are_not_moved():
     hsi, *_ = make(scene(seed=1))
     _, msi, sensor, *_ = make(scene(seed=2))
     pair = align_pair(hsi, msi, sensor)
-    assert not pair.alignment.trusted
+    assert not pair.alignment.accepted
     assert pair.sensor is sensor
     assert pair.notes[0].startswith("alignment not checked: the HSI explains")
 
@@ -108,19 +135,19 @@ def test_a_scale_goes_into_the_ratio():
     assert np.abs(misplaced(pair, motion, positions, sensor, hsi)).max() < 0.1
 
 
-def test_a_rotation_turns_the_msi_and_keeps_the_hsi():
+def test_a_rotation_resamples_the_msi_and_keeps_the_hsi():
     hsi, msi, sensor, *_ = make(scene(), (0.6, -0.3), degrees=0.5, noise=0.02)
     msi = msi.replace(transform=(10.0, 0.0, 500.0, 0.0, -10.0, 900.0))
     pair = align_pair(hsi, msi, sensor)
-    assert any("turned by 0.5" in note for note in pair.notes)
-    assert pair.msi.history[-1]["step"] == "turn"
+    assert any("rotated by 0.5" in note for note in pair.notes)
+    assert pair.msi.history[-1]["step"] == "rotate"
     seen, valid = torch.from_numpy(np.nan_to_num(pair.msi.data)), pair.msi.valid_pixels
     assert valid.mean() > 0.97
-    turned = pair.sensor.degrade(seen, (hsi.rows, hsi.cols)).numpy()
+    rotated = pair.sensor.degrade(seen, (hsi.rows, hsi.cols)).numpy()
     straight = sensor.degrade(torch.from_numpy(msi.data), (hsi.rows, hsi.cols)).numpy()
     truth = sensor.srf.matrix @ hsi.data.reshape(12, -1)
     inner = np.s_[:, 3:-3, 3:-3]
-    errors = [float(np.square((image - truth.reshape(image.shape))[inner]).mean()) for image in (straight, turned)]
+    errors = [float(np.square((image - truth.reshape(image.shape))[inner]).mean()) for image in (straight, rotated)]
     assert errors[1] < 0.05 * errors[0]
     # A place keeps its coordinates: half a degree of rotation, in the sense of the transform.
     a, b, _, d, e, _ = six_numbers(pair.msi.transform)
@@ -165,5 +192,5 @@ def test_alignment_pays_in_the_fused_image():
 def test_an_alignment_can_be_applied_by_hand():
     hsi, msi, sensor, *_ = make(scene(), (0.8, -0.5))
     found = estimate_alignment(hsi, msi, sensor)
-    pair = apply_alignment(hsi, msi, sensor, found)
+    pair = corrected(found, hsi, msi, sensor)
     np.testing.assert_allclose(np.subtract(pair.sensor.offset, sensor.offset), (0.8, -0.5), atol=0.02)

@@ -1,5 +1,8 @@
 """A pair as it comes: one grid, shift, blur, responses and levels found where nobody tells them, and only there."""
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -7,13 +10,43 @@ import torch
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.methods.contract.registry import get_method
-from hyperfuse.scenes.matching.blind import match_blind
-from hyperfuse.scenes.matching.grid import match_pair
+from hyperfuse.scenes.matching.grid import MatchedPair
+from hyperfuse.scenes.matching.grid import match_pair as match_cubes
+from hyperfuse.scenes.pipeline import FusionJob, match_scene
+from hyperfuse.scenes.source import PairSource
 from hyperfuse.sensor import Sensor, Srf
+from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.psf import GaussianPsf
 
 WAVES = np.linspace(420.0, 960.0, 20)
 UTM33 = "EPSG:32633"
+
+
+class Found(NamedTuple):
+    """What is estimated for a pair, and the pair as it would be fused."""
+
+    pair: MatchedPair
+    alignment: object
+    estimate: object
+
+
+def match_pair(hsi, msi, **specified):
+    return match_cubes(hsi, msi, PairGeometry(**specified))
+
+
+def match_blind(hsi, msi, need_srf=True, **specified):
+    method = get_method("regression")
+    method = replace(method, capabilities=replace(method.capabilities, needs_srf=need_srf))
+    geometry = PairGeometry(**specified)
+    job = FusionJob(method=method, settings=method.configure(), geometry=geometry, device=torch.device("cpu"))
+    source = match_scene(PairSource.of_cubes(hsi, msi), job).source
+    (pair,) = (source.read(tile) for tile in source.whole.tiles())
+    match = source.match
+    if match.radiometry is not None:
+        every = np.ones(msi.bands, np.bool_)
+        msi = pair.msi.replace(data=match.radiometry.normalise(torch.from_numpy(pair.msi.data), every).numpy())
+        pair = replace(pair, msi=msi)
+    return Found(replace(pair, notes=match.notes), match.alignment, match.estimate)
 
 
 def scene(rows=96, cols=96, seed=0):
@@ -50,8 +83,8 @@ def test_all_is_found():
     np.testing.assert_allclose(sensor.offset, TRUE.offset, atol=0.06)
     np.testing.assert_allclose(sensor.psf.sigma, 1.3, rtol=0.08)
     np.testing.assert_allclose(sensor.srf.matrix @ WAVES, SRF.matrix @ WAVES, atol=25)
-    assert found.alignment.trusted
-    assert found.estimate.accepted.all()
+    assert found.alignment.accepted
+    assert found.estimate.trusted.all()
     text = " ".join(found.pair.notes)
     assert "PSF estimated" in text
     assert "HSI shifted by" in text

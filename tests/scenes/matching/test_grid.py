@@ -9,13 +9,18 @@ from hypothesis import strategies as st
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseWarning, InputError
-from hyperfuse.scenes.matching.grid import match_pair
+from hyperfuse.scenes.matching.grid import match_pair as match_cubes
 from hyperfuse.scenes.simulate import simulate
 from hyperfuse.sensor import Sensor, Srf, create_sensor
+from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
 
 UTM33, UTM32 = "EPSG:32633", "EPSG:32632"
 MSI_GRID = (10.0, 0.0, 600000.0, 0.0, -10.0, 4e6)
+
+
+def match_pair(hsi, msi, **specified):
+    return match_cubes(hsi, msi, PairGeometry(**specified))
 
 
 def cube(bands, rows, cols, transform=None, crs=None, **fields):
@@ -103,8 +108,8 @@ def test_the_ratio_of_a_sensor_is_a_given_one():
         (cube(8, 6, 5), cube(4, 24, 20), 3, "the ratio given is 3, but 24 MSI rows for 6 HSI rows are 4"),
         (cube(8, 6, 5), cube(4, 24, 20), (4, 3), "the ratio given is 3, but 20 MSI columns for 5 HSI columns are 4"),
         (cube(8, 6, 5), cube(4, 24, 20), 0.5, "a ratio is 1 or more, got 0.5"),
-        (cube(8, 6, 5), cube(4, 24, 20), (4, 4, 4), "one number or two"),
-        (cube(8, 6, 5), cube(4, 24, 10), None, "ratio of 4 in y and 2 in x; give --ratio if that is meant"),
+        (cube(8, 6, 5), cube(4, 24, 20), (4, 4, 4), "one number or a pair"),
+        (cube(8, 6, 5), cube(4, 24, 10), None, "ratio of 4 in y and 2 in x; pass ratio=... if that is meant"),
         (hsi_on(MSI_GRID, (4, 4), (0, 0)), cube(4, 24, 20, MSI_GRID, UTM33), 3, "the ratio given is 3, that of the"),
         (cube(8, 24, 20), cube(4, 6, 5), None, r"finer than the MSI's \(ratio 0.25, 8 and 4 bands\)$"),
         (cube(4, 24, 20), cube(8, 6, 5), None, r"finer .* HSI and MSI look swapped$"),
@@ -307,7 +312,7 @@ def test_images_without_data_are_refused():
 @pytest.mark.parametrize("factor", [1e4, 1e-4])
 def test_values_in_different_units_are_refused(factor):
     hsi, msi = cube(8, 6, 5), cube(4, 24, 20)
-    with pytest.raises(InputError, match=r"HSI values reach .* and MSI values .*: one is scaled .* give its --scale"):
+    with pytest.raises(InputError, match=r"HSI values reach .* and MSI values .*: one is scaled .* pass scale="):
         match_pair(hsi.replace(data=hsi.data * factor), msi)
     match_pair(hsi.replace(data=hsi.data * factor), msi.replace(data=msi.data * factor))
 

@@ -9,8 +9,8 @@ import torch
 
 from hyperfuse.errors import InputError
 from hyperfuse.io import read, write
+from hyperfuse.scenes.fuse import fuse_tiles
 from hyperfuse.scenes.simulate import simulate
-from hyperfuse.scenes.tiles import fuse_tiles
 
 distributed = pytest.importorskip("distributed")
 

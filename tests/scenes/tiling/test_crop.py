@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperfuse.methods.contract.registry import get_method
-from hyperfuse.scenes.tiling.crop import Part
+from hyperfuse.scenes.tiling.crop import DataPart
 from hyperfuse.sensor import create_sensor
 
 
@@ -19,7 +19,7 @@ def test_all_data_lie_in_the_part_and_samples_stay_where_they_are(row, rows, col
     valid[row : row + rows, col : col + cols] = True
     if not valid.any():
         return
-    part = Part.with_data(valid, coarse, sensor)
+    part = DataPart.around(valid, coarse, sensor)
     assert valid[part.hr].sum() == valid.sum()
     for axis in (0, 1):
         low, high = part.lr[axis], part.hr[axis]
@@ -35,7 +35,7 @@ def test_a_method_takes_the_part():
     sensor = create_sensor("mtf", 4)
     valid = np.zeros((96, 128), bool)
     valid[50:61, 70:90] = True
-    part = Part.with_data(valid, (24, 32), sensor)
+    part = DataPart.around(valid, (24, 32), sensor)
     hsi, msi = torch.rand(6, 24, 32), torch.rand(3, 96, 128)
     fused = get_method("regression")(hsi[:, *part.lr], msi[:, *part.hr], part.sensor)
     assert fused.shape[1:] == tuple(place.stop - place.start for place in part.hr)
@@ -46,7 +46,7 @@ def test_a_tile_full_of_data_is_not_cut():
     valid = np.ones((80, 100), bool)
     valid[:3] = False
     sensor = create_sensor("mtf", 4)
-    part = Part.with_data(valid, (20, 25), sensor)
+    part = DataPart.around(valid, (20, 25), sensor)
     assert part.sensor is sensor
     assert part.lr == (slice(0, 20), slice(0, 25))
     assert part.hr == (slice(0, 80), slice(0, 100))

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import InputError
 from hyperfuse.reports.fusion.plots import BandAxis, shorten
 from hyperfuse.runtime.memory import peak_bytes
@@ -89,7 +90,7 @@ class ReportContent:
         fused: the result, (bands, H, W).
         sensor: relates the three: ratio, phase, PSF; with responses (msi_bands, bands) where they are known.
         hsi_name, msi_name, fused_name, reference_name: names of the images, such as those of their files.
-        whole_hsi, whole_msi: the inputs as they were read; default: ``hsi`` and ``msi``.
+        whole_hsi, whole_msi: the inputs as they were read, or their headers; default: ``hsi`` and ``msi``.
         sensor_source: source of the sensor, such as ``sensor.yaml`` or ``estimated from the pair``.
         sensor_notes: sentences on what was estimated and assumed about it.
         msi_gain, msi_offset: (msi_bands,) where the MSI is known to be ``gain * respond(X) + offset``.
@@ -114,8 +115,8 @@ class ReportContent:
     hsi_name: str = "HSI"
     msi_name: str = "MSI"
     fused_name: str = "fused image"
-    whole_hsi: Cube | None = None
-    whole_msi: Cube | None = None
+    whole_hsi: Cube | CubeHeader | None = None
+    whole_msi: Cube | CubeHeader | None = None
     sensor_source: str = ""
     sensor_notes: Sequence[str] = ()
     msi_gain: ArrayLike | None = None

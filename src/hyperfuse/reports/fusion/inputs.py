@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.crs import crs_units, parse_crs, same_crs
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.header import six_numbers
+from hyperfuse.cube.header import CubeHeader, six_numbers
 from hyperfuse.errors import InputError
 from hyperfuse.reports.fusion.content import ReportContent
 from hyperfuse.reports.fusion.plots import FUSED, LR, MSI, draw
@@ -24,6 +24,7 @@ from hyperfuse.reports.numbers import counted, exact
 from hyperfuse.tables import Column, Table
 
 Corners = NDArray[np.float64]
+Image = Cube | CubeHeader
 
 
 def inputs(content: ReportContent) -> dict[str, Any]:
@@ -49,19 +50,20 @@ def inputs(content: ReportContent) -> dict[str, Any]:
     return {"table": table, "cut": cut, "footprints": _footprints(content, hsi, msi)}
 
 
-def _describe(cube: Cube) -> dict[str, str]:
+def _describe(image: Image) -> dict[str, str]:
+    header = image.header if isinstance(image, Cube) else image
     return {
-        "size": f"{cube.rows} × {cube.cols} pixels",
-        "pixel": _pixel(cube),
-        "bands": _bands(cube),
-        "range of wavelengths": _range(cube),
-        "values": cube.units or "units not stated",
-        "without data": _missing(cube),
-        "coordinate system": _crs_name(cube),
+        "size": f"{header.rows} × {header.cols} pixels",
+        "pixel": _pixel(header),
+        "bands": _bands(image),
+        "range of wavelengths": _range(header),
+        "values": header.coding.units or "units not stated",
+        "without data": _missing(image) if isinstance(image, Cube) else "not counted: a large image",
+        "coordinate system": _crs_name(header),
     }
 
 
-def _pixel(cube: Cube) -> str:
+def _pixel(cube: CubeHeader) -> str:
     if cube.resolution is None:
         return "size not stated"
     along_y, along_x = cube.resolution
@@ -69,12 +71,13 @@ def _pixel(cube: Cube) -> str:
     return f"{size} {_unit(cube.crs)}".strip()
 
 
-def _bands(cube: Cube) -> str:
-    unusable = cube.bands - int(np.count_nonzero(cube.usable_bands))
+def _bands(cube: Image) -> str:
+    usable = cube.usable_bands if isinstance(cube, Cube) else cube.good_bands
+    unusable = 0 if usable is None else cube.bands - int(np.count_nonzero(usable))
     return counted(cube.bands, "band") + (f", {unusable} of them bad or empty" if unusable else "")
 
 
-def _range(cube: Cube) -> str:
+def _range(cube: CubeHeader) -> str:
     if cube.wavelengths is None or not np.isfinite(cube.wavelengths).any():
         return "not stated"
     centres = cube.wavelengths[np.isfinite(cube.wavelengths)]
@@ -86,7 +89,7 @@ def _missing(cube: Cube) -> str:
     return "no pixel" if fraction == 0 else f"{fraction:.1%} of the pixels in one band or more"
 
 
-def _crs_name(cube: Cube) -> str:
+def _crs_name(cube: CubeHeader) -> str:
     if cube.crs is None:
         return "none"
     try:
@@ -106,7 +109,7 @@ def _unit(crs: str | None) -> str:
         return ""
 
 
-def _footprints(content: ReportContent, hsi: Cube, msi: Cube) -> Markup:
+def _footprints(content: ReportContent, hsi: Image, msi: Image) -> Markup:
     footprints, xlabel, ylabel, downwards = _corners_of_all(content, hsi, msi)
 
     def build(drawing: Figure) -> None:
@@ -132,7 +135,7 @@ def _footprints(content: ReportContent, hsi: Cube, msi: Cube) -> Markup:
     return draw(build, (6.4, 3.4), "footprints", "borders of the images on the ground")
 
 
-def _corners_of_all(content: ReportContent, hsi: Cube, msi: Cube) -> tuple[Sequence[Corners], str, str, bool]:
+def _corners_of_all(content: ReportContent, hsi: Image, msi: Image) -> tuple[Sequence[Corners], str, str, bool]:
     """Return the corners of HSI, MSI and result, the names of both axes, and whether y counts downwards."""
     corners = [_corners(cube, msi.crs) for cube in (hsi, msi, content.fused)]
     known = [one for one in corners if one is not None]
@@ -158,7 +161,7 @@ def _box(top: float, bottom: float, left: float, right: float) -> Corners:
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
 
 
-def _corners(cube: Cube, crs: str | None) -> Corners | None:
+def _corners(cube: Image, crs: str | None) -> Corners | None:
     """Return the corners (4, 2) of an image as (x, y) in ``crs``, or None where they are unknown."""
     if cube.transform is None:
         return None

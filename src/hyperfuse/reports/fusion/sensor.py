@@ -58,7 +58,7 @@ def _shift(found: Alignment | None) -> list[tuple[str, str]]:
         ("rotation", f"{found.rotation_degrees:+.3f}°" if found.rotation_degrees else ""),
         ("scale", f"{found.scale:+.3%}" if found.scale else ""),
         ("MSI explained by the HSI", f"{found.explained_before:.2%} before, {found.explained_after:.2%} after"),
-        ("accepted", "yes" if found.trusted else f"no: {found.doubt}"),
+        ("accepted", "yes" if found.accepted else f"no: {found.doubt}"),
     ]
     return [(name, text.replace("-", "−") if name in ("shift", "rotation", "scale") else text) for name, text in facts]
 

@@ -1,149 +1,254 @@
-"""Match a pair as it comes: one grid, shift, blur and responses found where neither metadata nor the user tell them."""
+"""How two images relate: by their headers, and where neither these nor the caller state it, estimated on samples."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import CubeHeader
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
-from hyperfuse.scenes.matching.align import Alignment, align_pair, pair_part
-from hyperfuse.scenes.matching.grid import Extent, MatchedPair, match_pair
-from hyperfuse.scenes.matching.warp import to_common_grid
+from hyperfuse.scenes.matching.align import Alignment, Placement, align, place
+from hyperfuse.scenes.matching.grid import PSF_ASSUMED, MatchedPair, common_extent, match_grids, refuse_other_units
+from hyperfuse.scenes.matching.warp import WarpGrid, parallel_grid, rotated_grid
 from hyperfuse.sensor.estimation.location import locate
 from hyperfuse.sensor.estimation.sensor import SensorEstimate, estimate_sensor, psf_note
+from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.sensor.srf.restrict import restrict_responses
 from hyperfuse.sensor.srf.srf import Srf
 
-Two = tuple[float, float]
+Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class BlindMatch:
-    """A matched pair, and what was found for it.
+@dataclass(frozen=True, eq=False)
+class Radiometry:
+    """Gain and offset of each MSI band relative to the HSI, (msi_bands,); 1 and 0 where nothing else is known."""
+
+    gain: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    def normalise(self, msi: torch.Tensor, bands: Bools) -> torch.Tensor:
+        """Return the given bands of an MSI (bands, H, W) in the values of the HSI."""
+        gain, offset = (torch.from_numpy(one[bands]).to(msi)[:, None, None] for one in (self.gain, self.offset))
+        return (msi - offset) / gain
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """How two images relate: everything that is needed to read windows of the pair, and what was estimated.
 
     Attributes:
-        pair: cubes and sensor that fit together; its notes tell what was found and decided.
-        alignment: shift, rotation and scale found; None where the position was told.
-        estimate: responses and levels found; None where they were not looked for.
+        sensor: between the images cut to their common extent; responses between all of their bands.
+        hsi: common extent in the HSI.
+        msi: common extent in the MSI, on ``grid`` where there is one.
+        grid: onto which the MSI is resampled, or None.
+        radiometry: of the MSI, or None.
+        alignment: shift, rotation and scale; None where the position is specified.
+        estimate: responses and radiometry as estimated; None where they were not, or a job was resumed.
+        notes: what was estimated and decided, a sentence each.
     """
 
-    pair: MatchedPair
-    alignment: Alignment | None
-    estimate: SensorEstimate | None
+    sensor: Sensor
+    hsi: Window
+    msi: Window
+    grid: WarpGrid | None = None
+    radiometry: Radiometry | None = None
+    alignment: Alignment | None = None
+    estimate: SensorEstimate | None = None
+    notes: tuple[str, ...] = ()
+
+    def msi_header(self, msi: CubeHeader) -> CubeHeader:
+        """Return the header of the MSI on ``grid``, not cut, from that of the MSI as it is."""
+        return msi if self.grid is None else self.grid.header(msi)
+
+    def state(self) -> dict[str, Any]:
+        """Return plain values from which :meth:`restore` makes the same match, but for ``estimate``."""
+        grid, radiometry = self.grid, self.radiometry
+        return {
+            "sensor": self.sensor.to_dict(),
+            "extents": [list(self.hsi), list(self.msi)],
+            "grid": None if grid is None else grid.state(),
+            "radiometry": None if radiometry is None else [radiometry.gain.tolist(), radiometry.offset.tolist()],
+            "alignment": None if self.alignment is None else asdict(self.alignment),
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Any]) -> Match:
+        """Return the match of which :meth:`state` was taken."""
+        grid, radiometry, alignment = state["grid"], state["radiometry"], state["alignment"]
+        hsi, msi = (Window(*extent) for extent in state["extents"])
+        return cls(
+            sensor=Sensor.from_dict(state["sensor"]),
+            hsi=hsi,
+            msi=msi,
+            grid=None if grid is None else WarpGrid.restore(grid),
+            radiometry=None if radiometry is None else Radiometry(*(np.array(one) for one in radiometry)),
+            alignment=None if alignment is None else Alignment(**{**alignment, "centre": tuple(alignment["centre"])}),
+            notes=tuple(state["notes"]),
+        )
 
 
-def match_blind(
-    hsi: Cube,
-    msi: Cube,
-    *,
-    sensor: Sensor | None = None,
-    srf: str | Srf | None = None,
-    psf: str | None = None,
-    ratio: float | Two | None = None,
-    phase: float | Two | None = None,
-    align: bool = True,
-    need_srf: bool = True,
-) -> BlindMatch:
-    """Match a pair like :func:`~hyperfuse.scenes.matching.grid.match_pair`, and find what it is not told.
+# Parts of a pair, as a match places them.
+Reader = Callable[[Match], Sequence[MatchedPair]]
 
-    The MSI is first brought onto a grid parallel to the HSI's where it must be. A ``sensor`` is believed as it is. Else
-    the PSF is estimated unless ``psf`` is given, and shift, rotation and scale unless ``phase`` is. Responses that are
-    not known, and the levels of the MSI unless a sensor tells all, are estimated where ``need_srf`` asks for them. What
-    the pair does not tell stays as it is usually taken to be. Every step leaves a note.
 
-    Args:
-        hsi: LR-HSI.
-        msi: HR-MSI.
-        sensor: how the two relate, as known.
-        srf: spectral responses of the MSI.
-        psf: blur of the HSI.
-        ratio: HR pixels an LR pixel.
-        phase: HR position of the first LR sample.
-        align: look for shift, rotation and scale.
-        need_srf: whether responses are of use.
+def match_headers(hsi: CubeHeader, msi: CubeHeader, geometry: PairGeometry) -> Match:
+    """Match two images by what their headers and the caller state; see :func:`~.grid.match_grids`.
+
+    The MSI is resampled onto a grid parallel to the HSI's where it must be.
 
     Raises:
-        InputError: as :func:`~hyperfuse.scenes.matching.grid.match_pair`; never because something cannot be estimated.
+        InputError: images that do not fit together.
     """
-    grid = to_common_grid(hsi, msi)
-    matched = match_pair(hsi, grid.msi, sensor=sensor, srf=srf, psf=psf, ratio=ratio, phase=phase)
-    notes = [] if grid.note is None else [grid.note]
-    notes += [note for note in matched.notes if not note.startswith("PSF not known")]
-    alignment, estimate = None, None
-    if not (matched.hsi.usable_bands.any() and matched.msi.usable_bands.any()):
-        return BlindMatch(replace(matched, notes=tuple(notes)), None, None)
-    if sensor is None and psf is None:
-        matched, note = with_psf(matched, known_phase=phase is not None or not align)
-        notes.append(note)
-    if sensor is None and align and phase is None:
-        placed = align_pair(matched.hsi, matched.msi, matched.sensor)
-        alignment = placed.alignment
-        notes += placed.notes
-        if placed.sensor is not matched.sensor:
-            matched, cut = _cut(matched.hsi, placed.msi, placed.sensor)
-            notes += cut
-    if need_srf and (sensor is None or matched.sensor.srf is None):
-        matched, estimate, found = with_levels(matched)
-        notes += found
-    return BlindMatch(replace(matched, notes=tuple(notes)), alignment, estimate)
+    grid = parallel_grid(hsi, msi)
+    found = match_grids(hsi, msi if grid is None else grid.header(msi), geometry)
+    notes = () if grid is None else grid.notes
+    return Match(found.sensor, found.hsi, found.msi, grid, notes=(*notes, *found.notes))
 
 
-def with_psf(pair: MatchedPair, known_phase: bool) -> tuple[MatchedPair, str]:
-    """Return the pair with the PSF that it shows, and a note on it; the pair as it is where none can be found.
+def match_samples(
+    match: Match,
+    headers: tuple[CubeHeader, CubeHeader],
+    geometry: PairGeometry,
+    bands: tuple[Bools, Bools],
+    read: Reader,
+    *,
+    need_srf: bool,
+) -> Match:
+    """Estimate what neither headers nor the caller state, on parts of the pair.
+
+    A specified ``sensor`` is used as given. Else the PSF is estimated unless ``psf`` is specified, and shift, rotation
+    and scale unless ``phase`` is. Responses that are not known, and the radiometry of the MSI unless a sensor states
+    everything, are estimated where ``need_srf`` is set. What the pair does not show stays as it is usually assumed.
+    Every step leaves a note.
 
     Args:
-        pair: matched.
-        known_phase: the position is known and only the blur is looked for.
+        match: by the headers.
+        headers: of the HSI and of the MSI, as they are.
+        geometry: what the caller specifies.
+        bands: which bands of HSI and MSI hold data.
+        read: returns parts of the pair, those with most data first.
+        need_srf: whether responses are needed.
+
+    Raises:
+        InputError: values in different units; never because something cannot be estimated.
     """
+    if isinstance(geometry.srf, str):
+        srf = create_srf(
+            geometry.srf, headers[0].bands, wavelengths=headers[0].wavelengths, fwhm=headers[0].fwhm, usable=bands[0]
+        )
+        match = replace(match, sensor=match.sensor.replace(srf=srf))
+    parts = read(match)
+    refuse_other_units([part.hsi for part in parts], [part.msi for part in parts])
+    notes = list(match.notes)
+    if not geometry.describes_psf:
+        known = geometry.describes_position or not geometry.align
+        sensor, note = _estimate_psf(parts, match.sensor, known_phase=known)
+        match = replace(match, sensor=sensor)
+        notes.append(note)
+    if geometry.estimates_position:
+        parts = [replace(part, sensor=part.sensor.replace(psf=match.sensor.psf)) for part in parts]
+        part = parts[0]
+        whole = (part.hsi.rows, part.hsi.cols) == match.hsi[2:]
+        alignment = align(part.hsi, part.msi, part.sensor, affine=whole)
+        placement = place(alignment, match.sensor, match.hsi[2:])
+        match = replace(match, alignment=alignment)
+        notes += placement.notes
+        if placement.sensor is not match.sensor or placement.rotation:
+            match, more = _moved(match, placement, headers)
+            notes += more
+            parts = read(match)
+    if need_srf and (geometry.sensor is None or match.sensor.srf is None):
+        match, more = _normalised(match, parts)
+        notes += more
+    return replace(match, notes=tuple(notes))
+
+
+def _estimate_psf(parts: Sequence[MatchedPair], sensor: Sensor, *, known_phase: bool) -> tuple[Sensor, str]:
+    """Return the sensor with the PSF that the pair shows, and a note; as it is where none can be estimated."""
+    low, high, hsi_valid, msi_valid = _tensors(parts[0])
     try:
-        found = locate([pair_part(pair.hsi, pair.msi, pair.sensor)], known_phase=known_phase, known_psf=False)
+        found = locate(
+            low, high, parts[0].sensor, known_phase=known_phase, known_psf=False, hsi_valid=hsi_valid,
+            msi_valid=msi_valid,
+        )  # fmt: skip
     except InputError as error:
-        return pair, f"PSF not known: Gaussian with a modulation of 0.3 at Nyquist ({error})"
-    assert found.psf_fit is not None  # it was not known
-    sensor = pair.sensor.replace(psf=found.sensor.psf)
-    return replace(pair, sensor=sensor), psf_note(found.psf_fit, sensor)
+        return sensor, f"{PSF_ASSUMED} ({error})"
+    assert found.blur is not None  # it was not known
+    sensor = sensor.replace(psf=found.sensor.psf)
+    return sensor, psf_note(found.blur, sensor)
 
 
-def with_levels(pair: MatchedPair) -> tuple[MatchedPair, SensorEstimate | None, tuple[str, ...]]:
-    """Find the responses between the usable bands where they are not known, and bring the MSI to the HSI's levels."""
-    bands, msi_bands = pair.hsi.usable_bands, pair.msi.usable_bands
-    wavelengths = None if pair.hsi.wavelengths is None else pair.hsi.wavelengths[bands]
-    sensor, known = pair.sensor, pair.sensor.srf
+def _moved(match: Match, placement: Placement, headers: tuple[CubeHeader, CubeHeader]) -> tuple[Match, tuple[str, ...]]:
+    """Return a match cut to the common extent again, with the HSI where it was found to lie, and notes."""
+    hsi, msi = headers[0], match.msi_header(headers[1])
+    start, ratio = np.array(match.msi[:2]), np.asarray(placement.sensor.ratio)
+    y, x = np.asarray(placement.sensor.offset) + start - ratio * np.array(match.hsi[:2])
+    sensor = placement.sensor.replace(phase=(float(y), float(x)))
+    found = common_extent(sensor, hsi, msi, whole=False, why=", the shift taken into account")
+    grid, notes = match.grid, found.notes if (found.hsi, found.msi) != (match.hsi, match.msi) else ()
+    if placement.rotation:
+        row, col = np.asarray(placement.centre) + start
+        grid = rotated_grid(msi, grid, placement.rotation, (float(row), float(col)))
+        notes = (grid.notes[-1], *notes)
+    return replace(match, sensor=found.sensor, hsi=found.hsi, msi=found.msi, grid=grid), notes
+
+
+def _normalised(match: Match, parts: Sequence[MatchedPair]) -> tuple[Match, tuple[str, ...]]:
+    """Return a match with responses where they are not known, and with the radiometry of the MSI, and notes."""
+    low, high, hsi_valid, msi_valid = _tensors(parts[0])
+    hsi_bands, msi_bands = parts[0].hsi.usable_bands, parts[0].msi.usable_bands
+    wavelengths = parts[0].hsi.wavelengths
+    sensor, known = match.sensor, match.sensor.srf
     try:
-        restricted = sensor.replace(srf=restrict_responses(known, msi_bands, bands))
-        part = pair_part(pair.hsi, pair.msi, restricted)
-        found = estimate_sensor([part], known_phase=True, known_psf=True, wavelengths=wavelengths)
+        found = estimate_sensor(
+            low,
+            high,
+            sensor.ratio,
+            phase=parts[0].sensor.offset,
+            wavelengths=None if wavelengths is None else wavelengths[hsi_bands],
+            psf=sensor.psf,
+            srf=restrict_responses(known, msi_bands, hsi_bands),
+            hsi_valid=hsi_valid,
+            msi_valid=msi_valid,
+        )
     except InputError as error:
-        what = "spectral responses" if known is None else "levels of the MSI"
-        return pair, None, (f"{what} not estimated: {error}",)
-    if known is None and not found.accepted.any():
-        return pair, found, (*found.notes, "no spectral responses are taken from the pair")
-    data = pair.msi.data.copy()
-    data[msi_bands] = found.correct(torch.from_numpy(data[msi_bands])).numpy()
-    pair = replace(pair, msi=pair.msi.replace(data=data))
-    if known is not None:
-        return pair, found, found.notes
-    # Bands that are not used get equal weights, which nobody reads: a row must be a response.
-    matrix = np.tile(bands / bands.sum(), (msi_bands.size, 1))
-    matrix[np.ix_(msi_bands, bands)] = found.srf.matrix
-    responses = Srf(matrix, names=pair.msi.band_names or (), source=found.srf.source)
-    return replace(pair, sensor=sensor.replace(srf=responses)), found, found.notes
+        what = "spectral responses" if known is None else "radiometry of the MSI"
+        return match, (f"{what} not estimated: {error}",)
+    match = replace(match, estimate=found)
+    if known is None and not found.trusted.any():
+        return match, (*found.notes, "no spectral responses are taken from the pair")
+    match = replace(match, radiometry=_radiometry(found, msi_bands))
+    if known is None:
+        # Bands that are not used get equal weights, which nothing reads: a row must be a response.
+        matrix = np.tile(hsi_bands / hsi_bands.sum(), (msi_bands.size, 1))
+        matrix[np.ix_(msi_bands, hsi_bands)] = found.srf.matrix
+        match = replace(match, sensor=sensor.replace(srf=Srf(matrix, source=found.srf.source)))
+    return match, found.notes
 
 
-def _cut(hsi: Cube, msi: Cube, sensor: Sensor) -> tuple[MatchedPair, list[str]]:
-    """Cut a pair to its common extent again, for a sensor that has moved."""
-    (y, x), (ratio_y, ratio_x) = sensor.offset, sensor.ratio
-    rows = Extent.common(y, ratio_y, hsi.rows, msi.rows, "rows", told=False)
-    cols = Extent.common(x, ratio_x, hsi.cols, msi.cols, "columns", told=False)
-    cut_hsi = hsi.crop(rows.first_lr, cols.first_lr, rows.lr, cols.lr)
-    cut_msi = msi.crop(rows.first_hr, cols.first_hr, rows.hr, cols.hr)
-    notes = [
-        f"{name} cut from {whole.rows}x{whole.cols} to {cut.rows}x{cut.cols} pixels, the shift taken into account"
-        for name, cut, whole in (("HSI", cut_hsi, hsi), ("MSI", cut_msi, msi))
-        if (cut.rows, cut.cols) != (whole.rows, whole.cols)
-    ]
-    return MatchedPair(cut_hsi, cut_msi, sensor.replace(phase=(rows.phase, cols.phase)), ()), notes
+def _radiometry(found: SensorEstimate, msi_bands: Bools) -> Radiometry:
+    """Return gain and offset of all MSI bands, where they are accepted."""
+    use = found.trusted & (found.gain > 0)
+    gain, offset = np.ones(msi_bands.size), np.zeros(msi_bands.size)
+    gain[msi_bands] = np.where(use, found.gain, 1.0)
+    offset[msi_bands] = np.where(use, found.offset, 0.0)
+    return Radiometry(gain, offset)
+
+
+def _tensors(pair: MatchedPair) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Return the usable bands of both images, gaps as 0, and where they hold data."""
+    images, valid = [], []
+    for cube in (pair.hsi, pair.msi):
+        data = cube.data[cube.usable_bands]
+        images.append(torch.from_numpy(data if cube.valid is None else np.nan_to_num(data, nan=0.0)))
+        valid.append(None if cube.valid is None else torch.from_numpy(cube.valid_pixels))
+    return images[0], images[1], valid[0], valid[1]

@@ -1,98 +1,144 @@
-"""Fit two cubes together: ratio and phase from their grids, the extent they share, and what must be refused."""
+"""The common grid of a pair by its headers: ratio, phase and common extent, and what must be refused."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.header import six_numbers
+from hyperfuse.cube.header import CubeHeader
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import mtf
-from hyperfuse.sensor.psf import create_psf
 from hyperfuse.sensor.srf.names import create_srf
-from hyperfuse.sensor.srf.srf import Srf
 
 Two = tuple[float, float]
 
+PSF_ASSUMED = "PSF not known: Gaussian with a modulation of 0.3 at Nyquist"
+
 # A ratio that is whole up to a drift of this many HR pixels over the image is whole: transforms are rounded.
 _DRIFT = 0.05
-# LR pixels may reach beyond the MSI by this many HR pixels: the phase of a simulated pair does that.
+# LR pixels may extend beyond the MSI by this many HR pixels: the phase of a simulated pair does that.
 _OVERHANG = 1.0
 # Phases that differ by less than this, in HR pixels, are the same.
 _SAME_PHASE = 0.05
-# Values whose upper ends differ by more than this factor are not in one unit.
-_SCALE_FACTOR = 100.0
+# Values whose 99th percentiles differ by more than this factor are not in one unit.
+_UNIT_FACTOR = 100.0
 
 
 @dataclass(frozen=True)
 class MatchedPair:
-    """Two cubes on grids that fit: ``sensor`` tells how; ``notes`` what was decided, for the record."""
+    """Two cubes on grids that fit, or a part of them.
+
+    Attributes:
+        hsi: LR-HSI (bands, h, w).
+        msi: HR-MSI (msi_bands, H, W).
+        sensor: relates the two; its responses, where known, are between all of their bands.
+        notes: what was decided, for the record.
+    """
 
     hsi: Cube
     msi: Cube
     sensor: Sensor
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GridMatch:
+    """How two grids relate, by their headers.
+
+    Attributes:
+        sensor: between the images cut to their common extent; without responses that are specified by name.
+        hsi: common extent in the HSI, whole LR pixels.
+        msi: common extent in the MSI.
+        notes: what was cut.
+    """
+
+    sensor: Sensor
+    hsi: Window
+    msi: Window
     notes: tuple[str, ...]
 
 
-def match_pair(
-    hsi: Cube,
-    msi: Cube,
-    *,
-    sensor: Sensor | None = None,
-    srf: str | Srf | None = None,
-    psf: str | None = None,
-    ratio: float | Two | None = None,
-    phase: float | Two | None = None,
-) -> MatchedPair:
-    """Cut a pair to its common extent in whole LR pixels and return the sensor that relates the two.
+def match_grids(hsi: CubeHeader, msi: CubeHeader, geometry: PairGeometry) -> GridMatch:
+    """Return the common extent of two images in whole LR pixels, and the sensor that relates the two.
 
     Where sizes and phase are those of a pair simulated from one image, nothing is cut.
 
-    The ratio comes from the transforms, else from ``sensor``, else from the sizes; a given ``ratio`` must agree. The
-    phase is the given one, else that of the transforms, else that of ``sensor``, else centred blocks. Without a PSF
-    a Gaussian with a modulation of 0.3 at Nyquist is taken, and noted.
+    The ratio comes from the transforms, else from the geometry, else from the sizes; a specified ratio must agree. The
+    phase is the specified one, else that of the transforms, else that of the specified sensor, else centred blocks.
+    Without a PSF a Gaussian with a modulation of 0.3 at Nyquist is assumed.
 
     Raises:
-        InputError: grids that do not fit together (other CRS, no overlap, rotated, a ratio below 1 or not the one
-            given), images without data, or values in different units.
+        InputError: grids that do not fit together (other CRS, no overlap, rotated, a ratio below 1 or other than the
+            one specified).
     """
-    _refuse_empty(hsi, "HSI")
-    _refuse_empty(msi, "MSI")
-    placed = _relative_grid(hsi, msi)
-    given = _as_pair(ratio) if ratio is not None else (sensor.ratio if sensor is not None else None)
-    found = placed.ratio if placed is not None else None
-    chosen = _choose_ratio(hsi, msi, given, found)
-    refuse_other_units(hsi, msi)
-
-    notes = []
-    start = _choose_phase(chosen, phase, placed, sensor)
-    if sensor is None:
-        base = mtf(chosen)
-        if psf is None:
-            notes.append("PSF not known: Gaussian with a modulation of 0.3 at Nyquist")
-    else:
-        base = sensor
-    # Sizes that match and a phase that is told describe the whole images; only transforms can say that they do not.
-    told = placed is None or (sensor is not None and _distance(start, sensor.offset) <= _SAME_PHASE)
-    rows = Extent.common(start[0], chosen[0], hsi.rows, msi.rows, "rows", told)
-    cols = Extent.common(start[1], chosen[1], hsi.cols, msi.cols, "columns", told)
-    cut_hsi = hsi.crop(rows.first_lr, cols.first_lr, rows.lr, cols.lr)
-    cut_msi = msi.crop(rows.first_hr, cols.first_hr, rows.hr, cols.hr)
-    for name, cut, whole in (("HSI", cut_hsi, hsi), ("MSI", cut_msi, msi)):
-        if (cut.rows, cut.cols) != (whole.rows, whole.cols):
-            notes.append(f"{name} cut from {whole.rows}x{whole.cols} to {cut.rows}x{cut.cols} pixels")
-    matched = base.replace(ratio=chosen, phase=(rows.phase, cols.phase))
+    placement = _relative_grid(hsi, msi)
+    ratio = _choose_ratio(hsi, msi, geometry.ratio_pair, placement.ratio if placement is not None else None)
+    start = _choose_phase(ratio, placement, geometry)
+    sensor = geometry.sensor
+    # Sizes that match and a phase that is specified describe whole images; only transforms can contradict them.
+    whole = placement is None or (sensor is not None and _distance(start, sensor.offset) <= _SAME_PHASE)
+    matched = (mtf(ratio) if sensor is None else sensor).replace(ratio=ratio, phase=start)
+    psf = geometry.psf_at(ratio)
     if psf is not None:
-        matched = matched.replace(psf=create_psf(psf, chosen))
-    if srf is not None:
-        matched = matched.replace(srf=create_srf(srf, hsi) if isinstance(srf, str) else srf)
-    return MatchedPair(cut_hsi, cut_msi, matched, tuple(notes))
+        matched = matched.replace(psf=psf)
+    if geometry.srf is not None:
+        matched = matched.replace(srf=None if isinstance(geometry.srf, str) else geometry.srf)
+    return common_extent(matched, hsi, msi, whole=whole)
+
+
+def common_extent(sensor: Sensor, hsi: CubeHeader, msi: CubeHeader, *, whole: bool, why: str = "") -> GridMatch:
+    """Cut two images to their common extent.
+
+    Args:
+        sensor: relates the images as they are.
+        hsi: LR-HSI.
+        msi: HR-MSI.
+        whole: sizes that match the ratio describe whole images, at any phase.
+        why: appended to the notes on cuts.
+
+    Raises:
+        InputError: no overlap.
+    """
+    (y, x), (ratio_y, ratio_x) = sensor.offset, sensor.ratio
+    rows = _Overlap.of(y, ratio_y, hsi.rows, msi.rows, "rows", whole)
+    cols = _Overlap.of(x, ratio_x, hsi.cols, msi.cols, "columns", whole)
+    lr = Window(rows.first_lr, cols.first_lr, rows.lr, cols.lr)
+    hr = Window(rows.first_hr, cols.first_hr, rows.hr, cols.hr)
+    cuts = [
+        f"{name} cut from {image.rows}x{image.cols} to {window.rows}x{window.cols} pixels{why}"
+        for name, image, window in (("HSI", hsi, lr), ("MSI", msi, hr))
+        if (window.rows, window.cols) != (image.rows, image.cols)
+    ]
+    return GridMatch(sensor.replace(phase=(rows.phase, cols.phase)), lr, hr, tuple(cuts))
+
+
+def match_pair(hsi: Cube, msi: Cube, geometry: PairGeometry | None = None) -> MatchedPair:
+    """Cut two cubes to their common extent by :func:`match_grids`.
+
+    Raises:
+        InputError: as there, or images without data, or values in different units.
+    """
+    geometry = PairGeometry() if geometry is None else geometry
+    for cube, name in ((hsi, "HSI"), (msi, "MSI")):
+        refuse_empty(cube, name)
+    matched = match_grids(hsi.header, msi.header, geometry)
+    refuse_other_units([hsi], [msi])
+    sensor = matched.sensor
+    if isinstance(geometry.srf, str):
+        sensor = sensor.replace(srf=create_srf(geometry.srf, hsi))
+    notes = matched.notes if geometry.describes_psf else (PSF_ASSUMED, *matched.notes)
+    return MatchedPair(hsi.crop(*matched.hsi), msi.crop(*matched.msi), sensor, notes)
 
 
 @dataclass(frozen=True)
@@ -104,8 +150,8 @@ class _Placement:
 
 
 @dataclass(frozen=True)
-class Extent:
-    """The shared part of one axis: first index and length in LR and HR pixels, and the phase after the cut."""
+class _Overlap:
+    """The common part of one axis: first index and length in LR and HR pixels, and the phase after the cut."""
 
     first_lr: int
     lr: int
@@ -114,9 +160,9 @@ class Extent:
     phase: float
 
     @classmethod
-    def common(cls, phase: float, ratio: float, coarse: int, fine: int, name: str, told: bool) -> Extent:
-        """Return what ``coarse`` LR and ``fine`` HR pixels share; ``told`` that their sizes describe whole images."""
-        if told and fine == math.ceil(coarse * ratio - 1e-6) and -0.5 <= phase <= ratio - 0.5:
+    def of(cls, phase: float, ratio: float, coarse: int, fine: int, name: str, whole: bool) -> _Overlap:
+        """Return the overlap of ``coarse`` LR and ``fine`` HR pixels."""
+        if whole and fine == math.ceil(coarse * ratio - 1e-6) and -0.5 <= phase <= ratio - 0.5:
             # A simulated pair: samples at any phase, each LR pixel belongs to the image, and so does each HR pixel.
             return cls(0, coarse, 0, fine, phase)
         corner = phase + 0.5 - ratio / 2
@@ -133,7 +179,7 @@ class Extent:
         return cls(first, last - first, start, end - start, phase + ratio * first - start)
 
 
-def _relative_grid(hsi: Cube, msi: Cube) -> _Placement | None:
+def _relative_grid(hsi: CubeHeader, msi: CubeHeader) -> _Placement | None:
     if hsi.transform is None or msi.transform is None:
         return None
     if hsi.crs is not None and msi.crs is not None:
@@ -147,119 +193,138 @@ def _relative_grid(hsi: Cube, msi: Cube) -> _Placement | None:
     elif (hsi.crs is None) != (msi.crs is None):
         which = "HSI" if hsi.crs is None else "MSI"
         warnings.warn(
-            f"the {which} has no coordinate system; it is taken to be the other image's", HyperfuseWarning, stacklevel=4
+            f"the {which} has no coordinate system; that of the other image is assumed", HyperfuseWarning, stacklevel=4
         )
-    for transform, name in ((hsi.transform, "HSI"), (msi.transform, "MSI")):
-        if not (np.isfinite(transform).all() and np.linalg.det(_matrix(transform)) != 0):
-            raise InputError(
-                f"the transform of the {name}, {six_numbers(transform)}, gives its pixels no area; correct it"
-            )
-    matrix = np.linalg.inv(_matrix(msi.transform)) @ _matrix(hsi.transform)
-    size = max(abs(matrix[0, 0]), abs(matrix[1, 1]), 1e-12)
-    if max(abs(matrix[0, 1]) * hsi.rows, abs(matrix[1, 0]) * hsi.cols) > max(_DRIFT, 1e-4 * size):
+    matrix = relative_transform(hsi, msi)
+    size = max(abs(matrix.a), abs(matrix.e), 1e-12)
+    if max(abs(matrix.b) * hsi.rows, abs(matrix.d) * hsi.cols) > max(_DRIFT, 1e-4 * size):
         raise InputError("the grids of HSI and MSI are rotated against each other; warp one to the other's grid first")
-    if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+    if matrix.a <= 0 or matrix.e <= 0:
         raise InputError("one of HSI and MSI is mirrored against the other; flip it first (north up)")
-    ratio = (_snap(float(matrix[1, 1]), hsi.rows), _snap(float(matrix[0, 0]), hsi.cols))
-    return _Placement((float(matrix[1, 2]), float(matrix[0, 2])), ratio)
+    ratio = (_snap(matrix.e, hsi.rows), _snap(matrix.a, hsi.cols))
+    return _Placement((matrix.f, matrix.c), ratio)
 
 
-def _choose_ratio(hsi: Cube, msi: Cube, given: Two | None, found: Two | None) -> Two:
+def relative_transform(hsi: CubeHeader, msi: CubeHeader) -> Affine:
+    """Return the transform of (col, row) of pixel corners of the HSI to those of the MSI, of one coordinate system.
+
+    Raises:
+        InputError: a transform that is not finite or not invertible.
+    """
+    assert hsi.transform is not None
+    assert msi.transform is not None
+    for transform, name in ((hsi.transform, "HSI"), (msi.transform, "MSI")):
+        if not np.isfinite(transform).all() or transform.determinant == 0:
+            raise InputError(f"the transform of the {name}, {transform[:6]}, gives its pixels no area; correct it")
+    return ~msi.transform @ hsi.transform
+
+
+def _choose_ratio(hsi: CubeHeader, msi: CubeHeader, specified: Two | None, found: Two | None) -> Two:
     if found is not None:
         _refuse_swapped(hsi, msi, found)
-        if given is not None and any(
-            abs(a - b) * cells > 0.5 for a, b, cells in zip(given, found, (hsi.rows, hsi.cols), strict=True)
+        if specified is not None and any(
+            abs(a - b) * pixels > 0.5 for a, b, pixels in zip(specified, found, (hsi.rows, hsi.cols), strict=True)
         ):
-            raise InputError(f"the ratio given is {_text(given)}, that of the pixel sizes is {_text(found)}")
+            raise InputError(
+                f"the ratio given is {_text(specified)}, that of the pixel sizes is {_text(found)}", parameter="ratio"
+            )
         return found
-    if given is not None:
-        if min(given) < 1:
-            raise InputError(f"a ratio is 1 or more, got {_text(given)}")
+    if specified is not None:
+        if min(specified) < 1:
+            raise InputError(f"a ratio is 1 or more, got {_text(specified)}", parameter="ratio")
         for fine, coarse, ratio, name in (
-            (msi.rows, hsi.rows, given[0], "rows"),
-            (msi.cols, hsi.cols, given[1], "columns"),
+            (msi.rows, hsi.rows, specified[0], "rows"),
+            (msi.cols, hsi.cols, specified[1], "columns"),
         ):
             if not coarse * ratio - _OVERHANG - 1e-6 <= fine < (coarse + 1) * ratio:
                 raise InputError(
-                    f"the ratio given is {ratio:g}, but {fine} MSI {name} for {coarse} HSI {name} are {fine / coarse:g}"
+                    f"the ratio given is {ratio:g}, but {fine} MSI {name} for {coarse} HSI {name} are"
+                    f" {fine / coarse:g}",
+                    parameter="ratio",
                 )
-        return given
+        return specified
     sizes = (msi.rows / hsi.rows, msi.cols / hsi.cols)
     _refuse_swapped(hsi, msi, sizes)
     if abs(sizes[0] / sizes[1] - 1) > 0.2:
         raise InputError(
-            f"the sizes give a ratio of {sizes[0]:g} in y and {sizes[1]:g} in x; give --ratio if that is meant"
+            f"the sizes give a ratio of {sizes[0]:g} in y and {sizes[1]:g} in x; pass ratio=... if that is meant"
         )
     return sizes
 
 
-def _choose_phase(ratio: Two, given: float | Two | None, placed: _Placement | None, sensor: Sensor | None) -> Two:
-    if given is not None:
-        return _as_pair(given)
-    if placed is not None:
-        y, x = (corner + size / 2 - 0.5 for corner, size in zip(placed.corner, ratio, strict=True))
-        if sensor is not None and _distance((y, x), sensor.offset) > _SAME_PHASE:
-            warnings.warn(
-                f"the sensor's phase {_text(sensor.offset)} is not that of the transforms ({y:.2f},{x:.2f}), which is"
-                " used; --phase overrides both",
-                HyperfuseWarning,
-                stacklevel=4,
-            )
-        return y, x
-    return sensor.offset if sensor is not None else ((ratio[0] - 1) / 2, (ratio[1] - 1) / 2)
+def _choose_phase(ratio: Two, placement: _Placement | None, geometry: PairGeometry) -> Two:
+    sensor, specified = geometry.sensor, geometry.phase_pair
+    if placement is None or geometry.phase is not None:
+        return specified if specified is not None else ((ratio[0] - 1) / 2, (ratio[1] - 1) / 2)
+    y, x = (corner + size / 2 - 0.5 for corner, size in zip(placement.corner, ratio, strict=True))
+    if sensor is not None and _distance((y, x), sensor.offset) > _SAME_PHASE:
+        warnings.warn(
+            f"the sensor's phase {_text(sensor.offset)} is not that of the transforms ({y:.2f},{x:.2f}), which is"
+            " used; phase=... overrides both",
+            HyperfuseWarning,
+            stacklevel=4,
+        )
+    return y, x
 
 
-def _refuse_swapped(hsi: Cube, msi: Cube, ratio: Two) -> None:
+def _refuse_swapped(hsi: CubeHeader, msi: CubeHeader, ratio: Two) -> None:
     if min(ratio) < 1 - 1e-6:
-        hint = "; HSI and MSI look swapped" if hsi.bands < msi.bands else ""
         raise InputError(
-            f"the HSI's pixels are finer than the MSI's (ratio {_text(ratio)}, {hsi.bands} and {msi.bands} bands){hint}"
+            f"the HSI's pixels are finer than the MSI's (ratio {_text(ratio)}, {hsi.bands} and {msi.bands} bands)"
+            f"{swapped_hint(hsi, msi)}"
         )
 
 
-def _refuse_empty(cube: Cube, name: str) -> None:
+def swapped_hint(hsi: CubeHeader, msi: CubeHeader) -> str:
+    """Return what to add to a message about a ratio below 1."""
+    return "; HSI and MSI look swapped" if hsi.bands < msi.bands else ""
+
+
+def refuse_empty(cube: Cube, name: str) -> None:
+    """Refuse an image of which no band can be used.
+
+    Raises:
+        InputError: every band is a gap or marked as bad.
+    """
     if not cube.usable_bands.any():
         raise InputError(f"the {name} holds no data: every band is nodata or marked as bad")
 
 
-def refuse_other_units(hsi: Cube, msi: Cube) -> None:
-    """Refuse two images of which one is scaled and the other not, told by their ranges.
+def refuse_other_units(hsi: Sequence[Cube], msi: Sequence[Cube]) -> None:
+    """Refuse two images of which one is scaled and the other is not, by the ranges of their values.
+
+    Args:
+        hsi: parts of the LR-HSI.
+        msi: parts of the HR-MSI.
 
     Raises:
-        InputError: their levels differ by orders of magnitude.
+        InputError: the 99th percentiles of their absolute values differ by orders of magnitude.
     """
-    levels = []
-    for cube in (hsi, msi):
-        # Every few pixels tell the range of a large image well enough.
-        step = max(1, int(math.sqrt(cube.rows * cube.cols / 65536)))
-        values = np.abs(cube.data[cube.usable_bands, ::step, ::step])
-        finite = values[np.isfinite(values)]
-        levels.append(float(np.quantile(finite, 0.99)) if finite.size else 0.0)
-    low, high = sorted(levels)
-    if low > 0 and high / low > _SCALE_FACTOR:
+    upper = []
+    for parts in (hsi, msi):
+        values = np.concatenate([_absolute_values(cube, 65536 // len(parts)) for cube in parts])
+        upper.append(float(np.quantile(values, 0.99)) if values.size else 0.0)
+    low, high = sorted(upper)
+    if low > 0 and high / low > _UNIT_FACTOR:
         raise InputError(
-            f"HSI values reach {levels[0]:.4g} and MSI values {levels[1]:.4g}: one is scaled (reflectance x 10000?);"
-            " give its --scale"
+            f"HSI values reach {upper[0]:.4g} and MSI values {upper[1]:.4g}: one is scaled (reflectance x 10000?);"
+            " pass scale=..."
         )
 
 
-def _matrix(transform: Affine) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    return np.reshape(transform, (3, 3))
+def _absolute_values(cube: Cube, pixels: int) -> NDArray[Any]:
+    """Return the absolute values of about so many pixels of a cube."""
+    step = max(1, int(math.sqrt(cube.rows * cube.cols / max(pixels, 1))))
+    values = np.abs(cube.data[cube.usable_bands, ::step, ::step])
+    return np.asarray(values[np.isfinite(values)])
 
 
-def _snap(ratio: float, cells: int) -> float:
-    return float(round(ratio)) if abs(ratio - round(ratio)) * cells < _DRIFT else ratio
+def _snap(ratio: float, pixels: int) -> float:
+    return float(round(ratio)) if abs(ratio - round(ratio)) * pixels < _DRIFT else ratio
 
 
 def _distance(first: Two, second: Two) -> float:
     return max(abs(first[0] - second[0]), abs(first[1] - second[1]))
-
-
-def _as_pair(value: float | Two) -> Two:
-    pair = np.asarray(value, np.float64).ravel()
-    if pair.size not in (1, 2):
-        raise InputError(f"a ratio or phase is one number or two (y, x), got {value!r}")
-    return float(pair[0]), float(pair[-1])
 
 
 def _text(pair: Two) -> str:

@@ -1,4 +1,4 @@
-"""How a scene is cut into tiles: whole LR pixels with a margin, and weights that join the results without seams."""
+"""How a scene is cut into tiles: whole LR pixels with a margin, and weights that blend the results without seams."""
 
 from __future__ import annotations
 
@@ -14,85 +14,87 @@ from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.model import Sensor
 
-# Results are blended over at most this many LR pixels to either side of the border between two tiles.
+# Results are blended over at most this many LR pixels on either side of the border between two tiles.
 _BLEND = 4
-# LR pixels from the centre of the outermost one to the rim of what is read of the MSI: see Method.fuse.
-SEEN = 1.5
+# LR pixels from the centre of the outermost one to the edge of the MSI that is read; methods accept no more.
+MSI_REACH = 1.5
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Span:
-    """One tile along one axis; first and one past last index of everything.
+class TileSpan:
+    """One tile along one axis; first and one past last index.
 
     Attributes:
         lr: LR pixels that are read.
         hr: HR pixels that are read.
-        kept: HR pixels of which the result is kept.
-        core: HR pixels between the middles of the blends.
+        output: HR pixels that are written.
+        core: HR pixels between the centres of the blends.
         phase: of the LR pixels that are read, in the HR pixels that are read.
     """
 
     lr: tuple[int, int]
     hr: tuple[int, int]
-    kept: tuple[int, int]
+    output: tuple[int, int]
     core: tuple[int, int]
     phase: float
 
+    @property
+    def written(self) -> slice:
+        """The output within the HR pixels that are read."""
+        return slice(self.output[0] - self.hr[0], self.output[1] - self.hr[0])
+
 
 @dataclass(frozen=True)
-class Axis:
+class AxisPlan:
     """All tiles along one axis.
 
     Attributes:
         spans: in order.
-        reach: half the width of each border's blend, in HR pixels; one less than there are tiles.
+        blends: half the width of the blend at each border in HR pixels; one fewer than tiles.
     """
 
-    spans: tuple[Span, ...]
-    reach: tuple[int, ...]
+    spans: tuple[TileSpan, ...]
+    blends: tuple[int, ...]
 
     @classmethod
-    def plan(cls, coarse: int, fine: int, ratio: float, phase: float, size: int, margin: int) -> Axis:
+    def cut(cls, coarse: int, fine: int, ratio: float, phase: float, size: int, margin: int) -> AxisPlan:
         """Cut an axis of ``coarse`` LR and ``fine`` HR pixels.
 
         Args:
             coarse: LR pixels.
             fine: HR pixels.
-            ratio: of the axis.
-            phase: of the axis.
-            size: LR pixels of a tile without its margins, at most.
+            ratio: HR pixels per LR pixel.
+            phase: HR position of the first LR pixel.
+            size: maximum of LR pixels per tile without its margins.
             margin: LR pixels that are read around it.
         """
         corner = phase + 0.5 - ratio / 2
         count = max(1, math.ceil(coarse / size))
         edges = [round(index * coarse / count) for index in range(count + 1)]
 
-        def place(edge: int) -> int:
+        def hr_edge(edge: int) -> int:
             if edge in (0, coarse):
                 return 0 if edge == 0 else fine
             return min(max(round(corner + ratio * edge), 0), fine)
 
-        cores = [(place(first), place(last)) for first, last in itertools.pairwise(edges)]
+        cores = [(hr_edge(first), hr_edge(last)) for first, last in itertools.pairwise(edges)]
         narrowest = min(last - first for first, last in cores)
-        reach = min(narrowest // 2, math.floor(min(margin / 2, _BLEND) * ratio))
+        blend = min(narrowest // 2, math.floor(min(margin / 2, _BLEND) * ratio))
         spans = []
         for index, (first, last) in enumerate(itertools.pairwise(edges)):
             low, high = max(0, first - margin), min(coarse, last + margin)
-            # Beyond its LR pixels a tile reads what their PSF sees of the MSI, as far as methods take that.
-            first_sample, last_sample = phase + ratio * low, phase + ratio * (high - 1)
-            start = 0 if low == 0 else max(0, math.floor(first_sample - SEEN * ratio) + 1)
-            end = fine if high == coarse else min(fine, math.ceil(last_sample + SEEN * ratio))
-            kept = (
-                cores[index][0] - (reach if index > 0 else 0),
-                cores[index][1] + (reach if index < count - 1 else 0),
+            start, end = hr_span(low, high, coarse, fine, ratio, phase)
+            output = (
+                cores[index][0] - (blend if index > 0 else 0),
+                cores[index][1] + (blend if index < count - 1 else 0),
             )
-            spans.append(Span((low, high), (start, end), kept, cores[index], phase + ratio * low - start))
-        return cls(tuple(spans), (reach,) * (count - 1))
+            spans.append(TileSpan((low, high), (start, end), output, cores[index], phase + ratio * low - start))
+        return cls(tuple(spans), (blend,) * (count - 1))
 
     def weights(self, index: int) -> NDArray[np.float32]:
-        """Return how much a tile counts at each of its kept pixels: at every pixel of the axis the sum is 1."""
-        first, last = self.spans[index].kept
+        """Return the weight of a tile at each of its output pixels: at every pixel of the axis the sum is 1."""
+        first, last = self.spans[index].output
         weight = np.ones(last - first, np.float32)
         at = np.arange(first, last)
         if index > 0:
@@ -102,22 +104,22 @@ class Axis:
         return weight
 
     def _rise(self, border: int, at: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return 0 before a border's blend, 1 after it, and half a wave of a cosine between."""
-        place, reach = self.spans[border].core[1], self.reach[border]
-        if reach == 0:
-            return np.asarray(at >= place, np.float32)
-        share = np.clip((at + 0.5 - (place - reach)) / (2 * reach), 0.0, 1.0)
-        return np.asarray(0.5 - 0.5 * np.cos(np.pi * share), np.float32)
+        """Return 0 before the blend at a border, 1 after it, and half a period of a cosine between."""
+        edge, blend = self.spans[border].core[1], self.blends[border]
+        if blend == 0:
+            return np.asarray(at >= edge, np.float32)
+        fraction = np.clip((at + 0.5 - (edge - blend)) / (2 * blend), 0.0, 1.0)
+        return np.asarray(0.5 - 0.5 * np.cos(np.pi * fraction), np.float32)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile: its place among the others, and what it reads and keeps along (y, x)."""
+    """One tile: its row and column among the tiles, and what it reads and writes along (y, x)."""
 
     row: int
     col: int
-    y: Span
-    x: Span
+    y: TileSpan
+    x: TileSpan
 
     @property
     def name(self) -> str:
@@ -135,24 +137,34 @@ class Tile:
         return _window(self.y.hr, self.x.hr)
 
     @property
-    def kept(self) -> Window:
-        """HR pixels of which the result is kept."""
-        return _window(self.y.kept, self.x.kept)
+    def output(self) -> Window:
+        """HR pixels that are written."""
+        return _window(self.y.output, self.x.output)
+
+    @property
+    def core(self) -> Window:
+        """HR pixels without the blends: the cores of all tiles cover the scene once."""
+        return _window(self.y.core, self.x.core)
+
+    @property
+    def written(self) -> tuple[slice, slice]:
+        """Rows and columns of the output within the HR pixels that are read."""
+        return self.y.written, self.x.written
 
     def sensor(self, whole: Sensor) -> Sensor:
-        """Return the forward model between what is read of both images."""
+        """Return the forward model between the LR and HR pixels that are read."""
         return whole.replace(phase=(self.y.phase, self.x.phase))
 
 
 @dataclass(frozen=True)
-class Plan:
+class TilePlan:
     """The tiles of a scene, by row and column."""
 
-    along_y: Axis
-    along_x: Axis
+    along_y: AxisPlan
+    along_x: AxisPlan
 
     @classmethod
-    def of(cls, coarse: tuple[int, int], fine: tuple[int, int], sensor: Sensor, tile: int, margin: int) -> Plan:
+    def of(cls, coarse: tuple[int, int], fine: tuple[int, int], sensor: Sensor, tile: int, margin: int) -> TilePlan:
         """Plan square tiles.
 
         Args:
@@ -171,19 +183,54 @@ class Plan:
         for axis in (0, 1):
             size = math.floor(tile / sensor.ratio[axis] + _ROUNDING)
             if size < 1:
-                raise InputError(f"a tile of {tile} pixels is smaller than one HSI pixel; take a larger one")
-            axes.append(Axis.plan(coarse[axis], fine[axis], sensor.ratio[axis], sensor.offset[axis], size, margin))
+                raise InputError(f"a tile of {tile} pixels is smaller than one HSI pixel; choose a larger one")
+            axes.append(AxisPlan.cut(coarse[axis], fine[axis], sensor.ratio[axis], sensor.offset[axis], size, margin))
         return cls(*axes)
+
+    @classmethod
+    def whole(cls, coarse: tuple[int, int], fine: tuple[int, int], sensor: Sensor) -> TilePlan:
+        """Plan one tile that is the scene."""
+        spans = (
+            TileSpan((0, low), (0, high), (0, high), (0, high), phase)
+            for low, high, phase in zip(coarse, fine, sensor.offset, strict=True)
+        )
+        return cls(*(AxisPlan((span,), ()) for span in spans))
+
+    @property
+    def count(self) -> int:
+        """Number of tiles."""
+        return len(self.along_y.spans) * len(self.along_x.spans)
+
+    def tile(self, row: int, col: int) -> Tile:
+        """Return the tile of a row and column of tiles."""
+        return Tile(row, col, self.along_y.spans[row], self.along_x.spans[col])
 
     def tiles(self) -> Iterator[Tile]:
         """Return all tiles, row by row."""
-        for row, y in enumerate(self.along_y.spans):
-            for col, x in enumerate(self.along_x.spans):
-                yield Tile(row, col, y, x)
+        for row in range(len(self.along_y.spans)):
+            for col in range(len(self.along_x.spans)):
+                yield self.tile(row, col)
 
     def weights(self, tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the weights of a tile's kept rows and columns; their products sum to 1 over the tiles."""
+        """Return the weights of the output rows and columns of a tile; their products sum to 1 over the tiles."""
         return self.along_y.weights(tile.row), self.along_x.weights(tile.col)
+
+
+def hr_span(low: int, high: int, coarse: int, fine: int, ratio: float, phase: float) -> tuple[int, int]:
+    """Return the HR pixels to read with the LR pixels ``low`` to ``high`` - 1: as far as methods accept.
+
+    Args:
+        low: first LR pixel.
+        high: one past the last.
+        coarse: LR pixels of the axis.
+        fine: HR pixels of the axis.
+        ratio: HR pixels per LR pixel.
+        phase: HR position of the first LR pixel of the axis.
+    """
+    first, last = phase + ratio * low, phase + ratio * (high - 1)
+    start = 0 if low == 0 else max(0, math.floor(first - MSI_REACH * ratio) + 1)
+    end = fine if high == coarse else min(fine, math.ceil(last + MSI_REACH * ratio))
+    return start, end
 
 
 def _window(rows: tuple[int, int], cols: tuple[int, int]) -> Window:

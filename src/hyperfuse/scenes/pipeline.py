@@ -1,0 +1,307 @@
+"""The one pipeline: match, fit on samples, and for every window read, fuse, cut; blend, write, record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import CubeHeader
+from hyperfuse.errors import HyperfuseError, InputError
+from hyperfuse.methods.contract.method import Method, MethodSettings, Model, PairTensors
+from hyperfuse.progress import Progress, part, silent
+from hyperfuse.scenes.gaps import GapRegression
+from hyperfuse.scenes.matching.blind import Match, match_headers, match_samples
+from hyperfuse.scenes.matching.grid import MatchedPair
+from hyperfuse.scenes.preview import Preview
+from hyperfuse.scenes.record import UNCERTAINTY, history_step, result_header
+from hyperfuse.scenes.samples import bands_with_data, filled_tiles, fits_whole, matching_parts, sample_plan, spread
+from hyperfuse.scenes.saturation import saturation_note
+from hyperfuse.scenes.source import MatchedSource, PairSource
+from hyperfuse.scenes.tiling.blend import Target, assemble, has_gaps
+from hyperfuse.scenes.tiling.local import Runner
+from hyperfuse.scenes.tiling.memory import MEMORY_GB
+from hyperfuse.scenes.tiling.plan import TilePlan
+from hyperfuse.scenes.tiling.store import Store
+from hyperfuse.scenes.windows import FuseTile, ReadyWindow, Scene
+from hyperfuse.sensor.geometry import PairGeometry
+from hyperfuse.sensor.model import Sensor
+
+_EMPTY = "no pixel holds data in both HSI and MSI; the result would be empty"
+# Progress reached when a model is fitted, of one window and of many, and when the windows are fused.
+_FITTED_WHOLE, _FITTED, _FUSED = 0.9, 0.1, 0.9
+# Of a budget: seconds that are left at least to a method, and what is written per second, uncompressed.
+_MIN_SECONDS, _BYTES_PER_SECOND = 0.1, 150e6
+# A model that had time to be fitted takes longer to be applied than one that had none.
+_PROBE_FACTOR = 1.5
+
+ImageT = TypeVar("ImageT", Cube, CubeHeader)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionJob:
+    """What is to be done with a pair.
+
+    Attributes:
+        method: to fuse with.
+        settings: of the method.
+        geometry: what is specified of the pair.
+        device: to compute on.
+        seed: of methods that draw random numbers.
+        tile: side of a tile without its margins in HR pixels; None for one window.
+        overlap: LR pixels read around a tile; None for what the method needs.
+        memory_gb: memory for samples and tiles.
+        workers: processes that fuse tiles at the same time.
+        images: how many images will be written.
+        inputs: names of the inputs for the history.
+        started: ``time.monotonic`` from which a budget counts.
+    """
+
+    method: Method[Any]
+    settings: MethodSettings
+    geometry: PairGeometry
+    device: torch.device
+    seed: int = 0
+    tile: int | None = None
+    overlap: int | None = None
+    memory_gb: float = MEMORY_GB
+    workers: int = 1
+    images: int = 0
+    inputs: Mapping[str, str] | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def budget_seconds(self) -> float | None:
+        """Wall time for everything, or None."""
+        known = self.method.capabilities.budget
+        seconds: float | None = self.settings.model_dump()["budget_seconds"] if known else None
+        return seconds
+
+    def margin(self, sensor: Sensor, model: Model | None = None) -> int:
+        """Return the LR pixels to read around a tile."""
+        if self.overlap is not None:
+            return self.overlap
+        return self.method.capabilities.margin(sensor, self.settings) if model is None else model.margin
+
+
+class FusionTarget(Protocol):
+    """Where windows and images go."""
+
+    @property
+    def store(self) -> Store:
+        """Where finished windows go."""
+
+    def keep(self, scene: Scene) -> None:
+        """Keep what was learnt of a scene, before its windows are fused."""
+
+    def scene(self) -> Callable[[], Scene] | None:
+        """Return what gives the scene in any process that fuses windows of it; None before it is kept."""
+
+    def image(self, header: CubeHeader) -> AbstractContextManager[Target]:
+        """Open the fused image."""
+
+    def uncertainty(self, header: CubeHeader) -> AbstractContextManager[Target]:
+        """Open the image of its uncertainty."""
+
+
+@dataclass(frozen=True)
+class Fusion(Generic[ImageT]):
+    """A fused image with what is known about it.
+
+    Attributes:
+        image: on the MSI's grid with the HSI's bands; its header where the image was written to a file.
+        uncertainty: image of the same grid, bands and unit: standard deviation of the expected error. None where it
+            was not requested (setting ``uncertainty``).
+        match: how the two images relate, and what was estimated.
+        model: fitted to the scene; None where every window is fitted by itself.
+        notes: what was decided, a sentence each.
+        windows: how many windows the scene was fused in, and how many of them hold data.
+        preview: the pair and the result, or a part of them; None where it was not requested.
+    """
+
+    image: ImageT
+    uncertainty: ImageT | None
+    match: Match
+    model: Model | None
+    notes: tuple[str, ...]
+    windows: tuple[int, int]
+    preview: Preview | None = None
+
+
+def fuse_windows(
+    source: PairSource, target: FusionTarget, job: FusionJob, run: Runner, progress: Progress = silent
+) -> Fusion[CubeHeader]:
+    """Fuse a scene, window by window.
+
+    Everything that holds for the whole scene is computed once, on samples of it, before the first window: units,
+    registration, responses, radiometry, saturation, how gaps are filled, and the model of the method. A scene that is
+    fused whole is one sample and one window.
+
+    Args:
+        source: the pair.
+        target: where windows and images go.
+        job: what is to be done.
+        run: calls a task for every window.
+        progress: called with the fraction done.
+
+    Returns:
+        What is known about the fused image; ``image`` and ``uncertainty`` are headers of what was written.
+
+    Raises:
+        InputError: a pair, a name or a setting that does not fit; the message says what to do.
+        HyperfuseError: no space left, or workers that are killed.
+    """
+    fitted = _FITTED_WHOLE if job.tile is None and job.method.capabilities.shared_model else 0.0
+    fitted = fitted if job.tile is None else _FITTED
+    ready: dict[str, ReadyWindow] = {}
+    if target.scene() is None:
+        target.keep(fit_scene(source, job, ready, part(progress, 0.0, fitted)))
+    opener = target.scene()
+    assert opener is not None  # kept now
+    scene, store = opener(), target.store
+    plan = _plan(scene.source, job, job.margin(scene.sensor, scene.model))
+    tiles = filled_tiles(scene.source, plan.tiles())
+    details: dict[str, Any] = {}
+    fused = 1.0 if plan.count == 1 else _FUSED
+    windows = part(progress, fitted, fused)
+    task = FuseTile(opener, store, windows if job.tile is None else silent, ready, details)
+    waiting = [tile for tile in tiles if not store.done(tile.name)]
+    for number, _ in enumerate(run(task, waiting), len(tiles) - len(waiting) + 1):
+        if job.tile is not None:
+            windows(number / len(tiles), f"tile {number} of {len(tiles)}")
+    lost = [tile for tile in tiles if not store.done(tile.name)]
+    if lost:
+        raise HyperfuseError(f"{len(lost)} of {len(tiles)} tiles are missing; can all workers write the tiles?")
+    held = [tile for tile in tiles if not store.is_empty(tile.name)]
+    if not held:
+        raise InputError(_EMPTY)
+    count, gaps = int(scene.bands.sum()), has_gaps(plan, held, store)
+    more: dict[str, Any] = {} if job.inputs is None else {"inputs": dict(job.inputs)}
+    if job.tile is not None:
+        more["tiles"] = {"tile": job.tile, "overlap": job.margin(scene.sensor, scene.model)}
+    fit = scene.model.details if scene.model is not None else {}
+    step = history_step(scene, job.seed, {**fit, **(details if job.tile is None else {})}, more)
+    header, uncertain = result_header(scene, gaps, step), None
+    joining = silent if plan.count == 1 else progress
+    middle = fused
+    if len(store.get(held[0].name)) > count:
+        uncertain = result_header(scene, gaps, {**step, "quantity": UNCERTAINTY})
+        middle = (1 + fused) / 2
+        with target.uncertainty(uncertain) as image:
+            assemble(image, plan, held, store, scene.bands, part(joining, fused, middle), first=count)
+    with target.image(header) as image:
+        assemble(image, plan, held, store, scene.bands, part(joining, middle, 1.0))
+    return Fusion(header, uncertain, scene.source.match, scene.model, tuple(step["notes"]), (plan.count, len(held)))
+
+
+class MatchedScene(NamedTuple):
+    """A matched pair: its source, the bands that hold data, parts of it as they were read, and whether one is all."""
+
+    source: MatchedSource
+    bands: NDArray[np.bool_]
+    msi_bands: NDArray[np.bool_]
+    parts: Sequence[MatchedPair]
+    whole: bool
+
+
+def match_scene(source: PairSource, job: FusionJob) -> MatchedScene:
+    """Match two images by their headers, then on parts of them.
+
+    Raises:
+        InputError: images that do not fit together, or of which one holds no data.
+    """
+    headers = (source.hsi.header, source.msi.header)
+    matched = source.matched(match_headers(*headers, job.geometry))
+    capabilities = job.method.capabilities
+    cost = capabilities.bytes_per_pixel
+    bytes_per_pixel = cost.hsi_band * headers[0].bands + cost.msi_band * headers[1].bands
+    whole = job.tile is None or fits_whole(matched, bytes_per_pixel, job.memory_gb)
+    plan = matched.whole if whole or job.tile is None else matched.plan(job.tile, 0)
+    bands = bands_with_data(matched, plan)
+    before = matched.match
+    match = match_samples(
+        before,
+        headers,
+        job.geometry,
+        bands,
+        lambda match: matching_parts(source.matched(match), whole),
+        need_srf=capabilities.needs_srf,
+    )
+    matched = source.matched(match)
+    parts = matching_parts(matched, whole)
+    if not whole and len(match.notes) > len(before.notes):
+        note = f"the two images are matched on {len(parts)} parts of the scene"
+        matched = source.matched(replace(match, notes=(*match.notes, note)))
+    return MatchedScene(matched, *bands, parts, whole)
+
+
+def fit_scene(source: PairSource, job: FusionJob, ready: dict[str, ReadyWindow], progress: Progress = silent) -> Scene:
+    """Compute everything that holds for a whole scene.
+
+    Args:
+        source: the pair.
+        job: what is to be done.
+        ready: receives the one window of a scene that is fused whole, which is its sample.
+        progress: called with the fraction done.
+
+    Raises:
+        InputError: a pair that does not fit together or holds no data.
+    """
+    progress(0.0, "matching the pair")
+    found = match_scene(source, job)
+    notes = [
+        saturation_note("HSI", [part.hsi for part in found.parts]),
+        saturation_note("MSI", [part.msi for part in found.parts]),
+    ]
+    scene = Scene(found.source, found.bands, found.msi_bands, job.method, job.settings, job.device)
+    shared = job.method.capabilities.shared_model
+    plan, count = sample_plan(found.source, found.whole, None if shared else job.tile, job.memory_gb)
+    tiles = spread(filled_tiles(found.source, plan.tiles()), count)
+    windows = ((tile, scene.read(tile)) for tile in tiles)
+    samples = list(islice(((tile, window) for tile, window in windows if window is not None), count))
+    if not samples:
+        raise InputError(_EMPTY)
+    gaps = None
+    if job.tile is not None or not samples[0][1].pair.complete:
+        gaps = GapRegression.fit([window.pair for _, window in samples])
+    if job.tile is None and not samples[0][1].pair.complete:
+        progress(0.0, "filling gaps")
+    pairs = [window.filled(gaps) for _, window in samples] if shared or job.tile is None else []
+    model = job.method.fit(pairs, _fit_settings(job, found.source, pairs), progress) if shared else None
+    if shared and not found.whole:
+        notes.append(f"models of the whole scene are fitted to {count} samples of it")
+    if job.tile is None:
+        ready[samples[0][0].name] = (samples[0][1], pairs[0])
+    return replace(scene, gaps=gaps, model=model, notes=tuple(note for note in notes if note))
+
+
+def _fit_settings(job: FusionJob, source: MatchedSource, samples: Sequence[PairTensors]) -> MethodSettings:
+    """Return the settings of a fit: of a budget, what fusing and writing leave to it."""
+    if job.budget_seconds is None:
+        return job.settings
+    rows, cols = source.match.msi[2:]
+    reserved = 4 * source.hsi_header.bands * rows * cols * job.images / _BYTES_PER_SECOND
+    if job.tile is not None:
+        # What fusing will take is measured on one sample, with a model that had no time to be fitted.
+        probe = job.method.fit(samples[:1], _with_budget(job.settings, _MIN_SECONDS))
+        start = time.monotonic()
+        probe.apply(samples[0])
+        pixels = samples[0].msi.shape[-2] * samples[0].msi.shape[-1]
+        reserved += _PROBE_FACTOR * (time.monotonic() - start) * rows * cols / pixels / job.workers
+    return _with_budget(job.settings, job.budget_seconds - (time.monotonic() - job.started) - reserved)
+
+
+def _with_budget(settings: MethodSettings, seconds: float) -> MethodSettings:
+    return settings.model_copy(update={"budget_seconds": max(seconds, _MIN_SECONDS)})
+
+
+def _plan(source: MatchedSource, job: FusionJob, margin: int) -> TilePlan:
+    return source.whole if job.tile is None else source.plan(job.tile, margin)
