@@ -28,7 +28,8 @@ from scipy import ndimage
 
 import hyperfuse as hf
 from hyperfuse.datasets.indian_pines import load_indian_pines
-from hyperfuse.scenes.matching.align import align_pair
+from hyperfuse.scenes.matching.align import estimate_alignment, pair_part
+from hyperfuse.scenes.matching.grid import MatchedPair
 from hyperfuse.sensor.estimation.sampling import PairPart, lr_positions, sample_through
 from hyperfuse.sensor.estimation.sensor import SensorEstimate, estimate_sensor
 from hyperfuse.sensor.estimation.views import Motion
@@ -173,8 +174,8 @@ def shift_part(folder: Path) -> Iterator[str]:
                 places = np.argwhere(np.ones((pair.hsi.rows, pair.hsi.cols), np.bool_))
                 positions = lr_positions(pair.sensor, places)
                 narrow = pair.sensor.replace(psf=GaussianPsf(sigma=(0.35 * ratio, 0.35 * ratio)))
-                found = align_pair(pair.hsi, pair.msi, pair.sensor).alignment
-                guessed = align_pair(pair.hsi, pair.msi, narrow, known_psf=False).alignment
+                found = estimate_alignment([pair_part(MatchedPair(pair.hsi, pair.msi, pair.sensor))])
+                guessed = estimate_alignment([pair_part(MatchedPair(pair.hsi, pair.msi, narrow))], known_psf=False)
                 truth = motion.apply(positions)
                 distances = [
                     float(np.linalg.norm(one.motion.apply(positions) - truth, axis=1).mean())

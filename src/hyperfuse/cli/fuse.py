@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from hyperfuse.cli.inputs import files_named, name_of, prefixed, sensor_beside
+from hyperfuse.cli.inputs import files_named, name_of, prefixed, sensor_next_to
 from hyperfuse.cli.options import (
     COMMON,
     INPUT,
@@ -198,7 +198,7 @@ def _sensor(path: str | None, hsi: str, session: Session) -> Sensor | None:
 
     if path is not None:
         return Sensor.load(path)
-    found = sensor_beside(hsi)
+    found = sensor_next_to(hsi)
     if found is None:
         return None
     session.note(f"sensor: {found}")

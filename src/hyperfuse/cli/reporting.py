@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyperfuse.cli.inputs import file_of, name_of, naming, read_image, sensor_beside
+from hyperfuse.cli.inputs import file_of, name_of, naming, read_image, sensor_next_to
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError
 
@@ -46,7 +46,7 @@ def open_reference(path: str) -> WindowSource:
 
 def sensor_source(sensor: str | None, hsi: str, options: Sequence[str | None]) -> str:
     """Return in words where the sensor comes from."""
-    file = sensor_beside(hsi) if sensor is None else Path(sensor)
+    file = sensor_next_to(hsi) if sensor is None else Path(sensor)
     named = "" if file is None else name_of(str(file))
     given = "options of the call" if any(option is not None for option in options) else ""
     return ", ".join(part for part in (named, given) if part) or "the files and the pair itself; see the notes"
@@ -70,8 +70,7 @@ def write_fusion_report(
         names: of ``hsi``, ``msi`` and ``fused``.
         origin: of the sensor, in words.
     """
-    from hyperfuse.reports.fusion.content import ReportContent, this_process
-    from hyperfuse.reports.fusion.page import write_report
+    from hyperfuse.reports.fusion import ReportContent, this_process, write_report
 
     preview = fusion.preview
     assert preview is not None  # requested

@@ -149,7 +149,9 @@ class MatchedSource:
 
     def read(self, tile: Tile) -> MatchedPair:
         """Return what a tile reads of both images."""
-        return MatchedPair(self.read_hsi(tile.lr), self.read_msi(tile.hr), tile.sensor(self.match.sensor))
+        origin = (float(tile.hr.row), float(tile.hr.col))
+        sensor = tile.sensor(self.match.sensor)
+        return MatchedPair(self.read_hsi(tile.lr), self.read_msi(tile.hr), sensor, origin=origin)
 
     def _in_hsi(self, window: Window) -> Window:
         return window.moved(self.match.hsi.row, self.match.hsi.col)

@@ -15,7 +15,8 @@ from hyperfuse.errors import InputError
 from hyperfuse.io.windows.memory import MemorySource
 from hyperfuse.io.windows.warped import WarpedSource
 from hyperfuse.scenes.fuse import fuse
-from hyperfuse.scenes.matching.align import Alignment, align, estimate_alignment, place
+from hyperfuse.scenes.matching.align import Alignment, align, estimate_alignment, pair_part, place
+from hyperfuse.scenes.matching.grid import MatchedPair
 from hyperfuse.scenes.matching.warp import rotated_grid
 from hyperfuse.sensor import Sensor
 from hyperfuse.sensor.estimation.sampling import lr_positions, sample_through
@@ -43,8 +44,12 @@ def corrected(alignment, hsi, msi, sensor):
     return AlignedPair(msi, placement.sensor, alignment, notes)
 
 
+def part(hsi, msi, sensor):
+    return pair_part(MatchedPair(hsi, msi, sensor))
+
+
 def align_pair(hsi, msi, sensor):
-    return corrected(align(hsi, msi, sensor), hsi, msi, sensor)
+    return corrected(align([part(hsi, msi, sensor)]), hsi, msi, sensor)
 
 
 def scene(bands=12, rows=96, cols=104, seed=0):
@@ -118,7 +123,7 @@ def test_too_small_a_pair_is_told():
     assert pair.sensor is sensor
     assert "36 are needed" in pair.notes[0]
     with pytest.raises(InputError, match="36 are needed"):
-        estimate_alignment(hsi, msi, sensor)
+        estimate_alignment([part(hsi, msi, sensor)])
 
 
 def test_an_image_without_data_is_refused():
@@ -160,7 +165,7 @@ def test_an_unknown_psf_does_not_pull_the_position():
     true = Sensor(ratio=4, psf=GaussianPsf(sigma=(0.8, 0.8)), phase=(2.6, 0.9), srf=srf_boxes(4, 12))
     tensor = torch.from_numpy(image)
     hsi, msi = (Cube(data=one.float().numpy()) for one in (true.degrade(tensor), true.respond(tensor)))
-    found = estimate_alignment(hsi, msi, mtf(4), known_psf=False, affine=False)
+    found = estimate_alignment([part(hsi, msi, mtf(4))], known_psf=False, affine=False)
     assert found.shift_y == pytest.approx(1.1, abs=0.03)
     assert found.shift_x == pytest.approx(-0.6, abs=0.03)
 
@@ -191,6 +196,6 @@ def test_alignment_pays_in_the_fused_image():
 
 def test_an_alignment_can_be_applied_by_hand():
     hsi, msi, sensor, *_ = make(scene(), (0.8, -0.5))
-    found = estimate_alignment(hsi, msi, sensor)
+    found = estimate_alignment([part(hsi, msi, sensor)])
     pair = corrected(found, hsi, msi, sensor)
     np.testing.assert_allclose(np.subtract(pair.sensor.offset, sensor.offset), (0.8, -0.5), atol=0.02)

@@ -84,7 +84,7 @@ def test_all_is_found():
     np.testing.assert_allclose(sensor.psf.sigma, 1.3, rtol=0.08)
     np.testing.assert_allclose(sensor.srf.matrix @ WAVES, SRF.matrix @ WAVES, atol=25)
     assert found.alignment.accepted
-    assert found.estimate.trusted.all()
+    assert found.estimate.accepted.all()
     text = " ".join(found.pair.notes)
     assert "PSF estimated" in text
     assert "HSI shifted by" in text

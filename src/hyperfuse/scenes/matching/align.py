@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.scenes.matching.grid import refuse_empty
+from hyperfuse.scenes.matching.grid import MatchedPair, refuse_empty
 from hyperfuse.sensor.estimation.location import locate
-from hyperfuse.sensor.estimation.position import fit_position
+from hyperfuse.sensor.estimation.position import fit_positions
+from hyperfuse.sensor.estimation.sampling import PairPart
 from hyperfuse.sensor.estimation.views import Motion
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.srf.restrict import restrict_responses
+
+Bools = NDArray[np.bool_]
 
 # Shifts below this many HR pixels change no result, and the position stays as the metadata state it.
 _NEGLIGIBLE_SHIFT = 0.05
@@ -89,58 +94,60 @@ class Placement(NamedTuple):
     notes: tuple[str, ...]
 
 
+def pair_part(pair: MatchedPair, bands: Bools | None = None, msi_bands: Bools | None = None) -> PairPart:
+    """Return a pair for the estimation of a sensor: bands of both images, gaps as 0, and where they hold data.
+
+    Args:
+        pair: of cubes.
+        bands: bool, HSI bands to use; default: those that hold data.
+        msi_bands: bool, MSI bands to use.
+
+    Raises:
+        InputError: one image holds no usable band.
+    """
+    images: list[torch.Tensor] = []
+    valid: list[torch.Tensor | None] = []
+    used = []
+    for cube, specified, name in ((pair.hsi, bands, "HSI"), (pair.msi, msi_bands, "MSI")):
+        refuse_empty(cube, name)
+        used.append(cube.usable_bands if specified is None else specified)
+        data = cube.data[used[-1]]
+        images.append(torch.from_numpy(data if cube.valid is None else np.nan_to_num(data, nan=0.0)))
+        known = None if cube.valid is None else cube.valid[used[-1]].all(axis=0)
+        valid.append(None if known is None else torch.from_numpy(known))
+    sensor = pair.sensor.replace(srf=restrict_responses(pair.sensor.srf, used[1], used[0]))
+    return PairPart(images[0], images[1], sensor, valid[0], valid[1], pair.origin)
+
+
 def estimate_alignment(
-    hsi: Cube,
-    msi: Cube,
-    sensor: Sensor,
-    *,
-    known_psf: bool = True,
-    max_shift: float | None = None,
-    affine: bool = True,
+    parts: Sequence[PairPart], *, known_psf: bool = True, max_shift: float | None = None, affine: bool = True
 ) -> Alignment:
     """Estimate shift, rotation and scale between two images, to a tenth of an HR pixel where they show it.
 
-    See :func:`~hyperfuse.sensor.estimation.position.fit_position`: no responses are needed, and no HSI value is
+    See :func:`~hyperfuse.sensor.estimation.position.fit_positions`: no responses are needed, and no HSI value is
     resampled. A wrong PSF biases the position, so that one that is not known is estimated with it, alternating.
 
     Args:
-        hsi: LR-HSI; gaps and bad bands are left out.
-        msi: HR-MSI.
-        sensor: where the HSI lies by the metadata (see ``match_pair``), and the PSF.
-        known_psf: whether the sensor's PSF is known, not assumed.
+        parts: of the pair, with where the HSI lies by the metadata and the PSF.
+        known_psf: whether the PSF is known, not assumed.
         max_shift: HR pixels searched on either side; default: 6 or two LR pixels, whichever is more.
         affine: also estimate rotation and scale.
 
     Raises:
-        InputError: too few LR pixels lie on the MSI, or one image holds no usable band.
+        InputError: too few LR pixels lie on the MSI.
 
     Example:
         >>> from hyperfuse.scenes.simulate import simulate
         >>> image = np.random.default_rng(0).random((6, 64, 64))
         >>> pair = simulate(image, ratio=2, srf="boxes:3", phase=1.3)
-        >>> found = estimate_alignment(pair.hsi, pair.msi, pair.sensor.replace(phase=0.5))
+        >>> found = estimate_alignment([pair_part(MatchedPair(pair.hsi, pair.msi, pair.sensor.replace(phase=0.5)))])
         >>> round(found.shift_y, 2), round(found.shift_x, 2), found.accepted
         (0.8, 0.8, True)
     """
-    low, high = (_image(cube, name) for cube, name in ((hsi, "HSI"), (msi, "MSI")))
-    hsi_valid = None if hsi.valid is None else torch.from_numpy(hsi.valid_pixels)
-    msi_valid = None if msi.valid is None else torch.from_numpy(msi.valid_pixels)
-
     if not known_psf:
-        location = locate(
-            low,
-            high,
-            sensor,
-            known_phase=False,
-            known_psf=False,
-            hsi_valid=hsi_valid,
-            msi_valid=msi_valid,
-            max_shift=max_shift,
-        )
-        sensor = sensor.replace(psf=location.sensor.psf)
-    found = fit_position(
-        low, high, sensor, hsi_valid=hsi_valid, msi_valid=msi_valid, max_shift=max_shift, affine=affine
-    )
+        psf = locate(parts, known_phase=False, known_psf=False, max_shift=max_shift).sensor.psf
+        parts = [part.moved((0, 0), psf) for part in parts]
+    found = fit_positions(parts, max_shift=max_shift, affine=affine)
     motion, errors = found.motion, found.errors
     return Alignment(
         shift_y=motion.shift[0],
@@ -153,7 +160,7 @@ def estimate_alignment(
         scale_error=errors[3],
         explained_before=found.before,
         explained_after=found.after,
-        accepted=found.trusted,
+        accepted=found.accepted,
         doubt=found.doubt,
     )
 
@@ -197,24 +204,12 @@ def place(alignment: Alignment, sensor: Sensor, shape: tuple[int, int]) -> Place
     return Placement(placed, rotation, (float(anchor[0]), float(anchor[1])), tuple(notes))
 
 
-def align(hsi: Cube, msi: Cube, sensor: Sensor, *, affine: bool = True) -> Alignment:
-    """Do :func:`estimate_alignment`; of too small a pair return one that is not accepted.
-
-    Raises:
-        InputError: one image holds no usable band.
-    """
-    for cube, name in ((hsi, "HSI"), (msi, "MSI")):
-        refuse_empty(cube, name)
+def align(parts: Sequence[PairPart], *, affine: bool = True) -> Alignment:
+    """Do :func:`estimate_alignment`; of too small a pair return one that is not accepted."""
     try:
-        return estimate_alignment(hsi, msi, sensor, affine=affine)
+        return estimate_alignment(parts, affine=affine)
     except InputError as error:
         return Alignment(0, 0, 0, 0, (0, 0), math.inf, math.nan, math.nan, 0, 0, False, str(error))
-
-
-def _image(cube: Cube, name: str) -> torch.Tensor:
-    refuse_empty(cube, name)
-    data = cube.data[cube.usable_bands]
-    return torch.from_numpy(data if cube.valid is None else np.nan_to_num(data, nan=0.0))
 
 
 def _corner_distance(shape: tuple[int, int], sensor: Sensor, centre: tuple[float, float]) -> float:

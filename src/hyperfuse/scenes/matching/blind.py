@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
-from hyperfuse.scenes.matching.align import Alignment, Placement, align, place
+from hyperfuse.scenes.matching.align import Alignment, Placement, align, pair_part, place
 from hyperfuse.scenes.matching.grid import PSF_ASSUMED, MatchedPair, common_extent, match_grids, refuse_other_units
 from hyperfuse.scenes.matching.warp import WarpGrid, parallel_grid, rotated_grid
 from hyperfuse.sensor.estimation.location import locate
+from hyperfuse.sensor.estimation.sampling import PairPart
 from hyperfuse.sensor.estimation.sensor import SensorEstimate, estimate_sensor, psf_note
 from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.srf.names import create_srf
-from hyperfuse.sensor.srf.restrict import restrict_responses
 from hyperfuse.sensor.srf.srf import Srf
 
 Bools = NDArray[np.bool_]
@@ -146,45 +146,39 @@ def match_samples(
             geometry.srf, headers[0].bands, wavelengths=headers[0].wavelengths, fwhm=headers[0].fwhm, usable=bands[0]
         )
         match = replace(match, sensor=match.sensor.replace(srf=srf))
-    parts = read(match)
-    refuse_other_units([part.hsi for part in parts], [part.msi for part in parts])
+    pairs = read(match)
+    refuse_other_units([pair.hsi for pair in pairs], [pair.msi for pair in pairs])
+    parts = [pair_part(pair, *bands) for pair in pairs]
     notes = list(match.notes)
     if not geometry.describes_psf:
-        known = geometry.describes_position or not geometry.align
-        sensor, note = _estimate_psf(parts, match.sensor, known_phase=known)
-        match = replace(match, sensor=sensor)
+        match, note = _with_psf(match, parts, known_phase=geometry.describes_position or not geometry.align)
+        parts = [part.moved((0, 0), match.sensor.psf) for part in parts]
         notes.append(note)
     if geometry.estimates_position:
-        parts = [replace(part, sensor=part.sensor.replace(psf=match.sensor.psf)) for part in parts]
-        part = parts[0]
-        whole = (part.hsi.rows, part.hsi.cols) == match.hsi[2:]
-        alignment = align(part.hsi, part.msi, part.sensor, affine=whole)
+        affine = len(parts) > 1 or parts[0].lr_shape == match.hsi[2:]
+        alignment = align(parts, affine=affine)
         placement = place(alignment, match.sensor, match.hsi[2:])
         match = replace(match, alignment=alignment)
         notes += placement.notes
         if placement.sensor is not match.sensor or placement.rotation:
             match, more = _moved(match, placement, headers)
             notes += more
-            parts = read(match)
+            parts = [pair_part(pair, *bands) for pair in read(match)]
     if need_srf and (geometry.sensor is None or match.sensor.srf is None):
-        match, more = _normalised(match, parts)
+        match, more = _normalised(match, parts, bands, headers[0].wavelengths)
         notes += more
     return replace(match, notes=tuple(notes))
 
 
-def _estimate_psf(parts: Sequence[MatchedPair], sensor: Sensor, *, known_phase: bool) -> tuple[Sensor, str]:
-    """Return the sensor with the PSF that the pair shows, and a note; as it is where none can be estimated."""
-    low, high, hsi_valid, msi_valid = _tensors(parts[0])
+def _with_psf(match: Match, parts: Sequence[PairPart], *, known_phase: bool) -> tuple[Match, str]:
+    """Return a match with the PSF that the pair shows, and a note; as it is where none can be estimated."""
     try:
-        found = locate(
-            low, high, parts[0].sensor, known_phase=known_phase, known_psf=False, hsi_valid=hsi_valid,
-            msi_valid=msi_valid,
-        )  # fmt: skip
+        found = locate(parts, known_phase=known_phase, known_psf=False)
     except InputError as error:
-        return sensor, f"{PSF_ASSUMED} ({error})"
-    assert found.blur is not None  # it was not known
-    sensor = sensor.replace(psf=found.sensor.psf)
-    return sensor, psf_note(found.blur, sensor)
+        return match, f"{PSF_ASSUMED} ({error})"
+    assert found.psf_fit is not None  # it was not known
+    sensor = match.sensor.replace(psf=found.sensor.psf)
+    return replace(match, sensor=sensor), psf_note(found.psf_fit, sensor)
 
 
 def _moved(match: Match, placement: Placement, headers: tuple[CubeHeader, CubeHeader]) -> tuple[Match, tuple[str, ...]]:
@@ -202,53 +196,34 @@ def _moved(match: Match, placement: Placement, headers: tuple[CubeHeader, CubeHe
     return replace(match, sensor=found.sensor, hsi=found.hsi, msi=found.msi, grid=grid), notes
 
 
-def _normalised(match: Match, parts: Sequence[MatchedPair]) -> tuple[Match, tuple[str, ...]]:
+def _normalised(
+    match: Match, parts: Sequence[PairPart], bands: tuple[Bools, Bools], wavelengths: NDArray[np.float64] | None
+) -> tuple[Match, tuple[str, ...]]:
     """Return a match with responses where they are not known, and with the radiometry of the MSI, and notes."""
-    low, high, hsi_valid, msi_valid = _tensors(parts[0])
-    hsi_bands, msi_bands = parts[0].hsi.usable_bands, parts[0].msi.usable_bands
-    wavelengths = parts[0].hsi.wavelengths
-    sensor, known = match.sensor, match.sensor.srf
+    hsi_bands, msi_bands = bands
+    known = match.sensor.srf
+    centres = None if wavelengths is None else wavelengths[hsi_bands]
     try:
-        found = estimate_sensor(
-            low,
-            high,
-            sensor.ratio,
-            phase=parts[0].sensor.offset,
-            wavelengths=None if wavelengths is None else wavelengths[hsi_bands],
-            psf=sensor.psf,
-            srf=restrict_responses(known, msi_bands, hsi_bands),
-            hsi_valid=hsi_valid,
-            msi_valid=msi_valid,
-        )
+        found = estimate_sensor(parts, known_phase=True, known_psf=True, wavelengths=centres)
     except InputError as error:
         what = "spectral responses" if known is None else "radiometry of the MSI"
         return match, (f"{what} not estimated: {error}",)
     match = replace(match, estimate=found)
-    if known is None and not found.trusted.any():
+    if known is None and not found.accepted.any():
         return match, (*found.notes, "no spectral responses are taken from the pair")
     match = replace(match, radiometry=_radiometry(found, msi_bands))
     if known is None:
         # Bands that are not used get equal weights, which nothing reads: a row must be a response.
         matrix = np.tile(hsi_bands / hsi_bands.sum(), (msi_bands.size, 1))
         matrix[np.ix_(msi_bands, hsi_bands)] = found.srf.matrix
-        match = replace(match, sensor=sensor.replace(srf=Srf(matrix, source=found.srf.source)))
+        match = replace(match, sensor=match.sensor.replace(srf=Srf(matrix, source=found.srf.source)))
     return match, found.notes
 
 
 def _radiometry(found: SensorEstimate, msi_bands: Bools) -> Radiometry:
     """Return gain and offset of all MSI bands, where they are accepted."""
-    use = found.trusted & (found.gain > 0)
+    use = found.accepted & (found.gain > 0)
     gain, offset = np.ones(msi_bands.size), np.zeros(msi_bands.size)
     gain[msi_bands] = np.where(use, found.gain, 1.0)
     offset[msi_bands] = np.where(use, found.offset, 0.0)
     return Radiometry(gain, offset)
-
-
-def _tensors(pair: MatchedPair) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-    """Return the usable bands of both images, gaps as 0, and where they hold data."""
-    images, valid = [], []
-    for cube in (pair.hsi, pair.msi):
-        data = cube.data[cube.usable_bands]
-        images.append(torch.from_numpy(data if cube.valid is None else np.nan_to_num(data, nan=0.0)))
-        valid.append(None if cube.valid is None else torch.from_numpy(cube.valid_pixels))
-    return images[0], images[1], valid[0], valid[1]

@@ -44,12 +44,14 @@ class MatchedPair:
         msi: HR-MSI (msi_bands, H, W).
         sensor: relates the two; its responses, where known, are between all of their bands.
         notes: what was decided, for the record.
+        origin: position of the first pixel of this MSI in that of the scene, (y, x) in HR pixels.
     """
 
     hsi: Cube
     msi: Cube
     sensor: Sensor
     notes: tuple[str, ...] = ()
+    origin: Two = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
