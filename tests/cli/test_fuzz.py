@@ -20,6 +20,7 @@ from hyperfuse.errors import HyperfuseError
 from hyperfuse.io import read, write
 from hyperfuse.scenes.matching.grid import match_pair
 from hyperfuse.sensor import Sensor
+from hyperfuse.sensor.geometry import PairGeometry
 
 FUZZ = settings(
     max_examples=20,
@@ -72,7 +73,7 @@ def survives(command_survives, files, pair):
         try:
             cube = read(hsi)
             sensor = Sensor.load(files / "sensor.yaml") if (files / "sensor.yaml").exists() else None
-            match_pair(cube, pair.msi, sensor=sensor, ratio=3 if words else None)
+            match_pair(cube, pair.msi, PairGeometry(sensor=sensor, ratio=3 if words else None))
             write(files / "again.tif", cube, overwrite=True)
             assert read(files / "again.tif").data.shape == cube.data.shape
             accepted = True

@@ -409,7 +409,7 @@ def test_what_cannot_be_done_in_tiles_is_told(tmp_path):
         ((hsi, msi, tmp_path / "out.tif", {"settings": {"uncertainty": True}}), "written to a file; name it"),
         ((hsi, msi, tmp_path / "out.tif", {"uncertainty": tmp_path / "error.npy", "tile": TILE}), "is written whole"),
         ((hsi, msi, tmp_path / "out.tif", {"workers": 2, "scheduler": "tcp://x:1"}), "pass one of them"),
-        ((hsi, msi, tmp_path / "out.tif", {"mask": hsi}), "a mask has one band, this file 6"),
+        ((hsi, msi, tmp_path / "out.tif", {"mask": hsi}), "a mask has one band, this file has 6"),
     ):
         *files, more = job
         with pytest.raises(InputError, match=told):

@@ -61,23 +61,11 @@ def read_mask(path: str, image: Cube, image_name: str) -> NDArray[np.bool_]:
     Raises:
         InputError: more than one band, or another grid.
     """
-    import numpy as np
+    from hyperfuse.scenes.files import check_mask, excluded
 
     mask = read_image(path)
-    if mask.bands != 1:
-        raise InputError(f"{path}: a mask has one band, this file has {mask.bands}")
-    size, expected = (mask.rows, mask.cols), (image.rows, image.cols)
-    if size != expected:
-        raise InputError(
-            f"{path}: the mask has {size[0]}x{size[1]} pixels, the {image_name} {expected[0]}x{expected[1]}; "
-            f"put it on the {image_name}'s grid"
-        )
-    if mask.transform is not None and image.transform is not None:
-        pixel = max(image.resolution or (1.0,))
-        if not np.allclose(mask.transform, image.transform, rtol=0, atol=0.01 * pixel):
-            raise InputError(f"{path}: the mask is not at the position of the {image_name}; put it on the same grid")
-    gap = mask.nodata != 0
-    return np.where(np.isnan(mask.data[0]), gap, mask.data[0] != 0)
+    check_mask(mask.header, image.header, path, image_name)
+    return excluded(mask)
 
 
 @contextmanager

@@ -127,23 +127,23 @@ class PairFiles:
         return PairSource(hsi, msi if self.mask is None else masked(msi, self.mask.open(), self.mask.label))
 
 
-def check_mask(mask: CubeHeader, image: CubeHeader, label: str) -> None:
-    """Refuse a mask that is not on the grid of the MSI.
+def check_mask(mask: CubeHeader, image: CubeHeader, label: str, image_name: str = "MSI") -> None:
+    """Refuse a mask that is not on the grid of an image.
 
     Raises:
         InputError: more than one band, or another grid.
     """
     if mask.bands != 1:
-        raise InputError(f"{label}: a mask has one band, this file {mask.bands}")
+        raise InputError(f"{label}: a mask has one band, this file has {mask.bands}")
     if mask.shape[1:] != image.shape[1:]:
         raise InputError(
-            f"{label}: the mask has {mask.rows}x{mask.cols} pixels, the MSI {image.rows}x{image.cols}; put it on the"
-            " MSI's grid"
+            f"{label}: the mask has {mask.rows}x{mask.cols} pixels, the {image_name} {image.rows}x{image.cols}; put it"
+            f" on the {image_name}'s grid"
         )
     if mask.transform is not None and image.transform is not None:
         pixel = max(image.resolution or (1.0,))
         if not np.allclose(mask.transform, image.transform, rtol=0, atol=_OFF_GRID * pixel):
-            raise InputError(f"{label}: the mask lies elsewhere than the MSI; put it on the same grid")
+            raise InputError(f"{label}: the mask is not at the position of the {image_name}; put it on the same grid")
 
 
 def excluded(mask: Cube) -> NDArray[np.bool_]:
