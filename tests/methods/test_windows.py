@@ -11,7 +11,7 @@ from hyperfuse.methods.contract.method import WHOLE, PairTensors, covered_fracti
 from hyperfuse.methods.contract.registry import get_method
 from hyperfuse.methods.feinfn import correction
 from hyperfuse.methods.local_linear.predictors import pooled
-from hyperfuse.scenes.tiling.plan import Plan
+from hyperfuse.scenes.tiling.plan import TilePlan
 from hyperfuse.sensor import create_sensor
 
 METHODS = (("local-regression", {}), ("feinfn", {"effort": "fast"}))
@@ -77,7 +77,7 @@ def test_tiles_lose_less_than_a_tenth_of_a_decibel(name, settings):
     method = get_method(name)
     options = method.configure(**settings)
     whole = method(hsi, msi, sensor, options)
-    plan = Plan.of(tuple(hsi.shape[1:]), tuple(msi.shape[1:]), sensor, 64, 8)
+    plan = TilePlan.of(tuple(hsi.shape[1:]), tuple(msi.shape[1:]), sensor, 64, 8)
     tiles = [
         (one, PairTensors(tile(hsi, one.lr), tile(msi, one.hr), one.sensor(sensor), extent(one.hr, msi)))
         for one in plan.tiles()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import HyperfuseError, InputError
-from hyperfuse.methods.contract.method import Method, MethodSettings, Model, PairTensors
+from hyperfuse.methods.contract.method import Method, MethodSettings, Model
 from hyperfuse.progress import Progress, part, silent
 from hyperfuse.scenes.gaps import GapRegression
 from hyperfuse.scenes.matching.blind import Match, match_headers, match_samples
@@ -40,8 +40,6 @@ _EMPTY = "no pixel holds data in both HSI and MSI; the result would be empty"
 _FITTED_WHOLE, _FITTED, _FUSED = 0.9, 0.1, 0.9
 # Of a budget: seconds that are left at least to a method, and what is written per second, uncompressed.
 _MIN_SECONDS, _BYTES_PER_SECOND = 0.1, 150e6
-# A model that had time to be fitted takes longer to be applied than one that had none.
-_PROBE_FACTOR = 1.5
 
 ImageT = TypeVar("ImageT", Cube, CubeHeader)
 
@@ -275,7 +273,7 @@ def fit_scene(source: PairSource, job: FusionJob, ready: dict[str, ReadyWindow],
     if job.tile is None and not samples[0][1].pair.complete:
         progress(0.0, "filling gaps")
     pairs = [window.filled(gaps) for _, window in samples] if shared or job.tile is None else []
-    model = job.method.fit(pairs, _fit_settings(job, found.source, pairs), progress) if shared else None
+    model = job.method.fit(pairs, _fit_settings(job, found.source), progress) if shared else None
     if shared and not found.whole:
         notes.append(f"models of the whole scene are fitted to {count} samples of it")
     if job.tile is None:
@@ -283,24 +281,14 @@ def fit_scene(source: PairSource, job: FusionJob, ready: dict[str, ReadyWindow],
     return replace(scene, gaps=gaps, model=model, notes=tuple(note for note in notes if note))
 
 
-def _fit_settings(job: FusionJob, source: MatchedSource, samples: Sequence[PairTensors]) -> MethodSettings:
-    """Return the settings of a fit: of a budget, what fusing and writing leave to it."""
+def _fit_settings(job: FusionJob, source: MatchedSource) -> MethodSettings:
+    """Return the settings of a fit: of a budget, what matching took and writing will take is subtracted."""
     if job.budget_seconds is None:
         return job.settings
     rows, cols = source.match.msi[2:]
-    reserved = 4 * source.hsi_header.bands * rows * cols * job.images / _BYTES_PER_SECOND
-    if job.tile is not None:
-        # What fusing will take is measured on one sample, with a model that had no time to be fitted.
-        probe = job.method.fit(samples[:1], _with_budget(job.settings, _MIN_SECONDS))
-        start = time.monotonic()
-        probe.apply(samples[0])
-        pixels = samples[0].msi.shape[-2] * samples[0].msi.shape[-1]
-        reserved += _PROBE_FACTOR * (time.monotonic() - start) * rows * cols / pixels / job.workers
-    return _with_budget(job.settings, job.budget_seconds - (time.monotonic() - job.started) - reserved)
-
-
-def _with_budget(settings: MethodSettings, seconds: float) -> MethodSettings:
-    return settings.model_copy(update={"budget_seconds": max(seconds, _MIN_SECONDS)})
+    writing = 4 * source.hsi_header.bands * rows * cols * job.images / _BYTES_PER_SECOND
+    seconds = job.budget_seconds - (time.monotonic() - job.started) - writing
+    return job.settings.model_copy(update={"budget_seconds": max(seconds, _MIN_SECONDS)})
 
 
 def _plan(source: MatchedSource, job: FusionJob, margin: int) -> TilePlan:
