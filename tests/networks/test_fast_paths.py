@@ -1,4 +1,4 @@
-"""The hand-written gradients and algorithms beside plain ones: values and gradients are the same."""
+"""Each kernel against the plain path of its block: values and gradients are equal."""
 
 import pytest
 import torch
@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from hyperfuse.networks.blocks import gabor
 from hyperfuse.networks.blocks.encoder import EDSREncoder
+from hyperfuse.networks.blocks.fourier import polar
 from hyperfuse.networks.blocks.gabor import RealGabor
 from hyperfuse.networks.blocks.implicit import ImplicitFunction
-from hyperfuse.networks.kernels import four_neighbours as four_cells
-from hyperfuse.networks.kernels import winograd
-from hyperfuse.networks.kernels.neighbours import axis_cells
-from hyperfuse.networks.kernels.polar import amplitude_and_phase, image_amplitude_and_phase
-from hyperfuse.networks.kernels.winograd import gains_from_winograd, winograd_conv2d
+from hyperfuse.networks.kernels import four_neighbours, gated_gabor, winograd
+from hyperfuse.networks.kernels.dispatch import Path, Winograd, force_path, select_winograd
+from hyperfuse.networks.kernels.neighbours import axis_neighbours
+from hyperfuse.networks.kernels.polar import polar_rows, polar_with_gradient
+from hyperfuse.networks.kernels.winograd import winograd_conv2d
 
 
 def random(*shape, dtype=torch.float64, seed=0):
@@ -63,53 +63,71 @@ def test_winograd_can_be_changed_in_place():
     same([ours], [F.conv2d(x, weight, padding=1).relu()], [x, weight])
 
 
-def test_winograd_is_for_exact_types_and_channels_last():
+def test_winograd_by_type_layout_channels_device_and_threads(monkeypatch):
     weight = torch.zeros(64, 64, 3, 3)
     x = torch.zeros(1, 64, 5, 4).to(memory_format=torch.channels_last)
-    assert gains_from_winograd(x, weight)
-    assert not gains_from_winograd(x.contiguous(), weight)
-    assert not gains_from_winograd(x.bfloat16(), weight)
-    assert not gains_from_winograd(x[:, :8].to(memory_format=torch.channels_last), weight[:, :8])
-    assert not gains_from_winograd(x.to("meta"), weight)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert select_winograd(x, weight) is Winograd.ALL
+    for other in (x.contiguous(), x.bfloat16(), x.to("meta")):
+        assert select_winograd(other, weight) is Winograd.NONE
+    narrow = x[:, :8].to(memory_format=torch.channels_last)
+    assert select_winograd(narrow, weight[:, :8]) is Winograd.NONE
+    with force_path(Path.WHOLE):
+        assert select_winograd(x, weight) is Winograd.NONE
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert select_winograd(x, weight) is Winograd.WEIGHT_GRADIENT
+    with torch.no_grad():
+        assert select_winograd(x, weight) is Winograd.NONE
+
+
+def test_winograd_of_the_weight_gradient_alone():
+    x, weight, bias = random(2, 3, 8, 7), random(4, 3, 3, 3), random(4)
+    ours = winograd_conv2d(x, weight, bias, (1, 1), Winograd.WEIGHT_GRADIENT)
+    same([ours], [F.conv2d(x, weight, bias, padding=1)], [x, weight, bias])
 
 
 @pytest.mark.parametrize("strip", [1, 2, 3, 5, 8, 20])
 @pytest.mark.parametrize("rows", [1, 2, 9, 16])
-def test_encoder_in_strips(strip, rows):
+def test_encoder_in_strips(strip, rows, monkeypatch):
+    monkeypatch.setattr("hyperfuse.networks.blocks.encoder.STRIP_PIXELS", strip * 2 * 5)
     torch.manual_seed(0)
     encoder = EDSREncoder(3, width=6, blocks=2).double()
     x = random(2, 3, rows, 5).detach()
     with torch.no_grad():
-        torch.testing.assert_close(encoder(x, strip), encoder(x), rtol=0, atol=1e-12)
+        in_strips = encoder(x)
+        with force_path(Path.WHOLE):
+            torch.testing.assert_close(in_strips, encoder(x), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4), (6, 5), (5, 8), (8, 6)])
 def test_polar_spectrum(size):
     x = random(2, 3, *size)
-    ours = image_amplitude_and_phase(x)
     half = torch.fft.rfft2(x, norm="ortho").permute(0, 2, 3, 1)
     own = torch.tensor(
         [[2 * r % size[0] == 0 and 2 * c % size[1] == 0 for c in range(half.shape[2])] for r in range(size[0])]
     )
     angle = half.angle()
-    same(ours, (half.abs(), torch.where(own[..., None], angle.abs(), angle)), [x])
+    ours, expected = polar(x), (half.abs(), torch.where(own[..., None], angle.abs(), angle))
+    for one, other in zip(ours, expected, strict=True):
+        assert torch.equal(one, other)
+    same(polar_with_gradient(x), ours, [x])
     with torch.no_grad():
-        spectrum = torch.fft.rfft2(x, norm="ortho")
-        middle = size[0] // 2
-        for part, whole in zip(amplitude_and_phase(spectrum[:, :, middle:], middle, *size), ours, strict=True):
-            torch.testing.assert_close(part, whole[:, middle:].detach(), rtol=0, atol=1e-12)
+        centre = size[0] // 2
+        for part, whole in zip(polar_rows(x)(centre, size[0]), ours, strict=True):
+            torch.testing.assert_close(part, whole[:, centre:].detach(), rtol=0, atol=1e-12)
 
 
 def test_polar_spectrum_of_nothing_has_no_gradient():
     x = torch.zeros(1, 2, 4, 6, requires_grad=True)
-    amplitude, phase = image_amplitude_and_phase(x)
-    (slope,) = torch.autograd.grad(amplitude.sum() + phase.sum(), x)
-    assert torch.equal(slope, torch.zeros_like(x))
+    for transform in (polar_with_gradient, polar):
+        amplitude, phase = transform(x)
+        (slope,) = torch.autograd.grad(amplitude.sum() + phase.sum(), x)
+        assert torch.equal(slope, torch.zeros_like(x))
 
 
 @pytest.mark.parametrize("chunk", [7, 1000])
 def test_gated_gabor(chunk, monkeypatch):
-    monkeypatch.setattr(gabor, "CHUNK", chunk)
+    monkeypatch.setattr(gated_gabor, "CHUNK", chunk)
     layer = RealGabor(3.0, 2.0).double()
     gate, x = random(2, 5, 6), random(2, 5, 6, seed=1)
     inputs = [gate, x, layer.frequency, layer.scale]
@@ -121,23 +139,24 @@ def test_gated_gabor(chunk, monkeypatch):
 @pytest.mark.parametrize("ensemble", ["softmax", "area"])
 @pytest.mark.parametrize(("sizes", "columns"), [((4, 13, 5, 31), 16), ((3, 12, 2, 8), 8), ((1, 2, 1, 1), 1)])
 @pytest.mark.parametrize("chunk", [1, 40, 1000])
-def test_gradient_of_four_cells(ensemble, sizes, columns, chunk, monkeypatch):
-    monkeypatch.setattr(four_cells, "CHUNK_PIXELS", chunk)
+def test_gradient_of_four_neighbours(ensemble, sizes, columns, chunk, monkeypatch):
+    monkeypatch.setattr(four_neighbours, "CHUNK_PIXELS", chunk)
     torch.manual_seed(0)
     function = ImplicitFunction(5, 4, 0, (12, 8), 3, ensemble).double()
     h, height, w, width = sizes
-    rows = axis_cells(h, height, dtype=torch.float64)
-    across = axis_cells(w, width, count=columns, dtype=torch.float64)
+    rows = axis_neighbours(h, height, dtype=torch.float64)
+    across = axis_neighbours(w, width, count=columns, dtype=torch.float64)
     lr, hr = random(2, h, w, 5), random(2, height, columns, 4)
 
     def run():
         return [function(function.table(lr), hr, rows, across)]
 
     ours = run()
-    with monkeypatch.context() as patch:  # what a compiler sees is plain autograd
-        patch.setattr(torch.compiler, "is_compiling", lambda: True)
+    with force_path(Path.WHOLE):
         theirs = run()
     same(ours, theirs, [lr, hr, *function.parameters()])
+    with torch.no_grad():
+        torch.testing.assert_close(run()[0], theirs[0].detach(), rtol=0, atol=1e-12)
 
 
 def test_own_gradients_are_left_alone_by_autocast():
@@ -146,11 +165,11 @@ def test_own_gradients_are_left_alone_by_autocast():
     gate, x = random(3, 4, dtype=torch.float32), random(3, 4, dtype=torch.float32)
     lr, hr = random(1, 2, 2, 5, dtype=torch.float32), random(1, 4, 4, 4, dtype=torch.float32)
     function = ImplicitFunction(5, 4, 0, (12, 8), 3)
-    cells = axis_cells(2, 4)
+    neighbours = axis_neighbours(2, 4)
 
     def slopes(inside):
         with torch.autocast("cpu", enabled=False):
-            total = layer.gated(gate, x).sum() + function(function.table(lr), hr, cells, cells).square().sum()
+            total = layer.gated(gate, x).sum() + function(function.table(lr), hr, neighbours, neighbours).square().sum()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=inside):
             return torch.autograd.grad(total, [gate, x, hr])
 

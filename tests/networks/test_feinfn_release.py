@@ -103,9 +103,9 @@ def test_answer_depends_on_where_in_the_tile_a_pixel_lies():
     network = small()
     spectral, spatial = torch.ones(1, 8, 6, 6), torch.ones(1, 8, 24, 24)
     with torch.no_grad():
-        e_s = network.spatial_rows(spectral, spatial)(0, 24)[0]
+        e_s = network.spatial_rows(spatial, spectral, *network.neighbours(spatial, spectral))(0, 24)[0]
         other = create_network("feinfn", hsi_bands=5, msi_bands=2, width=8, hidden=(12, 8))
-        clean = other.spatial_rows(spectral, spatial)(0, 24)[0]
+        clean = other.spatial_rows(spatial, spectral, *other.neighbours(spatial, spectral))(0, 24)[0]
     inner = slice(4, 20)
     assert float((e_s[inner, inner] - e_s[10, 10]).abs().max()) > 1e-2
     torch.testing.assert_close(clean[4:16, 4:16], clean[8:20, 8:20], rtol=0, atol=1e-6)

@@ -65,12 +65,14 @@ def test_each_stage_in_single_precision(name, batch, lr_size, hr_size, pair):
         torch.testing.assert_close(spectral, plain.encoder(weights, "spectral_encoder", hsi), rtol=0, atol=1e-5)
         fourier = plain.fourier if name == "feinfn" else plain.release_fourier
         e_f = fourier(weights, spectral, spatial)
-        torch.testing.assert_close(network.frequency_fusion(spectral, spatial), e_f, rtol=0, atol=1e-5)
+        neighbours = network.neighbours(spatial, spectral)
+        by_frequency = network.frequency_fusion(spectral, spatial, *neighbours)
+        torch.testing.assert_close(by_frequency, e_f, rtol=0, atol=1e-5)
         if name == "feinfn":
             e_s = plain.implicit(weights, "spatial_fusion", [spectral, plain.laplacian(spectral)], spatial)
         else:
             e_s = plain.release_spatial(weights, spectral, spatial)
-        rows = network.spatial_rows(spectral, spatial)
+        rows = network.spatial_rows(spatial, spectral, *neighbours)
         torch.testing.assert_close(rows(0, hr_size[0]), e_s, rtol=0, atol=1e-5)
         middle = hr_size[0] // 2
         torch.testing.assert_close(rows(middle, hr_size[0]), e_s[:, middle:], rtol=0, atol=1e-5)
@@ -127,7 +129,7 @@ def test_gradients_of_training_in_row_blocks(pair, monkeypatch):
     network = build("feinfn", torch.float64, width=8, encoder_blocks=1, hidden=(12, 8), decoder_width=10)
     hsi, msi = pair(2, (5, 4), (16, 9), dtype=torch.float64)
     whole = torch.autograd.grad(network(hsi, msi).square().sum(), list(network.parameters()))
-    monkeypatch.setattr("hyperfuse.networks.kernels.rows.BLOCK_PIXELS", 40)
+    monkeypatch.setattr("hyperfuse.networks.kernels.dispatch.BLOCK_PIXELS", 40)
     parts = torch.autograd.grad(network(hsi, msi).square().sum(), list(network.parameters()))
     for a, b in zip(whole, parts, strict=True):
         assert (a - b).norm() <= 1e-9 * a.norm() + 1e-12
@@ -140,8 +142,8 @@ def test_strips_and_blocks_change_nothing(name, pair, monkeypatch):
     with torch.no_grad():
         whole = network(hsi, msi)
         for pixels in (1, 90, 200):
-            monkeypatch.setattr("hyperfuse.networks.kernels.rows.BLOCK_PIXELS", pixels)
-            monkeypatch.setattr("hyperfuse.networks.feinfn.STRIP_PIXELS", pixels)
+            monkeypatch.setattr("hyperfuse.networks.kernels.dispatch.BLOCK_PIXELS", pixels)
+            monkeypatch.setattr("hyperfuse.networks.blocks.encoder.STRIP_PIXELS", pixels)
             monkeypatch.setattr("hyperfuse.networks.blocks.released.STRIP_PIXELS", pixels)
             torch.testing.assert_close(network(hsi, msi), whole, rtol=0, atol=1e-12)
 

@@ -152,7 +152,7 @@ def test_liif_blends_by_the_area_of_the_opposite_corner(pair):
             layer.weight[0, 0] = 1.0  # feature 0 of the cell, kept positive by the test, to output 0
     spectral = torch.rand(1, 8, 6, 5, dtype=torch.float64)
     spatial = torch.rand(1, 8, 21, 16, dtype=torch.float64)
-    blended = network.spatial_rows(spectral, spatial)(0, 21)[..., 0]
+    blended = network.spatial_rows(spatial, spectral, *network.neighbours(spatial, spectral))(0, 21)[..., 0]
     expected = F.interpolate(spectral[:, :1], size=(21, 16), mode="bilinear", align_corners=False)[:, 0]
     torch.testing.assert_close(blended, expected, rtol=0, atol=1e-12)
 

@@ -437,7 +437,7 @@ def test_only_feinfn_is_whitened():
         def forward(self, hsi, msi):
             return hsi
 
-        def begin_with_nothing(self):
+        def zero_output_layer(self):
             pass
 
     with pytest.raises(InputError, match="whitened_input is for feinfn, not other"):

@@ -1,4 +1,4 @@
-"""What every network is: a module that maps a pair of images to the fused one."""
+"""The base of every network: a module that maps a pair of images to the fused one."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from hyperfuse.networks.options import NetworkOptions
 
 
 class FusionNetwork(nn.Module, ABC):
-    """Base of the networks: knows its bands and options, and checks its input.
+    """Base of the networks: holds its bands and options, and checks its input.
 
     Attributes:
         name: the name it is registered under.
-        options_class: the options that it takes.
+        options_class: class of its options.
         hsi_bands: bands of the LR-HSI and of the fused image.
         msi_bands: bands of the HR-MSI.
-        options: what it was built with.
+        options: those it was built with.
     """
 
     name: ClassVar[str]
@@ -36,8 +36,8 @@ class FusionNetwork(nn.Module, ABC):
         """Fuse (B, hsi_bands, h, w) and (B, msi_bands, H, W) to (B, hsi_bands, H, W)."""
 
     @abstractmethod
-    def begin_with_nothing(self) -> None:
-        """Set the last layer to 0: until it is trained, the network gives the HSI resampled to the MSI's grid."""
+    def zero_output_layer(self) -> None:
+        """Set the last layer to 0: until it is trained, the network returns the HSI resampled to the MSI's grid."""
 
     def check_pair(self, hsi: torch.Tensor, msi: torch.Tensor) -> None:
         """Refuse input that does not fit this network.

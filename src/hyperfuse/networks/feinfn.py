@@ -8,22 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.blocks.decoder import SFID
-from hyperfuse.networks.blocks.encoder import STRIP_PIXELS, EDSREncoder
+from hyperfuse.networks.blocks.encoder import EDSREncoder
 from hyperfuse.networks.blocks.fourier import FourierFusion
 from hyperfuse.networks.blocks.implicit import ImplicitFunction
 from hyperfuse.networks.blocks.upsample import FixedUpsampler, PixelFunction, PixelShuffleUpsampler, resample
-from hyperfuse.networks.kernels.neighbours import AxisCells, axis_cells
+from hyperfuse.networks.kernels.neighbours import AxisNeighbours, axis_neighbours, rows_of
 from hyperfuse.networks.kernels.precision import compute_dtype, transform_dtype, without_autocast
-from hyperfuse.networks.kernels.rows import evaluate_rows, rows_at_once
+from hyperfuse.networks.kernels.rows import evaluate_rows
 from hyperfuse.networks.options import FeINFNOptions, NetworkOptions
 from hyperfuse.networks.registry import register_network
+
+Rows = Callable[[int, int], torch.Tensor]  # maps (start, stop) to these rows of an image, channels last
 
 
 @dataclass(frozen=True)
@@ -50,24 +54,24 @@ class FeINFNFeatures:
 
 
 def laplacian(latent: torch.Tensor) -> torch.Tensor:
-    """Return four times each pixel less its four neighbours; the border is repeated, so constants give 0."""
-    x = torch.cat([latent[:, :, :1], latent, latent[:, :, -1:]], 2)
-    x = torch.cat([x[..., :1], x, x[..., -1:]], 3)
-    middle = x[:, :, 1:-1, 1:-1]
-    vertical = x[:, :, :-2, 1:-1] + x[:, :, 2:, 1:-1]
-    return 4 * middle - vertical - x[:, :, 1:-1, :-2] - x[:, :, 1:-1, 2:]
+    """Return four times each pixel minus its four neighbours; the border is repeated, so that constants give 0."""
+    height, width = latent.shape[-2:]
+    rows, columns = F.pad(latent, (0, 0, 1, 1), mode="replicate"), F.pad(latent, (1, 1, 0, 0), mode="replicate")
+    vertical = rows.narrow(2, 0, height) + rows.narrow(2, 2, height)
+    return 4 * latent - vertical - columns.narrow(3, 0, width) - columns.narrow(3, 2, width)
 
 
 @register_network("feinfn")
 class FeINFN(FusionNetwork):
-    """Fuses any number of bands on either side at any ratio of 1 or more, also a non-whole one, also unlike in y and x.
+    """Fuses any number of bands on either side, at any ratio of 1 or more, also fractional or unequal in y and x.
 
-    ``fused = U + decoder(E_s, E_f)``: ``U`` is the LR-HSI resampled bicubically, ``E_s`` and ``E_f`` come from implicit
-    functions over the four LR cells around each pixel, in space and on amplitudes and phases. Nothing is clipped.
+    ``fused = U + decoder(E_s, E_f)``: ``U`` is the LR-HSI resampled bicubically, ``E_s`` and ``E_f`` are the outputs of
+    implicit functions over the four nearest LR pixels, in space and on amplitudes and phases. Nothing is clipped.
 
-    Without gradients the image is worked off in strips that stay in cache, so that memory beyond two latent images does
-    not grow with its size. Under ``torch.autocast``, or with ``precision="bfloat16"``, convolutions and the spatial and
-    phase functions run in bfloat16; transforms, amplitudes and Gabor arguments stay float32.
+    Under ``torch.autocast``, or with ``precision="bfloat16"``, convolutions and the spatial and phase functions run in
+    bfloat16; transforms, amplitudes and Gabor arguments stay float32. How layers are computed on the device at hand is
+    decided in :mod:`hyperfuse.networks.kernels.dispatch`; without gradients a CPU computes rows in blocks that stay in
+    cache, so that memory beyond two latent images does not grow with the image.
 
     Args:
         hsi_bands: bands of the LR-HSI and of the output.
@@ -132,12 +136,11 @@ class FeINFN(FusionNetwork):
             self.check_pair(hsi, msi)
         dtype = compute_dtype(hsi, self.precision)
         with without_autocast(hsi):
-            upsampled, spatial, spectral = self.encode(hsi, msi, dtype)
-            return self.fuse_latents(upsampled, spatial, spectral)
+            return self.fuse_latents(*self.encode(hsi, msi, dtype))
 
     @torch.no_grad()
-    def begin_with_nothing(self) -> None:
-        """Set the last layer to 0, so that the network adds nothing to ``U`` until it is trained."""
+    def zero_output_layer(self) -> None:
+        """Set the last layer to 0, so that the network adds nothing to ``U`` until it is trained (Fixup, 2019)."""
         self.decoder.output.weight.zero_()
         self.decoder.output.bias.zero_()
 
@@ -147,68 +150,75 @@ class FeINFN(FusionNetwork):
         """Return ``U`` in float32 or float64 and the latents ``S`` and ``F`` in ``dtype``."""
         working = transform_dtype(hsi)
         upsampled = resample(hsi.to(working), (msi.shape[2], msi.shape[3]))
-        strip = None
-        if not torch.compiler.is_compiling():
-            strip = rows_at_once(msi.shape[0] * msi.shape[3], STRIP_PIXELS)
-        pair = torch.cat([msi.to(working), upsampled], dim=1).to(dtype, memory_format=torch.channels_last)
-        spatial = self.spatial_encoder(pair, strip)
-        spectral = self.spectral_encoder(hsi.to(dtype, memory_format=torch.channels_last), strip)
+        pair = torch.cat([msi.to(working), upsampled], dim=1)
+        spatial = self.spatial_encoder(pair.to(dtype, memory_format=torch.channels_last))
+        spectral = self.spectral_encoder(hsi.to(dtype, memory_format=torch.channels_last))
         return upsampled, spatial, spectral
 
-    def fuse_latents(
-        self,
-        upsampled: torch.Tensor,
-        spatial: torch.Tensor,
-        spectral: torch.Tensor,
-        trace: dict[str, list[torch.Tensor]] | None = None,
-    ) -> torch.Tensor:
-        """Map ``U``, ``S`` and ``F`` to the fused image; ``trace`` collects ``E_s``, ``E_f`` and decoder layers."""
-        height, width = spatial.shape[-2:]
-        if self.upsampler is not None:
-            spectral = self.upsampler(spectral, (height, width))
-        frequency: torch.Tensor | None = None
-        if self.frequency_fusion is not None:
-            frequency = self.frequency_fusion(spectral, spatial)
-        fuse_rows = None if self.spatial_fusion is None else self.spatial_rows(spectral, spatial)
+    def fuse_latents(self, upsampled: torch.Tensor, spatial: torch.Tensor, spectral: torch.Tensor) -> torch.Tensor:
+        """Map ``U``, ``S`` and ``F`` to the fused image: ``U + decoder(E_s, E_f)``."""
+        batch, _, height, width = upsampled.shape
+        branches = self.branches(spatial, spectral)
         base = upsampled.permute(0, 2, 3, 1)
-        layers: list[torch.Tensor] | None = None if trace is None else trace.setdefault("decoder", [])
 
         def block(start: int, stop: int) -> torch.Tensor:
-            by_frequency = None if frequency is None else frequency[:, start:stop]
-            by_space = by_frequency if fuse_rows is None else fuse_rows(start, stop)
-            guide = by_space if by_frequency is None else by_frequency
-            assert by_space is not None  # the options leave at least one branch
-            assert guide is not None
-            if trace is not None and fuse_rows is not None:
-                trace["spatial"] = [by_space]
-            detail: torch.Tensor = self.decoder(by_space, guide, spatial.dtype, layers)
-            return base[:, start:stop] + detail
+            detail: torch.Tensor = self.decoder(*branches(start, stop), spatial.dtype)
+            return rows_of(base, start, stop) + detail
 
-        fused = evaluate_rows(block, height, width * spatial.shape[0], whole=trace is not None)
-        if trace is not None and frequency is not None:
-            trace["frequency"] = [frequency]
-        return fused.permute(0, 3, 1, 2)
+        return evaluate_rows(block, base, height, batch * width, self._bytes_per_pixel(spatial)).permute(0, 3, 1, 2)
 
-    def spatial_rows(self, spectral: torch.Tensor, spatial: torch.Tensor) -> Callable[[int, int], torch.Tensor]:
-        """Return a function of (start, stop) that evaluates these rows of ``E_s``, (B, stop - start, W, latent)."""
-        assert self.spatial_fusion is not None
+    def branches(
+        self, spatial: torch.Tensor, spectral: torch.Tensor
+    ) -> Callable[[int, int], tuple[torch.Tensor, torch.Tensor]]:
+        """Return a function of (start, stop) that gives these rows of ``E_s`` and ``E_f``, (B, rows, W, latent) each.
+
+        With one branch only, both are its output.
+        """
+        if self.upsampler is not None:
+            spectral = self.upsampler(spectral, (spatial.shape[2], spatial.shape[3]))
+        neighbours = self.neighbours(spatial, spectral)
+        rows: list[Rows] = []
+        if self.spatial_fusion is not None:
+            rows.append(self.spatial_rows(spatial, spectral, *neighbours))
+        if self.frequency_fusion is not None:
+            e_f: torch.Tensor = self.frequency_fusion(spectral, spatial, *neighbours)
+            rows.append(partial(rows_of, e_f))
+
+        def evaluate(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+            parts = [branch(start, stop) for branch in rows]
+            return parts[0], parts[-1]
+
+        return evaluate
+
+    def neighbours(self, spatial: torch.Tensor, spectral: torch.Tensor) -> tuple[AxisNeighbours, AxisNeighbours]:
+        """Return the LR neighbours of the rows and of the columns of ``S``."""
+        real = transform_dtype(spatial)
+        rows, columns = zip(spectral.shape[2:], spatial.shape[2:], strict=True)
+        return (
+            axis_neighbours(*rows, dtype=real, device=spatial.device),
+            axis_neighbours(*columns, dtype=real, device=spatial.device),
+        )
+
+    def spatial_rows(
+        self, spatial: torch.Tensor, spectral: torch.Tensor, rows: AxisNeighbours, columns: AxisNeighbours
+    ) -> Rows:
+        """Return ``E_s``: the implicit function of ``F``, its Laplacian and ``S``."""
         fusion = self.spatial_fusion
-        rows, columns = _cells(spectral, spatial)
+        assert fusion is not None
         table = fusion.table(_with_laplacian(spectral))
         pixels = spatial.permute(0, 2, 3, 1)
 
-        def block(start: int, stop: int) -> torch.Tensor:
-            first, last = rows.span(start, stop)
-            cells = rows.part(start, stop).counted_from(first)
-            part: torch.Tensor = fusion(table[:, first:last], pixels[:, start:stop], cells, columns)
+        def evaluate(start: int, stop: int) -> torch.Tensor:
+            nearest, neighbours = rows.restrict(table, start, stop)
+            part: torch.Tensor = fusion(nearest, rows_of(pixels, start, stop), neighbours, columns)
             return part
 
-        return block
+        return evaluate
 
     def detail_at(
         self, spatial: torch.Tensor, spectral: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
     ) -> torch.Tensor:
-        """Return what the decoder adds to ``U`` where some rows and columns cross: the rest is not evaluated.
+        """Return what the decoder adds to ``U`` at the crossings of some rows and columns, without the other pixels.
 
         Implicit functions and the decoder act on each pixel alone; a frequency branch still transforms the whole.
 
@@ -223,42 +233,43 @@ class FeINFN(FusionNetwork):
         """
         if self.upsampler is not None:
             spectral = self.upsampler(spectral, (spatial.shape[2], spatial.shape[3]))
-        by_frequency = by_space = None
-        if self.frequency_fusion is not None:
-            whole = self.frequency_fusion(spectral, spatial)
-            by_frequency = whole.index_select(1, rows).index_select(2, columns)
+        along_y, along_x = self.neighbours(spatial, spectral)
+        branches = []
         if self.spatial_fusion is not None:
-            along_y, along_x = _cells(spectral, spatial)
             pixels = spatial.index_select(2, rows).index_select(3, columns).permute(0, 2, 3, 1)
             table = self.spatial_fusion.table(_with_laplacian(spectral))
-            by_space = self.spatial_fusion(table, pixels, along_y.pick(rows), along_x.pick(columns))
-        branches = [branch for branch in (by_space, by_frequency) if branch is not None]
+            branches.append(self.spatial_fusion(table, pixels, along_y.pick(rows), along_x.pick(columns)))
+        if self.frequency_fusion is not None:
+            whole = self.frequency_fusion(spectral, spatial, along_y, along_x)
+            branches.append(whole.index_select(1, rows).index_select(2, columns))
         detail: torch.Tensor = self.decoder(branches[0], branches[-1], spatial.dtype)
         return detail.permute(0, 3, 1, 2)
 
     def features(self, hsi: torch.Tensor, msi: torch.Tensor) -> FeINFNFeatures:
-        """Run :meth:`forward` and keep what it computes in between; needs far more memory than :meth:`forward`."""
+        """Run :meth:`forward` and return its intermediate features; needs far more memory than :meth:`forward`."""
         self.check_pair(hsi, msi)
-        dtype = compute_dtype(hsi, self.precision)
-        trace: dict[str, list[torch.Tensor]] = {}
+        dtype, height = compute_dtype(hsi, self.precision), msi.shape[2]
         with without_autocast(hsi):
             upsampled, spatial, spectral = self.encode(hsi, msi, dtype)
-            fused = self.fuse_latents(upsampled, spatial, spectral, trace)
+            e_s, e_f = self.branches(spatial, spectral)(0, height)
+            layers = self.decoder.hidden_layers(e_s, e_f, dtype)
+            detail = self.decoder(e_s, e_f, dtype).permute(0, 3, 1, 2)
+        return FeINFNFeatures(
+            upsampled,
+            spatial,
+            spectral,
+            None if self.spatial_fusion is None else e_s.permute(0, 3, 1, 2),
+            None if self.frequency_fusion is None else e_f.permute(0, 3, 1, 2),
+            tuple(layer.permute(0, 3, 1, 2) for layer in layers),
+            upsampled + detail,
+        )
 
-        def image(key: str) -> torch.Tensor | None:
-            return trace[key][0].permute(0, 3, 1, 2) if key in trace else None
-
-        decoder = tuple(layer.permute(0, 3, 1, 2) for layer in trace["decoder"])
-        return FeINFNFeatures(upsampled, spatial, spectral, image("spatial"), image("frequency"), decoder, fused)
-
-
-def _cells(spectral: torch.Tensor, spatial: torch.Tensor) -> tuple[AxisCells, AxisCells]:
-    """Return the cells of ``F`` around the rows and the columns of ``S``."""
-    real = transform_dtype(spatial)
-    rows = axis_cells(spectral.shape[2], spatial.shape[2], dtype=real, device=spatial.device)
-    return rows, axis_cells(spectral.shape[3], spatial.shape[3], dtype=real, device=spatial.device)
+    def _bytes_per_pixel(self, spatial: torch.Tensor) -> int:
+        """Return the memory per HR pixel of what :meth:`fuse_latents` evaluates by rows."""
+        function = 0 if self.spatial_fusion is None else self.spatial_fusion.bytes_per_pixel(spatial.dtype)
+        return max(function, 6 * 4 * self.decoder.output.in_features)
 
 
 def _with_laplacian(spectral: torch.Tensor) -> torch.Tensor:
-    """Return ``F`` and its high-pass side by side, channels last."""
+    """Return ``F`` and its high-pass, concatenated, channels last."""
     return torch.cat([spectral, laplacian(spectral)], dim=1).permute(0, 2, 3, 1)

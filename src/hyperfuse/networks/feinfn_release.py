@@ -1,26 +1,31 @@
 """FeINFN as the authors released it: equal to their program number for number, so that its weights can be used.
 
-Where the program departs from the paper's text it is the program that is followed here, while
-:mod:`hyperfuse.networks.feinfn` follows the paper. The departures: phases go through 1x1 and depthwise 3x3 convs on a
+Where the program departs from the paper's text, this module follows the program and
+:mod:`hyperfuse.networks.feinfn` the paper. The departures: phases go through 1x1 and depthwise 3x3 convs on a
 reinterpreted array, a code of the pixel's raster number is added to the spatial offsets, the "high-pass" kernel passes
-the mean, cells beyond the border are zero (their coordinates too), transforms are unnormalised and of the full plane,
-and the inverse is an absolute value.
+the mean, neighbours beyond the border are zero (their coordinates too), transforms are unnormalised and of the full
+plane, and the inverse is an absolute value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch.nn import functional as F
 
 from hyperfuse.errors import InputError
-from hyperfuse.networks.blocks.released import PaddedImplicitFunction, ReleaseFourierFusion
+from hyperfuse.networks.blocks.released import (
+    PaddedImplicitFunction,
+    PaddedNeighbours,
+    ReleasedFourierFusion,
+    padded_neighbours,
+)
 from hyperfuse.networks.blocks.upsample import resample
-from hyperfuse.networks.feinfn import FeINFN
-from hyperfuse.networks.kernels.padded import padded_axis
+from hyperfuse.networks.feinfn import FeINFN, Rows
+from hyperfuse.networks.kernels.neighbours import rows_of
 from hyperfuse.networks.kernels.precision import transform_dtype
 from hyperfuse.networks.options import FeINFNOptions, FeINFNSize, NetworkOptions
 from hyperfuse.networks.registry import register_network
@@ -47,7 +52,7 @@ _IGNORED = re.compile(r"(.*\.)?(sub_mean|add_mean)\..*|hp\.kernel|(freq_query\.)
 
 
 def mean_passing_filter(latent: torch.Tensor) -> torch.Tensor:
-    """Return each pixel less its four neighbours, (B, C, h, w), zeros beyond the border: the program's "high-pass"."""
+    """Return each pixel minus its four neighbours, (B, C, h, w), zeros beyond the border: the program's "high-pass"."""
     x = F.pad(latent, (1, 1, 1, 1))
     neighbours = x[:, :, :-2, 1:-1] + x[:, :, 2:, 1:-1] + x[:, :, 1:-1, :-2] + x[:, :, 1:-1, 2:]
     return latent - neighbours
@@ -57,7 +62,7 @@ def mean_passing_filter(latent: torch.Tensor) -> torch.Tensor:
 class FeINFNRelease(FeINFN):
     """The released program's network; see the module's text for what differs from :class:`FeINFN`.
 
-    Only even whole ratios: at odd ones the centre pixel is a tie between cells, which rounding settles.
+    Only even whole ratios: at odd ones rounding decides which LR pixel is nearest to the centre pixel.
 
     Args:
         hsi_bands: bands of the LR-HSI and of the output.
@@ -80,7 +85,7 @@ class FeINFNRelease(FeINFN):
         self.options = size  # type: ignore[assignment]
         latent = size.latent or hsi_bands + 1
         self.spatial_fusion = PaddedImplicitFunction(size.width, size.width, size.width, size.hidden, latent)
-        self.frequency_fusion = ReleaseFourierFusion(size.width, size.hidden, latent)  # type: ignore[assignment]
+        self.frequency_fusion = ReleasedFourierFusion(size.width, size.hidden, latent)  # type: ignore[assignment]
         number = torch.arange(RASTER_CODES, dtype=torch.float32)
         self.register_buffer("raster_codes", torch.stack([number.sin(), number.cos()]), persistent=False)
 
@@ -100,8 +105,8 @@ class FeINFNRelease(FeINFN):
         """As :meth:`FeINFN.encode`; at some sizes in the default memory layout, with the rounding that goes with it.
 
         The bins of a spectrum that are their own conjugate lie on the cut of the phase. Where all sides of both images
-        are powers of two, ``fft2`` gives them no imaginary part whatever the latents' last digits; elsewhere those
-        digits settle its sign, and only convolutions in the program's own layout round alike.
+        are powers of two, their imaginary part in ``fft2`` is exactly 0; elsewhere its sign depends on the last digits
+        of the latents, and only convolutions in the program's own layout round equally.
         """
         sides = (*hsi.shape[2:], *msi.shape[2:])
         if not torch.compiler.is_compiling() and all(side & (side - 1) == 0 for side in sides):
@@ -111,23 +116,33 @@ class FeINFNRelease(FeINFN):
         pair = torch.cat([msi.to(working), upsampled], dim=1).to(dtype)
         return upsampled, self.spatial_encoder(pair), self.spectral_encoder(hsi.to(dtype))
 
-    def spatial_rows(self, spectral: torch.Tensor, spatial: torch.Tensor) -> Callable[[int, int], torch.Tensor]:
+    def neighbours(  # type: ignore[override]
+        self, spatial: torch.Tensor, spectral: torch.Tensor
+    ) -> tuple[PaddedNeighbours, PaddedNeighbours]:
+        """As :meth:`FeINFN.neighbours`, in maps that are surrounded by zeros."""
+        real = transform_dtype(spatial)
+        rows, columns = zip(spectral.shape[2:], spatial.shape[2:], strict=True)
+        return (
+            padded_neighbours(*rows, dtype=real, device=spatial.device),
+            padded_neighbours(*columns, dtype=real, device=spatial.device),
+        )
+
+    def spatial_rows(  # type: ignore[override]
+        self, spatial: torch.Tensor, spectral: torch.Tensor, rows: PaddedNeighbours, columns: PaddedNeighbours
+    ) -> Rows:
         """As :meth:`FeINFN.spatial_rows`, with the program's filter, border and raster code."""
         height, width = spatial.shape[-2:]
-        real = transform_dtype(spatial)
-        rows = padded_axis(spectral.shape[2], height, dtype=real, device=spatial.device)
-        columns = padded_axis(spectral.shape[3], width, dtype=real, device=spatial.device)
         maps = torch.cat([spectral, mean_passing_filter(spectral)], dim=1)
         table = self.spatial_fusion.table(maps.permute(0, 2, 3, 1))
         pixels = spatial.permute(0, 2, 3, 1)
         codes = F.interpolate(self.raster_codes[None], size=height * width, mode="linear", align_corners=False)
-        code = codes[0].reshape(2, height, width).permute(1, 2, 0)
+        code = codes.view(1, 2, height, width).permute(0, 2, 3, 1)
 
-        def block(start: int, stop: int) -> torch.Tensor:
-            part = rows.part(start, stop)
-            return self.spatial_fusion.evaluate(table, pixels[:, start:stop], part, columns, code[start:stop])
+        def evaluate(start: int, stop: int) -> torch.Tensor:
+            part, here = rows.part(start, stop), rows_of(pixels, start, stop)
+            return self.spatial_fusion.evaluate(table, here, part, columns, rows_of(code, start, stop))
 
-        return block
+        return evaluate
 
     def load_released_state_dict(self, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Load weights saved by the released program.

@@ -17,7 +17,7 @@ class NetworkOptions(Settings):
 
 
 class FeINFNSize(NetworkOptions):
-    """Widths and depths of FeINFN, and the precision it computes in.
+    """Widths and depths of FeINFN, and the precision of its products.
 
     Attributes:
         width: channels ``D`` of both encoders.
@@ -26,9 +26,10 @@ class FeINFNSize(NetworkOptions):
         latent: channels ``d`` of the implicit functions' output; None for the HSI's bands plus one.
         decoder_width: channels of each decoder layer.
         decoder_depth: layers of the decoder.
-        gabor_frequency: where each Gabor layer's ``w`` starts.
-        gabor_scale: where each Gabor layer's ``s`` starts.
-        precision: type of the heavy products outside ``torch.autocast``; weights stay float32.
+        gabor_frequency: initial ``w`` of each Gabor layer.
+        gabor_scale: initial ``s`` of each Gabor layer.
+        precision: type of the expensive products outside ``torch.autocast``; weights stay float32. On a processor
+            without bfloat16 ``"bfloat16"`` means float32, ``"bfloat16-forced"`` does not.
 
     Example:
         >>> FeINFNSize(width=32).hidden
@@ -50,13 +51,13 @@ class FeINFNOptions(FeINFNSize):
     """Options of ``feinfn``: sizes, and the switches that the paper's tables need.
 
     Attributes:
-        domains: which fusion there is; with one of them the decoder takes its output for both of its inputs.
-        activation: what the decoder's query branch is passed through.
-        upsampler: ``"implicit"`` is the network of the paper; ``"liif"`` blends cells by area (only with domains
-            ``"spatial"``); the others bring the LR latents to the HR grid first, and plain MLPs take the place of
-            implicit functions.
+        domains: which branches there are; with one of them the decoder takes its output for both inputs.
+        activation: of the decoder's query branch.
+        upsampler: ``"implicit"`` is the network of the paper; ``"liif"`` blends neighbours by area (only with domains
+            ``"spatial"``); the others resample the LR latents to the HR grid first, and plain MLPs replace the implicit
+            functions.
         phase_kernel: 1, or 3 to convolve phases over neighbouring frequencies.
-        shuffle_ratio: the ratio that ``"pixel-shuffle"`` is built for.
+        shuffle_ratio: the ratio of ``"pixel-shuffle"``.
     """
 
     domains: Literal["spatial", "frequency", "both"] = "both"

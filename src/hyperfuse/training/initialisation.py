@@ -32,7 +32,7 @@ def initial_network(config: TrainingConfig, data: TrainingData) -> FusionNetwork
             raise InputError("network.whitened_input needs scenes; stored pairs do not state the MSI's responses")
         whiten_first_layers(network, data.store, data.srf, guidance=config.base is not None and config.base.guidance)
     if section.zero_output:
-        network.begin_with_nothing()
+        network.zero_output_layer()
     if section.weights is not None:
         given = from_pretrained(section.weights)
         try:

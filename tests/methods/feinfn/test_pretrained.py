@@ -22,7 +22,7 @@ def save(tmp_path):
         bands = bands or pair.hsi.shape[0]
         network = create_network("feinfn", hsi_bands=bands, msi_bands=bands + pair.msi.shape[0], **SIZE)
         if nothing:
-            network.begin_with_nothing()
+            network.zero_output_layer()
         return str(save_pretrained(network, tmp_path / "weights", base=base))
 
     return save

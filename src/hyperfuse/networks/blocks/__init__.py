@@ -5,15 +5,15 @@ from hyperfuse.networks.blocks.encoder import EDSREncoder
 from hyperfuse.networks.blocks.fourier import FourierFusion
 from hyperfuse.networks.blocks.gabor import RealGabor, activation_layer
 from hyperfuse.networks.blocks.implicit import ImplicitFunction
-from hyperfuse.networks.kernels.neighbours import AxisCells, axis_cells
+from hyperfuse.networks.kernels.neighbours import AxisNeighbours, axis_neighbours
 
 __all__ = [
     "SFID",
-    "AxisCells",
+    "AxisNeighbours",
     "EDSREncoder",
     "FourierFusion",
     "ImplicitFunction",
     "RealGabor",
     "activation_layer",
-    "axis_cells",
+    "axis_neighbours",
 ]

@@ -19,10 +19,10 @@ class SFID(nn.Module):
         latent: channels of ``E_s`` and of ``E_f``.
         width: channels of each layer.
         depth: number of layers, at least 1.
-        out_channels: bands that come out.
+        out_channels: bands of the output.
         activation: what ``G`` is.
-        gabor_frequency: where ``w`` of each Gabor layer starts.
-        gabor_scale: where ``s`` of each Gabor layer starts.
+        gabor_frequency: initial ``w`` of each Gabor layer.
+        gabor_scale: initial ``s`` of each Gabor layer.
 
     Example:
         >>> decoder = SFID(32, width=128, depth=3, out_channels=31)
@@ -41,7 +41,6 @@ class SFID(nn.Module):
         gabor_scale: float = 10.0,
     ) -> None:
         super().__init__()
-        self.width = width
         self.keys = nn.ModuleList(nn.Linear(latent if i == 0 else width + latent, width) for i in range(depth))
         self.queries = nn.ModuleList(nn.Linear(latent if i == 0 else width, width) for i in range(depth))
         self.activations = nn.ModuleList(
@@ -49,13 +48,7 @@ class SFID(nn.Module):
         )
         self.output = nn.Linear(width, out_channels)
 
-    def forward(
-        self,
-        spatial: torch.Tensor,
-        frequency: torch.Tensor,
-        dtype: torch.dtype,
-        trace: list[torch.Tensor] | None = None,
-    ) -> torch.Tensor:
+    def forward(self, spatial: torch.Tensor, frequency: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """Decode pixels.
 
         Args:
@@ -63,26 +56,25 @@ class SFID(nn.Module):
             frequency: ``E_f``, (..., latent), of the same type.
             dtype: type of the key branch's products. The query branch feeds the Gabor wavelets, whose ``w`` of about 30
                 magnifies rounding, and stays in the type of ``frequency``; so does the sum that is returned.
-            trace: where given, ``q_0, q_1, ...`` are appended to it.
 
         Returns:
             (..., out_channels).
         """
-        guide = spatial.to(dtype)
-        state = frequency
+        flat = spatial.flatten(0, -2), frequency.flatten(0, -2)
+        state = self.hidden_layers(*flat, dtype)[-1]
+        decoded = F.linear(state.to(dtype), *weights_as(self.output, dtype))
+        return decoded.view(*spatial.shape[:-1], -1)
+
+    def hidden_layers(self, spatial: torch.Tensor, frequency: torch.Tensor, dtype: torch.dtype) -> list[torch.Tensor]:
+        """Return ``q_0, q_1, ...``, (..., width) each; arguments as of :meth:`forward`."""
+        spatial, state = spatial.to(dtype), frequency
+        states = []
         for i, (key, query, activation) in enumerate(zip(self.keys, self.queries, self.activations, strict=True)):
-            weight, bias = weights_as(key, dtype)
-            if i == 0:
-                gate = F.linear(guide, weight, bias)
-            else:
-                gate = F.linear(state.to(dtype), weight[:, : self.width])
-                gate += F.linear(guide, weight[:, self.width :], bias)
-            working = frequency.dtype if isinstance(activation, RealGabor) else dtype
-            argument = F.linear(state.to(working), *weights_as(query, working))
-            if isinstance(activation, RealGabor):
-                state = activation.gated(gate, argument)
-            else:
-                state = gate.relu_() * activation(argument)
-            if trace is not None:
-                trace.append(state)
-        return F.linear(state.to(dtype), *weights_as(self.output, dtype))
+            inputs = spatial if i == 0 else torch.cat([state.to(dtype), spatial], dim=-1)
+            gate = F.linear(inputs, *weights_as(key, dtype))
+            precise = frequency.dtype if isinstance(activation, RealGabor) else dtype
+            argument = F.linear(state.to(precise), *weights_as(query, precise))
+            gated = activation.gated(gate, argument) if isinstance(activation, RealGabor) else None
+            state = gate.relu_() * activation(argument) if gated is None else gated
+            states.append(state)
+        return states

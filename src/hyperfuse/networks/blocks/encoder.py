@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from hyperfuse.networks.kernels.dispatch import Path, Winograd, rows_per_block, select_path, select_winograd
 from hyperfuse.networks.kernels.precision import weights_as
-from hyperfuse.networks.kernels.winograd import gains_from_winograd, winograd_conv2d
-
-# Rows times columns of one strip at inference: at 128 channels in float32 a strip's activation is 8 MiB, so that the
-# two convolutions of a residual block hand it over in the last-level cache.
-STRIP_PIXELS = 16384
+from hyperfuse.networks.kernels.rows import STRIP_PIXELS, add_convolved, add_residual
+from hyperfuse.networks.kernels.winograd import winograd_conv2d
 
 
-def conv(layer: nn.Conv2d, x: torch.Tensor, padding: tuple[int, int]) -> torch.Tensor:
+def conv(layer: nn.Conv2d, x: torch.Tensor, padding: tuple[int, int] = (1, 1)) -> torch.Tensor:
     """Apply ``layer``'s weights, cast to the type of ``x``, with the given padding."""
     weight, bias = weights_as(layer, x.dtype)
-    if gains_from_winograd(x, weight):
-        return winograd_conv2d(x, weight, bias, padding)
+    products = select_winograd(x, weight)
+    if products is not Winograd.NONE:
+        return winograd_conv2d(x, weight, bias, padding, products)
     return F.conv2d(x, weight, bias, padding=padding)
 
 
@@ -36,31 +37,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (B, width, H, W) to the same shape."""
-        return x + conv(self.conv2, conv(self.conv1, x, (1, 1)).relu_(), (1, 1))
-
-    def update_(self, x: torch.Tensor, strip: int) -> None:
-        """Do the same to ``x`` in place, ``strip`` rows at a time: nothing of the size of ``x`` is allocated."""
-        rows = x.shape[2]
-        hidden = x[:, :, :0]
-        done = 0  # rows of the hidden layer that there are
-        for start in range(0, rows, strip):
-            stop = min(start + strip, rows)
-            # conv2 reads the hidden layer on rows start-1 to stop, of which the first two are left from the strip
-            # above. Beyond the image it sees zeros, not what conv1 would give.
-            reach = min(stop + 1, rows)
-            if done < reach:
-                window = x[:, :, max(done - 1, 0) : min(reach + 1, rows)]
-                below = conv(self.conv1, pad_rows(window, done == 0, reach == rows), (0, 1)).relu_()
-                hidden = torch.cat([hidden[:, :, -2:], below], dim=2) if done else below
-            else:
-                hidden = hidden[:, :, -2:]
-            done = reach
-            x[:, :, start:stop] += conv(self.conv2, pad_rows(hidden, start == 0, stop == rows), (0, 1))
-
-
-def pad_rows(x: torch.Tensor, top: bool, bottom: bool) -> torch.Tensor:
-    """Add a row of zeros on the sides that are asked for."""
-    return F.pad(x, (0, 0, int(top), int(bottom))) if top or bottom else x
+        return x + conv(self.conv2, conv(self.conv1, x).relu_())
 
 
 class EDSREncoder(nn.Module):
@@ -87,29 +64,30 @@ class EDSREncoder(nn.Module):
         """Pixels beyond an output pixel that its value depends on, in each direction."""
         return 2 + 2 * len(self.blocks)
 
-    def forward(self, x: torch.Tensor, strip: int | None = None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Encode an image.
 
         Args:
-            x: (B, in_channels, H, W); its type is the type that is computed in.
-            strip: rows to hold at a time where no gradient is wanted; None for the whole image at once.
+            x: (B, in_channels, H, W); its type is the type of the computation.
 
         Returns:
             (B, width, H, W).
         """
-        first = conv(self.head, x, (1, 1))
-        if strip is None or torch.is_grad_enabled():
-            features = first
-            for block in self.blocks:
-                features = block(features)
-            return conv(self.tail, features, (1, 1)) + first
+        first = conv(self.head, x)
+        if select_path(x) is Path.BLOCKS:
+            return self._add_in_strips(first)
+        features = first
+        for block in self.blocks:
+            features = block(features)
+        return first + conv(self.tail, features)
+
+    def _add_in_strips(self, first: torch.Tensor) -> torch.Tensor:
+        """Do the same after the first conv, in strips that stay in cache; ``first`` is overwritten."""
+        batch, _, rows, columns = first.shape
+        strip = rows_per_block(first, rows, batch * columns, 0, STRIP_PIXELS)
         features = first.clone()
         for block in self.blocks:
             assert isinstance(block, ResidualBlock)
-            block.update_(features, strip)
-        rows = x.shape[2]
-        for start in range(0, rows, strip):
-            stop = min(start + strip, rows)
-            window = features[:, :, max(start - 1, 0) : min(stop + 1, rows)]
-            first[:, :, start:stop] += conv(self.tail, pad_rows(window, start == 0, stop == rows), (0, 1))
+            add_residual(features, partial(conv, block.conv1), partial(conv, block.conv2), strip)
+        add_convolved(first, features, partial(conv, self.tail), strip)
         return first

@@ -8,17 +8,44 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hyperfuse.networks.blocks.implicit import ImplicitFunction, blend_by_logit
-from hyperfuse.networks.kernels.neighbours import AxisCells, axis_cells
-from hyperfuse.networks.kernels.polar import amplitude_and_phase, image_amplitude_and_phase
+from hyperfuse.networks.blocks.implicit import ImplicitFunction, add_neighbours, blend
+from hyperfuse.networks.kernels.dispatch import Path, select_path
+from hyperfuse.networks.kernels.neighbours import AxisNeighbours, rows_of
+from hyperfuse.networks.kernels.polar import from_polar, polar_rows, polar_with_gradient, settle_cut
 from hyperfuse.networks.kernels.precision import transform_dtype, weights_as
 from hyperfuse.networks.kernels.rows import evaluate_rows
 
-CHANNELS_AT_ONCE = 16
+Polar = tuple[torch.Tensor, torch.Tensor]  # amplitude and phase
+
+
+def polar(latent: torch.Tensor) -> Polar:
+    """Return amplitude and phase of the orthonormal half spectrum of a real map.
+
+    The bins that are their own conjugate (DC and the Nyquist bins) are real; rounding leaves them on either side of the
+    cut at pi, so their phase is defined as 0 or +pi.
+
+    Args:
+        latent: (B, C, H, W), of any real type.
+
+    Returns:
+        Amplitude and phase in (-pi, pi], (B, H, W//2 + 1, C) each, float32 or float64.
+    """
+    height, width = latent.shape[-2:]
+    half = torch.fft.rfft2(latent.to(transform_dtype(latent)), norm="ortho").permute(0, 2, 3, 1)
+    return half.abs(), settle_cut(half.angle(), height, width)
+
+
+def spectrum_rows(latent: torch.Tensor) -> Callable[[int, int], Polar]:
+    """Return a function of (start, stop) that gives these rows of :func:`polar`."""
+    path = select_path(latent)
+    if path is Path.BLOCKS:
+        return polar_rows(latent)
+    amplitude, phase = polar_with_gradient(latent) if path is Path.OWN_GRADIENT else polar(latent)
+    return lambda start, stop: (rows_of(amplitude, start, stop), rows_of(phase, start, stop))
 
 
 def mirror(half: torch.Tensor, columns: int, sign: float) -> torch.Tensor:
-    """Complete a half-plane map to the full plane: the value at ``-k`` is ``sign`` times the value at ``k``.
+    """Complete a half plane to the full plane: the value at ``-k`` is ``sign`` times the value at ``k``.
 
     Args:
         half: (B, h, columns // 2 + 1, C).
@@ -29,7 +56,7 @@ def mirror(half: torch.Tensor, columns: int, sign: float) -> torch.Tensor:
         (B, h, columns, C) in the order of ``fft2``.
     """
     missing = half[:, :, 1 : (columns + 1) // 2].flip(1, 2).roll(1, dims=1)
-    return torch.cat([half, sign * missing], dim=2)
+    return torch.cat([half, missing if sign == 1 else -missing], dim=2)
 
 
 class PhaseConvolution(ImplicitFunction):
@@ -44,18 +71,15 @@ class PhaseConvolution(ImplicitFunction):
         widths = [*hidden, out_channels + 1]
         self.depthwise = nn.ModuleList(nn.Conv2d(n, n, 3, padding=1, groups=n) for n in widths)
 
-    def forward(self, table: torch.Tensor, hr: torch.Tensor, rows: AxisCells, columns: AxisCells) -> torch.Tensor:
+    def forward(
+        self, table: torch.Tensor, hr: torch.Tensor, rows: AxisNeighbours, columns: AxisNeighbours
+    ) -> torch.Tensor:
         """As :meth:`ImplicitFunction.forward`; ``hr`` must hold all rows of the plane."""
-        _, hr_weight, delta_weight = self.split_weight(hr.dtype)
-        base = F.linear(hr, hr_weight)
-        answers = []
-        for index_y, offset_y in rows.pairs():
-            for index_x, offset_x in columns.pairs():
-                x = base + table.index_select(1, index_y).index_select(2, index_x)
-                x = x + offset_y[:, None, None].to(hr.dtype) * delta_weight[:, 0]
-                x = x + offset_x[:, None].to(hr.dtype) * delta_weight[:, 1]
-                answers.append(self._convolve(x))
-        return blend_by_logit(answers)
+        hr_weight, offset_weight = self.pixel_weights(hr.dtype)
+        x = add_neighbours(table, F.linear(hr, hr_weight), rows, columns, offset_weight)
+        batch, _, height, _, width, _ = x.shape
+        outputs = self._convolve(x.transpose(2, 3).reshape(4 * batch, height, width, -1))
+        return blend(outputs.view(batch, 2, 2, height, width, -1).transpose(2, 3))
 
     def _convolve(self, x: torch.Tensor) -> torch.Tensor:
         for i, depthwise in enumerate(self.depthwise):
@@ -77,9 +101,9 @@ class FourierFusion(nn.Module):
     Args:
         width: channels of both latents.
         hidden: widths of the hidden layers of both functions.
-        latent: channels that come out.
+        latent: channels of the output.
         phase_kernel: 1, or 3 for a depthwise 3x3 conv after each layer of the phase function.
-        function: what fuses amplitudes and, where ``phase_kernel`` is 1, phases.
+        function: class of the function that fuses amplitudes and, where ``phase_kernel`` is 1, phases.
     """
 
     def __init__(
@@ -98,83 +122,38 @@ class FourierFusion(nn.Module):
         else:
             self.phase = PhaseConvolution(width, width, hidden, latent)
 
-    def forward(self, lr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, lr: torch.Tensor, hr: torch.Tensor, rows: AxisNeighbours, columns: AxisNeighbours
+    ) -> torch.Tensor:
         """Fuse two latent images.
 
         Args:
             lr: (B, width, h, w); its type is that of the phase function's products.
             hr: (B, width, H, W), of the same type.
+            rows: neighbours of the H rows.
+            columns: neighbours of the W columns.
 
         Returns:
             (B, H, W, latent), float32 (float64 for float64 input).
         """
-        size = hr.shape[-2:]
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            coarse, (amplitude, phase) = image_amplitude_and_phase(lr), image_amplitude_and_phase(hr)
-
-            def part(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-                return amplitude[:, start:stop], phase[:, start:stop]
-
-        else:
-            coarse, spectrum = amplitude_and_phase(self.spectrum(lr), 0, *lr.shape[-2:]), self.spectrum(hr)
-
-            def part(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-                return amplitude_and_phase(spectrum[:, :, start:stop], start, *size)
-
-        fused = self.fuse_polar(coarse, part, lr.shape[-2:], size, hr.dtype)
-        image: torch.Tensor = torch.fft.irfft2(fused, s=tuple(size), dim=(1, 2), norm="ortho")
-        return image
-
-    @staticmethod
-    def spectrum(latent: torch.Tensor) -> torch.Tensor:
-        """Return the orthonormal half spectrum, (B, C, H, W//2 + 1), of a real (B, C, H, W) map of any real type."""
-        real = transform_dtype(latent)
-        if torch.is_grad_enabled() or torch.compiler.is_compiling():
-            half: torch.Tensor = torch.fft.rfft2(latent.to(real), norm="ortho")
-            return half
-        # A few channels at a time: the transform's own copies of a large latent would be the peak of memory.
-        batch, channels, rows, columns = latent.shape
-        result = torch.empty(batch, channels, rows, columns // 2 + 1, dtype=real.to_complex(), device=latent.device)
-        for part, out in zip(*(torch.split(x, CHANNELS_AT_ONCE, dim=1) for x in (latent, result)), strict=True):
-            torch.fft.rfft2(part.to(real, memory_format=torch.contiguous_format), norm="ortho", out=out)
-        return result
-
-    def fuse_polar(
-        self,
-        lr: tuple[torch.Tensor, torch.Tensor],
-        hr: Callable[[int, int], tuple[torch.Tensor, torch.Tensor]],
-        lr_size: Sequence[int],
-        hr_size: Sequence[int],
-        dtype: torch.dtype,
-    ) -> torch.Tensor:
-        """Fuse two half spectra given as amplitude and phase.
-
-        Args:
-            lr: (B, h, w//2 + 1, width) each.
-            hr: maps a range of rows to (B, rows, W//2 + 1, width) each.
-            lr_size: (h, w).
-            hr_size: (H, W).
-            dtype: type of the phase function's products; amplitudes stay in that of the transforms.
-
-        Returns:
-            (B, H, W//2 + 1, latent) complex.
-        """
-        (h, w), (height, width) = lr_size, hr_size
+        height, width = hr.shape[-2:]
         half = width // 2 + 1
-        amplitude, phase = lr
-        amplitudes = self.amplitude.table(mirror(amplitude, w, 1.0))
-        phases = self.phase.table(mirror(phase, w, -1.0).to(dtype))
-        real = amplitude.dtype
-        rows = axis_cells(h, height, dtype=real, device=amplitude.device)
-        columns = axis_cells(w, width, count=half, dtype=real, device=amplitude.device)
+        columns = columns.part(0, half)
+        (amplitude, phase), hr_rows = spectrum_rows(lr)(0, lr.shape[2]), spectrum_rows(hr)
+        amplitudes = self.amplitude.table(mirror(amplitude, lr.shape[3], 1.0))
+        phases = self.phase.table(mirror(phase, lr.shape[3], -1.0).to(hr.dtype))
 
         def block(start: int, stop: int) -> torch.Tensor:
-            cells, (first, last) = rows.part(start, stop), rows.span(start, stop)
-            cells = cells.counted_from(first)
-            here, angle = hr(start, stop)
-            fused = self.amplitude(amplitudes[:, first:last], here, cells, columns)
-            turned = self.phase(phases[:, first:last], angle.to(dtype), cells, columns)
-            return torch.complex(fused * turned.cos(), fused * turned.sin())
+            hr_amplitude, hr_phase = hr_rows(start, stop)
+            table, neighbours = rows.restrict(amplitudes, start, stop)
+            fused = self.amplitude(table, hr_amplitude, neighbours, columns)
+            table, neighbours = rows.restrict(phases, start, stop)
+            return from_polar(fused, self.phase(table, hr_phase.to(hr.dtype), neighbours, columns))
 
-        whole = isinstance(self.phase, PhaseConvolution)
-        return evaluate_rows(block, height, half * amplitude.shape[0], whole=whole)
+        if isinstance(self.phase, PhaseConvolution):
+            fused = block(0, height)
+        else:
+            needed = self.amplitude.bytes_per_pixel(amplitude.dtype)
+            fused = evaluate_rows(block, amplitude, height, half * hr.shape[0], needed)
+        image: torch.Tensor = torch.fft.irfft2(fused, s=(height, width), dim=(1, 2), norm="ortho")
+        return image

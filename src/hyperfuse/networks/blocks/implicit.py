@@ -1,4 +1,4 @@
-"""Implicit fusion: an MLP evaluated on the four LR cells around each HR pixel, its answers blended."""
+"""Implicit fusion: an MLP evaluated on the four nearest LR pixels of each HR pixel, its outputs blended."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hyperfuse.networks.kernels.four_neighbours import evaluate_four_cells, shares
-from hyperfuse.networks.kernels.neighbours import AxisCells
-from hyperfuse.networks.kernels.precision import weights_as
-from hyperfuse.networks.kernels.rows import add_rows
+from hyperfuse.networks.kernels.dispatch import Path, select_path
+from hyperfuse.networks.kernels.four_neighbours import evaluate_with_gradient, first_layers, softmax_weights
+from hyperfuse.networks.kernels.neighbours import AxisNeighbours, take
+from hyperfuse.networks.kernels.precision import linear, transform_dtype, weights_as
 
 
 def mlp_layers(in_features: int, hidden: Sequence[int], out_features: int) -> nn.ModuleList:
@@ -22,19 +22,19 @@ def mlp_layers(in_features: int, hidden: Sequence[int], out_features: int) -> nn
 
 
 def run_mlp(layers: nn.ModuleList, first: torch.Tensor) -> torch.Tensor:
-    """Finish an MLP whose first Linear has been applied; ``first`` is overwritten by its ReLU."""
-    x = first
+    """Finish an MLP whose first Linear has been applied; ``first``, (..., K), may be overwritten by its ReLU."""
+    x = first.flatten(0, -2)
     for layer in list(layers)[1:]:
-        x = F.linear(x.relu_(), *weights_as(layer, x.dtype))
-    return x
+        x = F.linear(F.relu(x, inplace=not torch.is_grad_enabled()), *weights_as(layer, x.dtype))
+    return x.view(*first.shape[:-1], -1)
 
 
 class ImplicitFunction(nn.Module):
-    """``sum_k softmax(a)_k e_k`` with ``(e_k, a_k) = phi([F_k, S(x), HP_k, delta_k])`` over four LR cells ``k``.
+    """``sum_k softmax(a)_k e_k`` with ``(e_k, a_k) = phi([F_k, S(x), HP_k, delta_k])`` over four LR pixels ``k``.
 
     The first Linear of ``phi`` is linear in its concatenated input, so its part on the LR features is computed once at
-    LR (:meth:`table`), its part on ``S`` once a pixel instead of four times, and its part on ``delta`` once a row and
-    once a column; only the sum is formed per pixel and cell. The values are those of the plain form up to rounding.
+    LR (:meth:`table`), its part on ``S`` once per pixel instead of four times, and its part on ``delta`` once per row
+    and once per column; only the sum is formed per pixel and neighbour. The values are equal up to rounding.
     Liang et al., FeINFN, NeurIPS 2024, spatial and frequency implicit fusion.
 
     Args:
@@ -42,7 +42,7 @@ class ImplicitFunction(nn.Module):
         hr_channels: channels of ``S``.
         extra_channels: channels of a second LR map (the high-pass of ``F``), 0 for none.
         hidden: widths of the hidden layers.
-        out_channels: features that come out; the weight logit is one more output of the MLP.
+        out_channels: features of the output; the weight logit is one more output of the MLP.
         ensemble: ``"softmax"`` blends with the learned logit, ``"area"`` by the area of the opposite corner (LIIF, Chen
             et al., CVPR 2021), in which case the MLP has no logit.
     """
@@ -63,12 +63,11 @@ class ImplicitFunction(nn.Module):
         outputs = out_channels + (1 if ensemble == "softmax" else 0)
         self.layers = mlp_layers(lr_channels + hr_channels + extra_channels + 2, hidden, outputs)
 
-    def split_weight(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the first Linear's weight on the LR maps (both, side by side), on the HR map and on the offsets."""
+    def pixel_weights(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the first Linear's weight on the HR map and on the offsets."""
         weight, _ = weights_as(self.layers[0], dtype)
-        sizes = [self.lr_channels, self.hr_channels, self.extra_channels, self.offset_channels]
-        lr, hr, extra, delta = torch.split(weight, sizes, dim=1)
-        return torch.cat([lr, extra], dim=1), hr, delta
+        first, last = self.lr_channels, self.lr_channels + self.hr_channels
+        return weight[:, first:last], weight[:, last + self.extra_channels :]
 
     def table(self, lr: torch.Tensor) -> torch.Tensor:
         """Apply the first Linear's LR part, with its bias.
@@ -79,69 +78,111 @@ class ImplicitFunction(nn.Module):
         Returns:
             (B, h, w, hidden width).
         """
-        return F.linear(lr, self.split_weight(lr.dtype)[0], weights_as(self.layers[0], lr.dtype)[1])
+        weight, bias = weights_as(self.layers[0], lr.dtype)
+        on_lr = weight[:, : self.lr_channels]
+        if self.extra_channels:
+            first = self.lr_channels + self.hr_channels
+            on_lr = torch.cat([on_lr, weight[:, first : first + self.extra_channels]], dim=1)
+        return linear(lr, on_lr, bias)
 
-    def forward(self, table: torch.Tensor, hr: torch.Tensor, rows: AxisCells, columns: AxisCells) -> torch.Tensor:
+    def forward(
+        self, table: torch.Tensor, hr: torch.Tensor, rows: AxisNeighbours, columns: AxisNeighbours
+    ) -> torch.Tensor:
         """Evaluate the function on the pixels of some rows.
 
         Args:
-            table: (B, h', w, hidden width), the rows of :meth:`table` that ``rows`` points into.
+            table: (B, h', w, hidden width), the rows of :meth:`table` that ``rows`` refers to.
             hr: (B, R, W, hr_channels), the HR features of these rows.
-            rows: cells of the R rows, as indices into ``table``'s rows.
-            columns: cells of the W columns.
+            rows: neighbours of the R rows, as indices into ``table``'s rows.
+            columns: neighbours of the W columns.
 
         Returns:
-            (B, R, W, out_channels).
+            (B, R, W, out_channels), float32 or float64.
         """
-        _, hr_weight, delta_weight = self.split_weight(hr.dtype)
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            weights = [hr_weight, delta_weight]
-            for layer in list(self.layers)[1:]:
-                weight, bias = weights_as(layer, hr.dtype)
-                assert bias is not None
-                weights += [weight, bias]
-            areas = opposite_areas(rows, columns) if self.ensemble == "area" else None
-            return evaluate_four_cells(table, hr, rows, columns, areas, weights)
-        base = F.linear(hr, hr_weight)
-        by_column = [
-            table.index_select(2, index) + offset[:, None].to(hr.dtype) * delta_weight[:, 1]
-            for index, offset in columns.pairs()
-        ]
-        answers: list[torch.Tensor] = []
-        for side, (index, offset) in enumerate(rows.pairs()):
-            if torch.compiler.is_compiling():
-                runs, in_row = [], base + offset[:, None, None].to(hr.dtype) * delta_weight[:, 0]
-            else:
-                step = offset if side == 0 else offset - rows.lower_offset
-                runs, in_row = rows.runs(side), base.add_(step[:, None, None].to(hr.dtype) * delta_weight[:, 0])
-            first_layers = (add_rows(in_row, column, index, runs) for column in by_column)
-            answers.extend(run_mlp(self.layers, first_layer) for first_layer in first_layers)
-        if self.ensemble == "area":
-            return blend_by_area(answers, rows, columns)
-        return blend_by_logit(answers)
+        path = select_path(hr)
+        hr_weight, offset_weight = self.pixel_weights(hr.dtype)
+        areas = opposite_areas(rows, columns) if self.ensemble == "area" else None
+        if path is Path.OWN_GRADIENT:
+            flat_areas = None if areas is None else areas.transpose(1, 2).flatten(0, 1)
+            weights = [hr_weight, offset_weight, *self.later_weights(hr.dtype)]
+            return evaluate_with_gradient(table, hr, rows, columns, flat_areas, weights)
+        base = linear(hr, hr_weight)
+        if path is Path.BLOCKS:
+            each = [run_mlp(self.layers, x) for x in first_layers(table, base, rows, columns, offset_weight)]
+            outputs = stack_neighbours(each)
+        else:
+            outputs = run_mlp(self.layers, add_neighbours(table, base, rows, columns, offset_weight))
+        return blend(outputs, areas)
+
+    def later_weights(self, dtype: torch.dtype) -> list[torch.Tensor]:
+        """Return weight and bias of each layer after the first, cast to ``dtype``."""
+        return [one for layer in list(self.layers)[1:] for one in weights_as(layer, dtype) if one is not None]
+
+    def bytes_per_pixel(self, dtype: torch.dtype) -> int:
+        """Return the memory that :meth:`forward` needs per HR pixel on whole images."""
+        widths = [layer.out_features for layer in self.layers if isinstance(layer, nn.Linear)]
+        return 4 * 2 * max(widths) * dtype.itemsize + 4 * 3 * widths[-1] * 4
 
 
-def blend_by_logit(answers: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Blend cells' answers, (..., d + 1) each, by the softmax over cells of their last channel; in float32 at least."""
-    stacked = torch.stack([a.to(torch.promote_types(a.dtype, torch.float32)) for a in answers])
-    return (stacked[..., :-1] * shares(stacked)[..., None]).sum(dim=0)
+def add(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Return ``x + y``; without gradients in the memory of ``x`` (with them, changing a view costs copies)."""
+    return x + y if torch.is_grad_enabled() else x.add_(y)
 
 
-def blend_by_area(answers: Sequence[torch.Tensor], rows: AxisCells, columns: AxisCells) -> torch.Tensor:
-    """Blend cells' answers, (B, R, W, d) each, by the area of the rectangle to the opposite cell, as LIIF does."""
-    blended = torch.zeros((), dtype=torch.promote_types(answers[0].dtype, torch.float32), device=answers[0].device)
-    for answer, area in zip(answers, opposite_areas(rows, columns), strict=True):
-        blended = blended + answer * area[..., None]
-    return blended
+def add_neighbours(
+    table: torch.Tensor,
+    base: torch.Tensor,
+    rows: AxisNeighbours,
+    columns: AxisNeighbours,
+    offset_weight: torch.Tensor,
+) -> torch.Tensor:
+    """Sum the parts of the first layer: those of the LR maps at each neighbour, of the HR map and of the offsets.
+
+    Args:
+        table: (B, h, w, K), the part of the LR maps.
+        base: (B, R, W, K), the part of the HR map.
+        rows: neighbours of the R rows.
+        columns: neighbours of the W columns.
+        offset_weight: (K, 2), y before x.
+
+    Returns:
+        (B, 2, R, 2, W, K): lower and upper row, lower and upper column.
+    """
+    batch, height, width, channels = base.shape
+    y, x = rows.offset.to(base.dtype).view(2, -1, 1, 1), columns.offset.to(base.dtype).reshape(-1, 1)
+    y_weight, x_weight = offset_weight.unbind(1)
+    by_column = add(take(table, 2, columns.index.flatten()), x * x_weight)
+    by_row = base.unsqueeze(1) + y * y_weight
+    summed = take(by_column, 1, rows.index.flatten()).view(batch, 2, height, 2, width, channels)
+    return add(summed, by_row.unsqueeze(3))
 
 
-def opposite_areas(rows: AxisCells, columns: AxisCells) -> torch.Tensor:
-    """Return the area of the rectangle to the opposite cell for each of the four cells, summing to 1, (4, R, W)."""
-    areas = torch.stack(
-        [
-            (dy.abs()[:, None] * dx.abs()[None, :]).clamp_min(1e-9)
-            for dy in (rows.upper_offset, rows.lower_offset)
-            for dx in (columns.upper_offset, columns.lower_offset)
-        ]
-    )
-    return areas / areas.sum(dim=0)
+def stack_neighbours(outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Stack the four outputs, (B, R, W, d) each, in the order of :func:`first_layers`, to (B, 2, R, 2, W, d)."""
+    batch, height, width, channels = outputs[0].shape
+    return torch.stack(list(outputs), dim=1).view(batch, 2, 2, height, width, channels).transpose(2, 3)
+
+
+def blend(outputs: torch.Tensor, areas: torch.Tensor | None = None) -> torch.Tensor:
+    """Blend the outputs of the four neighbours.
+
+    Args:
+        outputs: (B, 2, R, 2, W, d + 1), or (..., d) with ``areas``.
+        areas: (2, R, 2, W), weights as LIIF has them; None for the softmax of the last channel.
+
+    Returns:
+        (B, R, W, d), float32 or float64.
+    """
+    outputs = outputs.to(transform_dtype(outputs))
+    if areas is None:
+        weights, outputs = softmax_weights(outputs, (1, 3)), outputs[..., :-1]
+    else:
+        weights = areas.expand(outputs.shape[:-1])
+    return (outputs * weights[..., None]).sum((1, 3))
+
+
+def opposite_areas(rows: AxisNeighbours, columns: AxisNeighbours) -> torch.Tensor:
+    """Return the area of the rectangle to the opposite neighbour, for each of the four; they sum to 1, (2, R, 2, W)."""
+    # The weight of the lower neighbour is the distance to the upper one.
+    areas = (rows.offset.flip(0).abs()[:, :, None, None] * columns.offset.flip(0).abs()).clamp_min(1e-9)
+    return areas / areas.sum((0, 2), keepdim=True)

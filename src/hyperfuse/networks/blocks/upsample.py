@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from hyperfuse.errors import InputError
 from hyperfuse.networks.blocks.implicit import ImplicitFunction, mlp_layers, run_mlp
-from hyperfuse.networks.kernels.neighbours import AxisCells
-from hyperfuse.networks.kernels.precision import weights_as
+from hyperfuse.networks.kernels.neighbours import AxisNeighbours
+from hyperfuse.networks.kernels.precision import transform_dtype, weights_as
 
 Upsampler = Literal["implicit", "liif", "bilinear", "bicubic", "pixel-shuffle"]
 
@@ -66,14 +66,14 @@ class PixelShuffleUpsampler(nn.Module):
 
 
 class PixelFunction(ImplicitFunction):
-    """The MLP of an implicit function on latents that already share a grid: no cells, offsets or weight logit.
+    """The MLP of an implicit function on latents that share a grid: no neighbours, offsets or weight logit.
 
     Args:
         lr_channels: channels of the upsampled latent.
         hr_channels: channels of the HR latent.
         extra_channels: channels of a second upsampled map, 0 for none.
         hidden: widths of the hidden layers.
-        out_channels: features that come out.
+        out_channels: features of the output.
     """
 
     def __init__(
@@ -83,8 +83,10 @@ class PixelFunction(ImplicitFunction):
         self.layers = mlp_layers(lr_channels + hr_channels + extra_channels, hidden, out_channels)
         self.offset_channels = 0
 
-    def forward(self, table: torch.Tensor, hr: torch.Tensor, rows: AxisCells, columns: AxisCells) -> torch.Tensor:
-        """As :meth:`ImplicitFunction.forward`, where both grids are the same and so the lower cell is the pixel."""
-        here = table.index_select(1, rows.lower).index_select(2, columns.lower)
-        answer = run_mlp(self.layers, here.add_(F.linear(hr, self.split_weight(hr.dtype)[1])))
-        return answer.to(torch.promote_types(answer.dtype, torch.float32))
+    def forward(
+        self, table: torch.Tensor, hr: torch.Tensor, rows: AxisNeighbours, columns: AxisNeighbours
+    ) -> torch.Tensor:
+        """As :meth:`ImplicitFunction.forward`; on equal grids the lower neighbour is the pixel."""
+        here = table.index_select(1, rows.index[0]).index_select(2, columns.index[0])
+        output = run_mlp(self.layers, here.add_(F.linear(hr, self.pixel_weights(hr.dtype)[0])))
+        return output.to(transform_dtype(output))

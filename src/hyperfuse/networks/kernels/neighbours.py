@@ -1,136 +1,163 @@
-"""Which four LR cells surround a pixel, and how far away they are, in exact integer arithmetic."""
+"""The four nearest LR pixels of an HR pixel and its offsets from them, in exact integer arithmetic.
+
+This is the local ensemble of LIIF (Chen, Liu, Wang: Learning Continuous Image Representation with Local Implicit Image
+Function, CVPR 2021), one axis at a time: the four are the two nearest rows crossed with the two nearest columns.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 
-from hyperfuse.networks.kernels.rows import runs_of
-
 
 @dataclass(frozen=True)
-class AxisCells:
-    """The two LR cells around each HR pixel along one axis.
+class AxisNeighbours:
+    """The two nearest LR pixels of each HR pixel along one axis.
 
     Attributes:
-        lower: index of the cell at or before the pixel's centre, clamped to the axis, int64, shape (n,).
-        upper: index of the next cell, clamped to the axis, int64, shape (n,).
-        lower_offset: pixel minus cell centre in half cells (a neighbour's centre lies 2 away), shape (n,).
-        upper_offset: the same for ``upper``.
-        size_in: cells on the LR axis.
-        size_out: pixels on the HR axis (``n`` may be fewer: a half spectrum evaluates only the first columns).
-        first_pixel: the pixel that entry 0 describes.
-        first_cell: the cell that index 0 means.
-        picked: whether the pixels are not a run of neighbours (:meth:`pick`).
+        index: int64 (2, n), the LR pixel at or before the HR pixel's centre (lower) and the next one (upper), clamped.
+        offset: (2, n), HR minus LR centre in halves of an LR pixel (adjacent LR pixels are 2 apart).
+        size_in: LR pixels of the axis.
+        size_out: HR pixels of the axis (``n`` may be smaller: a half spectrum has only the first columns).
+        first_pixel: the HR pixel that entry 0 describes.
+        first_neighbour: the LR pixel that index 0 refers to.
+        picked: whether the HR pixels are not consecutive (:meth:`pick`).
     """
 
-    lower: torch.Tensor
-    upper: torch.Tensor
-    lower_offset: torch.Tensor
-    upper_offset: torch.Tensor
+    index: torch.Tensor
+    offset: torch.Tensor
     size_in: int
     size_out: int
     first_pixel: int = 0
-    first_cell: int = 0
+    first_neighbour: int = 0
     picked: bool = False
 
     def pairs(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield (index, offset) of the lower and then of the upper cell."""
-        yield self.lower, self.lower_offset
-        yield self.upper, self.upper_offset
+        """Yield (index, offset) of the lower and then of the upper neighbours, (n,) each."""
+        yield from zip(self.index, self.offset, strict=True)
 
-    def part(self, start: int, stop: int) -> AxisCells:
-        """Return the cells of pixels ``start`` to ``stop - 1``."""
-        window = slice(start, stop)
-        return replace(
-            self,
-            lower=self.lower[window],
-            upper=self.upper[window],
-            lower_offset=self.lower_offset[window],
-            upper_offset=self.upper_offset[window],
-            first_pixel=self.first_pixel + start,
-        )
+    def part(self, start: int, stop: int) -> AxisNeighbours:
+        """Return the neighbours of HR pixels ``start`` to ``stop - 1``."""
+        index, offset = self.index[:, start:stop], self.offset[:, start:stop]
+        return replace(self, index=index, offset=offset, first_pixel=self.first_pixel + start)
 
-    def pick(self, pixels: torch.Tensor) -> AxisCells:
-        """Return the cells of the given pixels, int64 (m,), in their order."""
-        return replace(
-            self,
-            lower=self.lower[pixels],
-            upper=self.upper[pixels],
-            lower_offset=self.lower_offset[pixels],
-            upper_offset=self.upper_offset[pixels],
-            picked=True,
-        )
+    def pick(self, pixels: torch.Tensor) -> AxisNeighbours:
+        """Return the neighbours of the given HR pixels, int64 (m,), in their order."""
+        return replace(self, index=self.index[:, pixels], offset=self.offset[:, pixels], picked=True)
 
-    def counted_from(self, first: int) -> AxisCells:
-        """Return the same cells with indices counted from cell ``first``."""
-        return replace(self, lower=self.lower - first, upper=self.upper - first, first_cell=self.first_cell + first)
+    def restrict(self, table: torch.Tensor, start: int, stop: int) -> tuple[torch.Tensor, AxisNeighbours]:
+        """Return the neighbours of some HR rows, and the rows of ``table``, (B, size_in, ...), that they refer to."""
+        if is_whole(start, stop, self.size_out):
+            return table, self
+        first, last = self.span(start, stop)
+        part = self.part(start, stop)
+        part = replace(part, index=part.index - first, first_neighbour=self.first_neighbour + first)
+        return table[:, first:last], part
 
     def runs(self, side: int) -> list[tuple[int, int, int]]:
-        """Return (start, stop, cell) for runs of pixels with the same lower (``side`` 0) or upper (1) cell.
+        """Return (start, stop, index) for runs of HR pixels with the same lower (``side`` 0) or upper (1) neighbour.
 
         In plain integers, as :meth:`span`, and counted as the tensors are.
         """
         if self.picked:
-            return runs_of([self.lower, self.upper][side].tolist())
-        pixels = range(self.first_pixel, self.first_pixel + self.lower.shape[0])
-        below = (lower_cell(pixel, self.size_in, self.size_out) + side for pixel in pixels)
-        return runs_of([min(max(cell, 0), self.size_in - 1) - self.first_cell for cell in below])
+            return runs_of(self.index[side].tolist())
+        pixels = range(self.first_pixel, self.first_pixel + self.index.shape[1])
+        nearest = (lower_neighbour(pixel, self.size_in, self.size_out) + side for pixel in pixels)
+        return runs_of([min(max(index, 0), self.size_in - 1) - self.first_neighbour for index in nearest])
 
     def span(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the first cell and one past the last that pixels ``start`` to ``stop - 1`` touch, as plain integers.
-
-        Plain integers, not a tensor's ``item()``: reading a tensor would break a compiled graph.
-        """
-        first = lower_cell(start, self.size_in, self.size_out)
-        last = lower_cell(stop - 1, self.size_in, self.size_out) + 1
+        """Return the first neighbour and one past the last of HR pixels ``start`` to ``stop - 1``."""
+        first = lower_neighbour(start, self.size_in, self.size_out)
+        last = lower_neighbour(stop - 1, self.size_in, self.size_out) + 1
         return max(first, 0), min(last, self.size_in - 1) + 1
 
 
-def lower_cell(pixel: int, size_in: int, size_out: int) -> int:
+def is_whole(start: int, stop: int, rows: int) -> bool:
+    """Return whether rows ``start`` to ``stop - 1`` are all; a compiled graph computes nothing else."""
+    return torch.compiler.is_compiling() or (start == 0 and stop == rows)
+
+
+def rows_of(x: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+    """Return these rows of (B, rows, ...)."""
+    return x if is_whole(start, stop, x.shape[1]) else x[:, start:stop]
+
+
+def lower_neighbour(pixel: int, size_in: int, size_out: int) -> int:
     """Return ``floor((pixel + 1/2) size_in / size_out - 1/2)``; -1 for pixels before the first centre."""
     return ((2 * pixel + 1) * size_in - size_out) // (2 * size_out)
 
 
-def axis_cells(
+def axis_neighbours(
     size_in: int,
     size_out: int,
     *,
     count: int | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
-) -> AxisCells:
-    """Find the two LR cells around each HR pixel of one axis.
+) -> AxisNeighbours:
+    """Find the two nearest LR pixels of each HR pixel of one axis.
 
-    With pixel centres ``x_i = (2i + 1)/n - 1`` on both grids, pixel ``i`` sits in cells at
-    ``u = (i + 1/2) size_in/size_out - 1/2``; its neighbours are ``floor(u)`` and ``floor(u) + 1``, clamped at the
-    border, and the offset that FeINFN feeds to its implicit functions, ``(x_i - x_k) size_in``, equals ``2 (u - k)``.
-    Everything but the final division is done in integers, so no ratio suffers from rounding (Liang et al., FeINFN,
+    With pixel centres ``x_i = (2i + 1)/n - 1`` on both grids, HR pixel ``i`` lies at
+    ``u = (i + 1/2) size_in/size_out - 1/2`` LR pixels; its neighbours are ``floor(u)`` and ``floor(u) + 1``, clamped at
+    the border, and the offset that FeINFN's implicit functions take, ``(x_i - x_k) size_in``, equals ``2 (u - k)``.
+    All but the final division is integer arithmetic, so that no ratio suffers from rounding (Liang et al., FeINFN,
     NeurIPS 2024, implicit fusion).
 
     Args:
-        size_in: cells on the LR axis.
-        size_out: pixels on the HR axis.
-        count: evaluate only the first ``count`` pixels (default: all).
+        size_in: LR pixels of the axis.
+        size_out: HR pixels of the axis.
+        count: only the first ``count`` HR pixels (default: all).
         dtype: type of the offsets.
-        device: where the result lives.
+        device: of the result.
 
     Returns:
-        The cells of each pixel.
+        The neighbours of each HR pixel.
 
     Example:
-        >>> cells = axis_cells(2, 4)
-        >>> cells.lower.tolist(), cells.upper.tolist(), cells.lower_offset.tolist()
-        ([0, 0, 0, 1], [0, 1, 1, 1], [-0.5, 0.5, 1.5, 0.5])
+        >>> found = axis_neighbours(2, 4)
+        >>> found.index.tolist(), found.offset[0].tolist()
+        ([[0, 0, 0, 1], [0, 1, 1, 1]], [-0.5, 0.5, 1.5, 0.5])
     """
-    pixel = torch.arange(size_out if count is None else count, device=device)
-    position = (2 * pixel + 1) * size_in - size_out  # 2 u size_out, exactly
-    below = torch.div(position, 2 * size_out, rounding_mode="floor")
-    lower = below.clamp(0, size_in - 1)
-    upper = (below + 1).clamp(0, size_in - 1)
-    # Exact numerators below 2^53, so float64 division rounds once; then the wanted type.
-    lower_offset = ((position - 2 * size_out * lower).double() / size_out).to(dtype)
-    upper_offset = ((position - 2 * size_out * upper).double() / size_out).to(dtype)
-    return AxisCells(lower, upper, lower_offset, upper_offset, size_in, size_out)
+    position, index = nearest_two(size_in, size_out, size_out if count is None else count, device)
+    index = index.clamp_(0, size_in - 1)
+    return AxisNeighbours(index, offsets_from(position, index, size_out, dtype), size_in, size_out)
+
+
+def nearest_two(
+    size_in: int, size_out: int, count: int, device: torch.device | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ``2 u size_out``, (count,), and ``floor(u)`` and ``floor(u) + 1``, (2, count), not clamped, all int64."""
+    position = torch.arange(count, device=device) * (2 * size_in) + (size_in - size_out)
+    lower = torch.div(position, 2 * size_out, rounding_mode="floor")
+    return position, torch.stack([lower, lower + 1])
+
+
+def offsets_from(position: torch.Tensor, index: torch.Tensor, size_out: int, dtype: torch.dtype) -> torch.Tensor:
+    """Return the offsets ``2 (u - index)``, for positions and indices as of :func:`nearest_two`."""
+    # The numerators are integers of a few times size_out: exact in float32 too, so that only the division rounds.
+    return torch.sub(position, index, alpha=2 * size_out).to(dtype).div_(size_out)
+
+
+def runs_of(numbers: list[int]) -> list[tuple[int, int, int]]:
+    """Return (start, stop, number) for each run of equal numbers."""
+    edges = [0, *(i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1]), len(numbers)]
+    return [(start, stop, numbers[start]) for start, stop in pairwise(edges)]
+
+
+def take(x: torch.Tensor, dim: int, index: torch.Tensor) -> torch.Tensor:
+    """Return ``x.index_select(dim, index)`` of (B, h, w, K) along ``dim`` 1 or 2.
+
+    While gradients are recorded it is a product with a matrix of zeros and ones: the gradient of that is a product too,
+    where that of ``index_select`` adds numbers one by one, in no fixed order on a GPU.
+    """
+    if not torch.is_grad_enabled():
+        return x.index_select(dim, index)
+    matrix = (index[:, None] == torch.arange(x.shape[dim], device=x.device)).to(x.dtype)
+    batch, rows, columns, channels = x.shape
+    flat = x.flatten(2) if dim == 1 else x.flatten(0, 1)
+    taken = torch.bmm(matrix.expand(flat.shape[0], -1, -1), flat)
+    size = (batch, index.shape[0], columns, channels) if dim == 1 else (batch, rows, index.shape[0], channels)
+    return taken.view(size)

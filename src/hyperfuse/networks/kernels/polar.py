@@ -1,56 +1,50 @@
-"""Amplitude and phase of the half spectrum of a real image."""
+"""Amplitude and phase of the spectrum of a real image, with little memory."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from hyperfuse.networks.kernels.dispatch import rows_per_block
 from hyperfuse.networks.kernels.precision import own_gradient, transform_dtype
-from hyperfuse.networks.kernels.rows import rows_at_once
+
+CHANNELS_AT_ONCE = 16
 
 
-def amplitude_and_phase(
-    spectrum: torch.Tensor, start: int, rows: int, columns: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Split rows of the half spectrum of a real image.
-
-    The bins that are their own conjugate (DC and the Nyquist bins) are real; rounding leaves them on either side of the
-    cut at pi, so their phase is taken as 0 or +pi by rule.
+def polar_rows(latent: torch.Tensor) -> Callable[[int, int], tuple[torch.Tensor, torch.Tensor]]:
+    """Transform a real map, without gradients; amplitude and phase are computed for the rows that are requested.
 
     Args:
-        spectrum: (B, C, R, columns // 2 + 1) complex: rows ``start`` to ``start + R - 1`` of ``rfft2``.
-        start: the first of these rows.
-        rows: rows of the image.
-        columns: columns of the image.
+        latent: (B, C, H, W), of any real type.
 
     Returns:
-        Amplitude and phase in (-pi, pi], each (B, R, columns // 2 + 1, C).
+        A function of (start, stop) that returns amplitude and phase of these rows of the orthonormal half spectrum, (B,
+        stop - start, W//2 + 1, C) each, as :func:`hyperfuse.networks.blocks.fourier.polar` does.
     """
-    if torch.compiler.is_compiling():  # abs and angle can be exported
-        part = spectrum.permute(0, 2, 3, 1)
-        row = torch.arange(start, start + part.shape[1], device=part.device)
-        column = torch.arange(part.shape[2], device=part.device)
-        own_row = (row == 0) | (2 * row == rows)
-        own_column = (column == 0) | (2 * column == columns)
-        own = (own_row[:, None] & own_column[None, :])[..., None]
-        angle = part.angle()
-        return part.abs(), torch.where(own, angle.abs(), angle)
-    # Two dense planes first: torch's abs and angle go through a complex result and would be transposed afterwards.
-    real, imaginary = _planes(spectrum)
-    phase = torch.atan2(imaginary, real)
-    _settle_cut_(phase, start, rows, columns)
-    return torch.hypot(real, imaginary), phase
+    real = transform_dtype(latent)
+    batch, channels, rows, columns = latent.shape
+    spectrum = torch.empty(batch, channels, rows, columns // 2 + 1, dtype=real.to_complex(), device=latent.device)
+    # A few channels at a time: the transform's own copies of a large latent would be the peak of memory.
+    for part, out in zip(*(torch.split(x, CHANNELS_AT_ONCE, dim=1) for x in (latent, spectrum)), strict=True):
+        torch.fft.rfft2(part.to(real, memory_format=torch.contiguous_format), norm="ortho", out=out)
+
+    def polar(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+        # Two dense planes first: torch's abs and angle go through a complex result that would have to be transposed.
+        real_part, imaginary = _planes(spectrum[:, :, start:stop])
+        phase = torch.atan2(imaginary, real_part)
+        return torch.hypot(real_part, imaginary), settle_cut(phase, rows, columns, start)
+
+    return polar
 
 
 def dense_polar(spectrum: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return amplitude and angle of (B, C, R, K) complex as they are, dense, (B, R, K, C) each."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return spectrum.abs().permute(0, 2, 3, 1), spectrum.angle().permute(0, 2, 3, 1)
+    """Return amplitude and angle of (B, C, R, K) complex, dense, (B, R, K, C) each, without gradients."""
     batch, channels, rows, columns = spectrum.shape
     amplitude = torch.empty((batch, rows, columns, channels), dtype=spectrum.real.dtype, device=spectrum.device)
     angle = torch.empty_like(amplitude)
-    step = rows_at_once(batch * columns)
+    step = rows_per_block(spectrum, rows, batch * columns, 0)
     for start in range(0, rows, step):
         part = slice(start, start + step)
         real, imaginary = _planes(spectrum[:, :, part])
@@ -59,16 +53,24 @@ def dense_polar(spectrum: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return amplitude, angle
 
 
-def image_amplitude_and_phase(latent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return amplitude and phase of the orthonormal half spectrum of a real map, with a lean gradient.
+def polar_with_gradient(latent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what :func:`hyperfuse.networks.blocks.fourier.polar` does; the gradient needs less memory.
 
     Args:
         latent: (B, C, H, W), of any real type.
 
     Returns:
-        As :func:`amplitude_and_phase` of all rows, float32 or float64.
+        Amplitude and phase, (B, H, W//2 + 1, C) each, float32 or float64.
     """
     return _ImagePolar.apply(latent)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def from_polar(amplitude: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
+    """Return ``amplitude exp(j phase)``; amplitudes may be negative."""
+    # ONNX has no complex exponential, and torch.polar has the gradient of non-negative amplitudes.
+    if torch.compiler.is_compiling() or torch.is_grad_enabled():
+        return torch.complex(amplitude * phase.cos(), amplitude * phase.sin())
+    return torch.polar(amplitude, phase)
 
 
 def _planes(spectrum: torch.Tensor) -> torch.Tensor:
@@ -76,12 +78,28 @@ def _planes(spectrum: torch.Tensor) -> torch.Tensor:
     return torch.view_as_real(spectrum).permute(4, 0, 2, 3, 1).contiguous()
 
 
-def _settle_cut_(phase: torch.Tensor, start: int, rows: int, columns: int) -> None:
-    """Give the bins of rows ``start`` and on that are their own conjugate the phase 0 or +pi."""
-    for row in {0, rows // 2 if rows % 2 == 0 else 0}:
-        for column in {0, columns // 2 if columns % 2 == 0 else 0}:
-            if start <= row < start + phase.shape[1]:
-                phase[:, row - start, column].abs_()
+def settle_cut(phase: torch.Tensor, rows: int, columns: int, start: int = 0) -> torch.Tensor:
+    """Give the bins that are their own conjugate the phase 0 or +pi, in place.
+
+    Args:
+        phase: (B, R, columns // 2 + 1, C).
+        rows: rows of the image.
+        columns: columns of the image.
+        start: the row of the spectrum that row 0 of ``phase`` is.
+
+    Returns:
+        ``phase``.
+    """
+    if torch.compiler.is_compiling():  # slices would tie the graph to even or odd sizes
+        row, column = (torch.arange(n, device=phase.device) for n in phase.shape[1:3])
+        own = ((2 * row) % rows == 0)[:, None] & ((2 * column) % columns == 0)
+        return torch.where(own[..., None], phase.abs(), phase)
+    own_rows = [row - start for row in {0, rows // 2 if rows % 2 == 0 else 0} if start <= row < start + phase.shape[1]]
+    if own_rows:
+        every_row = max(own_rows) - min(own_rows) or 1
+        every_column = columns // 2 if columns > 1 and columns % 2 == 0 else columns
+        phase[:, min(own_rows) : max(own_rows) + 1 : every_row, ::every_column].abs_()
+    return phase
 
 
 class _ImagePolar(torch.autograd.Function):
@@ -90,7 +108,7 @@ class _ImagePolar(torch.autograd.Function):
         rows, columns = latent.shape[-2:]
         planes = _planes(torch.fft.rfft2(latent.to(transform_dtype(latent)), norm="ortho"))
         amplitude, phase = torch.hypot(planes[0], planes[1]), torch.atan2(planes[1], planes[0])
-        _settle_cut_(phase, 0, rows, columns)
+        settle_cut(phase, rows, columns)
         ctx.save_for_backward(planes, amplitude)
         ctx.columns, ctx.dtype = columns, latent.dtype
         return amplitude, phase
@@ -100,14 +118,14 @@ class _ImagePolar(torch.autograd.Function):
     def backward(ctx: Any, in_amplitude: torch.Tensor, in_phase: torch.Tensor) -> torch.Tensor:
         planes, amplitude = ctx.saved_tensors
         # d amplitude = (re d re + im d im) / amplitude, d phase = (re d im - im d re) / amplitude^2; both 0 at 0. What
-        # the rule for the cut does to the phases of real bins does not matter: an image cannot turn those.
+        # the rule for the cut does to the phases of real bins does not matter: an image cannot rotate those.
         inverse = amplitude.reciprocal().masked_fill_(amplitude == 0, 0.0)
         along = in_amplitude * inverse
         around = (in_phase * inverse).mul_(inverse)
         slopes = torch.empty((*planes.shape[1:], 2), dtype=planes.dtype, device=planes.device)
         torch.mul(along, planes[0], out=slopes[..., 0]).addcmul_(around, planes[1], value=-1)
         torch.mul(along, planes[1], out=slopes[..., 1]).addcmul_(around, planes[0])
-        # The adjoint of rfft2 is irfft2 but for the columns that irfft2 takes to stand for their mirror image too.
+        # The adjoint of rfft2 is irfft2, except for the columns that irfft2 counts twice, for their mirror image.
         slopes[:, :, 1 : (ctx.columns + 1) // 2] *= 0.5
         half = torch.view_as_complex(slopes).permute(0, 3, 1, 2)
         size = (planes.shape[2], ctx.columns)

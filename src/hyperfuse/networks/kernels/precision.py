@@ -2,52 +2,86 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
-Precision = Literal["float32", "bfloat16"]
+from hyperfuse.errors import HyperfuseWarning
+from hyperfuse.runtime.devices import bfloat16_is_fast
+
+Precision = Literal["float32", "bfloat16", "bfloat16-forced"]
 
 
 def compute_dtype(x: torch.Tensor, precision: Precision) -> torch.dtype:
     """Return the type for convolutions and matrix products on ``x``.
 
-    Under ``torch.autocast`` for the device of ``x`` it is autocast's type; else bfloat16 where ``precision`` asks for
-    it; else the type of ``x``. Float64 input stays float64 (gradient checks).
+    Under ``torch.autocast`` for the device of ``x`` it is autocast's type; else what ``precision`` specifies. On a
+    device that only emulates bfloat16, ``"bfloat16"`` means float32 (and warns once); ``"bfloat16-forced"`` does not. Float64 input stays float64 (gradient checks).
 
     Args:
         x: the input of the network.
-        precision: what the network was built with.
+        precision: option of the network.
 
     Returns:
         The type that weights and activations of the products are cast to.
 
     Example:
-        >>> compute_dtype(torch.zeros(1), "bfloat16")
+        >>> compute_dtype(torch.zeros(1), "bfloat16-forced")
         torch.bfloat16
     """
     if x.dtype == torch.float64:
         return torch.float64
     if torch.amp.is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type):
         return torch.get_autocast_dtype(x.device.type)
-    return torch.bfloat16 if precision == "bfloat16" else x.dtype
+    return torch.bfloat16 if available_precision(precision, x.device.type) != "float32" else x.dtype
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def available_precision(precision: Precision, device: str) -> Precision:
+    """Return ``precision``, or ``"float32"`` in place of ``"bfloat16"`` where that is slower; warn of it once.
+
+    Args:
+        precision: the requested one.
+        device: type of the device, such as ``"cpu"``.
+    """
+    if precision != "bfloat16" or bfloat16_is_fast(device):
+        return precision
+    _warn_of_float32()
+    return "float32"
+
+
+@lru_cache(maxsize=1)
+def _warn_of_float32() -> None:
+    warnings.warn(
+        "bfloat16 is emulated on this device and would be several times slower than float32, which is used instead; set "
+        "precision='bfloat16-forced' to compute in bfloat16 all the same",
+        HyperfuseWarning,
+        stacklevel=2,
+    )
 
 
 def transform_dtype(x: torch.Tensor) -> torch.dtype:
-    """Return the type for Fourier transforms, amplitudes and Gabor arguments: float32, or float64 for float64."""
+    """Return the type for transforms, amplitudes, blending and Gabor arguments: float32, or float64 for float64."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 def without_autocast(x: torch.Tensor) -> AbstractContextManager[object]:
-    """Return a context in which operations on the device of ``x`` keep the types that they are given."""
+    """Return a context in which operations on the device of ``x`` compute in the types of their inputs."""
     if torch.amp.is_autocast_available(x.device.type):
         return torch.autocast(x.device.type, enabled=False)
     return nullcontext()
+
+
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Return ``F.linear`` of (..., C) in any memory layout as one matrix product."""
+    return F.linear(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], weight.shape[0])
 
 
 def weights_as(layer: nn.Module, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -57,9 +91,9 @@ def weights_as(layer: nn.Module, dtype: torch.dtype) -> tuple[torch.Tensor, torc
 
 
 def own_gradient(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark the ``backward`` of an autograd function: it can itself not be differentiated, and autocast leaves it alone.
+    """Decorate the ``backward`` of an autograd function: not differentiable itself, and not subject to autocast.
 
-    Autocast would otherwise change the types of its products where ``loss.backward()`` is called inside of it.
+    Autocast would otherwise change the types of its products where ``loss.backward()`` is called within it.
     """
 
     @wraps(backward)

@@ -1,74 +1,78 @@
-"""Evaluate something on blocks of image rows, so that what it needs in between stays in cache."""
+"""Whole images computed in blocks of rows, so that what a block needs in between stays in cache."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import torch
+from torch.nn import functional as F
 
-# Pixels of a block. An implicit function holds about 2 KiB a pixel at its widest (256 float32, two buffers), so that a
-# block stays in the last-level cache of a desktop processor and a large image needs no more than a small one.
-BLOCK_PIXELS = 4096
+from hyperfuse.networks.kernels.dispatch import rows_per_block
 
+# Rows times columns of one strip of a convolution: at 128 channels in float32 a strip's activation is 8 MiB, so that
+# the two convolutions of a residual block pass it on in the last-level cache.
+STRIP_PIXELS = 16384
 
-def rows_at_once(columns: int, pixels: int | None = None) -> int:
-    """Return how many rows of ``columns`` pixels make about ``pixels`` (``BLOCK_PIXELS`` unless told); at least one."""
-    return max(1, (BLOCK_PIXELS if pixels is None else pixels) // max(columns, 1))
+# Applies a 3x3 convolution to a window with the given padding of rows and columns.
+Convolution = Callable[[torch.Tensor, tuple[int, int]], torch.Tensor]
 
 
 def evaluate_rows(
-    block: Callable[[int, int], torch.Tensor], rows: int, columns: int, *, whole: bool = False
+    block: Callable[[int, int], torch.Tensor], x: torch.Tensor, rows: int, columns: int, bytes_per_pixel: int
 ) -> torch.Tensor:
     """Join ``block(start, stop)`` over all rows along dimension 1.
 
     Args:
         block: maps a range of rows to (B, stop - start, ...).
+        x: a tensor on the device of the computation.
         rows: number of rows.
-        columns: pixels of a row, times the batch.
-        whole: evaluate all rows at once. A graph that is compiled or exported does so too: there the compiler tiles.
+        columns: pixels per row, times the batch.
+        bytes_per_pixel: memory that ``block`` needs at its peak.
 
     Returns:
         (B, rows, ...).
     """
-    step = rows_at_once(columns)
-    if whole or torch.is_grad_enabled() or torch.compiler.is_compiling() or step >= rows:
+    step = rows_per_block(x, rows, columns, bytes_per_pixel)
+    if step is rows or step >= rows:
         return block(0, rows)
-    starts = range(0, rows, step)
     first = block(0, step)
-    if torch.is_grad_enabled() and first.requires_grad:
-        return torch.cat([first, *(block(start, min(start + step, rows)) for start in starts[1:])], dim=1)
     result = first.new_empty((first.shape[0], rows, *first.shape[2:]))
     result[:, :step] = first
-    for start in starts[1:]:
+    for start in range(step, rows, step):
         stop = min(start + step, rows)
         result[:, start:stop] = block(start, stop)
     return result
 
 
-def add_rows(
-    rows: torch.Tensor, cells: torch.Tensor, index: torch.Tensor, runs: list[tuple[int, int, int]]
-) -> torch.Tensor:
-    """Return ``rows + cells[:, index]`` without forming ``cells[:, index]`` where no gradient is wanted.
-
-    Args:
-        rows: (B, R, W, K).
-        cells: (B, r, W, K).
-        index: (R,) int64, the row of ``cells`` that goes to each row.
-        runs: the same index as runs (start, stop, cell) of equal cells.
-
-    Returns:
-        (B, R, W, K).
-    """
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return cells.index_select(1, index).add_(rows)
-    result = torch.empty_like(rows, memory_format=torch.contiguous_format)
-    for start, stop, cell in runs:
-        torch.add(rows[:, start:stop], cells[:, cell : cell + 1], out=result[:, start:stop])
-    return result
+def pad_rows(x: torch.Tensor, top: bool, bottom: bool) -> torch.Tensor:
+    """Add a row of zeros at the top and at the bottom of (B, C, H, W), where requested."""
+    return F.pad(x, (0, 0, int(top), int(bottom))) if top or bottom else x
 
 
-def runs_of(cells: list[int]) -> list[tuple[int, int, int]]:
-    """Return (start, stop, cell) for each run of equal numbers."""
-    edges = [0, *(i for i in range(1, len(cells)) if cells[i] != cells[i - 1]), len(cells)]
-    return [(start, stop, cells[start]) for start, stop in pairwise(edges)]
+def add_convolved(result: torch.Tensor, x: torch.Tensor, convolve: Convolution, strip: int) -> None:
+    """Add the convolution of ``x`` to ``result`` in place, ``strip`` rows at a time."""
+    rows = x.shape[2]
+    for start in range(0, rows, strip):
+        stop = min(start + strip, rows)
+        window = x[:, :, max(start - 1, 0) : min(stop + 1, rows)]
+        result[:, :, start:stop] += convolve(pad_rows(window, start == 0, stop == rows), (0, 1))
+
+
+def add_residual(x: torch.Tensor, first: Convolution, second: Convolution, strip: int) -> None:
+    """Add ``second(relu(first(x)))`` to ``x`` in place, ``strip`` rows at a time: nothing of its size is allocated."""
+    rows = x.shape[2]
+    hidden = x[:, :, :0]
+    computed = 0  # rows of the hidden layer
+    for start in range(0, rows, strip):
+        stop = min(start + strip, rows)
+        # The second convolution reads hidden rows start-1 to stop, of which the first two come from the strip above.
+        # Beyond the image it reads zeros, not what the first convolution would give there.
+        reach = min(stop + 1, rows)
+        if computed < reach:
+            window = x[:, :, max(computed - 1, 0) : min(reach + 1, rows)]
+            below = first(pad_rows(window, computed == 0, reach == rows), (0, 1)).relu_()
+            hidden = torch.cat([hidden[:, :, -2:], below], dim=2) if computed else below
+        else:
+            hidden = hidden[:, :, -2:]
+        computed = reach
+        x[:, :, start:stop] += second(pad_rows(hidden, start == 0, stop == rows), (0, 1))

@@ -2,10 +2,10 @@
 
 Winograd's F(4x4, 3x3) takes 36 products for 16 outputs in place of 144 (Lavin, Gray: Fast Algorithms for Convolutional
 Neural Networks, CVPR 2016). Between the transforms, themselves small matrix products, a convolution is 36 matrix
-products over channels, and so are both of its gradients. Tiles are worked off in blocks that stay in cache.
+products over channels, and so are both of its gradients. Tiles are processed in blocks that stay in cache.
 
-The transforms move more than they compute. One thread gains everywhere; several, which share the memory, gain in the
-gradient of the weights, where direct convolutions are slowest, and leave the rest to these.
+The transforms are bound by memory. One thread gains everywhere; several, which share the memory bandwidth, gain in the
+gradient of the weights, where direct convolutions are slowest (:func:`~.dispatch.select_winograd`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from hyperfuse.networks.kernels.dispatch import Winograd
 from hyperfuse.networks.kernels.precision import own_gradient
 
 TILE, TAPS = 4, 3  # outputs and taps of one tile, on each axis
@@ -27,39 +28,26 @@ UNIT = 1  # which of the values belongs to the point 1
 
 # Tiles of a block: at 128 channels in float32 each of its three arrays is about 1 MiB.
 BLOCK_TILES = 64
-# With fewer channels the transforms outweigh what the products save.
-FEWEST_CHANNELS = 64
-
-
-def gains_from_winograd(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Return whether a convolution of ``x`` with ``weight`` is faster by :func:`winograd_conv2d`, and exact enough.
-
-    In bfloat16 it would be ten times less exact; on a GPU and in a compiled graph convolutions are left to the
-    libraries there, and in the default memory layout too: who keeps that wants their rounding. Of several threads,
-    which wait for memory together, only the gradient gains.
-    """
-    if torch.compiler.is_compiling() or x.device.type != "cpu":
-        return False
-    if torch.get_num_threads() > 1 and not torch.is_grad_enabled():
-        return False
-    exact = x.dtype in (torch.float32, torch.float64)
-    fits = tuple(weight.shape[2:]) == (TAPS, TAPS) and min(weight.shape[:2]) >= FEWEST_CHANNELS
-    channels_last = x.stride(1) == 1
-    return exact and fits and channels_last
 
 
 def winograd_conv2d(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, int]
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    padding: tuple[int, int],
+    products: Winograd = Winograd.ALL,
 ) -> torch.Tensor:
     """Compute ``F.conv2d(x, weight, bias, padding=padding)`` with a quarter of its multiplications.
 
-    In float32 it rounds to some 2e-6 of the output's spread, the direct convolution to 3e-7. Differentiable once.
+    In float32 its rounding error is about 2e-6 of the standard deviation of the output, that of the direct convolution
+    3e-7. Differentiable once.
 
     Args:
         x: (B, C, H, W), float32 or float64, best in channels-last memory.
         weight: (K, C, 3, 3).
         bias: (K,) or None.
         padding: rows and columns of zeros on each side, 0 to 2.
+        products: which products are computed so, the others by direct convolution; not ``Winograd.NONE``.
 
     Returns:
         (B, K, H + 2 padding[0] - 2, W + 2 padding[1] - 2), channels last.
@@ -70,18 +58,25 @@ def winograd_conv2d(
         >>> torch.allclose(winograd_conv2d(x, weight, None, (1, 1)), plain, atol=1e-4)
         True
     """
-    result: torch.Tensor = _Winograd.apply(x, weight, bias, padding)  # type: ignore[no-untyped-call]
+    result: torch.Tensor = _Convolution.apply(x, weight, bias, padding, products is Winograd.ALL)  # type: ignore[no-untyped-call]
     return result
 
 
-class _Winograd(torch.autograd.Function):
+class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, int]
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        padding: tuple[int, int],
+        everywhere: bool,
     ) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
         ctx.padding = padding
-        return _convolve(x, weight, bias, padding)
+        ctx.convolve = _correlate if everywhere else _direct
+        result: torch.Tensor = ctx.convolve(x, weight, bias, padding)
+        return result
 
     @staticmethod
     @own_gradient
@@ -89,13 +84,13 @@ class _Winograd(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         in_x = in_weight = in_bias = None
         if ctx.needs_input_grad[0]:
-            turned = weight.flip(2, 3).transpose(0, 1)
-            in_x = _convolve(slope, turned, None, (TAPS - 1 - ctx.padding[0], TAPS - 1 - ctx.padding[1]))
+            rotated = weight.flip(2, 3).transpose(0, 1)
+            in_x = ctx.convolve(slope, rotated, None, (TAPS - 1 - ctx.padding[0], TAPS - 1 - ctx.padding[1]))
         if ctx.needs_input_grad[1]:
             in_weight = _slope_in_weight(x, slope, ctx.padding)
         if ctx.needs_input_grad[2]:
             in_bias = slope.sum((0, 2, 3))
-        return in_x, in_weight, in_bias, None
+        return in_x, in_weight, in_bias, None, None
 
 
 @lru_cache(maxsize=4)
@@ -137,12 +132,8 @@ def _coefficients(roots: Sequence[Fraction]) -> list[Fraction]:
     return found
 
 
-def _convolve(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, int]
-) -> torch.Tensor:
-    if torch.get_num_threads() > 1:
-        return F.conv2d(x, weight, bias, padding=padding)
-    return _correlate(x, weight, bias, padding)
+def _direct(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, int]) -> torch.Tensor:
+    return F.conv2d(x, weight, bias, padding=padding)
 
 
 def _correlate(
