@@ -95,7 +95,9 @@ def _window_means(size: int, like: torch.Tensor) -> torch.Tensor:
     """Return the matrix (size - 10, size) of Gaussian means: a dense product is faster than so narrow a convolution."""
     if size < SSIM_WINDOW:
         raise InputError(f"SSIM needs images of {SSIM_WINDOW}x{SSIM_WINDOW} pixels or more, got a side of {size}")
-    offset = torch.arange(size, dtype=torch.float64) - torch.arange(size - SSIM_WINDOW + 1)[:, None]
+    # On the device of the images: a copy to it at every step would wait for it.
+    pixel = torch.arange(size, dtype=like.dtype, device=like.device)
+    offset = pixel - pixel[: size - SSIM_WINDOW + 1, None]
     centre = SSIM_WINDOW // 2
     weight = torch.exp(-(((offset - centre) / _SSIM_SIGMA) ** 2) / 2) * ((offset - centre).abs() <= centre)
-    return (weight / weight.sum(1, keepdim=True)).to(like)
+    return weight / weight.sum(1, keepdim=True)

@@ -22,8 +22,9 @@ Precision = Literal["float32", "bfloat16", "bfloat16-forced"]
 def compute_dtype(x: torch.Tensor, precision: Precision) -> torch.dtype:
     """Return the type for convolutions and matrix products on ``x``.
 
-    Under ``torch.autocast`` for the device of ``x`` it is autocast's type; else what ``precision`` specifies. On a
-    device that only emulates bfloat16, ``"bfloat16"`` means float32 (and warns once); ``"bfloat16-forced"`` does not. Float64 input stays float64 (gradient checks).
+    Under ``torch.autocast`` for the device of ``x`` it is autocast's type; else what ``precision`` specifies. On a device
+    that only emulates bfloat16, ``"bfloat16"`` means float32 (and warns once); ``"bfloat16-forced"`` does not. Float64
+    input stays float64 (gradient checks).
 
     Args:
         x: the input of the network.
@@ -60,7 +61,7 @@ def available_precision(precision: Precision, device: str) -> Precision:
 @lru_cache(maxsize=1)
 def _warn_of_float32() -> None:
     warnings.warn(
-        "bfloat16 is emulated on this device and would be several times slower than float32, which is used instead; set "
+        "this device only emulates bfloat16, which would be several times slower than float32; float32 is used. Set "
         "precision='bfloat16-forced' to compute in bfloat16 all the same",
         HyperfuseWarning,
         stacklevel=2,

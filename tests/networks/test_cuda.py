@@ -1,0 +1,78 @@
+"""On a GPU: the same numbers as on the CPU, in every precision, forward and backward."""
+
+import pytest
+import torch
+
+from hyperfuse.networks import create_network, list_networks
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+SIZES = {"feinfn": [((6, 5), (24, 20)), ((7, 6), (15, 25))], "feinfn-release": [((6, 5), (24, 20))]}
+CASES = [(name, *sizes) for name in list_networks() for sizes in SIZES[name]]
+
+
+def build(name, **options):
+    torch.manual_seed(0)
+    return create_network(name, hsi_bands=5, msi_bands=2, width=32, encoder_blocks=2, **options)
+
+
+@pytest.fixture(autouse=True)
+def exact_products():
+    """Without TF32."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
+
+
+@pytest.mark.parametrize(("name", "hsi_size", "msi_size"), CASES)
+def test_forward_and_gradients_in_double_precision(name, hsi_size, msi_size, pair):
+    hsi, msi = pair(2, hsi_size, msi_size, dtype=torch.float64)
+    found = []
+    for device in ("cpu", "cuda"):
+        network = build(name).double().to(device)
+        fused = network(hsi.to(device), msi.to(device))
+        slopes = torch.autograd.grad(fused.square().sum(), list(network.parameters()))
+        found.append([fused.detach().cpu(), *(slope.cpu() for slope in slopes)])
+    for on_cpu, on_gpu in zip(*found, strict=True):
+        assert (on_gpu - on_cpu).norm() <= 1e-6 * on_cpu.norm() + 1e-12
+
+
+@pytest.mark.parametrize(("name", "hsi_size", "msi_size"), CASES)
+def test_single_precision_and_bfloat16(name, hsi_size, msi_size, pair):
+    hsi, msi = pair(2, hsi_size, msi_size)
+    with torch.no_grad():
+        on_cpu = build(name)(hsi, msi)
+        on_gpu = build(name).cuda()(hsi.cuda(), msi.cuda()).cpu()
+        rounded = build(name, precision="bfloat16").cuda()(hsi.cuda(), msi.cuda()).cpu()
+    torch.testing.assert_close(on_gpu, on_cpu, rtol=0, atol=1e-4)
+    assert rounded.dtype == torch.float32
+    assert float((rounded - on_cpu).abs().max()) < 0.1 * float(on_cpu.std())
+
+
+@pytest.mark.parametrize("name", list_networks())
+def test_blocks_of_rows_where_memory_is_short(name, pair, monkeypatch):
+    hsi, msi = pair(1, (6, 5), (24, 20), dtype=torch.float64)
+    network = build(name).double().cuda()
+    with torch.no_grad():
+        whole = network(hsi.cuda(), msi.cuda())
+        monkeypatch.setattr("hyperfuse.networks.kernels.dispatch.LARGEST_BLOCK_PIXELS", 60)
+        in_blocks = network(hsi.cuda(), msi.cuda())
+    torch.testing.assert_close(in_blocks, whole, rtol=0, atol=1e-9)
+
+
+def test_training_lowers_the_loss_in_bfloat16(pair):
+    hsi, msi = (x.cuda() for x in pair(4, (8, 8), (32, 32)))
+    target = torch.nn.functional.interpolate(hsi, size=(32, 32), mode="bicubic") + 0.1 * msi.mean(1, keepdim=True)
+    network = build("feinfn", precision="bfloat16").cuda()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
+    losses = []
+    for _ in range(60):
+        loss = torch.nn.functional.l1_loss(network(hsi, msi), target)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0]
