@@ -9,7 +9,7 @@
 #          profile.txt, train/train.json, train/scores.md
 # SECONDS  of all parts together [570]
 #
-# Needs python3 with torch, numpy, scipy, pyyaml, safetensors and pydantic; wheels of what is missing may lie in WHEELS
+# Needs python3 with torch, numpy, scipy, pyyaml, safetensors, affine and pydantic; wheels of what is missing may lie in WHEELS
 # [.gpu/wheels]. DEVICE=cpu with TRIAL=1 runs all parts on tiny sizes. A part that fails does not stop the next one.
 set -u
 data=$1 out=$2 total=${3:-570}
@@ -30,7 +30,7 @@ part() { # part SECONDS COMMAND...: run for at most SECONDS of what is left
 }
 
 export PYTHONUNBUFFERED=1 PYTHONPATH=$here/src
-if ! "$python" -c 'import pydantic' 2>/dev/null; then
+if ! "$python" -c 'import affine, pydantic' 2>/dev/null; then
   site=$(mktemp -d)
   "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$site" "$wheels"/*.whl
   export PYTHONPATH=$here/src:$site
