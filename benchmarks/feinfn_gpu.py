@@ -197,9 +197,7 @@ def eager_entries(bench: Bench, args: argparse.Namespace, attempt: Callable[[str
         attempt("profile", lambda: profile(bench, args))
 
 
-def compiled_entries(
-    bench: Bench, args: argparse.Namespace, attempt: Callable[[str, Callable[[], Any]], None]
-) -> None:
+def compiled_entries(bench: Bench, args: argparse.Namespace, attempt: Callable[[str, Callable[[], Any]], None]) -> None:
     """Measure compiled execution; the first call compiles."""
     attempt(
         f"compiled training step, {args.patches} patches, bfloat16, {OURS}",
@@ -249,7 +247,9 @@ def encoder_efficiency(bench: Bench, size: int) -> str:
     a, b = (torch.randn(n, n, device=bench.device, dtype=torch.bfloat16) for _ in range(2))
     peak = 2.0 * n**3 / bench.time(lambda: a @ b)[0]
     speed = products / milliseconds
-    return f"{size}x{size}: {speed / 1e9:.0f} TFLOP/s, {100 * speed / peak:.0f} % of a matrix product's {peak / 1e9:.0f}"
+    return (
+        f"{size}x{size}: {speed / 1e9:.0f} TFLOP/s, {100 * speed / peak:.0f} % of a matrix product's {peak / 1e9:.0f}"
+    )
 
 
 def parity(bench: Bench, size: int) -> str:

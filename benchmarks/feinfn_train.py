@@ -3,10 +3,10 @@
     python benchmarks/feinfn_train.py scenes.pack OUT --seconds 360
 
 The paper's row (CAVE x4, preset `uestc`, Nikon D700): crops of 64x64 of the 16 scenes that are not held out, in eight
-orientations. A scene is turned before it is degraded, because the preset samples half a pixel off the centres of its
-blocks. AdamW with one cycle of the learning rate over the wall time, gradients normalised, an exponential moving average
-of the weights. The four scenes held out, every fifth in alphabetical order, are scored whole. OUT gets `train.json` (all
-numbers), `scores.md` and `model/`, which `hyperfuse.from_pretrained` reads.
+orientations. A scene is rotated or flipped before it is degraded, because the preset samples half a pixel off the
+centres of its blocks. AdamW with one cycle of the learning rate over the wall time, gradients normalised, a moving
+average of the weights. The four scenes held out, every fifth in alphabetical order, are scored whole. OUT gets
+`train.json` (all numbers), `scores.md` and `model/`, which `hyperfuse.from_pretrained` reads.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def test_gradient_of_four_neighbours(ensemble, sizes, columns, chunk, monkeypatc
     lr, hr = random(2, h, w, 5), random(2, height, columns, 4)
 
     def run():
-        return [function(function.table(lr), hr, rows, across)]
+        return [function(function.first_layer(lr), hr, rows, across)]
 
     ours = run()
     with force_path(Path.WHOLE):
@@ -169,7 +169,10 @@ def test_own_gradients_are_left_alone_by_autocast():
 
     def slopes(inside):
         with torch.autocast("cpu", enabled=False):
-            total = layer.gated(gate, x).sum() + function(function.table(lr), hr, neighbours, neighbours).square().sum()
+            total = (
+                layer.gated(gate, x).sum()
+                + function(function.first_layer(lr), hr, neighbours, neighbours).square().sum()
+            )
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=inside):
             return torch.autograd.grad(total, [gate, x, hr])
 

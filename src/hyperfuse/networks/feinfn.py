@@ -205,12 +205,12 @@ class FeINFN(FusionNetwork):
         """Return ``E_s``: the implicit function of ``F``, its Laplacian and ``S``."""
         fusion = self.spatial_fusion
         assert fusion is not None
-        table = fusion.table(_with_laplacian(spectral))
+        layer = fusion.first_layer(_with_laplacian(spectral))
         pixels = spatial.permute(0, 2, 3, 1)
 
         def evaluate(start: int, stop: int) -> torch.Tensor:
-            nearest, neighbours = rows.restrict(table, start, stop)
-            part: torch.Tensor = fusion(nearest, rows_of(pixels, start, stop), neighbours, columns)
+            near, neighbours = layer.near(rows, start, stop)
+            part: torch.Tensor = fusion(near, rows_of(pixels, start, stop), neighbours, columns)
             return part
 
         return evaluate
@@ -237,8 +237,8 @@ class FeINFN(FusionNetwork):
         branches = []
         if self.spatial_fusion is not None:
             pixels = spatial.index_select(2, rows).index_select(3, columns).permute(0, 2, 3, 1)
-            table = self.spatial_fusion.table(_with_laplacian(spectral))
-            branches.append(self.spatial_fusion(table, pixels, along_y.pick(rows), along_x.pick(columns)))
+            layer = self.spatial_fusion.first_layer(_with_laplacian(spectral))
+            branches.append(self.spatial_fusion(layer, pixels, along_y.pick(rows), along_x.pick(columns)))
         if self.frequency_fusion is not None:
             whole = self.frequency_fusion(spectral, spatial, along_y, along_x)
             branches.append(whole.index_select(1, rows).index_select(2, columns))

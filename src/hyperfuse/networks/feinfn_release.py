@@ -87,7 +87,7 @@ class FeINFNRelease(FeINFN):
         self.spatial_fusion = PaddedImplicitFunction(size.width, size.width, size.width, size.hidden, latent)
         self.frequency_fusion = ReleasedFourierFusion(size.width, size.hidden, latent)  # type: ignore[assignment]
         number = torch.arange(RASTER_CODES, dtype=torch.float32)
-        self.register_buffer("raster_codes", torch.stack([number.sin(), number.cos()]), persistent=False)
+        self.register_buffer("raster_codes", torch.stack([number.sin(), number.cos()])[None], persistent=False)
 
     def check_pair(self, hsi: torch.Tensor, msi: torch.Tensor) -> None:
         """As :meth:`FusionNetwork.check_pair`; also refuses ratios that the released program does not define."""
@@ -118,29 +118,35 @@ class FeINFNRelease(FeINFN):
 
     def neighbours(  # type: ignore[override]
         self, spatial: torch.Tensor, spectral: torch.Tensor
-    ) -> tuple[PaddedNeighbours, PaddedNeighbours]:
-        """As :meth:`FeINFN.neighbours`, in maps that are surrounded by zeros."""
+    ) -> tuple[PaddedNeighbours, PaddedNeighbours, torch.Tensor]:
+        """As :meth:`FeINFN.neighbours`, in maps that are surrounded by zeros; also the offsets, (2, H, 2, W, 2)."""
         real = transform_dtype(spatial)
-        rows, columns = zip(spectral.shape[2:], spatial.shape[2:], strict=True)
-        return (
-            padded_neighbours(*rows, dtype=real, device=spatial.device),
-            padded_neighbours(*columns, dtype=real, device=spatial.device),
+        rows, columns = (
+            padded_neighbours(size_in, size_out, dtype=real, device=spatial.device)
+            for size_in, size_out in zip(spectral.shape[2:], spatial.shape[2:], strict=True)
         )
+        return rows, columns, rows.offsets(columns)
 
     def spatial_rows(  # type: ignore[override]
-        self, spatial: torch.Tensor, spectral: torch.Tensor, rows: PaddedNeighbours, columns: PaddedNeighbours
+        self,
+        spatial: torch.Tensor,
+        spectral: torch.Tensor,
+        rows: PaddedNeighbours,
+        columns: PaddedNeighbours,
+        offsets: torch.Tensor,
     ) -> Rows:
         """As :meth:`FeINFN.spatial_rows`, with the program's filter, border and raster code."""
         height, width = spatial.shape[-2:]
         maps = torch.cat([spectral, mean_passing_filter(spectral)], dim=1)
-        table = self.spatial_fusion.table(maps.permute(0, 2, 3, 1))
+        layer = self.spatial_fusion.first_layer(maps.permute(0, 2, 3, 1))
         pixels = spatial.permute(0, 2, 3, 1)
-        codes = F.interpolate(self.raster_codes[None], size=height * width, mode="linear", align_corners=False)
+        codes = F.interpolate(self.raster_codes, size=height * width, mode="linear", align_corners=False)
         code = codes.view(1, 2, height, width).permute(0, 2, 3, 1)
 
         def evaluate(start: int, stop: int) -> torch.Tensor:
-            part, here = rows.part(start, stop), rows_of(pixels, start, stop)
-            return self.spatial_fusion.evaluate(table, here, part, columns, rows_of(code, start, stop))
+            part, from_four = rows.part(start, stop), rows_of(offsets, start, stop)
+            here, here_code = rows_of(pixels, start, stop), rows_of(code, start, stop)
+            return self.spatial_fusion.evaluate(layer, here, part, columns, from_four, here_code)
 
         return evaluate
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hyperfuse.networks.blocks.implicit import ImplicitFunction, add_neighbours, blend
+from hyperfuse.networks.blocks.implicit import FirstLayer, ImplicitFunction, add_neighbours, blend
 from hyperfuse.networks.kernels.dispatch import Path, select_path
 from hyperfuse.networks.kernels.neighbours import AxisNeighbours, rows_of
 from hyperfuse.networks.kernels.polar import from_polar, polar_rows, polar_with_gradient, settle_cut
@@ -72,11 +72,10 @@ class PhaseConvolution(ImplicitFunction):
         self.depthwise = nn.ModuleList(nn.Conv2d(n, n, 3, padding=1, groups=n) for n in widths)
 
     def forward(
-        self, table: torch.Tensor, hr: torch.Tensor, rows: AxisNeighbours, columns: AxisNeighbours
+        self, first: FirstLayer, hr: torch.Tensor, rows: AxisNeighbours, columns: AxisNeighbours
     ) -> torch.Tensor:
         """As :meth:`ImplicitFunction.forward`; ``hr`` must hold all rows of the plane."""
-        hr_weight, offset_weight = self.pixel_weights(hr.dtype)
-        x = add_neighbours(table, F.linear(hr, hr_weight), rows, columns, offset_weight)
+        x = add_neighbours(first.table, F.linear(hr, first.on_hr), rows, columns, first.on_offset)
         batch, _, height, _, width, _ = x.shape
         outputs = self._convolve(x.transpose(2, 3).reshape(4 * batch, height, width, -1))
         return blend(outputs.view(batch, 2, 2, height, width, -1).transpose(2, 3))
@@ -140,15 +139,15 @@ class FourierFusion(nn.Module):
         half = width // 2 + 1
         columns = columns.part(0, half)
         (amplitude, phase), hr_rows = spectrum_rows(lr)(0, lr.shape[2]), spectrum_rows(hr)
-        amplitudes = self.amplitude.table(mirror(amplitude, lr.shape[3], 1.0))
-        phases = self.phase.table(mirror(phase, lr.shape[3], -1.0).to(hr.dtype))
+        amplitudes = self.amplitude.first_layer(mirror(amplitude, lr.shape[3], 1.0))
+        phases = self.phase.first_layer(mirror(phase, lr.shape[3], -1.0).to(hr.dtype))
 
         def block(start: int, stop: int) -> torch.Tensor:
             hr_amplitude, hr_phase = hr_rows(start, stop)
-            table, neighbours = rows.restrict(amplitudes, start, stop)
-            fused = self.amplitude(table, hr_amplitude, neighbours, columns)
-            table, neighbours = rows.restrict(phases, start, stop)
-            return from_polar(fused, self.phase(table, hr_phase.to(hr.dtype), neighbours, columns))
+            first, neighbours = amplitudes.near(rows, start, stop)
+            fused = self.amplitude(first, hr_amplitude, neighbours, columns)
+            first, neighbours = phases.near(rows, start, stop)
+            return from_polar(fused, self.phase(first, hr_phase.to(hr.dtype), neighbours, columns))
 
         if isinstance(self.phase, PhaseConvolution):
             fused = block(0, height)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -29,12 +30,31 @@ def run_mlp(layers: nn.ModuleList, first: torch.Tensor) -> torch.Tensor:
     return x.view(*first.shape[:-1], -1)
 
 
+class FirstLayer(NamedTuple):
+    """The first layer of an implicit function, after its part on the LR maps.
+
+    Attributes:
+        table: (B, h, w, hidden width), the part of the LR maps and the bias.
+        on_hr: (hidden width, hr_channels), the weight on the HR map.
+        on_offset: (hidden width, 2), that on the offsets, y before x.
+    """
+
+    table: torch.Tensor
+    on_hr: torch.Tensor
+    on_offset: torch.Tensor
+
+    def near(self, rows: AxisNeighbours, start: int, stop: int) -> tuple[FirstLayer, AxisNeighbours]:
+        """Return the LR rows around some HR rows, and the neighbours of these."""
+        table, neighbours = rows.restrict(self.table, start, stop)
+        return self._replace(table=table), neighbours
+
+
 class ImplicitFunction(nn.Module):
     """``sum_k softmax(a)_k e_k`` with ``(e_k, a_k) = phi([F_k, S(x), HP_k, delta_k])`` over four LR pixels ``k``.
 
     The first Linear of ``phi`` is linear in its concatenated input, so its part on the LR features is computed once at
-    LR (:meth:`table`), its part on ``S`` once per pixel instead of four times, and its part on ``delta`` once per row
-    and once per column; only the sum is formed per pixel and neighbour. The values are equal up to rounding.
+    LR (:meth:`first_layer`), its part on ``S`` once per pixel instead of four times, and its part on ``delta`` once per
+    row and once per column; only the sum is formed per pixel and neighbour. The values are equal up to rounding.
     Liang et al., FeINFN, NeurIPS 2024, spatial and frequency implicit fusion.
 
     Args:
@@ -63,55 +83,45 @@ class ImplicitFunction(nn.Module):
         outputs = out_channels + (1 if ensemble == "softmax" else 0)
         self.layers = mlp_layers(lr_channels + hr_channels + extra_channels + 2, hidden, outputs)
 
-    def pixel_weights(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the first Linear's weight on the HR map and on the offsets."""
-        weight, _ = weights_as(self.layers[0], dtype)
-        first, last = self.lr_channels, self.lr_channels + self.hr_channels
-        return weight[:, first:last], weight[:, last + self.extra_channels :]
-
-    def table(self, lr: torch.Tensor) -> torch.Tensor:
+    def first_layer(self, lr: torch.Tensor) -> FirstLayer:
         """Apply the first Linear's LR part, with its bias.
 
         Args:
-            lr: (B, h, w, lr_channels + extra_channels).
-
-        Returns:
-            (B, h, w, hidden width).
+            lr: (B, h, w, lr_channels + extra_channels), of the type of the computation.
         """
         weight, bias = weights_as(self.layers[0], lr.dtype)
-        on_lr = weight[:, : self.lr_channels]
+        sizes = [self.lr_channels, self.hr_channels, self.extra_channels, self.offset_channels]
+        on_lr, on_hr, on_extra, on_offset = torch.split(weight, sizes, dim=1)
         if self.extra_channels:
-            first = self.lr_channels + self.hr_channels
-            on_lr = torch.cat([on_lr, weight[:, first : first + self.extra_channels]], dim=1)
-        return linear(lr, on_lr, bias)
+            on_lr = torch.cat([on_lr, on_extra], dim=1)
+        return FirstLayer(linear(lr, on_lr, bias), on_hr, on_offset)
 
     def forward(
-        self, table: torch.Tensor, hr: torch.Tensor, rows: AxisNeighbours, columns: AxisNeighbours
+        self, first: FirstLayer, hr: torch.Tensor, rows: AxisNeighbours, columns: AxisNeighbours
     ) -> torch.Tensor:
         """Evaluate the function on the pixels of some rows.
 
         Args:
-            table: (B, h', w, hidden width), the rows of :meth:`table` that ``rows`` refers to.
+            first: of :meth:`first_layer`, with the LR rows that ``rows`` refers to.
             hr: (B, R, W, hr_channels), the HR features of these rows.
-            rows: neighbours of the R rows, as indices into ``table``'s rows.
+            rows: neighbours of the R rows, as indices into the rows of ``first``.
             columns: neighbours of the W columns.
 
         Returns:
             (B, R, W, out_channels), float32 or float64.
         """
         path = select_path(hr)
-        hr_weight, offset_weight = self.pixel_weights(hr.dtype)
         areas = opposite_areas(rows, columns) if self.ensemble == "area" else None
         if path is Path.OWN_GRADIENT:
             flat_areas = None if areas is None else areas.transpose(1, 2).flatten(0, 1)
-            weights = [hr_weight, offset_weight, *self.later_weights(hr.dtype)]
-            return evaluate_with_gradient(table, hr, rows, columns, flat_areas, weights)
-        base = linear(hr, hr_weight)
+            weights = [first.on_hr, first.on_offset, *self.later_weights(hr.dtype)]
+            return evaluate_with_gradient(first.table, hr, rows, columns, flat_areas, weights)
+        base = linear(hr, first.on_hr)
         if path is Path.BLOCKS:
-            each = [run_mlp(self.layers, x) for x in first_layers(table, base, rows, columns, offset_weight)]
+            each = [run_mlp(self.layers, x) for x in first_layers(first.table, base, rows, columns, first.on_offset)]
             outputs = stack_neighbours(each)
         else:
-            outputs = run_mlp(self.layers, add_neighbours(table, base, rows, columns, offset_weight))
+            outputs = run_mlp(self.layers, add_neighbours(first.table, base, rows, columns, first.on_offset))
         return blend(outputs, areas)
 
     def later_weights(self, dtype: torch.dtype) -> list[torch.Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hyperfuse.networks.blocks.implicit import ImplicitFunction, add, blend, run_mlp, stack_neighbours
+from hyperfuse.networks.blocks.implicit import FirstLayer, ImplicitFunction, add, blend, run_mlp, stack_neighbours
 from hyperfuse.networks.kernels.dispatch import Path, rows_per_block, select_path
 from hyperfuse.networks.kernels.four_neighbours import add_rows
 from hyperfuse.networks.kernels.neighbours import (
@@ -116,43 +116,44 @@ def padded_neighbours(size_in: int, size_out: int, *, dtype: torch.dtype, device
 class PaddedImplicitFunction(ImplicitFunction):
     """An implicit function whose neighbours beyond the border are zero in feature and coordinate."""
 
-    def table(self, lr: torch.Tensor) -> torch.Tensor:
-        """As :meth:`ImplicitFunction.table`, of a map surrounded by zero features, (B, h + 2, w + 2, hidden width)."""
-        return super().table(F.pad(lr, (0, 0, 1, 1, 1, 1)))
+    def first_layer(self, lr: torch.Tensor) -> FirstLayer:
+        """As :meth:`ImplicitFunction.first_layer`, of a map that is surrounded by a pixel of zeros."""
+        return super().first_layer(F.pad(lr, (0, 0, 1, 1, 1, 1)))
 
     def evaluate(
         self,
-        table: torch.Tensor,
+        layer: FirstLayer,
         hr: torch.Tensor,
         rows: PaddedNeighbours,
         columns: PaddedNeighbours,
-        code: torch.Tensor | None,
+        offsets: torch.Tensor,
+        code: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Evaluate the pixels of some rows.
 
         Args:
-            table: (B, h + 2, w + 2, hidden width).
+            layer: of :meth:`first_layer`.
             hr: (B, R, W, hr_channels).
             rows: neighbours of the R rows.
             columns: neighbours of the W columns.
+            offsets: (2, R, 2, W, 2), from the four neighbours, as of :meth:`PaddedNeighbours.offsets`.
             code: (1, R, W, 2), added to the offsets, or None.
 
         Returns:
             (B, R, W, out_channels).
         """
-        hr_weight, offset_weight = self.pixel_weights(hr.dtype)
-        base = linear(hr, hr_weight)
+        table, on_hr, on_offset = layer
+        base = linear(hr, on_hr)
         if select_path(hr) is Path.BLOCKS:
             if code is not None:
-                base += linear(code.to(hr.dtype), offset_weight)
-            return blend(self._in_blocks(table, base, rows, columns, offset_weight))
-        offsets = rows.offsets(columns)
+                base += linear(code.to(hr.dtype), on_offset)
+            return blend(self._in_blocks(table, base, rows, columns, on_offset))
         if code is not None:
             offsets = offsets + code.transpose(0, 1)
         batch, height, width, channels = base.shape
         first = take(take(table, 2, columns.index.flatten()), 1, rows.index.flatten())
         first = add(first.view(batch, 2, height, 2, width, channels), base.view(batch, 1, height, 1, width, channels))
-        return blend(run_mlp(self.layers, add(first, linear(offsets.to(hr.dtype), offset_weight))))
+        return blend(run_mlp(self.layers, add(first, linear(offsets.to(hr.dtype), on_offset))))
 
     def _in_blocks(
         self,
@@ -249,7 +250,12 @@ class ReleasedFourierFusion(nn.Module):
         self.phase = ScrambledPhaseStack(2 * width + 2, hidden, latent + 1)
 
     def forward(
-        self, lr: torch.Tensor, hr: torch.Tensor, rows: PaddedNeighbours, columns: PaddedNeighbours
+        self,
+        lr: torch.Tensor,
+        hr: torch.Tensor,
+        rows: PaddedNeighbours,
+        columns: PaddedNeighbours,
+        offsets: torch.Tensor,
     ) -> torch.Tensor:
         """Map (B, width, h, w) and (B, width, H, W) to (B, H, W, latent)."""
         dtype, real = hr.dtype, transform_dtype(hr)
@@ -257,12 +263,13 @@ class ReleasedFourierFusion(nn.Module):
         (lr_amplitude, lr_angle), (hr_amplitude, hr_angle) = (
             _full_polar(torch.fft.fft2(latent.to(real).contiguous())) for latent in (lr, hr)
         )
-        phase = self.fuse_phases(lr_angle.to(dtype), hr_angle.to(dtype), rows, columns)
-        table = self.amplitude.table(lr_amplitude)
+        phase = self.fuse_phases(lr_angle.to(dtype), hr_angle.to(dtype), rows, columns, offsets.to(dtype))
+        layer = self.amplitude.first_layer(lr_amplitude)
 
         def block(start: int, stop: int) -> torch.Tensor:
             here = rows_of(hr_amplitude, start, stop)
-            fused = self.amplitude.evaluate(table, here, rows.part(start, stop), columns, None)
+            from_four = rows_of(offsets, start, stop)
+            fused = self.amplitude.evaluate(layer, here, rows.part(start, stop), columns, from_four)
             return from_polar(fused, rows_of(phase, start, stop))
 
         pixels, needed = hr.shape[3] * hr.shape[0], self.amplitude.bytes_per_pixel(real)
@@ -271,11 +278,16 @@ class ReleasedFourierFusion(nn.Module):
         return image.abs()
 
     def fuse_phases(
-        self, lr: torch.Tensor, hr: torch.Tensor, rows: PaddedNeighbours, columns: PaddedNeighbours
+        self,
+        lr: torch.Tensor,
+        hr: torch.Tensor,
+        rows: PaddedNeighbours,
+        columns: PaddedNeighbours,
+        offsets: torch.Tensor,
     ) -> torch.Tensor:
         """Map LR phases (B, h, w, width) and HR phases (B, H, W, width) to fused ones, (B, H, W, latent)."""
         batch, height, width, channels = hr.shape
-        padded, offsets = F.pad(lr, (0, 0, 1, 1, 1, 1)), rows.offsets(columns).to(hr.dtype)
+        padded = F.pad(lr, (0, 0, 1, 1, 1, 1))
 
         def outputs(side_y: slice, side_x: slice) -> torch.Tensor:
             index_y, index_x = rows.index[side_y], columns.index[side_x]
@@ -302,4 +314,5 @@ def _full_polar(plane: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return amplitude and angle of (B, C, H, W) complex as they are, (B, H, W, C) each."""
     if select_path(plane) is Path.BLOCKS:
         return dense_polar(plane)
-    return plane.abs().permute(0, 2, 3, 1), plane.angle().permute(0, 2, 3, 1)
+    plane = plane.permute(0, 2, 3, 1)
+    return plane.abs(), plane.angle()

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hyperfuse.errors import InputError
-from hyperfuse.networks.blocks.implicit import ImplicitFunction, mlp_layers, run_mlp
+from hyperfuse.networks.blocks.implicit import FirstLayer, ImplicitFunction, mlp_layers, run_mlp
 from hyperfuse.networks.kernels.neighbours import AxisNeighbours
 from hyperfuse.networks.kernels.precision import transform_dtype, weights_as
 
@@ -84,9 +84,9 @@ class PixelFunction(ImplicitFunction):
         self.offset_channels = 0
 
     def forward(
-        self, table: torch.Tensor, hr: torch.Tensor, rows: AxisNeighbours, columns: AxisNeighbours
+        self, first: FirstLayer, hr: torch.Tensor, rows: AxisNeighbours, columns: AxisNeighbours
     ) -> torch.Tensor:
         """As :meth:`ImplicitFunction.forward`; on equal grids the lower neighbour is the pixel."""
-        here = table.index_select(1, rows.index[0]).index_select(2, columns.index[0])
-        output = run_mlp(self.layers, here.add_(F.linear(hr, self.pixel_weights(hr.dtype)[0])))
+        here = first.table.index_select(1, rows.index[0]).index_select(2, columns.index[0])
+        output = run_mlp(self.layers, here.add_(F.linear(hr, first.on_hr)))
         return output.to(transform_dtype(output))

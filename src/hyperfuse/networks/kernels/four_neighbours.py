@@ -211,6 +211,6 @@ def softmax_weights(outputs: torch.Tensor, dims: tuple[int, ...] = (0,)) -> torc
         As ``outputs``, without its last dimension.
     """
     logits = outputs[..., -1].to(transform_dtype(outputs))
-    # torch's softmax over a leading dimension is not vectorised.
-    powers = (logits - logits.amax(dims, keepdim=True)).exp()
+    # torch's softmax over a leading dimension is not vectorised. The maximum has no effect on the result.
+    powers = (logits - logits.detach().amax(dims, keepdim=True)).exp()
     return powers / powers.sum(dims, keepdim=True)

@@ -98,7 +98,8 @@ def settle_cut(phase: torch.Tensor, rows: int, columns: int, start: int = 0) -> 
     if own_rows:
         every_row = max(own_rows) - min(own_rows) or 1
         every_column = columns // 2 if columns > 1 and columns % 2 == 0 else columns
-        phase[:, min(own_rows) : max(own_rows) + 1 : every_row, ::every_column].abs_()
+        with torch.no_grad():  # an image cannot rotate these bins: their phases have no gradient
+            phase[:, min(own_rows) : max(own_rows) + 1 : every_row, ::every_column].abs_()
     return phase
 
 

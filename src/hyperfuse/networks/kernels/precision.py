@@ -22,9 +22,9 @@ Precision = Literal["float32", "bfloat16", "bfloat16-forced"]
 def compute_dtype(x: torch.Tensor, precision: Precision) -> torch.dtype:
     """Return the type for convolutions and matrix products on ``x``.
 
-    Under ``torch.autocast`` for the device of ``x`` it is autocast's type; else what ``precision`` specifies. On a device
-    that only emulates bfloat16, ``"bfloat16"`` means float32 (and warns once); ``"bfloat16-forced"`` does not. Float64
-    input stays float64 (gradient checks).
+    Under ``torch.autocast`` for the device of ``x`` it is autocast's type; else what ``precision`` specifies. On a
+    device that only emulates bfloat16, ``"bfloat16"`` means float32 (and warns once); ``"bfloat16-forced"`` does not.
+    Float64 input stays float64 (gradient checks).
 
     Args:
         x: the input of the network.
