@@ -50,9 +50,9 @@ def parts_named(network: FusionNetwork) -> Iterator[None]:
     places = [
         (network.spatial_encoder, ["forward"], "HR encoder"),
         (network.spectral_encoder, ["forward"], "LR encoder"),
-        (spatial, ["table", "forward", "evaluate"], "spatial function"),
-        (frequency.amplitude, ["table", "forward", "evaluate"], "amplitude function"),
-        (frequency.phase, ["table", "forward"], "phase function"),
+        (spatial, ["first_layer", "forward", "evaluate"], "spatial function"),
+        (frequency.amplitude, ["first_layer", "forward", "evaluate"], "amplitude function"),
+        (frequency.phase, ["first_layer", "forward"], "phase function"),
         (network.decoder, ["forward"], "decoder"),
         (frequency, ["forward"], "transforms, amplitudes, phases"),
         (frequency, ["fuse_phases"], "phase function"),
