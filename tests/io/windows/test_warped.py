@@ -142,3 +142,12 @@ def test_windows_and_grids_that_make_no_sense():
         WarpedSource(source, Grid(5, 5, Affine(0, 0, 0, 0, 0, 0), None))
     with pytest.raises(InputError, match="leaves the image of 5x5"):
         WarpedSource(source, Grid(5, 5, NORTH_UP, None)).read(Window(0, 0, 6, 5))
+
+
+def test_bands_are_resampled_together_as_one_by_one():
+    source, grid = CASES["other CRS"]
+    whole = cube(source.transform, source.rows, source.cols, UTM33)
+    together = read_whole(WarpedSource(MemorySource(whole), grid))
+    for band in range(2):
+        alone = read_whole(WarpedSource(MemorySource(whole.select_bands([band])), grid))
+        np.testing.assert_array_equal(together.data[band], alone.data[0])

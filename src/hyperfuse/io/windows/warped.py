@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from hyperfuse.io.windows.source import WindowSource
 
 # Blocks of the grid, from its first pixel, are the unit of resampling: each is made in the same way whatever window
 # it is needed for. GDAL approximates coordinates along the rows of what it is given, so windows would differ.
-_BLOCK = 128
+_BLOCK = 256
 # Source pixels around a block: cubic interpolation reaches two.
 _MARGIN = 4
 # A grid coarser than its source by more than this is averaged over; GDAL takes four samples along an axis up to it.
@@ -134,13 +134,14 @@ class WarpedSource:
         source = self._from_source @ Affine.translation(window.col, window.row)
         target = self._to_grid @ Affine.translation(block.col, block.row)
         data = np.full((part.bands, block.rows, block.cols), np.nan, part.data.dtype)
-        # Band by band: with several, GDAL interpolates across gaps of one of them.
-        for band, values in enumerate(part.data):
+        # With several bands at once, GDAL interpolates across the gaps of one of them.
+        bands: Sequence[slice | int] = [slice(None)] if part.valid is None else list(range(part.bands))
+        for band in bands:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # of a transform that is the identity: that is meant
                     reproject(
-                        np.ascontiguousarray(values), data[band],
+                        np.ascontiguousarray(part.data[band]), data[band],
                         src_transform=source, src_crs=self._crs[0], src_nodata=np.nan,
                         dst_transform=target, dst_crs=self._crs[1], dst_nodata=np.nan,
                         # By default GDAL derives the scale from the extents, which blurs what is rotated.
