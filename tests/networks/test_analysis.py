@@ -11,7 +11,7 @@ from hyperfuse.networks.analysis import (
     decoder_response,
     effect_on_fusion,
     gabor_wavelet,
-    latent_likeness,
+    latent_similarity,
     radial_power,
     spectrum_leakage,
 )
@@ -40,11 +40,11 @@ def scene(height, width, shift):
 
 
 def test_one_scene_on_two_grids_has_equal_phases_and_amplitudes():
-    likeness = latent_likeness(scene(8, 8, 0)[None], scene(32, 24, 0)[None])
-    held = likeness.lr_amplitude > 1e-6
-    ratio = (likeness.hr_amplitude / likeness.lr_amplitude)[held]
+    similarity = latent_similarity(scene(8, 8, 0)[None], scene(32, 24, 0)[None])
+    held = similarity.lr_amplitude > 1e-6
+    ratio = (similarity.hr_amplitude / similarity.lr_amplitude)[held]
     torch.testing.assert_close(ratio, torch.full_like(ratio, math.sqrt(32 * 24 / 64)))
-    torch.testing.assert_close(likeness.hr_phase[held], likeness.lr_phase[held], rtol=0, atol=1e-9)
+    torch.testing.assert_close(similarity.hr_phase[held], similarity.lr_phase[held], rtol=0, atol=1e-9)
 
 
 def test_other_phases_with_the_same_amplitudes():
@@ -52,18 +52,18 @@ def test_other_phases_with_the_same_amplitudes():
     spectrum = torch.fft.fft2(noise)
     random = torch.fft.fft2(torch.rand(3, 16, 16, dtype=torch.float64)).angle()
     scrambled = torch.fft.ifft2(spectrum.abs() * torch.exp(1j * random)).real
-    same = latent_likeness(noise, scrambled)
+    same = latent_similarity(noise, scrambled)
     assert bool((same.amplitude_correlation > 0.99).all())
     assert bool((same.phase_coherence < 0.3).all())
-    itself = latent_likeness(noise, noise)
+    itself = latent_similarity(noise, noise)
     torch.testing.assert_close(itself.phase_coherence, torch.ones(3, dtype=torch.float64))
 
 
-def test_likeness_refuses_what_does_not_fit():
+def test_similarity_refuses_what_does_not_fit():
     with pytest.raises(InputError, match="smaller"):
-        latent_likeness(torch.rand(2, 8, 8), torch.rand(2, 4, 8))
+        latent_similarity(torch.rand(2, 8, 8), torch.rand(2, 4, 8))
     with pytest.raises(InputError, match="latents must be"):
-        latent_likeness(torch.rand(2, 8, 8), torch.rand(3, 8, 8))
+        latent_similarity(torch.rand(2, 8, 8), torch.rand(3, 8, 8))
 
 
 def test_only_a_1x1_kernel_does_not_leak():
@@ -151,12 +151,12 @@ def test_one_frequency_changes_the_image_by_a_wave(bin_at):
     for r, c in {(row, column), (-row % 16, -column % 16)}:
         expected[r, c] = 0.5 * plane[r, c]
     torch.testing.assert_close(effect.change, torch.fft.ifft2(expected).real, rtol=0, atol=1e-12)
-    assert effect.share_of_pixels > 0.4
+    assert effect.fraction_of_pixels > 0.4
 
 
 def test_nothing_changes_where_nothing_is_changed():
     effect = change_one_frequency(torch.zeros(8, 8), (1, 1), 2.0)
-    assert effect.share_of_pixels == 0
+    assert effect.fraction_of_pixels == 0
     with pytest.raises(InputError, match="half spectrum"):
         change_one_frequency(torch.zeros(8, 8), (1, 5), 2.0)
 
@@ -165,7 +165,7 @@ def test_one_frequency_of_a_network_acts_everywhere(pair):
     hsi, msi = pair(1, (6, 5), (24, 20))
     effect = effect_on_fusion(build(), hsi, msi, (2, 3), 3.0)
     assert effect.change.shape == (1, 5, 24, 20)
-    assert effect.share_of_pixels > 0.5
+    assert effect.fraction_of_pixels > 0.5
     quarters = effect.change.abs().amax(dim=1).reshape(2, 12, 2, 10).amax(dim=(1, 3))
     assert bool((quarters > 0.1 * quarters.max()).all())
     with pytest.raises(InputError, match="only one branch"):

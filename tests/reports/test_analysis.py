@@ -8,7 +8,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.networks.analysis import (
     change_one_frequency,
     gabor_wavelet,
-    latent_likeness,
+    latent_similarity,
     radial_power,
     spectrum_leakage,
 )
@@ -31,7 +31,7 @@ def titles(figure):
 
 def test_similarity_shows_one_channel_and_the_medians():
     latent = noise(3, 8, 8)
-    figure = similarity_figure(latent_likeness(latent, latent), channel=2)
+    figure = similarity_figure(latent_similarity(latent, latent), channel=2)
     assert "correlate by 1.00" in figure.get_suptitle()
     assert "coherent by 1.00" in figure.get_suptitle()
     left, right = (axis.images[0].get_array() for axis in figure.axes[:2])
@@ -42,7 +42,7 @@ def test_similarity_shows_one_channel_and_the_medians():
 
 def test_similarity_refuses_a_channel_that_is_not_there():
     with pytest.raises(InputError, match="channel 3 is not among 0 to 2"):
-        similarity_figure(latent_likeness(noise(3, 4, 4), noise(3, 8, 8)), channel=3)
+        similarity_figure(latent_similarity(noise(3, 4, 4), noise(3, 8, 8)), channel=3)
 
 
 def test_leakage_states_the_fraction_of_each_kernel():
@@ -88,4 +88,4 @@ def test_a_changed_frequency_is_seen_all_over_the_image():
     figure = global_effect_figure({"frequency (2, 3) doubled": effect})
     shown = figure.axes[0].images[0].get_array()
     np.testing.assert_allclose(shown, effect.change[0].abs().amax(0))
-    assert f"{100 * effect.share_of_pixels:.0f} % of pixels" in titles(figure)[0]
+    assert f"{100 * effect.fraction_of_pixels:.0f} % of pixels" in titles(figure)[0]

@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hyperfuse.errors import InputError
-from hyperfuse.networks.analysis import FrequencyResponse, GlobalEffect, LatentLikeness, Leakage, Wavelet
+from hyperfuse.networks.analysis import FrequencyResponse, GlobalEffect, LatentSimilarity, Leakage, Wavelet
 
 _PANEL = (3.3, 3.1)  # inches
 
 
-def similarity_figure(similarity: LatentLikeness, channel: int = 0) -> Figure:
+def similarity_figure(similarity: LatentSimilarity, channel: int = 0) -> Figure:
     """Draw log amplitudes and phases of one channel of an LR and an HR latent, DC in the centre.
 
     The title gives the correlation of the amplitudes and the coherence of the phases, medians over channels.
@@ -135,7 +135,7 @@ def global_effect_figure(effects: Mapping[str, GlobalEffect]) -> Figure:
         # A few pixels far beyond the others would leave the rest dark.
         shown = axis.imshow(size, cmap="magma", vmin=0, vmax=float(np.percentile(size, 99)) or None)
         axis.set_axis_off()
-        axis.set_title(f"{name}: {100 * effect.share_of_pixels:.0f} % of pixels change", fontsize="small")
+        axis.set_title(f"{name}: {100 * effect.fraction_of_pixels:.0f} % of pixels change", fontsize="small")
         figure.colorbar(shown, ax=axis, shrink=0.75, label="largest change over channels", extend="max")
     return figure
 

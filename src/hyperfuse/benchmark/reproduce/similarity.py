@@ -8,7 +8,7 @@ from hyperfuse.benchmark.reproduce.domains import PROPOSED
 from hyperfuse.benchmark.reproduce.experiment import Experiment
 from hyperfuse.benchmark.reproduce.networks import always
 from hyperfuse.benchmark.reproduce.results import Artefact, Check, Result
-from hyperfuse.networks.analysis import latent_likeness
+from hyperfuse.networks.analysis import latent_similarity
 from hyperfuse.reports.analysis import similarity_figure
 from hyperfuse.tables import Column
 
@@ -24,7 +24,7 @@ def make(experiment: Experiment) -> Result:
     network = experiment.trained(PROPOSED).network()
     with torch.no_grad():
         features = network.features(*experiment.tensors())
-    similarity = latent_likeness(features.spectral_latent[0], features.spatial_latent[0])
+    similarity = latent_similarity(features.spectral_latent[0], features.spatial_latent[0])
     amplitudes, phases = similarity.amplitude_correlation, similarity.phase_coherence
     # The channel that is drawn: that of the median correlation of amplitudes.
     channel = int((amplitudes - amplitudes.median()).abs().argmin())

@@ -34,12 +34,12 @@ def make(experiment: Experiment) -> Result:
     }
     pixels = msi.shape[-2] * msi.shape[-1]
     rows = [
-        {"change": "one frequency doubled", "where": where, "fraction": effect.share_of_pixels}
+        {"change": "one frequency doubled", "where": where, "fraction": effect.fraction_of_pixels}
         for where, effect in effects.items()
     ]
     # The decoder's convolutions are 1x1, so a pixel of the branch changes no other one.
     rows += [{"change": "one pixel doubled", "where": where, "fraction": 1 / pixels} for where in effects]
-    changed = effects["fused image"].share_of_pixels
+    changed = effects["fused image"].fraction_of_pixels
     check = Check(
         "a change of one frequency acts on the whole image (more than half of the pixels)",
         changed > 0.5,

@@ -16,11 +16,11 @@ class GlobalEffect:
 
     Attributes:
         change: (..., H, W), changed less original.
-        share_of_pixels: share of pixels that change by more than a hundredth of the largest change.
+        fraction_of_pixels: fraction of pixels that change by more than a hundredth of the largest change.
     """
 
     change: torch.Tensor
-    share_of_pixels: float
+    fraction_of_pixels: float
 
 
 def change_one_frequency(image: torch.Tensor, bin_at: tuple[int, int], factor: complex) -> GlobalEffect:
@@ -38,7 +38,7 @@ def change_one_frequency(image: torch.Tensor, bin_at: tuple[int, int], factor: c
         The effect.
 
     Example:
-        >>> change_one_frequency(torch.rand(16, 16), (2, 3), 2.0).share_of_pixels > 0.9
+        >>> change_one_frequency(torch.rand(16, 16), (2, 3), 2.0).fraction_of_pixels > 0.9
         True
     """
     image = image.detach().double()

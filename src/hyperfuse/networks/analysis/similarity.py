@@ -1,4 +1,4 @@
-"""Likeness of the spectra of two latents, amplitudes and phases apart."""
+"""Similarity of the spectra of two latents, amplitudes and phases apart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hyperfuse.errors import InputError
 
 
 @dataclass(frozen=True)
-class LatentLikeness:
+class LatentSimilarity:
     """How alike the spectra of an LR and an HR latent are, at the frequencies that both hold.
 
     Attributes:
@@ -31,7 +31,7 @@ class LatentLikeness:
     hr_phase: torch.Tensor
 
 
-def latent_likeness(lr: torch.Tensor, hr: torch.Tensor) -> LatentLikeness:
+def latent_similarity(lr: torch.Tensor, hr: torch.Tensor) -> LatentSimilarity:
     """Compare two latents of one scene, amplitudes and phases apart (FeINFN, NeurIPS 2024, the motivating figure).
 
     Both are taken as samples at pixel centres of the same scene, so the half-pixel shift between their grids is taken
@@ -42,14 +42,14 @@ def latent_likeness(lr: torch.Tensor, hr: torch.Tensor) -> LatentLikeness:
         hr: (C, H, W), H >= h and W >= w.
 
     Returns:
-        The likeness.
+        The similarity.
 
     Raises:
         InputError: where channels differ or ``hr`` is the smaller.
 
     Example:
         >>> x = torch.rand(2, 8, 8)
-        >>> latent_likeness(x, x).phase_coherence.round(decimals=3).tolist()
+        >>> latent_similarity(x, x).phase_coherence.round(decimals=3).tolist()
         [1.0, 1.0]
     """
     if lr.dim() != 3 or hr.dim() != 3 or lr.shape[0] != hr.shape[0]:
@@ -74,4 +74,4 @@ def latent_likeness(lr: torch.Tensor, hr: torch.Tensor) -> LatentLikeness:
     correlation = (centred[0] * centred[1]).sum(dim=1) / norms.clamp_min(1e-300)
     difference = (low * high.conj()).angle()[:, not_dc]
     coherence = torch.polar(torch.ones_like(difference), difference).mean(dim=1).abs()
-    return LatentLikeness(correlation, coherence, low.abs(), high.abs(), low.angle(), high.angle())
+    return LatentSimilarity(correlation, coherence, low.abs(), high.abs(), low.angle(), high.angle())
