@@ -19,6 +19,7 @@ from hyperfuse.methods.contract.method import (
     PairTensors,
 )
 from hyperfuse.methods.contract.registry import get_method, list_methods, register_method
+from hyperfuse.methods.contract.state import StoredModel
 
 DEFAULT_METHOD = "feinfn"
 
@@ -33,6 +34,7 @@ __all__ = [
     "Model",
     "Outcome",
     "PairTensors",
+    "StoredModel",
     "get_method",
     "list_methods",
     "register_method",
