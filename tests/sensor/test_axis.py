@@ -88,13 +88,13 @@ def test_blocks_make_the_whole_product_along_both_axes(size_in, size_out, densit
     x = rng.standard_normal((2, 3, size_in))
     expected = x @ matrix.toarray().T
     np.testing.assert_allclose(operator(torch.as_tensor(x), -1).numpy(), expected, atol=1e-10)
-    turned = torch.as_tensor(x.transpose(0, 2, 1))
-    np.testing.assert_allclose(operator(turned, -2).numpy(), expected.transpose(0, 2, 1), atol=1e-10)
+    transposed = torch.as_tensor(x.transpose(0, 2, 1))
+    np.testing.assert_allclose(operator(transposed, -2).numpy(), expected.transpose(0, 2, 1), atol=1e-10)
     y = rng.standard_normal((2, 3, size_out))
     np.testing.assert_allclose(operator.transposed(torch.as_tensor(y), -1).numpy(), y @ matrix.toarray(), atol=1e-10)
 
 
-def test_dtype_is_kept_and_gradients_flow():
+def test_dtype_is_unchanged_and_gradients_flow():
     operator = sampling_operator(
         12, 4, ratio=2.7, phase=1.1, profile=profile, radius=2, normalise=True, boundary="circular"
     )
@@ -115,7 +115,7 @@ def test_use_in_inference_mode_does_not_spoil_later_training():
     assert x.grad is not None
 
 
-def test_wrong_size_is_told():
+def test_wrong_size_is_refused():
     operator = interpolation_operator(6, 12, ratio=2, phase=0.5, kernel="linear")
     with pytest.raises(InputError, match="reads 6 samples along axis -1, got 5"):
         operator(torch.zeros(1, 6, 5), -1)

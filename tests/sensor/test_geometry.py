@@ -16,17 +16,16 @@ SENSOR = create_sensor("mtf", 3, Srf([[0.5, 0.5]]))
 def test_nothing_specified_leaves_all_open():
     geometry = PairGeometry()
     assert geometry.ratio_pair is geometry.phase_pair is geometry.psf_at((2.0, 2.0)) is None
-    described = (geometry.describes_position, geometry.describes_psf, geometry.describes_srf)
-    assert described == (False, False, False)
+    described = (geometry.describes_position, geometry.describes_psf)
+    assert described == (False, False)
     assert geometry.estimates_position
     assert not geometry.replace(align=False).estimates_position
 
 
 def test_a_sensor_describes_all_that_it_holds():
     geometry = PairGeometry(sensor=SENSOR)
-    described = (geometry.describes_position, geometry.describes_psf, geometry.describes_srf)
-    assert described == (True, True, True)
-    assert not PairGeometry(sensor=SENSOR.replace(srf=None)).describes_srf
+    described = (geometry.describes_position, geometry.describes_psf)
+    assert described == (True, True)
     assert geometry.ratio_pair == (3.0, 3.0)
     assert geometry.phase_pair == (1.0, 1.0)
     assert geometry.psf_at((3.0, 3.0)) == SENSOR.psf

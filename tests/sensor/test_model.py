@@ -120,7 +120,7 @@ def test_a_box_as_wide_as_a_whole_ratio_is_the_block_mean():
 
 @settings(max_examples=15, deadline=None)
 @given(psf=PSFS, ratio=st.integers(1, 4), shift=st.tuples(st.integers(-3, 3), st.integers(-3, 3)))
-def test_a_circular_scene_rolled_by_whole_cells_rolls_the_samples(psf, ratio, shift):
+def test_a_circular_scene_rolled_by_whole_lr_pixels_rolls_the_samples(psf, ratio, shift):
     sensor = Sensor(ratio=ratio, psf=psf, boundary="circular")
     image = noise((4 * ratio, 5 * ratio))
     rolled = image.roll((shift[0] * ratio, shift[1] * ratio), (0, 1))
@@ -183,7 +183,7 @@ def test_gradients_flow_also_after_inference_mode():
     )
 
 
-def test_lr_shape_counts_whole_cells():
+def test_lr_shape_counts_whole_lr_pixels():
     assert Sensor(ratio=4, psf=KERNEL).lr_shape((512, 515)) == (128, 128)
     assert Sensor(ratio=(3.2, 1.6), psf=KERNEL).lr_shape((32, 32)) == (10, 20)
     assert Sensor(ratio=1.1, psf=KERNEL).lr_shape((11, 33)) == (10, 30)  # 11 / 1.1 is a hair below 10
@@ -266,7 +266,7 @@ def test_yaml_written_by_hand(tmp_path):
         ("ratio: [2\n", "not a YAML file"),
     ],
 )
-def test_a_file_that_is_no_sensor_is_told_in_one_line(tmp_path, text, message):
+def test_a_file_that_is_no_sensor_is_refused_in_one_line(tmp_path, text, message):
     path = tmp_path / "sensor.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=message) as caught:

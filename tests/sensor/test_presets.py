@@ -17,7 +17,7 @@ def scene(rows, cols):
 
 
 def gaussian_kernel(size, sigma):
-    """A size x size Gaussian that sums to 1, its middle between pixels where the size is even."""
+    """A size x size Gaussian that sums to 1, its centre between pixels where the size is even."""
     offsets = np.arange(size) - (size - 1) / 2
     profile = np.exp(-(offsets**2) / (2 * sigma**2))
     kernel = np.outer(profile, profile)
@@ -93,7 +93,7 @@ def test_mtf_leaves_three_tenths_of_a_wave_at_nyquist_of_the_lr_grid(ratio):
     one = torch.zeros(16, 16, dtype=torch.float64)
     one[8, 8] = 1
     weights = sensor.degrade_adjoint(one, (size, size)).numpy().sum(0)
-    assert abs(np.fft.fft(weights)[8]) == pytest.approx(0.3, abs=1e-3)  # 8 cycles in 16 cells
+    assert abs(np.fft.fft(weights)[8]) == pytest.approx(0.3, abs=1e-3)  # 8 cycles in 16 pixels
 
 
 @pytest.mark.parametrize("ratio", [4, 4.0, np.int64(4), np.float32(4), (4, 4)])

@@ -59,7 +59,7 @@ def test_a_narrow_gaussian_between_two_pixels_takes_both():
 
 
 @pytest.mark.parametrize(("phase", "width"), [((7, 7), (3, 4)), ((6.5, 7.2), (4, 2.5)), ((7.3, 6.9), (0.4, 1.0))])
-def test_box_weighs_pixels_by_the_covered_part(phase, width):
+def test_box_weights_pixels_by_the_covered_part(phase, width):
     def weight(offset, axis):
         low, high = max(offset - 0.5, -width[axis] / 2), min(offset + 0.5, width[axis] / 2)
         return max(0.0, high - low)
@@ -68,7 +68,7 @@ def test_box_weighs_pixels_by_the_covered_part(phase, width):
 
 
 @pytest.mark.parametrize(("shape", "phase"), [((3, 5), (7, 7)), ((4, 2), (6.5, 7.5)), ((1, 1), (7, 7))])
-def test_kernel_is_a_correlation_centred_in_its_middle(shape, phase):
+def test_kernel_is_a_correlation_about_its_centre(shape, phase):
     kernel = np.random.default_rng(3).uniform(0.1, 1, shape)
     expected = np.zeros((15, 15))
     top, left = (round(p - (n - 1) / 2) for p, n in zip(phase, shape, strict=True))

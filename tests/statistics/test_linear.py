@@ -74,11 +74,11 @@ def test_more_predictors_than_pixels_has_a_solution_that_fits():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("level", [0.0, 0.3, 1e4])
-def test_a_predictor_constant_up_to_rounding_is_left_out(level, dtype):
-    constant = torch.full((1, 9, 9), level, dtype=dtype)
+@pytest.mark.parametrize("magnitude", [0.0, 0.3, 1e4])
+def test_a_predictor_constant_up_to_rounding_is_left_out(magnitude, dtype):
+    constant = torch.full((1, 9, 9), magnitude, dtype=dtype)
     constant += (
-        level * torch.finfo(dtype).eps * torch.randint(-1, 2, (1, 9, 9), generator=torch.Generator().manual_seed(0))
+        magnitude * torch.finfo(dtype).eps * torch.randint(-1, 2, (1, 9, 9), generator=torch.Generator().manual_seed(0))
     )
     x, y = torch.cat([constant, random(1, 9, 9, dtype=dtype)]), random(2, 9, 9, seed=1, dtype=dtype)
     made = fit_linear(x, y)
@@ -127,6 +127,6 @@ def test_gains_are_slopes_and_zero_for_constant_images():
         (torch.zeros(2, 3, 4), torch.zeros(1, 3, 4), -torch.ones(3, 4), "0 or more, and not all 0"),
     ],
 )
-def test_what_does_not_fit_is_told(x, y, weights, message):
+def test_what_does_not_fit_is_refused(x, y, weights, message):
     with pytest.raises(InputError, match=message):
         fit_linear(x, y, weights)

@@ -36,15 +36,15 @@ def test_known_noise_is_found_within_a_fifth(snr_db, seed):
 
 
 def test_every_band_has_its_own_noise():
-    levels = np.where(np.arange(64) % 2, 40, 25)
-    image, sigma = noisy(mixed(bands=64, rows=64, cols=64), levels)
+    decibels = np.where(np.arange(64) % 2, 40, 25)
+    image, sigma = noisy(mixed(bands=64, rows=64, cols=64), decibels)
     np.testing.assert_allclose(estimate(image), sigma, rtol=0.25)
 
 
 @pytest.mark.parametrize(("bands", "materials"), [(12, 4), (8, 6), (5, 3), (31, 8)])
 @pytest.mark.parametrize("snr_db", [20, 35])
 def test_the_noise_of_the_bands_that_predict_is_not_counted(bands, materials, snr_db):
-    """With few bands a material, what is left of a band holds as much noise of the others as of its own."""
+    """With few bands per material, the residual of a band holds as much noise of the others as of its own."""
     image, sigma = noisy(mixed(bands=bands, materials=materials, rows=80, cols=80), snr_db)
     np.testing.assert_allclose(estimate(image), sigma, rtol=0.2)
 
@@ -58,7 +58,7 @@ def test_a_clean_image_has_none():
 
 
 def test_of_a_smooth_pattern_of_one_band_alone_little_is_taken_for_noise():
-    """What remains is chance: the other bands' noise fits the pattern, each with a share of 1 / pixels."""
+    """What remains is chance: the other bands' noise fits the pattern, each with a weight of 1 / pixels."""
     scene = mixed(rows=64, cols=64)
     y, x = np.mgrid[-1:1:64j, -1:1:64j]
     pattern = 0.1 * x * y + 0.15 * y**2  # no other band has it
@@ -88,7 +88,7 @@ def test_order_of_bands_and_orientation_do_not_matter(order, flip, turn):
 
 
 @pytest.mark.parametrize("shape", [(1, 20, 20), (4, 2, 20), (4, 20, 2), (4, 1, 1)])
-def test_where_noise_cannot_be_told_from_signal_there_is_none(shape):
+def test_where_noise_cannot_be_distinguished_from_signal_there_is_none(shape):
     image = torch.from_numpy(np.random.default_rng(0).normal(size=shape))
     assert estimate_noise(image).tolist() == [0.0] * shape[0]
 

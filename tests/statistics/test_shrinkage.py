@@ -9,8 +9,8 @@ from hyperfuse.statistics.shrinkage import RadianceShrinkage
 
 def case(bands=4, size=40, seed=0):
     rng = np.random.default_rng(seed)
-    level = np.tile(np.linspace(0.01, 1.0, size), (size, 1))
-    estimate = torch.from_numpy(np.ones((bands, 1, 1)) * level)
+    magnitude = np.tile(np.linspace(0.01, 1.0, size), (size, 1))
+    estimate = torch.from_numpy(np.ones((bands, 1, 1)) * magnitude)
     change = torch.from_numpy(rng.normal(size=(bands, size, size)))
     return estimate, change
 

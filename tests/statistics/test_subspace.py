@@ -52,7 +52,7 @@ def test_dtype_is_kept(dtype):
     assert subspace.expand(subspace.project(x)).dtype == dtype
 
 
-def test_standardised_bands_count_alike():
+def test_standardised_bands_count_equally():
     x = image()
     stretched = x * torch.tensor([1e3, 1.0, 1.0, 1e-3, 1.0, 1.0], dtype=torch.float64)[:, None, None]
     plain, other = fit_subspace(x, 2, standardise=True), fit_subspace(stretched, 2, standardise=True)

@@ -80,11 +80,6 @@ class PairGeometry:
         return self.sensor is not None or self.psf is not None
 
     @property
-    def describes_srf(self) -> bool:
-        """Whether the responses of the MSI are specified."""
-        return self.srf is not None or (self.sensor is not None and self.sensor.srf is not None)
-
-    @property
     def estimates_position(self) -> bool:
         """Whether shift, rotation and scale are to be estimated."""
         return self.align and not self.describes_position

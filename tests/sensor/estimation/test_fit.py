@@ -77,8 +77,8 @@ def test_noise_of_single_bands_is_taken_out():
     materials = np.stack([np.exp(-((waves - centre) ** 2) / 0.02) for centre in (0.2, 0.5, 0.8)])
     clean = RNG.dirichlet(np.ones(3), 900) @ materials
     noisy = clean + 0.02 * RNG.standard_normal(clean.shape)
-    left = without_noise(noisy, np.arange(40)) - clean
-    assert np.square(left).mean() < 0.15 * np.square(noisy - clean).mean()
+    residual = without_noise(noisy, np.arange(40)) - clean
+    assert np.square(residual).mean() < 0.15 * np.square(noisy - clean).mean()
     np.testing.assert_allclose(without_noise(clean, np.arange(40)), clean, atol=1e-4)
 
 

@@ -9,31 +9,24 @@ import torch
 from hyperfuse.datasets.indian_pines import load_indian_pines
 from hyperfuse.errors import InputError
 from hyperfuse.sensor import Sensor, Srf
-from hyperfuse.sensor.estimation.location import locate
-from hyperfuse.sensor.estimation.position import PositionFit, fit_position, fit_positions
+from hyperfuse.sensor.estimation.location import fit_positions, locate
+from hyperfuse.sensor.estimation.position import fit_position
 from hyperfuse.sensor.estimation.sampling import PairPart, lr_positions, sample_through
 from hyperfuse.sensor.estimation.views import Motion
 from hyperfuse.sensor.presets import mtf
 from hyperfuse.sensor.psf import GaussianPsf
 from hyperfuse.sensor.srf.srf import srf_boxes
+from scenes import fractions, mixture, power_law_fields
 
 SLOW = [((0.3, -0.7), 30), ((0.3, -0.7), 20), ((5.0, 3.1), None), ((5.0, 3.1), 30)]
 
 
 def smooth_scene(bands=24, rows=96, cols=104, seed=0):
     """A scene of four materials with mixed spectra, textured down to two pixels."""
-    rng = np.random.default_rng(seed)
-    fields = []
-    for _ in range(4):
-        spectrum = np.fft.rfft2(rng.standard_normal((rows, cols)))
-        fy, fx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(cols)[None]
-        fields.append(np.fft.irfft2(spectrum / (0.02 + np.hypot(fy, fx)) ** 1.4, s=(rows, cols)))
-    fields = np.stack(fields)
-    fractions = np.exp(fields / fields.std())
-    fractions /= fractions.sum(axis=0)
+    fields = power_law_fields(np.random.default_rng(seed), 4, rows, cols, 1.4)
     waves = np.linspace(0, 1, bands)
-    spectra = np.stack([0.4 + 0.3 * np.sin(5 * waves + 2 * k) for k in range(4)], axis=1)
-    return torch.from_numpy(np.einsum("bk,kyx->byx", spectra, fractions))
+    spectra = np.stack([0.4 + 0.3 * np.sin(5 * waves + 2 * k) for k in range(4)])
+    return torch.from_numpy(mixture(spectra, fractions(fields, 1.0)))
 
 
 def pines():
@@ -267,9 +260,3 @@ def test_one_part_is_fitted_as_a_pair():
     first, second = fit_position(PairPart(hsi, msi, sensor)), fit_positions([moved])
     assert second.motion.shift == first.motion.shift
     np.testing.assert_allclose(np.subtract(second.motion.centre, first.motion.centre), (100, 50))
-
-
-def test_a_position_that_cannot_be_fitted_says_why():
-    nothing = PositionFit.unknown("too small")
-    assert not nothing.accepted
-    assert nothing.doubt == "too small"

@@ -85,7 +85,7 @@ def test_overlapping_detectors_are_not_counted_twice():
     assert srf.wavelengths[0] == pytest.approx(950, abs=1e-9)
 
 
-def test_bands_of_equal_centre_share_equally():
+def test_bands_of_equal_centre_get_equal_weights():
     once = srf_from_curves([500, 540], [[1, 1]], [490, 500, 510, 520, 530, 540, 550])
     twice = srf_from_curves([500, 540], [[1, 1]], [520, 490, 500, 510, 520, 530, 540, 550])
     assert twice.matrix[0, 0] == twice.matrix[0, 4] == pytest.approx(once.matrix[0, 3] / 2)
@@ -191,8 +191,8 @@ def test_nothing_covered_is_refused_even_where_bands_may_be_left_out():
 def test_samples_may_come_in_any_order():
     samples, curve = np.array([500.0, 505, 512, 530]), np.array([0.0, 1, 0.4, 0])
     straight = srf_from_curves(samples, curve, np.arange(450, 600, 7.0))
-    turned = srf_from_curves(samples[::-1], curve[::-1], np.arange(450, 600, 7.0))
-    assert straight == turned
+    backwards = srf_from_curves(samples[::-1], curve[::-1], np.arange(450, 600, 7.0))
+    assert straight == backwards
 
 
 def test_slightly_negative_responses_count_as_zero():

@@ -62,7 +62,7 @@ def test_what_a_cube_knows_is_used_and_keywords_come_first():
         create_srf("gaussian:555/40", known, fwhm=[5, 5])
 
 
-def test_an_hsi_without_wavelengths_is_told_what_to_do():
+def test_an_hsi_without_wavelengths_gets_a_hint():
     for spec in ("sentinel-2a", "gaussian:450/60", "landsat-9:B4"):
         with pytest.raises(
             InputError, match=r"needs the wavelengths .* boxes:N, or a table of weights with 30 columns"

@@ -62,9 +62,9 @@ def test_ways_to_write_a_band(bands):
 
 
 def test_bands_keep_the_order_asked_for():
-    turned = srf_from_satellite("sentinel-2b", FINE, bands=["B8", "B3"])
+    backwards = srf_from_satellite("sentinel-2b", FINE, bands=["B8", "B3"])
     straight = srf_from_satellite("sentinel-2b", FINE, bands=["B3", "B8"])
-    np.testing.assert_array_equal(turned.matrix, straight.matrix[::-1])
+    np.testing.assert_array_equal(backwards.matrix, straight.matrix[::-1])
 
 
 def test_short_wave_bands_beyond_the_hsi_are_refused_or_left_out():
@@ -76,7 +76,7 @@ def test_short_wave_bands_beyond_the_hsi_are_refused_or_left_out():
     assert srf.names[-1] == "B8A"
 
 
-def test_unknown_names_are_told():
+def test_unknown_names_are_refused():
     with pytest.raises(InputError, match=r"did you mean 'sentinel-2[ab]'"):
         srf_from_satellite("sentinel-2", FINE)
     with pytest.raises(InputError, match="sentinel-2a has no band 'B13'; its bands are B2, B3"):

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.errors import InputError
 from hyperfuse.scenes.matching.grid import MatchedPair, refuse_empty
-from hyperfuse.sensor.estimation.location import locate
-from hyperfuse.sensor.estimation.position import fit_positions
+from hyperfuse.sensor.estimation.location import fit_positions, locate
 from hyperfuse.sensor.estimation.sampling import PairPart
 from hyperfuse.sensor.estimation.views import Motion
 from hyperfuse.sensor.model import Sensor
@@ -124,7 +123,7 @@ def estimate_alignment(
 ) -> Alignment:
     """Estimate shift, rotation and scale between two images, to a tenth of an HR pixel where they show it.
 
-    See :func:`~hyperfuse.sensor.estimation.position.fit_positions`: no responses are needed, and no HSI value is
+    See :func:`~hyperfuse.sensor.estimation.location.fit_positions`: no responses are needed, and no HSI value is
     resampled. A wrong PSF biases the position, so that one that is not known is estimated with it, alternating.
 
     Args:

@@ -1,4 +1,4 @@
-"""Position of the HSI's samples on the MSI and their blur, estimated alternately: each depends on the other."""
+"""Position and blur of a scene from one part or several, estimated alternately: each depends on the other."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hyperfuse.sensor.estimation.position import PositionFit, fit_positions
+from hyperfuse.sensor.estimation.fit import Array
+from hyperfuse.sensor.estimation.position import PositionFit, fit_position, four_errors
 from hyperfuse.sensor.estimation.psf import PsfFit, fit_psf
-from hyperfuse.sensor.estimation.sampling import PairPart, psf_deviation
+from hyperfuse.sensor.estimation.sampling import PairPart, from_each, psf_deviation
+from hyperfuse.sensor.estimation.views import Motion
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import GaussianPsf
 
@@ -19,6 +21,77 @@ from hyperfuse.sensor.psf import GaussianPsf
 _ROUNDS, _SETTLED = 3, 0.01
 # Standard deviations in LR pixels of the PSFs through which a position is searched first.
 _FIRST_WIDTHS = (0.15, 0.494)
+# Parallax and keystone displace the parts of a scene against each other: added to their standard errors, HR pixels.
+_PART_ERROR = 0.02
+
+
+def fit_positions(parts: Sequence[PairPart], *, max_shift: float | None = None, affine: bool = True) -> PositionFit:
+    """Find the position from several parts of a scene; of one part, what :func:`fit_position` finds.
+
+    Each part gives a shift. Shift, rotation and scale of the scene are their weighted least squares fit over the
+    positions of the parts; rotation and scale only where they explain more than their number would.
+
+    Args:
+        parts: at least one, as in :func:`fit_position`.
+        max_shift: HR pixels searched to either side.
+        affine: also fit rotation and scale.
+
+    Raises:
+        InputError: every part is too small.
+    """
+    if len(parts) == 1:
+        return fit_position(parts[0], max_shift=max_shift, affine=affine)
+    fits = from_each(parts, lambda part: fit_position(part, max_shift=max_shift, affine=False))
+    accepted = [fit for fit in fits if fit.accepted]
+    if len(accepted) < 2:
+        return max(accepted or fits, key=lambda fit: fit.after)
+    points = np.array([fit.motion.centre for fit in accepted])
+    shifts = np.array([fit.motion.shift for fit in accepted])
+    errors = np.hypot([fit.errors[:2] for fit in accepted], _PART_ERROR)
+    pixels = np.array([fit.pixels for fit in accepted], np.float64)
+    centre = points.mean(axis=0)
+    reach = float(np.linalg.norm(points - centre, axis=1).max())
+    motion, deviations = _motion_of_shifts(points, shifts, errors, affine and reach > 0)
+    before, after = (
+        float(np.average([getattr(fit, name) for fit in accepted], weights=pixels)) for name in ("before", "after")
+    )
+    return PositionFit(motion, four_errors(deviations), before, after, False, int(pixels.sum()), reach)
+
+
+def _motion_of_shifts(points: Array, shifts: Array, errors: Array, affine: bool) -> tuple[Motion, tuple[float, ...]]:
+    """Fit a motion to the shifts (n, 2) of points (n, 2); return it and the standard errors of its parameters."""
+    centre = points.mean(axis=0)
+    radius = max(float(np.sqrt(np.square(points - centre).sum(axis=1).mean())), 1.0)
+    y, x = ((points - centre) / radius).T
+    one, zero = np.ones_like(y), np.zeros_like(y)
+    # Unknowns: shift y, shift x, (1 + scale) sin(rotation) and (1 + scale) cos(rotation) - 1, both per radius.
+    along_y, along_x = np.stack([one, zero, -x, y], axis=1), np.stack([zero, one, y, x], axis=1)
+    design = np.stack([along_y, along_x], axis=1) / errors[:, :, None]
+    goal = (shifts / errors).ravel()
+
+    def solve(unknowns: int) -> tuple[Array, float, Array]:
+        matrix = design[:, :, :unknowns].reshape(-1, unknowns)
+        values = np.linalg.lstsq(matrix, goal, rcond=None)[0]
+        misfit = float(np.square(goal - matrix @ values).sum())
+        # Parts that disagree by more than their errors make all errors larger.
+        excess = max(1.0, misfit / max(goal.size - unknowns, 1))
+        deviations = np.sqrt(np.diag(np.linalg.pinv(matrix.T @ matrix)) * excess)
+        return np.asarray(values, np.float64), misfit, deviations
+
+    values, misfit, deviations = solve(2)
+    if affine:
+        wide, wide_misfit, wide_deviations = solve(4)
+        if wide_misfit + 2 * 2 < misfit:
+            values, deviations = wide, wide_deviations
+    sine, cosine = (values[2:] / radius) if values.size == 4 else (0.0, 0.0)
+    motion = Motion(
+        shift=(float(values[0]), float(values[1])),
+        rotation=math.atan2(float(sine), 1 + float(cosine)),
+        scale=math.hypot(float(sine), 1 + float(cosine)) - 1,
+        centre=(float(centre[0]), float(centre[1])),
+    )
+    units = (1.0, 1.0, 1 / radius, 1 / radius)
+    return motion, tuple(float(value) * unit for value, unit in zip(deviations, units, strict=False))
 
 
 class Location(NamedTuple):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hyperfuse.sensor.estimation.fit import Array
 from hyperfuse.sensor.estimation.noise import noise_gain
-from hyperfuse.sensor.estimation.sampling import PairPart, from_each, psf_deviation
+from hyperfuse.sensor.estimation.sampling import PairPart, psf_deviation
 from hyperfuse.sensor.estimation.views import Motion, PartView, PixelSample, mix
 from hyperfuse.statistics.folds import block_labels
 
@@ -26,8 +25,6 @@ _MAX_STEP = 1.5  # HR pixels
 # many HR pixels.
 _MIN_EXPLAINED = 0.5
 _MAX_ERROR = 0.25
-# Parallax and keystone displace the parts of a scene against each other: added to their standard errors, HR pixels.
-_PART_ERROR = 0.02
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,6 @@ class PositionFit:
         at_limit: the best coarse shift lies at the limit of the search, beyond which the best one may lie.
         pixels: number of LR pixels that the fit rests on.
         reach: largest distance of them from the centre, in HR pixels.
-        problem: why nothing could be fitted, empty otherwise.
     """
 
     motion: Motion
@@ -53,19 +49,10 @@ class PositionFit:
     at_limit: bool
     pixels: int
     reach: float
-    problem: str = ""
-
-    @classmethod
-    def unknown(cls, problem: str) -> PositionFit:
-        """Return the fit of a pair that allows none."""
-        nothing = Motion((0.0, 0.0), 0.0, 0.0, (0.0, 0.0))
-        return cls(nothing, (math.inf, math.inf, math.nan, math.nan), 0.0, 0.0, False, 0, 0.0, problem)
 
     @property
     def doubt(self) -> str:
         """Why the fit is not accepted, empty where it is."""
-        if self.problem:
-            return self.problem
         if not self.after >= _MIN_EXPLAINED:
             return f"the HSI explains {max(self.after, 0):.0%} of the MSI at best"
         if self.at_limit:
@@ -116,81 +103,11 @@ def fit_position(part: PairPart, *, max_shift: float | None = None, affine: bool
     before, after = sample.explained(start), sample.explained(motion)
     y, x = motion.centre
     motion = replace(motion, centre=(y + part.origin[0], x + part.origin[1]))
-    return PositionFit(motion, _four(errors), before, after, at_limit, sample.count, sample.reach)
+    return PositionFit(motion, four_errors(errors), before, after, at_limit, sample.count, sample.reach)
 
 
-def fit_positions(parts: Sequence[PairPart], *, max_shift: float | None = None, affine: bool = True) -> PositionFit:
-    """Find the position from several parts of a scene; of one part, what :func:`fit_position` finds.
-
-    Each part gives a shift. Shift, rotation and scale of the scene are their weighted least squares fit over the
-    positions of the parts; rotation and scale only where they explain more than their number would.
-
-    Args:
-        parts: at least one, as in :func:`fit_position`.
-        max_shift: HR pixels searched to either side.
-        affine: also fit rotation and scale.
-
-    Raises:
-        InputError: every part is too small.
-    """
-    if len(parts) == 1:
-        return fit_position(parts[0], max_shift=max_shift, affine=affine)
-    fits = from_each(parts, lambda part: fit_position(part, max_shift=max_shift, affine=False))
-    accepted = [fit for fit in fits if fit.accepted]
-    if len(accepted) < 2:
-        return max(accepted or fits, key=lambda fit: fit.after)
-    points = np.array([fit.motion.centre for fit in accepted])
-    shifts = np.array([fit.motion.shift for fit in accepted])
-    errors = np.hypot([fit.errors[:2] for fit in accepted], _PART_ERROR)
-    pixels = np.array([fit.pixels for fit in accepted], np.float64)
-    centre = points.mean(axis=0)
-    reach = float(np.linalg.norm(points - centre, axis=1).max())
-    motion, deviations = _motion_of_shifts(points, shifts, errors, affine and reach > 0)
-    before, after = (float(np.average([getattr(fit, name) for fit in accepted], weights=pixels)) for name in _SCORES)
-    return PositionFit(motion, _four(deviations), before, after, False, int(pixels.sum()), reach)
-
-
-_SCORES = ("before", "after")
-
-
-def _motion_of_shifts(points: Array, shifts: Array, errors: Array, affine: bool) -> tuple[Motion, tuple[float, ...]]:
-    """Fit a motion to the shifts (n, 2) of points (n, 2); return it and the standard errors of its parameters."""
-    centre = points.mean(axis=0)
-    radius = max(float(np.sqrt(np.square(points - centre).sum(axis=1).mean())), 1.0)
-    y, x = ((points - centre) / radius).T
-    one, zero = np.ones_like(y), np.zeros_like(y)
-    # Unknowns: shift y, shift x, (1 + scale) sin(rotation) and (1 + scale) cos(rotation) - 1, both per radius.
-    along_y, along_x = np.stack([one, zero, -x, y], axis=1), np.stack([zero, one, y, x], axis=1)
-    design = np.stack([along_y, along_x], axis=1) / errors[:, :, None]
-    goal = (shifts / errors).ravel()
-
-    def solve(unknowns: int) -> tuple[Array, float, Array]:
-        matrix = design[:, :, :unknowns].reshape(-1, unknowns)
-        values = np.linalg.lstsq(matrix, goal, rcond=None)[0]
-        misfit = float(np.square(goal - matrix @ values).sum())
-        # Parts that disagree by more than their errors make all errors larger.
-        excess = max(1.0, misfit / max(goal.size - unknowns, 1))
-        deviations = np.sqrt(np.diag(np.linalg.pinv(matrix.T @ matrix)) * excess)
-        return np.asarray(values, np.float64), misfit, deviations
-
-    values, misfit, deviations = solve(2)
-    if affine:
-        wide, wide_misfit, wide_deviations = solve(4)
-        if wide_misfit + 2 * 2 < misfit:
-            values, deviations = wide, wide_deviations
-    sine, cosine = (values[2:] / radius) if values.size == 4 else (0.0, 0.0)
-    motion = Motion(
-        shift=(float(values[0]), float(values[1])),
-        rotation=math.atan2(float(sine), 1 + float(cosine)),
-        scale=math.hypot(float(sine), 1 + float(cosine)) - 1,
-        centre=(float(centre[0]), float(centre[1])),
-    )
-    units = (1.0, 1.0, 1 / radius, 1 / radius)
-    return motion, tuple(float(value) * unit for value, unit in zip(deviations, units, strict=False))
-
-
-def _four(errors: tuple[float, ...]) -> tuple[float, float, float, float]:
-    """Return standard errors of all four parameters, NaN for those that were not fitted."""
+def four_errors(errors: tuple[float, ...]) -> tuple[float, float, float, float]:
+    """Return standard errors of shift y, shift x, rotation and scale, NaN for those that were not fitted."""
     y, x, rotation, scale = (*errors, *([math.nan] * (4 - len(errors))))
     return y, x, rotation, scale
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.estimation.fit import LEAST_PIXELS, Array
 from hyperfuse.sensor.estimation.location import locate
-from hyperfuse.sensor.estimation.position import PositionFit, fit_positions
+from hyperfuse.sensor.estimation.position import PositionFit
 from hyperfuse.sensor.estimation.psf import PsfFit
 from hyperfuse.sensor.estimation.radiometry import RadiometricModel, changed_pixels, fit_radiometry, smooth_fraction
 from hyperfuse.sensor.estimation.sampling import PairPart, from_each, psf_deviation, side_by_side
@@ -28,23 +28,6 @@ _MAX_MISSED = 10.0
 # Smooth differences are reported where they are this fraction of a band's residual, and that this fraction of the band.
 _SMOOTH_FRACTION, _RESIDUAL_FRACTION = 0.3, 0.01
 _CHANGED_FRACTION = 0.001
-
-
-@dataclass(frozen=True, eq=False)
-class GeometryEstimate:
-    """PSF and position of a scene, from one part of it or several; see :func:`estimate_geometry`.
-
-    Attributes:
-        psf: the one found where it is accepted, else the one assumed.
-        psf_fit: None where the PSF was known, or nothing could be fitted.
-        position: None where the position was known.
-        notes: on the PSF, a sentence each.
-    """
-
-    psf: GaussianPsf | BoxPsf | KernelPsf
-    psf_fit: PsfFit | None
-    position: PositionFit | None
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,60 +73,12 @@ class SensorEstimate:
         assert self.sensor.srf is not None  # given or estimated
         return self.sensor.srf
 
-    @property
-    def normalisation(self) -> Array:
-        """Factor and summand per MSI band that bring the MSI to the radiometry of the HSI, (2, msi_bands)."""
-        gain, offset = self._inverted
-        return np.stack([1 / gain, -offset / gain])
-
     def correct(self, msi: torch.Tensor) -> torch.Tensor:
         """Return an MSI (msi_bands, H, W) in the radiometry of the HSI; bands that are not accepted stay unchanged."""
-        gain, offset = (torch.as_tensor(one, dtype=msi.dtype, device=msi.device) for one in self._inverted)
-        return (msi - offset[:, None, None]) / gain[:, None, None]
-
-    @property
-    def _inverted(self) -> tuple[Array, Array]:
         use = self.accepted & (self.gain > 0)
-        return np.where(use, self.gain, 1.0), np.where(use, self.offset, 0.0)
-
-
-def estimate_geometry(
-    parts: Sequence[PairPart],
-    *,
-    known_phase: bool = False,
-    known_psf: bool = False,
-    max_shift: float | None = None,
-    affine: bool = True,
-) -> GeometryEstimate:
-    """Estimate the PSF and the position of a scene, those that are not known.
-
-    A wrong PSF can displace the position, so that both are first estimated alternately; the position is then fitted
-    with the PSF found, from the assumed phase. A whole scene is one part. Nothing is raised: a fit that is not possible
-    leaves a note, or a position with its ``problem``.
-
-    Args:
-        parts: one or several of a scene; ratio, phase and PSF of their sensors as known or assumed.
-        known_phase: do not search the position.
-        known_psf: use the PSF as given.
-        max_shift: HR pixels searched to either side; default: 6 or two LR pixels, whichever is larger.
-        affine: also fit rotation and scale.
-    """
-    psf, psf_fit, notes = parts[0].sensor.psf, None, []
-    if not known_psf:
-        try:
-            found = locate(parts, known_phase=known_phase, known_psf=False, max_shift=max_shift)
-            psf, psf_fit = found.sensor.psf, found.psf_fit
-            assert psf_fit is not None  # it was not known
-            notes.append(psf_note(psf_fit, found.sensor))
-        except InputError as error:
-            notes.append(f"PSF not known: Gaussian with a modulation of 0.3 at Nyquist ({error})")
-    if known_phase:
-        return GeometryEstimate(psf, psf_fit, None, tuple(notes))
-    try:
-        position = fit_positions([part.moved((0, 0), psf) for part in parts], max_shift=max_shift, affine=affine)
-    except InputError as error:
-        position = PositionFit.unknown(str(error))
-    return GeometryEstimate(psf, psf_fit, position, tuple(notes))
+        gain = torch.as_tensor(np.where(use, self.gain, 1.0), dtype=msi.dtype, device=msi.device)
+        offset = torch.as_tensor(np.where(use, self.offset, 0.0), dtype=msi.dtype, device=msi.device)
+        return (msi - offset[:, None, None]) / gain[:, None, None]
 
 
 def estimate_sensor(
