@@ -142,8 +142,8 @@ class Bench:
         return run
 
 
-def report(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure, print a table as it grows, and return all numbers."""
+def report(args: argparse.Namespace) -> None:
+    """Measure, print a table as it grows, and write all numbers."""
     options = {} if args.width is None else {"width": args.width, "encoder_blocks": 2}
     bench = Bench(args.device, args.seconds, options)
     results: dict[str, Any] = {"entries": {}}
@@ -160,6 +160,8 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
             results["entries"][name] = f"failed: {type(error).__name__}: {error}"
             print(f"| {name} | failed |", flush=True)
             traceback.print_exc(limit=6)
+        if args.json is not None:  # now: a later part may be cut off
+            args.json.write_text(json.dumps(results, indent=2))
         if bench.on_gpu:
             torch.cuda.empty_cache()
 
@@ -168,7 +170,6 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
         compiled_entries(bench, args, attempt)
     else:
         eager_entries(bench, args, attempt)
-    return results
 
 
 def eager_entries(bench: Bench, args: argparse.Namespace, attempt: Callable[[str, Callable[[], Any]], None]) -> None:
@@ -305,9 +306,7 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="write a profile by kernel to this file")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     args = parser.parse_args()
-    results = report(args)
-    if args.json is not None:
-        args.json.write_text(json.dumps(results, indent=2))
+    report(args)
 
 
 if __name__ == "__main__":

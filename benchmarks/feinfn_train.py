@@ -100,14 +100,17 @@ def score(
     fuse: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], scenes: Scenes, names: list[str]
 ) -> dict[str, dict[str, float]]:
     """Score whole scenes by the metrics of the paper's tables."""
-    found = {}
-    for number, name in enumerate(names):
+
+    def score_one(number: int) -> dict[str, float]:
         hsi, msi = (x[number : number + 1].permute(0, 3, 1, 2) for x in (scenes.hsi, scenes.msi))
         with torch.no_grad():
             fused = fuse(hsi, msi)[0].float().cpu().numpy()
         reference = scenes.reference[number].permute(2, 0, 1).cpu().numpy()
         scores: Any = evaluate(reference, fused, RATIO, peak=1.0, clip=True)
-        found[name] = {metric: float(scores[metric]) for metric in METRICS}
+        return {metric: float(scores[metric]) for metric in METRICS}
+
+    with ThreadPoolExecutor(8) as pool:
+        found = dict(zip(names, pool.map(score_one, range(len(names))), strict=True))
     found["mean"] = {metric: float(np.mean([scores[metric] for scores in found.values()])) for metric in METRICS}
     return found
 
@@ -207,7 +210,6 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     start, device = time.monotonic(), torch.device(args.device)
     on_gpu = device.type == "cuda"
     torch.manual_seed(args.seed)
-    torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
     names = sorted(index_of(args.data)["scenes"])  # type: ignore[call-overload]
     held_out = names[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
@@ -216,6 +218,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     cubes = {name: cube[:, : args.side, : args.side] for name, cube in cubes.items()}
     scenes = make_pairs([cubes[name] for name in training], device, ORIENTATIONS)
     validation = make_pairs([cubes[name] for name in held_out], device, 1)
+    torch.set_float32_matmul_precision("high")  # not before: pairs are made in full precision
     pixels = sum(x.numel() * x.element_size() for x in (scenes.reference, scenes.msi, scenes.hsi))
     print(f"{len(training)} scenes on {device}: {pixels / 2**30:.1f} GiB, {time.monotonic() - start:.1f} s", flush=True)
 

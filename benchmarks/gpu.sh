@@ -65,8 +65,8 @@ except Exception:
     print("")
 PYTHON
 )
-# The last 40 seconds are for scoring whole scenes.
-rest=$(($(left) - 40))
+# The last 50 seconds are for loading the libraries and scoring whole scenes.
+rest=$(($(left) - 50))
 [ "$rest" -lt 5 ] && rest=5
-part $((rest + 40)) "$python" benchmarks/feinfn_train.py "$data" "$out/train" --device "$device" --seconds "$rest" $choice "${train[@]}"
+part $((rest + 50)) "$python" benchmarks/feinfn_train.py "$data" "$out/train" --device "$device" --seconds "$rest" $choice "${train[@]}"
 echo "== $(date +%T) done after $((total - $(left))) s"

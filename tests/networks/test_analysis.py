@@ -59,7 +59,7 @@ def test_other_phases_with_the_same_amplitudes():
     torch.testing.assert_close(itself.phase_coherence, torch.ones(3, dtype=torch.float64))
 
 
-def test_similarity_refuses_what_does_not_fit():
+def test_latents_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="smaller"):
         latent_similarity(torch.rand(2, 8, 8), torch.rand(2, 4, 8))
     with pytest.raises(InputError, match="latents must be"):

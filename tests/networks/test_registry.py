@@ -1,11 +1,22 @@
 import pytest
 
 from hyperfuse.errors import InputError
-from hyperfuse.networks import create_network, list_networks, network_options
+from hyperfuse.networks import FusionNetwork, create_network, list_networks, network_options
+from hyperfuse.networks.registry import register_network
 
 
 def test_names():
     assert list_networks() == ["feinfn", "feinfn-release"]
+
+
+def test_a_name_that_is_taken_is_refused():
+    with pytest.raises(ValueError, match=r"'feinfn' is taken by hyperfuse\.networks\.feinfn\.FeINFN"):
+
+        @register_network("feinfn")
+        class Other(FusionNetwork):
+            pass
+
+    assert type(create_network("feinfn", hsi_bands=2, msi_bands=1, width=4)).__name__ == "FeINFN"
 
 
 def test_unknown_network_names_the_nearest():

@@ -23,18 +23,18 @@ def export_program(
     """Trace a network to a program that runs without its Python code.
 
     Args:
-        network: what to export; its precision is exported with it.
+        network: to export, in its precision.
         hsi_size: (h, w) to trace at, at least 2 each.
         msi_size: (H, W) to trace at, larger than ``hsi_size``.
         dynamic: leave batch and both images' rows and columns free, down to an LR-HSI of 3 rows and 5 columns (below
-            that the half spectrum degenerates to sizes that torch.export takes for fixed); else one program a size.
+            that the half spectrum degenerates to sizes that torch.export treats as fixed); else one program per size.
 
     Returns:
         The program; its inputs are ``hsi`` and ``msi`` as of the network's ``forward``.
 
     Raises:
-        InputError: for sizes that cannot be traced.
-        HyperfuseError: where torch.export fails.
+        InputError: sizes that cannot be traced.
+        HyperfuseError: torch.export failed.
 
     Example:
         >>> from hyperfuse.networks import create_network
@@ -72,14 +72,14 @@ def export_onnx(
         The path.
 
     Raises:
-        InputError: for sizes that cannot be traced or a network that computes in bfloat16.
-        MissingDependencyError: without onnx and onnxscript.
-        HyperfuseError: where the conversion fails.
+        InputError: sizes that cannot be traced, or a network in bfloat16.
+        MissingDependencyError: onnx or onnxscript is not installed.
+        HyperfuseError: the conversion failed.
     """
     for package in ("onnx", "onnxscript"):
         require(package, "writing ONNX")
     if getattr(network, "precision", "float32") != "float32":
-        raise InputError("ONNX export needs precision='float32'; build the network so and load the same weights")
+        raise InputError("ONNX export needs precision='float32'; create the network with it and load the same weights")
     hsi, msi, shapes = _example(network, hsi_size, msi_size, dynamic)
     try:
         with torch.no_grad(), warnings.catch_warnings():
@@ -110,7 +110,7 @@ def _example(
     if len(hsi_size) != 2 or len(msi_size) != 2 or min(*hsi_size, *msi_size) < 2:
         raise InputError(f"sizes to trace at must be two numbers of at least 2, not {hsi_size} and {msi_size}")
     parameter = next(network.parameters())
-    batch = 2 if dynamic else 1  # torch.export takes a free dimension of 1 for a fixed one
+    batch = 2 if dynamic else 1  # torch.export treats a free dimension of 1 as fixed
     hsi = parameter.new_zeros((batch, network.hsi_bands, *hsi_size))
     msi = parameter.new_zeros((batch, network.msi_bands, *msi_size))
     network.check_pair(hsi, msi)
@@ -120,5 +120,5 @@ def _example(
 
 def _failure(network: FusionNetwork, what: str, dynamic: bool, error: Exception) -> HyperfuseError:
     reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-    hint = "; try dynamic=False, one file a size" if dynamic else ""
+    hint = "; try dynamic=False, one file per size" if dynamic else ""
     return HyperfuseError(f"{what} could not export {network.name!r}: {reason}{hint}")

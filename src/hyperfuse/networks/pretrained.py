@@ -19,7 +19,7 @@ from hyperfuse.runtime.optional import require
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 CONFIG_FORMAT = 1
-# Weights that ship: a folder each, with a model card beside.
+# Weights that ship: a folder each, with a model card.
 SHIPPED = Path(__file__).parent / "weights"
 
 
@@ -29,19 +29,19 @@ def shipped_weights() -> list[str]:
 
 
 def find_pretrained(name: str | os.PathLike[str]) -> Path:
-    """Return the folder of weights: a folder of that path, or weights of that name that ship.
+    """Return the folder of weights: a folder of that path, or shipped weights of that name.
 
     Raises:
-        InputError: there are neither.
+        InputError: neither exists.
     """
     folder, known = Path(name), shipped_weights()
     if folder.is_dir():
         return folder
     if str(name) in known:
         return SHIPPED / str(name)
-    told = nearest_name(str(name), known) if known else ""
+    hint = nearest_name(str(name), known) if known else ""
     raise InputError(
-        f"no weights {str(name)!r}{told}; give a name that ships or a folder that training wrote (RUN/best)"
+        f"no weights {str(name)!r}{hint}; specify shipped weights or a folder that training wrote (RUN/best)"
     )
 
 
@@ -52,16 +52,16 @@ def save_pretrained(
     dtype: torch.dtype | None = None,
     base: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``model.safetensors`` and ``config.json`` into a folder, making it if need be.
+    """Write ``model.safetensors`` and ``config.json`` into a folder, which is created if it does not exist.
 
-    Each file is written beside its place and renamed, so that an interrupted call leaves no half file.
+    Each file is written under another name and renamed, so that an interrupted call leaves no incomplete file.
 
     Args:
         network: from :func:`hyperfuse.networks.create_network`.
-        folder: where to.
-        dtype: that floating-point weights are stored in, such as float16 for half the size; theirs if None.
-        base: method and settings of the fusion that the network was trained to improve, for the record; None for one
-            that stands alone.
+        folder: destination.
+        dtype: of the stored floating-point weights, such as float16 for half the size; default: unchanged.
+        base: method and settings of the fusion that the network was trained to improve; None for a network on its
+            own.
 
     Returns:
         The folder.
@@ -107,12 +107,12 @@ def from_pretrained(folder: str | os.PathLike[str]) -> FusionNetwork:
         The network.
 
     Raises:
-        InputError: where a file is missing, not readable or does not fit.
+        InputError: a file is missing, not readable or does not fit.
     """
     folder = Path(folder)
     for file in (CONFIG, WEIGHTS):
         if not (folder / file).is_file():
-            raise InputError(f"{folder}: no {file}; give the folder that save_pretrained wrote")
+            raise InputError(f"{folder}: no {file}; specify the folder that save_pretrained wrote")
     network = _build(_read_config(folder / CONFIG), folder / CONFIG)
     state = read_weights(folder / WEIGHTS)
     try:
@@ -124,14 +124,14 @@ def from_pretrained(folder: str | os.PathLike[str]) -> FusionNetwork:
 
 
 def read_base(folder: str | os.PathLike[str]) -> Mapping[str, Any] | None:
-    """Return what :func:`save_pretrained` was told of the fusion that the network improves, or None.
+    """Return method and settings of the fusion that the network improves, as :func:`save_pretrained` stored them, or None.
 
     Raises:
-        InputError: where the configuration is missing or not readable.
+        InputError: the configuration is missing or not readable.
     """
     path = Path(folder) / CONFIG
     if not path.is_file():
-        raise InputError(f"{folder}: no {CONFIG}; give the folder that save_pretrained wrote")
+        raise InputError(f"{folder}: no {CONFIG}; specify the folder that save_pretrained wrote")
     base = _read_config(path).get("base")
     if base is not None and not (isinstance(base, dict) and isinstance(base.get("method"), str)):
         raise InputError(f"{path}: base names no method")
@@ -152,7 +152,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
         Tensors by name, on the CPU.
 
     Raises:
-        InputError: where the file is missing, damaged, holds anything but tensors in plain containers, or no weights.
+        InputError: the file is missing, damaged, contains anything but tensors in plain containers, or no weights.
     """
     path = Path(path)
     if not path.is_file():
@@ -172,7 +172,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
             held = held[key]
             break
     if not isinstance(held, dict) or not held or not all(isinstance(v, torch.Tensor) for v in held.values()):
-        raise InputError(f"{path}: holds no state dict of tensors")
+        raise InputError(f"{path}: contains no state dict of tensors")
     return dict(held)
 
 
@@ -184,7 +184,7 @@ def push_to_hub(
     Args:
         network: what to upload.
         folder: a local folder, written as by :func:`save_pretrained`; all of it is uploaded (a model card too).
-        repository: ``owner/name``; made if it is not there.
+        repository: ``owner/name``; created if it does not exist.
         private: whether a new repository is private.
 
     Returns:

@@ -18,9 +18,16 @@ _NETWORKS: dict[str, type[FusionNetwork]] = {}
 
 
 def register_network(name: str) -> Callable[[NetworkClass], NetworkClass]:
-    """Class decorator: make a network known as ``name``; its ``options_class`` says what can be set."""
+    """Class decorator: register a network as ``name``; its ``options_class`` declares its options.
+
+    Raises:
+        ValueError: the name is taken by another class.
+    """
 
     def add(network: NetworkClass) -> NetworkClass:
+        taken = _NETWORKS.get(name)
+        if taken is not None:
+            raise ValueError(f"the network name {name!r} is taken by {taken.__module__}.{taken.__qualname__}")
         network.name = name
         _NETWORKS[name] = network
         return network
@@ -42,7 +49,7 @@ def network_options(name: str) -> type[NetworkOptions]:
     """Return the options class of the network ``name``.
 
     Raises:
-        InputError: where there is no such network.
+        InputError: there is no such network.
     """
     return _network_class(name).options_class
 
@@ -78,7 +85,7 @@ def parse_options(name: str, options: dict[str, Any]) -> NetworkOptions:
     """Check ``options`` for the network ``name``.
 
     Raises:
-        InputError: one line that names the option and what is wrong.
+        InputError: an unknown option or a value that does not fit, in one line.
     """
     known = network_options(name)
     try:

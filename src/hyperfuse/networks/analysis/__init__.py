@@ -1,6 +1,6 @@
-"""What the paper's figures show, measured: spectra of latents, leakage, the Gabor wavelet, frequency responses.
+"""Measurements behind the paper's figures: spectra of latents, leakage, the Gabor wavelet, frequency responses.
 
-Functions take tensors or a network in any state and return data; drawing is left to whoever shows them.
+Functions take tensors or a network in any state and return data; :mod:`hyperfuse.reports.analysis` plots them.
 """
 
 from hyperfuse.networks.analysis.globality import GlobalEffect, change_one_frequency, effect_on_fusion

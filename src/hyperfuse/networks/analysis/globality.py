@@ -12,10 +12,10 @@ from hyperfuse.networks.feinfn import FeINFN
 
 @dataclass(frozen=True)
 class GlobalEffect:
-    """What a change of one frequency does to the image.
+    """Effect of a change of one frequency on the image.
 
     Attributes:
-        change: (..., H, W), changed less original.
+        change: (..., H, W), changed minus original.
         fraction_of_pixels: fraction of pixels that change by more than a hundredth of the largest change.
     """
 
@@ -24,15 +24,15 @@ class GlobalEffect:
 
 
 def change_one_frequency(image: torch.Tensor, bin_at: tuple[int, int], factor: complex) -> GlobalEffect:
-    """Multiply one frequency of a real image (and its conjugate) by ``factor`` and see which pixels change.
+    """Multiply one frequency of a real image (and its conjugate) by ``factor`` and report which pixels change.
 
-    A local change of the spectrum acts on the whole image: the global receptive field that FeINFN's frequency branch is
-    argued for (NeurIPS 2024).
+    A local change of the spectrum acts on the whole image: the global receptive field of FeINFN's frequency branch
+    (NeurIPS 2024).
 
     Args:
         image: (..., H, W), for instance ``E_f`` of :meth:`FeINFN.features`.
         bin_at: (row, column) of ``rfft2``.
-        factor: what that frequency is multiplied by.
+        factor: of that frequency.
 
     Returns:
         The effect.
@@ -59,20 +59,20 @@ def change_one_frequency(image: torch.Tensor, bin_at: tuple[int, int], factor: c
 def effect_on_fusion(
     network: FeINFN, hsi: torch.Tensor, msi: torch.Tensor, bin_at: tuple[int, int], factor: complex
 ) -> GlobalEffect:
-    """Change one frequency of ``E_f`` in a network and see which pixels of its output change.
+    """Change one frequency of ``E_f`` in a network and report which pixels of its output change.
 
     Args:
         network: with a frequency branch and a spatial one.
         hsi: (B, hsi_bands, h, w).
         msi: (B, msi_bands, H, W).
         bin_at: (row, column) of ``rfft2``.
-        factor: what that frequency is multiplied by.
+        factor: of that frequency.
 
     Returns:
         The effect on the fused image.
 
     Raises:
-        InputError: where the network lacks one of the branches.
+        InputError: the network lacks one of the branches.
     """
     with torch.no_grad():
         features = network.features(hsi, msi)
@@ -84,5 +84,5 @@ def effect_on_fusion(
         before, after = (network.decoder(pixels[0], x, dtype).permute(0, 3, 1, 2) for x in pixels[1:])
     difference = (after - before).double()
     largest = difference.abs().amax()
-    share = float((difference.abs().amax(dim=1) > 0.01 * largest).double().mean()) if largest > 0 else 0.0
-    return GlobalEffect(difference, share)
+    fraction = float((difference.abs().amax(dim=1) > 0.01 * largest).double().mean()) if largest > 0 else 0.0
+    return GlobalEffect(difference, fraction)

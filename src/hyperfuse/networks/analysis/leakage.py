@@ -1,4 +1,4 @@
-"""What a convolution kernel on a spectrum does to one frequency."""
+"""Leakage of a convolution kernel on a spectrum between frequencies."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hyperfuse.errors import InputError
 
 @dataclass(frozen=True)
 class Leakage:
-    """What a convolution kernel on a spectrum does to one frequency.
+    """Effect of a convolution kernel on a spectrum on one frequency.
 
     Attributes:
-        leaked: share of the energy that ends at other frequencies than it came from, 0 to 1.
+        leaked: fraction of the energy that moves to other frequencies, 0 to 1.
         response: (rows, columns), energy at each frequency, summing to 1; in the order of ``fft2``.
-        envelope: (rows, columns), what the kernel multiplies the image by: constant for a 1x1 kernel.
+        envelope: (rows, columns), the factor on the image that the kernel amounts to: constant for a 1x1 kernel.
     """
 
     leaked: float
@@ -26,7 +26,7 @@ class Leakage:
 
 
 def spectrum_leakage(kernel: torch.Tensor, rows: int, columns: int, bin_at: tuple[int, int]) -> Leakage:
-    """Convolve a spectrum that holds one frequency with ``kernel`` and see where the energy goes.
+    """Convolve a spectrum of one frequency with ``kernel`` and report where the energy goes.
 
     Convolving a spectrum is multiplying the image by the kernel's transform: a 1x1 kernel scales the image, any other
     modulates it and so spreads a frequency over its neighbours (FeINFN, NeurIPS 2024, the choice of phase kernel).

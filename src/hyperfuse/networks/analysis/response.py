@@ -14,7 +14,7 @@ class FrequencyResponse:
     """Power of features by distance from DC.
 
     Attributes:
-        cycles_per_pixel: (bins,), the middle of each ring, 0 to 0.5.
+        cycles_per_pixel: (bins,), the centre of each ring, 0 to 0.5.
         power: (maps, bins), mean power of a ring, averaged over channels; the sum over all frequencies of the plane is
             the mean square of the feature.
     """
@@ -28,7 +28,7 @@ def radial_power(features: list[torch.Tensor], bins: int = 32) -> FrequencyRespo
 
     Args:
         features: maps of one size.
-        bins: rings between DC and 0.5 cycles per pixel; corners beyond 0.5 are left out.
+        bins: rings between DC and 0.5 cycles per pixel; corners beyond 0.5 are excluded.
 
     Returns:
         The response.
@@ -48,8 +48,8 @@ def radial_power(features: list[torch.Tensor], bins: int = 32) -> FrequencyRespo
     for feature in features:
         plane = torch.fft.fft2(feature.detach().double(), norm="forward").abs().square().mean(dim=0)
         powers.append(torch.bincount(ring[inside], weights=plane[inside], minlength=bins) / count)
-    middle = (torch.arange(bins, dtype=torch.float64) + 0.5) / (2 * bins)
-    return FrequencyResponse(middle, torch.stack(powers))
+    centre = (torch.arange(bins, dtype=torch.float64) + 0.5) / (2 * bins)
+    return FrequencyResponse(centre, torch.stack(powers))
 
 
 def decoder_response(network: FeINFN, hsi: torch.Tensor, msi: torch.Tensor, bins: int = 32) -> FrequencyResponse:
@@ -64,7 +64,7 @@ def decoder_response(network: FeINFN, hsi: torch.Tensor, msi: torch.Tensor, bins
         bins: rings.
 
     Returns:
-        One row of power a decoder layer.
+        One row of power per decoder layer.
     """
     with torch.no_grad():
         layers = network.features(hsi, msi).decoder

@@ -1,4 +1,4 @@
-"""Similarity of the spectra of two latents, amplitudes and phases apart."""
+"""Similarity of the spectra of two latents, of amplitudes and phases separately."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from hyperfuse.errors import InputError
 
 @dataclass(frozen=True)
 class LatentSimilarity:
-    """How alike the spectra of an LR and an HR latent are, at the frequencies that both hold.
+    """Similarity of the spectra of an LR and an HR latent, at the frequencies that both contain.
 
     Attributes:
-        amplitude_correlation: correlation of log amplitudes, one a channel, (C,); 1 is alike.
+        amplitude_correlation: correlation of log amplitudes per channel, (C,); 1 for proportional amplitudes.
         phase_coherence: length of the mean of ``exp(j (phase_lr - phase_hr))``, (C,); 1 is a constant difference,
             about 0 are unrelated phases.
-        lr_amplitude: (C, h, w), DC in the middle, orthonormal.
+        lr_amplitude: (C, h, w), DC in the centre, orthonormal.
         hr_amplitude: (C, h, w), the same frequencies (cycles over the scene) of the HR latent.
         lr_phase: (C, h, w) in (-pi, pi].
         hr_phase: (C, h, w) in (-pi, pi].
@@ -32,10 +32,10 @@ class LatentSimilarity:
 
 
 def latent_similarity(lr: torch.Tensor, hr: torch.Tensor) -> LatentSimilarity:
-    """Compare two latents of one scene, amplitudes and phases apart (FeINFN, NeurIPS 2024, the motivating figure).
+    """Compare two latents of one scene, amplitudes and phases separately (FeINFN, NeurIPS 2024, the motivating figure).
 
-    Both are taken as samples at pixel centres of the same scene, so the half-pixel shift between their grids is taken
-    out of the phases. DC is left out of both measures.
+    Both are samples at pixel centres of the same scene, so the half-pixel shift between their grids is removed from the
+    phases. DC is excluded from both measures.
 
     Args:
         lr: (C, h, w).
@@ -45,7 +45,7 @@ def latent_similarity(lr: torch.Tensor, hr: torch.Tensor) -> LatentSimilarity:
         The similarity.
 
     Raises:
-        InputError: where channels differ or ``hr`` is the smaller.
+        InputError: channels differ, or ``hr`` is the smaller.
 
     Example:
         >>> x = torch.rand(2, 8, 8)
@@ -63,8 +63,9 @@ def latent_similarity(lr: torch.Tensor, hr: torch.Tensor) -> LatentSimilarity:
         plane = torch.fft.fft2(latent.detach().double(), norm="ortho")
         ky, kx = torch.fft.fftfreq(h) * h, torch.fft.fftfreq(w) * w
         plane = plane[:, (ky.long() % rows)][:, :, (kx.long() % columns)]
-        turn = torch.pi * (ky.double()[:, None] / rows + kx.double()[None, :] / columns)  # centre of pixel 0 is at 1/2
-        planes.append(torch.fft.fftshift(plane * torch.polar(torch.ones_like(turn), -turn), dim=(1, 2)))
+        # The centre of pixel 0 is at 1/2.
+        rotation = torch.pi * (ky.double()[:, None] / rows + kx.double()[None, :] / columns)
+        planes.append(torch.fft.fftshift(plane * torch.polar(torch.ones_like(rotation), -rotation), dim=(1, 2)))
     low, high = planes
     not_dc = torch.ones(h, w, dtype=torch.bool)
     not_dc[h // 2, w // 2] = False
