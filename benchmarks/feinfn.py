@@ -1,12 +1,13 @@
-"""Time and memory of FeINFN beside the plain form of the released program and beside the machine's ceilings.
+"""Time and memory of FeINFN compared with the literal form of the released program and with the machine's ceilings.
 
     python benchmarks/feinfn.py --threads 2 --repeats 5 --markdown feinfn.md
 
-Within a scenario every program runs once a turn, turn after turn, and the median of the turns is printed: programs
-that are compared share the machine's moods. Peak memory comes from a process of its own for each program (all of it,
-about 250 MiB of which is torch; needs Linux). The share of the ceiling divides the operations that are really done
-(convolutions and matrix products only) by the time and by the speed of a large float32
-(bfloat16) matrix product of the same turns.
+Within a scenario all programs run in turn, and the median of the turns is printed, so that they share the state of the
+machine. Peak memory is that of a separate process for each program (about 250 MiB of it is torch; needs Linux). The
+fraction of the ceiling divides the operations that are computed (convolutions and matrix products only) by the time and
+by the speed of a large float32 (bfloat16) matrix product of the same turns.
+
+`--device cuda` prints the table of feinfn_gpu.py instead; further options are passed on to it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "reference"))
 
 import plain_feinfn as plain
 
+import feinfn_gpu
 from hyperfuse.networks import create_network
 
 BANDS, MSI_BANDS = 31, 3
@@ -36,7 +38,7 @@ PROGRAMS = ("plain", "feinfn", "feinfn bf16", "release", "release bf16")
 
 @dataclass(frozen=True)
 class Scenario:
-    """One line of the table: ``batch`` images of ``size`` pixels a side, LR ``ratio`` times smaller."""
+    """One scenario: ``batch`` images of ``size`` x ``size`` pixels, LR ``ratio`` times smaller."""
 
     name: str
     size: int
@@ -57,15 +59,15 @@ SCENARIOS = {
 }
 
 
-def make(program: str, scenario: Scenario, device: str) -> Callable[[], None]:
-    """Return a function of nothing that runs ``program`` once on the scenario's data."""
+def make(program: str, scenario: Scenario) -> Callable[[], None]:
+    """Return a function without arguments that runs ``program`` once on the scenario's data."""
     torch.manual_seed(0)
     name = "feinfn" if program.startswith("feinfn") else "feinfn-release"
     precision = "bfloat16" if program.endswith("bf16") else "float32"
-    network = create_network(name, hsi_bands=BANDS, msi_bands=MSI_BANDS, precision=precision).to(device)
+    network = create_network(name, hsi_bands=BANDS, msi_bands=MSI_BANDS, precision=precision)
     small = scenario.size // scenario.ratio
-    hsi = torch.rand(scenario.batch, BANDS, small, small, device=device)
-    msi = torch.rand(scenario.batch, MSI_BANDS, scenario.size, scenario.size, device=device)
+    hsi = torch.rand(scenario.batch, BANDS, small, small)
+    msi = torch.rand(scenario.batch, MSI_BANDS, scenario.size, scenario.size)
     weights = dict(network.named_parameters())
 
     def fuse() -> torch.Tensor:
@@ -77,7 +79,7 @@ def make(program: str, scenario: Scenario, device: str) -> Callable[[], None]:
 
     if not scenario.training:
         return forward
-    target = torch.rand(scenario.batch, BANDS, scenario.size, scenario.size, device=device)
+    target = torch.rand(scenario.batch, BANDS, scenario.size, scenario.size)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-4, weight_decay=0.0)
 
     def step() -> None:
@@ -88,24 +90,20 @@ def make(program: str, scenario: Scenario, device: str) -> Callable[[], None]:
     return step
 
 
-def seconds(run: Callable[[], object], device: str) -> float:
+def seconds(run: Callable[[], object]) -> float:
     """Time one run."""
-    if device == "cuda":
-        torch.cuda.synchronize()
     start = time.perf_counter()
     run()
-    if device == "cuda":
-        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
-def ceilings(device: str) -> dict[str, tuple[Callable[[], object], float]]:
+def ceilings() -> dict[str, tuple[Callable[[], object], float]]:
     """Return large products as (run, operations), by name."""
-    n = 8192 if device == "cuda" else 2048
-    a, b = torch.rand(n, n, device=device), torch.rand(n, n, device=device)
+    n = 2048
+    a, b = torch.rand(n, n), torch.rand(n, n)
     half_a, half_b = a.bfloat16(), b.bfloat16()
-    x = torch.rand(1, 128, 256, 256, device=device).to(memory_format=torch.channels_last)
-    w = torch.rand(128, 128, 3, 3, device=device)
+    x = torch.rand(1, 128, 256, 256).to(memory_format=torch.channels_last)
+    w = torch.rand(128, 128, 3, 3)
     half_x, half_w = x.bfloat16(), w.bfloat16()
 
     def conv(image: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -121,44 +119,37 @@ def ceilings(device: str) -> dict[str, tuple[Callable[[], object], float]]:
     }
 
 
-def operations(program: str, scenario: Scenario, device: str) -> float:
-    """Count multiplications and additions of convolutions and matrix products that one run of ``program`` does.
-
-    On the device itself: what a convolution does depends on it.
-    """
-    run = make(program, scenario, device)
+def operations(program: str, scenario: Scenario) -> float:
+    """Count multiplications and additions of the convolutions and matrix products of one run of ``program``."""
+    run = make(program, scenario)
     with FlopCounterMode(display=False) as counter:
         run()
     return float(counter.get_total_flops())
 
 
-def peak_bytes(program: str, scenario: Scenario, threads: int, device: str) -> float:
-    """Return peak memory of one run in a fresh process: of the process on a CPU, of the allocator on a GPU."""
-    call = [sys.executable, __file__, "--threads", str(threads), "--device", device]
-    call += ["--peak", program, scenario.name]
+def peak_bytes(program: str, scenario: Scenario, threads: int) -> float:
+    """Return peak memory of one run in a fresh process."""
+    call = [sys.executable, __file__, "--threads", str(threads), "--device", "cpu", "--peak", program, scenario.name]
     done = subprocess.run(call, check=True, capture_output=True, text=True)
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
-def report_peak(program: str, scenario: Scenario, device: str) -> None:
+def report_peak(program: str, scenario: Scenario) -> None:
     """Run once and print the peak of this process in bytes."""
-    make(program, scenario, device)()
-    if device == "cuda":
-        print(torch.cuda.max_memory_allocated())
-    else:
-        # Not getrusage: a child's maximum there starts at what its parent held when it was forked.
-        status = Path("/proc/self/status").read_text()
-        print(1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))))
+    make(program, scenario)()
+    # Not getrusage: a child's maximum there starts at that of its parent when it was forked.
+    status = Path("/proc/self/status").read_text()
+    print(1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))))
 
 
-def measure(scenario: Scenario, programs: list[str], repeats: int, threads: int, device: str) -> list[list[str]]:
+def measure(scenario: Scenario, programs: list[str], repeats: int, threads: int) -> list[list[str]]:
     """Return the rows of the scenario's table."""
-    runs = {program: make(program, scenario, device) for program in programs}
-    tops = ceilings(device)
+    runs = {program: make(program, scenario) for program in programs}
+    tops = ceilings()
     times: dict[str, list[float]] = {name: [] for name in (*runs, *tops)}
     for turn in range(repeats + 1):
         for name, run in (*runs.items(), *((name, top[0]) for name, top in tops.items())):
-            elapsed = seconds(run, device)
+            elapsed = seconds(run)
             if turn:  # the first turn warms up
                 times[name].append(elapsed)
     middle = {name: statistics.median(values) for name, values in times.items()}
@@ -166,11 +157,11 @@ def measure(scenario: Scenario, programs: list[str], repeats: int, threads: int,
     rows = []
     for program in programs:
         top = speed["matmul bfloat16" if program.endswith("bf16") else "matmul float32"]
-        achieved = operations(program, scenario, device) / middle[program] if program != "plain" else 0.0
+        achieved = operations(program, scenario) / middle[program] if program != "plain" else 0.0
         against = middle["plain"] / middle[program] if "plain" in middle else float("nan")
-        peak = peak_bytes(program, scenario, threads, device)
-        share = f"{100 * achieved / top:.0f} %" if achieved else ""
-        cells = [scenario.name, program, f"{middle[program]:.3f}", f"{against:.2f}", f"{peak / 2**20:.0f}", share]
+        peak = peak_bytes(program, scenario, threads)
+        fraction = f"{100 * achieved / top:.0f} %" if achieved else ""
+        cells = [scenario.name, program, f"{middle[program]:.3f}", f"{against:.2f}", f"{peak / 2**20:.0f}", fraction]
         rows.append(cells)
     rows.extend(
         [scenario.name, name, f"{middle[name]:.3f}", "", "", f"{v / 1e9:.0f} GFLOP/s"] for name, v in speed.items()
@@ -184,26 +175,32 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--scenario", action="append", choices=list(SCENARIOS), help="repeatable; all unless given")
-    parser.add_argument("--program", action="append", choices=PROGRAMS, help="repeatable; all unless given")
+    parser.add_argument("--scenario", action="append", choices=list(SCENARIOS), help="repeatable [all]")
+    parser.add_argument("--program", action="append", choices=PROGRAMS, help="repeatable [all]")
     parser.add_argument("--markdown", type=Path, help="also write the table to this file")
     parser.add_argument("--peak", nargs=2, metavar=("PROGRAM", "SCENARIO"), help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args, rest = parser.parse_known_args()
+    if args.device == "cuda":
+        feinfn_gpu.main(["--device", "cuda", *rest])
+        return
+    if rest:
+        parser.error(f"unknown: {' '.join(rest)}")
     torch.set_num_threads(args.threads)
     if args.peak:
-        report_peak(args.peak[0], SCENARIOS[args.peak[1]], args.device)
+        report_peak(args.peak[0], SCENARIOS[args.peak[1]])
         return
-    head = ["scenario", "program", "seconds", "times faster than plain", "peak MiB", "share of matmul ceiling"]
+    head = ["scenario", "program", "seconds", "times faster than plain", "peak MiB", "fraction of matmul ceiling"]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     print("\n".join(lines), flush=True)
     for name in args.scenario or SCENARIOS:
-        for row in measure(SCENARIOS[name], args.program or list(PROGRAMS), args.repeats, args.threads, args.device):
+        for row in measure(SCENARIOS[name], args.program or list(PROGRAMS), args.repeats, args.threads):
             lines.append("| " + " | ".join(row) + " |")
             print(lines[-1], flush=True)
     if args.markdown:
-        where = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {args.threads} threads"
         args.markdown.write_text(
-            f"{where}, torch {torch.__version__}, median of {args.repeats}\n\n" + "\n".join(lines) + "\n"
+            f"CPU, {args.threads} threads, torch {torch.__version__}, median of {args.repeats}\n\n"
+            + "\n".join(lines)
+            + "\n"
         )
 
 

@@ -293,7 +293,7 @@ def profile(bench: Bench, args: argparse.Namespace) -> str:
     return str(args.profile)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -305,7 +305,7 @@ def main() -> None:
     parser.add_argument("--compiled", action="store_true", help="measure compiled in place of eager execution")
     parser.add_argument("--profile", type=Path, help="write a profile by kernel to this file")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     report(args)
 
 

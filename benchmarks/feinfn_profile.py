@@ -1,12 +1,12 @@
-"""Where FeINFN's time goes: share of each part, what it computes, and how near it comes to the machine's ceilings.
+"""Where FeINFN's time goes: fraction of each part, its operations, and how near it comes to the machine's ceilings.
 
     python benchmarks/feinfn_profile.py --scenario "training 4x64 x4" --program feinfn --markdown profile.md
 
-The network runs as it is under torch.profiler, turn after turn beside a large convolution and a large matrix product
-of the same type, whose speed is the ceiling. An operation belongs to the innermost part whose method is running; one of
+The network runs under torch.profiler, in turn with a large convolution and a large matrix product of the same type,
+whose speed is the ceiling. An operation belongs to the innermost part whose method is running; one of
 the backward pass to the part whose operation it differentiates (the profiler numbers both alike). Convolutions and
-matrix products are counted from the shapes they are given; all else (sums, activations, copies, transforms) is told in
-seconds only.
+matrix products are counted from their shapes; all else (sums, activations, copies, transforms) is given in seconds
+only.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def named(method: Callable[..., Any], part: str) -> Callable[..., Any]:
 def parts_named(network: FusionNetwork) -> Iterator[None]:
     """Name the parts of a FeINFN while the context lasts."""
     spatial, frequency = network.spatial_fusion, network.frequency_fusion
-    places = [
+    methods = [
         (network.spatial_encoder, ["forward"], "HR encoder"),
         (network.spectral_encoder, ["forward"], "LR encoder"),
         (spatial, ["first_layer", "forward", "evaluate"], "spatial function"),
@@ -61,7 +61,7 @@ def parts_named(network: FusionNetwork) -> Iterator[None]:
     ]
     patches = [
         mock.patch.object(owner, name, named(getattr(owner, name), part))
-        for owner, names, part in places
+        for owner, names, part in methods
         for name in names
         if hasattr(owner, name)
     ]
@@ -96,7 +96,7 @@ def kind_of(event: Any) -> str:
     return "products" if operations(event) else "rest"
 
 
-def shares(events: Events) -> dict[tuple[str, str], tuple[float, float]]:
+def times_by_part(events: Events) -> dict[tuple[str, str], tuple[float, float]]:
     """Return (seconds, operations) by part and kind."""
     numbered: dict[int, str] = {}
     sums: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -130,19 +130,19 @@ def measure(scenario: benchmark.Scenario, program: str, repeats: int) -> list[li
         return made[-1]
 
     with mock.patch.object(benchmark, "create_network", keep):
-        run = benchmark.make(program, scenario, "cpu")
+        run = benchmark.make(program, scenario)
     precision = "bfloat16" if program.endswith("bf16") else "float32"
-    tops = {name: top for name, top in benchmark.ceilings("cpu").items() if name.endswith(precision)}
+    tops = {name: top for name, top in benchmark.ceilings().items() if name.endswith(precision)}
     times: dict[str, list[float]] = defaultdict(list)
     collected: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for turn in range(repeats + 1):
         for name, (top, _) in tops.items():
-            times[name].append(benchmark.seconds(top, "cpu"))
-        times["bare"].append(benchmark.seconds(run, "cpu"))
+            times[name].append(benchmark.seconds(top))
+        times["bare"].append(benchmark.seconds(run))
         with parts_named(made[0]), profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiled:
             run()
         if turn:
-            for key, value in shares(list(profiled.events())).items():
+            for key, value in times_by_part(list(profiled.events())).items():
                 collected[key].append(value)
     speed = {name: count / statistics.median(times[name][1:]) for name, (_, count) in tops.items()}
     ceiling = max(speed.values())
@@ -152,8 +152,8 @@ def measure(scenario: benchmark.Scenario, program: str, repeats: int) -> list[li
 
     def row(part: str, products: float, rest: float, count: float) -> list[str]:
         near = f"{100 * count / products / ceiling:.0f} %" if count else ""
-        share = f"{100 * (products + rest) / total:.1f} %"
-        return [part, share, f"{products:.3f}", f"{rest:.3f}", f"{count / 1e9:.1f}", near]
+        fraction = f"{100 * (products + rest) / total:.1f} %"
+        return [part, fraction, f"{products:.3f}", f"{rest:.3f}", f"{count / 1e9:.1f}", near]
 
     rows = []
     for part in {part for part, _ in middle}:
@@ -177,7 +177,14 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, help="also append the table to this file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    head = ["part", "share", "seconds in products", "seconds in all else", "GFLOP of products", "share of the ceiling"]
+    head = [
+        "part",
+        "fraction",
+        "seconds in products",
+        "seconds in all else",
+        "GFLOP of products",
+        "fraction of the ceiling",
+    ]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     rows = measure(benchmark.SCENARIOS[args.scenario], args.program, args.repeats)
     lines += ["| " + " | ".join(row) + " |" for row in rows]

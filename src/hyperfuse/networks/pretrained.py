@@ -124,7 +124,7 @@ def from_pretrained(folder: str | os.PathLike[str]) -> FusionNetwork:
 
 
 def read_base(folder: str | os.PathLike[str]) -> Mapping[str, Any] | None:
-    """Return method and settings of the fusion that the network improves, as :func:`save_pretrained` stored them, or None.
+    """Return method and settings of the fusion that the network improves, as stored with it, or None.
 
     Raises:
         InputError: the configuration is missing or not readable.
