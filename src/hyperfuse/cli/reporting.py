@@ -77,22 +77,13 @@ def write_fusion_report(
     if preview.note:
         session.note(f"note: {preview.note}")
     with naming(path):
-        content = ReportContent(
-            hsi=preview.hsi,
-            msi=preview.msi,
-            fused=preview.fused,
-            sensor=preview.sensor,
+        content = ReportContent.of(
+            fusion,
             hsi_name=names["hsi"],
             msi_name=names["msi"],
             fused_name=names["fused"],
-            whole_hsi=preview.whole_hsi,
-            whole_msi=preview.whole_msi,
             sensor_source=origin,
-            sensor_notes=(*([preview.note] if preview.note else []), *fusion.image.history[-1]["notes"]),
-            alignment=fusion.match.alignment,
             reference=None if reference is None else _part(reference, preview),
-            uncertainty=preview.uncertainty,
-            uncertainty_name="expected error (standard deviation)",
             warnings=tuple(session.warnings),
             made=this_process(["hyperfuse", *session.words], session.seconds),
         )

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -240,6 +241,19 @@ def test_a_shift_is_reported_with_its_doubt(quick, plain):
     assert "+0.25 (y), −1.50 (x) HR pixels" in text
     assert "two positions fit <b>" in text
     assert "Shift between" not in Page(plain).text
+
+
+def test_the_content_of_a_fusion_is_its_preview():
+    pair = hf.simulate(make_scene(wavelengths=np.linspace(450, 900, 12)), ratio=4, srf="boxes:3")
+    fusion = hf.fuse(pair.hsi, pair.msi, sensor=pair.sensor, method="regression", return_details=True)
+    content = ReportContent.of(fusion, reference=pair.reference, hsi_name="hsi.tif")
+    np.testing.assert_array_equal(content.fused.data, fusion.image.data)
+    np.testing.assert_array_equal(content.hsi.data, pair.hsi.data)
+    assert (content.hsi_name, content.reference) == ("hsi.tif", pair.reference)
+    assert (content.sensor.ratio, content.sensor.offset) == (pair.sensor.ratio, pair.sensor.offset)
+    assert content.sensor_notes == fusion.notes
+    with pytest.raises(InputError, match="no preview"):
+        ReportContent.of(replace(fusion, preview=None))
 
 
 def test_without_responses_and_wavelengths_the_page_says_what_is_missing(quick):

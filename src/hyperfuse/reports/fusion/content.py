@@ -26,6 +26,7 @@ from hyperfuse.version import __version__
 
 if TYPE_CHECKING:
     from hyperfuse.scenes.matching.align import Alignment
+    from hyperfuse.scenes.pipeline import Fusion
 
 Array = NDArray[np.float64]
 
@@ -159,6 +160,35 @@ class ReportContent:
                 _expect(shape == (self.msi.bands,), f"{name} has the shape {shape} for {self.msi.bands} MSI bands")
         for row, col in self.points:
             _expect(0 <= row < grid[0] and 0 <= col < grid[1], f"the point ({row}, {col}) lies outside the fused image")
+
+    @classmethod
+    def of(cls, fusion: Fusion[Any], **fields: Any) -> ReportContent:
+        """Return the content of a fusion, or of the part of it that its preview holds.
+
+        Args:
+            fusion: with a preview, as ``hf.fuse(..., return_details=True)`` returns it.
+            fields: further ones, such as names, ``reference`` (on the grid of the preview), ``made``.
+
+        Raises:
+            InputError: a fusion without a preview, or fields that do not fit.
+        """
+        preview = fusion.preview
+        _expect(preview is not None, "the fusion holds no preview")
+        assert preview is not None
+        notes = (preview.note, *fusion.notes)
+        derived = {
+            "hsi": preview.hsi,
+            "msi": preview.msi,
+            "fused": preview.fused,
+            "sensor": preview.sensor,
+            "whole_hsi": preview.whole_hsi,
+            "whole_msi": preview.whole_msi,
+            "sensor_notes": tuple(filter(None, notes)),
+            "alignment": fusion.match.alignment,
+            "uncertainty": preview.uncertainty,
+            "uncertainty_name": "expected error (standard deviation)",
+        }
+        return cls(**{**derived, **fields})
 
     @property
     def units(self) -> str:
