@@ -1,14 +1,14 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def a_short_fit(monkeypatch):
-    """Fit the default method's network for a few steps only, wherever a test says nothing else."""
-    import hyperfuse.methods.feinfn.method
+@pytest.fixture
+def quick(monkeypatch):
+    """Fit the network of the default method for 2 steps: for tests that fuse by default and judge something else."""
+    from hyperfuse.methods.feinfn import method
 
-    monkeypatch.setitem(hyperfuse.methods.feinfn.method._STEPS, "normal", 2)
+    monkeypatch.setitem(method._STEPS, "normal", 2)
 
 
 @pytest.fixture

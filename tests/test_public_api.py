@@ -76,6 +76,7 @@ def test_the_version_is_that_of_the_distribution():
     assert hyperfuse.__version__ == importlib.metadata.version("hyperfuse")
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_surface_of_the_design(tmp_path):
     import numpy as np
 

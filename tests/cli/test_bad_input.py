@@ -10,6 +10,8 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import six_numbers
 from hyperfuse.io import write
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture
 def refuse(fails, files):

@@ -7,6 +7,8 @@ from hyperfuse.errors import HyperfuseError, MissingDependencyError
 from hyperfuse.io import read
 from hyperfuse.methods import list_methods
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 ROWS = [method.name for method in list_methods()]
 
 

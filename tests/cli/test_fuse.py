@@ -13,6 +13,8 @@ from hyperfuse.io import read, write
 from hyperfuse.methods import DEFAULT_METHOD, get_method
 from hyperfuse.networks.pretrained import save_pretrained
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 def listing(folder):
     return sorted(path.name for path in folder.iterdir())

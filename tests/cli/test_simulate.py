@@ -27,6 +27,7 @@ def test_a_pair_and_its_sensor_are_written(run, files, pair, tmp_path):
     assert "cropped" not in err
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_pair_is_fused_and_scored_with_what_was_written(run, files, tmp_path):
     out = tmp_path / "pair"
     words = ("--ratio", 3, "--psf", "sigma:0.8", "--phase", "1,0.5", *SRF)
@@ -42,6 +43,7 @@ def test_the_pair_is_fused_and_scored_with_what_was_written(run, files, tmp_path
     assert float(scores.split()[1]) > 30
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_reference_of_broken_cells_is_cropped_and_written(run, files, scene, tmp_path):
     odd = scene.crop(0, 0, 23, 35)
     write(files / "odd.tif", odd)

@@ -17,6 +17,7 @@ from hyperfuse.methods.contract.registry import register_method
 from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.simulate import simulate
 from hyperfuse.sensor import Srf, create_sensor
+from scenes import patches_of_materials
 
 UTM = (10.0, 0.0, 600000.0, 0.0, -10.0, 4e6)
 CHEAP = ["bicubic", "regression", "local-regression", "gsa", "mtf-glp-hs"]
@@ -121,6 +122,7 @@ def test_ratio_and_place_come_from_the_transforms_and_cut_pairs_stay_in_place(pa
     )
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_same_pair_gives_the_same_image_in_any_type_and_unit(pair):
     hsi, msi, sensor, _ = pair
     assert hsi.data.dtype == np.float64
@@ -185,6 +187,7 @@ def test_the_sampling_phase_decides_which_pixels_a_gap_covers(method):
     assert np.argwhere(~fused.valid[0]).tolist() == [[i, j] for i in range(4, 8) for j in range(8, 12)]
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("dtype", [bool, np.uint8, float])
 def test_a_mask_is_a_gap_of_the_msi(pair, dtype):
     hsi, msi, sensor, _ = pair
@@ -353,3 +356,18 @@ def test_an_overlap_without_data_is_told(pair):
         fuse(hsi.replace(valid=left), msi.crop(0, 28, 48, 28))
     with pytest.raises(InputError, match="the MSI holds no data where the two images overlap"):
         fuse(hsi.crop(0, 0, 12, 7), msi.replace(valid=right))
+
+
+@pytest.mark.slow
+def test_the_default_as_it_ships():
+    reference = Cube(data=patches_of_materials(12, 96, 96))
+    made = simulate(reference, ratio=4, srf="boxes:3", preset="mtf")
+    fused = hyperfuse.fuse(made.hsi, made.msi, sensor=made.sensor)
+    local = hyperfuse.fuse(made.hsi, made.msi, sensor=made.sensor, method="local-regression")
+    step = fused.history[-1]
+    assert step["method"] == "feinfn"
+    assert step["settings"]["effort"] == "normal"
+    assert step["settings"]["steps"] is None
+    # A fit that does not help ends after a third of its 600 steps, at the next validation.
+    assert 200 <= step["run"]["steps"] <= 600
+    assert error(fused.data, reference.data) < 1.1 * error(local.data, reference.data)
