@@ -35,7 +35,7 @@ def test_a_killed_job_resumes_to_the_file_of_an_unbroken_one(run, fails, files):
 
     code, message = fails(*call(files, "out.tif", *TILES))
     assert code == 2
-    assert "--resume goes on with it" in message
+    assert "--resume resumes it" in message
     assert run(*call(files, "out.tif", *TILES, "--resume"))[0] == 0
     assert run(*call(files, "whole.tif", *TILES))[0] == 0
     assert (files / "out.tif").read_bytes() == (files / "whole.tif").read_bytes()

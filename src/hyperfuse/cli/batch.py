@@ -1,4 +1,4 @@
-"""``hyperfuse batch``: a folder of pairs, fused one after the other as ``hyperfuse fuse`` would."""
+"""``hyperfuse batch``: fuse a folder of pairs, one after the other, as ``hyperfuse fuse`` does."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from hyperfuse.cli.session import Session
 from hyperfuse.errors import HyperfuseError, InputError
 
 _NAME = "{name}"
-# What stands beside an image, and is none.
-_BESIDE = (".hdr", ".xml", ".yaml", ".ovr", ".msk", ".txt", ".json")
+# Sidecar files of images.
+_SIDECARS = (".hdr", ".xml", ".yaml", ".ovr", ".msk", ".txt", ".json")
 # Options of `fuse` that name a file of one pair.
 _OF_ONE_PAIR = ("--report", "--uncertainty", "--reference", "--mask")
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two images of one place.
+class FoundPair:
+    """Two images of one area.
 
     Attributes:
         name: of the pair in its folder.
@@ -60,17 +60,17 @@ def batch(
     """Fuse every pair of a folder into another folder.
 
     A pair is a subfolder with hsi.EXT and msi.EXT (as `hyperfuse simulate` makes them), or two files NAME_hsi.EXT and
-    NAME_msi.EXT. A pair that fails is told in one line and does not stop the others; the exit code is 1 if any failed.
-    All further options are those of `hyperfuse fuse`; {name} in one of them stands for the name of the pair, as in
+    NAME_msi.EXT. A pair that fails is reported in one line and does not stop the others; the exit code is 1 if any
+    failed. All further options are those of `hyperfuse fuse`; {name} in one of them stands for the name of the pair, as in
     --report 'reports/{name}.html'.
 
     Args:
         pairs: Folder of pairs.
-        out: Folder of the results, NAME.tif each; made if it is not there.
+        out: Folder of the results, NAME.tif each; created if needed.
         options: Options of `hyperfuse fuse`, for every pair.
         extension: Format of the results.
-        resume: Skip pairs that are done, and go on with large ones that were interrupted.
-        json: Print what came of every pair as JSON.
+        resume: Skip pairs that are done, and resume large ones that were interrupted.
+        json: Print the state of every pair as JSON.
         common: Options of every command.
         session: Where results and notes go.
     """
@@ -99,7 +99,7 @@ def batch(
         raise HyperfuseError(f"{len(failed)} of {len(found)} pairs failed: {', '.join(failed)}")
 
 
-def find_pairs(folder: Path) -> list[Pair]:
+def find_pairs(folder: Path) -> list[FoundPair]:
     """Return the pairs of a folder by name.
 
     Raises:
@@ -108,30 +108,30 @@ def find_pairs(folder: Path) -> list[Pair]:
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; name one that holds pairs")
     images: dict[tuple[str, str], list[Path]] = {}
-    for place in [folder, *sorted(path for path in folder.iterdir() if path.is_dir() and path.suffix != ".zarr")]:
-        for file in sorted(place.iterdir()):
-            if file.name.startswith(".") or file.suffix.lower() in _BESIDE:
+    for parent in [folder, *sorted(path for path in folder.iterdir() if path.is_dir() and path.suffix != ".zarr")]:
+        for file in sorted(parent.iterdir()):
+            if file.name.startswith(".") or file.suffix.lower() in _SIDECARS:
                 continue
             name, _, kind = file.stem.lower().rpartition("_")
-            if kind not in ("hsi", "msi") or bool(name) == (place != folder):
+            if kind not in ("hsi", "msi") or bool(name) == (parent != folder):
                 continue
-            known = place.name if place != folder else file.stem[: len(name)]
+            known = parent.name if parent != folder else file.stem[: len(name)]
             images.setdefault((known, kind), []).append(file)
     if not images:
         raise InputError(
             f"{folder}: holds no pairs, which are subfolders with hsi.EXT and msi.EXT, or NAME_hsi.EXT and NAME_msi.EXT"
         )
     names = sorted({name for name, _ in images})
-    return [Pair(name, *(tuple(images.get((name, kind), ())) for kind in ("hsi", "msi"))) for name in names]
+    return [FoundPair(name, *(tuple(images.get((name, kind), ())) for kind in ("hsi", "msi"))) for name in names]
 
 
-def _check(pairs: Sequence[Pair], options: Sequence[str]) -> None:
+def _check(pairs: Sequence[FoundPair], options: Sequence[str]) -> None:
     """Refuse options that `fuse` does not take, or by which pairs would write to one file."""
     from hyperfuse.cli.app import parse_words
 
     for word, value in itertools.pairwise([*options, ""]):
-        option, equals, told = word.partition("=")
-        if option in _OF_ONE_PAIR and len(pairs) > 1 and _NAME not in (told if equals else value):
+        option, equals, given = word.partition("=")
+        if option in _OF_ONE_PAIR and len(pairs) > 1 and _NAME not in (given if equals else value):
             raise InputError(f"{option} names one file for all pairs; write {_NAME} in it, for the name of the pair")
     try:
         parse_words(["fuse", "hsi", "msi", "out.tif", *options])
@@ -139,7 +139,7 @@ def _check(pairs: Sequence[Pair], options: Sequence[str]) -> None:
         raise InputError(describe_misuse(error)) from error
 
 
-def _words(pair: Pair, target: Path, options: Sequence[str], resume: bool, common: CommonOptions) -> list[str]:
+def _words(pair: FoundPair, target: Path, options: Sequence[str], resume: bool, common: CommonOptions) -> list[str]:
     words = ["fuse", str(pair.hsi[0]), str(pair.msi[0]), str(target)]
     words += [option.replace(_NAME, pair.name) for option in options]
     if resume and target.with_name(f".{target.name}.tiles").exists():

@@ -48,8 +48,8 @@ def demo(
     """
     from hyperfuse.datasets import INDIAN_PINES_SOURCE, load_indian_pines
     from hyperfuse.io import write
+    from hyperfuse.methods import DEFAULT_METHOD
     from hyperfuse.reports import comparison_figure, save_figure
-    from hyperfuse.scenes import DEFAULT_METHOD
     from hyperfuse.scenes.simulate import simulate
     from hyperfuse.tables.terminal import render_terminal
 

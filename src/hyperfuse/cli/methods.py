@@ -32,13 +32,14 @@ def methods(
         common: Options of every command.
         session: Where results and notes go.
     """
-    from hyperfuse.methods import list_methods
+    from hyperfuse.methods import DEFAULT_METHOD, list_methods
 
     found = [_describe(method) for method in list_methods()]
     if json:
         session.result_json(found)
         return
     _show_table(found, session)
+    session.result(f"\nDefault: {DEFAULT_METHOD}.")
     for method in found:
         session.result(f"\n{method['name']}: {method['reference']}")
         for name, setting in method["settings"].items():

@@ -22,9 +22,9 @@ _PREFIX = ".hyperfuse-"
 
 
 def check_output(path: str, writing: OutputOptions, *, inputs: Sequence[str] = ()) -> list[Path]:
-    """Refuse an image that cannot be written: a tiny one is written beside its place, and removed.
+    """Refuse an image that cannot be written: a tiny one is written next to it, and removed.
 
-    That tries the folder, the extension, the type and the compression as they will be used, and tells which files
+    That tests the folder, the extension, the type and the compression as they will be used, and shows which files
     there will be.
 
     Args:
@@ -111,14 +111,14 @@ def describe_output(path: str, written: Sequence[Path], image: CubeHeader, secon
     return f"wrote {path}: {image.rows} rows, {image.cols} columns, {image.bands} bands, {size} in {seconds:.1f} s"
 
 
-def _bytes(place: Path) -> int:
-    parts = place.rglob("*") if place.is_dir() else [place]
+def _bytes(path: Path) -> int:
+    parts = path.rglob("*") if path.is_dir() else [path]
     return sum(part.stat().st_size for part in parts if part.is_file())
 
 
 def _existing(folder: Path) -> Path:
     """Return the folder, or the nearest one around it that exists."""
-    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
 
 
 def _probe(parent: Path, path: str, writing: OutputOptions) -> dict[str, bool]:
@@ -149,29 +149,29 @@ def _probe(parent: Path, path: str, writing: OutputOptions) -> dict[str, bool]:
 def _refuse_existing(parent: Path, files: dict[str, bool], overwrite: bool, inputs: Sequence[str]) -> None:
     read = [file_of(path) for path in inputs]
     for name, folder in files.items():
-        place = parent / name
-        if not place.exists():
+        path = parent / name
+        if not path.exists():
             continue
-        if any(file.exists() and place.samefile(file) for file in read):
-            raise InputError(f"{place}: is an input of this call; write elsewhere")
-        if place.is_dir() != folder:
-            raise InputError(f"{place}: is a {'file' if folder else 'folder'}; give another name")
+        if any(file.exists() and path.samefile(file) for file in read):
+            raise InputError(f"{path}: is an input of this call; write elsewhere")
+        if path.is_dir() != folder:
+            raise InputError(f"{path}: is a {'file' if folder else 'folder'}; give another name")
         if not overwrite:
-            raise InputError(f"{place}: exists already; --overwrite replaces it")
+            raise InputError(f"{path}: exists already; --overwrite replaces it")
 
 
 def _move_all(new: Path, folder: Path, scratch: Path) -> None:
-    kept = scratch / "old"
-    kept.mkdir()
+    replaced = scratch / "old"
+    replaced.mkdir()
     done: list[tuple[Path, Path]] = []
     try:
         for part in sorted(new.iterdir()):
-            place = folder / part.name
-            if place.exists():
-                place.rename(kept / part.name)
-                done.append((kept / part.name, place))
-            part.rename(place)
-            done.append((place, part))
+            path = folder / part.name
+            if path.exists():
+                path.rename(replaced / part.name)
+                done.append((replaced / part.name, path))
+            part.rename(path)
+            done.append((path, part))
     except OSError as error:
         for now, before in reversed(done):
             now.rename(before)

@@ -38,20 +38,20 @@ def simulate(
     """Make a pair from a reference image: hsi, msi and sensor.yaml in a folder.
 
     All files are written, or none. Where the reference is not a whole number of HSI pixels it is cropped, and written
-    beside them as `reference`, to evaluate against. `fuse` finds sensor.yaml by itself.
+    to the folder as `reference`, to evaluate against. `fuse` uses sensor.yaml by default.
 
     Args:
         reference: Image of high resolution in space and spectrum.
         outdir: Folder to write to.
-        ratio: MSI pixels an HSI pixel, such as 4 or 3.2, or 4,2 for y,x.
+        ratio: MSI pixels per HSI pixel, such as 4 or 3.2, or 4,2 for y,x.
         preset: Blur, phase and border: uestc and dhif as published networks are tested, mtf as in remote sensing.
         srf: Spectral responses of the MSI: sentinel-2a, nikon-d700, boxes:6, gaussian:450/60,550/60, a table.
         psf: Blur in place of the preset's: sigma:1.5, fwhm:3, mtf:0.3, box.
         phase: Centre of the first HSI pixel in MSI pixels, one number or y,x, in place of the preset's.
-        snr_hsi: Signal-to-noise ratio of every band of the HSI in dB; no noise unless given.
-        snr_msi: Signal-to-noise ratio of every band of the MSI in dB; no noise unless given.
+        snr_hsi: Signal-to-noise ratio of every band of the HSI in dB. Default: no noise.
+        snr_msi: Signal-to-noise ratio of every band of the MSI in dB. Default: no noise.
         seed: Seed of the noise.
-        format: Extension of the files to write, such as tif; that of REF unless given.
+        format: Extension of the files to write, such as tif. Default: that of REF.
         reading: How REF is read.
         writing: How the images are written.
         common: Options of every command.
@@ -60,8 +60,8 @@ def simulate(
     from hyperfuse.io import write
     from hyperfuse.scenes.simulate import simulate as simulate_pair
 
-    cells, start = parse_pair(ratio, "--ratio"), parse_pair(phase, "--phase")
-    assert cells is not None  # a required option
+    factor, start = parse_pair(ratio, "--ratio"), parse_pair(phase, "--phase")
+    assert factor is not None  # a required option
     extension = file_of(reference).suffix if format is None else f".{format.removeprefix('.')}"
     names = (f"hsi{extension}", f"msi{extension}")
     check_folder(outdir, names, ["sensor.yaml"], writing, inputs=[reference])
@@ -70,7 +70,7 @@ def simulate(
     with naming(reference):
         pair = simulate_pair(
             cube,
-            ratio=cells,
+            ratio=factor,
             preset=preset,
             srf=srf,
             psf=psf,

@@ -1,4 +1,1 @@
-"""Scenes: pairs of cubes as they come, checked, cut to fit, fused with gaps kept; and pairs simulated from one cube."""
-
-# Here, where nothing heavy loads, so that the command line can show it in its help.
-DEFAULT_METHOD = "feinfn"
+"""Scenes: pairs of images, matched, fused whole or in tiles with gaps kept; and pairs simulated from one image."""

@@ -26,7 +26,7 @@ from hyperfuse.scenes.record import UNCERTAINTY, history_step, result_header
 from hyperfuse.scenes.samples import bands_with_data, filled_tiles, fits_whole, matching_parts, sample_plan, spread
 from hyperfuse.scenes.saturation import saturation_note
 from hyperfuse.scenes.source import MatchedSource, PairSource
-from hyperfuse.scenes.tiling.blend import Target, assemble, has_gaps
+from hyperfuse.scenes.tiling.blend import ImageTarget, assemble, has_gaps
 from hyperfuse.scenes.tiling.local import Runner
 from hyperfuse.scenes.tiling.memory import MEMORY_GB
 from hyperfuse.scenes.tiling.plan import TilePlan
@@ -103,10 +103,10 @@ class FusionTarget(Protocol):
     def scene(self) -> Callable[[], Scene] | None:
         """Return what gives the scene in any process that fuses windows of it; None before it is kept."""
 
-    def image(self, header: CubeHeader) -> AbstractContextManager[Target]:
+    def image(self, header: CubeHeader) -> AbstractContextManager[ImageTarget]:
         """Open the fused image."""
 
-    def uncertainty(self, header: CubeHeader) -> AbstractContextManager[Target]:
+    def uncertainty(self, header: CubeHeader) -> AbstractContextManager[ImageTarget]:
         """Open the image of its uncertainty."""
 
 

@@ -16,11 +16,12 @@ from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.psf import create_psf
 from hyperfuse.sensor.srf.names import create_srf
+from hyperfuse.sensor.srf.restrict import restrict_responses
 from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.version import __version__
 
-# An LR pixel whose PSF sees less than this share of valid HR pixels is a gap.
-_SEEN = 0.5
+# An LR pixel of which the PSF covers less than this fraction of valid HR pixels is a gap.
+_VALID_FRACTION = 0.5
 
 
 class Pair(NamedTuple):
@@ -48,7 +49,7 @@ def simulate(
 
     Args:
         reference: image (bands, H, W), cropped at the top left to whole LR pixels.
-        ratio: HR pixels an LR pixel, 1 or more, one number or (y, x).
+        ratio: HR pixels per LR pixel, 1 or more, one number or (y, x).
         preset: ``uestc``, ``dhif`` or ``mtf``; fixes PSF, phase and border.
         srf: responses of the MSI, as :func:`~hyperfuse.sensor.srf.names.create_srf` reads them, or an ``Srf``.
         psf: another PSF than the preset's, as :func:`~hyperfuse.sensor.psf.create_psf` reads it.
@@ -59,7 +60,7 @@ def simulate(
 
     Returns:
         The pair. Bands without any data stay empty and have no part in the MSI; gaps of the reference are gaps of
-        the MSI, and of those HSI pixels that see less than half of their PSF.
+        the MSI, and of those HSI pixels of which the PSF covers less than half of valid pixels.
 
     Raises:
         InputError: a ratio, name or band count that does not fit.
@@ -72,22 +73,22 @@ def simulate(
     """
     cube = reference if isinstance(reference, Cube) else Cube(data=np.asarray(reference))
     if srf is None:
-        raise InputError("an MSI needs spectral responses; name them (--srf sentinel-2a, nikon-d700, boxes:6, a table)")
+        raise InputError("an MSI needs spectral responses: srf='sentinel-2a', 'nikon-d700', 'boxes:6' or a table")
     sensor = create_sensor(preset, ratio)
     if psf is not None:
         sensor = sensor.replace(psf=create_psf(psf, sensor.ratio))
     if phase is not None:
         sensor = sensor.replace(phase=phase)
-    cube = _crop_to_cells(cube, sensor)
+    cube = _cropped(cube, sensor)
     if not cube.usable_bands.any():
         raise InputError("the reference holds no usable band: all are empty or marked as bad")
-    responses = create_srf(srf, cube) if isinstance(srf, str) else _without_unusable(srf, cube)
+    responses = create_srf(srf, cube) if isinstance(srf, str) else _among_usable(srf, cube)
     sensor = sensor.replace(srf=responses)
 
     shape = sensor.lr_shape((cube.rows, cube.cols))
     image = torch.from_numpy(np.nan_to_num(cube.data, nan=0.0))
-    hsi_data, hsi_valid = _degrade(image, cube.valid, sensor, shape)
-    msi_data = sensor.respond(image)
+    hsi_data, hsi_valid = _degraded(image, cube.valid, sensor, shape)
+    msi_valid = np.broadcast_to(cube.valid_pixels, (responses.msi_bands, cube.rows, cube.cols))
     generator = np.random.default_rng(seed)
     step = {
         "step": "simulate",
@@ -97,39 +98,25 @@ def simulate(
         "seed": seed,
         "version": __version__,
     }
-    hsi = Cube(
-        data=_noisy(hsi_data.numpy(), hsi_valid, hsi_snr_db, generator),
-        valid=hsi_valid,
-        wavelengths=cube.wavelengths,
-        fwhm=cube.fwhm,
-        good_bands=cube.good_bands,
-        band_names=cube.band_names,
+    hsi = cube.header.replace(
+        shape=(cube.bands, *shape),
         transform=lr_transform(cube.transform, sensor),
-        crs=cube.crs,
-        nodata=cube.nodata,
-        units=cube.units,
-        scale=cube.scale,
-        offset=cube.offset,
-        attributes=cube.attributes,
         history=(*cube.history, {**step, "snr_db": hsi_snr_db}),
     )
-    seen = np.broadcast_to(cube.valid_pixels, (responses.msi_bands, cube.rows, cube.cols))
-    msi = Cube(
-        data=_noisy(msi_data.numpy(), seen, msi_snr_db, generator),
-        valid=seen,
+    msi = cube.header.replace(
+        shape=(responses.msi_bands, cube.rows, cube.cols),
         wavelengths=responses.wavelengths,
         fwhm=responses.fwhm,
+        good_bands=None,
         band_names=responses.names,
-        transform=cube.transform,
-        crs=cube.crs,
-        nodata=cube.nodata,
-        units=cube.units,
-        scale=cube.scale,
-        offset=cube.offset,
-        attributes=cube.attributes,
         history=(*cube.history, {**step, "snr_db": msi_snr_db}),
     )
-    return Pair(hsi, msi, sensor, cube)
+    return Pair(
+        Cube.from_header(hsi, _noisy(hsi_data.numpy(), hsi_valid, hsi_snr_db, generator), hsi_valid),
+        Cube.from_header(msi, _noisy(sensor.respond(image).numpy(), msi_valid, msi_snr_db, generator), msi_valid),
+        sensor,
+        cube,
+    )
 
 
 def lr_transform(transform: Affine | None, sensor: Sensor) -> Affine | None:
@@ -153,39 +140,39 @@ def hr_transform(transform: Affine | None, sensor: Sensor) -> Affine | None:
     return Affine(a / ratio_x, b / ratio_y, c + a * x + b * y, d / ratio_x, e / ratio_y, f + d * x + e * y)
 
 
-def _crop_to_cells(cube: Cube, sensor: Sensor) -> Cube:
+def _cropped(cube: Cube, sensor: Sensor) -> Cube:
+    """Return a cube cropped at the top left to whole LR pixels."""
     shape = sensor.lr_shape((cube.rows, cube.cols))
-    # A ratio such as 3.333334 for 10/3 must not ask for an eleventh row.
+    # A ratio such as 3.333334 for 10/3 must not require an eleventh row.
     rows, cols = (
-        min(size, int(np.ceil(cells * ratio - 1e-6)))
-        for size, cells, ratio in zip((cube.rows, cube.cols), shape, sensor.ratio, strict=True)
+        min(size, int(np.ceil(count * ratio - 1e-6)))
+        for size, count, ratio in zip((cube.rows, cube.cols), shape, sensor.ratio, strict=True)
     )
     return cube if (rows, cols) == (cube.rows, cube.cols) else cube.crop(0, 0, rows, cols)
 
 
-def _without_unusable(srf: Srf, cube: Cube) -> Srf:
-    """Return the responses with no weight on unusable bands, as names of SRFs are read; the other weights make up."""
+def _among_usable(srf: Srf, cube: Cube) -> Srf:
+    """Return responses with no weight on unusable bands, as those by name have; rows sum to 1 again."""
     usable = cube.usable_bands
     if srf.hsi_bands != cube.bands:
         raise InputError(f"the spectral responses are for {srf.hsi_bands} bands, the reference has {cube.bands}")
-    matrix = srf.matrix * usable
-    total = matrix.sum(axis=1)
-    if (total < 0.5).any():
-        lost = srf.names[int(np.argmin(total))]
-        raise InputError(f"more than half of the response of MSI band {lost!r} lies on bands that are empty or bad")
-    return srf if usable.all() else Srf(matrix / total[:, None], srf.names, srf.wavelengths, srf.fwhm, srf.source)
+    restricted = restrict_responses(srf, np.ones(srf.msi_bands, np.bool_), usable)
+    assert restricted is not None  # of responses that are known
+    matrix = np.zeros_like(srf.matrix)
+    matrix[:, usable] = restricted.matrix
+    return srf if usable.all() else Srf(matrix, srf.names, srf.wavelengths, srf.fwhm, srf.source)
 
 
-def _degrade(
+def _degraded(
     image: torch.Tensor, valid: NDArray[np.bool_] | None, sensor: Sensor, shape: tuple[int, int]
 ) -> tuple[torch.Tensor, NDArray[np.bool_] | None]:
-    """Degrade an image whose gaps hold 0; the weights of what a PSF sees are made to sum to 1 again."""
+    """Degrade an image whose gaps hold 0; the weights of the valid pixels under a PSF are scaled to the sum 1."""
     degraded = sensor.degrade(image, shape)
     if valid is None:
         return degraded, None
-    share = sensor.degrade(torch.tensor(valid, dtype=image.dtype), shape)
-    seen = share >= _SEEN
-    return torch.where(seen, degraded / share.clamp_min(_SEEN), torch.nan), seen.numpy()
+    covered = sensor.degrade(torch.tensor(valid, dtype=image.dtype), shape)
+    known = covered >= _VALID_FRACTION
+    return torch.where(known, degraded / covered.clamp_min(_VALID_FRACTION), torch.nan), known.numpy()
 
 
 def _noisy(

@@ -16,7 +16,7 @@ from hyperfuse.scenes.tiling.plan import Tile, TilePlan
 from hyperfuse.scenes.tiling.store import Store
 
 
-class Target(Protocol):
+class ImageTarget(Protocol):
     """An image that is written window by window."""
 
     def write(self, window: Window, cube: Cube) -> None:
@@ -29,7 +29,7 @@ def has_gaps(plan: TilePlan, tiles: Sequence[Tile], store: Store) -> bool:
 
 
 def assemble(
-    target: Target,
+    target: ImageTarget,
     plan: TilePlan,
     tiles: Sequence[Tile],
     store: Store,
