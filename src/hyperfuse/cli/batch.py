@@ -61,8 +61,8 @@ def batch(
 
     A pair is a subfolder with hsi.EXT and msi.EXT (as `hyperfuse simulate` makes them), or two files NAME_hsi.EXT and
     NAME_msi.EXT. A pair that fails is reported in one line and does not stop the others; the exit code is 1 if any
-    failed. All further options are those of `hyperfuse fuse`; {name} in one of them stands for the name of the pair, as in
-    --report 'reports/{name}.html'.
+    failed. All further options are those of `hyperfuse fuse`; {name} in one of them stands for the name of the pair,
+    as in --report 'reports/{name}.html'.
 
     Args:
         pairs: Folder of pairs.
