@@ -20,14 +20,14 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io.encoding.options import ReadOptions, WriteKeywords, WriteOptions
-from hyperfuse.methods import DEFAULT_METHOD, get_method, list_methods
-from hyperfuse.methods.contract.method import Method, MethodSettings
+from hyperfuse.methods import DEFAULT_METHOD, get_method
 from hyperfuse.progress import Progress, silent
 from hyperfuse.runtime.devices import find_device
 from hyperfuse.runtime.memory import total_bytes
 from hyperfuse.scenes.files import ImageFiles, PairFiles, Paths, StagedFiles
+from hyperfuse.scenes.job import FusionJob, Settings, as_mapping, configure, predicts_uncertainty, specified_geometry
 from hyperfuse.scenes.matching.blind import match_headers
-from hyperfuse.scenes.pipeline import Fusion, FusionJob, fuse_windows
+from hyperfuse.scenes.pipeline import Fusion, fuse_windows
 from hyperfuse.scenes.preview import read_preview
 from hyperfuse.scenes.record import describe_geometry
 from hyperfuse.scenes.source import MatchedSource, PairSource
@@ -41,7 +41,6 @@ from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
 from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.version import __version__
 
-Settings = Mapping[str, Any] | MethodSettings
 Number = float | tuple[float, float]
 
 # A scene is fused whole where that takes no more than this fraction of the machine's memory, about this many images of
@@ -112,13 +111,13 @@ def fuse(  # type: ignore[misc]  # the options of an overload are those below
         (4, 12, 12)
     """
     chosen = get_method(method)
-    options = _settings(chosen, settings, seed)
-    if _predicts_uncertainty(chosen, options) and not return_details:
+    options = configure(chosen, settings, seed)
+    if predicts_uncertainty(chosen, options) and not return_details:
         raise InputError("the uncertainty is returned with return_details=True", parameter="settings")
     job = FusionJob(
         method=chosen,
         settings=options,
-        geometry=_geometry(geometry, sensor=sensor, srf=srf, psf=psf, ratio=ratio, phase=phase, align=align),
+        geometry=specified_geometry(geometry, sensor=sensor, srf=srf, psf=psf, ratio=ratio, phase=phase, align=align),
         device=find_device(device),
         seed=seed,
     )
@@ -217,9 +216,9 @@ def fuse_tiles(
     """
     started = time.monotonic()
     chosen = get_method(method)
-    values = {**_mapping(settings), **({"uncertainty": True} if uncertainty is not None else {})}
-    options = _settings(chosen, values, seed)
-    if _predicts_uncertainty(chosen, options) and uncertainty is None:
+    values = {**as_mapping(settings), **({"uncertainty": True} if uncertainty is not None else {})}
+    options = configure(chosen, values, seed)
+    if predicts_uncertainty(chosen, options) and uncertainty is None:
         raise InputError("the uncertainty is written to a file; name it by uncertainty=...", parameter="settings")
     _check_tiling(tile, workers, memory_gb, scheduler)
     store = TileStore.next_to(out)
@@ -229,7 +228,7 @@ def fuse_tiles(
     job = FusionJob(
         method=chosen,
         settings=options,
-        geometry=_geometry(geometry, sensor=sensor, srf=srf, psf=psf, ratio=ratio, phase=phase, align=align),
+        geometry=specified_geometry(geometry, sensor=sensor, srf=srf, psf=psf, ratio=ratio, phase=phase, align=align),
         device=find_device(device),
         seed=seed,
         overlap=overlap,
@@ -274,38 +273,6 @@ def fuse_tiles(
     count, held = fusion.windows
     notes = (*staged.notes, *fusion.notes, f"fused in tiles, {held} of {count} with data")
     return replace(fusion, notes=notes, preview=shown)
-
-
-def _mapping(settings: Settings | None) -> dict[str, Any]:
-    return settings.model_dump() if isinstance(settings, MethodSettings) else dict(settings or {})
-
-
-def _settings(method: Method[Any], given: Settings | None, seed: int) -> MethodSettings:
-    """Return the settings of a method; the seed is that of the call where none is given."""
-    if isinstance(given, MethodSettings):
-        return given
-    values = _mapping(given)
-    if "uncertainty" in values and not method.capabilities.uncertainty:
-        able = " or ".join(one.name for one in list_methods() if one.capabilities.uncertainty)
-        raise InputError(f"the method {method.name} predicts no uncertainty; choose {able}", parameter="uncertainty")
-    if method.capabilities.seed:
-        values.setdefault("seed", seed)
-    configured: MethodSettings = method.configure(**values)
-    return configured
-
-
-def _predicts_uncertainty(method: Method[Any], settings: MethodSettings) -> bool:
-    return method.capabilities.uncertainty and bool(settings.model_dump()["uncertainty"])
-
-
-def _geometry(geometry: PairGeometry | None, **fields: Any) -> PairGeometry:
-    """Return what is specified of a pair, as a whole or by fields."""
-    specified = PairGeometry(**fields)
-    if geometry is None:
-        return specified
-    if describe_geometry(specified) != describe_geometry(PairGeometry()):
-        raise InputError("geometry and its fields both describe the pair; pass one of them", parameter="geometry")
-    return geometry
 
 
 def _check_tiling(tile: int | None, workers: int, memory_gb: float | None, scheduler: str | None) -> None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import HyperfuseError, InputError
-from hyperfuse.methods.contract.method import Method, MethodSettings, Model
+from hyperfuse.methods.contract.method import MethodSettings, Model
 from hyperfuse.progress import Progress, part, silent
 from hyperfuse.scenes.gaps import GapRegression
+from hyperfuse.scenes.job import FusionJob
 from hyperfuse.scenes.matching.blind import Match, match_headers, match_samples
 from hyperfuse.scenes.matching.grid import MatchedPair
 from hyperfuse.scenes.preview import Preview
@@ -28,12 +28,9 @@ from hyperfuse.scenes.saturation import saturation_note
 from hyperfuse.scenes.source import MatchedSource, PairSource
 from hyperfuse.scenes.tiling.blend import ImageTarget, assemble, has_gaps
 from hyperfuse.scenes.tiling.local import Runner
-from hyperfuse.scenes.tiling.memory import MEMORY_GB
 from hyperfuse.scenes.tiling.plan import TilePlan
 from hyperfuse.scenes.tiling.store import Store
 from hyperfuse.scenes.windows import FuseTile, ReadyWindow, Scene
-from hyperfuse.sensor.geometry import PairGeometry
-from hyperfuse.sensor.model import Sensor
 
 _EMPTY = "no pixel holds data in both HSI and MSI; the result would be empty"
 # Progress reached when a model is fitted, of one window and of many, and when the windows are fused.
@@ -42,52 +39,6 @@ _FITTED_WHOLE, _FITTED, _FUSED = 0.9, 0.1, 0.9
 _MIN_SECONDS, _BYTES_PER_SECOND = 0.1, 150e6
 
 ImageT = TypeVar("ImageT", Cube, CubeHeader)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FusionJob:
-    """What is to be done with a pair.
-
-    Attributes:
-        method: to fuse with.
-        settings: of the method.
-        geometry: what is specified of the pair.
-        device: to compute on.
-        seed: of methods that draw random numbers.
-        tile: side of a tile without its margins in HR pixels; None for one window.
-        overlap: LR pixels read around a tile; None for what the method needs.
-        memory_gb: memory for samples and tiles.
-        workers: processes that fuse tiles at the same time.
-        images: how many images will be written.
-        inputs: names of the inputs for the history.
-        started: ``time.monotonic`` from which a budget counts.
-    """
-
-    method: Method[Any]
-    settings: MethodSettings
-    geometry: PairGeometry
-    device: torch.device
-    seed: int = 0
-    tile: int | None = None
-    overlap: int | None = None
-    memory_gb: float = MEMORY_GB
-    workers: int = 1
-    images: int = 0
-    inputs: Mapping[str, str] | None = None
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def budget_seconds(self) -> float | None:
-        """Wall time for everything, or None."""
-        known = self.method.capabilities.budget
-        seconds: float | None = self.settings.model_dump()["budget_seconds"] if known else None
-        return seconds
-
-    def margin(self, sensor: Sensor, model: Model | None = None) -> int:
-        """Return the LR pixels to read around a tile."""
-        if self.overlap is not None:
-            return self.overlap
-        return self.method.capabilities.margin(sensor, self.settings) if model is None else model.margin
 
 
 class FusionTarget(Protocol):

@@ -10,9 +10,10 @@ import torch
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.methods.contract.registry import get_method
+from hyperfuse.scenes.job import FusionJob
 from hyperfuse.scenes.matching.grid import MatchedPair
 from hyperfuse.scenes.matching.grid import match_pair as match_cubes
-from hyperfuse.scenes.pipeline import FusionJob, match_scene
+from hyperfuse.scenes.pipeline import match_scene
 from hyperfuse.scenes.source import PairSource
 from hyperfuse.sensor import Sensor, Srf
 from hyperfuse.sensor.geometry import PairGeometry
