@@ -62,8 +62,8 @@ def benchmark(
         srf: Spectral responses of the MSI.
         seed: Seed of methods that draw random numbers.
         device: Where to compute: auto, cpu, cuda.
-        workers: Jobs that run at the same time, each in its own process; the threads are divided among them, and fewer
-            jobs run where memory is short.
+        workers: Jobs that run at the same time, each in its own process; the threads are divided among them;
+            fewer jobs start where memory is short.
         scale: For a folder of images: value = scale * stored + offset.
         offset: See --scale.
         resume: Continue the benchmark in OUT; jobs that were done under other conditions are repeated.

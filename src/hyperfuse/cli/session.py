@@ -118,12 +118,14 @@ def _unbounded(console: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of numpy's or ours as one that JSON can hold."""
+    """Return a value as one that JSON can hold."""
+    import numpy as np
+
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
+    if isinstance(value, np.ndarray | np.generic):
         return _plain(value.tolist())
     if isinstance(value, float) and not (value == value and abs(value) != float("inf")):
         return None

@@ -49,6 +49,6 @@ def load_for_pair(weights: str, hsi: torch.Tensor, msi: torch.Tensor) -> Trained
     if (bands, msi_bands) != (hsi.shape[0], msi.shape[0]):
         raise InputError(
             f"{weights}: is for an HSI of {bands} bands and an MSI of {msi_bands}, the pair has {hsi.shape[0]} and "
-            f"{msi.shape[0]}; fuse it without --weights"
+            f"{msi.shape[0]}; omit weights=..."
         )
     return TrainedNetwork(network, float(base.get("scale", 1.0)))
