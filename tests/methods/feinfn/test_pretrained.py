@@ -87,7 +87,7 @@ def test_a_network_that_improves_something_else_is_refused(make_pair, save, base
 
 
 def test_weights_that_are_not_there_are_named():
-    with pytest.raises(InputError, match=r"no weights 'visble'.*give a name that ships or a folder"):
+    with pytest.raises(InputError, match=r"no weights 'visble'.*specify shipped weights or a folder"):
         find_pretrained("visble")
 
 
