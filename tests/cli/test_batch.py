@@ -27,7 +27,7 @@ def pairs(tmp_path, pair):
     return folder
 
 
-def test_every_pair_is_fused_and_a_broken_one_is_told(run, pairs, tmp_path):
+def test_every_pair_is_fused_and_a_broken_one_is_reported(run, pairs, tmp_path):
     code, out, err = run("batch", pairs, tmp_path / "out", *FAST, "--json")
     assert code == 1
     results = {result["pair"]: result for result in json.loads(out)}
@@ -36,9 +36,9 @@ def test_every_pair_is_fused_and_a_broken_one_is_told(run, pairs, tmp_path):
     }  # fmt: skip
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["South.tif", "north.tif"]
     lines = err.splitlines()
-    (told,) = [line for line in lines if line.startswith("failed: ")]
-    assert told.startswith("failed: broken: ")
-    assert "msi.tif" in told
+    (failed,) = [line for line in lines if line.startswith("failed: ")]
+    assert failed.startswith("failed: broken: ")
+    assert "msi.tif" in failed
     assert lines[-1] == "error: 1 of 3 pairs failed: broken"
     assert "pair 2 of 3: broken" in lines
     assert "Traceback" not in err
@@ -78,7 +78,7 @@ def test_files_of_one_pair_are_named_after_it(run, fails, pairs, tmp_path):
 
 
 def test_a_wrong_call_is_refused_before_any_pair(fails, pairs, tmp_path):
-    for words, told in (
+    for words, expected in (
         ((pairs, tmp_path / "out", "--metod", "gsa"), "--metod"),
         ((tmp_path / "none", tmp_path / "out"), "is no folder"),
         ((pairs / "north" / "hsi.tif", tmp_path / "out"), "is no folder"),
@@ -86,7 +86,7 @@ def test_a_wrong_call_is_refused_before_any_pair(fails, pairs, tmp_path):
     ):
         code, message = fails("batch", *words)
         assert code == 2
-        assert told in message
+        assert expected in message
     assert not (tmp_path / "out").exists()
     (tmp_path / "empty").mkdir()
     assert "holds no pairs" in fails("batch", tmp_path / "empty", tmp_path / "out")[1]

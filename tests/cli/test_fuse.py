@@ -57,7 +57,7 @@ def test_the_default_method_is_that_of_the_package(run, files):
     assert read(files / "fused.tif").history[-1]["method"] == DEFAULT_METHOD
 
 
-def test_sensor_yaml_beside_the_hsi_is_used_and_named(run, files, pair):
+def test_sensor_yaml_next_to_the_hsi_is_used_and_named(run, files, pair):
     pair.sensor.replace(psf=pair.sensor.psf.model_copy(update={"sigma": (0.7, 0.7)})).save(files / "sensor.yaml")
     code, _, err = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif")
     assert code == 0
@@ -65,7 +65,7 @@ def test_sensor_yaml_beside_the_hsi_is_used_and_named(run, files, pair):
     assert read(files / "fused.tif").history[-1]["sensor"]["psf"]["sigma"] == [0.7, 0.7]
 
 
-def test_the_sensor_option_overrides_the_file_beside_and_single_options_both(run, files, pair, tmp_path):
+def test_the_sensor_option_overrides_the_file_next_to_it_and_single_options_both(run, files, pair, tmp_path):
     def sigma(value):
         return pair.sensor.replace(psf=pair.sensor.psf.model_copy(update={"sigma": (value, value)}))
 
@@ -222,10 +222,10 @@ def test_threads_are_set_for_the_work_and_put_back(run, files, monkeypatch):
 
     monkeypatch.setattr(scenes, "fuse_windows", spy)
     before = torch.get_num_threads()
-    wanted = before + 1
-    code, _, _ = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--threads", wanted)
+    threads = before + 1
+    code, _, _ = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--threads", threads)
     assert code == 0
-    assert seen == [wanted]
+    assert seen == [threads]
     assert torch.get_num_threads() == before
 
 
@@ -249,7 +249,7 @@ def test_settings_are_read_as_json_or_text():
     ],
 )
 @pytest.mark.filterwarnings("ignore::hyperfuse.errors.HyperfuseWarning")
-def test_every_format_is_written_told_and_replaced_when_asked(run, fails, files, out, written):
+def test_every_format_is_written_reported_and_replaced_when_requested(run, fails, files, out, written):
     if out.endswith(".zarr"):
         pytest.importorskip("zarr")
     words = ("fuse", files / "hsi.tif", files / "msi.tif", f"{files}/{out}")
@@ -267,7 +267,7 @@ def test_every_format_is_written_told_and_replaced_when_asked(run, fails, files,
     assert listing(files) == sorted([*written, "hsi.tif", "msi.tif", "reference.tif"])
 
 
-def test_uncertainty_is_written_beside_the_result(run, files):
+def test_uncertainty_is_written_next_to_the_result(run, files):
     words = ("--uncertainty", files / "error.tif")
     code, _, err = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
     assert code == 0
@@ -297,9 +297,9 @@ def test_uncertainty_is_written_beside_the_result(run, files):
 )
 def test_wrong_uses_of_effort_and_uncertainty(fails, files, words, message):
     words = [files / word if word.endswith(".tif") else word for word in words]
-    code, told = fails("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
+    code, error = fails("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
     assert code == 2
-    assert message in told
+    assert message in error
     assert not (files / "fused.tif").exists()
 
 
@@ -334,7 +334,7 @@ def test_a_budget_reaches_the_method_less_what_is_spent_already(run, files, monk
     assert 100 < asked[0] < 120
 
 
-def test_a_report_tells_what_went_in_and_what_came_out(run, files):
+def test_a_report_states_what_went_in_and_what_came_out(run, files):
     words = ("--report", files / "report.html", "--reference", files / "reference.tif", "--effort", "fast")
     code, _, err = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
     assert code == 0
@@ -356,9 +356,9 @@ def test_a_report_tells_what_went_in_and_what_came_out(run, files):
 )
 def test_reports_that_cannot_be(fails, files, words, message):
     words = [files / word if word.endswith(".tif") else word for word in words]
-    code, told = fails("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
+    code, error = fails("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)
     assert code == 2
-    assert message in told
+    assert message in error
     assert not (files / "fused.tif").exists()
 
 

@@ -70,7 +70,7 @@ def test_the_original_is_not_overwritten_by_its_crop(fails, files, scene):
     assert listing(files) == ["reference.tif"]
 
 
-def test_the_format_is_that_of_the_reference_unless_told(run, files, scene, tmp_path):
+def test_the_format_is_that_of_the_reference_by_default(run, files, scene, tmp_path):
     assert run("simulate", files / "reference.tif", tmp_path / "envi", "--ratio", 3, "--format", "img", *SRF)[0] == 0
     assert listing(tmp_path / "envi") == ["hsi.hdr", "hsi.img", "msi.hdr", "msi.img", "sensor.yaml"]
     np.save(tmp_path / "cube.npy", scene.data)
@@ -199,7 +199,7 @@ def test_files_that_cannot_be_moved_in_place_are_put_back(tmp_path, monkeypatch)
         (("--ratio", "3", "--psf", "blurry", *SRF), "no PSF 'blurry'"),
     ],
 )
-def test_wrong_calls_are_told_and_leave_nothing(fails, files, tmp_path, words, part):
+def test_wrong_calls_are_reported_and_leave_nothing(fails, files, tmp_path, words, part):
     code, message = fails("simulate", files / "reference.tif", tmp_path / "pair", *words)
     assert code == 2
     assert part in message

@@ -63,7 +63,7 @@ def test_tiles_run_on_a_cluster(run, files):
     np.testing.assert_allclose(read(files / "out.tif").data, read(files / "here.tif").data, atol=1e-5)
 
 
-def test_a_scheduler_that_does_not_answer_is_told(fails, files, monkeypatch):
+def test_a_scheduler_that_does_not_answer_is_reported(fails, files, monkeypatch):
     pytest.importorskip("distributed")
     import hyperfuse.scenes.tiling.cluster as module
 

@@ -97,8 +97,8 @@ def test_a_simulated_pair_is_fused_far_better_than_interpolated(preset, method):
     hsi, msi, sensor, reference = simulate(full_cube(), ratio=4, preset=preset, srf="boxes:4")
     bicubic, fused = (fuse(hsi, msi, sensor=sensor, method=name) for name in ("bicubic", method))
     assert fused.data.shape == reference.data.shape
-    share = 0.4 if method == "gsa" else 0.3
-    assert error(fused.data, reference.data) < share * error(bicubic.data, reference.data)
+    factor = 0.4 if method == "gsa" else 0.3
+    assert error(fused.data, reference.data) < factor * error(bicubic.data, reference.data)
 
 
 @pytest.mark.parametrize("method", INFORMED)
@@ -172,8 +172,8 @@ def test_no_other_pixel_suffers_from_gaps(pair, method):
     whole = fuse(*pair[:2], sensor=sensor, method=method).data
     fused = fuse(low, high, sensor=sensor, method=method)
     seen = fused.valid.all(0)
-    rim = seen & (distance_transform_edt(seen) < 6)
-    for where, factor in ((seen, 1.05), (rim, 1.35)):
+    border = seen & (distance_transform_edt(seen) < 6)
+    for where, factor in ((seen, 1.05), (border, 1.35)):
         assert error(fused.data, reference.data, where) < factor * error(whole, reference.data, where)
 
 
@@ -265,8 +265,8 @@ def test_what_was_decided_is_noted(pair):
     assert "HSI cut from 12x14 to 12x10 pixels" in notes
     assert sum("PSF" in note for note in notes) == 1
     assert sum("shift" in note for note in notes) == 1
-    believed = fuse(hsi, msi.crop(0, 0, 48, 40), method="bicubic", align=False).history[-1]["notes"]
-    assert not any("shift" in note for note in believed)
+    as_stated = fuse(hsi, msi.crop(0, 0, 48, 40), method="bicubic", align=False).history[-1]["notes"]
+    assert not any("shift" in note for note in as_stated)
 
 
 def test_the_nodata_value_of_the_hsi_is_kept(pair):
@@ -298,7 +298,7 @@ def test_a_method_gets_clean_tensors_its_settings_the_seed_and_a_place_to_report
         sensor=sensor,
         method="spy",
         seed=3,
-        progress=lambda share, message="": heard.append((share, message)),
+        progress=lambda fraction, message="": heard.append((fraction, message)),
     )
     hsi, msi, _, settings = spy[0]
     for tensor in (hsi, msi):
@@ -338,14 +338,14 @@ def test_values_that_are_not_finite_are_never_handed_out(pair, spy, answer):
         ({"psf": "sigma"}, "no PSF 'sigma'"),
     ],
 )
-def test_a_call_that_does_not_fit_is_told_in_one_line(pair, options, message):
+def test_a_call_that_does_not_fit_is_reported_in_one_line(pair, options, message):
     with pytest.raises(InputError) as info:
         fuse(*pair[:2], **options)
     assert message in str(info.value)
     assert "\n" not in str(info.value)
 
 
-def test_an_overlap_without_data_is_told(pair):
+def test_an_overlap_without_data_is_reported(pair):
     hsi, msi, _, _ = pair
     left, right = np.zeros(hsi.data.shape, bool), np.zeros(msi.data.shape, bool)
     left[..., :7] = True

@@ -45,10 +45,10 @@ masks = st.integers(0, 1000).map(np.random.default_rng)
 
 @settings(max_examples=25, deadline=None)
 @given(masks, st.sampled_from([0.02, 0.3, 0.9, 1.0]), st.sampled_from([(1, 1), (1, 6), (5, 1), (6, 7)]))
-def test_known_values_stay_and_what_was_in_gaps_does_not_matter(rng, share, lr):
+def test_known_values_stay_and_what_was_in_gaps_does_not_matter(rng, fraction, lr):
     hsi, msi = pair(lr=lr)
-    hsi_valid = torch.from_numpy(rng.random(hsi.shape) > share)
-    msi_valid = torch.from_numpy(rng.random(msi.shape[1:]) > share)
+    hsi_valid = torch.from_numpy(rng.random(hsi.shape) > fraction)
+    msi_valid = torch.from_numpy(rng.random(msi.shape[1:]) > fraction)
     results = []
     for garbage in (0.0, float("nan"), float("inf"), -1e30):
         low, high = torch.where(hsi_valid, hsi, garbage), torch.where(msi_valid, msi, garbage)
@@ -73,8 +73,8 @@ def error(found, truth, gap):
     return float((found - truth)[..., gap].square().mean().sqrt() / truth.std())
 
 
-def test_a_gap_of_the_hsi_is_told_by_the_msi():
-    hsi, msi = pair(msi_bands=4)  # as many bands as materials: the MSI tells all
+def test_a_gap_of_the_hsi_is_filled_from_the_msi():
+    hsi, msi = pair(msi_bands=4)  # as many bands as materials: the MSI determines all
     valid = block(hsi.shape, slice(4, 8), slice(5, 9))
     low, _ = fill(torch.where(valid, hsi, 0.0), valid, msi, all_valid(msi[0]))
     assert error(low, hsi, ~valid[0]) < 1e-6
@@ -90,22 +90,22 @@ def test_a_band_of_the_hsi_with_a_gap_is_filled_alone():
 
 
 @pytest.mark.parametrize("rows", [slice(16, 32), slice(17, 22), slice(0, 9)])
-def test_a_gap_of_the_msi_gets_what_the_hsi_tells_of_it(rows):
+def test_a_gap_of_the_msi_is_filled_with_what_the_hsi_predicts(rows):
     hsi, msi = pair()
     valid = block(msi.shape[1:], rows, slice(20, 39))
     _, high = fill(hsi, all_valid(hsi), torch.where(valid, msi, 0.0), valid)
-    level = msi[:, valid].mean(1)[:, None, None].expand(msi.shape)
-    assert error(high, msi, ~valid) < 0.5 * error(level, msi, ~valid)
-    # Seen through the PSF it is right, also on the rim, where LR pixels see known pixels and filled ones.
+    mean = msi[:, valid].mean(1)[:, None, None].expand(msi.shape)
+    assert error(high, msi, ~valid) < 0.5 * error(mean, msi, ~valid)
+    # Degraded by the PSF it is right, also at the border, where LR pixels cover known pixels and filled ones.
     affected = SENSOR.degrade((~valid)[None].double())[0] > 1e-3
     assert error(SENSOR.degrade(high), SENSOR.degrade(msi), affected) < 0.01
 
 
-@pytest.mark.parametrize("share", [0.02, 0.1])
-def test_a_noisy_hsi_does_not_shake_the_fill(share):
-    """Where the PSF hardly sees a gap, agreeing to the last digit would put the noise, magnified, into the fill."""
+@pytest.mark.parametrize("fraction", [0.02, 0.1])
+def test_a_noisy_hsi_does_not_shake_the_fill(fraction):
+    """Where the PSF hardly covers a gap, agreeing to the last digit would put the noise, magnified, into the fill."""
     hsi, msi = pair(noise=0.1)
-    valid = torch.from_numpy(np.random.default_rng(5).random(msi.shape[1:]) > share)
+    valid = torch.from_numpy(np.random.default_rng(5).random(msi.shape[1:]) > fraction)
     _, high = fill(hsi, all_valid(hsi), torch.where(valid, msi, 0.0), valid)
     low, top = msi.amin((1, 2), keepdim=True), msi.amax((1, 2), keepdim=True)
     assert (high > low - 0.2 * (top - low)).all()
@@ -114,11 +114,11 @@ def test_a_noisy_hsi_does_not_shake_the_fill(share):
 
 @settings(max_examples=25, deadline=None)
 @given(masks, st.sampled_from([0.5, 0.9, 0.97]))
-def test_where_both_are_missing_the_surroundings_are_spread_in(rng, share):
+def test_where_both_are_missing_the_surroundings_are_spread_in(rng, fraction):
     """Too few LR pixels know both, so there is nothing to predict from: means of what is known, never beyond it."""
     hsi, msi = pair(lr=(4, 4))
-    hsi_valid = torch.from_numpy(rng.random(hsi.shape) > share)
-    msi_valid = torch.from_numpy(rng.random(msi.shape[1:]) > share)
+    hsi_valid = torch.from_numpy(rng.random(hsi.shape) > fraction)
+    msi_valid = torch.from_numpy(rng.random(msi.shape[1:]) > fraction)
     low, high = fill(hsi, hsi_valid, msi, msi_valid)
     for filled, image, valid in ((low, hsi, hsi_valid), (high, msi, msi_valid.expand(msi.shape))):
         for band, source, known in zip(filled, image, valid, strict=True):

@@ -33,7 +33,7 @@ LITTLE = 0.1
 
 
 def scene(rows, cols, bands=8, seed=0):
-    """A scene of six materials with detail at every scale, placed on the ground."""
+    """A scene of six materials with detail at every scale, with georeferencing."""
     rng = np.random.default_rng(seed)
     fields = sum(gaussian_filter(rng.normal(size=(6, rows, cols)), (0, s, s)) * s for s in (1.0, 3.0, 9.0))
     abundances = np.exp(fields / fields.std())

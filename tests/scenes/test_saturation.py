@@ -27,7 +27,7 @@ def test_measured_values_are_not(image):
 
 
 def test_coarse_steps_are_not_mistaken_for_an_end(image):
-    """Integers share values everywhere; only a pile at the top counts."""
+    """Integers repeat values everywhere; only an accumulation at the maximum counts."""
     steps = np.round(np.clip(image, 0, 2) * 20) / 20
     assert not saturated([Cube(data=steps.astype(np.float32))])[0].any()
 

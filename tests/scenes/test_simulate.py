@@ -96,7 +96,7 @@ def test_the_msi_is_the_responses_times_the_spectra():
         (4, (18, 23), (4, 5), (16, 20)),
         ((4, 2), (18, 23), (4, 11), (16, 22)),
         (2.5, (16, 20), (6, 8), (15, 20)),
-        (3.2, (16, 20), (5, 6), (16, 20)),  # 6 cells are 19.2 columns, which take 20
+        (3.2, (16, 20), (5, 6), (16, 20)),  # 6 LR pixels are 19.2 columns, which take 20
         (1, (5, 7), (5, 7), (5, 7)),
         (3.333334, (10, 17), (3, 5), (10, 17)),  # 10/3 as it is printed: no eleventh row
     ],
@@ -188,7 +188,7 @@ def test_an_lr_pixel_is_the_mean_of_what_its_psf_sees_and_a_gap_below_half():
 
 
 @pytest.mark.parametrize("preset", ["mtf", "uestc", "dhif"])
-def test_a_constant_scene_stays_constant_beside_its_gaps(preset):
+def test_a_constant_scene_stays_constant_around_its_gaps(preset):
     valid = np.random.default_rng(2).random((3, 16, 16)) > 0.3
     pair = simulate(with_gaps(np.full((3, 16, 16), 0.7), valid), ratio=4, preset=preset, srf="boxes:2")
     for cube in (pair.hsi, pair.msi):
@@ -275,7 +275,7 @@ def test_metadata_goes_along():
         (np.full((2, 8, 8), np.nan), {}, "NaN or infinite"),
     ],
 )
-def test_what_cannot_be_simulated_is_told(reference, options, message):
+def test_what_cannot_be_simulated_is_reported(reference, options, message):
     with pytest.raises(InputError) as error:
         simulate(reference, **{"ratio": 2, "srf": "boxes:1", **options})
     assert message in str(error.value)

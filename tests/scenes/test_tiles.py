@@ -25,7 +25,7 @@ TILE, OVERLAP = 32, 6  # 8 LR pixels
 
 
 def scene(rows=96, cols=128, bands=6, seed=0):
-    """A scene of four smooth materials, placed on the ground."""
+    """A scene of four smooth materials, with georeferencing."""
     rng = np.random.default_rng(seed)
     abundances = gaussian_filter(rng.normal(size=(4, rows, cols)), (0, 1.5, 1.5))
     abundances = np.exp(abundances / abundances.std() / 2)
@@ -87,7 +87,7 @@ def test_tiles_are_as_good_as_the_whole(tmp_path, method, tile, settings):
     assert tiled.attributes["sensor"] == "made"
     np.testing.assert_array_equal(tiled.wavelengths, whole.wavelengths)
     assert tiled.history[-1]["tiles"]["tile"] == tile
-    assert not list(tmp_path.glob(".*"))  # nothing is left beside it
+    assert not list(tmp_path.glob(".*"))  # nothing remains next to it
 
 
 def test_a_method_that_looks_no_farther_than_the_overlap_gives_the_very_same(tmp_path):
@@ -399,10 +399,10 @@ def test_two_workers_give_what_one_gives(tmp_path):
     assert (tmp_path / "one.tif").read_bytes() == (tmp_path / "two.tif").read_bytes()
 
 
-def test_what_cannot_be_done_in_tiles_is_told(tmp_path):
+def test_what_cannot_be_done_in_tiles_is_reported(tmp_path):
     made, hsi, msi = pair(tmp_path)
     sensor = {"sensor": made.sensor}
-    for job, told in (
+    for job, message in (
         ((hsi, msi, tmp_path / "out.npy", {"tile": TILE}), "is written whole"),
         ((hsi, msi, tmp_path / "out.tif", {"tile": 2}), "smaller than one HSI pixel"),
         ((hsi, msi, tmp_path / "out.tif", {"tile": 0}), "1 or more"),
@@ -412,7 +412,7 @@ def test_what_cannot_be_done_in_tiles_is_told(tmp_path):
         ((hsi, msi, tmp_path / "out.tif", {"mask": hsi}), "a mask has one band, this file has 6"),
     ):
         *files, more = job
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             fuse_tiles(*files, **sensor, **more)
     assert not list(tmp_path.glob(".*"))
 
@@ -437,17 +437,17 @@ def test_a_scene_goes_in_tiles_where_the_whole_would_take_too_much_memory(tmp_pa
     assert fuse_tiles(hsi, msi, tmp_path / "out.npz", **job, memory_gb=0.99 * needed).windows == (1, 1)
 
 
-def test_a_shift_that_nothing_tells_is_found_on_a_part(tmp_path):
+def test_a_shift_that_nothing_states_is_found_on_samples(tmp_path):
     made, _, msi = pair(tmp_path, scene(256, 256))
     a, b, c, d, e, f = six_numbers(made.hsi.transform)
     write(tmp_path / "moved.tif", made.hsi.replace(transform=(a, b, c + 13.0, d, e, f + 7.0)))
     fuse_tiles(tmp_path / "moved.tif", msi, tmp_path / "out.tif", method="local-regression", tile=64)
     fused = read(tmp_path / "out.tif")
     assert any("shifted by" in note for note in fused.history[-1]["notes"])
-    # Where the HSI is told to lie, one column of it leaves the MSI; where it is found to lie, none does.
+    # By the metadata one column of the HSI leaves the MSI; where it was found to lie, none does.
     assert fused.data.shape == made.reference.data.shape
-    told = fuse(made.hsi, made.msi, sensor=made.sensor, method="local-regression")
-    assert psnr(made.reference.data, fused.data) > psnr(made.reference.data, told.data) - 1
+    known = fuse(made.hsi, made.msi, sensor=made.sensor, method="local-regression")
+    assert psnr(made.reference.data, fused.data) > psnr(made.reference.data, known.data) - 1
 
 
 def test_tiles_follow_from_the_memory_and_the_workers(tmp_path):

@@ -1,4 +1,4 @@
-"""Shifts, rotation and scale between two cubes: found, taken away through the sensor, or told not to be believed."""
+"""Shifts, rotation and scale between two cubes: found, corrected through the sensor, or refused."""
 
 import math
 from typing import NamedTuple
@@ -75,9 +75,9 @@ def make(image, shift=(0.0, 0.0), degrees=0.0, scale=0.0, noise=0.0, **fields):
 
 
 def misplaced(pair, motion, positions, sensor, hsi):
-    """How far LR pixels, and the MSI that the aligned sensor says they see, are apart: by what both show."""
-    places = np.argwhere(np.ones((hsi.rows, hsi.cols), np.bool_))
-    return lr_positions(pair.sensor, places) - motion.apply(positions)
+    """How far LR pixels, and the MSI that they should cover by the aligned sensor, are apart."""
+    pixels = np.argwhere(np.ones((hsi.rows, hsi.cols), np.bool_))
+    return lr_positions(pair.sensor, pixels) - motion.apply(positions)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.03, 0.1])
@@ -117,7 +117,7 @@ def test_images_of_other_places_are_not_moved():
     assert pair.notes[0].startswith("alignment not checked: the HSI explains")
 
 
-def test_too_small_a_pair_is_told():
+def test_too_small_a_pair_is_reported():
     hsi, msi, sensor, *_ = make(scene(4, 16, 16))
     pair = align_pair(hsi, msi, sensor)
     assert pair.sensor is sensor
@@ -154,7 +154,7 @@ def test_a_rotation_resamples_the_msi_and_keeps_the_hsi():
     inner = np.s_[:, 3:-3, 3:-3]
     errors = [float(np.square((image - truth.reshape(image.shape))[inner]).mean()) for image in (straight, rotated)]
     assert errors[1] < 0.05 * errors[0]
-    # A place keeps its coordinates: half a degree of rotation, in the sense of the transform.
+    # A position keeps its coordinates: half a degree of rotation, in the sense of the transform.
     a, b, _, d, e, _ = six_numbers(pair.msi.transform)
     assert math.degrees(math.atan2(d, a)) == pytest.approx(0.5, abs=0.05)
     assert math.hypot(b, e) == pytest.approx(10)
@@ -187,11 +187,11 @@ def test_alignment_pays_in_the_fused_image():
     hsi, msi, sensor, *_ = make(image, (1.2, -0.8))
     pair = align_pair(hsi, msi, sensor)
     inner = np.s_[:, 12:-12, 12:-12]
-    told, aligned = (
+    assumed, aligned = (
         np.square((fuse(hsi, msi, method="regression", sensor=one).data - image)[inner]).mean()
         for one in (sensor, pair.sensor)
     )
-    assert aligned < 0.2 * told
+    assert aligned < 0.2 * assumed
 
 
 def test_an_alignment_can_be_applied_by_hand():

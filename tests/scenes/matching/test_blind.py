@@ -1,4 +1,4 @@
-"""A pair as it comes: one grid, shift, blur, responses and levels found where nobody tells them, and only there."""
+"""A pair as it comes: grid, shift, blur, responses and radiometry are found where nothing states them, only there."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -55,11 +55,11 @@ def scene(rows=96, cols=96, seed=0):
     spectrum = np.fft.rfft2(rng.standard_normal((5, rows, cols)))
     fy, fx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(cols)[None]
     fields = np.fft.irfft2(spectrum / (0.02 + np.hypot(fy, fx)) ** 1.5, s=(rows, cols))
-    shares = np.exp(1.5 * fields / fields.std())
-    shares /= shares.sum(axis=0)
+    fractions = np.exp(1.5 * fields / fields.std())
+    fractions /= fractions.sum(axis=0)
     centres, widths = rng.uniform(400, 1000, (5, 4, 1)), rng.uniform(40, 150, (5, 4, 1))
     materials = 0.1 + 0.3 * np.exp(-((WAVES - centres) ** 2) / (2 * widths**2)).sum(axis=1)
-    return torch.from_numpy(np.einsum("kb,kyx->byx", materials, shares))
+    return torch.from_numpy(np.einsum("kb,kyx->byx", materials, fractions))
 
 
 def responses(*bands):
@@ -92,11 +92,11 @@ def test_all_is_found():
     assert "PSF not known" not in text
 
 
-def test_a_sensor_is_believed():
+def test_a_sensor_is_used_as_given():
     hsi, msi = pair()
-    told = TRUE.replace(phase=(1.5, 1.5))
-    found = match_blind(hsi, msi, sensor=told)
-    expected = match_pair(hsi, msi, sensor=told)
+    given_sensor = TRUE.replace(phase=(1.5, 1.5))
+    found = match_blind(hsi, msi, sensor=given_sensor)
+    expected = match_pair(hsi, msi, sensor=given_sensor)
     assert found.pair.sensor.to_dict() == expected.sensor.to_dict()
     assert found.pair.notes == expected.notes
     assert found.alignment is None
@@ -105,16 +105,16 @@ def test_a_sensor_is_believed():
 
 def test_a_sensor_without_responses_gets_them_where_they_are_needed():
     hsi, msi = pair()
-    told = TRUE.replace(srf=None)
-    assert match_blind(hsi, msi, sensor=told, need_srf=False).pair.sensor.srf is None
-    found = match_blind(hsi, msi, sensor=told).pair.sensor
+    given_sensor = TRUE.replace(srf=None)
+    assert match_blind(hsi, msi, sensor=given_sensor, need_srf=False).pair.sensor.srf is None
+    found = match_blind(hsi, msi, sensor=given_sensor).pair.sensor
     np.testing.assert_allclose(found.srf.matrix @ WAVES, SRF.matrix @ WAVES, atol=25)
-    assert found.psf == told.psf
-    assert found.offset == told.offset
+    assert found.psf == given_sensor.psf
+    assert found.offset == given_sensor.offset
 
 
 @pytest.mark.parametrize("given", [{"phase": 1.5}, {"align": False}])
-def test_a_position_that_is_told_stays(given):
+def test_a_position_that_is_specified_stays(given):
     found = match_blind(*pair(), need_srf=False, **given)
     assert found.pair.sensor.offset == (1.5, 1.5)
     assert found.alignment is None

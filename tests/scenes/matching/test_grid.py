@@ -46,7 +46,7 @@ def world(transform, col, row):
 
 
 def assert_in_place(pair):
-    """Every LR centre lies at the HR position that the sensor tells."""
+    """Every LR centre lies at the HR position that the sensor states."""
     sensor = pair.sensor
     for i, j in ((0, 0), (pair.hsi.rows - 1, pair.hsi.cols - 1)):
         y, x = (p + r * n + 0.5 for p, r, n in zip(sensor.offset, sensor.ratio, (i, j), strict=True))
@@ -92,7 +92,10 @@ def test_without_transforms_the_ratio_comes_from_the_sizes():
 @pytest.mark.parametrize("given_as", [4, 4.0, np.int64(4), np.float32(4), (4, 4), [4, 4], np.array([4, 4])])
 def test_a_given_ratio_that_agrees_is_taken(given_as):
     assert match_pair(cube(8, 6, 5), cube(4, 24, 20), ratio=given_as).sensor.ratio == (4, 4)
-    assert match_pair(cube(8, 6, 5), cube(4, 26, 23), ratio=given_as).sensor.ratio == (4, 4)  # part of a cell is over
+    assert match_pair(cube(8, 6, 5), cube(4, 26, 23), ratio=given_as).sensor.ratio == (
+        4,
+        4,
+    )  # a part remains
 
 
 def test_the_ratio_of_a_sensor_is_a_given_one():
@@ -150,7 +153,7 @@ fractions = st.floats(-30, 30)
     st.sampled_from([MSI_GRID, (0.0, 7.0, 3.0, 7.0, 0.0, -2.0), (6.0, 8.0, 0.0, 8.0, -6.0, 100.0)]),
 )
 def test_wherever_the_hsi_lies_the_cut_pair_stays_in_place(ratio, corner, grid):
-    """Also on grids that are turned, as long as both are: whole LR pixels, all that there are, and no HR pixel more."""
+    """Also where both grids are rotated: whole LR pixels, all that there are, and no HR pixel more."""
     hsi, msi = hsi_on(grid, ratio, corner, rows=9, cols=11), cube(4, 21, 26, grid, UTM33)
     if not all(
         any(c + r * n >= -over and c + r * (n + 1) <= size + over for n in range(count))
@@ -176,7 +179,7 @@ def test_wherever_the_hsi_lies_the_cut_pair_stays_in_place(ratio, corner, grid):
 
 
 @pytest.mark.parametrize("corner", [(100, 0), (-30, 0), (0, 60), (0, -25), (19, 0)])
-def test_images_apart_are_told_where_they_lie(corner):
+def test_images_apart_are_reported_with_their_positions(corner):
     with pytest.raises(InputError, match=r"HSI and MSI do not overlap: the HSI covers the MSI (rows|columns) "):
         match_pair(hsi_on(MSI_GRID, (4, 4), corner), cube(4, 20, 24, MSI_GRID, UTM33))
 
@@ -211,7 +214,7 @@ def test_a_simulated_pair_is_whole_at_any_phase(preset, ratio, phase, transform)
     assert (pair.sensor.psf, pair.sensor.boundary, pair.notes) == (made.sensor.psf, made.sensor.boundary, ())
 
 
-def test_decimated_arrays_are_whole_when_ratio_and_phase_are_told():
+def test_decimated_arrays_are_whole_when_ratio_and_phase_are_specified():
     pair = match_pair(cube(4, 8, 9), cube(2, 32, 36), ratio=4, phase=0)
     assert (pair.hsi.rows, pair.msi.cols, pair.sensor.offset) == (8, 36, (0, 0))
 

@@ -1,4 +1,4 @@
-"""An MSI in another coordinate system, rotated or mirrored comes onto a grid parallel to the HSI's, in its place."""
+"""An MSI in another coordinate system, rotated or mirrored is resampled onto a grid parallel to the HSI's."""
 
 import math
 
@@ -26,10 +26,10 @@ def landscape(x, y):
     return 3 + np.sin((x - 420000) / 70) + np.cos((y - 4000000) / 90) + 0.5 * np.sin((x + y) / 120)
 
 
-def image(transform, rows, cols, bands, crs=UTM33, place=landscape):
+def image(transform, rows, cols, bands, crs=UTM33, values=landscape):
     row, col = np.indices((rows, cols)) + 0.5
     a, b, c, d, e, f = tuple(transform)[:6]
-    data = place(a * col + b * row + c, d * col + e * row + f)
+    data = values(a * col + b * row + c, d * col + e * row + f)
     return Cube(data=np.stack([data * (k + 1) for k in range(bands)]).astype(np.float32), transform=transform, crs=crs)
 
 
@@ -56,7 +56,7 @@ def on_parallel_grid(hsi, msi):
 
 def assert_in_place(msi, tolerance=0.02):
     expected = image(msi.transform, msi.rows, msi.cols, msi.bands)
-    # Interpolation beside the source's edge sees half of its neighbours.
+    # Interpolation at the source's border has half of the neighbours.
     inner = ndimage.binary_erosion(msi.valid_pixels, np.ones((3, 3)), iterations=2)
     assert inner.sum() > 500
     np.testing.assert_allclose(msi.data[:, inner], expected.data[:, inner], atol=tolerance * msi.bands)
@@ -93,7 +93,7 @@ def test_another_zone():
     np.testing.assert_array_equal(pair.hsi.data, HSI.data)
 
 
-def test_degrees_beside_metres():
+def test_degrees_and_metres():
     x, y = warp_points(CRS.from_string(UTM33), CRS.from_epsg(4326), [420000.0], [4000000.0])
     hsi = Cube(data=np.ones((5, 8, 8)), transform=(3e-4, 0.0, x[0], 0.0, -3e-4, y[0]), crs="EPSG:4326")
     found, _ = on_parallel_grid(hsi, image((10.0, 0.0, 419700.0, 0.0, -10.0, 4000200.0), 90, 90, 2))
@@ -159,12 +159,12 @@ def test_no_overlap_is_refused():
         on_parallel_grid(HSI, image((10.0, 0.0, 500000.0, 0.0, -10.0, 100000.0), 90, 90, 3, "EPSG:32601"))
 
 
-def test_swapped_images_are_told():
+def test_swapped_images_are_reported():
     with pytest.raises(InputError, match="look swapped"):
         on_parallel_grid(image(rotated_transform(10), 160, 160, 3), HSI)
 
 
-def test_history_tells_what_was_done():
+def test_history_states_what_was_done():
     found, _ = on_parallel_grid(HSI, image(rotated_transform(10), 160, 160, 3))
     assert found.history[-1]["step"] == "warp"
     assert found.history[-1]["why"] == "rotated by 10 degrees"

@@ -57,7 +57,7 @@ def test_a_killed_worker_costs_its_tiles_and_nothing_else(tmp_path, job):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_scheduler_that_does_not_answer_is_told(tmp_path, job, monkeypatch):
+def test_a_scheduler_that_does_not_answer_is_reported(tmp_path, job, monkeypatch):
     import hyperfuse.scenes.tiling.cluster as module
 
     monkeypatch.setattr(module, "_TIMEOUT_SECONDS", 0.5)

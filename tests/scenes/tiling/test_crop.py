@@ -38,7 +38,7 @@ def test_a_method_takes_the_part():
     part = DataPart.around(valid, (24, 32), sensor)
     hsi, msi = torch.rand(6, 24, 32), torch.rand(3, 96, 128)
     fused = get_method("regression")(hsi[:, *part.lr], msi[:, *part.hr], part.sensor)
-    assert fused.shape[1:] == tuple(place.stop - place.start for place in part.hr)
+    assert fused.shape[1:] == tuple(along.stop - along.start for along in part.hr)
     assert fused[0].numel() < msi[0].numel() / 4
 
 

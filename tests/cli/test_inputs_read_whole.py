@@ -67,7 +67,7 @@ def test_an_input_that_changed_is_read_again_and_refused(run, fails, netcdf, pai
     assert "other inputs" in message
 
 
-def test_a_broken_file_is_told_and_leaves_nothing(fails, netcdf):
+def test_a_broken_file_is_reported_and_leaves_nothing(fails, netcdf):
     (netcdf / "msi.nc").write_bytes((netcdf / "msi.nc").read_bytes()[:500])
     code, message = fails("fuse", netcdf / "hsi.nc", netcdf / "msi.nc", netcdf / "out.tif", *JOB, "--tile", "12")
     assert code == 2
