@@ -45,4 +45,4 @@ wheel: $(STAMP)
 	$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf dist build demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf dist build demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -106,7 +106,8 @@ def options_of(words: list[str]) -> dict[str, str]:
         >>> options_of(["fuse"])["msi_nodata"]
         '--msi-nodata'
     """
-    arguments = _create_app(words)[words[0]].assemble_argument_collection()
+    name = next((word for word in words if word in COMMANDS), None)
+    arguments = [] if name is None else _create_app([name])[name].assemble_argument_collection()
     names = [argument.names[0] for argument in arguments if argument.names[0].startswith("--")]
     return {name.removeprefix("--").replace("-", "_"): name for name in names}
 
