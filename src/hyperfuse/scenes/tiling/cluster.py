@@ -29,7 +29,7 @@ def run_on_scheduler(task: Callable[[Tile], bool], tiles: Sequence[Tile], schedu
         InputError: no scheduler answers at this address.
         HyperfuseError: several workers were killed at one tile.
     """
-    dask = require("distributed", "fusion on a cluster (scheduler=...)")
+    dask = require("distributed", "fusion on a dask cluster")
     try:
         client = dask.Client(scheduler, timeout=_TIMEOUT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:

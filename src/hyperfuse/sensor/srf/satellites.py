@@ -126,7 +126,7 @@ def srf_from_satellite(
         raise InputError(f"a band of {satellite.name} is chosen twice: {', '.join(chosen)}")
 
     # Loads pandas, a quarter of a second that only this function needs.
-    RSR = require("pyrsr", f"the spectral responses of {satellite.name}").RSR
+    RSR = require("pyrsr", f"reading the spectral responses of {satellite.name}").RSR
     keys = [band.removeprefix("B") for band in chosen]
     responses = RSR(*satellite.pyrsr_names, LayerBandsAssignment=keys)
     return srf_from_curves(
