@@ -137,16 +137,16 @@ def test_a_file_that_does_not_exist(refuse, files):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_no_space_left_while_the_result_is_written(refuse, files, monkeypatch, number):
-    import hyperfuse.io.formats.geotiff
+    from hyperfuse.io.formats.geotiff import GeoTiffTarget
 
-    whole = hyperfuse.io.formats.geotiff.write_geotiff
+    finish = GeoTiffTarget.finish
 
-    def full(path, cube, options):
-        whole(path, cube, options)
-        if cube.bands > 1:  # the check before the work is let through
-            raise OSError(number, "No space left on device", str(path))
+    def full(target):
+        finish(target)
+        if target.header.bands > 1:  # the check before the work is let through
+            raise OSError(number, "No space left on device", str(target.path))
 
-    monkeypatch.setattr(hyperfuse.io.formats.geotiff, "write_geotiff", full)
+    monkeypatch.setattr(GeoTiffTarget, "finish", full)
     message = refuse(code=1)
     assert message.startswith(f"{files / 'fused.tif'}: ")
     assert "no space left" in message
@@ -228,16 +228,16 @@ def test_a_folder_without_permission_is_refused_before_any_work(refuse, files, m
 
 
 def test_interrupting_leaves_nothing(run, files, monkeypatch):
-    import hyperfuse.io.formats.geotiff
+    from hyperfuse.io.formats.geotiff import GeoTiffTarget
 
-    whole = hyperfuse.io.formats.geotiff.write_geotiff
+    finish = GeoTiffTarget.finish
 
-    def interrupted(path, cube, options):
-        whole(path, cube, options)
-        if cube.bands > 1:
+    def interrupted(target):
+        finish(target)
+        if target.header.bands > 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(hyperfuse.io.formats.geotiff, "write_geotiff", interrupted)
+    monkeypatch.setattr(GeoTiffTarget, "finish", interrupted)
     before = sorted(path.name for path in files.iterdir())
     code, out, err = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif")
     assert (code, out, err.splitlines()[-1]) == (130, "", "error: interrupted")

@@ -10,7 +10,7 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io import FORMATS, read, write
 
-EXTENSIONS = sorted({suffix for entry in FORMATS for suffix in entry.extensions if not entry.folder})
+EXTENSIONS = sorted({suffix for entry in FORMATS for suffix in entry.extensions if not entry.markers})
 
 
 @pytest.mark.parametrize("suffix", [*EXTENSIONS, ".zarr", "", ".foo"])

@@ -188,7 +188,7 @@ def test_empty_tiles_are_not_fused(tmp_path, monkeypatch):
 def test_blocks_that_a_sparse_file_leaves_out_are_not_read(tmp_path, monkeypatch):
     import rasterio
 
-    from hyperfuse.io.windows.raster import RasterSource
+    from hyperfuse.io.formats.raster import RasterImage
 
     made, _, msi = pair(tmp_path, scene(rows=256, cols=1024))
     profile = {"driver": "GTiff", "count": 6, "dtype": "float32", "nodata": -1.0, "tiled": True, "sparse_ok": True}
@@ -198,8 +198,8 @@ def test_blocks_that_a_sparse_file_leaves_out_are_not_read(tmp_path, monkeypatch
     ) as file:  # fmt: skip
         file.write(made.hsi.data[:, 16:32, 32:48], window=((16, 32), (32, 48)))
     windows = []
-    load = RasterSource._load
-    monkeypatch.setattr(RasterSource, "_load", lambda self, window: windows.append(window) or load(self, window))
+    load = RasterImage.read
+    monkeypatch.setattr(RasterImage, "read", lambda self, *window: windows.append(window) or load(self, *window))
     result = fuse_tiles(tmp_path / "sparse.tif", msi, tmp_path / "out.tif", sensor=made.sensor, method="regression",
                         tile=64, overlap=1)  # fmt: skip
     assert result.windows[0] == 64

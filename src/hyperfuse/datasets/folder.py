@@ -48,7 +48,7 @@ def find_cubes(folder: Path) -> dict[str, Path]:
 
 def _may_hold_a_cube(path: Path) -> bool:
     entry = format_of(path)
-    return entry is not None and not path.name.startswith(".") and path.is_dir() == entry.folder
+    return entry is not None and not path.name.startswith(".") and path.is_dir() == bool(entry.markers)
 
 
 def _described_by(header: Path) -> Path | None:

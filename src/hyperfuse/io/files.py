@@ -111,7 +111,7 @@ def write(
     """
     how = merge_options(WriteOptions, options, keywords)
     target = prepare(path, how, overwrite=overwrite)
-    with named(target.path), replacing(target.path, stale=(*target.companions, *target.sidecars)) as scratch:
+    with named(target.path), replacing(target.path, stale=target.outdated) as scratch:
         target.format.write(scratch, cube, how, target.variable)
 
 

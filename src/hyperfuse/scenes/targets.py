@@ -17,8 +17,9 @@ from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io import check_output, write
 from hyperfuse.io.encoding.options import WriteOptions
+from hyperfuse.io.formats.targets import WindowTarget
 from hyperfuse.io.windows.open import open_windows
-from hyperfuse.io.windows.write import WindowTarget, is_written_by_windows, writing_windows
+from hyperfuse.io.windows.write import is_written_by_windows, writing_windows
 from hyperfuse.methods import get_method
 from hyperfuse.methods.contract.method import MethodSettings
 from hyperfuse.runtime.devices import find_device

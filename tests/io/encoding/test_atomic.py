@@ -61,8 +61,8 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path, ending, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    modules = {"tif": "geotiff", "img": "envi", "nc": "netcdf", "mat": "matlab", "zarr": "zarr"}
-    monkeypatch.setattr(f"hyperfuse.io.formats.{modules.get(ending, 'arrays')}.encode", interrupt)
+    functions = {"npy": "arrays.encode", "npz": "arrays.encode", "nc": "netcdf.encode", "mat": "matlab.encode"}
+    monkeypatch.setattr(f"hyperfuse.io.formats.{functions.get(ending, 'targets.encode_values')}", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / f"a.{ending}", LARGE)
     assert list(tmp_path.iterdir()) == []

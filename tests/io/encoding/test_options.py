@@ -131,3 +131,14 @@ def test_quality_of_tiles_is_not_ignored(tmp_path):
         write(tmp_path / name, Cube(data=np.ones((1, 3, 4)), transform=(10, 0, x, 0, -10, 0)))
     with pytest.raises(InputError, match=r"a\.tif: quality is for products"):
         read_mosaic([tmp_path / "a.tif", tmp_path / "b.tif"], quality="clear")
+
+
+@pytest.mark.parametrize("reader", [read, open_windows])
+def test_errors_that_name_the_file_keep_the_parameter(tmp_path, reader):
+    write(tmp_path / "a.tif", Cube(data=np.ones((2, 3, 4))))
+    with pytest.raises(InputError, match=r"^[^:]*a\.tif: bands='9': there are bands 1 to 2, not 9$") as caught:
+        reader(tmp_path / "a.tif", bands="9")
+    assert caught.value.parameter == "bands"
+    with pytest.raises(InputError, match=r"b\.tif: interleave='bsq' is not one of") as caught:
+        write(tmp_path / "b.tif", Cube(data=np.ones((2, 3, 4))), interleave="bsq")
+    assert caught.value.parameter == "interleave"

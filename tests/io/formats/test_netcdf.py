@@ -57,7 +57,7 @@ def test_a_variable_of_another_name(scene, tmp_path, assert_same):
     with h5py.File(tmp_path / "a.nc") as file:
         assert file["reflectance"].shape == scene.data.shape
     assert_same(read(f"{tmp_path / 'a.nc'}:reflectance"), scene)
-    with pytest.raises(InputError, match=r"b\.nc: 'wavelength' is the name of a coordinate"):
+    with pytest.raises(InputError, match=r"b\.nc: 'wavelength' is the name of another variable"):
         write(f"{tmp_path / 'b.nc'}:wavelength", scene)
     with pytest.raises(InputError, match=r"'1st' cannot name a variable"):
         write(f"{tmp_path / 'b.nc'}:1st", scene)
@@ -173,3 +173,10 @@ def test_a_missing_variable_names_what_there_is(scene, tmp_path):
         read(f"{tmp_path / 'a.nc'}:cub")
     with pytest.raises(InputError, match=r"the variable band_name has the shape \(5,\)"):
         read(f"{tmp_path / 'a.nc'}:band_name")
+
+
+def test_a_single_pixel_of_a_rotated_image_keeps_its_position(tmp_path):
+    # Dimensions without coordinates are stored as arrays of zeros, which are no positions.
+    pixel = Cube(data=np.ones((1, 1, 1)), transform=(6.0, 8.0, 300.0, 8.0, -6.0, 500.0))
+    write(tmp_path / "a.nc", pixel)
+    assert read(tmp_path / "a.nc").transform == pixel.transform

@@ -4,18 +4,17 @@ import pytest
 
 from hyperfuse.errors import InputError
 from hyperfuse.io import FORMATS, WriteOptions
-from hyperfuse.io.formats.registry import format_named, resolve
-from hyperfuse.io.windows.open import resolve as resolve_windows
-from hyperfuse.io.windows.source import FileSource
-from hyperfuse.io.windows.write import WindowTarget
+from hyperfuse.io.formats.registry import resolve
+from hyperfuse.io.formats.targets import WindowTarget, prepare
 
 
 @pytest.mark.parametrize("entry", FORMATS, ids=lambda entry: entry.name)
 def test_names_in_the_registry_are_those_of_functions_and_classes(entry):
     assert callable(resolve(entry.reader))
-    assert entry.writer is None or callable(resolve(entry.writer))
-    assert entry.windows is None or issubclass(resolve_windows(entry.windows), FileSource)
-    assert entry.target is None or issubclass(resolve_windows(entry.target), WindowTarget)
+    if entry.writer is not None:
+        writer = resolve(entry.writer)
+        assert callable(writer)
+        assert (isinstance(writer, type) and issubclass(writer, WindowTarget)) == entry.windows
     assert set(entry.options) <= set(vars(WriteOptions()))
 
 
@@ -25,6 +24,6 @@ def test_extensions_name_one_format_each():
     assert all(extension == extension.lower() and extension[0] == "." for extension in extensions)
 
 
-def test_a_format_that_is_only_read_says_so():
+def test_a_format_that_is_only_read_says_so(tmp_path):
     with pytest.raises(InputError, match=r"HDF5 is only read; write one of \.tif"):
-        format_named("HDF5").write_function()
+        prepare(tmp_path / "a.h5", WriteOptions(), overwrite=False)

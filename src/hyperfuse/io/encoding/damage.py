@@ -11,15 +11,15 @@ from hyperfuse.errors import HyperfuseError, InputError
 
 @contextmanager
 def named(path: Path | str) -> Iterator[None]:
-    """Put the name of a file before the message of errors about it that are raised in the block."""
+    """Put the name of a file before the message of errors about it that are raised in the block, once."""
     try:
         yield
-    except InputError as error:
-        raise InputError(f"{path}: {error}", error.parameter) from error.__cause__
     except HyperfuseError as error:
-        if type(error) is not HyperfuseError:
+        text = f"{path}: {error}"
+        if type(error) not in (InputError, HyperfuseError) or str(error).startswith(f"{path}: "):
             raise
-        raise HyperfuseError(f"{path}: {error}") from error.__cause__
+        renamed = InputError(text, error.parameter) if isinstance(error, InputError) else HyperfuseError(text)
+        raise renamed from error.__cause__
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -48,16 +48,18 @@ def choose_variable(shapes: Shapes, named: str | None, own: str | None = None) -
     raise InputError(f"holds no 2-D or 3-D array of numbers; it holds {_listing(shapes)}")
 
 
-def check_name(name: str | None) -> str:
-    """Return the name of the variable to write, "cube" unless one is given.
+def check_name(name: str | None, taken: Collection[str]) -> str:
+    """Return the name of the variable to write (default: "cube"), checked.
 
     Raises:
-        InputError: a name that is not letters, digits and underscores after a letter.
+        InputError: a name that is taken, or not letters, digits and underscores after a letter.
     """
     if name is None:
         return DEFAULT_NAME
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", name):
         raise InputError(f"{name!r} cannot name a variable; use letters, digits and _ after a letter")
+    if name in taken:
+        raise InputError(f"{name!r} is the name of another variable of the file; give the cube another")
     return name
 
 

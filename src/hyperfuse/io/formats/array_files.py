@@ -13,23 +13,24 @@ from hyperfuse.cube.cf import Variable, decode_header
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import Coding, CubeHeader
 from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG, encode_record, encode_tags, finite_or_text, load_record
-from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import BandCoding, decode_cube
 from hyperfuse.io.encoding.options import ReadOptions
+from hyperfuse.io.encoding.variables import check_name
 
 VECTORS = ("wavelengths", "fwhm", "good_bands")
 TAGS = (RECORD_TAG, HISTORY_TAG)
 _LONGEST_VECTOR = 100_000
 
 
-def encode_arrays(header: CubeHeader, coding: Coding, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Return the vectors and the texts to write next to the values, which are named ``name`` and stored as ``coding``.
+def encode_arrays(
+    header: CubeHeader, coding: Coding, variable: str | None
+) -> tuple[str, dict[str, NDArray[Any]], dict[str, str]]:
+    """Return the name of the values, which are stored as ``coding``, and the vectors and texts to write next to them.
 
     Raises:
-        InputError: a name that one of them has.
+        InputError: a name that is not valid or that one of them has.
     """
-    if name in (*VECTORS, *TAGS):
-        raise InputError(f"{name!r} is the name of another variable of the file; give the cube another")
+    name = check_name(variable, (*VECTORS, *TAGS))
     vectors = {key: getattr(header, key) for key in VECTORS if getattr(header, key) is not None}
     names = ["crs", "transform", "units", "band_names", "attributes"]
     record = {**encode_record(header, names), "variable": name}
@@ -39,7 +40,7 @@ def encode_arrays(header: CubeHeader, coding: Coding, name: str) -> tuple[dict[s
         record["coding"] = [coding.scale, coding.offset]
     if coding.nodata is not None:
         record["nodata"] = finite_or_text(coding.nodata)
-    return vectors, encode_tags(header, record)
+    return name, vectors, encode_tags(header, record)
 
 
 def is_vector(shape: tuple[int, ...]) -> bool:

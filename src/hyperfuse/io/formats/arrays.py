@@ -18,13 +18,13 @@ from hyperfuse.errors import HyperfuseWarning
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, bands_first, parse_axes
-from hyperfuse.io.encoding.variables import check_name, choose_variable
+from hyperfuse.io.encoding.variables import choose_variable
 from hyperfuse.io.formats.array_files import TAGS, decode_arrays, encode_arrays, is_vector, recorded_variable
 
 _DAMAGED = "is not an .{} file of numbers, or it is cut off"
 
 
-def read_npy(path: Path, options: ReadOptions) -> Cube:
+def read_npy(path: Path, options: ReadOptions, _variable: None = None) -> Cube:
     """Read an .npy file of shape (bands, rows, cols) or (rows, cols), or as ``axes`` states.
 
     Raises:
@@ -73,7 +73,7 @@ def _shapes(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
     return shapes
 
 
-def write_npy(path: Path, cube: Cube, options: WriteOptions) -> None:
+def write_npy(path: Path, cube: Cube, options: WriteOptions, _variable: None = None) -> None:
     """Write the values as an .npy file of shape (bands, rows, cols); a warning names the metadata that is lost.
 
     Raises:
@@ -107,9 +107,8 @@ def write_npz(path: Path, cube: Cube, options: WriteOptions, variable: str | Non
         InputError: values that do not fit the dtype, or a compression other than "deflate" or "none" (the default).
     """
     save = np.savez_compressed if options.compression(("none", "deflate"), "none") == "deflate" else np.savez
-    name = check_name(variable)
     encoded = encode(cube, options)
-    vectors, texts = encode_arrays(cube.header, encoded.coding, name)
+    name, vectors, texts = encode_arrays(cube.header, encoded.coding, variable)
     arrays: dict[str, Any] = {name: encoded.stored, **vectors, **{tag: np.array(text) for tag, text in texts.items()}}
     with path.open("wb") as file:
         save(file, **arrays)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hyperfuse.cube.header import CubeHeader, Shape
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import BandCoding, coded_header, decode_values
+from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadOptions, bands_first, parse_axes
 from hyperfuse.io.encoding.variables import choose_variable
 
@@ -41,12 +43,14 @@ class CubeVariable:
 
     The order of axes is the caller's, else that of the names of the dimensions, else (bands, rows, cols).
 
+    It is a source of windows, see :class:`~hyperfuse.io.windows.source.WindowSource`.
+
     Args:
-        stored: the variables of the file, by name.
-        attrs: attributes of the file.
+        path: the file, for messages.
+        stored: its variables, by name.
+        attrs: its attributes.
         options: of the caller.
         variable: the one to read, or None for the only one that could be a cube.
-        where: name of the file, for warnings.
 
     Raises:
         InputError: no variable that could be a cube, several, or one with other than two or three dimensions.
@@ -54,12 +58,13 @@ class CubeVariable:
 
     def __init__(
         self,
+        path: Path,
         stored: Mapping[str, Stored],
         attrs: Mapping[str, Any],
         options: ReadOptions,
         variable: str | None,
-        where: str,
     ) -> None:
+        where, self._path = path.name, path
         choice = {
             key: (item.shape, item.dtype) for key, item in stored.items() if item.dims != (key,) or key == variable
         }
@@ -73,29 +78,30 @@ class CubeVariable:
         self._coding = _coding(item.attrs).with_options(options, header.bands, where)
         self.header = coded_header(header, self._coding, options)
 
-    def read(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """Return the values of a window, or all, and where they are no gaps, as in a cube.
+    def read(self, window: Window | None = None) -> Cube:
+        """Return a window, or all, as a cube.
 
         Raises:
             InputError: damaged data, NaN that nothing declares, or numbers that are not real.
         """
         parts: dict[str, slice | NDArray[np.intp]] = {}
-        if window is not None:
-            parts["r"], parts["c"] = window.slices
         order = None
         if self._bands is not None and "b" in self._axes:
             parts["b"], order = np.unique(self._bands, return_inverse=True)
-        values = self._item.load(tuple(parts.get(letter, slice(None)) for letter in self._axes) if parts else ())
-        stored = bands_first(values, self._axes)
-        return decode_values(stored if order is None else stored[order], self._coding)
+        with named(self._path):
+            header = self.header if window is None else self.header.crop(*window)
+            if window is not None:
+                parts["r"], parts["c"] = window.slices
+            values = self._item.load(tuple(parts.get(letter, slice(None)) for letter in self._axes) if parts else ())
+            stored = bands_first(values, self._axes)
+            return Cube.from_header(header, *decode_values(stored if order is None else stored[order], self._coding))
 
+    def may_hold_data(self, window: Window) -> bool:
+        """Return True: what a window holds is not known without reading it."""
+        return True
 
-def read_stored(
-    stored: Mapping[str, Stored], attrs: Mapping[str, Any], options: ReadOptions, variable: str | None, where: str
-) -> Cube:
-    """Read the cube among the variables of a file; see :class:`CubeVariable`."""
-    found = CubeVariable(stored, attrs, options, variable, where)
-    return Cube.from_header(found.header, *found.read())
+    def close(self) -> None:
+        """Do nothing: who opened the file closes it."""
 
 
 def _axes(name: str, item: Stored, options: ReadOptions) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,13 +17,13 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
 from hyperfuse.cube.crs import parse_crs
-from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.header import Coding, CubeHeader, six_numbers
+from hyperfuse.cube.header import CubeHeader, six_numbers
 from hyperfuse.cube.record import encode_record, encode_tags, is_plain_text, split_attributes
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseError, HyperfuseWarning, InputError
-from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.options import WriteOptions
 from hyperfuse.io.formats.envi_header import STANDARD_ITEMS
+from hyperfuse.io.formats.targets import WindowTarget
 
 INTERLEAVES = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (1, 2, 0)}
 
@@ -28,26 +32,8 @@ _LINE = 100
 _LONGEST_VALUE = 9000
 
 
-def interleave_of(path: Path, options: WriteOptions) -> str:
-    """Return the order of the axes to write: the option's, else the extension's, else band-sequential.
-
-    Raises:
-        InputError: an unknown order, or one that the extension contradicts.
-    """
-    suffix = path.suffix.lower().lstrip(".")
-    named = options.interleave
-    if named is None:
-        return suffix if suffix in INTERLEAVES else "bsq"
-    order = str(named).lower()
-    if order not in INTERLEAVES:
-        raise InputError(f"interleave={named!r} is not one of {', '.join(INTERLEAVES)}")
-    if suffix in INTERLEAVES and suffix != order:
-        raise InputError(f"interleave={named!r} contradicts the extension .{suffix}")
-    return order
-
-
-def write_envi(path: Path, cube: Cube, options: WriteOptions) -> None:
-    """Write a data file and its header ``name.hdr``; option ``interleave``: bsq, bil or bip.
+class EnviTarget(WindowTarget):
+    """ENVI: a data file and its header ``name.hdr``; option ``interleave``: bsq, bil or bip.
 
     GDAL writes the header. The numbers are written here: on a full disk GDAL's ENVI driver reports no error.
 
@@ -55,66 +41,100 @@ def write_envi(path: Path, cube: Cube, options: WriteOptions) -> None:
         InputError: a dtype, compression or interleave that ENVI does not know.
         HyperfuseError: the file could not be written whole.
     """
-    order = INTERLEAVES[interleave_of(path, options)]
-    stored, coding = encode(cube, options)
-    with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED="NO"):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        write_header(path, cube.header, coding, options)
-        _write_numbers(path, stored.transpose(order))
-        check_header(path, cube.header, options.dtype)
-    if _is_unusual(cube.header):
-        warnings.warn(
-            f"{path.name}: an ENVI header cannot hold a sheared or south-up transform; only hyperfuse reads it back",
-            HyperfuseWarning,
-            stacklevel=3,
-        )
+
+    def _create(self) -> None:
+        self.options.compression(("none",), "none")
+        if self.options.dtype == np.int8:
+            raise InputError("ENVI has no int8; write int16", "dtype")
+        interleave = _interleave(self.path, self.options)
+        self._order = INTERLEAVES[interleave]
+        self._items = header_items(self.header, self.options.dtype)
+        self._write_header(interleave)
+        if self.sparse:
+            self._reserve()
+
+    def _write_header(self, interleave: str) -> None:
+        """Let GDAL write the header, next to a data file that is yet to be filled."""
+        header, coding = self.header, self.coding
+        with _quiet(), rasterio.open(
+            self.path, "w", driver="ENVI", dtype=self.options.dtype.name, interleave=interleave, nodata=coding.nodata,
+            count=header.bands, height=header.rows, width=header.cols,
+            crs=None if header.crs is None else parse_crs(header.crs),
+            transform=None if _is_unusual(header) else header.transform,
+        ) as target:  # fmt: skip
+            target.update_tags(ns="ENVI", **self._items)
+            if header.band_names is not None and not _has_odd_names(header):
+                for band, name in enumerate(header.band_names, 1):
+                    target.set_band_description(band, name)
+            if not coding.is_identity:
+                target.scales, target.offsets = [coding.scale] * header.bands, [coding.offset] * header.bands
+        # GDAL describes an image by the path it was written to, here that of a scratch file.
+        file = self.path.with_suffix(".hdr")
+        text = file.read_text("utf-8", errors="surrogateescape")
+        file.write_text(text.replace(f"description = {{\n{self.path}}}\n", ""), "utf-8", errors="surrogateescape")
+
+    def _reserve(self) -> None:
+        """Give the data file its full size, filled with gaps."""
+        dtype = self.options.dtype
+        size = math.prod(self.header.shape) * int(dtype.itemsize)
+        with self.path.open("wb") as file:
+            # Space is taken now: a write to a mapped file on a full disk kills the process.
+            os.posix_fallocate(file.fileno(), 0, size)
+            if self.coding.nodata not in (None, 0.0):
+                line = np.full(2**20, self.coding.nodata, dtype).tobytes()
+                for start in range(0, size, len(line)):
+                    file.write(line[: size - start])
+
+    def _store(self, window: Window, stored: NDArray[Any]) -> None:
+        shape = [self.header.shape[axis] for axis in self._order]
+        if self.sparse:
+            # Mapped for one window only: what stays mapped counts as memory of the process.
+            mapped = np.memmap(self.path, self.options.dtype, "r+", shape=tuple(shape))
+            mapped.transpose(np.argsort(self._order))[:, *window.slices] = stored
+            return
+        stored = stored.transpose(self._order)
+        lines = max(1, 2**24 // stored[0].nbytes)
+        with self.path.open("wb") as file:
+            for start in range(0, shape[0], lines):
+                file.write(np.ascontiguousarray(stored[start : start + lines]).data)
+
+    def finish(self) -> None:
+        """Check that the header holds all its items, and name what only this package reads back."""
+        with _quiet(), rasterio.open(self.path) as written:
+            missing = set(self._items) - set(written.tags(ns="ENVI"))
+        if missing:
+            raise HyperfuseError(f"cannot be written: the header lacks {', '.join(sorted(missing))}; is the disk full?")
+        if _is_unusual(self.header):
+            warnings.warn(
+                f"{self.path.name}: an ENVI header cannot hold a sheared or south-up transform; "
+                "only hyperfuse reads it back",
+                HyperfuseWarning,
+                stacklevel=3,
+            )
 
 
-def write_header(path: Path, header: CubeHeader, coding: Coding, options: WriteOptions) -> None:
-    """Write the header, by GDAL, next to a data file that is yet to be filled.
-
-    Raises:
-        InputError: a dtype, compression or interleave that ENVI does not know.
-    """
-    options.compression(("none",), "none")
-    if options.dtype == np.int8:
-        raise InputError("ENVI has no int8; write int16")
-    profile: dict[str, Any] = {"crs": None if header.crs is None else parse_crs(header.crs), "nodata": coding.nodata}
-    if header.transform is not None and not _is_unusual(header):
-        profile["transform"] = header.transform
-    with rasterio.open(
-        path, "w", driver="ENVI", dtype=options.dtype.name, interleave=interleave_of(path, options),
-        count=header.bands, height=header.rows, width=header.cols, **profile,
-    ) as target:  # fmt: skip
-        target.update_tags(ns="ENVI", **header_items(header, options.dtype))
-        if header.band_names is not None and not _has_odd_names(header):
-            for band, name in enumerate(header.band_names, 1):
-                target.set_band_description(band, name)
-        if not coding.is_identity:
-            target.scales, target.offsets = [coding.scale] * header.bands, [coding.offset] * header.bands
-    # GDAL describes an image by the path it was written to, here that of a scratch file.
-    file = path.with_suffix(".hdr")
-    text = file.read_text("utf-8", errors="surrogateescape")
-    file.write_text(text.replace(f"description = {{\n{path}}}\n", ""), "utf-8", errors="surrogateescape")
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep GDAL from warning of missing georeferencing and from writing sidecar files."""
+    with (
+        warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+        rasterio.Env(GDAL_PAM_ENABLED="NO"),
+    ):
+        yield
 
 
-def check_header(path: Path, header: CubeHeader, dtype: np.dtype[Any]) -> None:
-    """Check that a header holds all its items.
-
-    Raises:
-        HyperfuseError: it does not.
-    """
-    with rasterio.open(path) as written:
-        missing = set(header_items(header, dtype)) - set(written.tags(ns="ENVI"))
-    if missing:
-        raise HyperfuseError(f"cannot be written: the header lacks {', '.join(sorted(missing))}; is the disk full?")
-
-
-def _write_numbers(path: Path, stored: NDArray[Any]) -> None:
-    lines = max(1, 2**24 // stored[0].nbytes)
-    with path.open("wb") as file:
-        for start in range(0, stored.shape[0], lines):
-            file.write(np.ascontiguousarray(stored[start : start + lines]).data)
+def _interleave(path: Path, options: WriteOptions) -> str:
+    """Return the order of the axes to write: the option's, else the extension's, else band-sequential."""
+    suffix = path.suffix.lower().lstrip(".")
+    named = options.interleave
+    if named is None:
+        return suffix if suffix in INTERLEAVES else "bsq"
+    order = str(named).lower()
+    if order not in INTERLEAVES:
+        raise InputError(f"interleave={named!r} is not one of {', '.join(INTERLEAVES)}", "interleave")
+    if suffix in INTERLEAVES and suffix != order:
+        raise InputError(f"interleave={named!r} contradicts the extension .{suffix}", "interleave")
+    return order
 
 
 def header_items(header: CubeHeader, dtype: np.dtype[Any]) -> dict[str, str]:

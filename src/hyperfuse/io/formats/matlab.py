@@ -18,7 +18,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, bands_first, parse_axes
-from hyperfuse.io.encoding.variables import check_name, choose_variable
+from hyperfuse.io.encoding.variables import choose_variable
 from hyperfuse.io.formats.array_files import TAGS, decode_arrays, encode_arrays, is_vector, recorded_variable
 from hyperfuse.io.formats.hdf5_output import hdf5_output
 
@@ -146,12 +146,11 @@ def write_matlab(path: Path, cube: Cube, options: WriteOptions, variable: str | 
     large = encoded.stored.nbytes > _LARGEST_5
     version = str(options.version or ("7.3" if large else "5"))
     if version not in _VERSIONS:
-        raise InputError(f"version={version!r} is not one of {', '.join(_VERSIONS)}")
+        raise InputError(f"version={version!r} is not one of {', '.join(_VERSIONS)}", "version")
     if version == "5" and large:
-        raise InputError("a variable of MATLAB version 5 ends at 2 GiB; write version 7.3")
+        raise InputError("a variable of MATLAB version 5 ends at 2 GiB; write version 7.3", "version")
     deflate = options.compression(("none", "deflate"), "none") == "deflate"
-    name = check_name(variable)
-    vectors, texts = encode_arrays(cube.header, encoded.coding, name)
+    name, vectors, texts = encode_arrays(cube.header, encoded.coding, variable)
     rows = {key: values[None] for key, values in vectors.items()}
     if version == "5":
         with path.open("wb") as file:

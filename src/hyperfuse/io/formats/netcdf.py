@@ -19,16 +19,15 @@ from hyperfuse.cube.cf import (
     encode_variable,
 )
 from hyperfuse.cube.cube import Cube
-from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, default_compression
 from hyperfuse.io.encoding.variables import check_name
-from hyperfuse.io.formats.cf_files import Selection, Stored, plain_attributes, read_stored
+from hyperfuse.io.formats.cf_files import CubeVariable, Selection, Stored, plain, plain_attributes
 from hyperfuse.io.formats.hdf5_output import hdf5_output
 
 _CHUNK = 256
-_NOT_A_VARIABLE = "This is a netCDF dimension but not a netCDF variable{:10d}"
+_NOT_A_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 _LONGEST_FIXED_TEXT = 4000
 _STRUCTURE = ("CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates")
 _DAMAGED = "is neither netCDF nor HDF5, or it is cut off or damaged"
@@ -50,11 +49,13 @@ def read_netcdf(path: Path, options: ReadOptions, variable: str | None = None) -
             source = stack.enter_context(h5py.File(path, "r"))
             source.visititems(lambda name, item: _collect(found, _text_of(name), item))
             attrs = plain_attributes(dict(source.attrs))
-        return read_stored(found, attrs, options, variable, path.name)
+        return CubeVariable(path, found, attrs, options, variable).read()
 
 
 def _collect(found: dict[str, Stored], name: str, item: Any) -> None:
     if not isinstance(item, h5py.Dataset) or item.shape is None:
+        return
+    if plain(item.attrs.get("NAME", "")).startswith(_NOT_A_VARIABLE):
         return
     attrs = {key: value for key, value in item.attrs.items() if key not in _STRUCTURE}
     text = h5py.check_string_dtype(item.dtype) is not None
@@ -88,7 +89,7 @@ def _read_classic(path: Path, options: ReadOptions, variable: str | None) -> Cub
 
         shape, kind = tuple(item.data.shape), item.data.dtype.newbyteorder("=").name
         found[name] = Stored(tuple(item.dimensions), shape, kind, plain_attributes(item._attributes), load)
-    return read_stored(found, plain_attributes(source._attributes), options, variable, path.name)
+    return CubeVariable(path, found, plain_attributes(source._attributes), options, variable).read()
 
 
 def write_netcdf(path: Path, cube: Cube, options: WriteOptions, variable: str | None = None) -> None:
@@ -98,21 +99,19 @@ def write_netcdf(path: Path, cube: Cube, options: WriteOptions, variable: str | 
         InputError: values that do not fit the dtype, or another compression.
     """
     deflate = options.compression(("none", "deflate"), default_compression(options.dtype)) == "deflate"
-    name = check_name(variable)
+    coords = encode_coordinates(cube.header)
+    name = check_name(variable, (*coords, *DIMENSIONS))
     encoded = encode(cube, options)
     recorded = ("scale", "offset") if options.dtype.kind == "f" else ()
     with hdf5_output(path) as target:
         for key, text in {"Conventions": "CF-1.11", **encode_attributes(cube.header, recorded)}.items():
             target.attrs[key] = _text(text)
-        coords = encode_coordinates(cube.header)
-        if name in coords or name in DIMENSIONS:
-            raise InputError(f"{name!r} is the name of a coordinate; give the variable another")
         sizes = dict(zip(DIMENSIONS, encoded.stored.shape, strict=True))
         for dim, size in sizes.items():
             if dim in coords:
                 _put(target, dim, coords[dim]).make_scale(dim)
             else:
-                target.create_dataset(dim, (size,), ">f4").make_scale(_NOT_A_VARIABLE.format(size))
+                target.create_dataset(dim, (size,), ">f4").make_scale(f"{_NOT_A_VARIABLE}{size:10d}")
         for key, item in coords.items():
             if key not in sizes:
                 dataset = _put(target, key, item)

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from hyperfuse.cube.wavelengths import to_nanometres
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io.encoding.coding import BandCoding, coded_header, decode_values
+from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.formats import envi_header
 
@@ -34,63 +35,79 @@ _STRUCTURE_TAGS = ("AREA_OR_POINT", HISTORY_TAG, RECORD_TAG)
 _IMAGERY_TAGS = ("CENTRAL_WAVELENGTH_UM", "FWHM_UM")
 
 
-def read_raster(path: Path, options: ReadOptions) -> Cube:
-    """Read a raster file into a cube; see :func:`hyperfuse.io.read` for the options.
-
-    Wavelengths, widths and the bad-band list come from the band tags ``wavelength``, ``fwhm``, ``bbl`` and
-    ``wavelength_units``, the header of an ENVI file, or GDAL's IMAGERY domain, in this order.
-
-    Raises:
-        InputError: not a raster, cut off, without bands, or with values that are no real numbers.
-    """
-    with closing(RasterImage(path, options)) as image:
-        return Cube.from_header(image.header, *image.read())
-
-
 class RasterImage:
     """A raster file that is open: its header, read at once, and its values, whole or by windows.
 
+    It is a source of windows, see :class:`~hyperfuse.io.windows.source.WindowSource`. Wavelengths, widths and the
+    bad-band list come from the band tags ``wavelength``, ``fwhm``, ``bbl`` and ``wavelength_units``, the header of an
+    ENVI file, or GDAL's IMAGERY domain, in this order.
+
     Raises:
-        InputError: not a raster, no bands, a palette, complex values, or options that do not fit.
+        InputError: not a raster, no bands, a palette, complex values, cut off, or options that do not fit.
     """
 
-    def __init__(self, path: Path, options: ReadOptions) -> None:
+    def __init__(self, path: Path, options: ReadOptions, _variable: None = None) -> None:
         file = envi_header.data_file(path)
-        self.dataset = open_raster(file)
+        self._path, self._dataset = path, open_raster(file)
         try:
             with _failures():
-                _check_values(self.dataset)
-                sidecar = envi_header.header_of(file) if self.dataset.driver == "ENVI" else None
+                _check_values(self._dataset)
+                source = self._dataset
+                sidecar = envi_header.header_of(file) if source.driver == "ENVI" else None
                 items = {} if sidecar is None else envi_header.read_header(sidecar)
                 if items:
-                    size = self.dataset.count * self.dataset.height * self.dataset.width
-                    envi_header.check_size(file, items, size * np.dtype(self.dataset.dtypes[0]).itemsize)
-                index = options.band_index(self.dataset.count)
-                self._bands = list(range(self.dataset.count)) if index is None else index
-                spectral = _spectral(self.dataset, items, path.name)
-                coding = _coding(self.dataset, spectral.pop("reflectance_scale", 1.0), self._bands)
+                    size = source.count * source.height * source.width
+                    envi_header.check_size(file, items, size * np.dtype(source.dtypes[0]).itemsize)
+                index = options.band_index(source.count)
+                self._bands = list(range(source.count)) if index is None else index
+                spectral = _spectral(source, items, path.name)
+                coding = _coding(source, spectral.pop("reflectance_scale", 1.0), self._bands)
                 self._coding = coding.with_options(options, len(self._bands), path.name)
-                header = _header(self.dataset, items, spectral, path.name).select_bands(self._bands)
+                header = _header(source, items, spectral, path.name).select_bands(self._bands)
                 self.header = coded_header(header, self._coding, options)
         except BaseException:
             self.close()
             raise
+        # GDAL reads blocks that a sparse GeoTIFF leaves out as nodata, or as 0.
+        self._may_be_sparse = source.driver == "GTiff" and (source.nodata is not None or options.nodata == 0)
+        self._planes = source.indexes if str(source.profile.get("interleave")).lower() == "band" else (1,)
+        self._blocks: dict[tuple[int, int], bool] = {}
 
-    def read(self, window: Window | None = None) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """Return the values of a window, or all, and where they are no gaps, as in a cube.
+    def read(self, window: Window | None = None) -> Cube:
+        """Return a window, or all, as a cube.
 
         Raises:
             InputError: damaged data, or NaN that nothing declares.
         """
-        part = None if window is None else tuple((axis.start, axis.stop) for axis in window.slices)
-        with _failures():
-            stored = self.dataset.read([band + 1 for band in self._bands], window=part)
-            masked = _masked(self.dataset, part)
-        return decode_values(stored, dataclasses.replace(self._coding, masked=masked))
+        with named(self._path):
+            header = self.header if window is None else self.header.crop(*window)
+            part = None if window is None else tuple((axis.start, axis.stop) for axis in window.slices)
+            with _failures():
+                stored = self._dataset.read([band + 1 for band in self._bands], window=part)
+                masked = _masked(self._dataset, part)
+            return Cube.from_header(header, *decode_values(stored, dataclasses.replace(self._coding, masked=masked)))
+
+    def may_hold_data(self, window: Window) -> bool:
+        """Return False where the file is known to hold no block of a window."""
+        if not self._may_be_sparse:
+            return True
+        height, width = self._dataset.block_shapes[0]
+        rows = range(window.row // height, -(-(window.row + window.rows) // height))
+        cols = range(window.col // width, -(-(window.col + window.cols) // width))
+        return any(self._has_block(y, x) for y in rows for x in cols)
+
+    def _has_block(self, y: int, x: int) -> bool:
+        """Return whether the file holds a block of any band; checked once, because there may be many bands."""
+        if (y, x) not in self._blocks:
+            self._blocks[y, x] = any(
+                self._dataset.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=plane) is not None
+                for plane in self._planes
+            )
+        return self._blocks[y, x]
 
     def close(self) -> None:
         """Close the file."""
-        self.dataset.close()
+        self._dataset.close()
 
 
 @contextmanager
@@ -121,8 +138,10 @@ def open_raster(path: Path) -> rasterio.DatasetReader:
     Raises:
         InputError: no format that GDAL knows.
     """
-    with warnings.catch_warnings(), rasterio.Env(GDAL_NUM_THREADS=threads()):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with (
+        warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+        rasterio.Env(GDAL_NUM_THREADS=threads()),
+    ):
         try:
             return rasterio.open(path)
         except (RasterioError, CPLE_BaseError, UnicodeDecodeError) as error:

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
+import pkgutil
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions
 
 
 @dataclass(frozen=True)
 class Format:
-    """A family of files.
+    """A family of files. What reads and writes it is named "module:attribute", under ``hyperfuse.io.formats``.
 
     Attributes:
         name: as users call it.
         extensions: in lower case, with the dot; the first is the usual one.
-        reader: "module:function" under ``hyperfuse.io.formats``; it takes path and options, and the variable or None
-            where a file holds named variables.
-        writer: the same for writing, with the cube after the path; None where files are only read.
-        windows: "module:class" under ``hyperfuse.io.windows`` that reads windows; None where files are read whole.
-        target: "module:class" under ``hyperfuse.io.windows`` that writes windows; None where files are written whole.
+        reader: of path, options and variable (or None): returns a cube, or a source of windows where ``windows``.
+        writer: function of path, cube, options and variable, or, where ``windows``, the class of a
+            :class:`~hyperfuse.io.formats.targets.WindowTarget`; None where files are only read.
+        windows: whether windows are read and written; a whole image is then one window.
         options: names of the options that writing takes and not every format does.
         variables: whether a file holds named variables.
         axes: whether the order of its axes may be specified.
-        folder: whether it is a folder.
+        markers: of a format that is a folder: the files of which it holds one.
         header: extension of a second file that holds the header, or None.
     """
 
@@ -36,92 +36,74 @@ class Format:
     extensions: tuple[str, ...]
     reader: str
     writer: str | None = None
-    windows: str | None = None
-    target: str | None = None
+    windows: bool = False
     options: tuple[str, ...] = ()
     variables: bool = False
     axes: bool = True
-    folder: bool = False
+    markers: tuple[str, ...] = ()
     header: str | None = None
 
-    def read(self, path: Path, options: ReadOptions, variable: str | None) -> Cube:
-        """Read a file.
-
-        Raises:
-            InputError: options that the format does not take, or what its reader refuses.
-        """
-        self.check_reading(options, variable)
-        read: Callable[..., Cube] = resolve(self.reader)
-        return read(path, options, variable) if self.variables else read(path, options)
-
-    def check_reading(self, options: ReadOptions, variable: str | None) -> None:
-        """Refuse options that reading this format does not take.
-
-        Raises:
-            InputError: a variable or axes.
-        """
+    def open(self, path: Path, options: ReadOptions, variable: str | None) -> Any:
+        """Return what the reader returns; options that the format does not take raise an ``InputError``."""
         self.check_variable(variable)
         if options.axes is not None and not self.axes:
             raise InputError("is a raster, which states its axes; leave out axes")
+        return resolve(self.reader)(path, options, variable)
+
+    def read(self, path: Path, options: ReadOptions, variable: str | None) -> Cube:
+        """Read a whole file."""
+        found = self.open(path, options, variable)
+        if not self.windows:
+            cube: Cube = found
+            return cube
+        with closing(found) as source:
+            whole: Cube = source.read()
+            return whole
 
     def write(self, path: Path, cube: Cube, options: WriteOptions, variable: str | None) -> None:
         """Write a file; :func:`~hyperfuse.io.formats.targets.prepare` has checked the options."""
-        write: Callable[..., None] = self.write_function()
-        if self.variables:
-            write(path, cube, options, variable)
-        else:
-            write(path, cube, options)
-
-    def write_function(self) -> Callable[..., None]:
-        """Return the function that writes this format.
-
-        Raises:
-            InputError: the format is only read.
-        """
-        if self.writer is None:
-            raise InputError(f"{self.name} is only read; write one of {', '.join(writable_extensions())}")
-        writer: Callable[..., None] = resolve(self.writer)
-        return writer
+        writer = resolve(self.writer or "")
+        if not self.windows:
+            writer(path, cube, options, variable)
+            return
+        target = writer(path, cube.header, options, variable, has_gaps=cube.valid is not None)
+        target.write(Window(0, 0, cube.rows, cube.cols), cube)
+        target.finish()
 
     def check_variable(self, variable: str | None) -> None:
-        """Refuse the name of a variable where a file holds none.
-
-        Raises:
-            InputError: the name.
-        """
+        """Refuse the name of a variable where a file holds none."""
         if variable is not None and not self.variables:
             raise InputError(f"{self.name} holds no named variables; leave out ':{variable}'")
+
+    def is_folder(self, path: Path) -> bool:
+        """Return whether a path is a folder of this format."""
+        return any((path / marker).is_file() for marker in self.markers)
 
 
 def resolve(name: str) -> Any:
     """Return what "module:attribute" names under ``hyperfuse.io.formats``."""
-    module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(f"hyperfuse.io.formats.{module}"), attribute)
+    return pkgutil.resolve_name(f"hyperfuse.io.formats.{name}")
 
 
-_GDAL: dict[str, Any] = {"reader": "raster:read_raster", "windows": "raster:RasterSource", "axes": False}
+_GDAL: dict[str, Any] = {"reader": "raster:RasterImage", "windows": True, "axes": False}
 _HDF5: dict[str, Any] = {"reader": "netcdf:read_netcdf", "variables": True}
 
 FORMATS = (
-    Format(
-        "GeoTIFF", (".tif", ".tiff"), **_GDAL,
-        writer="geotiff:write_geotiff", target="write:GeoTiffTarget", options=("interleave", "cog"),
-    ),
+    Format("GeoTIFF", (".tif", ".tiff"), **_GDAL, writer="geotiff:GeoTiffTarget", options=("interleave", "cog")),
     Format(
         "ENVI", (".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".envi", ".hdr"), **_GDAL,
-        writer="envi:write_envi", target="write:EnviTarget", options=("interleave",), header=".hdr",
+        writer="envi:EnviTarget", options=("interleave",), header=".hdr",
     ),
     Format("netCDF", (".nc", ".nc4", ".cdf"), **_HDF5, writer="netcdf:write_netcdf"),
     Format("HDF5", (".h5", ".hdf5", ".he5"), **_HDF5),
     Format(
-        "MATLAB", (".mat",), reader="matlab:read_matlab", writer="matlab:write_matlab",
-        options=("version",), variables=True,
+        "MATLAB", (".mat",), "matlab:read_matlab", "matlab:write_matlab", options=("version",), variables=True,
     ),
-    Format("NumPy array", (".npy",), reader="arrays:read_npy", writer="arrays:write_npy"),
-    Format("NumPy archive", (".npz",), reader="arrays:read_npz", writer="arrays:write_npz", variables=True),
+    Format("NumPy array", (".npy",), "arrays:read_npy", "arrays:write_npy"),
+    Format("NumPy archive", (".npz",), "arrays:read_npz", "arrays:write_npz", variables=True),
     Format(
-        "Zarr", (".zarr",), reader="zarr:read_zarr", writer="zarr:write_zarr",
-        windows="zarr:ZarrSource", target="write:ZarrTarget", variables=True, folder=True,
+        "Zarr", (".zarr",), "zarr:open_zarr", "zarr:ZarrTarget",
+        windows=True, variables=True, markers=("zarr.json", ".zgroup", ".zarray"),
     ),
     Format("image", (".png", ".jpg", ".jpeg", ".jp2", ".bmp", ".vrt"), **_GDAL),
 )  # fmt: skip
@@ -152,10 +134,12 @@ def format_to_read(file: Path) -> Format:
     if not file.exists():
         raise InputError("does not exist")
     entry = format_of(file)
-    if file.is_dir():
-        if entry is None or not entry.folder:
-            raise InputError("is a folder; name a file in it")
+    if entry is not None and entry.markers:
+        if not entry.is_folder(file):
+            raise InputError(f"is not a {entry.name} folder (it holds none of {', '.join(entry.markers)})")
         return entry
+    if file.is_dir():
+        raise InputError("is a folder; name a file in it")
     if file.stat().st_size == 0:
         raise InputError("is empty (0 bytes)")
     if entry is None:

@@ -12,56 +12,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cf import DIMENSIONS, encode_attributes, encode_coordinates, encode_variable
-from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.header import Coding, CubeHeader
-from hyperfuse.errors import InputError
-from hyperfuse.io.encoding.coding import encode
+from hyperfuse.cube.window import Window
 from hyperfuse.io.encoding.damage import damage_reported
-from hyperfuse.io.encoding.options import ReadOptions, WriteOptions
+from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.encoding.variables import check_name
 from hyperfuse.io.formats.cf_files import CubeVariable, Selection, Stored, plain_attributes
+from hyperfuse.io.formats.targets import WindowTarget
 from hyperfuse.runtime.optional import require
 
 _CHUNK = (16, 256, 256)
-_MARKERS = ("zarr.json", ".zgroup", ".zarray")
-
-
-def is_zarr(path: Path) -> bool:
-    """Return whether a path is a Zarr folder."""
-    return any((path / marker).is_file() for marker in _MARKERS)
-
-
-def zarr_package() -> Any:
-    """Return the package zarr.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
-    return require("zarr", "reading and writing of Zarr")
-
-
-def read_zarr(path: Path, options: ReadOptions, variable: str | None = None) -> Cube:
-    """Read a Zarr folder (format 2 or 3): a group of arrays, or a single array.
-
-    Raises:
-        MissingDependencyError: the package zarr is not installed.
-        InputError: no Zarr folder, a damaged one, or no variable that could be the cube.
-    """
-    found = open_zarr(path, options, variable)
-    return Cube.from_header(found.header, *found.read())
 
 
 def open_zarr(path: Path, options: ReadOptions, variable: str | None) -> CubeVariable:
-    """Return the cube of a Zarr folder, its values not read yet; see :func:`read_zarr`."""
-    zarr = zarr_package()
-    if not is_zarr(path):
-        raise InputError(f"is not a Zarr folder (it holds none of {', '.join(_MARKERS)})")
+    """Open a Zarr folder (format 2 or 3), a group of arrays or a single array, to read windows of its cube.
+
+    Raises:
+        MissingDependencyError: the package zarr is not installed.
+        InputError: a damaged folder, or no variable that could be the cube.
+    """
+    zarr = _zarr()
     with damage_reported("is a damaged Zarr folder"):
         root = zarr.open(path, mode="r")
         arrays = dict(root.arrays()) if isinstance(root, zarr.Group) else {path.stem: root}
         attrs = dict(root.attrs)
     stored = {name: _stored(array) for name, array in arrays.items()}
-    return CubeVariable(stored, plain_attributes(attrs), options, variable, path.name)
+    return CubeVariable(path, stored, plain_attributes(attrs), options, variable)
+
+
+def _zarr() -> Any:
+    return require("zarr", "reading and writing of Zarr")
 
 
 def _stored(array: Any) -> Stored:
@@ -91,50 +70,47 @@ def _decode_fill(value: Any) -> Any:
         return math.nan if value.lower() == "nan" else value
 
 
-def write_zarr(path: Path, cube: Cube, options: WriteOptions, variable: str | None = None) -> None:
-    """Write a Zarr folder of format 3, in chunks of 16 bands x 256 x 256 pixels; default compression: zstd.
+class ZarrTarget(WindowTarget):
+    """Zarr folder of format 3, in chunks of 16 bands x 256 x 256 pixels; default compression: zstd.
 
-    Raises:
-        MissingDependencyError: the package zarr is not installed.
-        InputError: values that do not fit the dtype, or another compression.
-    """
-    encoded = encode(cube, options)
-    create_zarr(path, cube.header, encoded.coding, options, variable)[...] = np.ascontiguousarray(encoded.stored)
-
-
-def create_zarr(
-    path: Path, header: CubeHeader, coding: Coding, options: WriteOptions, variable: str | None = None
-) -> Any:
-    """Create a Zarr folder and return its array of values, (bands, rows, cols); chunks of gaps only are left out.
+    Chunks of gaps only are left out.
 
     Raises:
         MissingDependencyError: the package zarr is not installed.
         InputError: a compression or a name that Zarr does not take.
     """
-    zarr = zarr_package()
-    packed = {"compressors": None} if options.compression(("none", "zstd"), "zstd") == "none" else {}
-    name, coords = check_name(variable), encode_coordinates(header)
-    if name in coords or name in DIMENSIONS:
-        raise InputError(f"{name!r} is the name of a coordinate; give the variable another")
-    root = zarr.create_group(path, zarr_format=3)
-    root.attrs.update(encode_attributes(header, ("scale", "offset") if options.dtype.kind == "f" else ()))
-    for key, item in coords.items():
-        # Text of any length is the one text that the format specifies.
-        values = item.values.astype(np.dtypes.StringDType()) if item.values.dtype.kind == "O" else item.values
-        array = root.create_array(key, data=np.asarray(values), dimension_names=item.dims)
-        array.attrs.update(item.attrs)
-    array = root.create_array(
-        name, shape=header.shape, dtype=options.dtype, dimension_names=DIMENSIONS,
-        chunks=tuple(min(size, largest) for size, largest in zip(header.shape, _CHUNK, strict=True)),
-        fill_value=0 if coding.nodata is None else options.dtype.type(coding.nodata), **packed,
-    )  # fmt: skip
-    attrs = encode_variable(coords, coding)
-    # xarray takes what is not listed here, the grid mapping too, for data.
-    attrs["coordinates"] = " ".join(key for key in coords if key not in DIMENSIONS)
-    if coding.nodata is not None:
-        attrs["_FillValue"] = _encode_fill(coding.nodata, options.dtype)
-    array.attrs.update({key: value for key, value in attrs.items() if value != ""})
-    return array
+
+    def _create(self) -> None:
+        header, coding, options = self.header, self.coding, self.options
+        zarr = _zarr()
+        packed = {"compressors": None} if options.compression(("none", "zstd"), "zstd") == "none" else {}
+        coords = encode_coordinates(header)
+        name = check_name(self.variable, (*coords, *DIMENSIONS))
+        root = zarr.create_group(self.path, zarr_format=3)
+        root.attrs.update(encode_attributes(header, ("scale", "offset") if options.dtype.kind == "f" else ()))
+        for key, item in coords.items():
+            # Text of any length is the one text that the format specifies.
+            values = item.values.astype(np.dtypes.StringDType()) if item.values.dtype.kind == "O" else item.values
+            array = root.create_array(key, data=np.asarray(values), dimension_names=item.dims)
+            array.attrs.update(item.attrs)
+        array = root.create_array(
+            name, shape=header.shape, dtype=options.dtype, dimension_names=DIMENSIONS,
+            chunks=tuple(min(size, largest) for size, largest in zip(header.shape, _CHUNK, strict=True)),
+            fill_value=0 if coding.nodata is None else options.dtype.type(coding.nodata), **packed,
+        )  # fmt: skip
+        attrs = encode_variable(coords, coding)
+        # xarray takes what is not listed here, the grid mapping too, for data.
+        attrs["coordinates"] = " ".join(key for key in coords if key not in DIMENSIONS)
+        if coding.nodata is not None:
+            attrs["_FillValue"] = _encode_fill(coding.nodata, options.dtype)
+        array.attrs.update({key: value for key, value in attrs.items() if value != ""})
+        self._array = array
+
+    def _store(self, window: Window, stored: NDArray[Any]) -> None:
+        self._array[:, *window.slices] = np.ascontiguousarray(stored)
+
+    def finish(self) -> None:
+        """Every chunk is a file that was written when it was stored."""
 
 
 def _encode_fill(nodata: float, dtype: np.dtype[Any]) -> Any:

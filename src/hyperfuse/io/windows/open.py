@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, merge_options
-from hyperfuse.io.formats.registry import format_to_read, split_variable
+from hyperfuse.io.formats.registry import Format, format_to_read, split_variable
 from hyperfuse.io.products import find_product
 from hyperfuse.io.windows.source import WindowSource
 
@@ -45,19 +43,10 @@ def open_windows(
     how = merge_options(ReadOptions, options, keywords)
     with named(file):
         product = None if variable is not None else find_product(file)
-        if product is not None:
-            raise InputError(f"is {product[0].name}, which is read whole; windows are read of {_READABLE}: convert it")
-        entry = format_to_read(file)
-        if entry.windows is None:
+        entry = format_to_read(file) if product is None else product[0]
+        if not isinstance(entry, Format) or not entry.windows:
             raise InputError(f"is {entry.name}, which is read whole; windows are read of {_READABLE}: convert it")
         if how.quality is not None:
-            raise InputError("quality is for products, which are not read by windows; leave it out")
-        entry.check_reading(how, variable)
-        source: Callable[[Path, ReadOptions, str | None], WindowSource] = resolve(entry.windows)
-        return source(file, how, variable)
-
-
-def resolve(name: str) -> Any:
-    """Return what "module:attribute" names under ``hyperfuse.io.windows``."""
-    module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(f"hyperfuse.io.windows.{module}"), attribute)
+            raise InputError("quality is for products, which are not read by windows; leave it out", "quality")
+        source: WindowSource = entry.open(file, how, variable)
+        return source
