@@ -12,13 +12,8 @@ from hyperfuse.networks.base import FusionNetwork
 class WeightAverage:
     """A copy of a network whose weights follow those that are trained: ``a <- d a + (1 - d) w`` after every step.
 
-    Attributes:
-        network: the averaged network, in evaluation mode and without gradients.
-
-    Args:
-        network: the one that is trained.
-        decay: ``d``.
-        warm_up: take the smaller of ``d`` and (1 + n) / (10 + n) in step n, counted from 0.
+    ``network`` is the averaged one, in evaluation mode and without gradients; ``d`` is ``decay``, with ``warm_up`` the
+    smaller of ``decay`` and (1 + n) / (10 + n) in step n, counted from 0.
     """
 
     def __init__(self, network: FusionNetwork, decay: float, *, warm_up: bool = False) -> None:
@@ -27,7 +22,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: FusionNetwork, step: int) -> None:
-        """Take in the weights after step number ``step`` (from 0); buffers that are not averaged are copied."""
+        """Take in the weights after step number ``step`` (from 0); buffers are copied."""
         decay = min(self._decay, (1 + step) / (10 + step)) if self._warm_up else self._decay
         averaged, followed = ([p.detach() for p in one.parameters()] for one in (self.network, network))
         torch._foreach_lerp_(averaged, followed, 1 - decay)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from hyperfuse.errors import InputError
-from hyperfuse.training.augmentation import dimmed, rotated, shrunk
+from hyperfuse.training.augmentation import shrunk
 from hyperfuse.training.examples import Base, Example, PatchSource
 from hyperfuse.training.scene_store import PatchCorner
 
@@ -17,8 +17,7 @@ from hyperfuse.training.scene_store import PatchCorner
 _VERSION = 4
 
 
-@dataclass(frozen=True)
-class _Version:
+class _Version(NamedTuple):
     """A scene after augmentation: HSI, MSI, reference and the base's image, and the factor by which it was shrunk."""
 
     hsi: torch.Tensor
@@ -34,10 +33,6 @@ class BasedExamples(Dataset[Example]):
     A fusion such as local regression needs a larger neighbourhood than a patch and takes too long for every patch. So
     each scene is augmented and degraded as a whole, ``base.versions`` times per ratio, and patches are cut from the
     pair and the base's image together, at the borders of LR pixels.
-
-    Args:
-        source: the patches; every version of a scene draws its augmentation.
-        base: the image that the network improves.
 
     Raises:
         InputError: scenes too small to be shrunk as asked.
@@ -59,31 +54,26 @@ class BasedExamples(Dataset[Example]):
         versions = self._versions[start.scene, ratio]
         version = versions[int(generator.integers(len(versions)))]
         degradation = self._source.degradations[ratio]
-        lr, hr = [], []
-        for axis, grid_start in enumerate((start.row, start.col)):
-            last = version.hsi.shape[1 + axis] - degradation.lr_side
+        lr, hr = [slice(None)], [slice(None)]
+        for size, grid_start in zip(version.hsi.shape[1:], start[1:], strict=True):
+            last = size - degradation.lr_side
             near = round(grid_start / version.scale / degradation.ratio)
             first = int(generator.integers(last + 1)) if self._source.augmentation.random_starts else min(near, last)
             # Patches start at a common border of an LR pixel and an HR pixel; at a ratio of 2.5 every second is one.
             first -= first % _lr_pixels_per_whole_pixel(degradation.ratio)
-            corner = round(first * degradation.ratio)
+            pixel = round(first * degradation.ratio)
             lr.append(slice(first, first + degradation.lr_side))
-            hr.append(slice(corner, corner + degradation.side))
-        fine = (slice(None), *hr)
-        return Example(
-            version.hsi[:, lr[0], lr[1]],
-            version.msi[fine],
-            version.reference[fine],
-            version.base[fine],
-            PatchCorner(start.scene, hr[0].start, hr[1].start),
-        )
+            hr.append(slice(pixel, pixel + degradation.side))
+        msi, reference, base = (image[tuple(hr)] for image in version[1:4])
+        corner = PatchCorner(start.scene, hr[1].start, hr[2].start)
+        return Example(version.hsi[tuple(lr)], msi, reference, base, corner)
 
     def _version(self, number: int, ratio: int, version: int) -> _Version:
         store = self._source.store
         name = store.names[number]
-        degradation, how = self._source.degradations[ratio], self._source.augmentation
+        degradation, scales = self._source.degradations[ratio], self._source.augmentation.scales
         generator = np.random.default_rng([_VERSION, self._source.order.seed, number, ratio, version])
-        scale = how.scales[int(generator.integers(len(how.scales)))]
+        scale = scales[int(generator.integers(len(scales)))]
         image = store.load(name)
         rows, cols = (int(size / scale) for size in image.shape[-2:])
         if min(rows, cols) < degradation.side:
@@ -91,14 +81,9 @@ class BasedExamples(Dataset[Example]):
                 f"the scene {name} shrunk by {scale:g} has {rows}x{cols} pixels for training, fewer than a patch "
                 f"of {degradation.side}x{degradation.side}; take smaller augmentation.scales or data.patch"
             )
-        image = shrunk(image, (rows, cols))
-        if how.symmetries:
-            image = rotated(image, int(generator.integers(8)))
-        if how.gain:
-            image = dimmed(image, how.gain, generator)
+        image = self._source.changed(shrunk(image, (rows, cols)), generator)
         hsi, msi, reference = degradation.whole_pair(image, generator)
-        base = self._base.image(hsi, msi, degradation.nominal).to(reference)
-        return _Version(hsi, msi, reference, base, scale)
+        return _Version(hsi, msi, reference, self._base.image(hsi, msi, degradation.nominal).to(reference), scale)
 
 
 def _lr_pixels_per_whole_pixel(ratio: float) -> int:

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from hyperfuse.errors import HyperfuseError, InputError
+from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.atomic import replacing
+from hyperfuse.io.encoding.damage import named
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.pretrained import WEIGHTS, save_pretrained
 from hyperfuse.training.averaging import WeightAverage
@@ -53,12 +54,12 @@ def save_checkpoint(
     average: WeightAverage | None,
     optimiser: torch.optim.Optimizer,
     keep: int,
-) -> Path:
+) -> None:
     """Write ``checkpoints/step-NNNNNNNN`` and remove all but the latest ``keep``.
 
-    The folder holds a pretrained network (:func:`hyperfuse.networks.pretrained.from_pretrained` reads it; the averaged
-    weights where there are any), ``training.safetensors`` with weights and moments, and ``state.json``. No state of a
-    random generator is needed: all that is random is a function of seed and step.
+    The folder holds a pretrained network (the averaged weights where there are any), ``training.safetensors`` with
+    weights and moments, and ``state.json``. No state of a random generator is needed: all that is random is a function
+    of seed and step.
 
     Raises:
         HyperfuseError: no space left or another failure; the checkpoints before stay.
@@ -66,51 +67,29 @@ def save_checkpoint(
     target = folder / CHECKPOINTS / f"step-{state.step:08d}"
     target.parent.mkdir(parents=True, exist_ok=True)
     tensors = {f"weights/{name}": value for name, value in network.state_dict().items()}
-    scalars: dict[str, Any] = {}
     for number, values in optimiser.state_dict()["state"].items():
-        for key, value in values.items():
-            if isinstance(value, torch.Tensor):
-                tensors[f"optimiser/{number}/{key}"] = value
-            else:
-                scalars[f"{number}/{key}"] = value
-    record = {
-        "format": _FORMAT,
-        "version": __version__,
-        "torch": str(torch.__version__),
-        "step": state.step,
-        "best_step": state.best_step,
-        "best_scores": state.best_scores,
-        "base": state.base,
-        "averaged": average is not None,
-        "optimiser": scalars,
-    }
+        tensors |= {f"optimiser/{number}/{key}": value for key, value in values.items()}
+    record = {"format": _FORMAT, "version": __version__, "torch": str(torch.__version__), **asdict(state)}
     with _writing(target) as scratch:
         save_pretrained(network if average is None else average.network, scratch)
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, scratch / TENSORS)
-        (scratch / STATE).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+        _write_json(scratch / STATE, {**record, "averaged": average is not None})
     for old in _checkpoints(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
-    return target
 
 
 def save_best(
-    folder: Path,
-    network: FusionNetwork,
-    scores: dict[str, float],
-    step: int,
-    base: Mapping[str, Any] | None = None,
-) -> Path:
+    folder: Path, network: FusionNetwork, scores: dict[str, float], step: int, base: Mapping[str, Any] | None = None
+) -> None:
     """Write the best weights so far as a pretrained network, with ``scores.json``, in place of those before."""
     with _writing(folder / BEST) as scratch:
         save_pretrained(network, scratch, base=base)
-        (scratch / SCORES).write_text(json.dumps({"step": step, **scores}, indent=2) + "\n", "utf-8")
-    return folder / BEST
+        _write_json(scratch / SCORES, {"step": step, **scores})
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """Return the checkpoint of the most steps in the folder of a run, or None."""
-    found = _checkpoints(folder)
-    return found[-1] if found else None
+    return next(reversed(_checkpoints(folder)), None)
 
 
 def read_state(path: Path) -> RunState:
@@ -138,15 +117,15 @@ def load_checkpoint(
         raise _unreadable(path, error) from None
     if record["averaged"] != (average is not None):
         raise InputError(f"{path}: was trained {'with' if record['averaged'] else 'without'} an average of weights")
-    moments: dict[int, dict[str, Any]] = {}
-    weights = {name.removeprefix("weights/"): value for name, value in tensors.items() if name.startswith("weights/")}
+    weights: dict[str, torch.Tensor] = {}
+    moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in tensors.items():
-        if name.startswith("optimiser/"):
-            _, number, key = name.split("/", 2)
+        kind, _, key = name.partition("/")
+        if kind == "weights":
+            weights[key] = value
+        else:
+            number, _, key = key.partition("/")
             moments.setdefault(int(number), {})[key] = value
-    for name, value in record["optimiser"].items():
-        number, key = name.split("/", 1)
-        moments.setdefault(int(number), {})[key] = value
     try:
         network.load_state_dict(weights)
         if average is not None:
@@ -161,13 +140,6 @@ def remove_partial(folder: Path) -> None:
     """Remove what a killed run was writing: scratch folders next to its checkpoints and its best weights."""
     for scratch in (*(folder / CHECKPOINTS).glob(".step-*.part"), *folder.glob(f".{BEST}.*.part")):
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def remove_run(folder: Path) -> None:
-    """Remove the checkpoints and the best weights of an earlier run from its folder."""
-    for path in (folder / CHECKPOINTS, folder / BEST):
-        if path.is_dir():
-            shutil.rmtree(path)
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -193,21 +165,18 @@ def _checkpoints(folder: Path) -> list[Path]:
     return sorted(p for p in parent.iterdir() if p.is_dir() and _NAME.fullmatch(p.name)) if parent.is_dir() else []
 
 
+def _write_json(path: Path, record: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+
+
 @contextmanager
 def _writing(target: Path) -> Iterator[Path]:
     """Give an empty folder that takes the place of ``target`` when the block ends well."""
-    try:
-        with replacing(target) as scratch:
-            scratch.mkdir()
-            try:
-                yield scratch
-            except SafetensorError as error:
-                # The writer of safetensors wraps the failure of the file system in its own exception.
-                raise _as_os_error(error) from error
-    except HyperfuseError as error:
-        raise HyperfuseError(f"{target}: {error}") from error
-
-
-def _as_os_error(error: SafetensorError) -> OSError:
-    found = re.search(r"os error (\d+)", str(error))
-    return OSError(int(found[1]), str(error).split(": ")[-1].split(" (os error")[0]) if found else OSError(str(error))
+    with named(target), replacing(target) as scratch:
+        scratch.mkdir()
+        try:
+            yield scratch
+        except SafetensorError as error:
+            # The writer of safetensors wraps the failure of the file system in its own exception.
+            found = re.search(r"(?:.*: )?(.*) \(os error (\d+)", str(error))
+            raise (OSError(int(found[2]), found[1]) if found else OSError(str(error))) from error

@@ -15,12 +15,10 @@ from hyperfuse.training.configuration import TrainingConfig
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
-    """Read a configuration and apply overrides.
+    """Read a configuration from a YAML file and apply overrides.
 
-    Args:
-        path: a YAML file.
-        overrides: ``key=value`` texts; dots separate sections (``optimiser.learning_rate=1e-3``), values are YAML
-            (``augmentation.scales=[1,2]``, ``average=null``).
+    Overrides are ``key=value`` texts; dots separate sections (``optimiser.learning_rate=1e-3``), values are YAML
+    (``augmentation.scales=[1,2]``, ``average=null``).
 
     Raises:
         InputError: a file that is missing or no YAML, or a key that is wrong or renamed, or a wrong value: one line.
@@ -76,12 +74,11 @@ def _override(values: dict[str, Any], word: str) -> None:
         raise InputError(f"the override {word!r} is not a value in YAML ({_first_line(error)})") from error
     section = values
     for depth, name in enumerate(names[:-1], 1):
-        below = section.setdefault(name, {})
-        if below is None:  # a section that was switched off
-            below = section[name] = {}
-        if not isinstance(below, dict):
+        if section.get(name) is None:  # not there, or a section that was switched off
+            section[name] = {}
+        section = section[name]
+        if not isinstance(section, dict):
             raise InputError(f"the override {word!r}: {'.'.join(names[:depth])} is a value, it has no keys below it")
-        section = below
     section[names[-1]] = value
 
 

@@ -32,21 +32,7 @@ from hyperfuse.training.sections import (
 
 
 class TrainingConfig(Settings):
-    """All that a training run depends on.
-
-    Attributes:
-        output: folder of the run.
-        resume: continue from the last checkpoint in that folder, if there is one.
-        seed: of weights, order and augmentation.
-        length: how long to train.
-        batch: patches of a forward pass, over all processes.
-        accumulation: forward passes of an optimisation step.
-        precision: bfloat16 runs the network under autocast; losses and weights stay float32.
-        device: ``auto`` takes a GPU where there is one.
-        deterministic: refuse operations whose result differs between runs (on a GPU; slower there).
-        workers: processes that prepare patches for each training process; 0 prepares them in it.
-        losses: weights of the terms of the loss, by name.
-        base: a fusion that the network improves; the interpolated HSI where None.
+    """All that a training run depends on; docs/training.md explains every key.
 
     Example:
         >>> config = TrainingConfig(output="run", length="2 epochs", data={

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch.utils.data import Dataset
 
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.training.based_examples import BasedExamples
@@ -18,39 +20,7 @@ from hyperfuse.training.examples import Base, Example, PatchExamples, PatchSourc
 from hyperfuse.training.order import DataOrder
 from hyperfuse.training.scene_store import SceneReader, SceneStore
 from hyperfuse.training.stored_pairs import PatchScenes, StoredExamples
-
-
-@dataclass(frozen=True)
-class ValidationPair:
-    """A whole scene that is degraded without jitter when its pair is needed."""
-
-    scene: str
-    ratio: float
-    store: SceneStore
-    srf: Srf | None
-    preset: str
-    base: Base | None = None
-    stored: PatchScenes | None = None
-    _made: list[torch.Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
-
-    def make(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Return HSI, MSI, reference and the base's image (or None), each (bands, rows, cols)."""
-        if self.stored is not None:
-            return (*self.stored.pair(self.scene), None)
-        image = self.store.load(self.scene)
-        rows, cols = (round(lr_pixels_per_side(size, self.ratio) * self.ratio) for size in image.shape[-2:])
-        image = image[:, :rows, :cols]
-        assert self.srf is not None  # only stored pairs have none
-        sensor = Degradation(self.preset, self.ratio, self.srf, min(rows, cols)).nominal
-        hsi, msi = sensor.degrade(image), sensor.respond(image)
-        return hsi, msi, image, None if self.base is None else self._base_image(hsi, msi, sensor)
-
-    def _base_image(self, hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
-        """Return the base's image, which is the same at every validation and slow to make."""
-        assert self.base is not None
-        if not self._made:
-            self._made.append(self.base.image(hsi, msi, sensor).to(hsi))
-        return self._made[0]
+from hyperfuse.training.validation import ValidationPair
 
 
 @dataclass(frozen=True)
@@ -76,58 +46,65 @@ class TrainingData:
     srf: Srf | None
 
 
-def open_training_data(config: TrainingConfig, scenes: SceneReader, base: Base | None = None) -> TrainingData:
-    """Check the scenes that a configuration names and prepare them.
+class _ScenePair:
+    """Makes the pair of a whole scene, without jitter; the base's image, which is slow to make, is kept."""
 
-    Args:
-        config: with names of scenes in place of splits.
-        scenes: where they are read from.
-        base: the image that the network improves.
+    def __init__(self, store: SceneStore, scene: str, sensor: Sensor, ratio: float, base: Base | None) -> None:
+        self._store, self._scene, self._sensor, self._base = store, scene, sensor, base
+        # Refuses a scene smaller than an LR pixel.
+        self._rows, self._cols = (round(lr_pixels_per_side(size, ratio) * ratio) for size in store.shape(scene))
+        self._base_image: torch.Tensor | None = None
+
+    def __call__(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        image = self._store.load(self._scene)[:, : self._rows, : self._cols]
+        hsi, msi = self._sensor.degrade(image), self._sensor.respond(image)
+        if self._base is not None and self._base_image is None:
+            self._base_image = self._base.image(hsi, msi, self._sensor).to(hsi)
+        return hsi, msi, image, self._base_image
+
+
+def open_training_data(config: TrainingConfig, scenes: SceneReader, base: Base | None = None) -> TrainingData:
+    """Check the scenes that a configuration names and prepare them; ``base`` is what the network improves.
 
     Raises:
         InputError: splits that were not replaced, a scene that is missing or does not fit, or stored pairs that the
             data do not have.
     """
-    data = config.data
+    data, degradation = config.data, config.degradation
     if isinstance(data.train, str) or isinstance(data.validation, str) or isinstance(data.test, str):
         raise InputError("a split is still named where scenes are needed; use TrainingConfig.with_names")
     memory = data.memory_gb * 1e9
     store = SceneStore(scenes, data.train, hold_out=data.hold_out, part="top", memory_bytes=memory)
-    held_out = (
-        SceneStore(scenes, data.train, hold_out=data.hold_out, part="bottom", memory_bytes=memory / 4)
-        if data.hold_out
-        else SceneStore(scenes, data.validation, memory_bytes=memory / 4)
+    held_out = SceneStore(
+        scenes,
+        data.train if data.hold_out else data.validation,
+        hold_out=data.hold_out,
+        part="bottom" if data.hold_out else "all",
+        memory_bytes=memory / 4,
     )
     if held_out.bands != store.bands:
         raise InputError(f"the validation scenes have {held_out.bands} bands, the training scenes {store.bands}")
     for name in held_out.names:
         held_out.shape(name)  # refuses a fraction held out that leaves no row
-    ratios = config.validation.ratios or config.degradation.ratios
-    if config.degradation.preset == "stored":
-        return _stored(config, scenes, store, held_out, ratios, base)
+    ratios = config.validation.ratios or degradation.ratios
+    if degradation.preset == "stored":
+        if not isinstance(scenes, PatchScenes):
+            raise InputError("degradation.preset=stored is for patch files (data.kind=patches); name a preset")
+        if base is not None:
+            raise InputError("stored pairs do not say which sensor made them, which a base needs; name a preset")
+        return _stored(config, scenes, store, held_out, ratios)
 
     srf = create_srf(data.srf, scenes.load(store.names[0]))
-    degradations = [
-        Degradation(
-            config.degradation.preset,
-            ratio,
-            srf,
-            data.patch,
-            width_jitter=config.degradation.width_jitter,
-            phase_jitter=config.degradation.phase_jitter,
-        )
-        for ratio in config.degradation.ratios
-    ]
+    jitter = {"width_jitter": degradation.width_jitter, "phase_jitter": degradation.phase_jitter}
+    degradations = [Degradation(degradation.preset, ratio, srf, data.patch, **jitter) for ratio in degradation.ratios]
     corners = store.grid(data.patch, data.stride)
     order = DataOrder(config.seed, len(corners), config.batch, config.accumulation)
     store.load_while_room()
     validation = tuple(
-        ValidationPair(name, ratio, held_out, srf, config.degradation.preset, base)
-        for ratio in ratios
+        ValidationPair(name, ratio, _ScenePair(held_out, name, sensor, ratio, base))
+        for ratio, sensor in ((ratio, create_sensor(degradation.preset, ratio, srf)) for ratio in ratios)
         for name in held_out.names
     )
-    for pair in validation:
-        lr_pixels_per_side(min(held_out.shape(pair.scene)), pair.ratio)  # refuses a scene smaller than an LR pixel
     guidance = store.bands if base is not None and base.guidance else 0
     source = PatchSource(store, corners, order, degradations, config.augmentation)
     examples: Dataset[Example] = PatchExamples(source) if base is None else BasedExamples(source, base)
@@ -135,23 +112,16 @@ def open_training_data(config: TrainingConfig, scenes: SceneReader, base: Base |
 
 
 def _stored(
-    config: TrainingConfig,
-    scenes: SceneReader,
-    store: SceneStore,
-    held_out: SceneStore,
-    ratios: tuple[float, ...],
-    base: Base | None,
+    config: TrainingConfig, scenes: PatchScenes, store: SceneStore, held_out: SceneStore, ratios: tuple[float, ...]
 ) -> TrainingData:
-    if not isinstance(scenes, PatchScenes):
-        raise InputError("degradation.preset=stored is for patch files (data.kind=patches); name a preset")
-    if base is not None:
-        raise InputError("stored pairs do not say which sensor made them, which a base needs; name a preset")
     for ratio in {*ratios, *config.degradation.ratios}:
         if ratio != scenes.ratio:
             raise InputError(f"the stored pairs have the ratio {scenes.ratio:g}, not {ratio:g}")
     order = DataOrder(config.seed, len(store.names), config.batch, config.accumulation)
-    validation = tuple(
-        ValidationPair(name, scenes.ratio, held_out, None, "stored", stored=scenes) for name in held_out.names
-    )
+    validation = tuple(ValidationPair(name, scenes.ratio, partial(_pair, scenes, name)) for name in held_out.names)
     examples = StoredExamples(scenes, store.names, order)
     return TrainingData(examples, order, validation, store.bands, scenes.msi_bands, store, None)
+
+
+def _pair(scenes: PatchScenes, name: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
+    return (*scenes.pair(name), None)

@@ -13,12 +13,15 @@ from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.psf import GaussianPsf
 from hyperfuse.sensor.srf.srf import Srf
 
+Images = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
 
 class Degradation:
-    """How patches become pairs at one ratio.
+    """How patches of up to ``patch`` HR pixels become pairs at one ratio, by one of the presets.
 
     Patches come with a margin of HR pixels on all sides for the support of the PSF, so that the pair of a patch equals
-    that of the scene, cut out.
+    that of the scene, cut out. The PSF's width is multiplied by a factor between 1/(1 + ``width_jitter``) and
+    1 + ``width_jitter``, the phase moves by up to ``phase_jitter`` HR pixels along either axis.
 
     Attributes:
         ratio: HR pixels per LR pixel.
@@ -27,27 +30,12 @@ class Degradation:
         margin: HR pixels that a patch has on each side.
         nominal: the preset's sensor, without jitter, for a patch without margin.
 
-    Args:
-        preset: ``uestc``, ``dhif`` or ``mtf``.
-        ratio: HR pixels per LR pixel.
-        srf: responses of the MSI.
-        patch: the largest side that a patch may have, in HR pixels.
-        width_jitter: the PSF's width is multiplied by a factor between 1/(1 + j) and 1 + j.
-        phase_jitter: maximum shift of the phase along either axis, in HR pixels.
-
     Raises:
         InputError: a ratio that the preset does not define, or at which no whole patch fits.
     """
 
     def __init__(
-        self,
-        preset: str,
-        ratio: float,
-        srf: Srf,
-        patch: int,
-        *,
-        width_jitter: float = 0.0,
-        phase_jitter: float = 0.0,
+        self, preset: str, ratio: float, srf: Srf, patch: int, *, width_jitter: float = 0.0, phase_jitter: float = 0.0
     ) -> None:
         self.nominal = create_sensor(preset, ratio, srf)
         self.ratio = float(ratio)
@@ -57,56 +45,44 @@ class Degradation:
         psf = self.nominal.psf
         assert isinstance(psf, GaussianPsf)  # as all presets have
         self._psf = psf
-        widest = self._widened(1 + width_jitter).factors()[0].radius_y
+        reach = self._widened(1 + width_jitter).factors()[0].radius_y + phase_jitter
         first, last = self.nominal.offset[0], self.nominal.offset[0] + ratio * (self.lr_side - 1)
         # The centres of the first and last LR pixels need not be symmetric in the patch, and they shift.
-        beyond = max(widest + phase_jitter - first, widest + phase_jitter + last - (self.side - 1))
-        self.margin = max(0, math.ceil(beyond - 1e-6))
-        self._plain = self._shifted((0.0, 0.0), psf)
+        self.margin = max(0, math.ceil(max(reach - first, reach + last - (self.side - 1)) - 1e-6))
+        self._plain = self._shifted(self.margin, (0.0, 0.0), psf)
 
     def draw(self, generator: np.random.Generator) -> Sensor:
         """Return the sensor for a patch with its margin; without jitter it is always the same."""
-        if not self._width_jitter and not self._phase_jitter:
-            return self._plain
-        move, psf = self._jitter(generator)
-        return self._shifted(move, psf)
+        return self._drawn(generator, self.margin, self._plain)
 
-    def pair(self, window: torch.Tensor, sensor: Sensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return HSI, MSI and reference of a patch.
+    def pair(self, window: torch.Tensor, sensor: Sensor) -> Images:
+        """Return HSI (bands, lr_side, lr_side), MSI (msi_bands, side, side) and reference (bands, side, side).
 
-        Args:
-            window: (bands, side + 2 margin, side + 2 margin).
-            sensor: from :meth:`draw`.
-
-        Returns:
-            (bands, lr_side, lr_side), (msi_bands, side, side) and (bands, side, side).
+        The window is a patch with its margin, (bands, side + 2 margin, side + 2 margin); the sensor is from
+        :meth:`draw`.
         """
         hsi = sensor.degrade(window, (self.lr_side, self.lr_side))
         inner = slice(self.margin, self.margin + self.side)
         reference = window[:, inner, inner].contiguous()
         return hsi, self.nominal.respond(reference), reference
 
-    def whole_pair(
-        self, image: torch.Tensor, generator: np.random.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def whole_pair(self, image: torch.Tensor, generator: np.random.Generator) -> Images:
         """Return HSI, MSI and reference of an image (bands, rows, cols), extended by the preset's border rule.
 
         The image is cropped at its bottom and right to whole LR pixels.
         """
-        lr_size = [lr_pixels_per_side(size, self.ratio) for size in image.shape[-2:]]
-        rows, cols = (round(count * self.ratio) for count in lr_size)
-        reference = image[:, :rows, :cols].contiguous()
-        sensor = self.nominal
-        if self._width_jitter or self._phase_jitter:
-            (y, x), psf = self._jitter(generator)
-            sensor = sensor.replace(phase=(sensor.offset[0] + y, sensor.offset[1] + x), psf=psf)
-        return sensor.degrade(reference, (lr_size[0], lr_size[1])), self.nominal.respond(reference), reference
+        rows, cols = (lr_pixels_per_side(size, self.ratio) for size in image.shape[-2:])
+        reference = image[:, : round(rows * self.ratio), : round(cols * self.ratio)].contiguous()
+        sensor = self._drawn(generator, 0, self.nominal)
+        return sensor.degrade(reference, (rows, cols)), self.nominal.respond(reference), reference
 
-    def _jitter(self, generator: np.random.Generator) -> tuple[tuple[float, float], GaussianPsf]:
+    def _drawn(self, generator: np.random.Generator, margin: int, plain: Sensor) -> Sensor:
+        if not self._width_jitter and not self._phase_jitter:
+            return plain
         limit = math.log1p(self._width_jitter)
         factor = math.exp(generator.uniform(-limit, limit))
         y, x = generator.uniform(-self._phase_jitter, self._phase_jitter, 2)
-        return (float(y), float(x)), self._widened(factor)
+        return self._shifted(margin, (float(y), float(x)), self._widened(factor))
 
     def _widened(self, factor: float) -> GaussianPsf:
         sigma = (self._psf.sigma[0] * factor, self._psf.sigma[1] * factor)
@@ -117,9 +93,9 @@ class Degradation:
             radius = (radius[0] + reach, radius[1] + reach)
         return GaussianPsf(sigma=sigma, radius=radius)
 
-    def _shifted(self, move: tuple[float, float], psf: GaussianPsf) -> Sensor:
+    def _shifted(self, margin: int, move: tuple[float, float], psf: GaussianPsf) -> Sensor:
         y, x = self.nominal.offset
-        return self.nominal.replace(phase=(y + self.margin + move[0], x + self.margin + move[1]), psf=psf)
+        return self.nominal.replace(phase=(y + margin + move[0], x + margin + move[1]), psf=psf)
 
 
 def lr_pixels_per_side(patch: int, ratio: float) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_all_start_methods
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,8 +19,6 @@ from hyperfuse.training.degradation import Degradation
 from hyperfuse.training.order import DataOrder
 from hyperfuse.training.scene_store import PatchCorner, SceneStore
 from hyperfuse.training.sections import AugmentationSection
-
-BaseImage = Callable[[torch.Tensor, torch.Tensor, Sensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,14 +35,13 @@ class Base:
     """
 
     name: str
-    image: BaseImage
+    image: Callable[[torch.Tensor, torch.Tensor, Sensor], torch.Tensor]
     guidance: bool = False
     versions: int = 1
     scale: float = 1.0
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(NamedTuple):
     """One pair with its reference: (bands, h, w), (msi_bands, H, W), (bands, H, W), and the base's image or None."""
 
     hsi: torch.Tensor
@@ -53,51 +51,34 @@ class Example:
     corner: PatchCorner
 
 
-@dataclass(frozen=True)
-class ExampleBatch:
-    """Examples stacked: (B, bands, h, w), (B, msi_bands, H, W), (B, bands, H, W), the base's images, and corners."""
+class ExampleBatch(NamedTuple):
+    """Examples of one ratio, stacked along a first axis, and their corners."""
 
     hsi: torch.Tensor
     msi: torch.Tensor
     reference: torch.Tensor
     base: torch.Tensor | None
-    corners: tuple[PatchCorner, ...]
+    corners: Sequence[PatchCorner]
 
     def to(self, device: torch.device) -> ExampleBatch:
         """Return the batch on a device; copies from pinned memory do not wait."""
-        return self._with_each(lambda x: x.to(device, non_blocking=True))
-
-    def pin_memory(self) -> ExampleBatch:
-        """Return the batch in pinned memory, as a loader asks for it."""
-        return self._with_each(torch.Tensor.pin_memory)
-
-    def _with_each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> ExampleBatch:
-        base = None if self.base is None else change(self.base)
-        return ExampleBatch(change(self.hsi), change(self.msi), change(self.reference), base, self.corners)
+        moved: Any = (x.to(device, non_blocking=True) if isinstance(x, torch.Tensor) else x for x in self)
+        return ExampleBatch._make(moved)
 
 
 def stacked(examples: Sequence[Example]) -> ExampleBatch:
     """Stack examples of one ratio."""
-    bases = [example.base for example in examples if example.base is not None]
-    return ExampleBatch(
-        torch.stack([example.hsi for example in examples]),
-        torch.stack([example.msi for example in examples]),
-        torch.stack([example.reference for example in examples]),
-        torch.stack(bases) if bases else None,
-        tuple(example.corner for example in examples),
-    )
+    hsi, msi, reference, base, corners = zip(*examples, strict=True)
+    bases = None if base[0] is None else torch.stack(base)
+    return ExampleBatch(torch.stack(hsi), torch.stack(msi), torch.stack(reference), bases, corners)
 
 
 def load_batches(
     examples: Dataset[Example], sampler: Sampler[list[int]], *, workers: int, pinned: bool
 ) -> Iterator[ExampleBatch]:
-    """Give the batches whose positions a sampler lists.
+    """Give the batches whose positions a sampler lists, prepared by ``workers`` processes (0: this one).
 
-    Args:
-        examples: by their position in the run.
-        sampler: the positions of each batch.
-        workers: processes that prepare examples; 0 prepares them in this one.
-        pinned: whether batches are in pinned memory, for a GPU.
+    ``pinned`` puts them in pinned memory, for a GPU.
     """
     loader = DataLoader(
         examples,
@@ -144,12 +125,17 @@ class PatchSource:
         corner = self.corners[self.order.locate(position)[1]]
         return corner, self.order.choice(position, len(self.degradations)), self.order.generator(position)
 
+    def changed(self, image: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
+        """Draw a symmetry and a dimming of an image (bands, rows, cols), where the configuration has them."""
+        if self.augmentation.symmetries:
+            image = rotated(image, int(generator.integers(8)))
+        return dimmed(image, self.augmentation.gain, generator) if self.augmentation.gain else image
+
 
 class PatchExamples(Dataset[Example]):
     """Patches cut from scenes, by their position in the run, which may lie beyond the first epoch.
 
-    Args:
-        source: the patches; every one draws its augmentation.
+    Every patch draws its augmentation.
 
     Raises:
         InputError: scenes too small to be shrunk as ``augmentation.scales`` asks.
@@ -158,10 +144,10 @@ class PatchExamples(Dataset[Example]):
     def __init__(self, source: PatchSource) -> None:
         self._source = source
         largest = max(source.augmentation.scales)
+        needed = _extent(max(one.side for one in source.degradations), largest)
         for name in source.store.names:
-            needed = _extent(max(one.side for one in source.degradations), largest)
-            if min(source.store.shape(name)) < needed:
-                rows, cols = source.store.shape(name)
+            rows, cols = source.store.shape(name)
+            if min(rows, cols) < needed:
                 raise InputError(
                     f"the scene {name} has {rows}x{cols} pixels for training; a patch shrunk by {largest:g} needs "
                     f"{needed}x{needed}; take smaller augmentation.scales or data.patch"
@@ -171,19 +157,15 @@ class PatchExamples(Dataset[Example]):
         return len(self._source.corners)
 
     def __getitem__(self, position: int) -> Example:
-        start, ratio, generator = self._source.draw(position)
-        degradation, augmentation = self._source.degradations[ratio], self._source.augmentation
+        source, augmentation = self._source, self._source.augmentation
+        start, ratio, generator = source.draw(position)
+        degradation = source.degradations[ratio]
         sensor = degradation.draw(generator)
         window, corner = self._window(start, degradation, augmentation.random_starts, generator)
         if generator.random() < augmentation.mix:
-            other = self._source.corners[int(generator.integers(len(self)))]
+            other = source.corners[int(generator.integers(len(self)))]
             window = mixed(window, self._window(other, degradation, True, generator)[0], generator)
-        if augmentation.symmetries:
-            window = rotated(window, int(generator.integers(8)))
-        if augmentation.gain:
-            window = dimmed(window, augmentation.gain, generator)
-        hsi, msi, reference = degradation.pair(window, sensor)
-        return Example(hsi, msi, reference, None, corner)
+        return Example(*degradation.pair(source.changed(window, generator), sensor), None, corner)
 
     def _window(
         self, start: PatchCorner, degradation: Degradation, anywhere: bool, generator: np.random.Generator
@@ -200,8 +182,7 @@ class PatchExamples(Dataset[Example]):
         size = degradation.side + 2 * degradation.margin
         reach = round(degradation.margin * scale)
         window = _cut(scene, row - reach, col - reach, _extent(size, scale))
-        window = shrunk(window, (size, size))
-        return window, PatchCorner(start.scene, row + store.first_row(start.scene), col)
+        return shrunk(window, (size, size)), PatchCorner(start.scene, row + store.first_row(start.scene), col)
 
 
 def _extent(side: int, scale: float) -> int:

@@ -48,13 +48,7 @@ def whiten_first_layers(network: FusionNetwork, store: SceneStore, srf: Srf, gui
 
     Spectra of a scene differ mostly in brightness; what distinguishes materials has a hundredth of its variance, to
     which fresh weights over bands hardly respond. A data-dependent initialisation (Mishkin and Matas, 2016); mean and
-    components are those of the training scenes.
-
-    Args:
-        network: FeINFN; changed in place.
-        store: the scenes.
-        srf: responses of the MSI.
-        guidance: whether the image of a base is among the bands of the MSI.
+    components are those of the training scenes. ``guidance``: the image of a base is among the bands of the MSI.
 
     Raises:
         InputError: another network than FeINFN.

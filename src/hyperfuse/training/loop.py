@@ -145,7 +145,7 @@ class _Run:
     def train(self, progress: Progress) -> TrainingResult:
         """Take all steps that are left, then return the outcome."""
         state, data, log_every = self.state, self.data, self.config.log.every
-        model = self.processes.distribute(self.network)
+        model = self.processes.accelerator.prepare_model(self.network)  # gradients are averaged over the processes
         sampler = ProcessBatches(data.order, state.step, self.steps, self.processes.rank, self.processes.count)
         pinned = self.processes.device.type == "cuda"
         batches = load_batches(data.examples, sampler, workers=self.config.workers, pinned=pinned)
@@ -169,10 +169,10 @@ class _Run:
                 if self._due(self.validate_every):
                     self._validate(log)
                 if self.processes.main and self._due(self.save_every):
-                    keep = self.config.checkpoints.keep
-                    save_checkpoint(self.config.output, state, self.network, self.average, self.optimiser, keep)
+                    kept = self.config.checkpoints.keep
+                    save_checkpoint(self.config.output, state, self.network, self.average, self.optimiser, kept)
                 started += time.monotonic() - paused
-        self.processes.wait()
+        self.processes.accelerator.wait_for_everyone()
         scores = self.scores or self._score()  # a run that is resumed after its last step has none yet
         assert state.best_step is not None  # the last step is always validated
         assert state.best_scores is not None
@@ -203,7 +203,7 @@ class _Run:
             batches.append(batch)
         maximum = config.optimiser.gradient_norm or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), maximum)
-        loss = float(processes.mean(total))
+        loss = float(processes.accelerator.reduce(total, "mean"))
         if not (torch.isfinite(norm) and math.isfinite(loss)):
             raise self._not_finite(batches)
         self.optimiser.step()

@@ -34,11 +34,8 @@ def ssim_loss(fused: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """One less the mean SSIM of all bands (Wang, Bovik, Sheikh and Simoncelli, 2004, eq. 13).
 
     Windows of 11x11 with Gaussian weights of sigma 1.5 that do not leave the image, population moments, range 1; the
-    same index as :func:`hyperfuse.metrics.ssim`, with gradients. Nothing is clipped.
-
-    Args:
-        fused: (B, bands, H, W), H and W at least 11.
-        reference: of the same shape.
+    same index as :func:`hyperfuse.metrics.ssim`, with gradients. Nothing is clipped. Both images are (B, bands, H, W),
+    H and W at least 11.
 
     Example:
         >>> x = torch.rand(1, 2, 12, 12)
@@ -59,10 +56,7 @@ LOSS_TERMS: Mapping[str, LossTerm] = {"l1": l1, "mse": mse, "charbonnier": charb
 
 
 def weighted_loss(weights: Mapping[str, float]) -> LossTerm:
-    """Return the sum of the named terms, each times its weight.
-
-    Args:
-        weights: by the names of ``LOSS_TERMS``; terms of weight 0 are not computed.
+    """Return the sum of the terms of ``LOSS_TERMS`` that are named, each times its weight; of weight 0: not computed.
 
     Raises:
         InputError: for a name that is not known.

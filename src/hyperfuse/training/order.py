@@ -55,37 +55,28 @@ class DataOrder:
 
     def generator(self, position: int) -> np.random.Generator:
         """Return the random generator of the patch at a position."""
-        epoch, index = self.locate(position)
-        return np.random.default_rng([_PATCH, self.seed, epoch, index])
+        return np.random.default_rng([_PATCH, self.seed, *self.locate(position)])
 
     def choice(self, position: int, count: int) -> int:
         """Return which of ``count`` ratios the step of a position has; all patches of a step share it."""
-        if count == 1:
-            return 0
         step = position // self.step_patches
-        return int(np.random.default_rng([_RATIO, self.seed, step]).integers(count))
+        return int(np.random.default_rng([_RATIO, self.seed, step]).integers(count)) if count > 1 else 0
 
 
 class ProcessBatches(Sampler[list[int]]):
-    """The positions that one process works through, one list per forward pass.
+    """The positions that process ``rank`` of ``processes`` works through, one list per forward pass.
 
-    Args:
-        order: of the run.
-        first: step to start at.
-        last: step to stop before.
-        rank: number of the process.
-        processes: how many there are; ``order.batch`` is a multiple of it.
+    Steps ``first`` up to, not including, ``last``; ``order.batch`` is a multiple of the number of processes.
     """
 
     def __init__(self, order: DataOrder, first: int, last: int, rank: int = 0, processes: int = 1) -> None:
-        self._order, self._first, self._last = order, first, last
-        self._rank, self._local = rank, order.batch // processes
+        local = order.batch // processes
+        start, stop = first * order.step_patches, last * order.step_patches
+        self._starts = range(start + rank * local, stop, order.batch)
+        self._local = local
 
     def __len__(self) -> int:
-        return (self._last - self._first) * self._order.accumulation
+        return len(self._starts)
 
     def __iter__(self) -> Iterator[list[int]]:
-        batch = self._order.batch
-        for forward in range(self._first * self._order.accumulation, self._last * self._order.accumulation):
-            start = forward * batch + self._rank * self._local
-            yield list(range(start, start + self._local))
+        return (list(range(start, start + self._local)) for start in self._starts)

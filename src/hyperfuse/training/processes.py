@@ -58,30 +58,13 @@ class Processes:
         if config.batch % self.count:
             raise InputError(f"a batch of {config.batch} cannot be shared out among {self.count} processes evenly")
 
-    def distribute(self, network: torch.nn.Module) -> torch.nn.Module:
-        """Return the network as the loop calls it: gradients are averaged over the processes."""
-        model: torch.nn.Module = self.accelerator.prepare_model(network)
-        return model
-
-    def accumulating(self, model: torch.nn.Module, more: bool) -> AbstractContextManager[object]:
+    def accumulating(self, model: torch.nn.Module, more: bool) -> AbstractContextManager[Any]:
         """Return a context that leaves gradients in their process while ``more`` of the step is to come."""
-        context: AbstractContextManager[object] = self.accelerator.no_sync(model) if more else nullcontext()
-        return context
+        return self.accelerator.no_sync(model) if more else nullcontext()
 
-    def autocast(self, precision: Precision) -> AbstractContextManager[object]:
+    def autocast(self, precision: Precision) -> AbstractContextManager[Any]:
         """Return the context that the network runs in; losses are outside of it."""
-        if precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
-
-    def mean(self, value: torch.Tensor) -> torch.Tensor:
-        """Return the mean of a scalar over the processes."""
-        reduced: torch.Tensor = self.accelerator.reduce(value, "mean")
-        return reduced
-
-    def wait(self) -> None:
-        """Wait for the other processes."""
-        self.accelerator.wait_for_everyone()
+        return nullcontext() if precision == "float32" else torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def end(self) -> None:
         """Leave the group of processes."""

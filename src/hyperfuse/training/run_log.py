@@ -19,10 +19,7 @@ TENSORBOARD = "tensorboard"
 class RunLog:
     """Writes entries of numbers by step; an entry is in the file when :meth:`write` returns.
 
-    Args:
-        folder: of the run.
-        step: steps already taken; entries of later steps, written before a kill, are removed.
-        tensorboard: write TensorBoard files too.
+    Of the log in ``folder``, entries after ``step`` (the steps already taken), written before a kill, are removed.
     """
 
     def __init__(self, folder: Path, step: int, *, tensorboard: bool) -> None:
@@ -57,12 +54,11 @@ class RunLog:
 
     def close(self) -> None:
         """Finish the files."""
-        # A failed write was reported by then, and is tried again on closing.
-        with contextlib.suppress(OSError):
-            self._file.close()
-        if self._writer is not None:
+        for file in (self._file, self._writer):
+            # A failed write was reported by then, and is tried again on closing.
             with contextlib.suppress(OSError):
-                self._writer.close()
+                if file is not None:
+                    file.close()
 
 
 def read_log(folder: str | os.PathLike[str]) -> list[dict[str, float]]:
@@ -73,10 +69,8 @@ def read_log(folder: str | os.PathLike[str]) -> list[dict[str, float]]:
     """
     entries = []
     for line in (Path(folder) / LOG).read_text("utf-8").splitlines():
-        try:
+        with contextlib.suppress(ValueError):
             entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict) and "step" in entry:
-            entries.append(entry)
+            if isinstance(entry, dict) and "step" in entry:
+                entries.append(entry)
     return entries

@@ -12,8 +12,6 @@ import torch
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 
-Part = Literal["all", "top", "bottom"]
-
 
 class SceneReader(Protocol):
     """Named scenes that are read on demand, such as those of ``hyperfuse.datasets.open_dataset``."""
@@ -41,14 +39,11 @@ class PatchCorner(NamedTuple):
 
 
 class SceneStore:
-    """Scenes as tensors (bands, rows, cols) in float32; the latest ones stay in memory.
+    """The named ``scenes`` as tensors (bands, rows, cols) in float32; the latest ones stay in memory.
 
-    Args:
-        scenes: where from.
-        names: which of them.
-        hold_out: fraction of the rows, at the bottom of every scene, that is held out.
-        part: ``bottom`` is the rows held out, ``top`` the other rows, ``all`` the whole scene.
-        memory_bytes: bound on the memory of the cached scenes; the one in use is always cached.
+    The fraction ``hold_out`` of the rows, at the bottom of every scene, is held out: ``part="bottom"`` is these rows,
+    ``top`` the others, ``all`` the whole scene. ``memory_bytes`` bounds the memory of the cached scenes; the one in use
+    is always cached.
 
     Raises:
         InputError: no such scene, or scenes with different numbers of bands.
@@ -60,16 +55,14 @@ class SceneStore:
         names: Sequence[str],
         *,
         hold_out: float = 0.0,
-        part: Part = "all",
+        part: Literal["all", "top", "bottom"] = "all",
         memory_bytes: float = 4e9,
     ) -> None:
         self.names = tuple(names)
-        self._scenes, self._hold_out, self._part = scenes, hold_out, part
-        self._memory_bytes = memory_bytes
+        self._scenes, self._hold_out, self._part, self._memory_bytes = scenes, hold_out, part, memory_bytes
         self._cache: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._shapes = {name: scenes.shape(name) for name in self.names}
-        first = self.names[0]
-        self.bands = self._shapes[first][0]
+        first, self.bands = self.names[0], self._shapes[self.names[0]][0]
         for name, (bands, _, _) in self._shapes.items():
             if bands != self.bands:
                 raise InputError(

@@ -1,4 +1,7 @@
-"""Learning rates as closed forms of the patches seen, so that a resumed run needs no state of the schedule."""
+"""Learning rates as closed forms of the patches seen, so that a resumed run needs no state of the schedule.
+
+In all, ``unit`` is the number of patches between changes of the rate: those of a step, or of an epoch.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,7 @@ def cosine(
 ) -> Schedule:
     """Return half a cosine wave from ``highest`` to ``minimum`` (Loshchilov and Hutter, 2017, eq. 5).
 
-    Args:
-        highest: the rate at 0.
-        minimum: the rate at ``period``.
-        period: length of the fall in patches.
-        unit: patches between changes of the rate (those of a step, or of an epoch).
-        after: beyond the period the rate rises as it fell, restarts at the top, or stays.
+    Beyond ``period``, in patches, the rate rises as it fell, restarts at the top, or stays.
 
     Example:
         >>> schedule = cosine(1.0, 0.0, period=100, unit=10)
@@ -46,15 +44,8 @@ def cosine(
 def one_cycle(highest: float, minimum: float, *, start: float, rise: float, length: int, unit: int) -> Schedule:
     """Return one rise and one fall over the run, each half a cosine wave (Smith and Topin, 2018).
 
-    The last unit of the run has the rate ``minimum``, as the first has ``start``.
-
-    Args:
-        highest: the rate at the top.
-        minimum: the rate at the end.
-        start: the rate at 0.
-        rise: fraction of the run in which the rate rises.
-        length: of the run, in patches.
-        unit: patches between changes of the rate.
+    The first unit has the rate ``start``, the last ``minimum``. The rate rises in the fraction ``rise`` of the run,
+    which has ``length`` patches.
 
     Example:
         >>> schedule = one_cycle(1.0, 0.0, start=0.1, rise=0.5, length=1010, unit=10)

@@ -1,4 +1,4 @@
-"""The sections of a training configuration."""
+"""The sections of a training configuration; docs/training.md explains every key."""
 
 from __future__ import annotations
 
@@ -63,16 +63,10 @@ Names = Annotated[str | tuple[str, ...], BeforeValidator(_names)]
 
 
 class NetworkSection(Settings):
-    """Which network is trained.
+    """Which network is trained, and from which weights.
 
-    Attributes:
-        name: as :func:`hyperfuse.networks.create_network` knows it.
-        options: its options; unset ones keep their defaults.
-        weights: folder of a pretrained network of the same shape to start from, or None for fresh weights.
-        zero_output: zero-initialised output layer (Zhang, Dauphin and Ma, Fixup, 2019): at the start the output is the
-            image that the network adds to, and a short run need not unlearn what random weights add.
-        whitened_input: whitening initialisation: fresh first layers over the leading principal components of the
-            training scenes' spectra, at unit variance, in place of bands.
+    The zero-initialised output layer (Zhang, Dauphin and Ma, Fixup, 2019) outputs the image that the network adds to at
+    the start, so that a short run need not unlearn what random weights add.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"begin_with_nothing": "zero_output", "begin_whitened": "whitened_input"}
@@ -94,22 +88,10 @@ class NetworkSection(Settings):
 class DataSection(Settings):
     """Scenes, and how patches are cut from them.
 
-    Attributes:
-        kind: ``cave``, ``harvard``, ``folder`` (of any cubes) or ``patches`` (an HDF5 patch file).
-        folder: where the data lie, relative to the working folder; of the kind ``patches``, the file.
-        train: names of the training scenes, or the name of a split; ``all`` for all scenes there are.
-        validation: names of the scenes that choose the best weights, or the name of a split; none where parts of the
-            training scenes are held out instead.
-        test: test scenes, or the name of a split: not used, named so that an overlap can be refused.
-        hold_out: fraction of the rows of every training scene, at its bottom, that is held out for validation; of a
-            patch file, the fraction of its patches, at its end.
-        patch: side of a patch in HR pixels; less where the ratio does not divide it.
-        stride: distance between the starts of neighbouring patches; the last start that would fit is left out, as in
-            the authors' patches (starts ``range(0, 448, 32)`` of 512).
-        srf: spectral responses of the MSI, as ``hyperfuse.create_srf`` reads them.
-        memory_gb: scenes are kept in memory up to this size, in every process that prepares patches.
-        scale: kind ``folder``: value = scale * stored + offset, for files that do not say.
-        offset: see ``scale``.
+    ``all`` trains on all scenes there are. Of a patch file (kind ``patches``) ``folder`` is the file, and ``hold_out``
+    the fraction of its patches, at its end. The grid of ``stride`` leaves out the last start that would fit, as the
+    authors' patches do (starts ``range(0, 448, 32)`` of 512). Every process that prepares patches keeps scenes in
+    memory up to ``memory_gb``. ``test`` is not used, but named so that an overlap can be refused.
     """
 
     kind: str
@@ -145,11 +127,7 @@ class DataSection(Settings):
 class DegradationSection(Settings):
     """How the pair is made from a patch, with new random numbers every time a patch is drawn.
 
-    Attributes:
-        preset: ``uestc``, ``dhif`` or ``mtf``; or ``stored`` for the pairs that a patch file carries.
-        ratios: every step draws one of these; more than one only for networks of any ratio.
-        width_jitter: the PSF's width is multiplied by a factor between 1/(1 + j) and 1 + j.
-        phase_jitter: maximum shift of the phase along either axis, in HR pixels.
+    More than one of ``ratios`` is for networks of any ratio only.
     """
 
     preset: Preset = "uestc"
@@ -165,15 +143,7 @@ class DegradationSection(Settings):
 
 
 class AugmentationSection(Settings):
-    """Augmentation of a patch before it is degraded; default: none.
-
-    Attributes:
-        symmetries: one of the eight rotations and reflections of the square.
-        random_starts: patches start anywhere in the scene instead of on the grid.
-        gain: bands are dimmed by a smooth random curve down to 1 - gain.
-        scales: a scene is shrunk by one of these factors, with equal probability.
-        mix: probability that a random rectangle is replaced by that of another patch (CutMix).
-    """
+    """Augmentation of a patch before it is degraded; default: none."""
 
     symmetries: bool = False
     random_starts: bool = False
@@ -185,13 +155,8 @@ class AugmentationSection(Settings):
 class BaseSection(Settings):
     """A fusion method whose image the network improves, in place of the interpolated HSI.
 
-    Attributes:
-        method: as ``hyperfuse methods`` lists it.
-        settings: of the method.
-        versions: augmented, degraded and fused versions of each scene, per ratio, made before the first step.
-        guidance: whether the method's image is a further input of the network, as bands next to those of the MSI.
-        scale: unit of what the network adds to that image, such as 0.01 where the residual is small: the weights of the
-            output layer then learn at the pace of the others.
+    ``scale`` is the unit of what the network adds: where the residual is small, such as 0.01, the weights of the output
+    layer then learn at the pace of the others.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"as_guide": "guidance"}
@@ -204,14 +169,7 @@ class BaseSection(Settings):
 
 
 class OptimiserSection(Settings):
-    """AdamW (Loshchilov and Hutter, 2019).
-
-    Attributes:
-        learning_rate: the highest one of the schedule.
-        weight_decay: decoupled weight decay.
-        betas: decay of the two moments.
-        gradient_norm: gradients are scaled down to this norm where theirs is larger; None leaves them.
-    """
+    """AdamW (Loshchilov and Hutter, 2019); larger gradients are scaled down to ``gradient_norm``."""
 
     learning_rate: PositiveFloat = 2e-4
     weight_decay: NonNegativeFloat = 0.0
@@ -226,14 +184,7 @@ class ConstantScheduleSection(Settings):
 
 
 class CosineScheduleSection(Settings):
-    """The learning rate falls as half a cosine wave.
-
-    Attributes:
-        per: whether it changes every step or every epoch.
-        period: how long the fall takes; the whole run where None.
-        minimum: where it ends.
-        after: what follows: it rises again as it fell, restarts from the top, or stays at the minimum.
-    """
+    """The learning rate falls as half a cosine wave, over the whole run where ``period`` is None."""
 
     name: Literal["cosine"] = "cosine"
     per: Literal["step", "epoch"] = "step"
@@ -245,11 +196,7 @@ class CosineScheduleSection(Settings):
 class OneCycleScheduleSection(Settings):
     """The learning rate rises and falls once over the whole run, each as half a cosine wave (Smith and Topin, 2018).
 
-    Attributes:
-        per: whether it changes every step or every epoch.
-        rise: fraction of the run in which it rises.
-        start: where it starts, as a fraction of the highest rate.
-        minimum: where it ends.
+    ``rise`` is the fraction of the run in which it rises, ``start`` is a fraction of the highest rate.
     """
 
     name: Literal["one-cycle"] = "one-cycle"
@@ -260,48 +207,28 @@ class OneCycleScheduleSection(Settings):
 
 
 class AverageSection(Settings):
-    """An exponential moving average of the weights, which is validated and kept as the result.
-
-    Attributes:
-        decay: weight of the previous average in each step.
-        warm_up: start with a smaller decay, (1 + n) / (10 + n) in step n.
-    """
+    """An exponential moving average of the weights, which is validated and kept: see ``WeightAverage``."""
 
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
     warm_up: bool = True
 
 
 class ValidationSection(Settings):
-    """When and at which ratios the validation scenes are scored.
-
-    Attributes:
-        every: how often; also at the end of the run.
-        ratios: default: those of the degradation.
-    """
+    """When (also at the end of the run) and at which ratios (default: those of the degradation) scenes are scored."""
 
     every: DurationField = Duration(1, "epochs")
     ratios: tuple[Annotated[float, Field(ge=1)], ...] | None = None
 
 
 class CheckpointSection(Settings):
-    """When the run is saved, and how many checkpoints are kept.
-
-    Attributes:
-        every: how often; also at the end of the run.
-        keep: number of the latest that are kept, in addition to the best weights.
-    """
+    """When the run is saved (also at its end), and how many checkpoints are kept in addition to the best weights."""
 
     every: DurationField = Duration(1, "epochs")
     keep: PositiveInt = 2
 
 
 class LogSection(Settings):
-    """What is logged.
-
-    Attributes:
-        every: steps over which loss and speed are averaged for an entry.
-        tensorboard: whether TensorBoard files are written in addition to ``log.jsonl``.
-    """
+    """The steps over which loss and speed are averaged for an entry, and whether TensorBoard files are written too."""
 
     every: PositiveInt = 20
     tensorboard: bool = True

@@ -15,21 +15,17 @@ from hyperfuse.training.examples import Example
 from hyperfuse.training.order import DataOrder
 from hyperfuse.training.scene_store import PatchCorner
 
-Pair = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
 
 class Patches(Protocol):
-    """A file of patches, such as that of ``hyperfuse.datasets.open_patch_file``."""
+    """A file of patches, such as ``hyperfuse.datasets.PatchFile``: each has ``GT``, ``LRHSI`` and ``RGB``."""
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, int, int, int]]:
-        """Return the shapes of the arrays by name, (N, bands, rows, cols)."""
+        """Shapes of the arrays by name, (N, bands, rows, cols)."""
 
-    def __len__(self) -> int:
-        """Return how many there are."""
+    def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Mapping[str, NDArray[Any]]:
-        """Return ``GT``, ``LRHSI`` and ``RGB`` of a patch, each (bands, rows, cols)."""
+    def __getitem__(self, index: int) -> Mapping[str, NDArray[Any]]: ...
 
 
 class PatchScenes:
@@ -37,21 +33,9 @@ class PatchScenes:
 
     def __init__(self, file: Patches) -> None:
         self._file = file
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the patches, in the file's order."""
-        return tuple(f"patch-{number}" for number in range(len(self._file)))
-
-    @property
-    def ratio(self) -> float:
-        """HR pixels per LR pixel of the stored pairs."""
-        return self._file.shapes["GT"][2] / self._file.shapes["LRHSI"][2]
-
-    @property
-    def msi_bands(self) -> int:
-        """Bands of the stored MSI."""
-        return self._file.shapes["RGB"][1]
+        self.names = tuple(f"patch-{number}" for number in range(len(file)))
+        self.ratio = file.shapes["GT"][2] / file.shapes["LRHSI"][2]
+        self.msi_bands = file.shapes["RGB"][1]
 
     def load(self, name: str) -> Cube:
         """Read the reference of a patch."""
@@ -63,7 +47,7 @@ class PatchScenes:
             raise InputError(f"no {name!r}: the file holds the patches patch-0 to patch-{len(self._file) - 1}")
         return self._file.shapes["GT"][1:]
 
-    def pair(self, name: str) -> Pair:
+    def pair(self, name: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Read the stored HSI and MSI and the reference of a patch, float32."""
         patch = self._file[_number(name)]
         hsi, msi, reference = (torch.from_numpy(patch[key]).float() for key in ("LRHSI", "RGB", "GT"))
@@ -74,9 +58,8 @@ class PatchScenes:
 
         Such files are ordered by scene and neighbouring patches overlap, so that random patches would not be held out.
         """
-        held_out = round(len(self._file) * hold_out)
-        names = self.names
-        return names[: len(names) - held_out], names[len(names) - held_out :]
+        count = len(self.names) - round(len(self.names) * hold_out)
+        return self.names[:count], self.names[count:]
 
 
 class StoredExamples(Dataset[Example]):
@@ -90,8 +73,7 @@ class StoredExamples(Dataset[Example]):
 
     def __getitem__(self, position: int) -> Example:
         name = self._names[self._order.locate(position)[1]]
-        hsi, msi, reference = self._scenes.pair(name)
-        return Example(hsi, msi, reference, None, PatchCorner(name, 0, 0))
+        return Example(*self._scenes.pair(name), None, PatchCorner(name, 0, 0))
 
 
 def _number(name: str) -> int:

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
 from hyperfuse.errors import InputError
 from hyperfuse.metrics import evaluate
-from hyperfuse.training.data import ValidationPair
 
 SCORES = ("psnr_db", "sam_degrees", "ergas", "ssim")
 
 Fuse = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
 
 
-def validate(fuse: Fuse, pairs: tuple[ValidationPair, ...], accelerator: Any) -> dict[str, float]:
-    """Fuse every pair and return mean scores; pairs are shared out among the processes.
+class ValidationPair(NamedTuple):
+    """A scene, a ratio, and the function that makes its HSI, MSI, reference and the base's image (or None)."""
 
-    Args:
-        fuse: maps HSI, MSI and the base's image (or None), batches of one on the accelerator's device, to the fused
-            image.
-        pairs: the same in every process.
-        accelerator: of the run.
+    scene: str
+    ratio: float
+    make: Callable[[], tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]]
+
+
+def validate(fuse: Fuse, pairs: Sequence[ValidationPair], accelerator: Any) -> dict[str, float]:
+    """Fuse every pair and return mean scores; the pairs are the same in every process, and shared out among them.
+
+    ``fuse`` maps HSI, MSI and the base's image (or None), batches of one on the accelerator's device, to the fused
+    image.
 
     Returns:
         Means by name over all pairs (``psnr_db``, ...), and over those of each ratio where there are several
@@ -35,26 +39,28 @@ def validate(fuse: Fuse, pairs: tuple[ValidationPair, ...], accelerator: Any) ->
     """
     table = torch.zeros(len(pairs), len(SCORES), dtype=torch.float64)
     for number in range(accelerator.process_index, len(pairs), accelerator.num_processes):
-        pair = pairs[number]
-        hsi, msi, reference, base = pair.make()
-        images = [None if x is None else x[None].to(accelerator.device) for x in (hsi, msi, base)]
+        hsi, msi, reference, base = pairs[number].make()
+        hsi, msi = hsi[None].to(accelerator.device), msi[None].to(accelerator.device)
+        base = None if base is None else base[None].to(accelerator.device)
         with torch.no_grad():
-            fused = fuse(images[0], images[1], images[2])[0].float().cpu()  # type: ignore[arg-type]
+            fused = fuse(hsi, msi, base)[0].float().cpu()
         # A network that fails on a scene gets a low score; the run goes on.
         fused = torch.nan_to_num(fused, nan=0.0, posinf=1.0, neginf=0.0)
         try:
-            scores = evaluate(reference.numpy(), fused.numpy(), pair.ratio)
+            scores: Any = evaluate(reference.numpy(), fused.numpy(), pairs[number].ratio)
         except InputError:  # nothing in it can be scored, as in a constant patch
             table[number] = math.nan
         else:
-            table[number] = torch.tensor([float(scores[name]) for name in SCORES])  # type: ignore[literal-required]
+            table[number] = torch.tensor([float(scores[name]) for name in SCORES])
     table = accelerator.reduce(table.to(accelerator.device), "sum").cpu()
     if table[:, 0].isnan().all():
         raise InputError("no validation scene can be scored: they are constant in every band")
-    means = {name: float(value) for name, value in zip(SCORES, table.nanmean(0), strict=True)}
-    ratios = dict.fromkeys(pair.ratio for pair in pairs)
-    for ratio in ratios if len(ratios) > 1 else ():
-        rows = torch.tensor([pair.ratio == ratio for pair in pairs])
-        for name, value in zip(SCORES, table[rows].nanmean(0), strict=True):
-            means[f"x{ratio:g}/{name}"] = float(value)
+    groups, ratios = {"": table}, dict.fromkeys(pair.ratio for pair in pairs)
+    if len(ratios) > 1:
+        groups |= {f"x{ratio:g}/": table[torch.tensor([pair.ratio == ratio for pair in pairs])] for ratio in ratios}
+    means = {
+        prefix + name: value
+        for prefix, rows in groups.items()
+        for name, value in zip(SCORES, rows.nanmean(0).tolist(), strict=True)
+    }
     return {name: value for name, value in means.items() if not math.isnan(value)}

@@ -5,20 +5,20 @@ Format: DLR, "DESIS Product Specification" (PAV-DLR-ICD-003), L2A products and t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.header import Grid
 from hyperfuse.io.encoding.options import ReadOptions
-from hyperfuse.io.products.dlr import DlrScene, Gaps, Layout, is_layout, open_scene, read_scene
+from hyperfuse.io.products.dlr import DlrScene, Gap, Layout, is_layout, open_scene, read_scene
 from hyperfuse.io.products.members import Source
 from hyperfuse.io.products.rasters import read_bands
 
 _LAYOUT = Layout("DESIS", band="band", width="wavelengthWidthOfBand", gain="gainOfBand", offset="offsetOfBand")
-# Bands of QL_QUALITY-2, counted from 1: shadow, land, snow, haze over land and water, cloud over land and water, water.
-_NOT_CLEAR = (1, 4, 5, 6, 7)
+# Bands of QL_QUALITY-2, counted from 1; haze and cloud: over land, over water (2 is land, 3 snow, 8 water).
+_NOT_CLEAR = {"shadow": (1,), "haze": (4, 5), "cloud": (6, 7)}
 
 
 def is_desis(path: Path) -> bool:
@@ -35,12 +35,10 @@ def read_desis(source: Source, options: ReadOptions) -> Cube:
     Raises:
         InputError: a missing file, another level, a damaged image.
     """
+    return read_scene(open_scene(source, _LAYOUT), options, _gaps if options.quality == "clear" else lambda *_: ())
 
-    def gaps(scene: DlrScene, grid: Grid) -> Gaps:
-        if options.quality != "clear":
-            return Gaps((), ())
-        stored = read_bands(scene.members, scene.required_file("QL_QUALITY-2"), _NOT_CLEAR, (grid.rows, grid.cols))
-        every = np.ones(len(scene.bands), np.bool_)
-        return Gaps([(every, (stored == 1).any(axis=0))], ["shadow", "haze", "cloud"])
 
-    return read_scene(open_scene(source, _LAYOUT), _LAYOUT, options, gaps)
+def _gaps(scene: DlrScene, size: tuple[int, int]) -> Iterator[Gap]:
+    name = scene.required_file("QL_QUALITY-2")
+    for reason, layers in _NOT_CLEAR.items():
+        yield reason, np.s_[:], (read_bands(scene.members, name, layers, size) == 1).any(axis=0)

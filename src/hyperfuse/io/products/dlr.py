@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.header import Grid
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import BandCoding
 from hyperfuse.io.encoding.options import ReadOptions
@@ -25,6 +25,9 @@ from hyperfuse.io.products.xml import Metadata
 # Both specifications name this one as the background of L2A images.
 _BACKGROUND = -32768.0
 _LEVEL = re.compile(r"L\d[A-C]")
+
+# A reason for gaps, for the history, the bands concerned (an index), and the pixels, bool (rows, cols).
+Gap = tuple[str, Any, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class Layout:
     def bands_of(self, metadata: Metadata) -> list[Element]:
         """Return the elements of the bands, in the order of the bands of the image."""
         found = metadata.elements(f"{{*}}bandCharacterisation/{{*}}{self.band}")
-        numbers = [band.get("number") or band.findtext("{*}bandNumber") or "" for band in found]
-        if found and all(number.strip().isdecimal() and len(number) < 6 for number in numbers):
+        numbers = [(band.get("number") or band.findtext("{*}bandNumber") or "").strip() for band in found]
+        if found and all(number.isdecimal() and len(number) < 6 for number in numbers):
             return [band for _, band in sorted(zip(map(int, numbers), found, strict=True), key=lambda pair: pair[0])]
         return found
 
@@ -59,6 +62,7 @@ class DlrScene:
     """The files of one scene.
 
     Attributes:
+        layout: how its mission names things.
         members: the files around it.
         name: common prefix of the names of its files; empty where they have none.
         metadata: its METADATA.XML.
@@ -66,6 +70,7 @@ class DlrScene:
         bands: the elements that describe its bands.
     """
 
+    layout: Layout
     members: Members
     name: str
     metadata: Metadata
@@ -74,33 +79,15 @@ class DlrScene:
 
     def file(self, part: str) -> str | None:
         """Return the raster of the scene that a part of the product is in, such as ``QL_QUALITY_CLOUD``, or None."""
-        found = self.members.find(rf"{_prefix(self.name)}{re.escape(part)}(?:_COG)?\.TIFF?")
-        return min(found, key=len, default=None)
+        return _raster(self.members, self.name, part)
 
     def required_file(self, part: str) -> str:
-        """Return the raster of the scene that a part of the product is in.
-
-        Raises:
-            InputError: it is missing.
-        """
+        """Return the raster of the scene that a part of the product is in, which has to be there."""
         found = self.file(part)
         if found is None:
-            name = f"{self.name}-{part}.TIF" if self.name else f"{part}.TIF"
+            name = f"{_dashed(self.name)}{part}.TIF"
             raise InputError(f"the file {name} is missing in {self.members.root}; quality='clear' needs it")
         return found
-
-
-@dataclass(frozen=True)
-class Gaps:
-    """Pixels that quality masks make gaps, and the reasons, for the history.
-
-    Attributes:
-        masks: each with the bands concerned, bool (bands,), and the pixels, bool (rows, cols).
-        reasons: such as ``saturated``.
-    """
-
-    masks: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
-    reasons: Sequence[str]
 
 
 def open_scene(source: Source, layout: Layout) -> DlrScene:
@@ -112,18 +99,16 @@ def open_scene(source: Source, layout: Layout) -> DlrScene:
     members, chosen = source.members, source.chosen
     named = match(DLR_FILE, base_name(chosen or members.find_one(rf".* {DLR_METADATA}", "METADATA.XML")))
     name = (named["scene"] if named else None) or ""
-    dash = "-" if name else ""
-    metadata = Metadata(members, members.find_one(rf"{_prefix(name)}{DLR_METADATA}", f"{name}{dash}METADATA.XML"))
+    pattern = re.escape(_dashed(name)) + DLR_METADATA
+    metadata = Metadata(members, members.find_one(pattern, f"{_dashed(name)}METADATA.XML"))
     _check_level(metadata, name, layout)
-    if chosen is None or named is None or not named["image"]:
-        # Of the plain image and its cloud-optimised copy, which hold the same, the plain one.
-        chosen = min(members.find(rf"{_prefix(name)}SPECTRAL_IMAGE(?:_COG)?\.TIFF?"), key=len, default=None)
-    if chosen is None:
-        raise InputError(f"the file {name}{dash}SPECTRAL_IMAGE.TIF is missing in {members.root}")
+    image = chosen if chosen is not None and named and named["image"] else _raster(members, name, "SPECTRAL_IMAGE")
+    if image is None:
+        raise InputError(f"the file {_dashed(name)}SPECTRAL_IMAGE.TIF is missing in {members.root}")
     bands = layout.bands_of(metadata)
     if not bands:
         raise InputError(f"{metadata.name} describes no bands; it is not the metadata of {layout.mission}")
-    return DlrScene(members, name, metadata, chosen, bands)
+    return DlrScene(layout, members, name, metadata, image, bands)
 
 
 def is_layout(path: Path, layout: Layout) -> bool:
@@ -131,18 +116,23 @@ def is_layout(path: Path, layout: Layout) -> bool:
     named = match(DLR_FILE, path.name)
     if named is None:
         return False
-    members = Members(
-        path.parent, [path.name] if not named["image"] else [entry.name for entry in path.parent.iterdir()]
-    )
-    found = members.find(_prefix(named["scene"] or "") + DLR_METADATA)
+    names = [entry.name for entry in path.parent.iterdir()] if named["image"] else [path.name]
+    members = Members(path.parent, names)
+    found = members.find(re.escape(_dashed(named["scene"] or "")) + DLR_METADATA)
     try:
         return any(layout.bands_of(Metadata(members, name)) for name in found[:1])
     except InputError:
         return False
 
 
-def _prefix(name: str) -> str:
-    return f"{re.escape(name)}-" if name else ""
+def _dashed(name: str) -> str:
+    return f"{name}-" if name else ""
+
+
+def _raster(members: Members, name: str, part: str) -> str | None:
+    """Return a raster; of the plain one and its cloud-optimised copy, which hold the same, the plain one."""
+    found = members.find(rf"{re.escape(_dashed(name) + part)}(?:_COG)?\.TIFF?")
+    return min(found, key=len, default=None)
 
 
 def _check_level(metadata: Metadata, name: str, layout: Layout) -> None:
@@ -158,24 +148,16 @@ def _check_level(metadata: Metadata, name: str, layout: Layout) -> None:
 
 def read_scene(
     scene: DlrScene,
-    layout: Layout,
     options: ReadOptions,
-    gaps: Callable[[DlrScene, Grid], Gaps],
+    find_gaps: Callable[[DlrScene, tuple[int, int]], Iterable[Gap]],
     good_bands: NDArray[np.bool_] | None = None,
 ) -> Cube:
-    """Read the image of a scene.
-
-    Args:
-        scene: its files.
-        layout: how its mission names things.
-        options: of the caller.
-        gaps: returns the gaps that the quality masks state.
-        good_bands: bool, shape (bands of the image,), or None.
+    """Read the image of a scene; ``find_gaps`` returns the gaps that the quality masks state, given (rows, cols).
 
     Raises:
         InputError: an image that does not fit the metadata, is damaged, or a mask that is missing.
     """
-    metadata = scene.metadata
+    metadata, layout = scene.metadata, scene.layout
     centres, widths, scales, offsets = (
         np.array(metadata.child_numbers(scene.bands, tag))
         for tag in (layout.centre, layout.width, layout.gain, layout.offset)
@@ -186,24 +168,22 @@ def read_scene(
             raise InputError(f"has {source.count} bands, but {metadata.name} describes {len(scene.bands)}")
         grid = grid_of(source)
         reflectance = Reflectance((len(index), grid.rows, grid.cols), options, base_name(scene.image))
-        found = gaps(scene, grid)
+        gaps = list(find_gaps(scene, (grid.rows, grid.cols)))
         stated = metadata.find("backgroundValue")
         background = _BACKGROUND if stated is None else metadata.number(stated, "backgroundValue")
+        other = {value for value in source.nodatavals if value is not None and not np.isnan(value)} - {background}
         for window, block in in_blocks(index):
-            stored = source.read([band + 1 for band in block])
-            masked = np.zeros(stored.shape, np.bool_)
-            for bands, mask in found.masks:
-                masked[bands[block]] |= mask
-            for number, band in enumerate(block):
-                other = source.nodatavals[band]
-                if other is not None and other != background and not np.isnan(other):
-                    masked[number] |= stored[number] == other
-            coding = BandCoding(scales[block].tolist(), offsets[block].tolist(), [background] * len(block), masked)
-            reflectance.put(window, *reflectance.decode(stored, coding))
+            masked = np.zeros((len(block), grid.rows, grid.cols), np.bool_)
+            for _, bands, pixels in gaps:
+                concerned = np.zeros(len(scene.bands), np.bool_)
+                concerned[bands] = True
+                masked[concerned[block]] |= pixels
+            coding = BandCoding(scales[block].tolist(), offsets[block].tolist(), (background,), masked, sorted(other))
+            reflectance.put(window, source.read([band + 1 for band in block]), coding)
     return reflectance.cube(
         f"{layout.mission} L2A",
         scene.name,
-        ["no data", *found.reasons],
+        list(dict.fromkeys(["no data", *(reason for reason, _, _ in gaps)])),
         {
             "sensor": layout.mission,
             "start_time": metadata.find("startTime"),

@@ -6,25 +6,27 @@ that of its tables of QL_QUALITY_* and QL_PIXELMASK.
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.header import Grid
-from hyperfuse.errors import HyperfuseWarning
 from hyperfuse.io.encoding.options import ReadOptions
-from hyperfuse.io.products.dlr import DlrScene, Gaps, Layout, is_layout, open_scene, read_scene
+from hyperfuse.io.products.dlr import DlrScene, Gap, Layout, is_layout, open_scene, read_scene
 from hyperfuse.io.products.members import Source
-from hyperfuse.io.products.rasters import read_bands
+from hyperfuse.io.products.rasters import read_layer
+from hyperfuse.io.products.reflectance import warn
 
 _LAYOUT = Layout("EnMAP", band="bandID", width="FWHMOfBand", gain="GainOfBand", offset="OffsetOfBand")
-# Bits of QL_QUALITY_TESTFLAGS.
-_SATURATED_SWIR, _SATURATED_VNIR = 1 << 4, 1 << 5
+# Bits of QL_QUALITY_TESTFLAGS: saturated, by detector.
+_SATURATED = {"vnir": 1 << 5, "swir": 1 << 4}
 # Layers that are not clear, and the values that say so (cirrus: thin, medium, thick).
-_NOT_CLEAR = {"CLOUD": (1,), "CLOUDSHADOW": (1,), "HAZE": (1,), "CIRRUS": (1, 2, 3)}
+_NOT_CLEAR = {
+    "cloud": ("CLOUD", (1,)), "cloud shadow": ("CLOUDSHADOW", (1,)), "haze": ("HAZE", (1,)),
+    "cirrus": ("CIRRUS", (1, 2, 3)),
+}  # fmt: skip
 
 
 def is_enmap(path: Path) -> bool:
@@ -43,49 +45,32 @@ def read_enmap(source: Source, options: ReadOptions) -> Cube:
         InputError: a missing file, another level, a damaged image.
     """
     scene = open_scene(source, _LAYOUT)
-    vnir, swir = (_channels(scene, detector) for detector in ("vnir", "swir"))
-    expected = vnir | swir if vnir is not None and swir is not None else None
+    detectors = {name: _channels(scene, name) for name in _SATURATED}
+    known = all(bands.any() for bands in detectors.values())
 
-    def gaps(scene: DlrScene, grid: Grid) -> Gaps:
-        every = np.ones(len(scene.bands), np.bool_)
-        detectors = (every, every) if vnir is None or swir is None else (vnir, swir)
-        return _gaps(scene, grid, detectors, options.quality == "clear")
+    def gaps(scene: DlrScene, size: tuple[int, int]) -> Iterator[Gap]:
+        flags = scene.file("QL_QUALITY_TESTFLAGS")
+        if flags is None:
+            where = f"{scene.name}: QL_QUALITY_TESTFLAGS is missing in {scene.members.root}"
+            warn(f"{where}; saturated pixels are not known")
+        else:
+            stored = read_layer(scene.members, flags, size).astype(np.int64)
+            for name, bands in detectors.items():
+                yield "saturated", bands if known else np.s_[:], (stored & _SATURATED[name]) != 0
+        for reason, (layer, values) in _NOT_CLEAR.items() if options.quality == "clear" else ():
+            stored = read_layer(scene.members, scene.required_file(f"QL_QUALITY_{layer}"), size)
+            yield reason, np.s_[:], np.isin(stored, values)
 
-    return read_scene(scene, _LAYOUT, options, gaps, expected)
+    return read_scene(scene, options, gaps, detectors["vnir"] | detectors["swir"] if known else None)
 
 
-def _channels(scene: DlrScene, detector: str) -> NDArray[np.bool_] | None:
-    """Return which bands of the image are of a detector and expected to hold data, or None if that is not stated."""
+def _channels(scene: DlrScene, detector: str) -> NDArray[np.bool_]:
+    """Return which bands of the image are of a detector and expected to hold data; none if that is not stated."""
     text = scene.metadata.elements(f"{{*}}{detector}ProductQuality/{{*}}expectedChannelsList")
-    numbers = (text[0].text or "").split(",") if text else []
     bands = np.zeros(len(scene.bands), np.bool_)
-    for number in numbers:
+    for number in (text[0].text or "").split(",") if text else ():
         index = scene.metadata.number(number, "expectedChannelsList") - 1
         if index not in range(bands.size):
-            return None
+            return np.zeros_like(bands)
         bands[int(index)] = True
-    return bands if bands.any() else None
-
-
-def _gaps(scene: DlrScene, grid: Grid, detectors: tuple[NDArray[np.bool_], NDArray[np.bool_]], clear: bool) -> Gaps:
-    masks, reasons = [], []
-    size = (grid.rows, grid.cols)
-    flags = scene.file("QL_QUALITY_TESTFLAGS")
-    if flags is None:
-        warnings.warn(
-            f"{scene.name}: QL_QUALITY_TESTFLAGS is missing in {scene.members.root}; saturated pixels are not known",
-            HyperfuseWarning,
-            stacklevel=2,
-        )
-    else:
-        stored = read_bands(scene.members, flags, [1], size)[0]
-        for bands, bit in zip(detectors, (_SATURATED_VNIR, _SATURATED_SWIR), strict=True):
-            masks.append((bands, (stored.astype(np.int64) & bit) != 0))
-        reasons.append("saturated")
-    if clear:
-        every = np.ones(len(scene.bands), np.bool_)
-        for layer, values in _NOT_CLEAR.items():
-            stored = read_bands(scene.members, scene.required_file(f"QL_QUALITY_{layer}"), [1], size)[0]
-            masks.append((every, np.isin(stored, values)))
-        reasons += ["cloud", "cloud shadow", "haze", "cirrus"]
-    return Gaps(masks, reasons)
+    return bands

@@ -19,11 +19,7 @@ DAMAGED = "is no HDF5 file, or it is cut off or damaged"
 
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file.
-
-    Raises:
-        InputError: another format, or a damaged file.
-    """
+    """Open an HDF5 file; another format, or a damaged file, is an InputError."""
     with damage_reported(DAMAGED):
         file = h5py.File(path, "r")
     with file:
@@ -43,11 +39,7 @@ def contains(path: Path, *names: str) -> bool:
 
 
 def dataset(file: h5py.File, name: str, dimensions: int) -> h5py.Dataset:
-    """Return a dataset of real numbers.
-
-    Raises:
-        InputError: it is missing, of other dimensions, empty, or holds no real numbers.
-    """
+    """Return a dataset of real numbers, which has to be there, of these dimensions and not empty."""
     found = optional(file, name)
     if found is None:
         raise InputError(f"has no {name}; it is cut off or of another format")
@@ -70,23 +62,20 @@ def optional(file: h5py.File, name: str) -> h5py.Dataset | None:
 
 
 def stored(item: h5py.Dataset, window: Any = ()) -> NDArray[Any]:
-    """Return a part of a dataset.
-
-    Raises:
-        InputError: a damaged file.
-    """
+    """Return a part of a dataset."""
     with damage_reported(DAMAGED):
         return np.asarray(item[window])
 
 
-def numbers(file: h5py.File, name: str) -> NDArray[np.float64]:
-    """Return an attribute of the file as numbers, shape (entries,).
-
-    Raises:
-        InputError: it is missing, or holds anything but finite numbers.
-    """
+def attribute(item: h5py.File | h5py.Dataset, name: str) -> Any:
+    """Return an attribute as h5py gives it, or None where there is none."""
     with damage_reported(DAMAGED):
-        found = file.attrs.get(name)
+        return item.attrs.get(name)
+
+
+def numbers(file: h5py.File, name: str) -> NDArray[np.float64]:
+    """Return an attribute of the file as numbers, shape (entries,); it has to be there and finite."""
+    found = attribute(file, name)
     if found is None:
         raise InputError(f"has no attribute {name}; it is cut off or of another format")
     try:
@@ -105,8 +94,7 @@ def number(file: h5py.File, name: str) -> float:
 
 def text(file: h5py.File, name: str) -> str | None:
     """Return an attribute of the file as text, or None where there is none."""
-    with damage_reported(DAMAGED):
-        found = file.attrs.get(name)
+    found = attribute(file, name)
     if isinstance(found, np.ndarray) and found.size == 1:
         found = found.ravel()[0]
     return None if found is None else plain_text(found).strip("\0 \n") or None

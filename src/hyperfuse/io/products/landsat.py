@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import BandCoding
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.members import Members, Source, base_name, finite_number, match
 from hyperfuse.io.products.names import LANDSAT_METADATA
-from hyperfuse.io.products.rasters import grid_of, opened, read_bands
-from hyperfuse.io.products.reflectance import Reflectance, selected_bands
+from hyperfuse.io.products.rasters import grid_of, opened, read_layer
+from hyperfuse.io.products.reflectance import Reflectance, selected_bands, warn
 
-Groups = Mapping[str, Mapping[str, str]]
+Groups = dict[str, dict[str, str]]
+Size = tuple[int, int]
 
 # Nominal limits of the reflective bands in nm.
 _LIMITS = {
@@ -38,6 +37,57 @@ _FILL_BIT = 0b1
 _NOT_CLEAR_BITS = 0b11110
 
 
+class _Mtl:
+    """The MTL file of a scene: its groups of entries, and the files that it names."""
+
+    def __init__(self, members: Members, name: str) -> None:
+        self.members, self.name = members, name
+        self.groups = _parse(members.read_text(name), name)
+        self.contents = self.groups.get("PRODUCT_CONTENTS", {})
+        self.image = self.groups.get("IMAGE_ATTRIBUTES", {})
+        named = match(LANDSAT_METADATA, base_name(name))
+        self.scene = self.contents.get("LANDSAT_PRODUCT_ID") or (named["scene"] if named else None) or ""
+
+    def file(self, key: str) -> str | None:
+        """Return the file of an entry, or None where it is not named or missing."""
+        named = self.contents.get(key, "")
+        # Only base names are compared, so that no path leads out of the product.
+        return next(iter(self.members.find(re.escape(named))), None) if named else None
+
+    def required_file(self, key: str, what: str) -> str:
+        found = self.file(key)
+        if key not in self.contents:
+            raise InputError(f"{self.name} names no {key} ({what}); it is cut off or of another format")
+        if found is None:
+            hint = "; select the other bands with bands=..." if "BAND" in key else ""
+            raise InputError(f"the file {self.contents[key]} is missing in {self.members.root}{hint}")
+        return found
+
+    def coding(self, band: str) -> tuple[float, float]:
+        """Return scale and offset of the reflectance of a band."""
+        items = self.groups.get("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS", {})
+        scale, offset = (
+            finite_number(items.get(key), f"{self.name}: {key}")
+            for key in (f"REFLECTANCE_MULT_BAND_{band[1:]}", f"REFLECTANCE_ADD_BAND_{band[1:]}")
+        )
+        return scale, offset
+
+    def spacecraft(self) -> str:
+        """Return the name of the satellite; other satellites, collections and levels are refused."""
+        level, collection = (self.contents.get(key, "") for key in ("PROCESSING_LEVEL", "COLLECTION_NUMBER"))
+        spacecraft = self.image.get("SPACECRAFT_ID", "")
+        if not (level and spacecraft):
+            raise InputError(
+                f"{self.name} states no PROCESSING_LEVEL or SPACECRAFT_ID; it is cut off or not of Collection 2"
+            )
+        if spacecraft not in _SPACECRAFT:
+            raise InputError(f"is of {spacecraft}; Landsat 8 and 9 are read")
+        if not level.startswith("L2") or (collection.isdecimal() and int(collection) != 2):
+            of = f"Collection {collection} {level}".strip()
+            raise InputError(f"is Landsat {of}; take the Collection 2 Level 2 product, which holds surface reflectance")
+        return _SPACECRAFT[spacecraft]
+
+
 def read_landsat(source: Source, options: ReadOptions) -> Cube:
     """Read the seven reflective bands of a Landsat 8 or 9 Level 2 product of Collection 2.
 
@@ -48,36 +98,31 @@ def read_landsat(source: Source, options: ReadOptions) -> Cube:
         InputError: Level 1, another satellite or collection, a missing or damaged file.
     """
     members = source.members
-    mtl = source.chosen or _metadata_file(members)
-    groups = _parse(members.read_text(mtl), mtl)
-    contents = groups.get("PRODUCT_CONTENTS", {})
-    spacecraft = _check_product(groups, mtl)
+    mtl = _Mtl(members, source.chosen or _metadata_file(members))
+    spacecraft = mtl.spacecraft()
     names = [list(_LIMITS)[index] for index in selected_bands(options, len(_LIMITS))]
-    files = [_required(members, contents, f"FILE_NAME_BAND_{name[1:]}", f"SR_{name}.TIF", mtl) for name in names]
-    codings = [_coding(groups, name, mtl) for name in names]
-    with opened(members, files[0], bands=1) as raster:
+    files = [mtl.required_file(f"FILE_NAME_BAND_{name[1:]}", f"SR_{name}.TIF") for name in names]
+    codings = [mtl.coding(name) for name in names]
+    with opened(members, files[0]) as raster:
         grid = grid_of(raster)
     size = (grid.rows, grid.cols)
-    scene = contents.get("LANDSAT_PRODUCT_ID") or _scene(mtl)
-    quality_mask, gaps = _quality_mask(members, contents, size, options.quality == "clear", mtl)
-    saturation = _saturation(members, contents, size, scene)
-    if saturation is not None:
-        gaps.insert(1, "saturated")
-    reflectance = Reflectance((len(names), *size), options, scene)
+    clear = options.quality == "clear"
+    quality_mask = _quality_mask(mtl, size, clear)
+    saturation = _saturation(mtl, size)
+    reflectance = Reflectance((len(names), *size), options, mtl.scene)
     for number, (name, file, (scale, offset)) in enumerate(zip(names, files, codings, strict=True)):
-        stored = read_bands(members, file, [1], size)
         masked = quality_mask
         if saturation is not None:
             masked = quality_mask | ((saturation >> (int(name[1:]) - 1)) & 1).astype(np.bool_)
         coding = BandCoding((scale,), (offset,), (_FILL,), masked)
-        reflectance.put(np.s_[number : number + 1], *reflectance.decode(stored, coding))
-    image = groups.get("IMAGE_ATTRIBUTES", {})
-    start = f"{image.get('DATE_ACQUIRED', '')}T{image.get('SCENE_CENTER_TIME', '')}"
+        reflectance.put(np.s_[number : number + 1], read_layer(members, file, size)[None], coding)
+    start = f"{mtl.image.get('DATE_ACQUIRED', '')}T{mtl.image.get('SCENE_CENTER_TIME', '')}"
     limits = np.array([_LIMITS[name] for name in names], np.float64)
+    saturated = [] if saturation is None else ["saturated"]
     return reflectance.cube(
         "Landsat Collection 2 Level 2",
-        scene,
-        gaps,
+        mtl.scene,
+        ["no data", *saturated, *(["cloud", "cloud shadow", "cirrus"] if clear else [])],
         {"sensor": spacecraft, "start_time": start.strip("T"), "wavelengths": "nominal"},
         wavelengths=limits.mean(axis=1),
         fwhm=limits[:, 1] - limits[:, 0],
@@ -92,17 +137,12 @@ def _metadata_file(members: Members) -> str:
     return texts[0] if len(texts) == 1 else members.find_one(LANDSAT_METADATA, "*_MTL.txt")
 
 
-def _scene(mtl: str) -> str:
-    named = match(LANDSAT_METADATA, base_name(mtl))
-    return (named["scene"] if named else None) or ""
-
-
 def _parse(raw: bytes, name: str) -> Groups:
     """Return the groups of an MTL file: its JSON form, or ODL (``KEY = VALUE`` between GROUP and END_GROUP)."""
     text = raw.decode("utf-8", "replace")
     if name.lower().endswith(".json"):
         return _parse_json(text, name)
-    groups: dict[str, dict[str, str]] = {}
+    groups: Groups = {}
     current: list[str] = []
     for line in text.splitlines():
         key, equals, value = (part.strip() for part in line.partition("="))
@@ -130,71 +170,18 @@ def _parse_json(text: str, name: str) -> Groups:
     }
 
 
-def _check_product(groups: Groups, mtl: str) -> str:
-    """Refuse other satellites, collections and levels; return the name of the satellite."""
-    contents, image = groups.get("PRODUCT_CONTENTS", {}), groups.get("IMAGE_ATTRIBUTES", {})
-    level, collection = contents.get("PROCESSING_LEVEL", ""), contents.get("COLLECTION_NUMBER", "")
-    spacecraft = image.get("SPACECRAFT_ID", "")
-    if not (level and spacecraft):
-        raise InputError(f"{mtl} states no PROCESSING_LEVEL or SPACECRAFT_ID; it is cut off or not of Collection 2")
-    if spacecraft not in _SPACECRAFT:
-        raise InputError(f"is of {spacecraft}; Landsat 8 and 9 are read")
-    if not level.startswith("L2") or (collection.isdecimal() and int(collection) != 2):
-        of = f"Collection {collection} {level}".strip()
-        raise InputError(f"is Landsat {of}; take the Collection 2 Level 2 product, which holds surface reflectance")
-    return _SPACECRAFT[spacecraft]
-
-
-def _file(members: Members, contents: Mapping[str, str], key: str) -> tuple[str, str | None]:
-    """Return the name that the MTL has for a file, and the file, or None where it is missing."""
-    named = contents.get(key, "")
-    # Only base names are compared, so that no path leads out of the product.
-    found = members.find(re.escape(named)) if named else []
-    return named, found[0] if found else None
-
-
-def _required(members: Members, contents: Mapping[str, str], key: str, what: str, mtl: str) -> str:
-    named, found = _file(members, contents, key)
-    if not named:
-        raise InputError(f"{mtl} names no {key} ({what}); it is cut off or of another format")
-    if found is None:
-        hint = "; select the other bands with bands=..." if "BAND" in key else ""
-        raise InputError(f"the file {named} is missing in {members.root}{hint}")
-    return found
-
-
-def _coding(groups: Groups, band: str, mtl: str) -> tuple[float, float]:
-    items = groups.get("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS", {})
-    scale, offset = (
-        finite_number(items.get(key), f"{mtl}: {key}")
-        for key in (f"REFLECTANCE_MULT_BAND_{band[1:]}", f"REFLECTANCE_ADD_BAND_{band[1:]}")
-    )
-    return scale, offset
-
-
-def _quality_mask(
-    members: Members, contents: Mapping[str, str], size: tuple[int, int], clear: bool, mtl: str
-) -> tuple[NDArray[np.bool_], list[str]]:
+def _quality_mask(mtl: _Mtl, size: Size, clear: bool) -> NDArray[np.bool_]:
     key = "FILE_NAME_QUALITY_L1_PIXEL"
-    found = _required(members, contents, key, "QA_PIXEL.TIF", mtl) if clear else _file(members, contents, key)[1]
+    found = mtl.required_file(key, "QA_PIXEL.TIF") if clear else mtl.file(key)
     if found is None:
-        # The bands have their own fill.
-        return np.zeros(size, np.bool_), ["no data"]
+        return np.zeros(size, np.bool_)  # the bands have their own fill
     bits = _FILL_BIT | _NOT_CLEAR_BITS if clear else _FILL_BIT
-    flags = read_bands(members, found, [1], size)[0].astype(np.int64)
-    return (flags & bits) != 0, ["no data"] + (["cloud", "cloud shadow", "cirrus"] if clear else [])
+    return np.asarray((read_layer(mtl.members, found, size).astype(np.int64) & bits) != 0)
 
 
-def _saturation(
-    members: Members, contents: Mapping[str, str], size: tuple[int, int], scene: str
-) -> NDArray[np.int64] | None:
-    _, found = _file(members, contents, "FILE_NAME_QUALITY_L1_RADIOMETRIC_SATURATION")
+def _saturation(mtl: _Mtl, size: Size) -> NDArray[np.int64] | None:
+    found = mtl.file("FILE_NAME_QUALITY_L1_RADIOMETRIC_SATURATION")
     if found is None:
-        warnings.warn(
-            f"{scene}: QA_RADSAT is missing in {members.root}; saturated values are not known",
-            HyperfuseWarning,
-            stacklevel=3,
-        )
+        warn(f"{mtl.scene}: QA_RADSAT is missing in {mtl.members.root}; saturated values are not known")
         return None
-    flags: NDArray[np.int64] = read_bands(members, found, [1], size)[0].astype(np.int64)
-    return flags
+    return read_layer(mtl.members, found, size).astype(np.int64)

@@ -22,12 +22,7 @@ _DAMAGED_ARCHIVE = "is not a readable archive; it is cut off, damaged or encrypt
 
 
 class Members:
-    """Files below one root, named by POSIX paths relative to it.
-
-    Attributes:
-        root: the folder or the archive.
-        names: the files there are, sorted.
-    """
+    """Files below a ``root`` (folder or archive), their ``names`` POSIX paths relative to it, sorted."""
 
     def __init__(self, root: Path, names: Iterable[str]) -> None:
         self.root = root
@@ -58,11 +53,7 @@ class Members:
         return [name for name in self.names if match(pattern, base_name(name))]
 
     def find_one(self, pattern: str, what: str) -> str:
-        """Return the one file whose base name matches.
-
-        Args:
-            pattern: regular expression, for :func:`match`.
-            what: the file as its product names it, such as ``MTD_TL.xml``.
+        """Return the one file whose base name matches; ``what`` is the product's name for it, such as ``MTD_TL.xml``.
 
         Raises:
             InputError: there is none, or more than one.
@@ -77,12 +68,7 @@ class Members:
 
 @dataclass(frozen=True)
 class Source:
-    """What a user named, and the files around it.
-
-    Attributes:
-        members: the files of the folder or archive.
-        chosen: the file that was named, or None where it was the folder or archive.
-    """
+    """The files of a folder or archive, and which of them the user named (None: the folder or archive itself)."""
 
     members: Members
     chosen: str | None = None
@@ -132,11 +118,7 @@ def match(pattern: str, name: str) -> re.Match[str] | None:
 
 
 def finite_number(text: str | None, what: str) -> float:
-    """Return a text of a metadata file as a finite number.
-
-    Raises:
-        InputError: it is none; ``what`` names the file and the entry.
-    """
+    """Return a text of a metadata file as a finite number, or refuse it; ``what`` names the file and the entry."""
     try:
         value = float(text or "")
     except ValueError:
@@ -157,20 +139,12 @@ def is_archive(path: Path) -> bool:
 
 
 def open_archive(path: Path) -> Members:
-    """Return the files of a zip or an uncompressed tar.
-
-    Raises:
-        InputError: a damaged archive.
-    """
+    """Return the files of a zip or an uncompressed tar; a damaged one is an InputError."""
     return _ZipMembers(path) if path.suffix.lower() == ".zip" else _TarMembers(path)
 
 
 def open_folder(path: Path, *, deep: bool = False) -> Members:
-    """Return the files of a folder, with ``deep`` those of the folders below it too.
-
-    Raises:
-        InputError: more files than a product has.
-    """
+    """Return the files of a folder, with ``deep`` those of the folders below it too; too many are an InputError."""
     names: list[str] = []
     for folder, below, files in os.walk(path):
         inside = Path(folder).relative_to(path)

@@ -6,7 +6,6 @@ matrices, and the attributes of the file.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +16,14 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.crs import crs_text, parse_crs
 from hyperfuse.cube.cube import Cube
-from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import BandCoding
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products import hdf5
 from hyperfuse.io.products.members import Source
 from hyperfuse.io.products.names import PRISMA_FILE
-from hyperfuse.io.products.reflectance import Reflectance, selected_bands
+from hyperfuse.io.products.reflectance import Reflectance, selected_bands, warn
 
 _SWATHS = "HDFEOS/SWATHS"
 _FIELDS = f"{_SWATHS}/PRS_L2D_HCO/Data Fields"
@@ -133,11 +132,8 @@ def _detector(file: h5py.File, name: str) -> _Detector:
         raise InputError(f"L2Scale{name}Min is {low:g} and L2Scale{name}Max {high:g}; the one has to be the smaller")
     errors = hdf5.optional(file, f"{_FIELDS}/{name.upper()}_PIXEL_L2_ERR_MATRIX")
     if errors is None:
-        warnings.warn(
-            f"{Path(file.filename).name}: {name.upper()}_PIXEL_L2_ERR_MATRIX is missing; saturation is not known",
-            HyperfuseWarning,
-            stacklevel=2,
-        )
+        where = Path(file.filename).name
+        warn(f"{where}: {name.upper()}_PIXEL_L2_ERR_MATRIX is missing; saturation is not known")
     elif errors.shape != cube.shape:
         raise InputError(f"the error matrix of {name.upper()} has the shape {errors.shape}, its cube {cube.shape}")
     return _Detector(cube, errors, (high - low) / _MAX_CODE, low)
@@ -148,9 +144,7 @@ def _bands(file: h5py.File, number: int, name: str, cubes: list[_Detector]) -> l
     count = cubes[number].values.shape[1]
     centres, widths = (hdf5.numbers(file, f"List_{item}_{name}") for item in ("Cw", "Fwhm"))
     key = f"List_Cw_{name}_Flags"
-    with damage_reported(hdf5.DAMAGED):
-        flagged = key in file.attrs
-    flags = hdf5.numbers(file, key) if flagged else np.ones(count)
+    flags = np.ones(count) if hdf5.attribute(file, key) is None else hdf5.numbers(file, key)
     for values in (centres, widths, flags):
         if values.size != count:
             raise InputError(f"lists {values.size} bands of {name.upper()}, but its cube has {count}")
@@ -177,7 +171,7 @@ def _read_rows(
         if flags is not None:
             masked[number] |= np.isin(flags[:, band.index], (_INVALID, _SATURATED))
     scales, offsets = ([getattr(cubes[band.cube], name) for band in selected] for name in ("scale", "offset"))
-    target.put(np.s_[:, rows], *target.decode(codes, BandCoding(scales, offsets, (None,), masked)))
+    target.put(np.s_[:, rows], codes, BandCoding(scales, offsets, (None,), masked))
 
 
 def _placement(file: h5py.File, rows: int, cols: int, where: str) -> tuple[Affine, str | None]:
@@ -190,12 +184,9 @@ def _placement(file: h5py.File, rows: int, cols: int, where: str) -> tuple[Affin
     north, south = max(corners("UL UR", "northing")), min(corners("LL LR", "northing"))
     spans = ((east - west) - (cols - 1) * _PIXEL, (north - south) - (rows - 1) * _PIXEL)
     if max(map(abs, spans)) > _PIXEL / 2:
-        warnings.warn(
+        warn(
             f"{where}: its corners are {east - west:g} x {north - south:g} m apart, which does not fit {cols} x {rows}"
-            f" pixels of {_PIXEL:g} m; the upper left one is used",
-            HyperfuseWarning,
-            stacklevel=3,
+            f" pixels of {_PIXEL:g} m; the upper left one is used"
         )
-    code = hdf5.number(file, "Epsg_Code")
-    crs = crs_text(parse_crs(f"EPSG:{code:.0f}"))
-    return (_PIXEL, 0.0, west - _PIXEL / 2, 0.0, -_PIXEL, north + _PIXEL / 2), crs
+    crs = crs_text(parse_crs(f"EPSG:{hdf5.number(file, 'Epsg_Code'):.0f}"))
+    return Affine(_PIXEL, 0.0, west - _PIXEL / 2, 0.0, -_PIXEL, north + _PIXEL / 2), crs

@@ -22,13 +22,8 @@ from hyperfuse.io.products.reflectance import check_size
 
 
 @contextmanager
-def opened(members: Members, name: str, *, bands: int | None = None) -> Iterator[rasterio.DatasetReader]:
-    """Open a raster of a product; errors inside name it.
-
-    Args:
-        members: the files of the product.
-        name: the raster among them.
-        bands: number of bands that it has to have at least, or None.
+def opened(members: Members, name: str, *, bands: int = 1) -> Iterator[rasterio.DatasetReader]:
+    """Open a raster of a product that has at least so many bands; errors inside name it.
 
     Raises:
         InputError: no raster, a damaged one, complex values, or too few bands.
@@ -36,7 +31,7 @@ def opened(members: Members, name: str, *, bands: int | None = None) -> Iterator
     try:
         with open_raster(members.raster(name)) as source:
             check_size(source.height, source.width)
-            if bands is not None and source.count < bands:
+            if source.count < bands:
                 raise InputError(f"has {source.count} bands, not {bands}")
             yield source
     except InputError as error:
@@ -61,3 +56,9 @@ def read_bands(members: Members, name: str, bands: Sequence[int], size: tuple[in
         if (source.height, source.width) != size:
             raise InputError(f"has {source.height} x {source.width} pixels, not {size[0]} x {size[1]} as the image")
         return np.asarray(source.read(list(bands)))
+
+
+def read_layer(members: Members, name: str, size: tuple[int, int]) -> NDArray[Any]:
+    """Return the first band of a raster that lies on a known grid, shape (rows, cols); see :func:`read_bands`."""
+    layer: NDArray[Any] = read_bands(members, name, [1], size)[0]
+    return layer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,20 +13,21 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io.encoding.coding import BandCoding, decode
 from hyperfuse.io.encoding.options import ReadOptions
+from hyperfuse.version import __version__
 
 # Twice the rows of the largest scene of any product (Sentinel-2, 10980), for both axes.
 _MAX_SIDE = 22_000
 _MAX_BANDS = 2_000
 _BLOCK = 16
 
+Valid = NDArray[np.bool_] | None
+Resample = Callable[[NDArray[Any], Valid], tuple[NDArray[Any], Valid]]
+
 
 class Reflectance:
-    """Receives the stored numbers of bands and makes a cube of their reflectance.
+    """Receives the stored numbers of bands and makes a cube of their reflectance, of a shape (bands, rows, cols).
 
-    Args:
-        shape: (bands, rows, cols) of the cube to make.
-        options: of the caller; scale, offset and nodata apply as for any other file.
-        where: name of the product, for warnings.
+    The caller's scale, offset and nodata apply as for any other file; ``where`` names the product in warnings.
 
     Raises:
         InputError: a scene larger than any product has.
@@ -37,13 +38,13 @@ class Reflectance:
         if shape[0] > _MAX_BANDS:
             raise InputError(f"has {shape[0]} bands; no product has")
         self._data = np.empty(shape, np.float32)
-        self._valid: NDArray[np.bool_] | None = None
+        self._valid: Valid = None
         self._options, self._where = options, where
         self._codes: set[tuple[float, float]] = set()
         self._nodata: float | None = None
 
-    def decode(self, stored: NDArray[Any], coding: BandCoding) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """Return reflectance, NaN in gaps, and where it is no gap (None: everywhere), both (bands, rows, cols).
+    def put(self, window: Any, stored: NDArray[Any], coding: BandCoding, resample: Resample | None = None) -> None:
+        """Decode the stored numbers of a window of (bands, rows, cols), and resample values and validity onto it.
 
         Raises:
             InputError: NaN that nothing declares, or numbers that are not real.
@@ -52,17 +53,15 @@ class Reflectance:
             if self._codes:
                 # That the caller's scale replaces the product's is reported once, not for every band.
                 warnings.simplefilter("ignore", HyperfuseWarning)
-            decoded = decode(stored, coding, self._options, self._where)
-        self._codes.add((decoded.coding.scale, decoded.coding.offset))
-        self._nodata = decoded.coding.nodata
-        return decoded.data, decoded.valid
-
-    def put(self, window: Any, data: NDArray[Any], valid: NDArray[np.bool_] | None) -> None:
-        """Store decoded values in a window of (bands, rows, cols); see :meth:`decode`."""
+            data, valid, common = decode(stored, coding, self._options, self._where)
+        self._codes.add((common.scale, common.offset))
+        self._nodata = common.nodata
+        if resample is not None:
+            data, valid = resample(data, valid)
         self._data[window] = data
-        if valid is not None and self._valid is None:
-            self._valid = np.ones(self._data.shape, np.bool_)
-        if valid is not None and self._valid is not None:
+        if valid is not None:
+            if self._valid is None:
+                self._valid = np.ones(self._data.shape, np.bool_)
             self._valid[window] = valid
 
     def cube(
@@ -77,16 +76,9 @@ class Reflectance:
     ) -> Cube:
         """Return the cube once all bands are in, with the step of its history that records the reading.
 
-        Args:
-            product: its name, such as ``EnMAP L2A``.
-            scene: name of the scene.
-            gaps: the reasons for which pixels were made gaps, such as ``saturated``.
-            attributes: of the cube; those that are None or empty are left out.
-            steps: what else reading did, by name.
-            header: further fields of the cube: wavelengths, transform, …
+        ``gaps`` are the reasons for which pixels were made gaps, such as ``saturated``; attributes that are None or
+        empty are left out; ``steps`` is what else reading did, by name; ``header``: wavelengths, transform, …
         """
-        from hyperfuse.version import __version__
-
         scale, offset = next(iter(self._codes)) if len(self._codes) == 1 else (1.0, 0.0)
         step = {"step": "read", "product": product, "scene": scene, "quality": self._options.quality or "standard"}
         return Cube(
@@ -103,11 +95,7 @@ class Reflectance:
 
 
 def check_size(rows: int, cols: int) -> None:
-    """Refuse a scene that is larger than any product has, before memory is taken for it.
-
-    Raises:
-        InputError: too many rows or columns, or none.
-    """
+    """Refuse a scene that is empty or larger than any product has, before memory is taken for it."""
     if not (0 < rows <= _MAX_SIDE and 0 < cols <= _MAX_SIDE):
         raise InputError(f"has {rows} x {cols} pixels; no scene of a product has")
 
@@ -123,3 +111,8 @@ def in_blocks(bands: Sequence[int]) -> Iterator[tuple[slice, list[int]]]:
     for start in range(0, len(bands), _BLOCK):
         block = list(bands[start : start + _BLOCK])
         yield slice(start, start + len(block)), block
+
+
+def warn(message: str) -> None:
+    """Report something about a product that the user should know."""
+    warnings.warn(message, HyperfuseWarning, stacklevel=3)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
@@ -14,78 +15,56 @@ from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products import names
 from hyperfuse.io.products.members import Source, base_name, is_archive, match, open_archive, open_folder
 
-_PACKAGE = "hyperfuse.io.products"
 _MAX_DEPTH = 4
 _COMPRESSED = re.compile(r".*\.(tar\.\w+|tgz|tbz2?|gz|7z|rar)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Product:
-    """A product of a satellite.
+    """A product of a satellite; its module has ``read_MODULE``, and ``is_MODULE`` that knows it by a file's content.
 
     Attributes:
         name: as its provider calls it.
-        kind: "HSI" or "MSI".
-        read: "module:function" under ``hyperfuse.io.products``.
+        module: under ``hyperfuse.io.products``, imported when it is first needed.
         files: pattern of the base names of the files that identify it, of lower levels too, so that these can be
             refused by name.
         folders: pattern of the names of its folders, or None.
-        hints: pattern of names that other files may have too; ``confirm`` then decides.
-        confirm: "module:function" that recognises the product by the content of a file.
+        hints: pattern of names that other files may have too: the content decides. None where it is not looked at.
         archived: whether it is read out of an archive.
     """
 
     name: str
-    kind: str
-    read: str
+    module: str
     files: str
     folders: str | None = None
     hints: str | None = None
-    confirm: str | None = None
     archived: bool = False
 
     def reader(self) -> Callable[[Source, ReadOptions], Cube]:
         """Return the function that reads this product."""
-        reader: Callable[[Source, ReadOptions], Cube] = pkgutil.resolve_name(f"{_PACKAGE}.{self.read}")
-        return reader
+        return self._function("read")
 
     def confirms(self, path: Path) -> bool:
         """Return whether a file that may be one of this product is one."""
-        if self.hints is None or self.confirm is None or not match(self.hints, path.name):
-            return False
-        return bool(pkgutil.resolve_name(f"{_PACKAGE}.{self.confirm}")(path))
+        return self.hints is not None and bool(match(self.hints, path.name)) and bool(self._function("is")(path))
+
+    def _function(self, verb: str) -> Callable[..., Any]:
+        function: Callable[..., Any] = pkgutil.resolve_name(f"{__package__}.{self.module}:{verb}_{self.module}")
+        return function
 
 
 PRODUCTS = (
-    Product(
-        "EnMAP L2A", "HSI", "enmap:read_enmap", names.ENMAP_FILE, names.ENMAP_FOLDER, names.DLR_FILE, "enmap:is_enmap",
-        archived=True,
-    ),
-    Product(
-        "DESIS L2A", "HSI", "desis:read_desis", names.DESIS_FILE, names.DESIS_FOLDER, names.DLR_FILE, "desis:is_desis",
-        archived=True,
-    ),
-    Product(
-        "PRISMA L2D", "HSI", "prisma:read_prisma", names.PRISMA_FILE,
-        hints=r".* \. (?: he5 | h5 | hdf5)", confirm="prisma:is_prisma",
-    ),
-    Product("EMIT L2A", "HSI", "emit:read_emit", names.EMIT_FILE, hints=r".* \. nc4?", confirm="emit:is_emit"),
-    Product(
-        "Sentinel-2 L2A", "MSI", "sentinel2:read_sentinel2", names.SENTINEL2_FILE, names.SENTINEL2_FOLDER,
-        archived=True,
-    ),
-    Product(
-        "Landsat 8/9 Collection 2 Level 2", "MSI", "landsat:read_landsat", names.LANDSAT_METADATA, names.LANDSAT_FOLDER,
-        archived=True,
-    ),
-)  # fmt: skip
+    Product("EnMAP L2A", "enmap", names.ENMAP_FILE, names.ENMAP_FOLDER, names.DLR_FILE, archived=True),
+    Product("DESIS L2A", "desis", names.DESIS_FILE, names.DESIS_FOLDER, names.DLR_FILE, archived=True),
+    Product("PRISMA L2D", "prisma", names.PRISMA_FILE, hints=r".* \. (?: he5 | h5 | hdf5)"),
+    Product("EMIT L2A", "emit", names.EMIT_FILE, hints=r".* \. nc4?"),
+    Product("Sentinel-2 L2A", "sentinel2", names.SENTINEL2_FILE, names.SENTINEL2_FOLDER, archived=True),
+    Product("Landsat 8/9 Collection 2 Level 2", "landsat", names.LANDSAT_METADATA, names.LANDSAT_FOLDER, archived=True),
+)
 
 
 def find_product(path: Path) -> tuple[Product, Source] | None:
-    """Return the product that a path names and its files, or None where it names none.
-
-    Args:
-        path: a folder, an archive (zip, tar), a metadata file or an image.
+    """Return the product that a folder, archive (zip, tar), metadata file or image is of, and its files; else None.
 
     Raises:
         InputError: several products, or an archive without one.

@@ -21,7 +21,7 @@ from hyperfuse.io.encoding.coding import BandCoding
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.members import Members, Source, base_name, open_folder
 from hyperfuse.io.products.names import SENTINEL2_FILE
-from hyperfuse.io.products.rasters import grid_of, opened, read_bands
+from hyperfuse.io.products.rasters import grid_of, opened, read_layer
 from hyperfuse.io.products.reflectance import Reflectance, selected_bands
 from hyperfuse.io.products.upsample import double
 from hyperfuse.io.products.xml import Metadata
@@ -74,24 +74,21 @@ def read_sentinel2(source: Source, options: ReadOptions) -> Cube:
     safe = _open(source)
     about = safe.metadata
     names = [list(_BANDS)[index] for index in selected_bands(options, len(_BANDS))]
-    spectral = {_physical(element): element for element in about.elements("{*}Spectral_Information")}
+    spectral = {_short(each.get("physicalBand") or ""): each for each in about.elements("{*}Spectral_Information")}
     codings = [_coding(safe, name, spectral) for name in names]
     grid = _fine_grid(safe)
-    scl = _classes(safe, grid)
+    classes = read_layer(safe.members, safe.image("SCL", 20), (grid.rows // 2, grid.cols // 2))
     clear = options.quality == "clear"
-    coarse_mask = np.isin(scl, (*_UNUSABLE, *_NOT_CLEAR) if clear else _UNUSABLE)
+    coarse_mask = np.isin(classes, (*_UNUSABLE, *_NOT_CLEAR) if clear else _UNUSABLE)
     fine_mask = coarse_mask.repeat(2, axis=0).repeat(2, axis=1)
     scene = about.find("PRODUCT_URI") or base_name(safe.members.root.as_posix())
     reflectance = Reflectance((len(names), grid.rows, grid.cols), options, scene)
     saturated = safe.special("SATURATED", _SATURATED)
     for number, (name, (scale, offset, nodata)) in enumerate(zip(names, codings, strict=True)):
         mask = fine_mask if _BANDS[name] == _FINE else coarse_mask
-        stored = read_bands(safe.members, safe.image(name, _BANDS[name]), [1], mask.shape)
-        coding = BandCoding((scale,), (offset,), (nodata,), mask | (stored[0] == saturated))
-        data, valid = reflectance.decode(stored, coding)
-        if mask is coarse_mask:
-            data, valid = double(data, valid)
-        reflectance.put(np.s_[number : number + 1], data, valid)
+        stored = read_layer(safe.members, safe.image(name, _BANDS[name]), mask.shape)
+        coding = BandCoding((scale,), (offset,), (nodata,), mask | (stored == saturated))
+        reflectance.put(np.s_[number : number + 1], stored[None], coding, double if mask is coarse_mask else None)
     return reflectance.cube(
         "Sentinel-2 L2A",
         scene,
@@ -102,7 +99,9 @@ def read_sentinel2(source: Source, options: ReadOptions) -> Cube:
             "baseline": about.find("PROCESSING_BASELINE"),
         },
         steps={"resampled": "bands of 20 m to 10 m, bilinear"},
-        wavelengths=np.array([_centre(about, spectral[_short(name)]) for name in names]),
+        wavelengths=np.array(
+            [about.number(spectral[_short(name)].findtext("{*}Wavelength/{*}CENTRAL"), "CENTRAL") for name in names]
+        ),
         fwhm=np.array([_width(about, spectral[_short(name)]) for name in names]),
         band_names=tuple(names),
         transform=grid.transform,
@@ -126,8 +125,8 @@ def _open(source: Source) -> _Safe:
         members = open_folder(members.root, deep=True)
     inside = PurePosixPath(name).parent / "GRANULE"
     granule = [each for each in members.names if PurePosixPath(each).is_relative_to(inside)]
-    images = [each for each in granule if PurePosixPath(each).suffix.lower() in (".jp2", ".tif", ".tiff")]
-    images = [each for each in images if "IMG_DATA" in PurePosixPath(each).parts]
+    rasters = [each for each in granule if PurePosixPath(each).suffix.lower() in (".jp2", ".tif", ".tiff")]
+    images = [each for each in rasters if "IMG_DATA" in PurePosixPath(each).parts]
     if not images:
         raise InputError(f"the images (GRANULE/*/IMG_DATA) are missing in {members.root / inside.parent}")
     tiles = {PurePosixPath(each).relative_to(inside).parts[0] for each in images}
@@ -138,11 +137,7 @@ def _open(source: Source) -> _Safe:
 
 def _short(band: str) -> str:
     """Return the name that the metadata has for a band: ``B2`` for ``B02``."""
-    return "B" + band.removeprefix("B").lstrip("0")
-
-
-def _physical(element: Element) -> str:
-    return _short((element.get("physicalBand") or "").strip().upper())
+    return "B" + band.strip().upper().removeprefix("B").lstrip("0")
 
 
 def _coding(safe: _Safe, band: str, spectral: dict[str, Element]) -> tuple[float, float, float]:
@@ -165,24 +160,13 @@ def _coding(safe: _Safe, band: str, spectral: dict[str, Element]) -> tuple[float
 
 def _fine_grid(safe: _Safe) -> Grid:
     name = safe.image("B02", _FINE)
-    with opened(safe.members, name, bands=1) as source:
+    with opened(safe.members, name) as source:
         grid = grid_of(source)
     if grid.transform is None or grid.crs is None:
         raise InputError(f"{name} has no transform or no CRS")
-    return grid
-
-
-def _classes(safe: _Safe, grid: Grid) -> NDArray[np.uint8]:
-    """Return the scene classification on the 20 m grid."""
     if grid.rows % 2 or grid.cols % 2:
         raise InputError(f"has {grid.rows} x {grid.cols} pixels of 10 m, which pixels of 20 m do not cover")
-    size = (grid.rows // 2, grid.cols // 2)
-    classes: NDArray[np.uint8] = read_bands(safe.members, safe.image("SCL", 20), [1], size)[0]
-    return classes
-
-
-def _centre(about: Metadata, element: Element) -> float:
-    return about.number(element.findtext("{*}Wavelength/{*}CENTRAL"), "CENTRAL")
+    return grid
 
 
 def _width(about: Metadata, element: Element) -> float:

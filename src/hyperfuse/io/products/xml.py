@@ -13,11 +13,7 @@ from hyperfuse.io.products.members import Members, finite_number
 
 
 class Metadata:
-    """A metadata file in XML.
-
-    Args:
-        members: the files of the product.
-        name: the file among them.
+    """A metadata file in XML, one of the members of a product.
 
     Raises:
         InputError: no XML, cut off, or with a document type.
@@ -37,17 +33,13 @@ class Metadata:
     def find(self, *tags: str) -> str | None:
         """Return the text of the first element with one of the tags, whatever its namespace; None without one."""
         for tag in tags:
-            found = self.root.find(f".//{{*}}{tag}")
-            if found is not None and found.text and found.text.strip():
-                return found.text.strip()
+            text = (self.root.findtext(f".//{{*}}{tag}") or "").strip()
+            if text:
+                return text
         return None
 
     def text(self, *tags: str) -> str:
-        """Return the text of the first element with one of the tags.
-
-        Raises:
-            InputError: there is none.
-        """
+        """Return the text of the first element with one of the tags, which has to be there."""
         found = self.find(*tags)
         if found is None:
             raise InputError(f"{self.name} has no {tags[0]}; it is cut off or of another format")
@@ -58,17 +50,9 @@ class Metadata:
         return self.root.findall(f".//{path}")
 
     def number(self, text: str | None, what: str) -> float:
-        """Return a text as a finite number.
-
-        Raises:
-            InputError: it is none; ``what`` names it.
-        """
+        """Return a text as a finite number; ``what`` names it where it is none."""
         return finite_number(text, f"{self.name}: {what}")
 
     def child_numbers(self, elements: Iterable[Element], tag: str) -> list[float]:
-        """Return the number that the child ``tag`` of each element holds.
-
-        Raises:
-            InputError: a child that is missing or holds no finite number.
-        """
+        """Return the finite number that the child ``tag`` of each element holds."""
         return [self.number(element.findtext(f"{{*}}{tag}"), tag) for element in elements]
