@@ -55,11 +55,6 @@ class Entry:
     def prepare(self, pair: Pair, seed: int, device: str) -> Callable[[], Cube]:
         """Return the function whose call is the fusion itself; weights are read before.
 
-        Args:
-            pair: of one scene.
-            seed: of methods that draw random numbers.
-            device: ``auto``, ``cpu``, ``cuda``.
-
         Raises:
             InputError: weights that cannot be read, or a pair that does not fit the network.
         """
@@ -103,7 +98,7 @@ def method_entry(method: str, settings: Mapping[str, Any] | None = None) -> Entr
     if "seed" in resolved and "seed" not in changed:
         del resolved["seed"]
     listed = ", ".join(f"{name}={value}" for name, value in changed.items())
-    return Entry(name=f"{method} ({listed})" if listed else method, method=method, settings=resolved)
+    return Entry(f"{method} ({listed})" if listed else method, method, resolved)
 
 
 def network_entry(folder: str | Path, name: str | None = None) -> Entry:
@@ -130,8 +125,5 @@ def network_entry(folder: str | Path, name: str | None = None) -> Entry:
 
 def digest_of(*files: Path) -> str:
     """Return a digest of the contents of files."""
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:32]
+    digests = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)
+    return hashlib.sha256(digests).hexdigest()[:32]

@@ -77,21 +77,16 @@ class BenchmarkJob:
 
     def conditions(self) -> dict[str, Any]:
         """Return what the scores depend on: a record with other conditions belongs to another job."""
-        pairs = self.pairs
+        pairs = vars(self.pairs) | {"device": _device(self.pairs.device)}
+        del pairs["folder"]  # a copy of the same files is the same scene
         return {
             "version": __version__,
             "convention": scoring_convention(),
             "entry": self.entry.conditions(),
             "scene": self.scene,
             "stamp": self.stamp,
-            "kind": pairs.kind,
-            "scale": pairs.scale,
-            "offset": pairs.offset,
             "ratio": self.ratio,
-            "preset": pairs.preset,
-            "srf": pairs.srf,
-            "seed": pairs.seed,
-            "device": _device(pairs.device),
+            **pairs,
         }
 
 
@@ -123,7 +118,7 @@ def make_plan(
 
     Args:
         entries: at least one, with distinct names.
-        ratios: at least one.
+        ratios: at least one, each once.
         pairs: how scenes are read and degraded.
         split: name of a split of the package, the path of a text file, or None for all scenes of the folder.
 
@@ -148,14 +143,8 @@ def make_plan(
             shape = None  # its jobs fail with the reason
         stamp = stamp_of(scenes.path(scene))
         jobs += [BenchmarkJob(entry, scene, float(ratio), pairs, shape, stamp) for ratio in ratios for entry in entries]
-    return BenchmarkPlan(
-        pairs,
-        None if split is None else str(split),
-        scenes.names,
-        tuple(entries),
-        tuple(float(ratio) for ratio in ratios),
-        tuple(jobs),
-    )
+    chosen = None if split is None else str(split)
+    return BenchmarkPlan(pairs, chosen, scenes.names, tuple(entries), tuple(map(float, ratios)), tuple(jobs))
 
 
 @cache

@@ -59,7 +59,7 @@ def write_record(folder: Path, record: Record) -> Path:
         "name": record.job.entry.name,
         "conditions": record.job.conditions(),
         "parameters": record.job.entry.parameters,
-        "scores": None if record.scores is None else _plain(dict(record.scores)),
+        "scores": None if record.scores is None else {name: _plain(value) for name, value in record.scores.items()},
         "failure": record.failure,
         **{name: getattr(record, name) for name in _MEASURED},
     }
@@ -75,10 +75,9 @@ def read_record(folder: Path, job: BenchmarkJob) -> Record | None:
         values = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(values, dict) or values.get("format") != _FORMAT:
-        return None
     # Through JSON like the stored ones: tuples become lists.
-    if values.get("conditions") != json.loads(json.dumps(job.conditions())):
+    expected = {"format": _FORMAT, "conditions": json.loads(json.dumps(job.conditions()))}
+    if not isinstance(values, dict) or any(values.get(key) != value for key, value in expected.items()):
         return None
     scores = values["scores"]
     return Record(
@@ -91,14 +90,8 @@ def read_record(folder: Path, job: BenchmarkJob) -> Record | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return scores as JSON can hold them: values that are not finite as text."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
+    """Return a score as JSON can hold it: as text where it is not finite."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _score(name: str, value: Any) -> Any:

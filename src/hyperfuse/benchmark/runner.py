@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +86,8 @@ def run_plan(
             keep(record)
     elif todo:
         count = threads or usable_threads()
-        processes = min(len(todo), workers or (1 if _on_gpu(plan) else count))
+        on_gpu = torch.cuda.is_available() and plan.pairs.device != "cpu"
+        processes = min(len(todo), workers or (1 if on_gpu else count))
         _run_processes(todo, folder, processes, max(1, count // processes), keep)
     return [records[job.file] for job in plan.jobs]
 
@@ -106,11 +108,7 @@ def check_folder(folder: Path, *, resume: bool = False, overwrite: bool = False)
 
 
 def estimate_bytes(shape: tuple[int, int, int] | None, *, network: bool) -> float:
-    """Return roughly the bytes that a job takes: the program, and images by their size.
-
-    Args:
-        shape: (bands, rows, cols) of the scene; None counts the program only.
-        network: whether a network is applied.
+    """Return roughly the bytes that a job takes: the program, and images by the scene's (bands, rows, cols), if known.
 
     Example:
         >>> 5e8 < estimate_bytes((31, 512, 512), network=False) < 2e9
@@ -126,12 +124,11 @@ def estimate_bytes(shape: tuple[int, int, int] | None, *, network: bool) -> floa
 def _run_processes(jobs: Sequence[BenchmarkJob], folder: Path, workers: int, threads: int, keep: Done) -> None:
     """Do each job in a process of its own; one starts where its memory fits next to that of the others."""
     room = _MEMORY_FRACTION * free_bytes()
-    # Measured memory by entry and size of scene, where it exceeds the estimate.
-    measured: dict[tuple[str, tuple[int, int, int] | None], float] = {}
+    # By entry and size of scene.
+    measured: defaultdict[tuple[str, tuple[int, int, int] | None], int] = defaultdict(int)
 
     def estimate(job: BenchmarkJob) -> float:
-        known = measured.get((job.entry.name, job.shape), 0.0)
-        return max(known, estimate_bytes(job.shape, network=job.entry.uses_network))
+        return max(measured[job.entry.name, job.shape], estimate_bytes(job.shape, network=job.entry.uses_network))
 
     def fits(job: BenchmarkJob, running: Sequence[BenchmarkJob]) -> bool:
         return sum(map(estimate, running)) + estimate(job) <= room
@@ -146,13 +143,8 @@ def _run_processes(jobs: Sequence[BenchmarkJob], folder: Path, workers: int, thr
             failure = failure or "its process wrote no record"
             record = Record(job, failure=failure, threads=threads, at_once=workers)
             write_record(folder, record)
-        if record.peak_memory is not None:
-            key = (job.entry.name, job.shape)
-            measured[key] = max(measured.get(key, 0.0), float(record.peak_memory))
+        key = job.entry.name, job.shape
+        measured[key] = max(measured[key], record.peak_memory or 0)
         keep(replace(record, reused=False))
 
     run_children(jobs, start, finish, workers=workers, fits=fits)
-
-
-def _on_gpu(plan: BenchmarkPlan) -> bool:
-    return torch.cuda.is_available() and plan.pairs.device != "cpu"

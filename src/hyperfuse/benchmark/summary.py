@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,12 +79,7 @@ def summarise(records: Sequence[Record]) -> list[Summary]:
 
 
 def summary_table(summaries: Sequence[Summary], *, deviations: bool = True) -> Table:
-    """Return the table of summaries of one ratio.
-
-    Args:
-        summaries: of one ratio; a mean over fewer scenes than the others' takes no part in the marks.
-        deviations: whether standard deviations are shown.
-    """
+    """Return the table of summaries of one ratio, of which those that miss scenes take no part in the marks."""
     rows = []
     for one in summaries:
         scores: dict[str, Any] = dict.fromkeys(_SCORES, "failed")
@@ -95,8 +90,8 @@ def summary_table(summaries: Sequence[Summary], *, deviations: bool = True) -> T
                 "name": Code(one.name),
                 **scores,
                 "seconds": one.seconds,
-                "memory": _megabytes(one.peak_memory),
-                "gpu_memory": _megabytes(one.gpu_memory),
+                "memory": one.peak_memory and one.peak_memory / 1e6,
+                "gpu_memory": one.gpu_memory and one.gpu_memory / 1e6,
                 "parameters": one.parameters,
                 "scenes": one.scored if one.complete else f"{one.scored} of {one.scenes}, the rest failed",
             }
@@ -138,12 +133,10 @@ def _by_ratio(plan: BenchmarkPlan, records: Sequence[Record]) -> list[list[Summa
 def _markdown(plan: BenchmarkPlan, records: Sequence[Record]) -> str:
     """Return a summary for each ratio, the failures, then every scene."""
     blocks = ["# Benchmark\n", describe_plan(plan) + "\n"]
-    summaries = _by_ratio(plan, records)
-    blocks += [render_markdown(summary_table(group), heading=2) for group in summaries]
+    blocks += [render_markdown(summary_table(group), heading=2) for group in _by_ratio(plan, records)]
     failures = [
         f"- {escape_markdown(f'{one.name}, x{one.ratio:g}, {failure}')}"
-        for group in summaries
-        for one in group
+        for one in summarise(records)
         for failure in one.failures
     ]
     if failures:
@@ -156,10 +149,11 @@ def _markdown(plan: BenchmarkPlan, records: Sequence[Record]) -> str:
 def _latex(plan: BenchmarkPlan, records: Sequence[Record]) -> str:
     blocks = [f"% {describe_scoring()}\n% {describe_times(records)}\n"]
     for group in _by_ratio(plan, records):
-        failed = [f"{one.name} failed on {one.scenes - one.scored} of {one.scenes} scenes." for one in group]
-        notes = (describe_plan(plan), *(text for text, one in zip(failed, group, strict=True) if not one.complete))
+        failed = [
+            f"{one.name} failed on {len(one.failures)} of {one.scenes} scenes." for one in group if not one.complete
+        ]
         table = summary_table(group).only("name", *_SCORES, "seconds", "parameters")
-        blocks.append(render_latex(replace(table, notes=notes)))
+        blocks.append(render_latex(replace(table, notes=(describe_plan(plan), *failed))))
     return "\n".join(blocks)
 
 
@@ -176,7 +170,6 @@ def _scenes_table(records: Sequence[Record], ratio: float) -> Table:
 
 def _all_scores(plan: BenchmarkPlan, records: Sequence[Record]) -> Table:
     """Return a row for each job, with every metric and the conditions."""
-    conditions = _conditions(plan)
     rows = [
         {
             "ratio": f"{one.job.ratio:g}",
@@ -190,16 +183,14 @@ def _all_scores(plan: BenchmarkPlan, records: Sequence[Record]) -> Table:
             "gpu_memory_bytes": one.gpu_memory,
             "parameters": one.job.entry.parameters,
             "failure": one.failure,
-            **conditions,
         }
         for one in records
     ]
-    return _of_rows(rows)
+    return _with_conditions(plan, rows)
 
 
 def _all_means(plan: BenchmarkPlan, records: Sequence[Record]) -> Table:
     """Return a row for each ratio and entry, with mean and standard deviation of every metric and the conditions."""
-    conditions = _conditions(plan)
     rows = [
         {
             "ratio": f"{one.ratio:g}",
@@ -211,28 +202,18 @@ def _all_means(plan: BenchmarkPlan, records: Sequence[Record]) -> Table:
             "peak_memory_bytes": one.peak_memory,
             "gpu_memory_bytes": one.gpu_memory,
             "parameters": one.parameters,
-            **conditions,
         }
         for one in summarise(records)
     ]
-    return _of_rows(rows)
+    return _with_conditions(plan, rows)
 
 
-def _of_rows(rows: Sequence[dict[str, Any]]) -> Table:
-    return Table([Column(key, key) for key in (rows[0] if rows else ())], rows)
-
-
-def _conditions(plan: BenchmarkPlan) -> dict[str, Any]:
+def _with_conditions(plan: BenchmarkPlan, rows: Sequence[dict[str, Any]]) -> Table:
     pairs = plan.pairs
-    return {
-        "kind": pairs.kind,
-        "split": plan.split,
-        "preset": pairs.preset,
-        "srf": pairs.srf,
-        "seed": pairs.seed,
-        "version": __version__,
-        "convention": scoring_convention(),
-    }
+    conditions = {"kind": pairs.kind, "split": plan.split, "preset": pairs.preset, "srf": pairs.srf, "seed": pairs.seed}
+    conditions |= {"version": __version__, "convention": scoring_convention()}
+    rows = [row | conditions for row in rows]
+    return Table([Column(key, key) for key in (rows[0] if rows else ())], rows)
 
 
 def describe_plan(plan: BenchmarkPlan) -> str:
@@ -273,26 +254,24 @@ def _span(values: Sequence[int], unit: str) -> str:
     return f"{low} {unit}{'' if low == 1 else 's'}" if low == high else f"{low} to {high} {unit}s"
 
 
-def _megabytes(size: int | None) -> float | None:
-    return None if size is None else size / 1e6
-
-
 def _summary(name: str, ratio: float, group: Sequence[Record]) -> Summary:
-    scored = [record for record in group if record.scores is not None]
-    total: dict[str, Any] = {"mean": {}, "std": {}}
-    if scored:
-        total = aggregate([record.scores for record in scored if record.scores is not None])
+    scored = [record for record in group if record.scores]
+    total = aggregate([record.scores for record in scored if record.scores]) if scored else {"mean": {}, "std": {}}
     times = [record.seconds for record in scored if record.seconds is not None]
     return Summary(
         name=name,
         ratio=ratio,
         scenes=len(group),
         scored=len(scored),
-        mean={key: total["mean"][key] for key in METRICS if key in total["mean"]},
-        std={key: total["std"][key] for key in METRICS if key in total["std"]},
+        mean=total["mean"],
+        std=total["std"],
         seconds=sum(times) / len(times) if times else None,
-        peak_memory=max((one.peak_memory for one in scored if one.peak_memory is not None), default=None),
-        gpu_memory=max((one.gpu_memory for one in scored if one.gpu_memory is not None), default=None),
+        peak_memory=_largest(one.peak_memory for one in scored),
+        gpu_memory=_largest(one.gpu_memory for one in scored),
         parameters=group[0].job.entry.parameters,
         failures=tuple(f"{one.job.scene}: {one.failure}" for one in group if one.scores is None),
     )
+
+
+def _largest(values: Iterable[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,12 +26,9 @@ from hyperfuse.scenes.simulate import Pair, simulate
 
 
 def run_job(job: BenchmarkJob, *, at_once: int = 1, own_process: bool = False) -> Record:
-    """Do a job in this process; a failure is part of its record.
+    """Do a job in this process, one of ``at_once`` at the same time; a failure is part of its record.
 
-    Args:
-        job: to do.
-        at_once: jobs that run at the same time, for the record.
-        own_process: whether this process does nothing else, so that its peak memory is the job's.
+    In its ``own_process``, which does nothing else, the peak memory is the job's and is recorded.
     """
     try:
         _, record = run_on_pair(job, _pair(job), own_process=own_process)
@@ -41,10 +38,7 @@ def run_job(job: BenchmarkJob, *, at_once: int = 1, own_process: bool = False) -
 
 
 def run_on_pair(job: BenchmarkJob, pair: Pair, *, own_process: bool = False) -> tuple[Cube, Record]:
-    """Fuse a pair and score the result.
-
-    Returns:
-        The fused image, and the record.
+    """Fuse a pair and score the result; return the fused image and the record.
 
     Raises:
         HyperfuseError: the fusion fails.
@@ -58,17 +52,15 @@ def run_on_pair(job: BenchmarkJob, pair: Pair, *, own_process: bool = False) -> 
     reset_peak()
     start = time.perf_counter()
     fused = fuse()
-    seconds = time.perf_counter() - start
-    peak = peak_bytes() if own_process else None
-    return fused, Record(
+    record = Record(
         job,
-        scores=dict(evaluate(pair.reference, fused, job.ratio)),
-        seconds=seconds,
+        seconds=time.perf_counter() - start,
         threads=torch.get_num_threads(),
         at_once=1,
-        peak_memory=peak,
+        peak_memory=peak_bytes() if own_process else None,
         gpu_memory=int(torch.cuda.max_memory_allocated()) if gpu else None,
     )
+    return fused, replace(record, scores=dict(evaluate(pair.reference, fused, job.ratio)))
 
 
 def failure_text(error: BaseException) -> str:
@@ -81,26 +73,19 @@ def failure_text(error: BaseException) -> str:
     return f"unexpected {type(error).__name__}: {text}"
 
 
-@dataclass(frozen=True)
-class _Task:
-    job: BenchmarkJob
-    out: Path
-    at_once: int
-
-
-_TASK = TypeAdapter(_Task)
+_LINE = TypeAdapter(tuple[BenchmarkJob, Path, int])
 
 
 def job_line(job: BenchmarkJob, folder: Path, *, at_once: int) -> str:
     """Return the line that :func:`do_job` reads."""
-    return _TASK.dump_json(_Task(job, folder, at_once)).decode()
+    return _LINE.dump_json((job, folder, at_once)).decode()
 
 
 def do_job(line: str) -> None:
     """Do the job of a line from :func:`job_line` and write its record."""
-    task = _TASK.validate_json(line)
+    job, folder, at_once = _LINE.validate_json(line)
     warnings.simplefilter("ignore")
-    write_record(task.out, run_job(task.job, at_once=task.at_once, own_process=True))
+    write_record(folder, run_job(job, at_once=at_once, own_process=True))
 
 
 def _pair(job: BenchmarkJob) -> Pair:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -51,14 +50,9 @@ def similarity_figure(similarity: LatentSimilarity, channel: int = 0) -> Figure:
 
 
 def leakage_figure(leakages: Mapping[str, Leakage]) -> Figure:
-    """Draw, for each named kernel, where the energy of one frequency goes and which factor acts on the image.
-
-    Args:
-        leakages: for instance ``{"1x1": ..., "3x3": ...}``.
-    """
+    """Draw, for each kernel by name, where the energy of one frequency goes and which factor acts on the image."""
     figure, axes = _panels(2 * len(leakages))
-    for index, (name, leakage) in enumerate(leakages.items()):
-        energy, envelope = axes[2 * index], axes[2 * index + 1]
+    for (name, leakage), energy, envelope in zip(leakages.items(), axes[::2], axes[1::2], strict=True):
         response = np.fft.fftshift(_array(leakage.response))
         shown = energy.imshow(np.log10(np.maximum(response, 1e-6)), cmap="magma", vmin=-6, vmax=0)
         energy.set_title(f"{name}: {100 * leakage.leaked:.1f} % leaks")
@@ -66,8 +60,8 @@ def leakage_figure(leakages: Mapping[str, Leakage]) -> Figure:
         shown = envelope.imshow(_array(leakage.envelope), cmap="viridis", vmin=0)
         envelope.set_title(f"{name}: factor on the image")
         figure.colorbar(shown, ax=envelope, shrink=0.75)
-        for axis in (energy, envelope):
-            axis.set_axis_off()
+    for axis in axes:
+        axis.set_axis_off()
     return figure
 
 
@@ -97,10 +91,7 @@ def wavelet_figure(wavelet: Wavelet) -> Figure:
 
 
 def response_figure(responses: Mapping[str, FrequencyResponse]) -> Figure:
-    """Draw the power of decoder features over frequency, one curve per network, one panel per layer.
-
-    Args:
-        responses: for instance ``{"Gabor": ..., "ReLU": ...}``, all with the same number of layers.
+    """Draw the power of decoder features over frequency, one curve per named network, one panel per layer.
 
     Raises:
         InputError: no responses, or numbers of layers that differ.
@@ -121,11 +112,7 @@ def response_figure(responses: Mapping[str, FrequencyResponse]) -> Figure:
 
 
 def global_effect_figure(effects: Mapping[str, GlobalEffect]) -> Figure:
-    """Draw the size of the change that one frequency makes at every pixel, a panel per effect (first image of a batch).
-
-    Args:
-        effects: for instance ``{"frequency branch": ..., "fused image": ...}``.
-    """
+    """Draw how much one frequency changes every pixel, a panel per effect (first image of a batch)."""
     figure, axes = _panels(len(effects))
     for axis, (name, effect) in zip(axes, effects.items(), strict=True):
         change = effect.change
@@ -144,8 +131,7 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     if count < 1:
         raise InputError("there is nothing to draw")
     figure = Figure(figsize=(_PANEL[0] * count, _PANEL[1] + 0.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, [figure.add_subplot(1, count, index + 1) for index in range(count)]
+    return figure, list(figure.subplots(1, count, squeeze=False)[0])
 
 
 def _array(values: torch.Tensor) -> NDArray[Any]:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 
-Rgb = tuple[int, int, int]
-
-_TRUE_COLOUR_NM = (650.0, 550.0, 460.0)
-_INFRARED_NM = (850.0, 650.0, 550.0)
+# Names, and nm for red, green and blue.
+TRUE_COLOUR = "true colour", (650.0, 550.0, 460.0)
+INFRARED = "false colour (infrared)", (850.0, 650.0, 550.0)
+SHORTWAVE_INFRARED = "false colour (shortwave infrared)", (2200.0, 1640.0, 850.0)
 _TOLERANCE_NM = 40.0
 _GAP_COLOUR = 0.85
 _PERCENTILES = (1.0, 99.0)
@@ -21,9 +21,15 @@ _PERCENTILES = (1.0, 99.0)
 class Display(NamedTuple):
     """Bands for red, green and blue (indices from 0; one band thrice is grey), their centres in nm, and a name."""
 
-    bands: Rgb
-    wavelengths: tuple[float, float, float] | None
+    bands: tuple[int, int, int]
+    wavelengths: tuple[float, ...] | None
     name: str
+
+    @property
+    def label(self) -> str:
+        """Its name, with the centres of its bands where they are known."""
+        known = [f"{value:.0f}" for value in self.wavelengths or ()]
+        return f"{self.name} ({', '.join(known)} nm)" if known else self.name
 
 
 def choose_display(cube: Cube) -> Display:
@@ -37,20 +43,28 @@ def choose_display(cube: Cube) -> Display:
         >>> choose_display(cube).bands
         (2, 1, 0)
     """
-    usable = np.flatnonzero(cube.usable_bands)
-    if usable.size == 0:
-        usable = np.arange(cube.bands)
-    centres = None if cube.wavelengths is None else cube.wavelengths[usable]
-    if centres is not None and np.isfinite(centres).all():
-        for targets, name in ((_TRUE_COLOUR_NM, "true colour"), (_INFRARED_NM, "false colour (infrared)")):
-            bands = _nearest(centres, targets)
-            if np.abs(centres[list(bands)] - targets).max() <= _TOLERANCE_NM and len(set(bands)) == 3:
-                return _display(cube, usable[list(bands)], name)
-        usable = usable[np.argsort(centres)]
+    for name, targets in (TRUE_COLOUR, INFRARED):
+        found = find_display(cube, name, targets)
+        if found is not None:
+            return found
+    usable, centres = _usable(cube)
     if usable.size < 3:
         return _display(cube, usable[[0, 0, 0]], "grey")
+    if centres is not None:
+        usable = usable[np.argsort(centres)]
     spread = usable[np.round(np.array([5, 3, 1]) / 6 * (usable.size - 1)).astype(int)]
     return _display(cube, spread, "false colour")
+
+
+def find_display(cube: Cube, name: str, targets: tuple[float, float, float]) -> Display | None:
+    """Return the usable bands nearest to three wavelengths in nm; None without three distinct ones within 40 nm."""
+    usable, centres = _usable(cube)
+    if centres is None:
+        return None
+    nearest = _nearest(centres, targets)
+    if len(set(nearest)) < 3 or np.abs(centres[nearest] - targets).max() > _TOLERANCE_NM:
+        return None
+    return _display(cube, usable[nearest], name)
 
 
 def match_display(cube: Cube, display: Display) -> Display:
@@ -72,13 +86,7 @@ def stretch_limits(cube: Cube, display: Display) -> NDArray[np.float64]:
 
 
 def render_rgb(cube: Cube, display: Display, limits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the image (rows, cols, 3) in [0, 1]; gaps are light grey.
-
-    Args:
-        cube: what is shown.
-        display: its bands.
-        limits: see :func:`stretch_limits`.
-    """
+    """Return a cube as an image (rows, cols, 3) in [0, 1] by :func:`stretch_limits`; gaps are light grey."""
     channels = cube.data[list(display.bands)].astype(np.float64)
     low, high = limits[:, 0, None, None], limits[:, 1, None, None]
     scaled = np.clip((channels - low) / (high - low), 0, 1)
@@ -87,13 +95,19 @@ def render_rgb(cube: Cube, display: Display, limits: NDArray[np.float64]) -> NDA
     return np.moveaxis(scaled, 0, -1)
 
 
+def _usable(cube: Cube) -> tuple[NDArray[np.intp], NDArray[np.float64] | None]:
+    """Return the indices of the usable bands, of all where none is, and their centres in nm, where all are known."""
+    usable = np.flatnonzero(cube.usable_bands if cube.usable_bands.any() else np.ones(cube.bands))
+    known = cube.wavelengths is not None and bool(np.isfinite(cube.wavelengths[usable]).all())
+    return usable, cube.wavelengths[usable] if cube.wavelengths is not None and known else None
+
+
 def _nearest(centres: NDArray[np.float64], targets: tuple[float, ...]) -> list[int]:
     return [int(np.argmin(np.abs(centres - target))) for target in targets]
 
 
 def _display(cube: Cube, bands: NDArray[Any], name: str) -> Display:
-    red, green, blue = (int(band) for band in bands)
-    centres: tuple[float, float, float] | None = None
-    if cube.wavelengths is not None and np.isfinite(cube.wavelengths[[red, green, blue]]).all():
-        centres = (float(cube.wavelengths[red]), float(cube.wavelengths[green]), float(cube.wavelengths[blue]))
+    red, green, blue = bands.tolist()
+    known = cube.wavelengths is not None and bool(np.isfinite(cube.wavelengths[bands]).all())
+    centres = tuple(cube.wavelengths[bands].tolist()) if cube.wavelengths is not None and known else None
     return Display((red, green, blue), centres, name)

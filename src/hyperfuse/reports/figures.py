@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -90,29 +90,31 @@ def comparison_figure(
     # The few bands of the MSI lead, so that all panels show the same colours where both have wavelengths.
     display = match_display(reference, msi_display)
     limits = stretch_limits(reference, display)
-    panels = [
-        (_sized("LR-HSI", hsi), render_rgb(hsi, display, limits)),
-        (_sized("HR-MSI", msi), render_rgb(msi, msi_display, limits)),
-        (_sized(fused_label, fused), render_rgb(fused, display, limits)),
-        (_sized("reference", reference), render_rgb(reference, display, limits)),
-    ]
-    (cell, step), (width, height) = _cell_and_panel(reference)
-    step += _TITLES
-    total = (2 * _MARGIN + 3 * cell + 3 * _GAP + _BAR + _BAR_LABELS, _MARGIN + 2 * step + _GAP + _HEAD)
+    panels = (
+        ("LR-HSI", hsi, display),
+        ("HR-MSI", msi, msi_display),
+        (fused_label, fused, display),
+        ("reference", reference, display),
+    )
+    # A panel keeps the shape of the image in its cell.
+    cell = float(np.clip(_CELL * reference.rows / reference.cols, *_CELL_HEIGHTS))
+    scale = min(_CELL / reference.cols, cell / reference.rows)
+    width, height, step = scale * reference.cols, scale * reference.rows, cell + _TITLES
+    total = (2 * _MARGIN + 3 * _CELL + 3 * _GAP + _BAR + _BAR_LABELS, _MARGIN + 2 * step + _GAP + _HEAD)
     figure = Figure(figsize=total)
-    FigureCanvasAgg(figure)
 
     def add_axes(column: int, row: int, *, shift: float = 0.0, wide: float = width) -> Axes:
-        x = _MARGIN + column * (cell + _GAP) + shift
+        x = _MARGIN + column * (_CELL + _GAP) + shift
         low = total[1] - _HEAD - _TITLES - row * (step + _GAP) - height
         return figure.add_axes((x / total[0], low / total[1], wide / total[0], height / total[1]))
 
-    for index, (name, image) in enumerate(panels):
-        _show(add_axes(index % 2, index // 2), image, name)
+    for index, (name, cube, bands) in enumerate(panels):
+        size = f"{cube.rows} x {cube.cols}, {cube.bands} {'band' if cube.bands == 1 else 'bands'}"
+        _show(add_axes(index % 2, index // 2), render_rgb(cube, bands, limits), f"{name}\n{size}")
     top = float(np.nanpercentile(errors, 99)) if np.isfinite(errors).any() else 0.0
     units = textwrap.shorten(reference.units or "the images' units", _CAPTION_COLUMNS, placeholder="…")
     name = f"error: RMSE over the bands,\nin {units}"
-    shown = _show(add_axes(2, 1), errors, name, cmap=_error_colours(), top=top or 1.0)
+    shown = _show(add_axes(2, 1), errors, name, cmap=colormaps["inferno"].with_extremes(bad="0.85"), top=top or 1.0)
     bar = figure.colorbar(shown, cax=add_axes(2, 1, shift=width + _GAP / 2, wide=_BAR), extend="max")
     bar.ax.tick_params(labelsize=9)
     figure.text(_MARGIN / total[0], 1 - 0.15 / total[1], title, fontsize=13, weight="bold", va="top")
@@ -139,36 +141,17 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 150) -> None:
 
 
 def _caption(display: Display, footnote: str) -> str:
-    bands = "" if display.wavelengths is None else f" ({', '.join(f'{value:.0f}' for value in display.wavelengths)} nm)"
     paragraphs = (
-        f"Images in {display.name}{bands}, all in one stretch: percentiles 1 and 99 of the reference.",
+        f"Images in {display.label}, all in one stretch: percentiles 1 and 99 of the reference.",
         "The scale of the error ends at its 99th percentile.",
         footnote,
     )
     return "\n\n".join(textwrap.fill(text, _CAPTION_COLUMNS) for text in paragraphs if text)
 
 
-def _sized(name: str, cube: Cube) -> str:
-    return f"{name}\n{cube.rows} x {cube.cols}, {cube.bands} {'band' if cube.bands == 1 else 'bands'}"
-
-
-def _cell_and_panel(cube: Cube) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return (width, height) of the cell of a panel and of the image in it, which keeps its shape, in inches."""
-    cell = _CELL, float(np.clip(_CELL * cube.rows / cube.cols, *_CELL_HEIGHTS))
-    scale = min(cell[0] / cube.cols, cell[1] / cube.rows)
-    return cell, (scale * cube.cols, scale * cube.rows)
-
-
-def _error_colours() -> Colormap:
-    from matplotlib import colormaps
-
-    return colormaps["inferno"].with_extremes(bad="0.85")
-
-
 def _show(axes: Axes, image: NDArray[Any], name: str, *, cmap: Colormap | None = None, top: float = 1.0) -> AxesImage:
     # Every panel covers the same ground: the LR image's pixels are drawn as large as they are.
     shown = axes.imshow(image, cmap=cmap, vmin=0, vmax=top, interpolation="nearest", aspect="auto")
     axes.set_title(name, fontsize=11, loc="left", linespacing=1.3)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
     return shown

@@ -68,7 +68,7 @@ def test_every_required_network_can_be_built(experiment, quick):
     experiment.quick = quick
     for artefact in ARTEFACTS:
         for one in artefact.required(experiment):
-            options = {**experiment.sizes()[one.size], **dict(one.switches)}
+            options = {**experiment.sizes()[one.size], **one.switches}
             create_network(one.network, hsi_bands=3, msi_bands=2, **options)
 
 
@@ -213,6 +213,6 @@ def test_what_a_process_is_sent_is_the_experiment(experiment, monkeypatch):
 def test_a_training_that_fails_is_reported(experiment, monkeypatch):
     monkeypatch.setattr(experiment_module, "_TRAINER", "hyperfuse.no_such_trainer")
     with pytest.raises(
-        HyperfuseError, match=r"training spatial: its process ended with exit code 1: .*no_such_trainer"
+        HyperfuseError, match=r"training (spatial|frequency): its process ended with exit code 1: .*no_such_trainer"
     ):
         prepare(experiment, find_artefacts(["domains"]), workers=2)

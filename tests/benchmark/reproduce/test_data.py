@@ -74,13 +74,13 @@ def test_scenes_that_are_too_small_are_refused(scenes):
 
 
 def test_in_full_the_splits_are_whole_and_apart(scenes):
-    found = full_data("cave", scenes(*CAVE_SCENES, side=4), ["watercolors"])
+    found = full_data("cave", scenes(*CAVE_SCENES, side=4))
     assert (len(found.train), len(found.validation), len(found.test)) == (20, 1, 11)
     assert not {*found.train, *found.validation} & set(found.test)
     folder = scenes()
     (folder / "paints.mat").unlink()
     with pytest.raises(InputError, match="the scene paints is not in"):
-        full_data("cave", folder, ["watercolors"])
+        full_data("cave", folder)
 
 
 def test_indian_pines_is_cut_into_parts_that_share_no_pixel(monkeypatch):
@@ -89,9 +89,9 @@ def test_indian_pines_is_cut_into_parts_that_share_no_pixel(monkeypatch):
     found = pines_data()
     seen = np.zeros((145, 145), int)
     for name in (*found.train, *found.validation, *found.test):
-        part = found.scenes._parts[name]
-        assert part.rows % 8 == part.cols % 8 == 0
-        seen[part.row : part.row + part.rows, part.col : part.col + part.cols] += 1
+        window = found.scenes._parts[name].window
+        assert window.rows % 8 == window.cols % 8 == 0
+        seen[window.slices] += 1
     assert seen.max() == 1
     assert found.scenes.load(found.test[0]).bands == 2
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 OURS = "#1b6ca8"
@@ -18,13 +15,6 @@ _CHARACTERS_PER_INCH = 16.5
 _CAPTION_POINTS = 7.5
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure with automatic layout."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def score_chart(
     values: Mapping[str, float],
     title: str,
@@ -33,22 +23,16 @@ def score_chart(
     published: Mapping[str, float] | None = None,
     line: tuple[str, float] | None = None,
 ) -> Figure:
-    """Draw PSNR as one dot per row, with its value.
+    """Draw PSNR as one dot per row, with its value, first on top.
 
-    Args:
-        values: by name, first on top.
-        title: of the chart.
-        proposed: the name that the paper proposes, drawn in its own colour.
-        published: further rows, hollow: published numbers, not computed here.
-        line: a name and a score to draw as a line across.
+    The row of ``proposed`` has its own colour, ``published`` rows are hollow; ``line`` is a name and a score to draw as
+    a line across.
     """
-    further = dict(published or {})
-    names = [*values, *(f"{name} (published)" for name in further)]
-    numbers = [*values.values(), *further.values()]
-    figure = new_figure(7.0, 1.3 + 0.34 * len(names))
+    shown = {**values, **{f"{name} (published)": number for name, number in (published or {}).items()}}
+    figure = Figure(figsize=(7.0, 1.3 + 0.34 * len(shown)), layout="constrained")
     axis = figure.subplots()
-    rows = np.arange(len(names))[::-1]
-    for row, name, number in zip(rows, names, numbers, strict=True):
+    rows = range(len(shown))[::-1]
+    for row, (name, number) in zip(rows, shown.items(), strict=True):
         hollow = name not in values
         colour = PUBLISHED if hollow else OURS if name == proposed else OTHER
         axis.plot(number, row, "o", color=colour, markerfacecolor="none" if hollow else colour, markersize=8)
@@ -58,8 +42,8 @@ def score_chart(
     if line is not None:
         axis.axvline(line[1], color=OTHER, linestyle="--", linewidth=0.9, label=f"{line[0]}, {line[1]:.2f}")
         axis.legend(loc="lower right", fontsize="small")
-    axis.set_yticks(rows, names)
-    axis.set(xlabel="PSNR (dB)", ylim=(-0.7 - 0.6 * (line is not None), len(names) - 0.3))
+    axis.set_yticks(rows, list(shown))
+    axis.set(xlabel="PSNR (dB)", ylim=(-0.7 - 0.6 * (line is not None), len(shown) - 0.3))
     axis.margins(x=0.16)
     axis.grid(axis="x", alpha=0.3)
     axis.set_title(title, fontsize="medium", loc="left")
@@ -74,10 +58,3 @@ def caption(figure: Figure, text: str) -> None:
     figure.supxlabel("\n".join(lines), fontsize=_CAPTION_POINTS, color="0.25", x=0.01, ha="left", linespacing=1.3)
     height = figure.get_size_inches()[1]
     figure.set_size_inches(width, height + 0.16 * len(lines))
-
-
-def remove_ticks(axes: Sequence[Axes]) -> None:
-    """Remove ticks from images."""
-    for axis in axes:
-        axis.set_xticks([])
-        axis.set_yticks([])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
-from hyperfuse.benchmark.entries import Entry, method_entry
-from hyperfuse.benchmark.reproduce.charts import new_figure, remove_ticks
+from hyperfuse.benchmark.entries import method_entry
 from hyperfuse.benchmark.reproduce.experiment import Experiment
-from hyperfuse.benchmark.reproduce.networks import RequiredNetwork, always
-from hyperfuse.benchmark.reproduce.results import SCORES, Artefact, Result, compare
+from hyperfuse.benchmark.reproduce.networks import RequiredNetwork
+from hyperfuse.benchmark.reproduce.results import SCORES, Artefact, Networks, Result, artefact, compare
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.window import Window
+from hyperfuse.datasets import get_dataset
 from hyperfuse.reports.colours import choose_display, render_rgb, stretch_limits
 from hyperfuse.reports.figures import error_map
 from hyperfuse.tables import Column
@@ -23,76 +26,73 @@ _NETWORK = "feinfn (trained)"
 # Side of the close-up: the shorter side of the image over this, and at least a number of pixels.
 _CLOSE_UP = 5
 _CLOSE_UP_PIXELS = 20
-_TITLES = {"cave": "CAVE", "harvard": "Harvard"}
+_PANEL_WIDTH = 2.0  # inches
 
 
-def artefact(kind: str, ratio: int) -> Artefact:
-    """Return the figure of the first test scene of a data set."""
-    title = f"{_TITLES[kind]}: close-ups and errors in pseudo-colour"
-    network = RequiredNetwork(_NETWORK, kind, ratio)
-    return Artefact(f"comparison-{kind}", "figure", title, always(network), partial(_make, network), (kind,))
+def comparison(kind: str) -> Artefact:
+    """Return the figure of the first test scene of a data set, ratio 4."""
+    title = f"{get_dataset(kind).title}: close-ups and errors in pseudo-colour"
+
+    @artefact(f"comparison-{kind}", title, RequiredNetwork(_NETWORK, kind))
+    def make(experiment: Experiment, networks: Networks) -> Result:
+        entries = {name: method_entry(name) for name in _METHODS} | {_NETWORK: networks[_NETWORK].entry}
+        reference = experiment.pair(kind).reference
+        images: dict[str, Cube] = {}
+        rows: list[dict[str, Any]] = []
+        for name, entry in entries.items():
+            images[name], record = experiment.fuse(entry, kind)
+            assert record.scores is not None  # a failure would have been raised
+            rows.append({"method": name, **record.scores})
+        psnr = {row["method"]: float(row["psnr_db"]) for row in rows}
+        figure, top = _figure(reference, images, psnr)
+        figure.suptitle(
+            f"{experiment.data(kind).test[0]}, ratio 4: pseudo-colour, close-ups, errors",
+            fontsize="medium", x=0.01, ha="left",
+        )  # fmt: skip
+        text = (
+            "The close-up is where the error of `bicubic` is largest. All error maps share one scale, which ends at "
+            f"{top:.3g}."
+        )
+        best = max(_METHODS, key=lambda name: psnr[name])
+        check = compare(f"the trained network above {best}", psnr[_NETWORK], psnr[best], whose="own")
+        return Result((Column("method", "method"), *SCORES), rows, figure, [text], [check])
+
+    return make
 
 
-def _make(network: RequiredNetwork, experiment: Experiment) -> Result:
-    """Fuse the first test scene with methods and the trained network, and draw the results."""
-    kind, ratio = network.kind, network.ratio
-    entries: dict[str, Entry] = {name: method_entry(name) for name in _METHODS}
-    entries[_NETWORK] = experiment.trained(network).entry
-    reference = experiment.pair(kind, ratio).reference
-    images: dict[str, Cube] = {"reference": reference}
-    rows = []
-    for name, entry in entries.items():
-        images[name], record = experiment.fuse(entry, kind, ratio)
-        assert record.scores is not None  # a failure would have been raised
-        rows.append({"method": name, **record.scores})
-    errors = {name: error_map(image, reference) for name, image in images.items() if name != "reference"}
+def _figure(reference: Cube, images: dict[str, Cube], psnr: dict[str, float]) -> tuple[Figure, float]:
+    """Draw each image above its close-up and its error, beginning with the reference; return the end of the scale."""
+    errors = {name: error_map(image, reference) for name, image in images.items()}
+    top = float(np.percentile(np.stack(list(errors.values())[1:]), 99.5)) or 1.0
+    window = _largest_error(errors["bicubic"])
     display = choose_display(reference)
     limits = stretch_limits(reference, display)
-    colours = {name: render_rgb(image, display, limits) for name, image in images.items()}
-    window = _most_detail(errors["bicubic"])
-    top = float(np.percentile(np.stack(list(errors.values())[1:]), 99.5)) or 1.0
-
-    # Inches: of a panel's width, and of its height where it keeps the shape of the image.
-    wide = 2.0
-    tall = wide * reference.rows / reference.cols
-    figure = new_figure(wide * len(images) + 0.9, 2 * tall + wide + 1.0)
-    axes = figure.subplots(3, len(images), height_ratios=[tall, wide, tall])
-    psnr = {str(row["method"]): float(row["psnr_db"]) for row in rows}
-    for column, (name, image) in enumerate(colours.items()):
-        above, close, below = axes[:, column]
-        score = f"\n{psnr[name]:.2f} dB" if name in psnr else f"\n{display.name}"
+    count = len(images) + 1
+    height = _PANEL_WIDTH * reference.rows / reference.cols  # of a panel that keeps the shape of the image
+    figure = Figure(figsize=(_PANEL_WIDTH * count + 0.9, 2 * height + _PANEL_WIDTH + 1.0), layout="constrained")
+    axes = figure.subplots(3, count, height_ratios=[height, _PANEL_WIDTH, height])
+    for (above, close, below), (name, cube) in zip(axes.T, {"reference": reference, **images}.items(), strict=True):
+        image = render_rgb(cube, display, limits)
         above.imshow(image)
-        above.set_title(name + score, fontsize="small")
-        row, col, side = window
-        above.add_patch(Rectangle((col - 0.5, row - 0.5), side, side, fill=False, edgecolor="yellow", linewidth=1.4))
-        close.imshow(image[row : row + side, col : col + side], interpolation="nearest")
+        above.set_title(f"{name}\n{f'{psnr[name]:.2f} dB' if name in psnr else display.name}", fontsize="small")
+        corner = window.col - 0.5, window.row - 0.5
+        above.add_patch(Rectangle(corner, window.cols, window.rows, fill=False, edgecolor="yellow", linewidth=1.4))
+        close.imshow(image[window.slices], interpolation="nearest")
         if name in errors:
             shown = below.imshow(errors[name], cmap="inferno", vmin=0, vmax=top)
         else:
             below.set_visible(False)
-    for text, axis in zip(("image", "close-up"), axes[:2, 0], strict=True):
-        axis.set_ylabel(text, fontsize="small")
-    axes[2, 1].set_ylabel("error", fontsize="small")
-    remove_ticks(list(axes.flat))
+    for axis, label in ((axes[0, 0], "image"), (axes[1, 0], "close-up"), (axes[2, 1], "error")):
+        axis.set_ylabel(label, fontsize="small")
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
     figure.colorbar(shown, ax=axes[2, :].tolist(), shrink=0.9, pad=0.01, label="RMSE over bands", extend="max")
-    scene = experiment.data(kind).test[0]
-    title = f"{scene}, ratio {ratio}: pseudo-colour, close-ups, errors"
-    figure.suptitle(title, fontsize="medium", x=0.01, ha="left")
-    text = (
-        f"The close-up is where the error of `bicubic` is largest. All error maps share one scale, which ends at "
-        f"{top:.3g}."
-    )
-    best = max(_METHODS, key=lambda name: psnr[name])
-    checks = [compare(f"the trained network above {best}", psnr[_NETWORK], psnr[best], whose="own")]
-    columns = (Column("method", "method"), *SCORES)
-    return Result(columns, rows, figure, [text], checks)
+    return figure, top
 
 
-def _most_detail(errors: NDArray[np.float64]) -> tuple[int, int, int]:
-    """Return (row, col, side) of the square window in which the errors are largest in the mean."""
+def _largest_error(errors: NDArray[np.float64]) -> Window:
+    """Return the square window in which the errors (rows, cols) are largest in the mean."""
     side = min(max(_CLOSE_UP_PIXELS, min(errors.shape) // _CLOSE_UP), *errors.shape)
-    total = np.zeros((errors.shape[0] + 1, errors.shape[1] + 1))
-    total[1:, 1:] = errors.cumsum(0).cumsum(1)
-    sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
-    row, col = np.unravel_index(int(sums.argmax()), sums.shape)
-    return int(row), int(col), side
+    means = uniform_filter(errors, side, mode="constant", origin=-(side // 2))[: 1 - side or None, : 1 - side or None]
+    row, col = np.unravel_index(int(means.argmax()), means.shape)
+    return Window(int(row), int(col), side, side)

@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hyperfuse.benchmark.plan import stamp_of
 from hyperfuse.cube.cube import Cube
-from hyperfuse.datasets import INDIAN_PINES_SOURCE, Scenes, load_indian_pines, open_dataset, read_split
+from hyperfuse.cube.window import Window
+from hyperfuse.datasets import INDIAN_PINES_SOURCE, Scenes, get_dataset, load_indian_pines, open_dataset, read_split
 from hyperfuse.errors import InputError
 
 # Preferred scenes of quick experiments, in this order; else scenes of the splits.
@@ -19,26 +20,25 @@ _TEST = ("balloons", "balloons_half")
 _QUICK_SCENES = 4
 _VALIDATION_SIDE = 96
 _TEST_SIDE = 256
-_SRF = "nikon-d700"
 _SPLITS = {"cave": "uestc", "harvard": "own"}
+# Validation scenes in full, taken out of the training scenes.
+_VALIDATION = {"cave": ("watercolors",), "harvard": ("img1",)}
 _PINES_STEP = 4  # every fourth band: with all 200 a training takes four times as long
-# Row, column, rows and columns of its parts: whole LR pixels at ratio 8.
-_PINES = {"train": (0, 0, 144, 88), "test": (0, 88, 88, 56), "validation": (88, 88, 56, 56)}
+# Whole LR pixels at ratio 8.
+_PINES = {"train": Window(0, 0, 144, 88), "validation": Window(88, 88, 56, 56), "test": Window(0, 88, 88, 56)}
 
 
 class ScenePart(NamedTuple):
     """A part of a scene."""
 
     scene: str
-    row: int
-    col: int
-    rows: int
-    cols: int
+    window: Window
 
     @property
     def name(self) -> str:
         """Name of the part with its position and size, as the names of trained networks depend on it."""
-        return f"{self.scene}[{self.row}:{self.row + self.rows},{self.col}:{self.col + self.cols}]"
+        row, col, rows, cols = self.window
+        return f"{self.scene}[{row}:{row + rows},{col}:{col + cols}]"
 
 
 class PartScenes:
@@ -57,16 +57,15 @@ class PartScenes:
     def load(self, name: str) -> Cube:
         """Return a part; they are small and stay in memory."""
         if name not in self._loaded:
-            part = self._parts[name]
-            whole = self._scenes.load(part.scene) if isinstance(self._scenes, Scenes) else self._scenes[part.scene]
-            cropped = whole.crop(*part[1:])
-            self._loaded[name] = cropped.replace(data=cropped.data.copy())  # frees the whole scene
+            scene, window = self._parts[name]
+            whole = self._scenes.load(scene) if isinstance(self._scenes, Scenes) else self._scenes[scene]
+            part = whole.crop(*window)
+            self._loaded[name] = part.replace(data=part.data.copy())  # frees the whole scene
         return self._loaded[name]
 
     def shape(self, name: str) -> tuple[int, int, int]:
         """Return (bands, rows, cols) of a part."""
-        part = self._parts[name]
-        return self.load(name).bands, part.rows, part.cols
+        return self.load(name).header.shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +84,6 @@ class ExperimentData:
         test: names of scenes that are scored.
         srf: responses of the MSI.
         stamp: changes with the data.
-        quick: whether these are small parts.
     """
 
     name: str
@@ -97,9 +95,13 @@ class ExperimentData:
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
-    srf: str = _SRF
+    srf: str = "nikon-d700"
     stamp: str
-    quick: bool
+
+    @property
+    def quick(self) -> bool:
+        """Whether these are small parts of scenes."""
+        return isinstance(self.scenes, PartScenes)
 
 
 def same_scene(first: str, second: str) -> bool:
@@ -113,51 +115,42 @@ def same_scene(first: str, second: str) -> bool:
     return plain[0] == plain[1]
 
 
-def full_data(kind: str, folder: Path, validation: Sequence[str]) -> ExperimentData:
-    """Return a whole data set with its split: ``uestc`` for CAVE, this package's own for Harvard.
-
-    Args:
-        kind: ``cave`` or ``harvard``.
-        folder: of the data set.
-        validation: names of scenes that choose the weights, taken out of the training scenes.
+def full_data(kind: str, folder: Path) -> ExperimentData:
+    """Return ``cave`` or ``harvard`` whole, with the split ``uestc`` for CAVE and this package's own for Harvard.
 
     Raises:
         InputError: scenes that are missing.
     """
-    split = _SPLITS[kind]
+    split, validation = _SPLITS[kind], _VALIDATION[kind]
     test = read_split(kind, f"{split}-test")
     train = tuple(name for name in read_split(kind, f"{split}-train") if name not in validation)
-    scenes = Scenes(open_dataset(kind, folder).dataset, folder, (*train, *validation, *test))
+    dataset = get_dataset(kind)
+    scenes = Scenes(dataset, folder, (*train, *validation, *test))
     description = (
-        f"{kind.upper() if kind == 'cave' else kind.title()}, the split {split} ({len(train)} training scenes, "
-        f"{len(test)} test scenes); {', '.join(validation)} chose the weights."
+        f"{dataset.title}, the split {split} ({len(train)} training scenes, {len(test)} test scenes); "
+        f"{', '.join(validation)} chose the weights."
     )
     if kind == "harvard":
         description += " The split is this package's own: the test scenes of published tables are not known."
     return ExperimentData(
         name=kind,
-        title=scenes.dataset.title,
+        title=dataset.title,
         description=description,
-        source=scenes.dataset.source or "",
+        source=dataset.source or "",
         scenes=scenes,
         folder=folder,
         train=train,
-        validation=tuple(validation),
+        validation=validation,
         test=test,
         stamp=_stamp(scenes),
-        quick=False,
     )
 
 
 def quick_data(kind: str, folder: Path) -> ExperimentData:
-    """Return a few parts of scenes of a data set: small real data.
+    """Return parts of some scenes of ``cave`` or ``harvard``: small real data.
 
     Training uses the upper three quarters of up to four training scenes, validation a window at the bottom of each, and
     scores the centre of one test scene.
-
-    Args:
-        kind: ``cave`` or ``harvard``.
-        folder: of some or all of its scenes.
 
     Raises:
         InputError: no training scene, or no test scene.
@@ -181,25 +174,20 @@ def quick_data(kind: str, folder: Path) -> ExperimentData:
         side = min(_VALIDATION_SIDE, rows // 4 // 8 * 8, cols // 8 * 8)
         if side < 16:
             raise InputError(f"the scene {name} has {rows}x{cols} pixels; 64x64 are needed to train on a part of it")
-        train.append(ScenePart(name, 0, 0, rows - rows // 4, cols))
-        validation.append(ScenePart(name, rows - side, (cols - side) // 2, side, side))
-    shape = scenes.shape(tests[0])[1:]
-    rows, cols = (min(size // 8 * 8, _TEST_SIDE) for size in shape)
-    test = ScenePart(tests[0], (shape[0] - rows) // 2, (shape[1] - cols) // 2, rows, cols)
-    return ExperimentData(
+        train.append(ScenePart(name, Window(0, 0, rows - rows // 4, cols)))
+        validation.append(ScenePart(name, Window(rows - side, (cols - side) // 2, side, side)))
+    height, width = scenes.shape(tests[0])[1:]
+    rows, cols = (min(size // 8 * 8, _TEST_SIDE) for size in (height, width))
+    test = ScenePart(tests[0], Window((height - rows) // 2, (width - cols) // 2, rows, cols))
+    return _of_parts(
+        scenes,
+        {"train": train, "validation": validation, "test": [test]},
         name=kind,
         title=dataset.title,
-        description=(
-            f"Trained on the upper three quarters of {', '.join(training)}; windows at their bottoms chose the "
-            f"weights; scored on {rows}x{cols} pixels of {tests[0]}, which is in neither."
-        ),
+        description=f"Trained on the upper three quarters of {', '.join(training)}; windows at their bottoms chose the "
+        f"weights; scored on {rows}x{cols} pixels of {tests[0]}, which is in neither.",
         source=dataset.source or "",
-        scenes=PartScenes(scenes, [*train, *validation, test]),
-        train=tuple(part.name for part in train),
-        validation=tuple(part.name for part in validation),
-        test=(test.name,),
         stamp=_stamp(scenes),
-        quick=True,
     )
 
 
@@ -210,24 +198,25 @@ def pines_data() -> ExperimentData:
         MissingDependencyError: without the extra ``demo``.
     """
     whole = load_indian_pines()
-    parts = {part: ScenePart("indian_pines", *window) for part, window in _PINES.items()}
-    cube = whole.select_bands(range(0, whole.bands, _PINES_STEP))
-    return ExperimentData(
+    return _of_parts(
+        {"indian_pines": whole.select_bands(range(0, whole.bands, _PINES_STEP))},
+        {role: [ScenePart("indian_pines", window)] for role, window in _PINES.items()},
         name="indian-pines",
         title="Indian Pines",
-        description=(
-            f"Indian Pines (AVIRIS, every fourth of its {whole.bands} bands): trained on columns 0 to 87; of the "
-            "columns beyond, rows 0 to 87 are scored and rows 88 to 143 chose the weights; MSI Sentinel-2A."
-        ),
+        description=f"Indian Pines (AVIRIS, every fourth of its {whole.bands} bands): trained on columns 0 to 87; of "
+        "the columns beyond, rows 0 to 87 are scored and rows 88 to 143 chose the weights; MSI Sentinel-2A.",
         source=INDIAN_PINES_SOURCE,
-        scenes=PartScenes({"indian_pines": cube}, list(parts.values())),
-        train=(parts["train"].name,),
-        validation=(parts["validation"].name,),
-        test=(parts["test"].name,),
         srf="sentinel-2a",
         stamp=f"every {_PINES_STEP}th band",
-        quick=True,
     )
+
+
+def _of_parts(
+    scenes: Mapping[str, Cube] | Scenes, parts: Mapping[str, Sequence[ScenePart]], **described: Any
+) -> ExperimentData:
+    names: dict[str, Any] = {role: tuple(part.name for part in chosen) for role, chosen in parts.items()}
+    every = [part for chosen in parts.values() for part in chosen]
+    return ExperimentData(scenes=PartScenes(scenes, every), **names, **described)
 
 
 def _stamp(scenes: Scenes) -> str:

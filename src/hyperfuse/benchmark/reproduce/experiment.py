@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from hyperfuse.benchmark.entries import Entry
@@ -16,7 +17,7 @@ from hyperfuse.benchmark.records import Record, read_record, write_record
 from hyperfuse.benchmark.reproduce.data import ExperimentData, full_data, pines_data, quick_data
 from hyperfuse.benchmark.reproduce.networks import (
     RequiredNetwork,
-    TrainedVariant,
+    TrainedNetwork,
     is_trained,
     read_trained,
     run_folder,
@@ -26,6 +27,7 @@ from hyperfuse.benchmark.reproduce.networks import (
 from hyperfuse.benchmark.reproduce.recipes import FULL_SIZES, QUICK_SIZES, Budget, full_config, quick_config
 from hyperfuse.benchmark.worker import run_on_pair
 from hyperfuse.cube.cube import Cube
+from hyperfuse.datasets import get_dataset
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.metrics import aggregate, evaluate
 from hyperfuse.networks.blocks.upsample import resample
@@ -35,14 +37,12 @@ from hyperfuse.runtime.threads import usable_threads
 from hyperfuse.scenes.simulate import Pair, simulate
 from hyperfuse.training.configuration import TrainingConfig
 
-# Validation scenes in full, taken out of the training scenes.
-_VALIDATION = {"cave": ("watercolors",), "harvard": ("img1",)}
 _TRAINER = "hyperfuse.benchmark.reproduce.trainer"
 
 
 @dataclass
 class Experiment:
-    """How the tables and figures of one call are made.
+    """How the tables and figures of one call are made; scenes are those of a data set (``kind``) at a ratio.
 
     Attributes:
         out: folder of all files; networks are kept in its folder ``weights``, scores in ``jobs``.
@@ -76,28 +76,28 @@ class Experiment:
         """
         if kind not in self._data:
             folder = {"cave": self.cave, "harvard": self.harvard}[kind]
-            if folder is None and not self.quick:
-                title = {"cave": "CAVE", "harvard": "Harvard"}[kind]
-                raise InputError(f"this needs the {title} data: pass {kind}=FOLDER (or quick=True)")
-            if folder is None:
-                self._data[kind] = pines_data()
+            if folder is not None:
+                self._data[kind] = (quick_data if self.quick else full_data)(kind, folder)
             elif self.quick:
-                self._data[kind] = quick_data(kind, folder)
+                self._data[kind] = pines_data()
             else:
-                self._data[kind] = full_data(kind, folder, _VALIDATION[kind])
+                title = get_dataset(kind).title
+                raise InputError(f"this needs the {title} data: pass {kind}=FOLDER (or quick=True)")
         return self._data[kind]
 
     def sizes(self) -> Mapping[str, dict[str, Any]]:
-        """Return the sizes of networks by name."""
+        """Return the options of networks by the name of their size."""
         return QUICK_SIZES if self.quick else FULL_SIZES
 
-    def prepare(self, required: Sequence[RequiredNetwork], workers: int | None = None) -> None:
-        """Train the required networks that are missing.
+    def trains(self, required: RequiredNetwork) -> bool:
+        """Return whether a network is part of this experiment: quick ones have other sizes, and train feinfn only."""
+        return required.size in self.sizes() and not (self.quick and required.network != "feinfn")
 
-        Args:
-            required: several may be one network.
-            workers: processes at a time, each with its part of the threads. Default: under ``quick`` on a CPU the
-                number of threads (small networks gain little from more than one), else 1.
+    def prepare(self, required: Sequence[RequiredNetwork], workers: int | None = None) -> None:
+        """Train the required networks that are missing, of which several may be one.
+
+        ``workers`` is the number of processes, each with its part of the threads; default: under ``quick`` on a CPU the
+        number of threads (small networks gain little from more than one), else 1.
 
         Raises:
             HyperfuseError: a training that failed.
@@ -116,7 +116,7 @@ class Experiment:
         else:
             self._train_in_processes(list(missing.values()), workers, max(1, threads // workers))
 
-    def trained(self, required: RequiredNetwork) -> TrainedVariant:
+    def trained(self, required: RequiredNetwork) -> TrainedNetwork:
         """Return a trained network; each is trained once, over all artefacts and calls.
 
         Raises:
@@ -131,10 +131,8 @@ class Experiment:
         """Return folder and configuration of the training of a network."""
         data = self.data(required.kind)
         # Without defaults, so that one network has one folder under any name.
-        options = stated_options(required.network, {**self.sizes()[required.size], **dict(required.switches)})
+        options = stated_options(required.network, {**self.sizes()[required.size], **required.switches})
         common = {"output": self.out / "weights", "seed": self.seed, "device": self.device}
-        if self.quick and required.network != "feinfn":
-            raise InputError(f"quick=True trains feinfn only, not {required.network}")
         if self.quick:
             config = quick_config(data, required.ratio, options, self.budget, common)
         else:
@@ -144,39 +142,34 @@ class Experiment:
     def pair(self, kind: str = "cave", ratio: int = 4, scene: str | None = None) -> Pair:
         """Return the pair of a test scene; default: the first."""
         data = self.data(kind)
-        scene = data.test[0] if scene is None else scene
-        key = (kind, ratio, scene)
+        key = kind, ratio, scene or data.test[0]
         if key not in self._pairs:
-            cube = data.scenes.load(scene)
+            cube = data.scenes.load(key[2])
             self._pairs = {key: simulate(cube, ratio=ratio, preset="uestc", srf=data.srf)}  # only the latest is kept
         return self._pairs[key]
 
-    def tensors(self, kind: str = "cave", ratio: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return HSI and MSI of the first test scene as a batch of one."""
-        pair = self.pair(kind, ratio)
-        return torch.from_numpy(pair.hsi.data).float()[None], torch.from_numpy(pair.msi.data).float()[None]
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return HSI and MSI of the first test scene of CAVE at ratio 4, as a batch of one."""
+        hsi, msi = (torch.from_numpy(cube.data).float()[None] for cube in (self.pair().hsi, self.pair().msi))
+        return hsi, msi
 
     def fuse(self, entry: Entry, kind: str = "cave", ratio: int = 4) -> tuple[Cube, Record]:
         """Fuse the first test scene."""
-        data = self.data(kind)
-        return run_on_pair(self._job(entry, data, data.test[0], ratio), self.pair(kind, ratio))
+        return run_on_pair(self._job(entry, kind, ratio, self.data(kind).test[0]), self.pair(kind, ratio))
 
-    def score(self, entry: Entry, kind: str = "cave", ratio: int = 4) -> list[Record]:
-        """Return the scores of an entry on every test scene; those of an earlier call are reused."""
-        data = self.data(kind)
+    def mean(self, entry: Entry, kind: str = "cave", ratio: int = 4) -> dict[str, float]:
+        """Return mean scores over the test scenes, ``psnr_std`` where there are several, and ``seconds``.
+
+        Scores of an earlier call are reused.
+        """
         records = []
-        for scene in data.test:
-            job = self._job(entry, data, scene, ratio)
+        for scene in self.data(kind).test:
+            job = self._job(entry, kind, ratio, scene)
             record = read_record(self.out, job)
             if record is None:
                 _, record = run_on_pair(job, self.pair(kind, ratio, scene))
                 write_record(self.out, record)
             records.append(record)
-        return records
-
-    def mean(self, entry: Entry, kind: str = "cave", ratio: int = 4) -> dict[str, float]:
-        """Return mean scores over the test scenes, ``psnr_std`` where there are several, and ``seconds``."""
-        records = self.score(entry, kind, ratio)
         total = aggregate([record.scores for record in records if record.scores])
         times = [record.seconds for record in records if record.seconds is not None]
         deviation = {"psnr_std": total["std"]["psnr_db"]} if len(records) > 1 else {}
@@ -186,15 +179,15 @@ class Experiment:
         """Return mean scores and the number of parameters as a row of a table."""
         return {**self.mean(entry, kind, ratio), "parameters": entry.parameters}
 
-    def interpolated(self, kind: str = "cave", ratio: int = 4) -> float:
-        """Return the mean PSNR over the test scenes of the interpolated HSI that networks add to."""
+    def interpolated(self) -> float:
+        """Return the mean PSNR over the test scenes of CAVE of the interpolated HSI, ratio 4, that networks add to."""
         psnr = []
-        for scene in self.data(kind).test:
-            pair = self.pair(kind, ratio, scene)
+        for scene in self.data().test:
+            pair = self.pair(scene=scene)
             hsi = torch.from_numpy(pair.hsi.data).float()[None]
             image = resample(hsi, (pair.reference.rows, pair.reference.cols))[0].numpy()
-            psnr.append(float(evaluate(pair.reference, image, ratio)["psnr_db"]))
-        return sum(psnr) / len(psnr)
+            psnr.append(evaluate(pair.reference, image, 4)["psnr_db"])
+        return float(np.mean(psnr))
 
     def _train(self, required: RequiredNetwork, count: str) -> None:
         data = self.data(required.kind)
@@ -221,7 +214,8 @@ class Experiment:
         values = {name: getattr(self, name) for name in ("out", "quick", "cave", "harvard", "device", "seed")}
         return json.dumps(values | {"budget": asdict(self.budget), "required": asdict(required)}, default=str)
 
-    def _job(self, entry: Entry, data: ExperimentData, scene: str, ratio: int) -> BenchmarkJob:
+    def _job(self, entry: Entry, kind: str, ratio: int, scene: str) -> BenchmarkJob:
+        data = self.data(kind)
         pairs = Pairs(data.name, Path(), "uestc", data.srf, self.seed, self.device)
         return BenchmarkJob(entry, scene, float(ratio), pairs, None, data.stamp)
 
@@ -229,11 +223,9 @@ class Experiment:
 def train_line(line: str) -> None:
     """Train the network of a line that :meth:`Experiment.prepare` sends to a process."""
     values = json.loads(line)
-    required = values.pop("required")
-    required["switches"] = tuple((name, value) for name, value in required["switches"])
+    required = RequiredNetwork(**values.pop("required"))
     paths = {name: None if values[name] is None else Path(values[name]) for name in ("out", "cave", "harvard")}
-    experiment = Experiment(**{**values, **paths, "budget": Budget(**values["budget"])})
-    experiment.trained(RequiredNetwork(**required))
+    Experiment(**{**values, **paths, "budget": Budget(**values["budget"])}).trained(required)
 
 
 def serve_training() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from hyperfuse.benchmark.reproduce.domains import PROPOSED
+from hyperfuse.benchmark.reproduce.ablations import PROPOSED
 from hyperfuse.benchmark.reproduce.experiment import Experiment
-from hyperfuse.benchmark.reproduce.networks import always
-from hyperfuse.benchmark.reproduce.results import Artefact, Check, Result
+from hyperfuse.benchmark.reproduce.results import Check, Networks, Result, artefact
 from hyperfuse.networks.analysis import gabor_wavelet
 from hyperfuse.networks.blocks.gabor import RealGabor
 from hyperfuse.reports.analysis import wavelet_figure
@@ -23,26 +22,18 @@ _COLUMNS = (
 )
 
 
-def make(experiment: Experiment) -> Result:
+@artefact("gabor", "The Gabor wavelet in time and frequency", PROPOSED)
+def gabor(experiment: Experiment, networks: Networks) -> Result:
     """Draw the published initial wavelet; list it with those that a network learned."""
     found = [("initial, published", *_PUBLISHED)]
-    for index, layer in enumerate(experiment.trained(PROPOSED).network().decoder.activations):
+    for index, layer in enumerate(networks[PROPOSED.name].network().decoder.activations):
         assert isinstance(layer, RealGabor)
         found.append((f"learned, layer {index}", layer.frequency.item(), abs(layer.scale.item())))
     rows = []
     for name, frequency, scale in found:
-        one = gabor_wavelet(frequency, scale)
-        rows.append(
-            {
-                "wavelet": name,
-                "frequency": frequency,
-                "scale": scale,
-                "time": one.time_spread,
-                "band": one.frequency_spread,
-                "product": one.product,
-                "real": gabor_wavelet(frequency, scale, real=True).product,
-            }
-        )
+        one, real = gabor_wavelet(frequency, scale), gabor_wavelet(frequency, scale, real=True)
+        measured = {"time": one.time_spread, "band": one.frequency_spread, "product": one.product, "real": real.product}
+        rows.append({"wavelet": name, "frequency": frequency, "scale": scale, **measured})
     wavelet = gabor_wavelet(*_PUBLISHED)
     check = Check(
         "the complex wavelet is as narrow in time and frequency at once as a signal can be",
@@ -51,6 +42,3 @@ def make(experiment: Experiment) -> Result:
     )
     text = "exp(j w x - (s x)^2): standard deviations in time and angular frequency, and their product."
     return Result(_COLUMNS, rows, wavelet_figure(wavelet), [text], [check])
-
-
-ARTEFACT = Artefact("gabor", "figure", "The Gabor wavelet in time and frequency", always(PROPOSED), make)

@@ -6,19 +6,17 @@ from typing import Any, cast
 
 import torch
 
-from hyperfuse.benchmark.reproduce.ablation import order_checks
+from hyperfuse.benchmark.reproduce.ablations import order_checks, variants_of
 from hyperfuse.benchmark.reproduce.experiment import Experiment
-from hyperfuse.benchmark.reproduce.networks import always, variants_of
-from hyperfuse.benchmark.reproduce.results import Artefact, Check, Result
+from hyperfuse.benchmark.reproduce.results import Check, Networks, Result, artefact
 from hyperfuse.networks.analysis import spectrum_leakage
 from hyperfuse.networks.blocks.fourier import PhaseConvolution
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.reports.analysis import leakage_figure
 from hyperfuse.tables import Column
 
-VARIANTS = variants_of({"3x3": {"phase_kernel": 3}, "1x1": {"phase_kernel": 1}})
-_SIZE = 32
-_BIN = (5, 7)
+_VARIANTS = variants_of({"3x3": {"phase_kernel": 3}, "1x1": {"phase_kernel": 1}})
+_SIZE, _BIN = 32, (5, 7)
 _COLUMNS = (
     Column("kernel", "kernel on the phases"),
     Column("leaked", "fraction of energy that leaks", format=".4f"),
@@ -27,9 +25,9 @@ _COLUMNS = (
 )
 
 
-def make(experiment: Experiment) -> Result:
+@artefact("leakage", "Leakage of 1x1 and 3x3 kernels on a spectrum", *_VARIANTS.values())
+def leakage(experiment: Experiment, networks: Networks) -> Result:
     """Measure the leakage of the kernels that a network learned for its phases, and the PSNR of both networks."""
-    networks = {name: experiment.trained(one) for name, one in VARIANTS.items()}
     kernels = _phase_kernels(networks["3x3"].network())
     leaks = [spectrum_leakage(kernel, _SIZE, _SIZE, _BIN) for kernel in kernels]
     leaked = torch.tensor([leak.leaked for leak in leaks])
@@ -43,20 +41,17 @@ def make(experiment: Experiment) -> Result:
         {"kernel": "3x3, smallest", "leaked": float(leaked.min()), "kernels": len(leaks)},
         {"kernel": "3x3, largest", "leaked": float(leaked.max()), "kernels": len(leaks)},
     ]
-    checks = [
-        Check(
-            "3x3 kernels leak between frequencies, 1x1 kernels do not",
-            flat.leaked == 0.0 and median > 0.01,
-            f"{100 * median:.1f} % of the energy against {100 * flat.leaked:.1f} %",
-        ),
-        *order_checks(psnr, "1x1", experiment.interpolated()),
-    ]
+    check = Check(
+        "3x3 kernels leak between frequencies, 1x1 kernels do not",
+        flat.leaked == 0.0 and median > 0.01,
+        f"{100 * median:.1f} % of the energy against {100 * flat.leaked:.1f} %",
+    )
     text = (
         f"Fraction of the energy of one frequency that a kernel moves to others, for the {len(leaks)} learned 3x3 "
         "kernels of a network with `phase_kernel=3`, and PSNR of both networks. The median kernel is drawn."
     )
     figure = leakage_figure({"1x1": flat, "3x3, learned": typical})
-    return Result(_COLUMNS, rows, figure, [text], checks)
+    return Result(_COLUMNS, rows, figure, [text], [check, *order_checks(psnr, "1x1", experiment.interpolated())])
 
 
 def _phase_kernels(network: FeINFN) -> list[torch.Tensor]:
@@ -64,8 +59,3 @@ def _phase_kernels(network: FeINFN) -> list[torch.Tensor]:
     phase = network.frequency_fusion.phase
     assert isinstance(phase, PhaseConvolution)
     return [kernel[0] for layer in phase.depthwise for kernel in cast(torch.Tensor, layer.weight).detach()]
-
-
-ARTEFACT = Artefact(
-    "leakage", "figure", "Leakage of 1x1 and 3x3 kernels on a spectrum", always(*VARIANTS.values()), make
-)

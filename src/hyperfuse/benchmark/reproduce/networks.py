@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,41 +44,16 @@ class RequiredNetwork:
     ratio: int = 4
     size: str = "base"
     network: str = "feinfn"
-    switches: tuple[tuple[str, Any], ...] = ()
-
-
-def variants_of(variants: Mapping[str, Mapping[str, Any]]) -> dict[str, RequiredNetwork]:
-    """Return the networks of an ablation from the switches of each variant.
-
-    Example:
-        >>> variants_of({"ReLU": {"activation": "relu"}})["ReLU"].switches
-        (('activation', 'relu'),)
-    """
-    return {name: RequiredNetwork(name, switches=tuple(switches.items())) for name, switches in variants.items()}
-
-
-def always(*networks: RequiredNetwork) -> Callable[[Any], list[RequiredNetwork]]:
-    """Return the function that returns these networks for any experiment."""
-    return lambda experiment: list(networks)
+    switches: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class TrainedVariant:
-    """A trained network.
-
-    Attributes:
-        name: in the table or figure.
-        folder: of its training run.
-        entry: for scoring.
-        seconds: of its training.
-        steps: of its training.
-    """
+class TrainedNetwork:
+    """A network with the folder of its training run, and its entry for scoring."""
 
     name: str
     folder: Path
     entry: Entry
-    seconds: float
-    steps: int
 
     def network(self) -> FeINFN:
         """Return it with its best weights, in evaluation mode."""
@@ -99,8 +74,8 @@ def run_folder(out: Path, required: RequiredNetwork, config: TrainingConfig, dat
         del values["data"][key]
     text = json.dumps([values, data.stamp, data.quick, __version__], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    switched = stated_options(required.network, dict(required.switches))
-    what = "-".join([required.size, *(str(value) for value in switched.values())])
+    switched = stated_options(required.network, required.switches)
+    what = "-".join([required.size, *map(str, switched.values())])
     return out / "weights" / f"{required.network}-{data.name}-x{required.ratio}-{what}-{digest}"
 
 
@@ -134,14 +109,13 @@ def train_into(folder: Path, config: TrainingConfig, data: ExperimentData, progr
         scratch.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 
-def read_trained(folder: Path, name: str) -> TrainedVariant:
+def read_trained(folder: Path, name: str) -> TrainedNetwork:
     """Return the network of a folder that :func:`train_into` completed.
 
     Raises:
         InputError: a damaged folder.
     """
     try:
-        record: Mapping[str, Any] = json.loads((folder / _FINISHED).read_text("utf-8"))
-        return TrainedVariant(name, folder, network_entry(folder / "best", name), record["seconds"], record["steps"])
-    except (OSError, ValueError, KeyError) as error:
+        return TrainedNetwork(name, folder, network_entry(folder / "best", name))
+    except (OSError, ValueError) as error:
         raise InputError(f"{folder}: is damaged ({error}); remove it to train the network again") from error

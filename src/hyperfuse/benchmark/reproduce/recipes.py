@@ -52,12 +52,7 @@ def quick_config(
 ) -> TrainingConfig:
     """Return the short recipe: one rise and fall of the learning rate, rotated and flipped patches from anywhere.
 
-    Args:
-        data: to train with.
-        ratio: of the pairs.
-        options: of the network.
-        budget: of the training.
-        common: ``output``, ``seed`` and ``device``.
+    ``options`` are those of the network; ``common`` holds output, seed and device.
     """
     interval = max(1, budget.steps // budget.validations)
     return TrainingConfig.model_validate(
@@ -94,14 +89,7 @@ def quick_config(
 def full_config(
     data: ExperimentData, ratio: int, network: str, options: Mapping[str, Any], common: Mapping[str, Any]
 ) -> TrainingConfig:
-    """Return a recipe of ``configs/`` for a data set, a ratio and the switches of a network.
-
-    Args:
-        data: to train with.
-        ratio: of the pairs.
-        network: its name.
-        options: of the network.
-        common: ``output``, ``seed`` and ``device``.
+    """Return a recipe of ``configs/`` for a data set, a ratio and a network with its options; see :func:`quick_config`.
 
     Raises:
         InputError: the recipes are not where this package expects them.

@@ -5,43 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hyperfuse.benchmark.reproduce import (
-    activation,
-    comparison,
-    domains,
-    gabor,
-    iterations,
-    leakage,
-    main_tables,
-    parameters,
-    response,
-    similarity,
-    spectrum_change,
-    upsampling,
-)
+from hyperfuse.benchmark.reproduce.ablations import ACTIVATION, DOMAINS, UPSAMPLING
+from hyperfuse.benchmark.reproduce.comparison import comparison
 from hyperfuse.benchmark.reproduce.experiment import Experiment
+from hyperfuse.benchmark.reproduce.gabor import gabor
+from hyperfuse.benchmark.reproduce.iterations import iterations
+from hyperfuse.benchmark.reproduce.leakage import leakage
+from hyperfuse.benchmark.reproduce.main_tables import main_table
+from hyperfuse.benchmark.reproduce.parameters import parameters
+from hyperfuse.benchmark.reproduce.response import response
 from hyperfuse.benchmark.reproduce.results import Artefact, Result, write_result
+from hyperfuse.benchmark.reproduce.similarity import similarity
+from hyperfuse.benchmark.reproduce.spectrum_change import spectrum_change
 from hyperfuse.errors import InputError, nearest_name
 
 ALL = "all"
 
 ARTEFACTS: tuple[Artefact, ...] = (
-    main_tables.artefact("cave", 4),
-    main_tables.artefact("cave", 8),
-    main_tables.artefact("harvard", 4),
-    main_tables.artefact("harvard", 8),
-    parameters.ARTEFACT,
-    domains.ARTEFACT,
-    activation.ARTEFACT,
-    upsampling.ARTEFACT,
-    iterations.ARTEFACT,
-    similarity.ARTEFACT,
-    leakage.ARTEFACT,
-    gabor.ARTEFACT,
-    response.ARTEFACT,
-    spectrum_change.ARTEFACT,
-    comparison.artefact("cave", 4),
-    comparison.artefact("harvard", 4),
+    *(main_table(kind, ratio) for kind in ("cave", "harvard") for ratio in (4, 8)),
+    parameters,
+    DOMAINS,
+    ACTIVATION,
+    UPSAMPLING,
+    iterations,
+    similarity,
+    leakage,
+    gabor,
+    response,
+    spectrum_change,
+    comparison("cave"),
+    comparison("harvard"),
 )
 
 
@@ -55,11 +48,11 @@ def find_artefacts(names: Sequence[str]) -> list[Artefact]:
         >>> [artefact.name for artefact in find_artefacts(["gabor", "cave-x4"])]
         ['cave-x4', 'gabor']
     """
-    known = {artefact.name: artefact for artefact in ARTEFACTS}
+    known = [artefact.name for artefact in ARTEFACTS]
     if not names:
         raise InputError(f"name a table or figure, or all; there are {', '.join(known)}")
     for name in names:
-        if name != ALL and name not in known:
+        if name not in (*known, ALL):
             raise InputError(f"no table or figure {name!r}{nearest_name(name, [*known, ALL])}")
     return [artefact for artefact in ARTEFACTS if ALL in names or artefact.name in names]
 
@@ -71,8 +64,6 @@ def prepare(experiment: Experiment, artefacts: Sequence[Artefact], workers: int 
         InputError: data that are missing.
         HyperfuseError: a training that failed.
     """
-    for kind in dict.fromkeys(kind for artefact in artefacts for kind in artefact.data):
-        experiment.data(kind)
     experiment.prepare([one for artefact in artefacts for one in artefact.required(experiment)], workers)
 
 

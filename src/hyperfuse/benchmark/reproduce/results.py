@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from hyperfuse.benchmark.plan import scoring_convention
 from hyperfuse.benchmark.reproduce.charts import caption
 from hyperfuse.benchmark.reproduce.experiment import Experiment
-from hyperfuse.benchmark.reproduce.networks import RequiredNetwork
+from hyperfuse.benchmark.reproduce.networks import RequiredNetwork, TrainedNetwork
 from hyperfuse.benchmark.summary import SCORE_COLUMNS
+from hyperfuse.datasets import get_dataset
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.reports import save_figure
 from hyperfuse.tables import Column, Table
@@ -26,6 +27,9 @@ _SUFFIXES = (".md", ".csv", ".png")
 SCORES = tuple(replace(column, better=None) for column in SCORE_COLUMNS)
 SECONDS = Column("seconds", "seconds per fusion", format=".2f")
 PARAMETERS = Column("parameters", "parameters", format=",d")
+
+Networks = Mapping[str, TrainedNetwork]
+Source = Literal["order", "claim", "own"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Check:
     claim: str
     holds: bool | None
     measured: str
-    whose: Literal["order", "claim", "own"] = "claim"
+    whose: Source = "claim"
 
     def __str__(self) -> str:
         found = f"{'not decided' if self.holds is None else 'yes' if self.holds else 'no'}, {self.measured}."
@@ -51,16 +55,8 @@ class Check:
         return f"Shows the paper's {self.whose} ({self.claim}): {found}"
 
 
-def compare(
-    claim: str,
-    ours: float,
-    others: float,
-    unit: str = "dB",
-    digits: int = 2,
-    *,
-    whose: Literal["order", "claim", "own"] = "order",
-) -> Check:
-    """Return the check that ``ours`` is above ``others``; values that look equal are not above each other.
+def compare(claim: str, ours: float, others: float, unit: str = "dB", *, whose: Source = "order") -> Check:
+    """Return the check that ``ours`` is above ``others`` by two decimals: equal as shown is not above.
 
     Example:
         >>> str(compare("A above B", 40.0, 39.5))
@@ -68,8 +64,8 @@ def compare(
         >>> compare("A above B", 40.001, 40.0).holds
         False
     """
-    difference = round(ours - others, digits) + 0.0
-    return Check(claim, difference > 0, f"difference {difference:.{digits}f} {unit}".strip(), whose)
+    difference = round(ours - others, 2) + 0.0
+    return Check(claim, difference > 0, f"difference {difference:.2f} {unit}", whose)
 
 
 @dataclass(frozen=True)
@@ -99,17 +95,35 @@ class Artefact:
         name: on the command line, and of its files.
         what: table or figure.
         title: what it shows.
-        required: returns the networks that it needs.
-        make: makes it; networks that are missing are trained.
-        data: the data sets of the paper that it is about.
+        networks: that it needs, of one data set at one ratio.
+        build: makes it of the networks of an experiment, by name.
     """
 
     name: str
     what: Literal["table", "figure"]
     title: str
-    required: Callable[[Experiment], Sequence[RequiredNetwork]]
-    make: Callable[[Experiment], Result]
-    data: tuple[str, ...] = ("cave",)
+    networks: Sequence[RequiredNetwork]
+    build: Callable[[Experiment, Networks], Result]
+
+    @property
+    def kind(self) -> str:
+        """The data set of the paper that it is about."""
+        return self.networks[0].kind
+
+    def required(self, experiment: Experiment) -> list[RequiredNetwork]:
+        """Return the networks that it needs in an experiment."""
+        return [one for one in self.networks if experiment.trains(one)]
+
+    def make(self, experiment: Experiment) -> Result:
+        """Make it; networks that are missing are trained."""
+        return self.build(experiment, {one.name: experiment.trained(one) for one in self.required(experiment)})
+
+
+def artefact(
+    name: str, title: str, *networks: RequiredNetwork
+) -> Callable[[Callable[[Experiment, Networks], Result]], Artefact]:
+    """Return the decorator that turns the function that draws a figure into an :class:`Artefact`."""
+    return lambda build: Artefact(name, "figure", title, networks, build)
 
 
 def outputs(out: Path, artefacts: Sequence[Artefact]) -> list[Path]:
@@ -124,53 +138,40 @@ def write_result(experiment: Experiment, artefact: Artefact, result: Result) -> 
         HyperfuseError: no space left, or another failure of the file system.
     """
     experiment.out.mkdir(parents=True, exist_ok=True)
-    remark = quick_remark(experiment, artefact.data)
-    data = [experiment.data(kind) for kind in artefact.data]
-    sources = [f"Data: {source}." for source in dict.fromkeys(one.source for one in data) if source]
-    caption(result.figure, "\n".join(filter(None, [remark, *map(str, result.checks), *sources])))
+    data, remark = experiment.data(artefact.kind), _quick_remark(experiment, artefact.kind)
+    source = f"Data: {data.source}." if data.source else ""
+    caption(result.figure, "\n".join(filter(None, [remark, *map(str, result.checks), source])))
     paragraphs = [
         f"# {artefact.title}",
         f"**{remark}**" if remark else "",
-        *dict.fromkeys(one.description for one in data),
+        data.description,
         *result.text,
         render_markdown(Table(result.columns, result.rows)).strip() if result.rows else "",
         "\n".join(f"- {check}" for check in result.checks),
         f"![{artefact.title}]({artefact.name}.png)",
-        *sources,
+        source,
         f"hyperfuse {__version__}. Convention: {scoring_convention()}.",
     ]
     made = {"version": __version__, "made": remark or "in full"}
     columns = [*result.columns, *(Column(key, key) for key in made)]
-    texts = (
-        "\n\n".join(filter(None, paragraphs)) + "\n",
-        render_csv(Table(columns, [{**row, **made} for row in result.rows])),
-    )
-    paths = outputs(experiment.out, [artefact])
-    for path, text in zip(paths, texts, strict=False):
+    text = "\n\n".join(filter(None, paragraphs)) + "\n"
+    values = render_csv(Table(columns, [{**row, **made} for row in result.rows]))
+    *files, picture = outputs(experiment.out, [artefact])
+    for path, content in zip(files, (text, values), strict=True):
         with replacing(path) as scratch:
-            scratch.write_text(text, "utf-8", newline="")
-    save_figure(result.figure, paths[-1])
-    return paths
+            scratch.write_text(content, "utf-8", newline="")
+    save_figure(result.figure, picture)
+    return [*files, picture]
 
 
-def quick_remark(experiment: Experiment, kinds: Sequence[str]) -> str:
-    """Return the remark on every output of a quick experiment, empty in full.
-
-    Args:
-        experiment: how the output was made.
-        kinds: the data sets of the paper that it is about.
-    """
+def _quick_remark(experiment: Experiment, kind: str) -> str:
+    """Return the remark on every output of a quick experiment, empty in full."""
     if not experiment.quick:
         return ""
-    base, budget = experiment.sizes()["base"], experiment.budget
-    text = (
+    base, budget, data = experiment.sizes()["base"], experiment.budget, experiment.data(kind)
+    stand_in = f" {data.title} stands in for {get_dataset(kind).title}, which was not given."
+    return (
         f"QUICK: small data, narrow networks (width {base['width']}, the paper's has 128), {budget.steps} steps of "
         f"{budget.batch} patches of {budget.patch}x{budget.patch}, one training each (seed {experiment.seed}). Not "
-        "comparable with the paper's numbers."
+        f"comparable with the paper's numbers.{stand_in if data.name != kind else ''}"
     )
-    for kind in kinds:
-        data = experiment.data(kind)
-        if data.name != kind:
-            title = {"cave": "CAVE", "harvard": "Harvard"}[kind]
-            text += f" {data.title} stands in for {title}, which was not given."
-    return text

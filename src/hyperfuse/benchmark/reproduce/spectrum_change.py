@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from hyperfuse.benchmark.reproduce.domains import PROPOSED
+from hyperfuse.benchmark.reproduce.ablations import PROPOSED
 from hyperfuse.benchmark.reproduce.experiment import Experiment
-from hyperfuse.benchmark.reproduce.networks import always
-from hyperfuse.benchmark.reproduce.results import Artefact, Check, Result
+from hyperfuse.benchmark.reproduce.results import Check, Networks, Result, artefact
 from hyperfuse.networks.analysis import change_one_frequency, effect_on_fusion
 from hyperfuse.reports.analysis import global_effect_figure
 from hyperfuse.tables import Column
 
-_BIN = (3, 4)
-_FACTOR = 2.0
+_BIN, _FACTOR = (3, 4), 2.0
 _COLUMNS = (
     Column("change", "change"),
     Column("where", "measured in"),
@@ -21,9 +19,10 @@ _COLUMNS = (
 )
 
 
-def make(experiment: Experiment) -> Result:
+@artefact("spectrum-change", "A local change of a spectrum and its effect on the image", PROPOSED)
+def spectrum_change(experiment: Experiment, networks: Networks) -> Result:
     """Double one frequency of the frequency branch's output, and one pixel of it, and measure the effects."""
-    network = experiment.trained(PROPOSED).network()
+    network = networks[PROPOSED.name].network()
     hsi, msi = experiment.tensors()
     with torch.no_grad():
         frequency = network.features(hsi, msi).frequency
@@ -32,13 +31,13 @@ def make(experiment: Experiment) -> Result:
         "output of the frequency branch": change_one_frequency(frequency, _BIN, _FACTOR),
         "fused image": effect_on_fusion(network, hsi, msi, _BIN, _FACTOR),
     }
-    pixels = msi.shape[-2] * msi.shape[-1]
     rows = [
         {"change": "one frequency doubled", "where": where, "fraction": effect.fraction_of_pixels}
         for where, effect in effects.items()
     ]
     # The decoder's convolutions are 1x1, so a pixel of the branch changes no other one.
-    rows += [{"change": "one pixel doubled", "where": where, "fraction": 1 / pixels} for where in effects]
+    one_pixel = 1 / (msi.shape[-2] * msi.shape[-1])
+    rows += [{"change": "one pixel doubled", "where": where, "fraction": one_pixel} for where in effects]
     changed = effects["fused image"].fraction_of_pixels
     check = Check(
         "a change of one frequency acts on the whole image (more than half of the pixels)",
@@ -47,8 +46,3 @@ def make(experiment: Experiment) -> Result:
     )
     text = f"The frequency {_BIN} of the frequency branch's output is doubled, in every channel."
     return Result(_COLUMNS, rows, global_effect_figure(effects), [text], [check])
-
-
-ARTEFACT = Artefact(
-    "spectrum-change", "figure", "A local change of a spectrum and its effect on the image", always(PROPOSED), make
-)

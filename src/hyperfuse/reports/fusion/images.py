@@ -14,7 +14,15 @@ from matplotlib.image import imsave
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.reports.colours import Display, choose_display, render_rgb, stretch_limits
+from hyperfuse.reports.colours import (
+    INFRARED,
+    SHORTWAVE_INFRARED,
+    Display,
+    choose_display,
+    find_display,
+    render_rgb,
+    stretch_limits,
+)
 from hyperfuse.sensor.axis import interpolation_operator
 from hyperfuse.sensor.model import Sensor
 
@@ -22,18 +30,12 @@ Array = NDArray[np.float64]
 Rgb = NDArray[np.float64]
 
 LONGEST_SIDE = 900
+RGB = Display((0, 1, 2), None, "")  # of a cube of three bands
 # Images of fewer pixels are drawn with the edges of their pixels; larger ones are scaled smoothly.
 _PIXELATED_SIDE = 450
 # PNG is lossless; above this size JPEG is used, whose colours are within about a percent.
 _PNG_BYTES = 300_000
-_JPEG = {"quality": 90, "subsampling": 0}
-
-# In addition to true colour, in the order of preference: names and nm for red, green, blue.
-_FALSE_COLOURS = (
-    ("false colour (infrared)", (850.0, 650.0, 550.0)),
-    ("false colour (shortwave infrared)", (2200.0, 1640.0, 850.0)),
-)
-_TOLERANCE_NM = 40.0
+_ENCODINGS: dict[str, dict[str, Any]] = {"png": {"optimize": True}, "jpeg": {"quality": 90, "subsampling": 0}}
 
 
 class DisplayedPair(NamedTuple):
@@ -56,17 +58,10 @@ class Picture(NamedTuple):
 def displays(cube: Cube) -> list[Display]:
     """Return the displays of a cube: that of ``choose_display``, and a false colour where it has the bands for one."""
     first = choose_display(cube)
-    usable = np.flatnonzero(cube.usable_bands)
-    if cube.wavelengths is None or not np.isfinite(cube.wavelengths[usable]).all():
-        return [first]
-    centres = cube.wavelengths[usable]
-    for name, targets in _FALSE_COLOURS:
-        nearest = [int(np.argmin(np.abs(centres - target))) for target in targets]
-        near = float(np.abs(centres[nearest] - np.array(targets)).max()) <= _TOLERANCE_NM
-        bands = tuple(int(usable[index]) for index in nearest)
-        if near and len(set(bands)) == 3 and bands != first.bands and name != first.name:
-            red, green, blue = (float(centres[index]) for index in nearest)
-            return [first, Display((bands[0], bands[1], bands[2]), (red, green, blue), name)]
+    for name, targets in (INFRARED, SHORTWAVE_INFRARED):
+        second = find_display(cube, name, targets)
+        if second is not None and second.name != first.name and second.bands != first.bands:
+            return [first, second]
     return [first]
 
 
@@ -130,9 +125,8 @@ def show_pair(hsi: Cube, fused: Cube, sensor: Sensor, display: Display) -> Displ
     after = small_cube([averaged(fused.data[band], step) for band in display.bands])
     shape = (fused.rows, fused.cols)
     before = small_cube([interpolated(hsi.data[band], sensor, shape, step) for band in display.bands])
-    three = Display((0, 1, 2), display.wavelengths, display.name)
-    limits = stretch_limits(after, three)
-    return DisplayedPair(display, render_rgb(before, three, limits), render_rgb(after, three, limits))
+    limits = stretch_limits(after, RGB)
+    return DisplayedPair(display, render_rgb(before, RGB, limits), render_rgb(after, RGB, limits))
 
 
 def small_cube(bands: Sequence[NDArray[Any]]) -> Cube:
@@ -144,22 +138,18 @@ def small_cube(bands: Sequence[NDArray[Any]]) -> Cube:
 def data_uri(image: Rgb) -> str:
     """Return an image (rows, cols, 3) in [0, 1] as the text of a PNG, or a JPEG where the PNG is large."""
     pixels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    kind, stored = "png", _encoded(pixels, "png")
-    if len(stored) > _PNG_BYTES:
-        kind, stored = "jpeg", _encoded(pixels, "jpeg")
-    return f"data:image/{kind};base64,{base64.b64encode(stored).decode('ascii')}"
+    for kind, options in _ENCODINGS.items():
+        buffer = io.BytesIO()
+        imsave(buffer, pixels, format=kind, pil_kwargs=options)
+        if buffer.tell() <= _PNG_BYTES:
+            break
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def picture(image: Rgb) -> Picture:
     """Return an image (rows, cols, 3) in [0, 1] for the page."""
     rows, cols = image.shape[:2]
     return Picture(data_uri(image), cols, rows, max(rows, cols) < _PIXELATED_SIDE)
-
-
-def _encoded(pixels: NDArray[np.uint8], kind: str) -> bytes:
-    buffer = io.BytesIO()
-    imsave(buffer, pixels, format=kind, pil_kwargs=_JPEG if kind == "jpeg" else {"optimize": True})
-    return buffer.getvalue()
 
 
 def _block_sums(values: Array, step: int) -> Array:

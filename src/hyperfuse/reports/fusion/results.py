@@ -13,7 +13,7 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.reports.colours import Display, match_display, render_rgb, stretch_limits
 from hyperfuse.reports.fusion.close_ups import CloseUp, Point
 from hyperfuse.reports.fusion.content import ReportContent
-from hyperfuse.reports.fusion.images import DisplayedPair, display_step, lr_index, picture, show_pair, small_cube
+from hyperfuse.reports.fusion.images import RGB, DisplayedPair, display_step, lr_index, picture, show_pair, small_cube
 from hyperfuse.reports.fusion.plots import FUSED, LR, MSI, REFERENCE, lines_figure
 
 LETTERS = "ABCDEFGH"
@@ -58,16 +58,12 @@ def spectra(
 
 
 def _title(display: Display) -> str:
-    name = display.name[:1].upper() + display.name[1:]
-    if display.wavelengths is None:
-        return name
-    return f"{name} ({', '.join(f'{value:.0f}' for value in display.wavelengths)} nm)"
+    return display.label[:1].upper() + display.label[1:]
 
 
 def _panels(content: ReportContent, display: Display, window: CloseUp) -> list[tuple[str, Any]]:
     row, col, rows, cols = window
     part = np.s_[row : row + rows, col : col + cols]
-    three = Display((0, 1, 2), display.wavelengths, display.name)
 
     def cut(cube: Cube, bands: tuple[int, ...], where: Any) -> Cube:
         return small_cube([cube.data[band][where] for band in bands])
@@ -78,14 +74,14 @@ def _panels(content: ReportContent, display: Display, window: CloseUp) -> list[t
     )
     fused = cut(content.fused, display.bands, part)
     msi = cut(content.msi, match_display(content.msi, display).bands, part)
-    limits = stretch_limits(fused, three)
+    limits = stretch_limits(fused, RGB)
     panels = [
-        ("LR-HSI", render_rgb(cut(content.hsi, display.bands, lr_pixels), three, limits)),
-        ("HR-MSI", render_rgb(msi, three, stretch_limits(msi, three))),
-        ("fused", render_rgb(fused, three, limits)),
+        ("LR-HSI", render_rgb(cut(content.hsi, display.bands, lr_pixels), RGB, limits)),
+        ("HR-MSI", render_rgb(msi, RGB, stretch_limits(msi, RGB))),
+        ("fused", render_rgb(fused, RGB, limits)),
     ]
     if content.reference is not None:
-        panels.append(("reference", render_rgb(cut(content.reference, display.bands, part), three, limits)))
+        panels.append(("reference", render_rgb(cut(content.reference, display.bands, part), RGB, limits)))
     return [(name, picture(image)) for name, image in panels]
 
 
