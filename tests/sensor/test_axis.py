@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from hyperfuse.errors import InputError
-from hyperfuse.sensor.axis import AxisOperator, fold, interpolation_operator, sampling_operator
+from hyperfuse.sensor.axis import AxisOperator, AxisProfile, fold, interpolation_operator, sampling_operator
 
 RATIOS = st.one_of(st.integers(1, 5).map(float), st.floats(1.0, 5.0))
 BOUNDARIES = st.sampled_from(["reflect", "circular"])
@@ -47,16 +47,8 @@ def sample_literally(x, size_out, ratio, phase, radius, normalise, boundary):
 )
 def test_sampling_is_the_literal_sum(size_in, size_out, ratio, phase, radius, normalise, boundary, seed):
     x = np.random.default_rng(seed).standard_normal(size_in)
-    operator = sampling_operator(
-        size_in,
-        size_out,
-        ratio=ratio,
-        phase=phase,
-        profile=profile,
-        radius=radius,
-        normalise=normalise,
-        boundary=boundary,
-    )
+    axis_profile = AxisProfile(profile, radius, normalise)
+    operator = sampling_operator(size_in, size_out, axis_profile, ratio=ratio, phase=phase, boundary=boundary)
     made = operator(torch.as_tensor(x)[None, None], -1)[0, 0].numpy()
     np.testing.assert_allclose(
         made, sample_literally(x, size_out, ratio, phase, radius, normalise, boundary), atol=1e-10
@@ -64,9 +56,8 @@ def test_sampling_is_the_literal_sum(size_in, size_out, ratio, phase, radius, no
 
 
 def test_the_radius_is_inclusive():
-    operator = sampling_operator(
-        9, 1, ratio=1, phase=4, profile=np.ones_like, radius=2, normalise=False, boundary="reflect"
-    )
+    box = AxisProfile(np.ones_like, 2, normalise=False)
+    operator = sampling_operator(9, 1, box, ratio=1, phase=4, boundary="reflect")
     assert operator.matrix.toarray().tolist() == [[0, 0, 1, 1, 1, 1, 1, 0, 0]]
 
 
@@ -95,9 +86,7 @@ def test_blocks_make_the_whole_product_along_both_axes(size_in, size_out, densit
 
 
 def test_dtype_is_unchanged_and_gradients_flow():
-    operator = sampling_operator(
-        12, 4, ratio=2.7, phase=1.1, profile=profile, radius=2, normalise=True, boundary="circular"
-    )
+    operator = sampling_operator(12, 4, AxisProfile(profile, 2), ratio=2.7, phase=1.1, boundary="circular")
     x = torch.rand(2, 12, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     single = operator(x.float(), -2)
     assert single.dtype == torch.float32
@@ -126,7 +115,7 @@ def test_a_psf_that_misses_every_pixel_is_refused():
         return np.exp(-0.5 * (offset / 0.01) ** 2)
 
     with pytest.raises(InputError, match="falls between its centres; widen it"):
-        sampling_operator(8, 4, ratio=2, phase=0.5, profile=narrow, radius=0.5, normalise=True, boundary="reflect")
+        sampling_operator(8, 4, AxisProfile(narrow, 0.5), ratio=2, phase=0.5, boundary="reflect")
 
 
 @settings(max_examples=30, deadline=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from scipy import sparse
 from hyperfuse.errors import InputError
 
 Boundary = Literal["reflect", "circular"]
-Profile = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Floats = NDArray[np.float64]
 
 # Outputs computed by one dense product. Few enough that the block of the band-diagonal matrix holds few zeros.
 _BLOCK = 128
@@ -29,17 +29,8 @@ class AxisOperator:
 
     def __init__(self, matrix: sparse.csr_matrix) -> None:
         self.matrix = sparse.csr_matrix(matrix)
+        self.size_out, self.size_in = (int(size) for size in self.matrix.shape)
         self._blocks: dict[tuple[torch.dtype, torch.device], list[tuple[slice | torch.Tensor, torch.Tensor]]] = {}
-
-    @property
-    def size_in(self) -> int:
-        """Length of the input axis."""
-        return int(self.matrix.shape[1])
-
-    @property
-    def size_out(self) -> int:
-        """Length of the output axis."""
-        return int(self.matrix.shape[0])
 
     @cached_property
     def transposed(self) -> AxisOperator:
@@ -85,62 +76,36 @@ def fold(index: NDArray[np.int64], size: int, boundary: Boundary) -> NDArray[np.
     return np.asarray(np.where(folded < size, folded, 2 * size - 1 - folded))
 
 
-def _assemble(
-    index: NDArray[np.int64], weight: NDArray[np.float64], size_in: int, boundary: Boundary
-) -> sparse.csr_matrix:
-    rows = np.repeat(np.arange(index.shape[0]), index.shape[1])
-    columns = fold(index, size_in, boundary).ravel()
-    matrix = sparse.coo_matrix((weight.ravel(), (rows, columns)), shape=(index.shape[0], size_in)).tocsr()
-    matrix.eliminate_zeros()
-    return matrix
+class AxisProfile(NamedTuple):
+    """Weights along one axis: a function of the offset in samples, 0 beyond a radius, scaled to sum 1 or not."""
 
+    weight: Callable[[Floats], Floats]
+    radius: float
+    normalise: bool = True
 
-def sampling_operator(
-    size_in: int,
-    size_out: int,
-    *,
-    ratio: float,
-    phase: float,
-    profile: Profile,
-    radius: float,
-    normalise: bool,
-    boundary: Boundary,
-) -> AxisOperator:
-    """Return the operator ``y_i = sum_n profile(n - p_i) x_n`` with ``p_i = phase + ratio i``.
+    def at(self, offset: Floats) -> Floats:
+        """Return the profile at any offsets, not scaled."""
+        return np.where(np.abs(offset) <= self.radius + 1e-9, self.weight(offset), 0.0)
 
-    Args:
-        size_in: samples of the fine axis.
-        size_out: samples of the coarse axis.
-        ratio: fine samples per coarse step.
-        phase: position of the first coarse sample, in fine samples, 0 at the centre of the first one.
-        profile: weight as a function of the offset in fine samples.
-        radius: offsets farther than this have weight 0.
-        normalise: make the weights of every output sum to 1.
-        boundary: how the axis continues beyond its ends.
-    """
-    centres = phase + ratio * np.arange(size_out)
-    first = np.ceil(centres - radius - 1e-9).astype(np.int64)
-    taps = int(np.floor(2 * radius + 1e-9)) + 1
-    index = first[:, None] + np.arange(taps)
-    offset = index - centres[:, None]
-    weight = np.where(np.abs(offset) <= radius + 1e-9, profile(offset), 0.0)
-    if normalise:
+    def weights(self, offset: Floats) -> Floats:
+        """Return the weights of samples at ``offset`` (n, taps) from n positions, of which each must reach one."""
+        weight = self.at(offset)
+        if not self.normalise:
+            return weight
         total = weight.sum(axis=1, keepdims=True)
         if not (np.abs(total) > 1e-12).all():
             raise InputError("the PSF is narrower than a pixel of the MSI and falls between its centres; widen it")
-        weight = weight / total
-    return AxisOperator(_assemble(index, weight, size_in, boundary))
+        return np.asarray(weight / total)
 
 
-def _linear(u: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.clip(1.0 - np.abs(u), 0.0, None)
-
-
-def _cubic(u: NDArray[np.float64], a: float = -0.5) -> NDArray[np.float64]:
-    u = np.abs(u)
-    near = (a + 2) * u**3 - (a + 3) * u**2 + 1
-    far = a * u**3 - 5 * a * u**2 + 8 * a * u - 4 * a
-    return np.where(u <= 1, near, np.where(u < 2, far, 0.0))
+def sampling_operator(
+    size_in: int, size_out: int, profile: AxisProfile, *, ratio: float, phase: float, boundary: Boundary
+) -> AxisOperator:
+    """Return the operator ``y_i = sum_n profile(n - p_i) x_n`` with ``p_i = phase + ratio i``, in fine samples."""
+    centres = phase + ratio * np.arange(size_out)
+    first = np.ceil(centres - profile.radius - 1e-9).astype(np.int64)
+    index = first[:, None] + np.arange(int(np.floor(2 * profile.radius + 1e-9)) + 1)
+    return _operator(fold(index, size_in, boundary), profile.weights(index - centres[:, None]), size_in)
 
 
 def interpolation_operator(
@@ -153,7 +118,20 @@ def interpolation_operator(
     position = (np.arange(size_out) - phase) / ratio
     reach = 1 if kernel == "linear" else 2
     index = np.floor(position).astype(np.int64)[:, None] + np.arange(1 - reach, reach + 1)
-    offset = index - position[:, None]
-    weight = _linear(offset) if kernel == "linear" else _cubic(offset)
-    clamped = np.clip(index, 0, size_in - 1)
-    return AxisOperator(_assemble(clamped, weight, size_in, "reflect"))
+    distance = np.abs(index - position[:, None])
+    weight = np.clip(1.0 - distance, 0.0, None) if kernel == "linear" else _cubic(distance)
+    return _operator(np.clip(index, 0, size_in - 1), weight, size_in)
+
+
+def _cubic(distance: Floats, a: float = -0.5) -> Floats:
+    near = (a + 2) * distance**3 - (a + 3) * distance**2 + 1
+    far = a * distance**3 - 5 * a * distance**2 + 8 * a * distance - 4 * a
+    return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
+
+
+def _operator(index: NDArray[np.int64], weight: Floats, size_in: int) -> AxisOperator:
+    """Return the operator whose output i weights the inputs ``index[i]`` by ``weight[i]``, both (size_out, taps)."""
+    rows = np.repeat(np.arange(index.shape[0]), index.shape[1])
+    matrix = sparse.coo_matrix((weight.ravel(), (rows, index.ravel())), shape=(index.shape[0], size_in)).tocsr()
+    matrix.eliminate_zeros()
+    return AxisOperator(matrix)

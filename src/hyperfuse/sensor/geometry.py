@@ -7,10 +7,8 @@ from typing import Any
 
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.model import Sensor, number_pair, ratio_pair
-from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf, create_psf
+from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf, Pair, Psf, create_psf
 from hyperfuse.sensor.srf.srf import Srf
-
-Pair = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,7 +36,7 @@ class PairGeometry:
 
     sensor: Sensor | None = None
     srf: Srf | str | None = None
-    psf: GaussianPsf | BoxPsf | KernelPsf | str | None = None
+    psf: Psf | str | None = None
     ratio: float | Pair | None = None
     phase: float | Pair | None = None
     align: bool = True
@@ -84,7 +82,7 @@ class PairGeometry:
         """Whether shift, rotation and scale are to be estimated."""
         return self.align and not self.describes_position
 
-    def psf_at(self, ratio: Pair) -> GaussianPsf | BoxPsf | KernelPsf | None:
+    def psf_at(self, ratio: Pair) -> Psf | None:
         """Return the specified PSF, of a text at the given ratio (y, x); that of the sensor, or None."""
         if isinstance(self.psf, str):
             return create_psf(self.psf, ratio)

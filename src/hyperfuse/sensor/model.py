@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,12 +16,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.axis import AxisOperator, Boundary, interpolation_operator, sampling_operator
-from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf, Psf, SeparableFactor
+from hyperfuse.sensor.psf import Psf, SeparableFactor
 from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.settings import describe
 
 Shape = tuple[int, int]
-_PSF_ADAPTER: TypeAdapter[GaussianPsf | BoxPsf | KernelPsf] = TypeAdapter(Psf)
+_PSF_ADAPTER: TypeAdapter[Psf] = TypeAdapter(Psf)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,7 +42,7 @@ class Sensor:
     """
 
     ratio: tuple[float, float]
-    psf: GaussianPsf | BoxPsf | KernelPsf
+    psf: Psf
     phase: tuple[float, float] | None = None
     srf: Srf | None = None
     boundary: Boundary = "reflect"
@@ -70,13 +71,7 @@ class Sensor:
     def reach(self) -> tuple[float, float]:
         """Radius of the PSF in HR pixels along y and x."""
         factors = self.psf.factors()
-        return max(factor.radius_y for factor in factors), max(factor.radius_x for factor in factors)
-
-    @property
-    def whole_ratio(self) -> int | None:
-        """The ratio as a whole number where it is one and the same along both axes, else None."""
-        y, x = self.ratio
-        return round(y) if y == x and abs(y - round(y)) < 1e-9 else None
+        return max(factor.y.radius for factor in factors), max(factor.x.radius for factor in factors)
 
     def lr_shape(self, shape: Shape) -> Shape:
         """Return the (rows, cols) of the LR image whose pixels lie wholly inside the HR ``shape``."""
@@ -86,47 +81,30 @@ class Sensor:
         return rows, cols
 
     def degrade(self, image: torch.Tensor, shape: Shape | None = None) -> torch.Tensor:
-        """Blur and sample: (..., H, W) to (..., h, w), the values of the LR image.
-
-        Args:
-            image: HR image of any number of bands.
-            shape: (rows, cols) of the result; default: :meth:`lr_shape`.
-        """
+        """Blur and sample: (..., H, W) to (..., h, w), with ``shape = (h, w)``; default: :meth:`lr_shape`."""
         size = (image.shape[-2], image.shape[-1])
-        total: torch.Tensor | None = None
-        for along_y, along_x in self.sampling(size, shape or self.lr_shape(size)):
-            term = along_x(along_y(image, -2), -1)
-            total = term if total is None else total + term
-        assert total is not None  # a PSF has at least one factor
-        return total
+        operators = self.sampling(size, shape or self.lr_shape(size))
+        return functools.reduce(torch.add, (along_x(along_y(image, -2), -1) for along_y, along_x in operators))
 
     def degrade_adjoint(self, image: torch.Tensor, shape: Shape) -> torch.Tensor:
         """Apply the transpose of :meth:`degrade`: (..., h, w) to (..., H, W) with ``shape = (H, W)``."""
-        total: torch.Tensor | None = None
-        for along_y, along_x in self.sampling(shape, (image.shape[-2], image.shape[-1])):
-            term = along_y.transposed(along_x.transposed(image, -1), -2)
-            total = term if total is None else total + term
-        assert total is not None
-        return total
+        operators = self.sampling(shape, (image.shape[-2], image.shape[-1]))
+        terms = (along_y.transposed(along_x.transposed(image, -1), -2) for along_y, along_x in operators)
+        return functools.reduce(torch.add, terms)
 
     def upsample(self, image: torch.Tensor, shape: Shape, kernel: Literal["linear", "cubic"] = "cubic") -> torch.Tensor:
         """Interpolate (..., h, w) at every HR pixel, with regard to the phase: a linear ramp keeps its position.
 
-        Args:
-            image: LR image.
-            shape: (H, W) of the result.
-            kernel: ``linear``, or ``cubic`` (Keys, a = -1/2).
+        ``shape`` is (H, W); ``cubic`` is the kernel of Keys with a = -1/2.
         """
-        operators = []
-        for axis in (0, 1):
-            key = ("up", kernel, axis, image.shape[axis - 2], shape[axis])
+        for axis in (-2, -1):
+            key = ("up", kernel, axis, image.shape[axis], shape[axis])
             if key not in self._operators:
                 self._operators[key] = interpolation_operator(
-                    image.shape[axis - 2], shape[axis], ratio=self.ratio[axis], phase=self.offset[axis], kernel=kernel
+                    image.shape[axis], shape[axis], ratio=self.ratio[axis], phase=self.offset[axis], kernel=kernel
                 )
-            operators.append(self._operators[key])
-        along_y, along_x = operators
-        return torch.as_tensor(along_x(along_y(image, -2), -1))
+            image = self._operators[key](image, axis)
+        return image
 
     def respond(self, image: torch.Tensor) -> torch.Tensor:
         """Apply the spectral responses: (..., bands, rows, cols) to (..., msi_bands, rows, cols).
@@ -162,11 +140,7 @@ class Sensor:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Sensor:
-        """Build a sensor from plain values.
-
-        Args:
-            values: ``ratio`` (number or pair), ``psf`` (mapping with ``kind``), and optionally ``phase``, ``srf``,
-                ``boundary``.
+        """Build a sensor from ``ratio``, ``psf`` (with ``kind``) and optionally ``phase``, ``srf``, ``boundary``.
 
         Raises:
             InputError: a key is missing, unknown or wrong.
@@ -205,38 +179,28 @@ class Sensor:
             InputError: no such file, not YAML, or not a sensor.
         """
         try:
-            values = yaml.safe_load(Path(path).read_text("utf-8"))
+            return cls.from_dict(yaml.safe_load(Path(path).read_text("utf-8")))
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not a YAML file ({str(error).splitlines()[0]})") from error
-        try:
-            return cls.from_dict(values)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
     def sampling(self, fine: Shape, coarse: Shape) -> list[tuple[AxisOperator, AxisOperator]]:
         """Return the operators along y and x from ``fine`` to ``coarse`` (rows, cols), a pair for each PSF factor."""
+
+        def along(factor: SeparableFactor, axis: int) -> AxisOperator:
+            ratio, phase = self.ratio[axis], self.offset[axis]
+            return sampling_operator(
+                fine[axis], coarse[axis], factor[axis], ratio=ratio, phase=phase, boundary=self.boundary
+            )
+
         key = ("down", fine, coarse)
         if key not in self._operators:
-            self._operators[key] = [
-                (self._sampler(factor, 0, fine[0], coarse[0]), self._sampler(factor, 1, fine[1], coarse[1]))
-                for factor in self.psf.factors()
-            ]
+            self._operators[key] = [(along(factor, 0), along(factor, 1)) for factor in self.psf.factors()]
         found: list[tuple[AxisOperator, AxisOperator]] = self._operators[key]
         return found
-
-    def _sampler(self, factor: SeparableFactor, axis: int, fine: int, coarse: int) -> AxisOperator:
-        return sampling_operator(
-            fine,
-            coarse,
-            ratio=self.ratio[axis],
-            phase=self.offset[axis],
-            profile=factor.x if axis else factor.y,
-            radius=factor.radius_x if axis else factor.radius_y,
-            normalise=factor.normalise,
-            boundary=self.boundary,
-        )
 
     def _response(self, image: torch.Tensor) -> torch.Tensor:
         if self.srf is None:
@@ -274,15 +238,10 @@ def number_pair(value: Any, name: str) -> tuple[float, float]:
     Raises:
         InputError: anything else, or numbers that are not finite.
     """
-    values = np.atleast_1d(np.asarray(value, dtype=np.float64)).ravel() if _is_numeric(value) else np.empty(0)
+    try:
+        values = np.atleast_1d(np.asarray(value, dtype=np.float64)).ravel()
+    except (TypeError, ValueError):
+        values = np.empty(0)
     if values.size not in (1, 2) or not np.isfinite(values).all():
         raise InputError(f"the {name} is one number or a pair (y, x), got {value!r}", parameter=name)
     return float(values[0]), float(values[-1])
-
-
-def _is_numeric(value: Any) -> bool:
-    try:
-        np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        return False
-    return True

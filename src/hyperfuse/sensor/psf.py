@@ -6,11 +6,10 @@ import math
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from hyperfuse.errors import InputError
-from hyperfuse.sensor.axis import Profile
+from hyperfuse.sensor.axis import AxisProfile, Floats
 from hyperfuse.settings import Settings
 
 Pair = tuple[float, float]
@@ -18,13 +17,10 @@ Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class SeparableFactor(NamedTuple):
-    """One separable term of a PSF: a profile along y, one along x, how far they reach, and if each sums to 1."""
+    """One separable term of a PSF: its profiles along y and x."""
 
-    y: Profile
-    x: Profile
-    radius_y: float
-    radius_x: float
-    normalise: bool
+    y: AxisProfile
+    x: AxisProfile
 
 
 class GaussianPsf(Settings):
@@ -43,7 +39,7 @@ class GaussianPsf(Settings):
         """Return the separable terms: one."""
         # Half a pixel at least, so that a PSF between two pixel centres still finds both.
         reach = self.radius or (max(4 * self.sigma[0], 0.5), max(4 * self.sigma[1], 0.5))
-        return [SeparableFactor(_gaussian(self.sigma[0]), _gaussian(self.sigma[1]), reach[0], reach[1], True)]
+        return [SeparableFactor(*map(_gaussian, self.sigma, reach))]
 
 
 class BoxPsf(Settings):
@@ -58,8 +54,7 @@ class BoxPsf(Settings):
 
     def factors(self) -> list[SeparableFactor]:
         """Return the separable terms: one."""
-        y, x = self.width
-        return [SeparableFactor(_box(y), _box(x), (y + 1) / 2, (x + 1) / 2, True)]
+        return [SeparableFactor(*map(_box, self.width))]
 
 
 class KernelPsf(Settings):
@@ -88,9 +83,8 @@ class KernelPsf(Settings):
         kernel = kernel / kernel.sum()
         left, values, right = np.linalg.svd(kernel)
         keep = values > values[0] * 1e-12
-        reach_y, reach_x = (kernel.shape[0] + 1) / 2, (kernel.shape[1] + 1) / 2
         return [
-            SeparableFactor(_sampled(value * column), _sampled(row), reach_y, reach_x, False)
+            SeparableFactor(_sampled(value * column), _sampled(row))
             for value, column, row in zip(values[keep], left.T, right, strict=False)
         ]
 
@@ -133,41 +127,36 @@ def create_psf(text: str, ratio: Pair) -> GaussianPsf | BoxPsf:
     except ValueError:
         numbers = []
     pair = (numbers[0], numbers[-1]) if len(numbers) in (1, 2) and all(0 < n < math.inf for n in numbers) else None
-    if kind == "box" and not rest:
-        return BoxPsf(width=ratio)
-    if pair is not None:
-        if kind == "sigma":
-            return GaussianPsf(sigma=pair)
-        if kind == "fwhm":
-            return gaussian_from_fwhm(pair)
-        if kind == "mtf" and len(numbers) == 1:
-            return gaussian_from_mtf(pair[0], ratio)
-        if kind == "box":
-            return BoxPsf(width=pair)
+    match kind, pair:
+        case "sigma", (y, x):
+            return GaussianPsf(sigma=(y, x))
+        case "fwhm", (y, x):
+            return gaussian_from_fwhm((y, x))
+        case "mtf", (modulation, _) if len(numbers) == 1:
+            return gaussian_from_mtf(modulation, ratio)
+        case "box", (y, x):
+            return BoxPsf(width=(y, x))
+        case "box", None if not rest:
+            return BoxPsf(width=ratio)
     raise InputError(
         f"no PSF {text!r}; write sigma:1.5, sigma:1.5,2 (y,x), fwhm:3, mtf:0.3, box or box:4", parameter="psf"
     )
 
 
-def _gaussian(sigma: float) -> Profile:
-    return lambda offset: np.exp(-0.5 * (offset / sigma) ** 2)
+def _gaussian(sigma: float, radius: float) -> AxisProfile:
+    return AxisProfile(lambda offset: np.exp(-0.5 * (offset / sigma) ** 2), radius)
 
 
-def _box(width: float) -> Profile:
-    def overlap(offset: NDArray[np.float64]) -> NDArray[np.float64]:
+def _box(width: float) -> AxisProfile:
+    def overlap(offset: Floats) -> Floats:
         low = np.maximum(offset - 0.5, -width / 2)
         return np.asarray(np.clip(np.minimum(offset + 0.5, width / 2) - low, 0, None))
 
-    return overlap
+    return AxisProfile(overlap, (width + 1) / 2)
 
 
-def _sampled(weights: NDArray[np.float64]) -> Profile:
-    grid = np.arange(weights.size) - (weights.size - 1) / 2
+def _sampled(weights: Floats) -> AxisProfile:
     # A zero on either side lets the interpolation run out linearly, which keeps the sum at any position.
-    grid = np.concatenate([[grid[0] - 1], grid, [grid[-1] + 1]])
-    padded = np.concatenate([[0.0], weights, [0.0]])
-
-    def interpolated(offset: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(np.interp(offset, grid, padded, left=0.0, right=0.0))
-
-    return interpolated
+    radius = (weights.size + 1) / 2
+    grid, padded = np.arange(-radius, radius + 0.5), np.pad(weights, 1)
+    return AxisProfile(lambda offset: np.interp(offset, grid, padded, left=0.0, right=0.0), radius, normalise=False)

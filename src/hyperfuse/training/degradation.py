@@ -45,7 +45,7 @@ class Degradation:
         psf = self.nominal.psf
         assert isinstance(psf, GaussianPsf)  # as all presets have
         self._psf = psf
-        reach = self._widened(1 + width_jitter).factors()[0].radius_y + phase_jitter
+        reach = self._widened(1 + width_jitter).factors()[0].y.radius + phase_jitter
         first, last = self.nominal.offset[0], self.nominal.offset[0] + ratio * (self.lr_side - 1)
         # The centres of the first and last LR pixels need not be symmetric in the patch, and they shift.
         self.margin = max(0, math.ceil(max(reach - first, reach + last - (self.side - 1)) - 1e-6))

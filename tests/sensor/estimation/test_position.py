@@ -205,7 +205,7 @@ def test_srf_is_not_needed():
 
 def parts_of(hsi, msi, sensor, side, corners):
     """Cut parts of ``side`` LR pixels from a pair of a whole ratio whose phase is centred."""
-    ratio = sensor.whole_ratio
+    ratio = int(sensor.ratio[0])
     parts = []
     for row, col in corners:
         low = hsi[:, row : row + side, col : col + side]

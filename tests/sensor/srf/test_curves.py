@@ -138,13 +138,12 @@ def test_bad_bands_count_as_if_they_were_not_there():
 
 
 def test_partly_covered_curve_counts_where_it_is_seen():
-    # Centres every 10 nm reach 5 nm beyond the last: 45 of the curve's 100 nm are seen.
+    # Centres every 10 nm reach 5 nm beyond the last: 45 of the first curve's 90 nm are covered.
     centres = [500, 510, 520, 530, 540]
-    samples, curve = np.arange(500, 601), np.ones((1, 101))
-    srf = srf_from_curves(samples, curve, centres, min_coverage=0.45)
+    srf = srf_from_curves([500, 590], [[1, 1]], centres)
     np.testing.assert_allclose(srf.matrix[0], np.array([5, 10, 10, 10, 10]) / 45, atol=1e-15)
     with pytest.raises(InputError, match=r"covers no band of the SRF curves: band 1 \(45%\)"):
-        srf_from_curves(samples, curve, centres)
+        srf_from_curves([500, 600], [[1, 1]], centres)
 
 
 def test_a_wider_fwhm_sees_further():
@@ -157,11 +156,11 @@ def test_a_gap_between_the_bands_is_a_hole():
     centres = np.concatenate([np.arange(1200, 1341, 10), np.arange(1460, 1601, 10)]).astype(float)
     with pytest.raises(InputError, match=r"covers no band .* 1390 nm \(0%\)"):
         srf_from_centres([1390], [30], centres)
-    srf = srf_from_curves([1300, 1500], [[1, 1]], centres, min_coverage=0.4)
+    srf = srf_from_curves([1280, 1520], [[1, 1]], centres)
     expected = np.zeros(30)
-    expected[10:15] = [5, 10, 10, 10, 10]  # 1300 to 1345
-    expected[15:20] = [10, 10, 10, 10, 5]  # 1455 to 1500
-    np.testing.assert_allclose(srf.matrix[0], expected / 90, atol=1e-15)
+    expected[8:15] = [5, 10, 10, 10, 10, 10, 10]  # 1280 to 1345
+    expected[15:22] = [10, 10, 10, 10, 10, 10, 5]  # 1455 to 1520
+    np.testing.assert_allclose(srf.matrix[0], expected / 130, atol=1e-15)
 
 
 def test_one_missing_band_is_interpolated_across():
@@ -221,8 +220,6 @@ def test_a_single_band_with_its_fwhm():
         ({"hsi": [500]}, "give its FWHM"),
         ({"hsi": []}, "one number per band"),
         ({"names": ["a", "b"]}, "2 names for 1 response curves"),
-        ({"min_coverage": 0}, "above 0 and up to 1"),
-        ({"min_coverage": 1.1}, "above 0 and up to 1"),
     ],
 )
 def test_input_that_makes_no_srf_is_refused(changes, message):

@@ -9,7 +9,6 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from numpy.typing import NDArray
 
 from hyperfuse.reports.fusion.content import ReportContent
 from hyperfuse.reports.fusion.plots import FAINT, FULL, INK, LR, SERIES, draw, legend_text
@@ -80,14 +79,9 @@ def _describe_psf(psf: Psf) -> str:
 
 def _psf_figure(content: ReportContent) -> Markup:
     model = content.sensor
-    factors = model.psf.factors()
-    reach = [max(getattr(factor, f"radius_{axis}") for factor in factors) for axis in "yx"]
-    reach = [max(size, 0.75 * ratio) for size, ratio in zip(reach, model.ratio, strict=True)]
+    reach = [max(size, 0.75 * ratio) for size, ratio in zip(model.reach, model.ratio, strict=True)]
     y, x = (np.linspace(-size, size, _PSF_SAMPLES) for size in reach)
-    summed = sum(
-        np.outer(_cut(factor.y(y), y, factor.radius_y), _cut(factor.x(x), x, factor.radius_x)) for factor in factors
-    )
-    image = np.asarray(summed, np.float64)
+    image = np.asarray(sum(np.outer(factor.y.at(y), factor.x.at(x)) for factor in model.psf.factors()), np.float64)
     image = image / np.abs(image).max()
 
     def build(drawing: Figure) -> None:
@@ -108,10 +102,6 @@ def _psf_figure(content: ReportContent) -> Markup:
         profile.legend()
 
     return draw(build, FULL, "psf", "point spread function, as an image and in profile")
-
-
-def _cut(weights: NDArray[np.float64], offset: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
-    return np.where(np.abs(offset) <= radius + 1e-9, weights, 0.0)
 
 
 def _srf_figure(content: ReportContent, srf: Srf) -> Markup:

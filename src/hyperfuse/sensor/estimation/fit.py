@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ _MIN_UNEXPLAINED = 0.2
 LEAST_PIXELS = 36
 
 
-@dataclass(frozen=True)
-class _Fold:
+class _Fold(NamedTuple):
     """A fold of held-out pixels; their scores and those of the other pixels in components of the latter; energies."""
 
     held_out: NDArray[np.bool_]
@@ -92,11 +91,9 @@ class HeldOutFit:
         return result
 
     def unexplained(self, targets: Array, noise: Array | float = 0.0) -> Array:
-        """Return the fraction of each target's variance that held-out predictions miss, (k,); 1 for constant targets.
+        """Return the fraction of the variance of targets (pixels, k) that held-out predictions miss; 1 if constant.
 
-        Args:
-            targets: (pixels, k).
-            noise: sum over the pixels of the variance of each target's noise, (k,), which is subtracted.
+        ``noise``, the sum over the pixels of the variance of each target's noise, (k,), is subtracted.
         """
         missed = np.square(self.residual(targets)).sum(axis=0)
         varied = np.square(targets - targets.mean(axis=0)).sum(axis=0)
@@ -124,16 +121,12 @@ def principal_images(pixels: Array, maximum: int) -> Array:
 
 
 def without_noise(spectra: Array, order: NDArray[np.int64]) -> Array:
-    """Return the spectra (pixels, bands) without the noise of single bands.
+    """Return the spectra (pixels, bands) without the noise of single bands; ``order`` sorts these by wavelength.
 
     Noise of the predictors makes a regression spread over many bands, which averages it: the prediction gains, the
     responses are lost. Each band's noise is its residual after regression on the nearest bands (Roger and Arnold, Int.
     J. Remote Sensing 17(10), 1996); of the spectra divided by it, those principal components are retained that exceed
     such noise (limit of Marchenko and Pastur, 1967).
-
-    Args:
-        spectra: HSI pixels.
-        order: the bands in the order of their wavelengths.
     """
     pixels, bands = spectra.shape
     mean = spectra.mean(axis=0)

@@ -12,7 +12,7 @@ import numpy as np
 from hyperfuse.sensor.estimation.fit import Array
 from hyperfuse.sensor.estimation.position import PositionFit, fit_position, four_errors
 from hyperfuse.sensor.estimation.psf import PsfFit, fit_psf
-from hyperfuse.sensor.estimation.sampling import PairPart, from_each, psf_deviation
+from hyperfuse.sensor.estimation.sampling import PairPart, from_each, lr_positions, psf_deviation
 from hyperfuse.sensor.estimation.views import Motion
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import GaussianPsf
@@ -26,18 +26,10 @@ _PART_ERROR = 0.02
 
 
 def fit_positions(parts: Sequence[PairPart], *, max_shift: float | None = None, affine: bool = True) -> PositionFit:
-    """Find the position from several parts of a scene; of one part, what :func:`fit_position` finds.
+    """Find the position from several parts of a scene; of one part, as :func:`fit_position` finds it.
 
     Each part gives a shift. Shift, rotation and scale of the scene are their weighted least squares fit over the
     positions of the parts; rotation and scale only where they explain more than their number would.
-
-    Args:
-        parts: at least one, as in :func:`fit_position`.
-        max_shift: HR pixels searched to either side.
-        affine: also fit rotation and scale.
-
-    Raises:
-        InputError: every part is too small.
     """
     if len(parts) == 1:
         return fit_position(parts[0], max_shift=max_shift, affine=affine)
@@ -52,9 +44,7 @@ def fit_positions(parts: Sequence[PairPart], *, max_shift: float | None = None, 
     centre = points.mean(axis=0)
     reach = float(np.linalg.norm(points - centre, axis=1).max())
     motion, deviations = _motion_of_shifts(points, shifts, errors, affine and reach > 0)
-    before, after = (
-        float(np.average([getattr(fit, name) for fit in accepted], weights=pixels)) for name in ("before", "after")
-    )
+    before, after = np.average([(fit.before, fit.after) for fit in accepted], axis=0, weights=pixels).tolist()
     return PositionFit(motion, four_errors(deviations), before, after, False, int(pixels.sum()), reach)
 
 
@@ -115,11 +105,7 @@ def locate(
 ) -> Location:
     """Find the phase and the PSF of a pair or of parts of a scene, those that are not known.
 
-    Args:
-        parts: with ratio, and phase and PSF as known or assumed; what is not accepted stays as assumed.
-        known_phase: keep the phase.
-        known_psf: keep the PSF.
-        max_shift: HR pixels searched to either side, as in :func:`fit_positions`.
+    What is not accepted stays as assumed; ``max_shift`` as in :func:`fit_position`.
 
     Raises:
         InputError: too few LR pixels lie on the MSI.
@@ -152,15 +138,12 @@ def _first_position(
     parts: tuple[PairPart, ...], widths: tuple[float, ...] | None, max_shift: float | None
 ) -> tuple[tuple[PairPart, ...], PositionFit]:
     """Return the parts moved to where they fit best; where the PSF is free, through the best of some widths."""
-    tried = []
     y, x = parts[0].sensor.ratio
     psfs = [None] if widths is None else [GaussianPsf(sigma=(width * y, width * x)) for width in widths]
-    for psf in psfs:
-        blurred = tuple(part.moved((0, 0), psf) for part in parts)
-        fit = _positions(blurred, max_shift)
-        tried.append((fit.after, fit, blurred))
-    _, best, blurred = max(tried, key=lambda entry: entry[0])
-    return _moved(blurred, best), best
+    blurred = [tuple(part.moved((0, 0), psf) for part in parts) for psf in psfs]
+    fits = [_positions(one, max_shift) for one in blurred]
+    fit, moved = max(zip(fits, blurred, strict=True), key=lambda tried: tried[0].after)
+    return _moved(moved, fit), fit
 
 
 def _positions(parts: tuple[PairPart, ...], max_shift: float | None) -> PositionFit:
@@ -174,16 +157,13 @@ def _moved(parts: tuple[PairPart, ...], fit: PositionFit) -> tuple[PairPart, ...
         return parts
     moved = []
     for part in parts:
-        offset, ratio = np.asarray(part.sensor.offset), np.asarray(part.sensor.ratio)
-        y, x = offset + ratio * (np.asarray(part.lr_shape) - 1) / 2 + np.asarray(part.origin)
+        y, x = lr_positions(part.sensor, (np.array(part.lr_shape) - 1) / 2) + part.origin
         moved.append(part.moved(fit.motion.displacement((float(y), float(x)))))
     return tuple(moved)
 
 
 def _settled(before: tuple[PairPart, ...], after: tuple[PairPart, ...]) -> bool:
-    moved = max(
-        float(np.abs(np.subtract(one.sensor.offset, other.sensor.offset)).max())
-        for one, other in zip(before, after, strict=True)
-    )
+    offsets = np.array([[part.sensor.offset for part in parts] for parts in (before, after)])
+    moved = np.abs(offsets[0] - offsets[1]).max()
     widened = abs(math.log(psf_deviation(before[0].sensor) / psf_deviation(after[0].sensor)))
-    return moved < _SETTLED and widened < _SETTLED
+    return bool(moved < _SETTLED and widened < _SETTLED)

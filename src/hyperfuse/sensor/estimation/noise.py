@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 
+from hyperfuse.sensor.axis import AxisProfile
 from hyperfuse.sensor.estimation.fit import Array
-from hyperfuse.sensor.estimation.sampling import axis_weights
-from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
+from hyperfuse.sensor.psf import Psf
 from hyperfuse.statistics.noise import quiet_energy
 
 # Divides the energy of quiet blocks, which of white noise is 0.63: texture is left in some, so that a tenth less is
@@ -26,35 +28,26 @@ def pixel_noise(image: torch.Tensor) -> Array:
     return np.asarray((quiet_energy(part) / _QUIET_ENERGY).cpu().numpy())
 
 
-def noise_gain(positions: Array, psf: GaussianPsf | BoxPsf | KernelPsf, step: float = 0.25) -> Array:
+def noise_gain(positions: Array, psf: Psf, step: float = 0.25) -> Array:
     """Return how much of the variance of white noise the PSF lets through at ``positions`` (n, 2), and its slopes.
 
-    Args:
-        positions: (y, x) in HR pixels.
-        psf: the blur.
-        step: HR pixels, of the differences that stand for derivatives.
+    Positions are (y, x) in HR pixels; ``step`` HR pixels to either side, differences stand for derivatives.
 
     Returns:
         (3, n): the sum of the squared weights, its derivatives along y and along x.
     """
-    gain, by_y, by_x = np.zeros((3, len(positions)))
-    factors = psf.factors()
-    for one in factors:
-        for other in factors:
-            products = []
-            for axis, profiles in ((0, (one.y, other.y)), (1, (one.x, other.x))):
-                radius = (one.radius_x, other.radius_x) if axis else (one.radius_y, other.radius_y)
-                sums = []
-                for move in (0.0, step, -step):
-                    taps = int(np.ceil(max(radius))) + 2
-                    index = np.floor(positions[:, axis])[:, None] + np.arange(-taps, taps + 2)
-                    offset = index - positions[:, axis : axis + 1] - move
-                    first = axis_weights(offset, profiles[0], radius[0], one.normalise)
-                    second = axis_weights(offset, profiles[1], radius[1], other.normalise)
-                    sums.append((first * second).sum(axis=1))
-                products.append(sums)
-            (y, y_up, y_down), (x, x_up, x_down) = products
-            gain += y * x
-            by_y += (y_up - y_down) / (2 * step) * x
-            by_x += y * (x_up - x_down) / (2 * step)
-    return np.stack([gain, by_y, by_x])
+    gain = np.zeros((3, len(positions)))
+    for one, other in itertools.product(psf.factors(), repeat=2):
+        (y, slope_y), (x, slope_x) = (_overlap(positions[:, [axis]], one[axis], other[axis], step) for axis in (0, 1))
+        gain += [y * x, slope_y * x, y * slope_x]
+    return gain
+
+
+def _overlap(positions: Array, one: AxisProfile, other: AxisProfile, step: float) -> tuple[Array, Array]:
+    """Return the sum of the products of two profiles' weights at positions (n, 1), and its derivative, (n,) each."""
+    taps = int(np.ceil(max(one.radius, other.radius))) + 2
+    offset = np.floor(positions) + np.arange(-taps, taps + 2) - positions
+    here, up, down = (
+        (one.weights(offset - move) * other.weights(offset - move)).sum(axis=1) for move in (0, step, -step)
+    )
+    return here, (up - down) / (2 * step)

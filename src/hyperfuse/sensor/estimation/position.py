@@ -9,7 +9,7 @@ import numpy as np
 
 from hyperfuse.sensor.estimation.fit import Array
 from hyperfuse.sensor.estimation.noise import noise_gain
-from hyperfuse.sensor.estimation.sampling import PairPart, psf_deviation
+from hyperfuse.sensor.estimation.sampling import PairPart, psf_deviation, thinned
 from hyperfuse.sensor.estimation.views import Motion, PartView, PixelSample, mix
 from hyperfuse.statistics.folds import block_labels
 
@@ -95,9 +95,9 @@ def fit_position(part: PairPart, *, max_shift: float | None = None, affine: bool
         if radius >= view.extent:
             break
         radius *= _GROWTH
-    agreeing = sample.select(sample.agreeing(motion))
-    if agreeing.count < sample.count:
-        sample = agreeing
+    agreeing = sample.agreeing(motion)
+    if len(agreeing) < sample.count:
+        sample = sample.select(agreeing)
         motion, errors = _refine(sample, motion, affine)
     start = Motion((0.0, 0.0), 0.0, 0.0, motion.centre)
     before, after = sample.explained(start), sample.explained(motion)
@@ -115,9 +115,7 @@ def four_errors(errors: tuple[float, ...]) -> tuple[float, float, float, float]:
 def _coarse(view: PartView, centre: Array, radius: float, limit: float) -> tuple[Motion, bool]:
     """Search whole steps of about a quarter of an LR pixel around the assumed position."""
     sample = view.near(centre, radius, None, margin=limit)
-    thin = np.zeros(sample.count, np.bool_)
-    thin[np.linspace(0, sample.count - 1, min(sample.count, _COARSE_PIXELS)).round().astype(np.int64)] = True
-    sample = sample.select(thin)
+    sample = sample.select(thinned(np.arange(sample.count), _COARSE_PIXELS))
     matrix = sample.matrix[:, :_COARSE_COMPONENTS]
     step = max(1, round(min(view.part.sensor.ratio) / 4))
     moves = np.arange(-math.floor(limit / step), math.floor(limit / step) + 1) * float(step)
@@ -194,7 +192,7 @@ def _linearised(sample: PixelSample, motion: Motion, parameters: int, radius: fl
     (parameters,) is what both subtract from half the slope of the sum of squares.
     """
     positions, psf = motion.apply(sample.positions), sample.part.sensor.psf
-    values, along_y, along_x = sample.sampled_with_slopes(motion)
+    values, along_y, along_x = sample.sampled(motion, gradient=True) @ sample.matrix
     residual = sample.fit.residual(values)
     energy = np.maximum(np.square(residual).mean(axis=0), 1e-300)
     centred = values - values.mean(axis=0)
@@ -217,14 +215,10 @@ def _linearised(sample: PixelSample, motion: Motion, parameters: int, radius: fl
 
 
 def _moved(motion: Motion, step: Array, radius: float) -> Motion:
-    shift = (motion.shift[0] + float(step[0]), motion.shift[1] + float(step[1]))
-    if step.size == 2:
-        return replace(motion, shift=shift)
+    y, x, rotation, scale = (*step.tolist(), 0.0, 0.0)[:4]
+    shift = (motion.shift[0] + y, motion.shift[1] + x)
     return replace(
-        motion,
-        shift=shift,
-        rotation=motion.rotation + float(step[2]) / radius,
-        scale=motion.scale + float(step[3]) / radius,
+        motion, shift=shift, rotation=motion.rotation + rotation / radius, scale=motion.scale + scale / radius
     )
 
 
@@ -240,5 +234,5 @@ def _standard_errors(sample: PixelSample, motion: Motion, parameters: int, radiu
     summed = np.zeros((int(block.max()) + 1, parameters))
     np.add.at(summed, block, scores)
     variance = np.diag(inverse @ (summed.T @ summed) @ inverse)
-    scales = np.array([1.0, 1.0, 1 / radius, 1 / radius])[:parameters]
-    return tuple(float(value) for value in np.sqrt(np.maximum(variance, 0)) * scales)
+    units = np.array([1.0, 1.0, 1 / radius, 1 / radius])[:parameters]
+    return tuple((np.sqrt(np.maximum(variance, 0)) * units).tolist())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +14,15 @@ from scipy.optimize import minimize, minimize_scalar
 from hyperfuse.sensor.estimation.fit import Array, HeldOutFit, principal_images
 from hyperfuse.sensor.estimation.noise import noise_gain, pixel_noise
 from hyperfuse.sensor.estimation.sampling import PairPart, from_each, lr_positions, side_by_side
-from hyperfuse.sensor.estimation.views import mix
+from hyperfuse.sensor.estimation.views import COMPONENTS, mix
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
 from hyperfuse.statistics.folds import BLOCK
 
-# Components of the MSI that are compared; later ones are mostly noise.
-_COMPONENTS = 4
 _WINDOW, _MIN_WINDOW = 64, 20  # LR pixels along a side of the window that is used, of one part and of many
 # Standard deviations searched, in LR pixels, and at least in HR pixels: narrower ones sample single HR pixels.
 _NARROWEST, _WIDEST, _NARROWEST_HR = 0.08, 1.5, 0.25
+_LOG_WIDTHS = (math.log(_NARROWEST), math.log(_WIDEST))
 _STARTS = 13
 # A width changed by this factor must make a difference beyond chance, or the width is not accepted.
 _TESTED_FACTOR = 1.3
@@ -78,39 +78,45 @@ def fit_psf(parts: Sequence[PairPart], *, free_phase: bool = False) -> PsfFit:
     psf: GaussianPsf | BoxPsf = GaussianPsf(sigma=(0.494 * ratio[0], 0.494 * ratio[1]))
     for _ in range(2):  # the ridge of the regression is chosen for the blur, and the other way round
         view.tune(psf)
-        width, cost, at_limit = _search(view, _gaussian(ratio))
-        psf = _gaussian(ratio)(width, width)
-    found = [_search(view, _gaussian(ratio)), _search(view, _box(ratio))]
-    families, shifts = (_gaussian(ratio), _box(ratio)), [(0.0, 0.0), (0.0, 0.0)]
+        gaussian = _search(view, _gaussian(ratio))
+        psf = gaussian.psf
+    box = _search(view, _box(ratio))
     if free_phase:
-        lowest = min(cost for _, cost, _ in found)
-        for k, family in enumerate(families):
-            # An error of the phase can swap the order of the two, but not by any amount.
-            if found[k][1] < lowest + _CLOSE:
-                found[k], shifts[k] = _with_phase(view, family, found[k])
-    best = 1 if found[1][1] < found[0][1] - 2 / view.blocks else 0
-    family, shift, (width, cost, at_limit) = families[best], shifts[best], found[best]
-    both = minimize(
-        lambda logs: view.cost(family(math.exp(logs[0]), math.exp(logs[1])), shift),
-        np.log([width, width]),
-        method="Nelder-Mead",
-        bounds=[(math.log(_NARROWEST), math.log(_WIDEST))] * 2,
-        options={
-            "initial_simplex": np.log([[width, width], [1.15 * width, width], [width, 1.15 * width]]),
-            "xatol": 1e-3,
-            "fatol": 1e-5,
-            "maxfev": 60,
-        },
-    )
-    widths = (width, width)
+        # An error of the phase can swap the order of the two, but not by any amount.
+        limit = min(gaussian.cost, box.cost) + _CLOSE
+        gaussian, box = (_with_phase(view, one) if one.cost < limit else one for one in (gaussian, box))
+    best = box if box.cost < gaussian.cost - 2 / view.blocks else gaussian
+
+    def cost(widths: Array) -> float:
+        return view.cost(best.family(*np.exp(widths).tolist()), best.shift)
+
+    both = np.log([best.width, best.width])
+    uneven = _minimum(cost, both, [math.log(1.15)] * 2, [_LOG_WIDTHS] * 2, xatol=1e-3, fatol=1e-5, maxfev=60)
     # Another width along x than along y is one more parameter: it must explain more than that.
-    if float(both.fun) < cost - 2 / view.blocks:
-        widths, cost = (math.exp(both.x[0]), math.exp(both.x[1])), float(both.fun)
-    other = min(view.cost(family(widths[0] * by, widths[1] * by), shift) for by in (_TESTED_FACTOR, 1 / _TESTED_FACTOR))
-    return PsfFit(family(*widths), view.blocks * (other - cost) / 2, at_limit, cost, shift)
+    lowest = best.cost
+    if float(uneven.fun) < best.cost - 2 / view.blocks:
+        both, lowest = uneven.x, float(uneven.fun)
+    other = min(cost(both + by) for by in (math.log(_TESTED_FACTOR), -math.log(_TESTED_FACTOR)))
+    return PsfFit(
+        best.family(*np.exp(both).tolist()), view.blocks * (other - lowest) / 2, best.at_limit, lowest, best.shift
+    )
 
 
 Family = Callable[[float, float], GaussianPsf | BoxPsf]
+
+
+class _Candidate(NamedTuple):
+    """The best width of a family along both axes, in LR pixels, its cost, and whether it lies at a limit."""
+
+    family: Family
+    width: float
+    cost: float
+    at_limit: bool
+    shift: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def psf(self) -> GaussianPsf | BoxPsf:
+        return self.family(self.width, self.width)
 
 
 def _gaussian(ratio: tuple[float, float]) -> Family:
@@ -124,41 +130,45 @@ def _box(ratio: tuple[float, float]) -> Family:
     return lambda y, x: BoxPsf(width=(max(full * y * ratio[0], 1.0), max(full * x * ratio[1], 1.0)))
 
 
-def _search(view: _View, family: Family) -> tuple[float, float, bool]:
-    """Return the best width along both axes, its cost, and whether it lies at a limit."""
+def _search(view: _View, family: Family) -> _Candidate:
     widths = np.geomspace(_NARROWEST, _WIDEST, _STARTS)
     costs = [view.cost(family(width, width)) for width in widths]
     best = int(np.argmin(costs))
+    at_limit = best in (0, _STARTS - 1)
     low, high = np.log(widths[max(best - 1, 0)]), np.log(widths[min(best + 1, _STARTS - 1)])
     found = minimize_scalar(
         lambda log: view.cost(family(math.exp(log), math.exp(log))), bounds=(low, high), options={"xatol": 1e-3}
     )
     if found.fun < costs[best]:
-        return math.exp(found.x), float(found.fun), best in (0, _STARTS - 1)
-    return float(widths[best]), float(costs[best]), best in (0, _STARTS - 1)
+        return _Candidate(family, math.exp(found.x), float(found.fun), at_limit)
+    return _Candidate(family, float(widths[best]), costs[best], at_limit)
 
 
-def _with_phase(
-    view: _View, family: Family, start: tuple[float, float, bool]
-) -> tuple[tuple[float, float, bool], tuple[float, float]]:
-    """Refine a width together with the phase; return what :func:`_search` returns, and the shift of the phase."""
-    width, cost, at_limit = start
-    corner = np.array([math.log(width), 0.0, 0.0])
-    found = minimize(
-        lambda x: view.cost(family(math.exp(x[0]), math.exp(x[0])), (x[1], x[2])),
-        corner,
-        method="Nelder-Mead",
-        bounds=[(math.log(_NARROWEST), math.log(_WIDEST)), (-1, 1), (-1, 1)],
-        options={
-            "initial_simplex": np.vstack([corner, corner + np.diag([0.1, 0.2, 0.2])]),
-            "xatol": 2e-3,
-            "fatol": 1e-4,
-            "maxfev": 150,
-        },
-    )
-    if not float(found.fun) < cost:
-        return start, (0.0, 0.0)
-    return (math.exp(found.x[0]), float(found.fun), at_limit), (float(found.x[1]), float(found.x[2]))
+def _with_phase(view: _View, start: _Candidate) -> _Candidate:
+    """Refine a width together with the phase."""
+
+    def cost(x: Array) -> float:
+        return view.cost(start.family(math.exp(x[0]), math.exp(x[0])), (x[1], x[2]))
+
+    corner = np.array([math.log(start.width), 0.0, 0.0])
+    bounds = [_LOG_WIDTHS, (-1.0, 1.0), (-1.0, 1.0)]
+    found = _minimum(cost, corner, [0.1, 0.2, 0.2], bounds, xatol=2e-3, fatol=1e-4, maxfev=150)
+    if not float(found.fun) < start.cost:
+        return start
+    width, y, x = math.exp(found.x[0]), float(found.x[1]), float(found.x[2])
+    return start._replace(width=width, cost=float(found.fun), shift=(y, x))
+
+
+def _minimum(
+    cost: Callable[[Array], float],
+    start: Array,
+    steps: Sequence[float],
+    bounds: list[tuple[float, float]],
+    **stop: float,
+) -> Any:
+    """Return what scipy's Nelder-Mead search finds from a simplex of ``start`` and a step along each axis."""
+    simplex = np.vstack([start, start + np.diag(steps)])
+    return minimize(cost, start, method="Nelder-Mead", bounds=bounds, options={"initial_simplex": simplex, **stop})
 
 
 @dataclass(eq=False)
@@ -172,22 +182,19 @@ class _Window:
     @classmethod
     def cut(cls, part: PairPart, side: int) -> _Window:
         """Cut a window of ``side`` LR pixels from the centre of those that lie on the MSI, with the MSI around it."""
-        sensor, fine = part.sensor, part.hr_shape
+        sensor, fine = part.sensor, np.array(part.msi.shape[-2:])
         pixels = part.enough_pixels(max(sensor.ratio))
         centre = pixels[np.abs(pixels - np.median(pixels, axis=0)).max(axis=1).argmin()]
         near = pixels[np.abs(pixels - centre).max(axis=1) < side // 2]
         low, high = near.min(axis=0), near.max(axis=0) + 1
-        starts, phase, stops = [], [], []
-        for axis in (0, 1):
-            first = sensor.offset[axis] + sensor.ratio[axis] * low[axis]
-            last = sensor.offset[axis] + sensor.ratio[axis] * (high[axis] - 1)
-            reach = 4 * _WIDEST * sensor.ratio[axis]
-            starts.append(max(0, math.floor(first - reach)))
-            stops.append(min(fine[axis], math.ceil(last + reach) + 1))
-            phase.append(first - starts[-1])
+        reach = 4 * _WIDEST * np.array(sensor.ratio)
+        first, last = lr_positions(sensor, np.stack([low, high - 1]))
+        start = np.maximum(0, np.floor(first - reach)).astype(int)
+        stop = np.minimum(fine, np.ceil(last + reach) + 1).astype(int)
         hsi = part.hsi[:, low[0] : high[0], low[1] : high[1]]
-        msi = part.msi[:, starts[0] : stops[0], starts[1] : stops[1]]
-        inner = PairPart(hsi, msi, sensor.replace(phase=(phase[0], phase[1]), boundary="reflect"))
+        msi = part.msi[:, start[0] : stop[0], start[1] : stop[1]]
+        y, x = (first - start).tolist()
+        inner = PairPart(hsi, msi, sensor.replace(phase=(y, x), boundary="reflect"))
         return cls(inner, near - low, np.zeros(msi.shape[0]))
 
     def sampled(self, sensor: Sensor) -> Array:
@@ -217,7 +224,7 @@ class _View:
         self.spectra: Array = np.concatenate([window.part.spectra(window.pixels) for window in windows])
         self.fit = HeldOutFit(self.spectra, self.pixels)
         sampled = np.concatenate([window.sampled(window.part.sensor) for window in windows])
-        matrix = principal_images(sampled, _COMPONENTS)
+        matrix = principal_images(sampled, COMPONENTS)
         self.windows = [window.mixed(matrix) for window in windows]
         self.blocks = len(self.pixels) / BLOCK**2  # pixels of a block share errors and count as one
 

@@ -20,21 +20,14 @@ _SMOOTH = 8  # LR pixels along a side of the blocks over which differences count
 
 
 class RadiometricModel(Enum):
-    """What an MSI band needs in addition to a weighted mean of HSI bands."""
+    """What an MSI band needs in addition to a weighted mean of HSI bands: a free sum of the weights, a constant."""
 
-    IDENTICAL = "identical"
-    GAIN = "gain"
-    GAIN_AND_OFFSET = "gain and offset"
+    IDENTICAL = (False, False)
+    GAIN = (True, False)
+    GAIN_AND_OFFSET = (True, True)
 
-    @property
-    def gain(self) -> bool:
-        """Whether the sum of the weights is free."""
-        return self is not RadiometricModel.IDENTICAL
-
-    @property
-    def offset(self) -> bool:
-        """Whether a constant is added."""
-        return self is RadiometricModel.GAIN_AND_OFFSET
+    def __init__(self, gain: bool, offset: bool) -> None:
+        self.gain, self.offset = gain, offset
 
 
 @dataclass(frozen=True)
@@ -55,9 +48,7 @@ class RadiometryFit:
 
 
 def fit_radiometry(predicted: Array, targets: Array, pixels: NDArray[np.int64]) -> RadiometryFit:
-    """Fit gain and offset of MSI bands whose responses are known.
-
-    They stay 1 and 0 where held-out blocks of pixels do not show a significant difference.
+    """Fit gain and offset of MSI bands whose responses are known, 1 and 0 where held-out blocks show no difference.
 
     Args:
         predicted: HSI seen through the responses (pixels, msi_bands).
@@ -65,20 +56,22 @@ def fit_radiometry(predicted: Array, targets: Array, pixels: NDArray[np.int64]) 
         pixels: (row, col) of each pixel on the LR grid, (pixels, 2).
     """
     folds, blocks = position_folds(pixels), block_labels(pixels)
-    gains, offsets, explained, models = [], [], [], []
+    bands = []
     for x, z in zip(predicted.T, targets.T, strict=True):
         model, errors = RadiometricModel.IDENTICAL, _held_out(x, z, folds, RadiometricModel.IDENTICAL)
         for richer in (RadiometricModel.GAIN, RadiometricModel.GAIN_AND_OFFSET):
             tried = _held_out(x, z, folds, richer)
             if excess(errors, tried, blocks) > _SIGNIFICANCE:
                 model, errors = richer, tried
-        gain, offset = _line(x, z, model)
-        variance = float(np.square(z - z.mean()).mean())
-        gains.append(gain)
-        offsets.append(offset)
-        explained.append(1 - float(errors.mean()) / variance if variance > 0 else 0.0)
-        models.append(model)
-    return RadiometryFit(np.array(gains), np.array(offsets), np.array(explained), tuple(models))
+        bands.append((*_line(x, z, model), explained_fraction(errors, z), model))
+    gain, offset, explained, models = zip(*bands, strict=True)
+    return RadiometryFit(np.array(gain), np.array(offset), np.array(explained), models)
+
+
+def explained_fraction(errors: Array, target: Array) -> float:
+    """Return the fraction of a target's variance that is explained with these squared errors, (pixels,) each."""
+    variance = float(np.square(target - target.mean()).mean())
+    return 1 - float(errors.mean()) / variance if variance > 0 else 0.0
 
 
 def excess(errors: Array, best: Array, blocks: NDArray[np.int64]) -> float:
@@ -95,12 +88,7 @@ def changed_pixels(spectra: Array, targets: Array, pixels: NDArray[np.int64]) ->
     """Return the pixels, bool (pixels,), on which the two images do not agree, whatever the responses.
 
     The MSI is predicted from the HSI's bands, every pixel by a fit without it; where the residual is far larger than
-    the typical one, something moved, changed or was covered between the two images.
-
-    Args:
-        spectra: HSI pixels (pixels, hsi_bands).
-        targets: the MSI degraded to the same pixels (pixels, msi_bands).
-        pixels: (row, col) of each pixel on the LR grid, (pixels, 2).
+    the typical one, something moved, changed or was covered between the two images. Arguments as of ``fit_srf``.
     """
     residual = HeldOutFit.choose(spectra, pixels, targets).residual(targets)
     typical = np.median(np.abs(residual), axis=0)
@@ -136,12 +124,10 @@ def _held_out(x: Array, z: Array, folds: NDArray[np.int64], model: RadiometricMo
 
 
 def _line(x: Array, z: Array, model: RadiometricModel) -> tuple[float, float]:
-    if model is RadiometricModel.IDENTICAL:
+    if not model.gain:
         return 1.0, 0.0
-    if model is RadiometricModel.GAIN:
-        energy = float(x @ x)
-        return (float(x @ z) / energy if energy > 0 else 1.0), 0.0
-    centred = x - x.mean()
+    mean_x, mean_z = (float(x.mean()), float(z.mean())) if model.offset else (0.0, 0.0)
+    centred = x - mean_x
     energy = float(centred @ centred)
     gain = float(centred @ z) / energy if energy > 0 else 1.0
-    return gain, float(z.mean() - gain * x.mean())
+    return gain, mean_z - gain * mean_x

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from hyperfuse.errors import InputError
-from hyperfuse.sensor.axis import Boundary, fold
+from hyperfuse.sensor.axis import fold
 from hyperfuse.sensor.estimation.fit import LEAST_PIXELS, Array
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
+from hyperfuse.sensor.psf import Psf
 
 T = TypeVar("T")
 
@@ -27,51 +27,36 @@ _STEP = 0.25
 _APART = 8  # LR pixels, a multiple of the blocks that folds and smooth differences are made of
 
 
-def sample_through(
-    image: torch.Tensor,
-    positions: Array,
-    psf: GaussianPsf | BoxPsf | KernelPsf,
-    *,
-    boundary: Boundary = "reflect",
-    gradient: bool = False,
-) -> Array:
-    """Return the PSF-weighted means of ``image`` (bands, H, W) around ``positions``.
+def sample_through(image: torch.Tensor, positions: Array, psf: Psf, *, gradient: bool = False) -> Array:
+    """Return the PSF-weighted means of ``image`` (bands, H, W) around ``positions`` (n, 2), reflected at its border.
 
-    On a regular grid this is :meth:`Sensor.degrade`; here the positions may lie anywhere.
-
-    Args:
-        image: HR image.
-        positions: (n, 2), (y, x) in HR pixels from the centre of pixel (0, 0).
-        psf: the blur.
-        boundary: how the image continues beyond its border.
-        gradient: also return the derivatives along y and x, by central differences.
+    On a regular grid this is :meth:`Sensor.degrade`; here the positions, (y, x) in HR pixels from the centre of pixel
+    (0, 0), may lie anywhere.
 
     Returns:
-        float64 (n, bands), or with ``gradient`` (3, n, bands): values, derivatives along y, along x, per HR pixel.
+        float64 (n, bands), or with ``gradient`` (3, n, bands): values, derivatives along y, along x, per HR pixel, by
+        central differences.
     """
-    displaced = [(0.0, 0.0)]
-    if gradient:
-        displaced += [(_STEP, 0.0), (-_STEP, 0.0), (0.0, _STEP), (0.0, -_STEP)]
+    moves = [(0.0, 0.0), (_STEP, 0.0), (-_STEP, 0.0), (0.0, _STEP), (0.0, -_STEP)] if gradient else [(0.0, 0.0)]
     factors = psf.factors()
-    reach_y = max(factor.radius_y for factor in factors) + (_STEP if gradient else 0)
-    reach_x = max(factor.radius_x for factor in factors) + (_STEP if gradient else 0)
-    taps_y, taps_x = 2 * math.ceil(reach_y) + 2, 2 * math.ceil(reach_x) + 2
-    step = max(1, _PATCH_BYTES // (image.element_size() * image.shape[0] * taps_y * taps_x))
-    results = np.empty((len(displaced), len(positions), image.shape[0]))
+    reach = [math.ceil(max(factor[axis].radius for factor in factors) + (_STEP if gradient else 0)) for axis in (0, 1)]
+    taps = [np.arange(-most, most + 2) for most in reach]
+    step = max(1, _PATCH_BYTES // (image.element_size() * image.shape[0] * taps[0].size * taps[1].size))
+    results = np.empty((len(moves), len(positions), image.shape[0]))
     for start in range(0, len(positions), step):
         part = positions[start : start + step]
-        index_y = np.floor(part[:, 0]).astype(np.int64)[:, None] + np.arange(taps_y) - taps_y // 2 + 1
-        index_x = np.floor(part[:, 1]).astype(np.int64)[:, None] + np.arange(taps_x) - taps_x // 2 + 1
-        rows = torch.as_tensor(fold(index_y, image.shape[1], boundary), device=image.device)
-        cols = torch.as_tensor(fold(index_x, image.shape[2], boundary), device=image.device)
+        index = [np.floor(part[:, [axis]]).astype(np.int64) + taps[axis] for axis in (0, 1)]
+        rows, cols = (
+            torch.as_tensor(fold(index[axis], image.shape[1 + axis], "reflect"), device=image.device) for axis in (0, 1)
+        )
         patches = image[:, rows[:, :, None], cols[:, None, :]]  # (bands, n, taps_y, taps_x)
-        for number, (move_y, move_x) in enumerate(displaced):
+        for number, move in enumerate(moves):
             total = np.zeros((len(part), image.shape[0]))
             for factor in factors:
-                y = axis_weights(index_y - part[:, :1] - move_y, factor.y, factor.radius_y, factor.normalise)
-                x = axis_weights(index_x - part[:, 1:] - move_x, factor.x, factor.radius_x, factor.normalise)
-                along_y = torch.as_tensor(y, dtype=image.dtype, device=image.device)
-                along_x = torch.as_tensor(x, dtype=image.dtype, device=image.device)
+                along_y, along_x = (
+                    torch.as_tensor(factor[axis].weights(index[axis] - part[:, [axis]] - move[axis])).to(image)
+                    for axis in (0, 1)
+                )
                 inner = torch.einsum("bnyx,nx->bny", patches, along_x)
                 total += torch.einsum("bny,ny->nb", inner, along_y).double().cpu().numpy()
             results[number, start : start + step] = total
@@ -80,19 +65,8 @@ def sample_through(
     return np.stack([results[0], (results[1] - results[2]) / (2 * _STEP), (results[3] - results[4]) / (2 * _STEP)])
 
 
-def axis_weights(offset: Array, profile: Callable[[Array], Array], radius: float, normalise: bool) -> Array:
-    """Return the weights of pixels at ``offset`` (n, taps) from the sampled positions."""
-    weight = np.where(np.abs(offset) <= radius + 1e-9, profile(offset), 0.0)
-    if not normalise:
-        return np.asarray(weight)
-    total = weight.sum(axis=1, keepdims=True)
-    if not (np.abs(total) > 1e-12).all():
-        raise InputError("the PSF is narrower than a pixel of the MSI and falls between its centres; widen it")
-    return np.asarray(weight / total)
-
-
-def lr_positions(sensor: Sensor, pixels: NDArray[np.int64]) -> Array:
-    """Return the HR positions (n, 2) of LR pixels (row, col), (n, 2)."""
+def lr_positions(sensor: Sensor, pixels: NDArray[Any]) -> Array:
+    """Return the HR positions (..., 2) of LR pixels (row, col), (..., 2)."""
     return np.asarray(np.asarray(sensor.offset) + np.asarray(sensor.ratio) * pixels)
 
 
@@ -121,12 +95,7 @@ class PairPart:
         """Rows and columns of the HSI."""
         return self.hsi.shape[-2], self.hsi.shape[-1]
 
-    @property
-    def hr_shape(self) -> tuple[int, int]:
-        """Rows and columns of the MSI."""
-        return self.msi.shape[-2], self.msi.shape[-1]
-
-    def moved(self, shift: tuple[float, float], psf: GaussianPsf | BoxPsf | KernelPsf | None = None) -> PairPart:
+    def moved(self, shift: tuple[float, float], psf: Psf | None = None) -> PairPart:
         """Return the part with ``shift`` (y, x) added to its phase, in HR pixels, and another PSF where given."""
         y, x = self.sensor.offset
         sensor = self.sensor.replace(phase=(y + shift[0], x + shift[1]), psf=self.sensor.psf if psf is None else psf)
@@ -139,26 +108,16 @@ class PairPart:
     def inner_pixels(self, margin: float, maximum: int | None = None) -> NDArray[np.int64]:
         """Return (row, col) of the LR pixels around which all HR pixels within ``margin`` exist and are valid, (n, 2).
 
-        Args:
-            margin: HR pixels to either side.
-            maximum: number of pixels, to which they are thinned evenly.
+        They are thinned evenly to ``maximum``.
         """
-        lines = []
-        for axis in (0, 1):
-            position = self.sensor.offset[axis] + self.sensor.ratio[axis] * np.arange(self.lr_shape[axis])
-            lines.append((position >= margin - 0.5) & (position <= self.hr_shape[axis] - 0.5 - margin))
-        inside = lines[0][:, None] & lines[1][None, :]
-        if self.hsi_valid is not None:
-            inside &= self.hsi_valid.cpu().numpy()
-        if self.msi_valid is not None and inside.any():
-            pixels = np.argwhere(inside)
-            clear = _clear_of_gaps(self.msi_valid, lr_positions(self.sensor, pixels), margin)
-            inside[pixels[~clear, 0], pixels[~clear, 1]] = False
+        inside = np.ones(self.lr_shape, np.bool_) if self.hsi_valid is None else self.hsi_valid.cpu().numpy()
         pixels = np.argwhere(inside)
-        if maximum is not None and len(pixels) > maximum:
-            # Evenly along the flattened list: every part of the image stays represented.
-            pixels = pixels[np.linspace(0, len(pixels) - 1, maximum).round().astype(np.int64)]
-        return pixels
+        positions = lr_positions(self.sensor, pixels)
+        last = np.array(self.msi.shape[-2:]) - 0.5 - margin
+        clear = np.asarray(((positions >= margin - 0.5) & (positions <= last)).all(axis=1))
+        if self.msi_valid is not None:
+            clear[clear] = _clear_of_gaps(self.msi_valid, positions[clear], margin)
+        return pixels[clear] if maximum is None else thinned(pixels[clear], maximum)
 
     def enough_pixels(self, margin: float, maximum: int | None = None) -> NDArray[np.int64]:
         """Return :meth:`inner_pixels` for a margin that is halved until enough remain.
@@ -194,6 +153,13 @@ def from_each(parts: Sequence[PairPart], draw: Callable[[PairPart], T]) -> list[
     if not found:
         raise problem
     return found
+
+
+def thinned(pixels: NDArray[np.int64], maximum: int) -> NDArray[np.int64]:
+    """Return at most ``maximum`` of some pixels (n, ...), evenly along the list, so that all of the image is in it."""
+    if len(pixels) <= maximum:
+        return pixels
+    return pixels[np.linspace(0, len(pixels) - 1, maximum).round().astype(np.int64)]
 
 
 def side_by_side(pixels: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -14,11 +14,17 @@ from hyperfuse.sensor.estimation.fit import LEAST_PIXELS, Array
 from hyperfuse.sensor.estimation.location import locate
 from hyperfuse.sensor.estimation.position import PositionFit
 from hyperfuse.sensor.estimation.psf import PsfFit
-from hyperfuse.sensor.estimation.radiometry import RadiometricModel, changed_pixels, fit_radiometry, smooth_fraction
+from hyperfuse.sensor.estimation.radiometry import (
+    RadiometricModel,
+    RadiometryFit,
+    changed_pixels,
+    fit_radiometry,
+    smooth_fraction,
+)
 from hyperfuse.sensor.estimation.sampling import PairPart, from_each, psf_deviation, side_by_side
 from hyperfuse.sensor.estimation.srf import fit_srf
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
+from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, Psf
 from hyperfuse.sensor.srf.srf import Srf
 
 _PIXELS = 4096
@@ -63,7 +69,7 @@ class SensorEstimate:
     notes: tuple[str, ...]
 
     @property
-    def psf(self) -> GaussianPsf | BoxPsf | KernelPsf:
+    def psf(self) -> Psf:
         """The PSF of the sensor."""
         return self.sensor.psf
 
@@ -141,23 +147,17 @@ def _with_radiometry(parts: Sequence[PairPart], centres: Array | None) -> Sensor
     pixels, spectra, targets = pixels[~changed], spectra[~changed], targets[~changed]
     sensor = parts[0].sensor
     if sensor.srf is None:
-        found = fit_srf(spectra, targets, pixels, centres)
-        srf = _named(found.matrix, centres)
-        gain, offset, explained, models = found.gain, found.offset, found.explained, found.models
+        responses = fit_srf(spectra, targets, pixels, centres)
+        wavelengths = None if centres is None else responses.matrix @ centres
+        srf = Srf(responses.matrix, wavelengths=wavelengths, source="estimated from the pair")
+        fit: RadiometryFit = responses
     else:
-        srf = sensor.srf
-        known = fit_radiometry(spectra @ srf.matrix.T, targets, pixels)
-        gain, offset, explained, models = known.gain, known.offset, known.explained, known.models
-    missed = np.maximum(1 - explained, 0)
-    accepted = (explained >= _MIN_EXPLAINED) & (gain > 0)
+        srf, fit = sensor.srf, fit_radiometry(spectra @ sensor.srf.matrix.T, targets, pixels)
+    missed = np.maximum(1 - fit.explained, 0)
+    accepted = (fit.explained >= _MIN_EXPLAINED) & (fit.gain > 0)
     accepted &= (missed <= _MAX_MISSED * np.median(missed)) | (missed < 0.05)
-    residual = targets - (spectra @ srf.matrix.T) * gain - offset
-    notes = _radiometry_notes(srf, gain, offset, models, accepted)
-    notes += [
-        f"MSI {srf.names[k]} is not explained by the HSI ({max(explained[k], 0):.0%} of its variance): outside the"
-        " HSI's range, or changed"
-        for k in np.flatnonzero(~accepted)
-    ]
+    residual = targets - (spectra @ srf.matrix.T) * fit.gain - fit.offset
+    notes = _radiometry_notes(srf.names, fit, accepted)
     fraction = float(changed.mean())
     if fraction > _CHANGED_FRACTION:
         notes.append(f"the images do not agree on {fraction:.1%} of the LR pixels (change, cloud, shadow or parallax)")
@@ -167,9 +167,9 @@ def _with_radiometry(parts: Sequence[PairPart], centres: Array | None) -> Sensor
         notes.append(f"a smooth difference of brightness (haze, light) remains in {names}; it is not removed")
     return SensorEstimate(
         sensor=sensor.replace(srf=srf),
-        gain=gain,
-        offset=offset,
-        explained=explained,
+        gain=fit.gain,
+        offset=fit.offset,
+        explained=fit.explained,
         residual=np.sqrt(np.square(residual).mean(axis=0)),
         accepted=np.asarray(accepted, np.bool_),
         changed=fraction,
@@ -211,11 +211,6 @@ def _checked(parts: Sequence[PairPart], wavelengths: ArrayLike | None) -> Array 
     return centres if bool(np.isfinite(centres).all()) else None
 
 
-def _named(matrix: Array, centres: Array | None) -> Srf:
-    wavelengths = None if centres is None else matrix @ centres
-    return Srf(matrix, wavelengths=wavelengths, source="estimated from the pair")
-
-
 def psf_note(fit: PsfFit, sensor: Sensor) -> str:
     """Return a sentence about the PSF that was estimated, or why it was not."""
     if not fit.accepted:
@@ -231,12 +226,15 @@ def psf_note(fit: PsfFit, sensor: Sensor) -> str:
     return f"PSF estimated from the pair: box, {y:.2f},{x:.2f} HR pixels wide"
 
 
-def _radiometry_notes(
-    srf: Srf, gain: Array, offset: Array, models: tuple[RadiometricModel, ...], accepted: NDArray[np.bool_]
-) -> list[str]:
-    changed = [
-        f"{srf.names[k]} gain {gain[k]:.3g}" + (f", offset {offset[k]:.3g}" if models[k].offset else "")
+def _radiometry_notes(names: tuple[str, ...], fit: RadiometryFit, accepted: NDArray[np.bool_]) -> list[str]:
+    differing = "; ".join(
+        f"{names[k]} gain {fit.gain[k]:.3g}" + (f", offset {fit.offset[k]:.3g}" if fit.models[k].offset else "")
         for k in np.flatnonzero(accepted)
-        if models[k] is not RadiometricModel.IDENTICAL
+        if fit.models[k] is not RadiometricModel.IDENTICAL
+    )
+    notes = [f"the radiometry of the MSI differs from the HSI's: {differing}"] if differing else []
+    return notes + [
+        f"MSI {names[k]} is not explained by the HSI ({max(fit.explained[k], 0):.0%} of its variance): outside the"
+        " HSI's range, or changed"
+        for k in np.flatnonzero(~accepted)
     ]
-    return [f"the radiometry of the MSI differs from the HSI's: {'; '.join(changed)}"] if changed else []

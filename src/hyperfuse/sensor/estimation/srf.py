@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from scipy.optimize import nnls
 
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.estimation.fit import LEAST_PIXELS, Array, without_noise
-from hyperfuse.sensor.estimation.radiometry import RadiometricModel, excess
+from hyperfuse.sensor.estimation.radiometry import RadiometricModel, RadiometryFit, excess, explained_fraction
 from hyperfuse.statistics.folds import block_labels, position_folds
 
 # Stiffnesses tried, relative to the mean variance of the bands: of steps between neighbouring weights, and of weights
@@ -28,22 +30,14 @@ _FARTHEST = 20.0  # half widths of the window, beyond which penalties do not gro
 
 
 @dataclass(frozen=True)
-class SrfFit:
-    """What :func:`fit_srf` found; a row of ``matrix`` sums to 1, so that ``msi = gain * (matrix @ hsi) + offset``.
+class SrfFit(RadiometryFit):
+    """What :func:`fit_srf` found: ``msi = gain * (matrix @ hsi) + offset``, gain 0 where no response explains a band.
 
     Attributes:
-        matrix: (msi_bands, hsi_bands), non-negative. A band that no response explains holds equal weights.
-        gain: (msi_bands,), 0 where no response explains the band.
-        offset: (msi_bands,), in the MSI's unit.
-        explained: (msi_bands,), fraction of the variance of the degraded MSI that is explained on held-out pixels.
-        models: how the radiometry of each MSI band relates to the HSI's.
+        matrix: (msi_bands, hsi_bands), non-negative, rows sum to 1; equal weights where no response explains the band.
     """
 
     matrix: Array
-    gain: Array
-    offset: Array
-    explained: Array
-    models: tuple[RadiometricModel, ...]
 
 
 def fit_srf(spectra: Array, targets: Array, pixels: NDArray[np.int64], wavelengths: Array | None = None) -> SrfFit:
@@ -74,17 +68,11 @@ def fit_srf(spectra: Array, targets: Array, pixels: NDArray[np.int64], wavelengt
     matrix = np.zeros((len(bands), spectra.shape[1]))
     for row, band in zip(matrix, bands, strict=True):
         row[axis.order] = band.weights
-    return SrfFit(
-        matrix=matrix,
-        gain=np.array([band.gain for band in bands]),
-        offset=np.array([band.offset for band in bands]),
-        explained=np.array([band.explained for band in bands]),
-        models=tuple(band.model for band in bands),
-    )
+    _, gain, offset, explained, models = zip(*bands, strict=True)
+    return SrfFit(np.array(gain), np.array(offset), np.array(explained), models, matrix)
 
 
-@dataclass(frozen=True)
-class _Band:
+class _Band(NamedTuple):
     weights: Array
     gain: float
     offset: float
@@ -92,8 +80,7 @@ class _Band:
     model: RadiometricModel
 
 
-@dataclass(frozen=True)
-class _Axis:
+class _Axis(NamedTuple):
     """The HSI's bands in the order of their wavelengths, the width each stands for, and steps between neighbours."""
 
     order: NDArray[np.int64]
@@ -163,46 +150,42 @@ class _Data:
         return errors
 
 
+_Key = tuple[RadiometricModel, float, float]  # stiffness of steps, stiffness of locality
+
+
 def _fit_band(data: _Data, axis: _Axis, target: Array) -> _Band:
-    penalties: dict[tuple[RadiometricModel, float, float], Array] = {}
+    @functools.cache
+    def away(model: RadiometricModel) -> Array:
+        return _distance_from(_best_window(data, axis, target, model), axis)
 
     def penalty(model: RadiometricModel, smooth: float, local: float) -> Array:
-        key = (model, smooth, local)
-        if key not in penalties:
-            window = _best_window(data, axis, target, model)
-            away = _distance_from(window, axis)
-            penalties[key] = smooth * axis.steps.T @ axis.steps + local * np.diag(away**2)
-        return penalties[key]
+        return np.asarray(smooth * axis.steps.T @ axis.steps + local * np.diag(away(model) ** 2))
 
-    def tried(model: RadiometricModel, smooth: float, local: float) -> Array:
-        key = (model, smooth, local)
+    found: dict[_Key, Array] = {}
+
+    def tried(key: _Key) -> Array:
         if key not in found:
-            found[key] = data.held_out(target, model, penalty(*key))
+            found[key] = data.held_out(target, key[0], penalty(*key))
         return found[key]
 
-    found: dict[tuple[RadiometricModel, float, float], Array] = {}
     variance = float(np.square(target - target.mean()).mean())
     # Others are compared with the error of the freest fits; a stiff one may still be the best of all.
     for model in (RadiometricModel.GAIN_AND_OFFSET, RadiometricModel.IDENTICAL):
         for smooth in (_SMOOTHNESS[0], _SMOOTHNESS[-1]):
-            tried(model, smooth, 0.0)
-    chosen = None
+            tried((model, smooth, 0.0))
     # Locality first: it decides which bands take part at all.
     for key in ((model, smooth, local) for local in _LOCALITY for model in RadiometricModel for smooth in _SMOOTHNESS):
-        errors = tried(*key)
+        errors = tried(key)
         best = min(found.values(), key=lambda values: float(values.mean()))
         allowed = (1 + _TOLERATED_FRACTION) * best.mean() + _TOLERATED_VARIANCE * variance
         if errors is best or (errors.mean() <= allowed and excess(errors, best, data.blocks) <= _TOLERANCE):
-            chosen = key
             break
-    if chosen is None:
-        chosen = min(found, key=lambda key: float(found[key].mean()))
-    model = chosen[0]
-    weights, offset = data.solve(target, 0, model, penalty(*chosen))
+    else:
+        key = min(found, key=lambda key: float(found[key].mean()))
+    weights, offset = data.solve(target, 0, key[0], penalty(*key))
     gain = float(weights.sum())
-    explained = 1 - float(found[chosen].mean()) / variance if variance > 0 else 0.0
     weights = weights / gain if gain > 0 else np.full(len(weights), 1 / len(weights))
-    return _Band(weights, gain, offset, explained, model)
+    return _Band(weights, gain, offset, explained_fraction(found[key], target), key[0])
 
 
 def _best_window(data: _Data, axis: _Axis, target: Array, model: RadiometricModel) -> tuple[int, int]:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from hyperfuse.sensor.estimation.fit import LEAST_PIXELS, Array, HeldOutFit, principal_images
 from hyperfuse.sensor.estimation.noise import noise_gain, pixel_noise
-from hyperfuse.sensor.estimation.sampling import PairPart, lr_positions, psf_deviation, sample_through
+from hyperfuse.sensor.estimation.sampling import PairPart, lr_positions, psf_deviation, sample_through, thinned
 
 # Components of the MSI that are compared; later ones are mostly noise.
-_COMPONENTS = 4
+COMPONENTS = 4
 _PIXELS = 2048
 _NOISE_WINDOW = 256  # HR pixels to either side of the centre
 # LR pixels to either side of the centre of the first window: over them a rotation of half a degree displaces the image
@@ -91,9 +91,7 @@ class PartView:
         pixels = self.part.enough_pixels(self.support + (beyond if margin is None else margin))
         near = pixels[np.abs(pixels - centre).max(axis=1) <= radius]
         pixels = near if len(near) >= 2 * LEAST_PIXELS else pixels
-        if len(pixels) > _PIXELS:
-            pixels = pixels[np.linspace(0, len(pixels) - 1, _PIXELS).round().astype(np.int64)]
-        return PixelSample.draw(self.part, pixels, _COMPONENTS)
+        return PixelSample.draw(self.part, thinned(pixels, _PIXELS))
 
 
 @dataclass(frozen=True)
@@ -108,11 +106,11 @@ class PixelSample:
     noise: Array
 
     @classmethod
-    def draw(cls, part: PairPart, pixels: NDArray[np.int64], components: int) -> PixelSample:
-        """Draw the given LR pixels (n, 2); at most ``components`` of the MSI are compared."""
+    def draw(cls, part: PairPart, pixels: NDArray[np.int64]) -> PixelSample:
+        """Draw the given LR pixels (n, 2)."""
         positions = lr_positions(part.sensor, pixels)
         sampled = sample_through(part.msi, positions, part.sensor.psf)
-        matrix = principal_images(sampled, components)
+        matrix = principal_images(sampled, COMPONENTS)
         # Components are linear in the bands and made of the samples: an image of them would cost memory.
         centre = positions.mean(axis=0).round().astype(int)
         rows, cols = (slice(max(0, int(at) - _NOISE_WINDOW), int(at) + _NOISE_WINDOW) for at in centre)
@@ -135,44 +133,41 @@ class PixelSample:
         """Distance of the farthest position from the centre."""
         return float(np.linalg.norm(self.positions - np.asarray(self.centre), axis=1).max())
 
-    def sampled(self, motion: Motion) -> Array:
-        """Return the MSI's components where ``motion`` puts the pixels, (n, k)."""
-        return sample_through(self.part.msi, motion.apply(self.positions), self.part.sensor.psf) @ self.matrix
-
-    def sampled_with_slopes(self, motion: Motion) -> Array:
-        """Return the same with its derivatives along y and x, (3, n, k)."""
+    def sampled(self, motion: Motion, *, gradient: bool = False) -> Array:
+        """Return the MSI's bands where ``motion`` puts the pixels, (n, msi_bands); as :func:`sample_through`."""
         positions, psf = motion.apply(self.positions), self.part.sensor.psf
-        return sample_through(self.part.msi, positions, psf, gradient=True) @ self.matrix
+        return sample_through(self.part.msi, positions, psf, gradient=gradient)
 
     def cost(self, motion: Motion) -> float:
         """Return the mean log fraction of the components' variance, less their noise, that is not explained."""
         passed = noise_gain(motion.apply(self.positions), self.part.sensor.psf)[0].sum()
-        return float(np.log(self.fit.unexplained(self.sampled(motion), self.noise * passed)).mean())
+        unexplained = self.fit.unexplained(self.sampled(motion) @ self.matrix, self.noise * passed)
+        return float(np.log(unexplained).mean())
 
     def explained(self, motion: Motion) -> float:
         """Return the fraction of variance explained, of the MSI's components weighted as they are in the MSI."""
-        sampled = sample_through(self.part.msi, motion.apply(self.positions), self.part.sensor.psf)
+        sampled = self.sampled(motion)
         missed = np.square(self.fit.residual(sampled)).sum()
         return 1 - float(missed / max(float(np.square(sampled - sampled.mean(axis=0)).sum()), 1e-300))
 
     def tuned(self, motion: Motion) -> PixelSample:
         """Return the sample with the ridge that explains most where ``motion`` puts the pixels."""
-        fit = HeldOutFit.choose(self.part.spectra(self.pixels), self.pixels, self.sampled(motion))
-        return replace(self, fit=fit)
+        sampled = self.sampled(motion) @ self.matrix
+        return replace(self, fit=HeldOutFit.choose(self.part.spectra(self.pixels), self.pixels, sampled))
 
-    def agreeing(self, motion: Motion) -> NDArray[np.bool_]:
-        """Return which pixels have no larger residual than a wrong position would cause."""
-        values, along_y, along_x = self.sampled_with_slopes(motion)
+    def agreeing(self, motion: Motion) -> NDArray[np.int64]:
+        """Return the indices of the pixels without a larger residual than a wrong position would cause."""
+        values, along_y, along_x = self.sampled(motion, gradient=True) @ self.matrix
         size = np.sqrt(np.square(self.fit.residual(values)).mean(axis=1))
         slope = np.sqrt((np.square(along_y) + np.square(along_x)).mean(axis=1))
         # Flat ground makes the typical residual small, and edges, which determine the position, must not be dropped.
         limit = np.maximum(_OUTLYING * float(np.median(size)), np.maximum(_OUTLYING_DEVIATIONS, slope))
-        agreeing = size <= limit
-        return np.asarray(agreeing if agreeing.sum() >= 2 * LEAST_PIXELS else np.ones(len(size), np.bool_))
+        agreeing = np.flatnonzero(size <= limit)
+        return agreeing if len(agreeing) >= 2 * LEAST_PIXELS else np.arange(len(size))
 
-    def select(self, which: NDArray[np.bool_]) -> PixelSample:
-        """Return the sample without the pixels where ``which`` (n,) is False."""
-        if which.all():
+    def select(self, which: NDArray[np.int64]) -> PixelSample:
+        """Return the sample of the pixels with the given indices, ascending."""
+        if len(which) == self.count:
             return self
         pixels = self.pixels[which]
         fit = HeldOutFit(self.part.spectra(pixels), pixels, self.fit.ridge)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from types import MappingProxyType
 
 import numpy as np
 
@@ -18,7 +17,7 @@ _NIKON_D700 = {
     "G": "1 1 1 1 1 1 2 4 6 8 11 16 19 21 20 18 16 14 11 7 5 3 2 2 1 1 2 2 2 2 2",
     "B": "7 10 15 19 25 29 30 29 27 22 16 9 2 0 0 0 0 0 0 0 1 1 1 1 1 1 1 1 1 1 1",
 }
-_CAMERAS = MappingProxyType({"nikon-d700": _NIKON_D700})
+_CAMERAS = {"nikon-d700": _NIKON_D700}
 
 
 def list_cameras() -> tuple[str, ...]:
@@ -63,8 +62,6 @@ def srf_camera(name: str, hsi: HsiBands | int, *, drop_uncovered: bool = False) 
             )
         source = f"{name} (31 bands without wavelengths, taken as 400 to 700 nm in steps of 10)"
         hsi = dataclasses.replace(hsi, wavelengths=_GRID_NM)
-    centres = hsi.wavelengths
-    assert centres is not None  # set above
     srf = srf_from_curves(
         np.concatenate([[_GRID_NM[0] - 5], _GRID_NM, [_GRID_NM[-1] + 5]]),
         np.pad(table, ((0, 0), (1, 1)), mode="edge"),
@@ -73,8 +70,10 @@ def srf_camera(name: str, hsi: HsiBands | int, *, drop_uncovered: bool = False) 
         source=source,
         drop_uncovered=drop_uncovered,
     )
+    centres = hsi.wavelengths
+    assert centres is not None  # set above
     order = np.argsort(centres)
-    on_grid = hsi.count == _GRID_NM.size and bool((np.abs(centres[order] - _GRID_NM) <= _GRID_TOLERANCE_NM).all())
+    on_grid = hsi.count == _GRID_NM.size and np.allclose(centres[order], _GRID_NM, rtol=0, atol=_GRID_TOLERANCE_NM)
     if not (on_grid and hsi.usable.all()):
         return srf
     matrix = np.empty_like(table)

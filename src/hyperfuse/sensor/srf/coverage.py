@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -38,27 +36,25 @@ def outside_coverage(
         >>> outside_coverage([500, 600, 700], msi_wavelengths=[610], msi_fwhm=[40]).tolist()
         [True, False, True]
     """
-    centres = None if wavelengths is None else np.asarray(wavelengths, np.float64)
-    known = centres is not None and bool(np.isfinite(centres).all())
+    centres, msi = _finite(wavelengths), _finite(msi_wavelengths)
     if responses is not None:
         matrix = np.asarray(responses, np.float64)
         matrix = matrix[np.isfinite(matrix).all(axis=1)]
         if not len(matrix):
             return None
         covered = (matrix > _COVERED_FRACTION * matrix.max(axis=1, keepdims=True)).any(axis=0)
-        if centres is None or not known:
+        if centres is None:
             return np.asarray(~covered)
         return _outside(centres, centres[covered], centres[covered])
-    msi = None if msi_wavelengths is None else np.asarray(msi_wavelengths, np.float64)
-    if centres is None or msi is None or not known or not np.isfinite(msi).all():
+    if centres is None or msi is None:
         return None
-    if msi_fwhm is not None and np.isfinite(msi_fwhm).all():
-        half = 0.5 * np.asarray(msi_fwhm, np.float64)
-        return _outside(centres, msi - half, msi + half)
+    width = _finite(msi_fwhm)
+    if width is not None:
+        return _outside(centres, msi - width / 2, msi + width / 2)
     if msi.size == 1:
         return None
     spacing = np.diff(np.sort(msi))
-    return _outside(centres, np.array([msi.min() - spacing[0] / 4]), np.array([msi.max() + spacing[-1] / 4]))
+    return _outside(centres, msi.min() - spacing[0] / 4, msi.max() + spacing[-1] / 4)
 
 
 def coverage_note(
@@ -79,7 +75,8 @@ def coverage_note(
         return ""
     numbers = np.asarray(band_numbers)
     parts = []
-    for run in _consecutive(np.flatnonzero(outside), numbers):
+    indices = np.flatnonzero(outside)
+    for run in np.split(indices, np.flatnonzero(np.diff(numbers[indices]) != 1) + 1):
         name = f"{numbers[run[0]]}" if len(run) == 1 else f"{numbers[run[0]]}-{numbers[run[-1]]}"
         if wavelengths is not None:
             low, high = sorted(np.asarray(wavelengths, np.float64)[[run[0], run[-1]]])
@@ -109,16 +106,16 @@ def true_runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(first), int(after) - 1) for first, after in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _outside(centres: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _finite(values: ArrayLike | None) -> NDArray[np.float64] | None:
+    array = np.asarray(np.nan if values is None else values, np.float64)
+    return array if np.isfinite(array).all() else None
+
+
+def _outside(centres: NDArray[np.float64], low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:
     """Return which centres lie in none of the intervals, each widened by a fraction of its ends."""
-    above = centres[:, None] >= (1 - _NEAR_FRACTION) * low
-    below = centres[:, None] <= (1 + _NEAR_FRACTION) * high
+    above = centres[:, None] >= (1 - _NEAR_FRACTION) * np.atleast_1d(low)
+    below = centres[:, None] <= (1 + _NEAR_FRACTION) * np.atleast_1d(high)
     return np.asarray(~(above & below).any(axis=1))
-
-
-def _consecutive(indices: NDArray[np.intp], numbers: NDArray[np.int64]) -> Iterable[NDArray[np.intp]]:
-    """Split indices where the band numbers jump."""
-    return np.split(indices, np.flatnonzero(np.diff(numbers[indices]) != 1) + 1)
 
 
 def _root_mean_square(values: NDArray[np.float64]) -> float:

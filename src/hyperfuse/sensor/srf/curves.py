@@ -14,6 +14,7 @@ from hyperfuse.sensor.srf.srf import Floats, HsiBands, Srf
 
 _GAP_WIDTHS = 3.0  # between centres further apart than this many band widths is a gap
 _NEGATIVE_PART = 0.03  # of the peak: published curves dip this far below zero (noise, splines), which is cut
+MIN_COVERAGE = 0.5  # of an MSI band's response, within the range of the HSI
 _MICROMETRES_BELOW = 30.0  # wavelengths that are all below this are no nanometres
 
 
@@ -25,7 +26,6 @@ def srf_from_curves(
     names: Sequence[str] | None = None,
     source: str = "curves",
     drop_uncovered: bool = False,
-    min_coverage: float = 0.5,
 ) -> Srf:
     """Return the weights that turn an HSI into the MSI whose bands respond by the given curves.
 
@@ -36,16 +36,14 @@ def srf_from_curves(
     Methods of Numerical Integration, 1984, section 2.5). Both factors are piecewise linear, so it is computed
     exactly, without a sampling step. Why this and not the curve's overlap with the Gaussian of each HSI band:
 
-    - the triangles sum to 1 everywhere. Where two detectors cover the same range (in any order of the bands) each
-      wavelength counts once, distributed over the centres around it, whichever detector they belong to; irregular
-      spacing needs no correction; bands with equal centres get equal weights;
+    - the triangles sum to 1 everywhere: where two detectors cover the same range each wavelength counts once, irregular
+      spacing needs no correction, and bands with equal centres get equal weights;
     - a spectrum that is linear over wavelength is integrated exactly;
     - an HSI value is already L averaged over the band's Gaussian; weighting by that Gaussian would blur twice.
 
-    So the FWHM do not enter the weights, but the range that the HSI covers: a band reaches half its width
-    beyond its centre (the width is the FWHM, at least the local spacing of the centres, which alone counts where no
-    FWHM is known), and between two centres more than three widths apart is a gap. The part of a curve
-    outside this range does not count, and the rest is scaled to 1.
+    So the FWHM do not enter the weights, but the range that the HSI covers: a band reaches half its width beyond its
+    centre (the width is the FWHM, at least the local spacing of the centres), and between two centres more than three
+    widths apart is a gap. The part of a curve outside this range does not count, and the rest is scaled to 1.
 
     Args:
         wavelengths_nm: where the curves are sampled, in nm, each once, shape (samples,). Between samples a curve is
@@ -56,37 +54,30 @@ def srf_from_curves(
         names: one name per MSI band.
         source: where the curves come from.
         drop_uncovered: leave out MSI bands that the HSI does not cover, with a HyperfuseWarning that names them.
-        min_coverage: minimum fraction of a curve's area within the range of the HSI.
 
     Raises:
         InputError: input that does not fit, a usable band without a wavelength, a curve that is zero or clearly
-            negative, an MSI band of which the HSI covers less than ``min_coverage`` (with ``drop_uncovered``:
-            all of them).
+            negative, an MSI band of which the HSI covers less than half (with ``drop_uncovered``: all of them).
 
     Example:
         >>> srf = srf_from_curves([500, 600], [[1, 1]], [500, 550, 600])
         >>> srf.matrix.tolist(), srf.wavelengths.tolist()
         ([[0.25, 0.5, 0.25]], [550.0])
     """
-    samples, responses = _checked_curves(wavelengths_nm, curves, names)
-    labels = [f"band {k + 1}" for k in range(len(responses))] if names is None else [str(name) for name in names]
-    bands = _centres(HsiBands.of(hsi))
-    if not 0 < min_coverage <= 1:
-        raise InputError(f"min_coverage is a fraction of a response, above 0 and up to 1; got {min_coverage:g}")
+    samples, responses, labels = _checked_curves(wavelengths_nm, curves, names)
+    bands = _Centres.of(HsiBands.of(hsi))
     weights, coverage = _integrate(samples, responses, bands, labels)
-
-    covered = coverage >= min_coverage - 1e-9
+    covered = coverage >= MIN_COVERAGE - 1e-9
     if not covered.all():
-        _report_uncovered(labels, coverage, source, bands, min_coverage, drop_uncovered)
-        left_out = ", ".join(label for label, inside in zip(labels, covered, strict=True) if not inside)
-        source = f"{source}, without {left_out} (not covered by the HSI)"
+        _report_uncovered(labels, coverage, covered, f"the SRF {source}", bands, drop_uncovered)
+        source = f"{source}, without {', '.join(labels[~covered])} (not covered by the HSI)"
     weights = weights[covered]
     weights /= weights.sum(axis=1, keepdims=True)
     matrix = np.zeros((len(weights), bands.usable.size))
     matrix[:, bands.usable] = weights[:, bands.index] / np.bincount(bands.index)[bands.index]
     return Srf(
         matrix=matrix,
-        names=tuple(label for label, inside in zip(labels, covered, strict=True) if inside),
+        names=tuple(labels[covered]),
         wavelengths=weights @ bands.centres,
         fwhm=np.array([_half_width(samples, curve) for curve in responses[covered]]),
         source=source,
@@ -101,9 +92,8 @@ def srf_from_centres(
     names: Sequence[str] | None = None,
     source: str = "gaussian",
     drop_uncovered: bool = False,
-    min_coverage: float = 0.5,
 ) -> Srf:
-    """Return the weights of Gaussian responses with the given centres and widths; see :func:`srf_from_curves`.
+    """Return the weights of Gaussian responses; other arguments and errors as of :func:`srf_from_curves`.
 
     Args:
         centres: centres of the MSI bands in nm, shape (msi_bands,).
@@ -111,11 +101,7 @@ def srf_from_centres(
         hsi: bands of the HSI, or their wavelengths in nm, any order, shape (hsi_bands,).
         names: one name per MSI band; default: ``450 nm`` and so on.
         source: where centres and widths come from.
-        drop_uncovered: leave out MSI bands that the HSI does not cover, with a HyperfuseWarning that names them.
-        min_coverage: minimum fraction of a response's area within the range of the HSI.
-
-    Raises:
-        InputError: centres or widths that are not positive or do not fit, and as :func:`srf_from_curves`.
+        drop_uncovered: leave out MSI bands that the HSI does not cover.
 
     Example:
         >>> srf = srf_from_centres([450, 550], 60, range(300, 700, 10))
@@ -126,23 +112,15 @@ def srf_from_centres(
     widths = np.asarray(fwhm, np.float64)
     if centres.ndim != 1 or centres.size == 0 or widths.shape not in ((), (1,), centres.shape):
         raise InputError(f"{widths.size} widths for {centres.size} centres; give one per band, or one for all")
-    widths = np.broadcast_to(widths, centres.shape)
+    centres, widths = centres[:, None], np.broadcast_to(widths, centres.shape)[:, None]
     if not (np.isfinite(centres) & np.isfinite(widths) & (centres > 0) & (widths > 0)).all():
         raise InputError("centres and widths of Gaussian responses must be positive numbers in nm")
     # 3 FWHM are 7 standard deviations; at 100 samples per FWHM the chords lie within 1e-4 of the peak of the curve.
-    reach = np.linspace(-3, 3, 601)
-    samples = np.unique(centres[:, None] + widths[:, None] * reach)
-    responses = np.exp2(-4 * ((samples - centres[:, None]) / widths[:, None]) ** 2)
-    responses[np.abs(samples - centres[:, None]) > 3 * widths[:, None]] = 0
-    return srf_from_curves(
-        samples,
-        responses,
-        hsi,
-        names=[f"{centre:g} nm" for centre in centres] if names is None else names,
-        source=source,
-        drop_uncovered=drop_uncovered,
-        min_coverage=min_coverage,
-    )
+    samples = np.unique(centres + widths * np.linspace(-3, 3, 601))
+    responses = np.exp2(-4 * ((samples - centres) / widths) ** 2)
+    responses[np.abs(samples - centres) > 3 * widths] = 0
+    names = [f"{centre:g} nm" for centre in centres[:, 0]] if names is None else names
+    return srf_from_curves(samples, responses, hsi, names=names, source=source, drop_uncovered=drop_uncovered)
 
 
 @dataclass(frozen=True)
@@ -154,37 +132,42 @@ class _Centres:
     widths: Floats
     index: NDArray[np.intp]
 
+    @classmethod
+    def of(cls, hsi: HsiBands) -> _Centres:
+        values, mask = hsi.wavelengths, hsi.usable
+        if values is None:
+            raise InputError("response curves need the wavelengths of the HSI's bands")
+        unknown = np.flatnonzero(mask & ~(np.isfinite(values) & (values > 0)))
+        if unknown.size:
+            raise InputError(
+                f"{unknown.size} HSI bands have no wavelength (the first is band {unknown[0] + 1}); give them one, or"
+                " mark them as bad"
+            )
+        if values[mask].max() < _MICROMETRES_BELOW:
+            raise InputError(
+                f"the HSI's wavelengths end at {values[mask].max():g}, so they are no nm; multiply µm by 1000"
+            )
+        centres, index = np.unique(values[mask], return_inverse=True)
+        widths = np.zeros_like(centres)
+        if hsi.fwhm is not None:
+            known = hsi.fwhm[mask]
+            if (known <= 0).any():
+                raise InputError("a FWHM of the HSI is not positive; put NaN where it is unknown")
+            np.maximum.at(widths, index, np.nan_to_num(known))
+        if centres.size > 1:
+            spacing = np.diff(centres)
+            # The median of the six spacings around a band is the sampling interval even next to a gap or an overlap.
+            local = [np.median(spacing[max(0, j - 3) : j + 3]) for j in range(centres.size)]
+            widths = np.maximum(widths, local)
+        elif widths[0] == 0:
+            raise InputError("the width of a single usable HSI band is not known; give its FWHM")
+        return cls(mask, centres, widths, index.astype(np.intp))
 
-def _centres(hsi: HsiBands) -> _Centres:
-    values, mask = hsi.wavelengths, hsi.usable
-    if values is None:
-        raise InputError("response curves need the wavelengths of the HSI's bands")
-    unknown = np.flatnonzero(mask & ~(np.isfinite(values) & (values > 0)))
-    if unknown.size:
-        raise InputError(
-            f"{unknown.size} HSI bands have no wavelength (the first is band {unknown[0] + 1}); give them one, or mark "
-            "them as bad"
-        )
-    if values[mask].max() < _MICROMETRES_BELOW:
-        raise InputError(f"the HSI's wavelengths end at {values[mask].max():g}, so they are no nm; multiply µm by 1000")
-    centres, index = np.unique(values[mask], return_inverse=True)
-    widths = np.zeros_like(centres)
-    if hsi.fwhm is not None:
-        known = hsi.fwhm[mask]
-        if (known <= 0).any():
-            raise InputError("a FWHM of the HSI is not positive; put NaN where it is unknown")
-        np.maximum.at(widths, index, np.nan_to_num(known))
-    if centres.size > 1:
-        spacing = np.diff(centres)
-        # The median of the six spacings around a band is the sampling interval even next to a gap or an overlap.
-        local = [np.median(spacing[max(0, j - 3) : j + 3]) for j in range(centres.size)]
-        widths = np.maximum(widths, local)
-    elif widths[0] == 0:
-        raise InputError("the width of a single usable HSI band is not known; give its FWHM")
-    return _Centres(mask, centres, widths, index.astype(np.intp))
 
-
-def _checked_curves(wavelengths: ArrayLike, curves: ArrayLike, names: Sequence[str] | None) -> tuple[Floats, Floats]:
+def _checked_curves(
+    wavelengths: ArrayLike, curves: ArrayLike, names: Sequence[str] | None
+) -> tuple[Floats, Floats, NDArray[np.str_]]:
+    """Return wavelengths, ascending, responses of 0 or more and names of the bands."""
     samples = np.asarray(wavelengths, np.float64)
     responses = np.atleast_2d(np.asarray(curves, np.float64))
     if samples.ndim != 1 or samples.size < 2 or responses.ndim != 2 or responses.shape[1] != samples.size:
@@ -192,8 +175,9 @@ def _checked_curves(wavelengths: ArrayLike, curves: ArrayLike, names: Sequence[s
             f"curves of the shape {responses.shape} over {samples.size} wavelengths; needed are (MSI bands, samples) "
             "and at least two samples"
         )
-    if names is not None and len(names) != len(responses):
-        raise InputError(f"{len(names)} names for {len(responses)} response curves")
+    labels = np.array([f"band {k + 1}" for k in range(len(responses))] if names is None else [str(n) for n in names])
+    if len(labels) != len(responses):
+        raise InputError(f"{len(labels)} names for {len(responses)} response curves")
     if not (np.isfinite(samples).all() and np.isfinite(responses).all()):
         raise InputError("the response curves hold NaN or infinite values; a band outside its range has the response 0")
     if samples.max() < _MICROMETRES_BELOW:
@@ -203,16 +187,15 @@ def _checked_curves(wavelengths: ArrayLike, curves: ArrayLike, names: Sequence[s
     if (np.diff(samples) == 0).any():
         twice = samples[:-1][np.diff(samples) == 0][0]
         raise InputError(f"the response curves hold the wavelength {twice:g} nm twice")
-    for k, (lowest, peak) in enumerate(zip(responses.min(axis=1), responses.max(axis=1), strict=True)):
-        label = f"band {k + 1}" if names is None else names[k]
+    for label, lowest, peak in zip(labels, responses.min(axis=1), responses.max(axis=1), strict=True):
         if peak <= 0:
             raise InputError(f"the response curve of {label} is nowhere above zero")
         if lowest < -_NEGATIVE_PART * peak:
             raise InputError(f"the response curve of {label} falls to {lowest:g} at a peak of {peak:g}; cut it at zero")
-    return samples, np.maximum(responses, 0)
+    return samples, np.maximum(responses, 0), labels
 
 
-def _integrate(samples: Floats, responses: Floats, bands: _Centres, labels: list[str]) -> tuple[Floats, Floats]:
+def _integrate(samples: Floats, responses: Floats, bands: _Centres, labels: NDArray[np.str_]) -> tuple[Floats, Floats]:
     """Return the integral of every curve against every centre's triangle, and the covered part of its area."""
     c, width = bands.centres, bands.widths
     last = c.size - 1
@@ -251,27 +234,19 @@ def _integrate(samples: Floats, responses: Floats, bands: _Centres, labels: list
 
 
 def _report_uncovered(
-    labels: list[str],
-    coverage: Floats,
-    source: str,
-    bands: _Centres,
-    min_coverage: float,
-    drop: bool,
+    labels: NDArray[np.str_], coverage: Floats, covered: NDArray[np.bool_], srf: str, bands: _Centres, drop: bool
 ) -> None:
-    inside = coverage >= min_coverage - 1e-9
-    missing = ", ".join(f"{labels[k]} ({coverage[k]:.0%})" for k in np.flatnonzero(~inside))
-    available = ", ".join(labels[k] for k in np.flatnonzero(inside))
+    missing = ", ".join(f"{labels[k]} ({coverage[k]:.0%})" for k in np.flatnonzero(~covered))
     extent = f"the HSI ({bands.centres[0]:.0f} to {bands.centres[-1]:.0f} nm, less its gaps)"
-    if not available:
-        raise InputError(f"{extent} covers no band of the SRF {source}: {missing}; does it belong to this image?")
-    if drop:
-        message = f"{extent} does not cover these bands of the SRF {source}, which are left out: {missing}"
-        warnings.warn(message, HyperfuseWarning, stacklevel=3)
-        return
-    raise InputError(
-        f"{extent} covers too little of these bands of the SRF {source}: {missing}, where {min_coverage:.0%} are "
-        f"needed; take only those it covers ({available}), in Python by drop_uncovered=True"
-    )
+    if not covered.any():
+        raise InputError(f"{extent} covers no band of {srf}: {missing}; does it belong to this image?")
+    if not drop:
+        raise InputError(
+            f"{extent} covers too little of these bands of {srf}: {missing}, where {MIN_COVERAGE:.0%} are needed; take"
+            f" only those it covers ({', '.join(labels[covered])}), in Python by drop_uncovered=True"
+        )
+    message = f"{extent} does not cover these bands of {srf}, which are left out: {missing}"
+    warnings.warn(message, HyperfuseWarning, stacklevel=3)
 
 
 def _half_width(samples: Floats, curve: Floats) -> float:

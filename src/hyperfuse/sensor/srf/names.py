@@ -62,7 +62,9 @@ def create_srf(
     kind, _, rest = text.lower().partition(":")
 
     if kind == "boxes":
-        return srf_boxes(_count(text, rest), bands)
+        if not re.fullmatch(r"\d+", rest):
+            raise InputError(f"the SRF {text!r} has no number of bands; write boxes:6", parameter="srf")
+        return srf_boxes(int(rest), bands)
     if text.lower() in list_cameras():
         return srf_camera(text.lower(), bands, drop_uncovered=drop_uncovered)
     if kind == "gaussian":
@@ -87,13 +89,12 @@ def list_srfs() -> dict[str, str]:
         >>> list_srfs()["nikon-d700"]
         'camera: R, G, B'
     """
-    known = {
+    return {
         "boxes:N": "N equal runs of HSI bands, averaged",
         "gaussian:CENTRE/FWHM,...": "Gaussian responses, in nm",
+        **dict.fromkeys(list_cameras(), "camera: R, G, B"),
+        **{name: f"satellite: {', '.join(sensor.bands)}" for name, sensor in list_satellites().items()},
     }
-    known.update(dict.fromkeys(list_cameras(), "camera: R, G, B"))
-    known.update({name: f"satellite: {', '.join(sensor.bands)}" for name, sensor in list_satellites().items()})
-    return known
 
 
 def _need_wavelengths(hsi: HsiBands, text: str) -> None:
@@ -102,12 +103,6 @@ def _need_wavelengths(hsi: HsiBands, text: str) -> None:
             f"the SRF {text} needs the wavelengths of the HSI's bands, and the HSI has none; give them, or take an "
             f"SRF without wavelengths: boxes:N, or a table of weights with {hsi.count} columns"
         )
-
-
-def _count(text: str, number: str) -> int:
-    if not re.fullmatch(r"\d+", number):
-        raise InputError(f"the SRF {text!r} has no number of bands; write boxes:6", parameter="srf")
-    return int(number)
 
 
 def _gaussians(text: str, items: str) -> tuple[list[float], list[float]]:

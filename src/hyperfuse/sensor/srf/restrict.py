@@ -10,12 +10,7 @@ from hyperfuse.sensor.srf.srf import Srf
 
 
 def restrict_responses(srf: Srf | None, msi_bands: NDArray[np.bool_], hsi_bands: NDArray[np.bool_]) -> Srf | None:
-    """Return the responses between the bands that are used, each scaled to the sum 1 again; None for None.
-
-    Args:
-        srf: responses between all bands, or None where they are not known.
-        msi_bands: bool (all MSI bands,), True for those that are used.
-        hsi_bands: bool (all HSI bands,), likewise.
+    """Return the responses between the bands that are used, bool each, scaled to the sum 1 again; None for None.
 
     Raises:
         InputError: responses of another number of bands, or one of which more than half lies on HSI bands that are

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from typing import NamedTuple
 
 from numpy.typing import ArrayLike
 
@@ -15,8 +14,7 @@ from hyperfuse.sensor.srf.curves import srf_from_curves
 from hyperfuse.sensor.srf.srf import HsiBands, Srf
 
 
-@dataclass(frozen=True)
-class Satellite:
+class Satellite(NamedTuple):
     """A satellite sensor of pyrsr.
 
     Attributes:
@@ -33,6 +31,11 @@ class Satellite:
     further_bands: tuple[str, ...] = ()
     pan: str | None = None
 
+    @property
+    def all_bands(self) -> tuple[str, ...]:
+        """All bands that pyrsr holds."""
+        return self.bands + self.further_bands
+
 
 def _sensor(name: str, satellite: str, sensor: str, bands: str, further: str = "", pan: str | None = None) -> Satellite:
     return Satellite(name, (satellite, sensor), tuple(bands.split()), tuple(further.split()), pan)
@@ -46,34 +49,32 @@ _HRG = ("B1 B2 B3 B4", "B5", "B5")
 _MODIS = ("B1 B2 B3 B4 B5 B6 B7", "B8 B9 B10 B11 B12 B13 B14 B15 B16")
 _ASTER = ("B1 B2 B3N B4 B5 B6 B7 B8 B9", "B3B B10 B11 B12 B13 B14")
 
-_SATELLITES = MappingProxyType(
-    {
-        satellite.name: satellite
-        for satellite in (
-            _sensor("sentinel-2a", "Sentinel-2A", "MSI", *_SENTINEL_2),
-            _sensor("sentinel-2b", "Sentinel-2B", "MSI", *_SENTINEL_2),
-            _sensor("landsat-4", "Landsat-4", "TM", *_TM),
-            _sensor("landsat-5", "Landsat-5", "TM", *_TM),
-            _sensor("landsat-7", "Landsat-7", "ETM+", "B1 B2 B3 B4 B5 B7", "B6L B6H B8", "B8"),
-            _sensor("landsat-8", "Landsat-8", "OLI_TIRS", *_OLI),
-            _sensor("landsat-9", "Landsat-9", "OLI_TIRS", *_OLI),
-            _sensor("rapideye", "RapidEye-5", "MSI", "B1 B2 B3 B4 B5"),
-            _sensor("spot-1-hrv1", "SPOT-1", "HRV1", *_HRV),
-            _sensor("spot-1-hrv2", "SPOT-1", "HRV2", *_HRV),
-            _sensor("spot-2-hrv1", "SPOT-2", "HRV1", *_HRV),
-            _sensor("spot-2-hrv2", "SPOT-2", "HRV2", *_HRV),
-            _sensor("spot-3-hrv1", "SPOT-3", "HRV1", *_HRV),
-            _sensor("spot-3-hrv2", "SPOT-3", "HRV2", *_HRV),
-            _sensor("spot-4-hrvir1", "SPOT-4", "HRVIR1", *_HRG),
-            _sensor("spot-4-hrvir2", "SPOT-4", "HRVIR2", *_HRG),
-            _sensor("spot-5-hrg1", "SPOT-5", "HRG1", *_HRG),
-            _sensor("spot-5-hrg2", "SPOT-5", "HRG2", *_HRG),
-            _sensor("aster", "Terra", "ASTER", *_ASTER),
-            _sensor("modis-terra", "Terra", "MODIS", *_MODIS),
-            _sensor("modis-aqua", "Aqua", "MODIS", *_MODIS),
-        )
-    }
-)
+_SATELLITES = {
+    satellite.name: satellite
+    for satellite in (
+        _sensor("sentinel-2a", "Sentinel-2A", "MSI", *_SENTINEL_2),
+        _sensor("sentinel-2b", "Sentinel-2B", "MSI", *_SENTINEL_2),
+        _sensor("landsat-4", "Landsat-4", "TM", *_TM),
+        _sensor("landsat-5", "Landsat-5", "TM", *_TM),
+        _sensor("landsat-7", "Landsat-7", "ETM+", "B1 B2 B3 B4 B5 B7", "B6L B6H B8", "B8"),
+        _sensor("landsat-8", "Landsat-8", "OLI_TIRS", *_OLI),
+        _sensor("landsat-9", "Landsat-9", "OLI_TIRS", *_OLI),
+        _sensor("rapideye", "RapidEye-5", "MSI", "B1 B2 B3 B4 B5"),
+        _sensor("spot-1-hrv1", "SPOT-1", "HRV1", *_HRV),
+        _sensor("spot-1-hrv2", "SPOT-1", "HRV2", *_HRV),
+        _sensor("spot-2-hrv1", "SPOT-2", "HRV1", *_HRV),
+        _sensor("spot-2-hrv2", "SPOT-2", "HRV2", *_HRV),
+        _sensor("spot-3-hrv1", "SPOT-3", "HRV1", *_HRV),
+        _sensor("spot-3-hrv2", "SPOT-3", "HRV2", *_HRV),
+        _sensor("spot-4-hrvir1", "SPOT-4", "HRVIR1", *_HRG),
+        _sensor("spot-4-hrvir2", "SPOT-4", "HRVIR2", *_HRG),
+        _sensor("spot-5-hrg1", "SPOT-5", "HRG1", *_HRG),
+        _sensor("spot-5-hrg2", "SPOT-5", "HRG2", *_HRG),
+        _sensor("aster", "Terra", "ASTER", *_ASTER),
+        _sensor("modis-terra", "Terra", "MODIS", *_MODIS),
+        _sensor("modis-aqua", "Aqua", "MODIS", *_MODIS),
+    )
+}
 
 
 def list_satellites() -> dict[str, Satellite]:
@@ -93,7 +94,6 @@ def srf_from_satellite(
     bands: Sequence[str] | None = None,
     *,
     drop_uncovered: bool = False,
-    min_coverage: float = 0.5,
 ) -> Srf:
     """Return the responses of a satellite sensor on the bands of an HSI; see :func:`srf_from_curves`.
 
@@ -106,7 +106,6 @@ def srf_from_satellite(
             Default: the optical ones that fusion uses (of Sentinel-2 the ten of 10 and 20 m; elsewhere all but
             panchromatic, thermal and cirrus; of MODIS the seven land bands; of ASTER those of the nadir view).
         drop_uncovered: leave out bands that the HSI does not cover, with a HyperfuseWarning that names them.
-        min_coverage: minimum fraction of a response's area within the range of the HSI.
 
     Raises:
         InputError: an unknown satellite or band, or a band that the HSI does not cover.
@@ -121,7 +120,7 @@ def srf_from_satellite(
         raise InputError(f"no satellite sensor {name!r}{nearest_name(name, _SATELLITES)}")
     chosen = satellite.bands if bands is None else tuple(_band(satellite, band) for band in bands)
     if not chosen:
-        raise InputError(f"no band of {satellite.name} is chosen; take some of {', '.join(_all_bands(satellite))}")
+        raise InputError(f"no band of {satellite.name} is chosen; take some of {', '.join(satellite.all_bands)}")
     if len(set(chosen)) < len(chosen):
         raise InputError(f"a band of {satellite.name} is chosen twice: {', '.join(chosen)}")
 
@@ -136,25 +135,15 @@ def srf_from_satellite(
         names=chosen,
         source=f"{satellite.name} (pyrsr)",
         drop_uncovered=drop_uncovered,
-        min_coverage=min_coverage,
     )
-
-
-def _all_bands(satellite: Satellite) -> tuple[str, ...]:
-    return satellite.bands + satellite.further_bands
 
 
 def _band(satellite: Satellite, text: str) -> str:
     band = text.strip().upper()
-    if band == "PAN":
-        if satellite.pan is None:
-            raise InputError(
-                f"{satellite.name} has no panchromatic band; its bands are {', '.join(_all_bands(satellite))}"
-            )
+    if band == "PAN" and satellite.pan is not None:
         return satellite.pan
-    band = "B" + band.removeprefix("B").lstrip("0")
-    if band not in _all_bands(satellite):
-        raise InputError(
-            f"{satellite.name} has no band {text.strip()!r}; its bands are {', '.join(_all_bands(satellite))}"
-        )
-    return band
+    named = "B" + band.removeprefix("B").lstrip("0")
+    if named not in satellite.all_bands:
+        what = "panchromatic band" if band == "PAN" else f"band {text.strip()!r}"
+        raise InputError(f"{satellite.name} has no {what}; its bands are {', '.join(satellite.all_bands)}")
+    return named

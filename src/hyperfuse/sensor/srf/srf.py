@@ -189,13 +189,8 @@ class HsiBands:
 def srf_boxes(count: int, hsi: HsiBands | int) -> Srf:
     """Return ``count`` responses, each the mean of a run of neighbouring bands; the runs are equally long.
 
-    The bands are taken in their order in the image. Where the number does not divide evenly, the first runs are
-    one band longer (as ``numpy.array_split`` cuts). Needs no wavelengths; where all usable bands have one, the mean
-    of each run is its centre.
-
-    Args:
-        count: number of MSI bands, from 1 to the number of usable HSI bands.
-        hsi: bands of the HSI, or their number.
+    The bands are taken in their order in the image, as ``numpy.array_split`` cuts. Needs no wavelengths; where all
+    usable bands have one, the mean of each run is its centre.
 
     Raises:
         InputError: a count below 1 or above the number of usable bands.

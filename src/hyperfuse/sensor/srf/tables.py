@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.formats.registry import split_variable
-from hyperfuse.sensor.srf.curves import srf_from_curves
+from hyperfuse.sensor.srf.curves import MIN_COVERAGE, srf_from_curves
 from hyperfuse.sensor.srf.srf import HsiBands, Srf
 
 TABLE_SUFFIXES = (".csv", ".txt", ".mat", ".npy")
@@ -21,9 +21,7 @@ _MICROMETRES = (0.2, 30.0)
 _NANOMETRES = (200.0, 30000.0)
 
 
-def srf_from_table(
-    path: str | Path, hsi: HsiBands | int, *, drop_uncovered: bool = False, min_coverage: float = 0.5
-) -> Srf:
+def srf_from_table(path: str | Path, hsi: HsiBands | int, *, drop_uncovered: bool = False) -> Srf:
     r"""Read the responses of an MSI from a file: curves over wavelength, or the weights of the HSI bands.
 
     - **Curves**: a row per wavelength; the first column holds the wavelength in nm (µm are recognised by their size and
@@ -41,11 +39,11 @@ def srf_from_table(
             (v4 to v7.3), with the variable's name behind a colon where it holds several: ``srf.mat:P``.
         hsi: bands of the HSI, or their number; curves need their wavelengths.
         drop_uncovered: leave out MSI bands that the HSI does not cover, with a HyperfuseWarning that names them.
-        min_coverage: minimum fraction of a curve's area, or of a row's weight, on usable HSI bands.
 
     Raises:
         InputError: a file that is missing, of another format, or holds no such table; a variable that is not named
-            or does not exist; curves for an HSI without wavelengths; and as :func:`srf_from_curves`.
+            or does not exist; curves for an HSI without wavelengths; less than half of a row's weight on usable HSI
+            bands; and as :func:`srf_from_curves`.
 
     Example:
         >>> import tempfile
@@ -58,15 +56,14 @@ def srf_from_table(
     file, variable = split_variable(path)
     table, header = _read(file, variable)
     name = f"{file.name}:{variable}" if variable else file.name
-    if table.ndim == 1:
-        table = table[None]
+    table = np.atleast_2d(table)
     if table.ndim != 2 or 0 in table.shape:
         raise InputError(f"{name}: an SRF table has two dimensions, this one has the shape {table.shape}")
     if not np.isfinite(table).all():
         raise InputError(f"{name}: the table holds NaN or infinite values")
     unit = _wavelength_unit(table)
     if unit != "nm" and table.shape[1] == hsi.count:
-        return _from_weights(table, name, hsi, min_coverage)
+        return _from_weights(table, name, hsi)
     if unit is None:
         raise InputError(
             f"{name}: a table of the shape {table.shape} is neither curves (its first column holds no wavelengths) nor "
@@ -90,11 +87,10 @@ def srf_from_table(
         names=header[1:] if header else None,
         source=name,
         drop_uncovered=drop_uncovered,
-        min_coverage=min_coverage,
     )
 
 
-def _from_weights(table: NDArray[np.float64], name: str, hsi: HsiBands, min_coverage: float) -> Srf:
+def _from_weights(table: NDArray[np.float64], name: str, hsi: HsiBands) -> Srf:
     if (table < 0).any():
         raise InputError(f"{name}: the weights fall to {table.min():g}; an SRF has none below 0")
     totals = table.sum(axis=1)
@@ -102,11 +98,11 @@ def _from_weights(table: NDArray[np.float64], name: str, hsi: HsiBands, min_cove
         raise InputError(f"{name}: row {int(np.argmin(totals)) + 1} holds only zeros, so its MSI band has no response")
     weights = np.where(hsi.usable, table, 0.0)
     sums = weights.sum(axis=1)
-    if (sums < min_coverage * totals).any() or (sums <= 0).any():
+    if (sums < MIN_COVERAGE * totals).any():
         row = int(np.argmin(sums / totals))
         raise InputError(
             f"{name}: only {sums[row] / totals[row]:.0%} of the weight of row {row + 1} lies on usable HSI bands "
-            f"({min_coverage:.0%} are needed); see the bad-band list of the HSI"
+            f"({MIN_COVERAGE:.0%} are needed); see the bad-band list of the HSI"
         )
     matrix = weights / sums[:, None]
     centres = None if hsi.wavelengths is None else hsi.wavelengths[hsi.usable]
@@ -139,28 +135,27 @@ def _read(file: Path, variable: str | None) -> tuple[NDArray[np.float64], list[s
         return _read_mat(file, variable), None
     if variable is not None:
         raise InputError(f"{file}: only MATLAB files hold variables; leave out {variable!r}")
-    if suffix == ".npy":
-        try:
-            array = np.load(file, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise InputError(f"{file}: not a NumPy file of numbers ({error})") from error
-        return _as_numbers(array, str(file)), None
-    return _read_text(file)
+    if suffix != ".npy":
+        return _read_text(file)
+    try:
+        array = np.load(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{file}: not a NumPy file of numbers ({error})") from error
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{file}: an SRF table holds real numbers, this one {array.dtype}")
+    return array.astype(np.float64), None
 
 
 def _read_mat(file: Path, variable: str | None) -> NDArray[np.float64]:
     with damage_reported(f"{file}: not a MATLAB file that can be read", reason=True):
         arrays = _mat_arrays(file)
     names = ", ".join(sorted(arrays)) or "none"
-    if variable is not None:
-        if variable not in arrays:
-            raise InputError(f"{file}: no table {variable!r}; it holds {names}")
-        return arrays[variable].astype(np.float64)
-    if len(arrays) != 1:
+    if variable is not None and variable not in arrays:
+        raise InputError(f"{file}: no table {variable!r}; it holds {names}")
+    if variable is None and len(arrays) != 1:
         held = f"several tables, name one as {file.name}:{min(arrays)} ({names})" if arrays else "none"
         raise InputError(f"{file}: one table is needed and the file holds {held}")
-    (array,) = arrays.values()
-    return array.astype(np.float64)
+    return arrays[variable or min(arrays)].astype(np.float64)
 
 
 def _mat_arrays(file: Path) -> dict[str, NDArray[Any]]:
@@ -192,12 +187,6 @@ def _is_stored_inside(item: Any) -> bool:
     return "MATLAB_empty" not in item.attrs and item.attrs.get("MATLAB_class") != b"char"
 
 
-def _as_numbers(array: NDArray[Any], name: str) -> NDArray[np.float64]:
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"{name}: an SRF table holds real numbers, this one {array.dtype}")
-    return array.astype(np.float64)
-
-
 def _read_text(file: Path) -> tuple[NDArray[np.float64], list[str] | None]:
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -224,8 +213,7 @@ def _read_text(file: Path) -> tuple[NDArray[np.float64], list[str] | None]:
 
 def _numeric(entries: list[str]) -> bool:
     try:
-        for entry in entries:
-            float(entry)
+        np.array(entries).astype(np.float64)
     except ValueError:
         return False
     return True
