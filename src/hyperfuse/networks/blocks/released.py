@@ -144,10 +144,10 @@ class PaddedImplicitFunction(ImplicitFunction):
         """
         table, on_hr, on_offset = layer
         base = linear(hr, on_hr)
-        if select_path(hr) is Path.BLOCKS:
+        if select_path(hr) is not Path.WHOLE:
             if code is not None:
-                base += linear(code.to(hr.dtype), on_offset)
-            return blend(self._in_blocks(table, base, rows, columns, on_offset))
+                base = base + linear(code.to(hr.dtype), on_offset)
+            return blend(self._one_by_one(table, base, rows, columns, on_offset))
         if code is not None:
             offsets = offsets + code.transpose(0, 1)
         batch, height, width, channels = base.shape
@@ -155,7 +155,7 @@ class PaddedImplicitFunction(ImplicitFunction):
         first = add(first.view(batch, 2, height, 2, width, channels), base.view(batch, 1, height, 1, width, channels))
         return blend(run_mlp(self.layers, add(first, linear(offsets.to(hr.dtype), on_offset))))
 
-    def _in_blocks(
+    def _one_by_one(
         self,
         table: torch.Tensor,
         base: torch.Tensor,
@@ -163,15 +163,18 @@ class PaddedImplicitFunction(ImplicitFunction):
         columns: PaddedNeighbours,
         offset_weight: torch.Tensor,
     ) -> torch.Tensor:
-        """Return the outputs of the four neighbours, (B, 2, R, 2, W, d + 1), with little memory."""
+        """Return the outputs of the four neighbours, (B, 2, R, 2, W, d + 1), one after the other: less memory."""
         dtype, (y_weight, x_weight) = base.dtype, offset_weight.unbind(1)
         by_row, by_column = rows.along_axis(), columns.along_axis()
+        runs = [rows.runs(side) for side in range(2)]
+        first, last = runs[0][0][2], runs[1][-1][2] + 1
+        near = table[:, first:last]
         outputs = []
         for side_y, y in enumerate(by_row):
             in_row = base + y[:, None, None].to(dtype) * y_weight
             for side_x, x in enumerate(by_column):
-                column = table.index_select(2, columns.index[side_x]) + x[:, None].to(dtype) * x_weight
-                layer = add_rows(in_row, column, rows.runs(side_y))
+                column = near.index_select(2, columns.index[side_x]) + x[:, None].to(dtype) * x_weight
+                layer = add_rows(in_row, column, [(a, b, index - first) for a, b, index in runs[side_y]])
                 # A neighbour beyond the border on one axis has coordinate 0 on the other too.
                 layer[:, :, columns.beyond(side_x)] += (rows.from_centre - y)[:, None, None].to(dtype) * y_weight
                 layer[:, rows.beyond(side_y)] += (columns.from_centre - x)[:, None].to(dtype) * x_weight
@@ -302,7 +305,8 @@ class ReleasedFourierFusion(nn.Module):
             return fused.view(*size, -1)
 
         needed = 4 * 3 * 2 * channels * hr.element_size()
-        if rows_per_block(hr, 4, batch * height * width // 4, needed, 1) >= 4:
+        whole = select_path(hr) is Path.WHOLE
+        if whole and rows_per_block(hr, 4, batch * height * width // 4, needed) >= 4:
             four = outputs(slice(2), slice(2))
         else:  # a CPU, or an accelerator that is short of memory
             four = torch.cat([outputs(slice(y, y + 1), slice(x, x + 1)) for y in (0, 1) for x in (0, 1)], dim=1)

@@ -43,7 +43,7 @@ def first_layers(
 
 
 def add_rows(rows: torch.Tensor, table: torch.Tensor, runs: list[tuple[int, int, int]]) -> torch.Tensor:
-    """Return ``rows + table[:, index]`` without forming ``table[:, index]``, without gradients.
+    """Return ``rows + table[:, index]``; without gradients ``table[:, index]`` is not formed.
 
     Args:
         rows: (B, R, W, K).
@@ -53,6 +53,9 @@ def add_rows(rows: torch.Tensor, table: torch.Tensor, runs: list[tuple[int, int,
     Returns:
         (B, R, W, K).
     """
+    if torch.is_grad_enabled():
+        of_rows = [index for start, stop, index in runs for _ in range(start, stop)]
+        return table.index_select(1, torch.tensor(of_rows, device=table.device)).add_(rows)
     result = torch.empty_like(rows, memory_format=torch.contiguous_format)
     for start, stop, index in runs:
         torch.add(rows[:, start:stop], table[:, index : index + 1], out=result[:, start:stop])

@@ -12,6 +12,8 @@ from itertools import pairwise
 
 import torch
 
+from hyperfuse.networks.kernels.dispatch import Path, select_path
+
 
 @dataclass(frozen=True)
 class AxisNeighbours:
@@ -150,10 +152,10 @@ def runs_of(numbers: list[int]) -> list[tuple[int, int, int]]:
 def take(x: torch.Tensor, dim: int, index: torch.Tensor) -> torch.Tensor:
     """Return ``x.index_select(dim, index)`` of (B, h, w, K) along ``dim`` 1 or 2.
 
-    While gradients are recorded it is a product with a matrix of zeros and ones: the gradient of that is a product too,
-    where that of ``index_select`` adds numbers one by one, in no fixed order on a GPU.
+    On an accelerator, while gradients are recorded, it is a product with a matrix of zeros and ones: the gradient of
+    that is a product too, where that of ``index_select`` adds numbers one by one, in no fixed order.
     """
-    if not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() or select_path(x) is not Path.WHOLE:
         return x.index_select(dim, index)
     matrix = (index[:, None] == torch.arange(x.shape[dim], device=x.device)).to(x.dtype)
     batch, rows, columns, channels = x.shape
