@@ -11,20 +11,14 @@ from typing import Any
 from hyperfuse.benchmark.plan import BenchmarkPlan, scoring_convention
 from hyperfuse.benchmark.records import Record
 from hyperfuse.io.encoding.atomic import replacing
-from hyperfuse.metrics import METRICS, aggregate
+from hyperfuse.metrics import MAIN_COLUMNS, METRICS, aggregate
 from hyperfuse.tables import Code, Column, MeanStd, Table
 from hyperfuse.tables.csv import render_csv
 from hyperfuse.tables.latex import render_latex
 from hyperfuse.tables.markdown import escape_markdown, render_markdown
 from hyperfuse.version import __version__
 
-SCORE_COLUMNS = (
-    Column("psnr_db", "PSNR", "dB", ".2f", "high"),
-    Column("sam_degrees", "SAM", "degrees", ".3f", "low"),
-    Column("ergas", "ERGAS", "", ".3f", "low"),
-    Column("ssim", "SSIM", "", ".4f", "high"),
-)
-_SCORES = tuple(column.key for column in SCORE_COLUMNS)
+_SCORES = tuple(column.key for column in MAIN_COLUMNS)
 _SECONDS = Column("seconds", "seconds", format=".2f")
 _PARAMETERS = Column("parameters", "parameters", format=",d")
 
@@ -98,7 +92,7 @@ def summary_table(summaries: Sequence[Summary], *, deviations: bool = True) -> T
         )
     memory = Column("memory", "memory", "MB", ".0f"), Column("gpu_memory", "GPU memory", "MB", ".0f")
     measured = [column for column in memory if any(row[column.key] is not None for row in rows)]
-    columns = (Column("name", "method"), *SCORE_COLUMNS, _SECONDS, *measured, _PARAMETERS, Column("scenes", "scenes"))
+    columns = (Column("name", "method"), *MAIN_COLUMNS, _SECONDS, *measured, _PARAMETERS, Column("scenes", "scenes"))
     caption = f"Ratio {summaries[0].ratio:g}: mean{' ± standard deviation' if deviations else ''} over scenes"
     return Table(columns, rows, caption, groups=["" if one.complete else None for one in summaries])
 
@@ -164,7 +158,7 @@ def _scenes_table(records: Sequence[Record], ratio: float) -> Table:
     for one in chosen:
         scores = one.scores or {_SCORES[0]: f"failed: {one.failure}"}
         rows.append({"scene": one.job.scene, "name": Code(one.job.entry.name), "seconds": one.seconds, **scores})
-    columns = (Column("scene", "scene"), Column("name", "method"), *SCORE_COLUMNS, _SECONDS)
+    columns = (Column("scene", "scene"), Column("name", "method"), *MAIN_COLUMNS, _SECONDS)
     return Table(columns, rows, f"Ratio {ratio:g}: every scene", groups=[one.job.scene for one in chosen])
 
 

@@ -114,9 +114,9 @@ def _row(rows: list[dict[str, Any]], method: str) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    from hyperfuse.benchmark.summary import SCORE_COLUMNS
+    from hyperfuse.metrics import MAIN_COLUMNS
 
-    columns = (Column("method", "method"), *SCORE_COLUMNS, Column("seconds", "seconds", format=".1f"))
+    columns = (Column("method", "method"), *MAIN_COLUMNS, Column("seconds", "seconds", format=".1f"))
     shown = [row | {"psnr_db": f"failed: {row['failure']}"} if "failure" in row else row for row in rows]
     return Table([replace(column, better=None) for column in columns], shown)
 

@@ -20,16 +20,8 @@ from hyperfuse.cli.options import (
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError
 
-_ROWS = (
-    ("PSNR", "psnr_db", ".2f", "dB"),
-    ("SAM", "sam_degrees", ".3f", "degrees"),
-    ("SAM, bright pixels", "sam_bright_degrees", ".3f", "degrees"),
-    ("ERGAS", "ergas", ".4f", ""),
-    ("SSIM", "ssim", ".5f", ""),
-    ("RMSE", "rmse", ".5g", ""),
-    ("UIQI", "uiqi", ".5f", ""),
-    ("CC", "cc", ".5f", ""),
-)
+# Digits of these scores where tables of many images have one less.
+_DIGITS = {"ergas": ".4f", "ssim": ".5f", "uiqi": ".5f", "cc": ".5f"}
 
 
 def evaluate(
@@ -64,6 +56,7 @@ def evaluate(
     """
     import numpy as np
 
+    from hyperfuse.metrics import METRIC_COLUMNS
     from hyperfuse.metrics import evaluate as score
 
     pair = parse_pair(ratio, "--ratio")
@@ -82,9 +75,10 @@ def evaluate(
     if json:
         session.result_json(dict(scores))
         return
-    for name, key, form, unit in _ROWS:
-        value: Any = scores[key]  # type: ignore[literal-required]  # the keys are the rows' own
-        session.result(f"{name:<20}{value:>10{form}} {unit}".rstrip())
+    for column in METRIC_COLUMNS:
+        value: Any = scores[column.key]  # type: ignore[literal-required]  # the keys are the columns' own
+        form = _DIGITS.get(column.key, column.format)
+        session.result(f"{column.title:<20}{value:>10{form}} {column.unit}".rstrip())
     session.result(_conditions(scores))
 
 

@@ -16,13 +16,6 @@ if TYPE_CHECKING:
     from hyperfuse.training.scene_store import SceneReader
     from hyperfuse.training.sections import Names
 
-_SHOWN = (
-    ("psnr_db", "PSNR {:.2f} dB"),
-    ("sam_degrees", "SAM {:.3f}"),
-    ("ergas", "ERGAS {:.3f}"),
-    ("ssim", "SSIM {:.4f}"),
-)
-
 
 def train(
     config: Annotated[Path, Parameter(name="CONFIG")],
@@ -49,6 +42,7 @@ def train(
         session: Where results and notes go.
     """
     from hyperfuse.methods.base_image import create_base
+    from hyperfuse.metrics import MAIN_COLUMNS
     from hyperfuse.training.config_files import load_config
     from hyperfuse.training.loop import train as run
 
@@ -75,8 +69,12 @@ def train(
             }
         )
         return
-    scores = ", ".join(text.format(result.best_scores[name]) for name, text in _SHOWN if name in result.best_scores)
-    session.result(f"{result.best}: step {result.best_step}, {scores}")
+    scores = [
+        f"{column.title} {column.text(result.best_scores[column.key])} {column.unit}".rstrip()
+        for column in MAIN_COLUMNS
+        if column.key in result.best_scores
+    ]
+    session.result(f"{result.best}: step {result.best_step}, {', '.join(scores)}")
 
 
 def open_scenes(config: TrainingConfig) -> tuple[TrainingConfig, SceneReader]:

@@ -13,9 +13,10 @@ from rasterio._err import CPLE_BaseError  # what GDAL says beyond RasterioError;
 from rasterio.errors import RasterioError
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.datasets.matlab_scenes import StoredCube, find_cube, read_cube
+from hyperfuse.datasets.matlab_scenes import find_cube, read_cube
 from hyperfuse.datasets.scenes import Dataset
 from hyperfuse.errors import InputError
+from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.formats.raster import open_raster
 
 CAVE_SOURCE = (
@@ -77,40 +78,28 @@ def scene_name(text: str) -> str:
 
 
 def find_scenes(folder: Path) -> dict[str, Path]:
-    """Return the folders of PNG files and the ``.mat`` files in a folder, by the names of their scenes.
-
-    Raises:
-        InputError: two of them are one scene.
-    """
+    """Return the folders of PNG files and the ``.mat`` files in a folder, by the names of their scenes."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+        holds = bool(_band_files(path)) if path.is_dir() else path.suffix.lower() == ".mat"
+        if not holds or path.name.startswith("."):
             continue
-        if path.is_dir():
-            name = scene_name(path.name)
-            holds = bool(_band_files(path))
-        else:
-            name = scene_name(path.stem)
-            holds = path.suffix.lower() == ".mat"
-        if holds and name in found:
+        name = scene_name(path.name if path.is_dir() else path.stem)
+        if name in found:
             raise InputError(f"{folder} holds the scene {name} twice: {found[name].name} and {path.name}")
-        if holds:
-            found[name] = path
+        found[name] = path
     return found
 
 
 def load_scene(path: Path) -> Cube:
-    """Read a scene from its folder or file; see :func:`cave`.
-
-    Raises:
-        InputError: a band that is missing, damaged or unlike the others, or a ``.mat`` file without such an array.
-    """
+    """Read a scene from its folder or file; see :func:`cave`."""
     if path.is_dir():
         stored = _read_bands(_all_bands(path))
-        data, values = _as_fractions(stored, stored.dtype.name, path)
+        kind = stored.dtype.name
     else:
         found = find_cube(path, _BANDS)
-        data, values = _as_fractions(read_cube(found), found.kind, path)
+        stored, kind = read_cube(found), found.kind
+    data, values = _as_fractions(stored, kind, path)
     return Cube(
         data=np.ascontiguousarray(data),
         wavelengths=np.array(_WAVELENGTHS),
@@ -121,20 +110,13 @@ def load_scene(path: Path) -> Cube:
 
 
 def scene_shape(path: Path) -> tuple[int, int, int]:
-    """Return (bands, rows, cols) of a scene from the header of its first band or of its file.
-
-    Raises:
-        InputError: a band that is missing, or a damaged header.
-    """
+    """Return (bands, rows, cols) of a scene from the header of its first band or of its file."""
     if path.is_dir():
         first = _all_bands(path)[0]
-        try:
-            with open_raster(first) as source:
-                return _BANDS, int(source.height), int(source.width)
-        except InputError as error:
-            raise InputError(f"{first}: {error}") from error
-    found: StoredCube = find_cube(path, _BANDS)
-    return _BANDS, found.shape[0], found.shape[1]
+        with named(first), open_raster(first) as source:
+            return _BANDS, int(source.height), int(source.width)
+    rows, cols, _ = find_cube(path, _BANDS).shape
+    return _BANDS, rows, cols
 
 
 def _band_files(path: Path) -> dict[int, list[Path]]:
@@ -143,8 +125,7 @@ def _band_files(path: Path) -> dict[int, list[Path]]:
     for folder in (path, *below):
         files: dict[int, list[Path]] = {}
         for entry in sorted(folder.iterdir()):
-            match = _BAND_FILE.fullmatch(entry.name)
-            if match and not entry.name.startswith("."):
+            if (match := _BAND_FILE.fullmatch(entry.name)) and not entry.name.startswith("."):
                 files.setdefault(int(match[1]), []).append(entry)
         if files:
             return files
@@ -157,46 +138,36 @@ def _all_bands(path: Path) -> list[Path]:
     if missing:
         listed = ", ".join(f"{number:02d}" for number in missing[:6]) + (", …" if len(missing) > 6 else "")
         raise InputError(f"{path}: {len(missing)} of the {_BANDS} bands are missing (PNG files {listed})")
-    for number in range(1, _BANDS + 1):
-        if len(files[number]) > 1:
-            first, second = files[number][:2]
-            raise InputError(f"{path}: {first.name} and {second.name} are both band {number}; remove one")
-    return [files[number][0] for number in range(1, _BANDS + 1)]
+    bands = [files[number] for number in range(1, _BANDS + 1)]
+    for number, (first, *others) in enumerate(bands, 1):
+        if others:
+            raise InputError(f"{path}: {first.name} and {others[0].name} are both band {number}; remove one")
+    return [first for first, *_ in bands]
 
 
 def _read_bands(files: Sequence[Path]) -> NDArray[Any]:
-    first = _read_band(files[0])
-    stored = np.empty((len(files), *first.shape), first.dtype)
-    stored[0] = first
-    for index, path in enumerate(files[1:], 1):
-        band = _read_band(path)
-        if band.shape != first.shape or band.dtype != first.dtype:
+    bands = [_read_band(path) for path in files]
+    for path, band in zip(files, bands, strict=True):
+        if _described(band) != _described(bands[0]):
             raise InputError(
-                f"{path}: is {_described(band)}, but {files[0].name} is {_described(first)}; the bands do not belong "
-                "together"
+                f"{path}: is {_described(band)}, but {files[0].name} is {_described(bands[0])}; the bands do not "
+                "belong together"
             )
-        stored[index] = band
-    return stored
+    return np.stack(bands)
 
 
 def _read_band(path: Path) -> NDArray[Any]:
     try:
-        with open_raster(path) as source:
+        with named(path), open_raster(path) as source:
             stored: NDArray[Any] = source.read()
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     except (RasterioError, CPLE_BaseError) as error:
         raise InputError(f"{path}: cannot be read; it is cut off or damaged") from error
     if stored.dtype not in (np.uint8, np.uint16):
         raise InputError(f"{path}: holds {stored.dtype} values; a band is a PNG of 16 or 8 bits")
-    if stored.shape[0] < 3:
-        grey: NDArray[Any] = stored[0]
-        return grey
-    colours = stored[:3].astype(np.float64)
+    colours = stored[: 3 if len(stored) >= 3 else 1].astype(np.float64)
     if np.ptp(colours, axis=0).max() > _GREY_TOLERANCE * np.iinfo(stored.dtype).max:
         raise InputError(f"{path}: is a colour picture, not a band")
-    mean: NDArray[Any] = np.rint(colours.mean(axis=0)).astype(stored.dtype)
-    return mean
+    return np.asarray(np.rint(colours.mean(axis=0)).astype(stored.dtype))
 
 
 def _described(band: NDArray[Any]) -> str:

@@ -6,7 +6,6 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from hyperfuse.cube.cube import Cube
 from hyperfuse.datasets.scenes import Dataset
 from hyperfuse.errors import InputError
 from hyperfuse.io import format_of, read
@@ -19,11 +18,8 @@ def folder_of_cubes(*, scale: float | None = None, offset: float | None = None) 
     """Return the kind ``folder``: every cube in a folder is a scene, values as :func:`hyperfuse.read` gives them.
 
     The name of a scene is that of its file without the extension, or with it where two files differ only in that.
-    Folders below are not searched (a Zarr folder is a file here).
-
-    Args:
-        scale: value = scale * stored + offset, for files that do not say; None leaves integers as they are.
-        offset: see ``scale``.
+    Folders below are not searched (a Zarr folder is a file here). ``scale`` and ``offset`` are for files that do not
+    state them.
     """
     return Dataset(
         kind="folder",
@@ -33,7 +29,7 @@ def folder_of_cubes(*, scale: float | None = None, offset: float | None = None) 
             "the name of a scene is that of its file without the extension"
         ),
         find=find_cubes,
-        load=partial(_load, scale=scale, offset=offset),
+        load=partial(read, scale=scale, offset=offset),
     )
 
 
@@ -57,7 +53,3 @@ def _described_by(header: Path) -> Path | None:
         return data_file(header)
     except InputError:
         return None
-
-
-def _load(path: Path, scale: float | None, offset: float | None) -> Cube:
-    return read(path, scale=scale, offset=offset)

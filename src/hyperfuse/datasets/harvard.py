@@ -71,11 +71,7 @@ def find_scenes(folder: Path) -> dict[str, Path]:
 
 
 def load_scene(path: Path) -> Cube:
-    """Read a scene; see :func:`harvard`.
-
-    Raises:
-        InputError: a damaged file, one without such an array, or an image that is 0 everywhere.
-    """
+    """Read a scene; see :func:`harvard`."""
     stored = read_cube(find_cube(path, _BANDS, preferred="ref"), _CROP, _CROP)
     maximum = float(stored.max())
     if not maximum > 0 or not np.isfinite(maximum):
@@ -100,10 +96,6 @@ def load_scene(path: Path) -> Cube:
 
 
 def scene_shape(path: Path) -> tuple[int, int, int]:
-    """Return (bands, rows, cols) of a scene after the crop, from the header of its file.
-
-    Raises:
-        InputError: a damaged file, or one without such an array.
-    """
+    """Return (bands, rows, cols) of a scene after the crop, from the header of its file."""
     rows, cols, bands = find_cube(path, _BANDS, preferred="ref").shape
     return bands, min(rows, _CROP), min(cols, _CROP)

@@ -37,18 +37,13 @@ class StoredCube:
 
 
 def find_cube(path: Path, bands: int, preferred: str | None = None) -> StoredCube:
-    """Return the variable of shape (rows, cols, ``bands``), from the headers of the file alone.
-
-    Args:
-        path: a MATLAB file, version 5 or 7.3.
-        bands: number of bands that identifies the cube among the variables.
-        preferred: the variable to take where several have that shape.
+    """Return the variable of shape (rows, cols, ``bands``), from the headers of a file of version 5 or 7.3 alone.
 
     Raises:
-        InputError: a damaged file, no such variable, or several and none is the preferred one. Names the file.
+        InputError: a damaged file, no such variable, or several and none is the ``preferred`` one. Names the file.
         HyperfuseError: the file may not be read.
     """
-    listing = _list_73(path) if _is_73(path) else _list_5(path)
+    listing = _list(path)
     fitting = [name for name, (shape, kind) in listing.items() if _fits(shape, kind, bands)]
     if preferred in fitting:
         fitting = [str(preferred)]
@@ -61,12 +56,9 @@ def find_cube(path: Path, bands: int, preferred: str | None = None) -> StoredCub
 
 
 def read_cube(found: StoredCube, rows: int | None = None, cols: int | None = None) -> NDArray[Any]:
-    """Read the top left of a cube, as stored, in the axes (bands, rows, cols).
+    """Read the top left of a cube, at most ``rows`` x ``cols`` of it, as stored, in the axes (bands, rows, cols).
 
-    Args:
-        found: what :func:`find_cube` found.
-        rows: how many rows at most; None for all. Of a version 7.3 file no more than these are read.
-        cols: how many columns at most.
+    Of a version 7.3 file no more than these are read.
 
     Raises:
         InputError: a damaged file; names it.
@@ -91,15 +83,11 @@ def _is_73(path: Path) -> bool:
         raise HyperfuseError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-_Listing = dict[str, tuple[tuple[int, ...], str]]
-
-
-def _list_5(path: Path) -> _Listing:
-    with damage_reported(f"{path}: {_DAMAGED}"), path.open("rb") as stream:
-        return {name: (tuple(shape), kind) for name, shape, kind in scipy.io.whosmat(stream)}
-
-
-def _list_73(path: Path) -> _Listing:
+def _list(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return shape, as MATLAB shows it, and class of each variable."""
+    if not _is_73(path):
+        with damage_reported(f"{path}: {_DAMAGED}"), path.open("rb") as stream:
+            return {name: (tuple(shape), kind) for name, shape, kind in scipy.io.whosmat(stream)}
     with damage_reported(f"{path}: {_DAMAGED}"), h5py.File(path, "r") as file:
         sets = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
         return {str(name): (tuple(item.shape or ())[::-1], _class(item)) for name, item in sets.items()}

@@ -26,15 +26,26 @@ _LAYOUT = (
 
 
 class PatchFile:
-    """A file of patches, each read on demand.
+    """An HDF5 file of patches (arrays ``GT``, ``LRHSI``, ``RGB`` and optionally ``HSI_up``), each read on demand.
 
     The file is opened once in each process: an instance may be pickled, and used on both sides of a fork.
 
     Args:
-        path: the HDF5 file.
+        path: the file, such as ``train_cave(with_up)x4.h5``.
 
     Raises:
         InputError: no such file, a damaged one, or arrays that are missing or do not fit together.
+
+    Example:
+        >>> import h5py, numpy, pathlib, tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> file = pathlib.Path(folder.name) / "train.h5"
+        >>> with h5py.File(file, "w") as out:
+        ...     out["GT"], out["LRHSI"] = numpy.ones((5, 31, 8, 8)), numpy.ones((5, 31, 2, 2))
+        ...     out["RGB"] = numpy.ones((5, 3, 8, 8))
+        >>> with open_patch_file(file) as patches:
+        ...     len(patches), patches.ratio, patches[4]["LRHSI"].shape
+        (5, 4, (31, 2, 2))
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -57,10 +68,7 @@ class PatchFile:
         return self.shapes["GT"][0]
 
     def __getitem__(self, index: int) -> dict[str, NDArray[np.float32]]:
-        """Read one patch; nothing else of the file is read.
-
-        Args:
-            index: from 0; below 0 it counts from the end.
+        """Read one patch and nothing else of the file; an index below 0 counts from the end.
 
         Returns:
             float32 arrays (bands, rows, cols) by the names of the file: ``GT`` (reference), ``LRHSI``, ``RGB`` (in
@@ -128,27 +136,7 @@ class PatchFile:
         return shapes
 
 
-def open_patch_file(path: str | Path) -> PatchFile:
-    """Open an HDF5 file of patches (keys ``GT``, ``LRHSI``, ``RGB``, ``HSI_up``) for reading one patch at a time.
-
-    Args:
-        path: the file, such as ``train_cave(with_up)x4.h5``.
-
-    Raises:
-        InputError: no such file, a damaged one, or arrays that are missing or do not fit together.
-
-    Example:
-        >>> import h5py, numpy, pathlib, tempfile
-        >>> folder = tempfile.TemporaryDirectory()
-        >>> file = pathlib.Path(folder.name) / "train.h5"
-        >>> with h5py.File(file, "w") as out:
-        ...     out["GT"], out["LRHSI"] = numpy.ones((5, 31, 8, 8)), numpy.ones((5, 31, 2, 2))
-        ...     out["RGB"] = numpy.ones((5, 3, 8, 8))
-        >>> with open_patch_file(file) as patches:
-        ...     len(patches), patches.ratio, patches[4]["LRHSI"].shape
-        (5, 4, (31, 2, 2))
-    """
-    return PatchFile(path)
+open_patch_file = PatchFile
 
 
 def _check_together(path: Path, shapes: dict[str, _Shape]) -> None:

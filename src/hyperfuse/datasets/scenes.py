@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,6 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError, nearest_name
 
 _MAX_LISTED = 6
-
-
-def _unknown_shape(path: Path) -> None:
-    return None
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Dataset:
         layout: required layout of the folder, one clause.
         find: lists the scenes of a folder, ``{name: file or folder}``, without reading them.
         load: reads the scene at such a path.
-        shape: returns (bands, rows, cols) of the scene at a path from headers alone, or None where it has to be read.
+        shape: returns (bands, rows, cols) of the scene at a path from headers alone; None where it has to be read.
         canonical: returns a scene's name in the spelling of this kind.
         members: names of the published scenes; others are used only where a split names them. None: all are used.
         page: address of the data, or None.
@@ -38,7 +35,7 @@ class Dataset:
     layout: str
     find: Callable[[Path], Mapping[str, Path]]
     load: Callable[[Path], Cube]
-    shape: Callable[[Path], tuple[int, int, int] | None] = _unknown_shape
+    shape: Callable[[Path], tuple[int, int, int]] | None = None
     canonical: Callable[[str], str] = str
     members: tuple[str, ...] | None = None
     page: str | None = None
@@ -72,9 +69,7 @@ class Scenes:
         folder = Path(folder)
         if not folder.is_dir():
             raise InputError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {dataset.remedy}")
-        self.dataset = dataset
-        self.folder = folder
-        self.split = split
+        self.dataset, self.kind, self.folder, self.split = dataset, dataset.kind, folder, split
         found = dataset.find(folder)
         if names is None:
             names = sorted(name for name in found if dataset.members is None or name in dataset.members)
@@ -83,11 +78,6 @@ class Scenes:
         _check_complete(dataset, folder, names, found, split)
         self._paths = {name: found[name] for name in names}
         self._shapes: dict[str, tuple[int, int, int]] = {}
-
-    @property
-    def kind(self) -> str:
-        """Name of the kind of dataset."""
-        return self.dataset.kind
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -128,14 +118,8 @@ class Scenes:
             HyperfuseError: the file may not be read, or does not fit into memory.
         """
         path = self.path(name)
-        try:
+        with self._naming(name):
             cube = self.dataset.load(path)
-        except InputError as error:
-            raise InputError(self._message(name, error)) from error.__cause__
-        except HyperfuseError as error:
-            if type(error) is not HyperfuseError:
-                raise
-            raise HyperfuseError(f"the scene {name}: {error}") from error.__cause__
         self._shapes[name] = (cube.bands, cube.rows, cube.cols)
         return cube
 
@@ -151,15 +135,11 @@ class Scenes:
             InputError: as :meth:`load`.
         """
         path = self.path(name)
-        if name not in self._shapes:
-            try:
-                shape = self.dataset.shape(path)
-            except InputError as error:
-                raise InputError(self._message(name, error)) from error.__cause__
-            if shape is None:
-                self.load(name)
-            else:
-                self._shapes[name] = shape
+        if name not in self._shapes and self.dataset.shape is not None:
+            with self._naming(name):
+                self._shapes[name] = self.dataset.shape(path)
+        elif name not in self._shapes:
+            self.load(name)
         return self._shapes[name]
 
     def subset(self, names: Sequence[str], split: str | None = None) -> Scenes:
@@ -172,8 +152,18 @@ class Scenes:
             self.path(name)
         return Scenes(self.dataset, self.folder, tuple(names), split or self.split)
 
-    def _message(self, name: str, error: InputError) -> str:
-        return f"the scene {name} of {self.dataset.title}: {error}; {self.dataset.remedy}"
+    @contextmanager
+    def _naming(self, name: str) -> Iterator[None]:
+        """Name the scene in errors of the block, and where a wrong one is available."""
+        try:
+            yield
+        except InputError as error:
+            message = f"the scene {name} of {self.dataset.title}: {error}; {self.dataset.remedy}"
+            raise InputError(message) from error.__cause__
+        except HyperfuseError as error:
+            if type(error) is not HyperfuseError:
+                raise
+            raise HyperfuseError(f"the scene {name}: {error}") from error.__cause__
 
 
 def _check_complete(
@@ -182,10 +172,9 @@ def _check_complete(
     missing = [name for name in names if name not in found]
     if not missing:
         return
-    listed = ", ".join(missing[:_MAX_LISTED])
-    more = "" if len(missing) <= _MAX_LISTED else f" and {len(missing) - _MAX_LISTED} more"
     of = "" if split is None else f" of the split {split}"
-    verb = "is" if len(missing) == 1 else "are"
-    scenes = f"the scene {listed}{of}" if len(missing) == 1 else f"{len(missing)} of {len(names)} scenes{of}"
-    which = "" if len(missing) == 1 else f" ({listed}{more})"
-    raise InputError(f"{scenes} {verb} not in {folder}{which}; {dataset.remedy}")
+    if len(missing) == 1:
+        raise InputError(f"the scene {missing[0]}{of} is not in {folder}; {dataset.remedy}")
+    more = "" if len(missing) <= _MAX_LISTED else f" and {len(missing) - _MAX_LISTED} more"
+    listed = ", ".join(missing[:_MAX_LISTED]) + more
+    raise InputError(f"{len(missing)} of {len(names)} scenes{of} are not in {folder} ({listed}); {dataset.remedy}")

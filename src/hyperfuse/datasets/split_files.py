@@ -18,21 +18,15 @@ def list_splits(kind: str) -> tuple[str, ...]:
     """
     prefix, suffix = f"{kind}-", ".txt"
     found = [entry.name for entry in files(__package__).joinpath("splits").iterdir()]
-    return tuple(
-        sorted(name[len(prefix) : -len(suffix)] for name in found if name.startswith(prefix) and name.endswith(suffix))
-    )
+    splits = [name for name in found if name.startswith(prefix) and name.endswith(suffix)]
+    return tuple(sorted(name.removeprefix(prefix).removesuffix(suffix) for name in splits))
 
 
 def read_split(kind: str, split: str | Path, canonical: Callable[[str], str] = str) -> tuple[str, ...]:
     """Return the names of the scenes of a split, in the order of its file.
 
-    A split is a text file with one name per line; what follows a ``#`` is a comment.
-
-    Args:
-        kind: kind of dataset.
-        split: one of :func:`list_splits` (``"uestc-test"``, also ``"cave-uestc-test"``), or the path of another
-            text file.
-        canonical: returns a name in the spelling of the kind.
+    A split is one of :func:`list_splits` (``"uestc-test"``, also ``"cave-uestc-test"``), or the path of another text
+    file with one name per line; what follows a ``#`` is a comment. ``canonical`` gives a name the spelling of the kind.
 
     Raises:
         InputError: no such split or file, no name in it, or one that it names twice.

@@ -6,6 +6,8 @@ Images are (bands, rows, cols): arrays, torch tensors or cubes. :func:`evaluate`
 from __future__ import annotations
 
 from hyperfuse.metrics.evaluate import (
+    MAIN_COLUMNS,
+    METRIC_COLUMNS,
     METRICS,
     Convention,
     NoReferenceScores,
@@ -29,7 +31,9 @@ from hyperfuse.metrics.no_reference import d_lambda, d_lambda_khan, d_s, hqnr, q
 from hyperfuse.metrics.windowed import ssim, ssim_per_band, uiqi, uiqi_per_band
 
 __all__ = [
+    "MAIN_COLUMNS",
     "METRICS",
+    "METRIC_COLUMNS",
     "Convention",
     "NoReferenceScores",
     "Scores",

@@ -16,11 +16,9 @@ Ratio = float | Sequence[float]
 
 
 def as_bands(image: Any, name: str) -> NDArray[Any]:
-    """Return ``image`` as an array (bands, rows, cols), without a copy where that is possible.
+    """Return an array, torch tensor on any device, or Cube as an array (bands, rows, cols), where possible not a copy.
 
-    Args:
-        image: array, torch tensor on any device, or Cube; a 2-D one is a single band.
-        name: of the image, for errors.
+    A 2-D image is a single band; ``name`` is that of the image, for errors.
 
     Raises:
         InputError: another number of dimensions, an empty image, or values that are no real numbers.
@@ -75,13 +73,14 @@ def check_finite(array: NDArray[Any], mask: NDArray[np.bool_] | None, name: str)
             )
 
 
-def check_shapes(reference: NDArray[Any], fused: NDArray[Any]) -> None:
-    """Refuse images of different shapes."""
-    if reference.shape != fused.shape:
+def as_pair(reference: Any, fused: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return both images as arrays (bands, rows, cols) of one shape."""
+    a, b = as_bands(reference, "the reference"), as_bands(fused, "the fused image")
+    if a.shape != b.shape:
         raise InputError(
-            f"the reference has the shape {reference.shape}, the fused image {fused.shape} (bands, rows, cols); "
-            "they must be equal"
+            f"the reference has the shape {a.shape}, the fused image {b.shape} (bands, rows, cols); they must be equal"
         )
+    return a, b
 
 
 def checked_pair(reference: Any, fused: Any, mask: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_] | None]:
@@ -90,8 +89,7 @@ def checked_pair(reference: Any, fused: Any, mask: Any) -> tuple[NDArray[Any], N
     Raises:
         InputError: shapes that differ, non-finite values in scored pixels, or a mask that does not fit.
     """
-    a, b = as_bands(reference, "the reference"), as_bands(fused, "the fused image")
-    check_shapes(a, b)
+    a, b = as_pair(reference, fused)
     scored = as_mask(mask, a.shape[1:])
     check_finite(a, scored, "the reference")
     check_finite(b, scored, "the fused image")
@@ -114,11 +112,7 @@ def scored_pixels(
 ) -> NDArray[np.bool_] | None:
     """Return the pixels (rows, cols) in ``mask`` without a gap in the used bands of any cube; None for all pixels.
 
-    Args:
-        images: pairs of an image and its used bands, as :func:`usable_bands` gives them.
-        mask: bool (rows, cols), True = scored, or None.
-        shape: (rows, cols) of the images.
-        name: of the mask, for errors.
+    ``images`` are pairs of an image and its used bands, as :func:`usable_bands` gives them.
     """
     chosen = as_mask(mask, shape, name)
     scored = np.ones(shape, np.bool_) if chosen is None else chosen.copy()
@@ -165,8 +159,6 @@ def linear_ratio(ratio: Ratio) -> float:
 def positive_peak(peak: float) -> float:
     """Return ``peak`` as a float, or refuse one that is not positive and finite."""
     value = float(peak)
-    if not (math.isfinite(value) and value > 0):
-        raise InputError(
-            f"peak needs a positive number, got {peak!r}; it is the largest value of an image", parameter="peak"
-        )
+    if not 0 < value < math.inf:
+        raise InputError(f"peak needs a positive number, got {peak!r}; it is the largest value of an image", "peak")
     return value

@@ -56,16 +56,9 @@ def pairwise_quality(
     """Q of every band of ``image`` with every band of ``other`` (None: with its own), averaged over the blocks.
 
     Q is ``4 cov mx my / ((vx + vy) (mx^2 + my^2))`` (Wang and Bovik, "A universal image quality index", 2002, eq. 1);
-    a factor of which both parts vanish (constant bands, or means of zero) is 1.
-
-    Args:
-        image: (bands, rows, cols).
-        other: (other bands, rows, cols), or None.
-        grid: the blocks, as :func:`blocks` gives them, each with a scored pixel.
-        mask: bool (rows, cols), True = scored, or None for all.
-
-    Returns:
-        Array (bands, other bands), -1 to 1.
+    a factor of which both parts vanish (constant bands, or means of zero) is 1. Images are (bands, rows, cols), the
+    mask (rows, cols) is True where a pixel is scored (None: everywhere), of which each block has one; the result is
+    (bands, other bands), -1 to 1.
     """
     total = np.zeros((len(image), len(image if other is None else other)))
     parts = _moments(image, grid, mask)
@@ -97,13 +90,8 @@ def hypercomplex_quality(
     ``cov = E[(x - mx) conj(y - my)]`` (Garzelli and Nencini, "Hypercomplex quality assessment of multi/hyperspectral
     images", 2009; Q4 for four bands: Alparone, Baronti, Garzelli and Nencini, 2004). Products follow the Cayley-Dickson
     rule (a, b)(c, d) = (ac - conj(d) b, da + b conj(c)); values are not normalised per block, as some code
-    does. Up to 8 parts the index cannot pass 1; from 16 on moduli are not multiplicative.
-
-    Args:
-        reference: (bands, rows, cols).
-        image: of the same shape.
-        grid: the blocks, as :func:`blocks` gives them, each with a scored pixel.
-        mask: bool (rows, cols), True = scored, or None for all.
+    does. Up to 8 parts the index cannot pass 1; from 16 on moduli are not multiplicative. Arguments are those of
+    :func:`pairwise_quality`.
     """
     bands = len(reference)
     signs, partners = _conjugate_products(max(0, bands - 1).bit_length())

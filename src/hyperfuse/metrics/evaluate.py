@@ -13,8 +13,8 @@ from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.metrics.arrays import (
     Ratio,
     as_bands,
+    as_pair,
     check_finite,
-    check_shapes,
     checked_pair,
     linear_ratio,
     positive_peak,
@@ -26,10 +26,23 @@ from hyperfuse.metrics.full_reference import cross_correlation, ergas, mean_angl
 from hyperfuse.metrics.ground import Degrade
 from hyperfuse.metrics.no_reference import d_lambda, d_lambda_khan, d_s
 from hyperfuse.metrics.windowed import SSIM_WINDOW, UIQI_WINDOW, has_window, ssim, uiqi
+from hyperfuse.tables import Column
 
 Convention = Literal["psrt"]
 
-METRICS = ("psnr_db", "sam_degrees", "sam_bright_degrees", "ergas", "ssim", "rmse", "uiqi", "cc")
+METRIC_COLUMNS = (
+    Column("psnr_db", "PSNR", "dB", ".2f", "high"),
+    Column("sam_degrees", "SAM", "degrees", ".3f", "low"),
+    Column("sam_bright_degrees", "SAM, bright pixels", "degrees", ".3f", "low"),
+    Column("ergas", "ERGAS", "", ".3f", "low"),
+    Column("ssim", "SSIM", "", ".4f", "high"),
+    Column("rmse", "RMSE", "", ".5g", "low"),
+    Column("uiqi", "UIQI", "", ".4f", "high"),
+    Column("cc", "CC", "", ".4f", "high"),
+)
+METRICS = tuple(column.key for column in METRIC_COLUMNS)
+# Those that tables of the literature have.
+MAIN_COLUMNS = tuple(c for c in METRIC_COLUMNS if c.key in ("psnr_db", "sam_degrees", "ergas", "ssim"))
 BRIGHT_FRACTION = 0.01
 
 _OWN = (
@@ -127,8 +140,9 @@ def evaluate(
         raise InputError("the convention psrt sets the peak itself; leave peak out", "peak")
     scale = linear_ratio(ratio)
     target, image, scored, left_out = _select(reference, fused, mask)
-    lowest, highest = _extent(target, scored)
-    level, interval = _value_range(lowest, highest, peak, clip)
+    values = target if scored is None else target[:, scored]
+    highest = float(values.max())
+    level, interval = _value_range(float(values.min()), highest, peak, clip)
     if interval is not None:
         image = _clipped(image, interval)
 
@@ -181,8 +195,7 @@ def _value_range(
 
 def _select(reference: Any, fused: Any, mask: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_] | None, int]:
     """Return both images with the bands to score, the mask of the pixels to score, and the number of other bands."""
-    a, b = as_bands(reference, "the reference"), as_bands(fused, "the fused image")
-    check_shapes(a, b)
+    a, b = as_pair(reference, fused)
     used = usable_bands([reference, fused], len(a))
     scored = scored_pixels([(reference, used), (fused, used)], mask, a.shape[1:])
     for band in np.flatnonzero(used):  # first, as a band of nothing but inf is constant
@@ -194,11 +207,6 @@ def _select(reference: Any, fused: Any, mask: Any) -> tuple[NDArray[Any], NDArra
     if left_out:
         a, b = a[used], b[used]
     return *checked_pair(a, b, scored), left_out
-
-
-def _extent(image: NDArray[Any], mask: NDArray[np.bool_] | None) -> tuple[float, float]:
-    values = [band if mask is None else band[mask] for band in image]
-    return float(min(v.min() for v in values)), float(max(v.max() for v in values))
 
 
 def _clipped(image: NDArray[Any], interval: tuple[float, float]) -> NDArray[Any]:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 
 from hyperfuse.errors import InputError
-from hyperfuse.metrics import evaluate
+from hyperfuse.metrics import MAIN_COLUMNS, evaluate
 
-SCORES = ("psnr_db", "sam_degrees", "ergas", "ssim")
+SCORES = tuple(column.key for column in MAIN_COLUMNS)
 
 Fuse = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
 

@@ -13,9 +13,9 @@ from hyperfuse.benchmark.plan import scoring_convention
 from hyperfuse.benchmark.reproduce.charts import caption
 from hyperfuse.benchmark.reproduce.experiment import Experiment
 from hyperfuse.benchmark.reproduce.networks import RequiredNetwork, TrainedNetwork
-from hyperfuse.benchmark.summary import SCORE_COLUMNS
 from hyperfuse.datasets import get_dataset
 from hyperfuse.io.encoding.atomic import replacing
+from hyperfuse.metrics import MAIN_COLUMNS
 from hyperfuse.reports import save_figure
 from hyperfuse.tables import Column, Table
 from hyperfuse.tables.csv import render_csv
@@ -24,7 +24,7 @@ from hyperfuse.version import __version__
 
 _SUFFIXES = (".md", ".csv", ".png")
 # Without marks of the best: published scores are of other conditions.
-SCORES = tuple(replace(column, better=None) for column in SCORE_COLUMNS)
+SCORES = tuple(replace(column, better=None) for column in MAIN_COLUMNS)
 SECONDS = Column("seconds", "seconds per fusion", format=".2f")
 PARAMETERS = Column("parameters", "parameters", format=",d")
 

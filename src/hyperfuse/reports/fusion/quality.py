@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from hyperfuse.metrics import METRIC_COLUMNS
 from hyperfuse.reports.fusion.consistency import Consistency
 from hyperfuse.reports.fusion.content import ReportContent
 from hyperfuse.reports.fusion.images import averaged, display_step
@@ -22,17 +23,6 @@ from hyperfuse.tables import Column, Table
 
 _MAP_SIDE = 500
 _CURVE_POINTS = 400
-# Title, key in the scores, unit (None: that of the images), which end is better.
-_METRICS = (
-    ("PSNR", "psnr_db", "dB", "higher"),
-    ("SAM", "sam_degrees", "°", "lower"),
-    ("SAM, bright pixels", "sam_bright_degrees", "°", "lower"),
-    ("ERGAS", "ergas", "", "lower"),
-    ("SSIM", "ssim", "", "higher"),
-    ("UIQI", "uiqi", "", "higher"),
-    ("correlation", "cc", "", "higher"),
-    ("RMSE", "rmse", None, "lower"),
-)
 _SCORES = (
     ("QNR", "qnr", "1 is best", "quality with no reference: (1 − D_lambda) (1 − D_s)"),
     ("HQNR", "hqnr", "1 is best", "the same with D_lambda after Khan, by the sensor's blur"),
@@ -70,16 +60,17 @@ def reference(content: ReportContent, found: Comparison) -> dict[str, Any]:
     if found.fused is None:
         return {"doubt": found.doubt}
     images = {"fused": found.fused} | ({} if found.interpolated is None else {"HSI interpolated": found.interpolated})
+    units = {"sam_degrees": "°", "sam_bright_degrees": "°", "rmse": content.units}
     rows = [
         {
-            "metric": title,
-            "better": f"{better} is better",
+            "metric": column.title,
+            "better": f"{column.better}er is better",
             **{
-                name: number(float(image.scores[key]), 4, content.units if unit is None else unit)  # type: ignore[literal-required]
+                name: number(float(image.scores[column.key]), 4, units.get(column.key, column.unit))  # type: ignore[literal-required]
                 for name, image in images.items()
             },
         }
-        for title, key, unit, better in _METRICS
+        for column in METRIC_COLUMNS
     ]
     columns = [Column("metric", "metric"), *(Column(name, name, format="s") for name in images), Column("better", "")]
     label = content.labelled("RMSE over the bands")
