@@ -17,6 +17,7 @@ Example: ``InputError("the HSI holds NaN that is not declared as a gap; pass nod
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -68,6 +69,11 @@ class MissingDependencyError(HyperfuseError, ImportError):
 
 class HyperfuseWarning(UserWarning):
     """Something the user should know, such as metadata that a format cannot hold."""
+
+
+def warn(message: str) -> None:
+    """Warn with a :class:`HyperfuseWarning`; the message is one line, like that of an error."""
+    warnings.warn(message, HyperfuseWarning, stacklevel=3)
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

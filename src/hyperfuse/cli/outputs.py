@@ -139,7 +139,7 @@ def _probe(parent: Path, path: str, writing: OutputOptions) -> dict[str, bool]:
                     tiny = Cube(data=np.zeros((1, 2, 2), np.float32))
                     write(f"{scratch}{os.sep}{name}", tiny, dtype=writing.dtype, compress=writing.compress)
             except InputError as error:
-                raise InputError(str(error).replace(f"{scratch}{os.sep}", shown)) from error
+                raise InputError(str(error).replace(f"{scratch}{os.sep}", shown), error.parameter) from error
             found = {part.name: part.is_dir() for part in Path(scratch).iterdir()}
             return dict(sorted(found.items(), key=lambda item: item[0] != file.name))  # the named one first
     except OSError as error:

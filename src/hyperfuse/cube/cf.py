@@ -7,7 +7,6 @@ CRS as WKT and GDAL's ``GeoTransform``. Source: CF Metadata Conventions 1.11, se
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,21 +19,27 @@ from hyperfuse.cube.crs import crs_text, crs_units, is_geographic, parse_crs, sa
 from hyperfuse.cube.header import Coding, CubeHeader, Shape, six_numbers
 from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG, decode_tags, encode_record, encode_tags, split_attributes
 from hyperfuse.cube.wavelengths import to_nanometres
-from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.errors import InputError, warn
 
 GRID_MAPPING = "spatial_ref"
 DIMENSIONS = ("band", "y", "x")
 
-_BAND_NAMES = {"band", "bands", "wavelength", "wavelengths", "wl", "lambda", "spectral", "channel", "channels", "z"}
-_ROW_NAMES = {"y", "lat", "latitude", "row", "rows", "line", "lines", "northing", "downtrack", "along_track"}
-_COL_NAMES = {"x", "lon", "longitude", "col", "cols", "column", "columns", "sample", "samples", "easting"}
-_COL_NAMES |= {"crosstrack", "across_track"}
+_AXES = {
+    "b": {"band", "bands", "wavelength", "wavelengths", "wl", "lambda", "spectral", "channel", "channels", "z"},
+    "r": {"y", "lat", "latitude", "row", "rows", "line", "lines", "northing", "downtrack", "along_track"},
+    "c": {
+        "x", "lon", "longitude", "col", "cols", "column", "columns", "sample", "samples", "easting",
+        "crosstrack", "across_track",
+    },
+}  # fmt: skip
 _CENTRES = {"wavelength", "wavelengths", "wavelength_nm", "radiation_wavelength", "central_wavelength", "wl"}
 _WIDTHS = {"fwhm", "bandwidth"}
 _GOOD = {"good_wavelengths", "good_bands", "bbl"}
 _NAMES = {"band_name", "band_names"}
-_STRUCTURE = {"conventions", "_ncproperties", "coordinates", "grid_mapping", "_fillvalue", "missing_value", "units"}
-_STRUCTURE |= {"scale_factor", "add_offset"}
+_STRUCTURE = {
+    "conventions", "_ncproperties", "coordinates", "grid_mapping", "_fillvalue", "missing_value", "units",
+    "scale_factor", "add_offset",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Variable:
 
 
 def encode_coordinates(header: CubeHeader) -> dict[str, Variable]:
-    """Return the coordinates of a cube, those that it has, by name."""
+    """Return the coordinates that a cube has, by name."""
     found = {"band": Variable(("band",), np.arange(1, header.bands + 1, dtype=np.int32), {"long_name": "band number"})}
     if header.wavelengths is not None:
         attrs = {"units": "nm", "standard_name": "radiation_wavelength", "long_name": "wavelength at band centre"}
@@ -67,16 +72,17 @@ def encode_coordinates(header: CubeHeader) -> dict[str, Variable]:
 
 
 def _pixel_centres(header: CubeHeader, transform: Affine) -> dict[str, Variable]:
-    geographic = header.crs is not None and is_geographic(header.crs)
-    names = ("latitude", "longitude") if geographic else ("projection_y_coordinate", "projection_x_coordinate")
-    length = "m" if header.crs is None else crs_units(parse_crs(header.crs))
-    units = ("degrees_north", "degrees_east") if geographic else (length, length)
-    attrs = [{"standard_name": name, "units": unit} for name, unit in zip(names, units, strict=True)]
     if header.crs is None:
-        attrs = [{}, {}]
+        y, x = {}, {}
+    elif is_geographic(header.crs):
+        y = {"standard_name": "latitude", "units": "degrees_north"}
+        x = {"standard_name": "longitude", "units": "degrees_east"}
+    else:
+        units = crs_units(parse_crs(header.crs))
+        y, x = ({"standard_name": f"projection_{axis}_coordinate", "units": units} for axis in "yx")
     return {
-        "y": Variable(("y",), transform.f + transform.e * (np.arange(header.rows) + 0.5), attrs[0]),
-        "x": Variable(("x",), transform.c + transform.a * (np.arange(header.cols) + 0.5), attrs[1]),
+        "y": Variable(("y",), transform.f + transform.e * (np.arange(header.rows) + 0.5), y),
+        "x": Variable(("x",), transform.c + transform.a * (np.arange(header.cols) + 0.5), x),
     }
 
 
@@ -100,12 +106,7 @@ def encode_attributes(header: CubeHeader, names: Sequence[str]) -> dict[str, str
 
 
 def encode_variable(coordinates: Mapping[str, Variable], coding: Coding) -> dict[str, Any]:
-    """Return the attributes of the variable that holds the values.
-
-    Args:
-        coordinates: of the cube.
-        coding: how the values are stored.
-    """
+    """Return the attributes of the variable that holds the values, stored as ``coding``."""
     others = [name for name in coordinates if name not in (*DIMENSIONS, GRID_MAPPING)]
     attrs: dict[str, Any] = {"coordinates": " ".join(others)}
     if GRID_MAPPING in coordinates:
@@ -125,26 +126,13 @@ def axes_of(dims: Sequence[str | None]) -> str | None:
         >>> axes_of(["lat", "lon", "wavelength"])
         'rcb'
     """
-    letters = [_letter(name) for name in dims]
-    known = [letter for letter in letters if letter]
-    if len(set(known)) != len(known) or len(known) < len(letters) - 1 or len(letters) not in (2, 3):
-        return None
-    if len(known) < len(letters):
-        missing = set("brc" if len(letters) == 3 else "rc") - set(known)
-        if len(missing) != 1:
-            return None
-        letters = [letter or next(iter(missing)) for letter in letters]
-    if sorted(filter(None, letters)) not in (["b", "c", "r"], ["c", "r"]):
-        return None
-    return "".join(filter(None, letters))
-
-
-def _letter(name: str | None) -> str | None:
-    last = (name or "").lower().rsplit("/", 1)[-1]
-    for letter, names in (("b", _BAND_NAMES), ("r", _ROW_NAMES), ("c", _COL_NAMES)):
-        if last in names:
-            return letter
-    return None
+    needed = {2: "rc", 3: "brc"}.get(len(dims), "")
+    names = [(name or "").lower().rsplit("/", 1)[-1] for name in dims]
+    letters = [next((letter for letter in "brc" if name in _AXES[letter]), "?") for name in names]
+    missing = set(needed) - set(letters)
+    if len(missing) == 1 and "?" in letters:
+        letters[letters.index("?")] = missing.pop()
+    return "".join(letters) if needed and sorted(letters) == sorted(needed) else None
 
 
 def decode_header(
@@ -160,25 +148,24 @@ def decode_header(
     The record of this package counts where the coordinates and attributes state nothing.
 
     Args:
-        variables: all variables of at most one dimension.
+        variables: those of at most one dimension.
         attrs: text attributes of the file.
         values: attributes of the variable that holds the values.
         dims: name of the dimension of each axis, by its letter b, r, c.
         shape: (bands, rows, cols) of the array.
         where: name of the file, for warnings.
     """
-    bands = shape[0]
     recorded = decode_tags(attrs, shape, where)
     taken = {*_STRUCTURE, RECORD_TAG.lower(), HISTORY_TAG.lower()}
     others = {key: text for key, text in attrs.items() if key.lower() not in taken}
-    centres = _along(variables, _CENTRES, bands, dims.get("b"))
-    widths = _along(variables, _WIDTHS, bands, dims.get("b"))
+    centres, widths, good, names = (
+        _along(variables, names, shape[0], dims.get("b"), text=names is _NAMES)
+        for names in (_CENTRES, _WIDTHS, _GOOD, _NAMES)
+    )
     unit = next((str(v.attrs["units"]) for v in (centres, widths) if v is not None and "units" in v.attrs), None)
     wavelengths, fwhm = to_nanometres(
         None if centres is None else centres.values, unit, None if widths is None else widths.values, where=where
     )
-    good = _along(variables, _GOOD, bands, dims.get("b"))
-    names = _along(variables, _NAMES, bands, dims.get("b"), text=True)
     units = values.get("units")
     transform, crs = _decode_grid(variables, values, dims, shape, recorded.crs, where)
     return recorded.update(
@@ -225,28 +212,22 @@ def _decode_grid(
     axes = [variables.get(dims.get(letter) or "") for letter in "rc"]
     measured, units = _measured(axes, shape, stated), {str(axis.attrs.get("units", "")) for axis in axes if axis}
     wkt = attrs.get("crs_wkt") or attrs.get("spatial_ref")
-    crs: str | None = None
+    crs = None
     if wkt:
         crs = _decode_crs(str(wkt), recorded_crs, where)
     elif attrs.get("grid_mapping_name") not in (None, "latitude_longitude"):
-        name = attrs["grid_mapping_name"]
-        warnings.warn(
-            f"{where}: the grid mapping {name} states no WKT (crs_wkt); the CRS is left out",
-            HyperfuseWarning,
-            stacklevel=4,
-        )
+        warn(f"{where}: the grid mapping {attrs['grid_mapping_name']} states no WKT (crs_wkt); the CRS is left out")
     elif any(unit.startswith("degree") for unit in units):
         crs = "EPSG:4326"
-    if measured is not None and crs is None and stated is None and _is_counting(axes):
-        measured = None
-    return measured, crs
+    counts = all(axis is not None and axis.values.tolist() == list(range(axis.values.size)) for axis in axes)
+    return None if counts and crs is None and stated is None else measured, crs
 
 
 def _decode_crs(wkt: str, recorded: str | None, where: str) -> str | None:
     try:
         return recorded if same_crs(recorded, wkt) else crs_text(parse_crs(wkt))
     except InputError as error:
-        warnings.warn(f"{where}: {error}; the CRS is left out", HyperfuseWarning, stacklevel=5)
+        warn(f"{where}: {error}; the CRS is left out")
         return None
 
 
@@ -255,10 +236,6 @@ def _geotransform(text: Any) -> Affine | None:
         return Affine.from_gdal(*(float(part) for part in str(text).split()))
     except (TypeError, ValueError):
         return None
-
-
-def _is_counting(axes: Sequence[Variable | None]) -> bool:
-    return all(axis is not None and axis.values.tolist() == list(range(axis.values.size)) for axis in axes)
 
 
 def _measured(axes: Sequence[Variable | None], shape: Shape, stated: Affine | None) -> Affine | None:

@@ -12,11 +12,7 @@ _NO_CRS = ('LOCAL_CS["Arbitrary"', 'ENGCRS["Arbitrary"')
 
 
 def parse_crs(text: str) -> CRS:
-    """Return the CRS of a WKT, PROJ string or authority code.
-
-    Raises:
-        InputError: text that names no CRS.
-    """
+    """Return the CRS of a WKT, PROJ string or authority code; another text raises an ``InputError``."""
     try:
         return CRS.from_user_input(text)
     except CRSError as error:
@@ -34,9 +30,6 @@ def crs_text(crs: CRS | None) -> str | None:
 
 def same_crs(first: str | None, second: str | None) -> bool:
     """Return whether two texts name the same CRS; None equals None only.
-
-    Raises:
-        InputError: text that names no CRS.
 
     Example:
         >>> same_crs("EPSG:32633", "+proj=utm +zone=33 +datum=WGS84")

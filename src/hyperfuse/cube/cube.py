@@ -12,7 +12,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from hyperfuse.cube.header import Coding, CubeHeader
+from hyperfuse.cube.header import Coding, CubeHeader, Shaped
 from hyperfuse.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Cube:
+class Cube(Shaped):
     """An image of shape (bands, rows, cols) with its metadata. Immutable; use :meth:`replace` for a changed copy.
 
     Attributes:
@@ -77,6 +77,7 @@ class Cube:
             data = data[None]
             put(self, "valid", None if self.valid is None else np.asarray(self.valid)[None])
         put(self, "data", data)
+        put(self, "shape", data.shape)
         for name, value in self.header.fields().items():
             put(self, name, value)
         if data.dtype.kind not in "fiub":
@@ -94,7 +95,7 @@ class Cube:
         """The metadata without the values."""
         coding = Coding(self.scale, self.offset, self.nodata, self.units)
         names = {item.name for item in dataclasses.fields(CubeHeader)} - {"shape", "coding"}
-        return CubeHeader(shape=self.data.shape, coding=coding, **{name: getattr(self, name) for name in names})
+        return CubeHeader(shape=self.shape, coding=coding, **{name: getattr(self, name) for name in names})
 
     @classmethod
     def from_header(cls, header: CubeHeader, data: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> Cube:
@@ -121,21 +122,6 @@ class Cube:
         object.__setattr__(self, "valid", valid)
         if not np.isnan(self.data[~valid]).all():
             object.__setattr__(self, "data", np.where(valid, self.data, np.array(np.nan, self.data.dtype)))
-
-    @property
-    def bands(self) -> int:
-        """Number of bands."""
-        return int(self.data.shape[0])
-
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return int(self.data.shape[1])
-
-    @property
-    def cols(self) -> int:
-        """Number of columns."""
-        return int(self.data.shape[2])
 
     @property
     def empty_bands(self) -> NDArray[np.bool_]:

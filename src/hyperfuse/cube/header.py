@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -22,13 +23,9 @@ _CODING = ("scale", "offset", "nodata", "units")
 
 @dataclass(frozen=True)
 class Coding:
-    """The linear coding of values in files, value = scale * stored + offset, the mark of gaps, and the unit.
+    """The coding of values in files: value = scale * stored + offset, where ``nodata`` marks gaps (None: NaN does).
 
-    Attributes:
-        scale: factor of stored integers.
-        offset: added to it.
-        nodata: the stored value that marks gaps, or None (NaN is then written).
-        units: unit of the values as text, or None.
+    ``units`` is the unit of the values as text, or None.
     """
 
     scale: float = 1.0
@@ -42,8 +39,29 @@ class Coding:
         return self.scale == 1.0 and self.offset == 0.0
 
 
+class Shaped:
+    """What has a ``shape`` (bands, rows, cols)."""
+
+    shape: Shape
+
+    @property
+    def bands(self) -> int:
+        """Number of bands."""
+        return self.shape[0]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.shape[1]
+
+    @property
+    def cols(self) -> int:
+        """Number of columns."""
+        return self.shape[2]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CubeHeader:
+class CubeHeader(Shaped):
     """The metadata of an image of shape (bands, rows, cols). Immutable; use :meth:`replace` for a changed copy.
 
     Attributes:
@@ -77,7 +95,12 @@ class CubeHeader:
             raise InputError(f"a cube needs (bands, rows, cols), none of them 0; got the shape {tuple(self.shape)}")
         put(self, "shape", tuple(int(size) for size in self.shape))
         for name, dtype in _PER_BAND.items():
-            put(self, name, self._per_band(name, dtype))
+            values: ArrayLike | None = getattr(self, name)
+            if values is not None:
+                array: NDArray[Any] = np.asarray(values, dtype=dtype).ravel()
+                if array.size != self.bands:
+                    raise InputError(f"{name} holds {array.size} values for {self.bands} bands")
+                put(self, name, array)
         if self.band_names is not None:
             put(self, "band_names", tuple(str(name) for name in self.band_names))
             if len(self.band_names) != self.bands:
@@ -87,34 +110,10 @@ class CubeHeader:
         put(self, "attributes", MappingProxyType(dict(self.attributes)))
         put(self, "history", tuple(self.history))
 
-    def _per_band(self, name: str, dtype: type[np.generic]) -> NDArray[Any] | None:
-        values: ArrayLike | None = getattr(self, name)
-        if values is None:
-            return None
-        array = np.asarray(values, dtype=dtype).ravel()
-        if array.size != self.bands:
-            raise InputError(f"{name} holds {array.size} values for {self.bands} bands")
-        return array
-
     def __reduce__(self) -> tuple[Any, ...]:
         # The read-only view of the attributes cannot be pickled; a header must, to travel between processes.
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        return _rebuild, (values | {"attributes": dict(self.attributes)},)
-
-    @property
-    def bands(self) -> int:
-        """Number of bands."""
-        return self.shape[0]
-
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return self.shape[1]
-
-    @property
-    def cols(self) -> int:
-        """Number of columns."""
-        return self.shape[2]
+        return partial(CubeHeader, **values | {"attributes": dict(self.attributes)}), ()
 
     @property
     def resolution(self) -> tuple[float, float] | None:
@@ -141,11 +140,7 @@ class CubeHeader:
         return self.replace(**{name: value for name, value in stated.items() if value is not None})
 
     def band_index(self, bands: Sequence[int] | NDArray[Any] | int) -> NDArray[np.intp]:
-        """Return the indices (from 0) of bands given as indices or as a boolean mask.
-
-        Raises:
-            InputError: no band, or one that does not exist.
-        """
+        """Return the indices (from 0) of bands given as indices or as a boolean mask; each has to exist."""
         index = np.atleast_1d(np.asarray(bands))
         if index.dtype == np.bool_:
             if index.shape != (self.bands,):
@@ -176,14 +171,7 @@ class CubeHeader:
 
 @dataclass(frozen=True)
 class Grid:
-    """The pixels of an image and their position.
-
-    Attributes:
-        rows: number of rows.
-        cols: number of columns.
-        transform: as in a :class:`CubeHeader`.
-        crs: as in a :class:`CubeHeader`.
-    """
+    """The pixels of an image and their position; transform and CRS as in a :class:`CubeHeader`."""
 
     rows: int
     cols: int
@@ -192,11 +180,7 @@ class Grid:
 
 
 def as_affine(transform: Any) -> Affine:
-    """Return a transform given as an ``Affine`` or as its six numbers.
-
-    Raises:
-        InputError: another number of values.
-    """
+    """Return a transform given as an ``Affine`` or as its six numbers; others raise an ``InputError``."""
     numbers = [float(value) for value in transform]
     if len(numbers) != 6 and numbers[6:] != [0.0, 0.0, 1.0]:
         raise InputError(f"a transform has six numbers (a, b, c, d, e, f), got {len(numbers)}")
@@ -214,7 +198,3 @@ def shifted(transform: Affine | None, row: float, col: float) -> Affine | None:
         return None
     a, b, c, d, e, f = six_numbers(transform)
     return Affine(a, b, c + a * col + b * row, d, e, f + d * col + e * row)
-
-
-def _rebuild(values: dict[str, Any]) -> CubeHeader:
-    return CubeHeader(**values)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from hyperfuse.cube.header import CubeHeader, Shape, as_affine, six_numbers
-from hyperfuse.errors import HyperfuseWarning
+from hyperfuse.errors import warn
 
 HISTORY_TAG = "HYPERFUSE_HISTORY"
 RECORD_TAG = "HYPERFUSE"
@@ -40,10 +39,6 @@ def _decode_numbers(values: Any) -> Any:
     return np.asarray([float(value) for value in values])
 
 
-def _decode_texts(values: Any) -> dict[str, str]:
-    return {str(key): str(value) for key, value in values.items()}
-
-
 # How each field is written as JSON, and read from it.
 _FIELDS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "wavelengths": (_encode_numbers, _decode_numbers),
@@ -56,7 +51,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "nodata": (finite_or_text, float),
     "scale": (finite_or_text, float),
     "offset": (finite_or_text, float),
-    "attributes": (dict, _decode_texts),
+    "attributes": (dict, lambda values: {str(key): str(value) for key, value in values.items()}),
 }
 _PER_BAND = ("wavelengths", "fwhm", "good_bands", "band_names")
 _DEFAULTS: dict[str, Any] = {"scale": 1.0, "offset": 0.0, "attributes": {}}
@@ -85,13 +80,8 @@ def encode_tags(header: CubeHeader, record: Mapping[str, Any]) -> dict[str, str]
 def decode_tags(tags: Mapping[str, str], shape: Shape, where: str) -> CubeHeader:
     """Return the header that the tags of a file state: the inverse of :func:`encode_record` with :func:`encode_tags`.
 
-    A damaged tag or field is left out with a warning. Lists of another length than the bands are left out: another
-    program has taken bands out of the file and copied its tags.
-
-    Args:
-        tags: of the file.
-        shape: (bands, rows, cols) of the image.
-        where: name of the file, for warnings.
+    A damaged tag or field is left out with a warning, which names the file as ``where``. Lists of another length than
+    the bands are left out: another program has taken bands out of the file and copied its tags.
     """
     fields: dict[str, Any] = {}
     for name, value in load_record(tags, where).items():
@@ -99,9 +89,7 @@ def decode_tags(tags: Mapping[str, str], shape: Shape, where: str) -> CubeHeader
             if name in _FIELDS and (name not in _PER_BAND or len(value) == shape[0]):
                 fields[name] = _FIELDS[name][1](value)
         except (TypeError, ValueError, AttributeError):
-            warnings.warn(
-                f"{where}: {name} in the tag {RECORD_TAG} is damaged and left out", HyperfuseWarning, stacklevel=2
-            )
+            warn(f"{where}: {name} in the tag {RECORD_TAG} is damaged and left out")
     history = _load(tags, HISTORY_TAG, list, where) or ()
     return CubeHeader(shape=shape, history=tuple(step for step in history if isinstance(step, dict))).replace(**fields)
 
@@ -117,16 +105,10 @@ def split_attributes(
     reserved: Collection[str] = (),
     fits: Callable[[str, str], bool] = lambda key, value: True,
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    """Split attributes into those a format can hold as tags, and the part of the record that holds the rest.
+    """Split attributes into those that a format can hold as tags, and the part of the record that holds the rest.
 
-    Args:
-        attributes: of a header.
-        reserved: keys that the format uses itself.
-        fits: whether the format can hold a key with its value.
-
-    Returns:
-        Tags with plain keys that are not reserved and differ from others by more than their case, and values of
-        printable ASCII without blanks around them; and ``{"attributes": the rest}``, or an empty mapping.
+    Tags have plain keys that differ by more than their case and are not ``reserved`` by the format, and values of
+    printable ASCII without blanks around them; ``fits`` states what else the format asks of a key and its value.
     """
     taken = {name.lower() for name in reserved} | {HISTORY_TAG.lower(), RECORD_TAG.lower()}
     plain: dict[str, str] = {}
@@ -154,6 +136,6 @@ def _load(tags: Mapping[str, str], tag: str, kind: type, where: str) -> Any:
     except ValueError:
         value = None
     if not isinstance(value, kind):
-        warnings.warn(f"{where}: the tag {tag} is damaged and left out", HyperfuseWarning, stacklevel=3)
+        warn(f"{where}: the tag {tag} is damaged and left out")
         return None
     return value

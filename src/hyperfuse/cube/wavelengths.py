@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hyperfuse.errors import HyperfuseWarning
+from hyperfuse.errors import warn
 
 NANOMETRES_PER_UNIT = {
-    "nm": 1.0,
-    "nanometer": 1.0,
-    "nanometre": 1.0,
-    "um": 1e3,
-    "µm": 1e3,
-    "μm": 1e3,
-    "micrometer": 1e3,
-    "micrometre": 1e3,
-    "micron": 1e3,
-    "mm": 1e6,
-    "millimeter": 1e6,
-    "millimetre": 1e6,
-    "cm": 1e7,
-    "centimeter": 1e7,
-    "centimetre": 1e7,
-    "m": 1e9,
-    "meter": 1e9,
-    "metre": 1e9,
-    "angstrom": 0.1,
-    "å": 0.1,
+    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1.0),
+    **dict.fromkeys(("um", "µm", "μm", "micrometer", "micrometre", "micron"), 1e3),
+    **dict.fromkeys(("mm", "millimeter", "millimetre"), 1e6),
+    **dict.fromkeys(("cm", "centimeter", "centimetre"), 1e7),
+    **dict.fromkeys(("m", "meter", "metre"), 1e9),
+    **dict.fromkeys(("angstrom", "å"), 0.1),
 }
 _WAVENUMBERS = ("wavenumber", "cm-1", "cm^-1", "1/cm", "cm**-1")
 _NO_UNIT = ("", "unknown", "none", "1")
@@ -72,11 +56,7 @@ def to_nanometres(
         factor = _factor_by_magnitude(centres, where)
     if factor is None:
         if centres is not None or widths is not None:
-            warnings.warn(
-                f"{where}: the wavelength unit {units!r} is not a length; the wavelengths are left out",
-                HyperfuseWarning,
-                stacklevel=2,
-            )
+            warn(f"{where}: the wavelength unit {units!r} is not a length; the wavelengths are left out")
         return None, None
     return _scaled(centres, factor), _scaled(widths, factor)
 
@@ -98,9 +78,5 @@ def _factor_by_magnitude(centres: NDArray[np.float64] | None, where: str) -> flo
     if known.min() < _SMALLEST_MICROMETRES:
         # Numbers of bands, most likely; no imager sees below 100 nm.
         return None
-    warnings.warn(
-        f"{where}: wavelengths without a unit, from {known.min():g} to {known.max():g}; taken as micrometres",
-        HyperfuseWarning,
-        stacklevel=3,
-    )
+    warn(f"{where}: wavelengths without a unit, from {known.min():g} to {known.max():g}; taken as micrometres")
     return 1e3

@@ -9,13 +9,7 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.io.encoding.damage import named
-from hyperfuse.io.encoding.options import (
-    ReadKeywords,
-    ReadOptions,
-    WriteKeywords,
-    WriteOptions,
-    merge_options,
-)
+from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, WriteKeywords, WriteOptions, merge_options
 from hyperfuse.io.formats.registry import format_to_read, split_variable
 from hyperfuse.io.formats.targets import prepare
 from hyperfuse.io.products import PRODUCTS, find_product
@@ -59,16 +53,16 @@ def read(path: str | Path, options: ReadOptions | None = None, **keywords: Unpac
         with named(file):
             # A variable that is named is meant as it is stored.
             found = None if variable is not None else find_product(file)
-            if found is None:
-                entry = format_to_read(file)
-                if how.quality is not None:
-                    known = ", ".join(product.name for product in PRODUCTS)
-                    raise InputError(f"quality is for products ({known}), and this is none; leave it out")
-                return entry.read(file, how, variable)
-            product, source = found
-            if how.axes is not None:
-                raise InputError(f"is {product.name}, which states its axes; leave out axes")
-            return product.reader()(source, how)
+            if found is not None:
+                product, source = found
+                if how.axes is not None:
+                    raise InputError(f"is {product.name}, which states its axes; leave out axes", "axes")
+                return product.reader()(source, how)
+            entry = format_to_read(file)
+            if how.quality is not None:
+                known = ", ".join(product.name for product in PRODUCTS)
+                raise InputError(f"quality is for products ({known}), and this is none; leave it out", "quality")
+            return entry.read(file, how, variable)
     except MemoryError as error:
         raise HyperfuseError(f"{file}: does not fit into memory; read fewer bands") from error
     except OSError as error:
@@ -123,12 +117,6 @@ def check_output(
     **keywords: Unpack[WriteKeywords],
 ) -> None:
     """Refuse what :func:`write` would refuse for its path and options, before the work that makes the cube.
-
-    Args:
-        path: see :func:`write`, as for the other arguments.
-        options: see there.
-        overwrite: see there.
-        **keywords: see there.
 
     Raises:
         InputError: an existing file without ``overwrite``, no such folder, an unknown extension or option.

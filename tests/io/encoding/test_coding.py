@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hyperfuse.cube.cube import Cube
@@ -208,6 +208,8 @@ def test_what_is_encoded_is_decoded_to_the_same(seed, dtype, scale, offset, noda
     codes = rng.integers(10, 200, (2, 4, 5))
     valid = rng.random(codes.shape) > 0.3 if gaps else None
     cube = Cube(data=codes * scale + offset, valid=valid, scale=scale, offset=offset, nodata=nodata)
+    # Floats are stored as they are; one that equals the mark of gaps is moved, see above.
+    assume(dtype[0] != "f" or nodata not in cube.data)
     stored, coding = encoded(cube, dtype)
     stated = BandCoding((coding.scale,), (coding.offset,), (coding.nodata,))
     again = decode_cube(cube.header, stored, stated, ReadOptions(), "a.tif")

@@ -16,16 +16,9 @@ _NEARLY_FULL = 2**20
 
 
 def check_target(path: Path, *, overwrite: bool, companions: Sequence[Path] = (), folder: bool = False) -> None:
-    """Refuse an output path that cannot or must not be written, before any work is done for it.
+    """Refuse a path of a file or ``folder`` that cannot or must not be written, before any work is done for it.
 
-    Args:
-        path: the output.
-        overwrite: whether an existing output may be replaced.
-        companions: files that belong to the output, such as the header of an ENVI file.
-        folder: whether the output is a folder.
-
-    Raises:
-        InputError: the folder around it does not exist, it exists already, or is a folder where a file is to go.
+    ``companions`` are other files that are written with it.
     """
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist")
@@ -43,12 +36,8 @@ def check_target(path: Path, *, overwrite: bool, companions: Sequence[Path] = ()
 def replacing(path: Path, *, stale: Sequence[Path] = ()) -> Iterator[Path]:
     """Give a path of the same name in a scratch folder; what was written there is moved when the block succeeds.
 
-    Other files that the writer puts next to the given path (headers, ``.aux.xml``) are moved with it. When the block
-    fails or is interrupted, the scratch folder is removed and what existed before stays.
-
-    Args:
-        path: file or folder to write or replace.
-        stale: files that belong to what is replaced, removed unless they are written again.
+    Other files that the writer puts next to the given path (headers, ``.aux.xml``) are moved with it; ``stale`` files,
+    which belong to what is replaced, are removed. When the block fails or is interrupted, all stays as it was.
 
     Raises:
         HyperfuseError: no space left, no permission, or another failure of the file system.

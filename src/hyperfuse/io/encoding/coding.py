@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import Coding, CubeHeader
-from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.errors import InputError, warn
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, check_real
 
 _LARGEST_EXACT_FLOAT32 = 2**24
@@ -26,9 +25,7 @@ class BandCoding:
     """What a file states about its numbers: value = scale * stored + offset, and the stored values that mark gaps.
 
     Attributes:
-        scale: one per band, or a single one for all.
-        offset: one per band, or a single one for all.
-        nodata: one per band or a single one for all; None where the file names none.
+        scale, offset, nodata: one per band, or a single one for all; nodata is None where the file names none.
         masked: bool, shape (bands, rows, cols) or (rows, cols): True where a mask in the file marks a gap, or None.
         more_nodata: further values that mark gaps in every band.
     """
@@ -40,23 +37,18 @@ class BandCoding:
     more_nodata: Sequence[float] = ()
 
     def with_options(self, options: ReadOptions, bands: int, where: str) -> BandCoding:
-        """Return the coding of each band, in which the caller's scale and offset replace the file's.
+        """Return the coding of each band that is read; the caller's scale and offset replace the file's.
 
-        Args:
-            options: of the caller; its nodata is one more.
-            bands: number of bands that are read.
-            where: name of the file, for a warning where the caller contradicts it.
+        The caller's nodata is one more. A warning names the file as ``where`` if the caller contradicts it.
         """
         scale = [float(value) for value in _spread(self.scale, bands)]
         offset = [float(value) for value in _spread(self.offset, bands)]
         if options.scale is not None or options.offset is not None:
             new = (options.scale if options.scale is not None else 1.0, options.offset or 0.0)
             if (set(scale), set(offset)) not in (({1.0}, {0.0}), ({new[0]}, {new[1]})):
-                warnings.warn(
+                warn(
                     f"{where}: the file states scale {scale[0]:g} and offset {offset[0]:g}; "
-                    f"scale {new[0]:g} and offset {new[1]:g} of the call are used instead",
-                    HyperfuseWarning,
-                    stacklevel=2,
+                    f"scale {new[0]:g} and offset {new[1]:g} of the call are used instead"
                 )
             scale, offset = [float(new[0])] * bands, [float(new[1])] * bands
         more = self.more_nodata if options.nodata is None else (*self.more_nodata, float(options.nodata))
@@ -70,32 +62,8 @@ class BandCoding:
         return Coding(self.scale[0], self.offset[0], mark) if uniform else Coding(nodata=mark)
 
 
-class Decoded(NamedTuple):
-    """Values (bands, rows, cols), NaN in gaps; where they are no gaps, or None; and the coding they had."""
-
-    data: NDArray[Any]
-    valid: NDArray[np.bool_] | None
-    coding: Coding
-
-
-def decode(stored: NDArray[Any], coding: BandCoding, options: ReadOptions, where: str) -> Decoded:
-    """Turn stored numbers into values.
-
-    Args:
-        stored: what the file holds, real numbers of any type, shape (bands, rows, cols).
-        coding: what the file states about it.
-        options: what the caller specifies; its scale and offset replace the file's, its nodata is one more.
-        where: name of the file, for warnings.
-
-    Raises:
-        InputError: NaN or infinity that nothing declares as a gap; numbers that are not real.
-    """
-    coding = coding.with_options(options, len(stored), where)
-    return Decoded(*decode_values(stored, coding), coding.common(options))
-
-
 def decode_cube(header: CubeHeader, stored: NDArray[Any], coding: BandCoding, options: ReadOptions, where: str) -> Cube:
-    """Return the cube of stored numbers; ``header`` is that of the bands that are read, see :func:`decode`."""
+    """Return the cube of stored numbers; ``header`` is that of the bands that are read."""
     coding = coding.with_options(options, len(stored), where)
     return Cube.from_header(coded_header(header, coding, options), *decode_values(stored, coding))
 
@@ -111,9 +79,7 @@ def coded_header(header: CubeHeader, coding: BandCoding, options: ReadOptions) -
 def decode_values(stored: NDArray[Any], coding: BandCoding) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Return values, NaN in gaps, and where they are no gaps (None: everywhere), both (bands, rows, cols).
 
-    Args:
-        stored: what the file holds, see :func:`decode`.
-        coding: of each band, see :meth:`BandCoding.with_options`.
+    ``stored`` is what the file holds, real numbers of any type; ``coding`` that of each band, with options.
 
     Raises:
         InputError: NaN or infinity that nothing declares as a gap; numbers that are not real.
@@ -187,12 +153,10 @@ class Encoded(NamedTuple):
 
 
 def encode(cube: Cube, options: WriteOptions) -> Encoded:
-    """Turn a cube into numbers of the dtype to write.
+    """Turn a cube into numbers of the dtype to write, as :class:`WriteOptions` states.
 
-    Floating-point dtypes store the values themselves, so their scale is 1. Integers store
-    ``round((value - offset) / scale)`` with the cube's scale and offset. Gaps take ``options.nodata``, else the
-    cube's, else NaN, or the smallest number of an integer dtype. A value that equals the mark of gaps is moved to the
-    nearest number next to it, with a warning.
+    Floating-point dtypes store the values themselves (scale 1), integers ``round((value - offset) / scale)``. A value
+    that equals the mark of gaps is moved to the nearest number next to it, with a warning.
 
     Raises:
         InputError: values or a nodata value that do not fit the dtype, or integers too coarse for the values.
@@ -213,30 +177,26 @@ def stored_coding(header: CubeHeader, options: WriteOptions, *, has_gaps: bool) 
     Raises:
         InputError: a nodata value that does not fit the dtype.
     """
-    coding = header.coding if options.dtype.kind != "f" else dataclasses.replace(header.coding, scale=1.0, offset=0.0)
-    return dataclasses.replace(coding, nodata=_gap_mark(header.coding.nodata, options, has_gaps))
-
-
-def _gap_mark(own: float | None, options: WriteOptions, has_gaps: bool) -> float | None:
-    dtype = options.dtype
+    dtype, own = options.dtype, header.coding.nodata
+    nodata = None
     if options.nodata is not None:
-        value = float(options.nodata)
-        if not _holds(dtype, value) or not _survives(dtype, value):
-            raise InputError(f"nodata={options.nodata} does not fit {dtype.name}; give another nodata or dtype")
-        return _as_stored(dtype, value)
-    if own is not None and _holds(dtype, own) and _survives(dtype, own):
-        return _as_stored(dtype, own)
-    if not has_gaps:
-        return None
-    return math.nan if dtype.kind == "f" else float(np.iinfo(dtype).min)
+        if not _fits(dtype, float(options.nodata)):
+            raise InputError(
+                f"nodata={options.nodata} does not fit {dtype.name}; give another nodata or dtype", "nodata"
+            )
+        nodata = float(dtype.type(options.nodata))
+    elif own is not None and _fits(dtype, own):
+        nodata = float(dtype.type(own))
+    elif has_gaps:
+        nodata = math.nan if dtype.kind == "f" else float(np.iinfo(dtype).min)
+    coding = dataclasses.replace(header.coding, nodata=nodata)
+    return dataclasses.replace(coding, scale=1.0, offset=0.0) if dtype.kind == "f" else coding
 
 
-def _survives(dtype: np.dtype[Any], value: float) -> bool:
-    return dtype.kind != "f" or not math.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
-
-
-def _as_stored(dtype: np.dtype[Any], value: float) -> float:
-    return float(dtype.type(value))
+def _fits(dtype: np.dtype[Any], value: float) -> bool:
+    """Return whether a mark of gaps can be written; a stored one may lie beyond the largest float."""
+    too_large = dtype.kind == "f" and math.isfinite(value) and abs(value) > float(np.finfo(dtype).max)
+    return _holds(dtype, value) and not too_large
 
 
 def _floats(cube: Cube, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -290,9 +250,5 @@ def _with_gaps(stored: NDArray[Any], valid: NDArray[np.bool_] | None, nodata: fl
         nearest = np.nextafter(mark, stored.dtype.type(0 if mark != 0 else 1))
     else:
         nearest = stored.dtype.type(nodata + 1 if nodata < np.iinfo(stored.dtype).max else nodata - 1)
-    warnings.warn(
-        f"{count} values equal nodata {nodata:g} and are written as {nearest:g} next to it; give another nodata",
-        HyperfuseWarning,
-        stacklevel=4,
-    )
+    warn(f"{count} values equal nodata {nodata:g} and are written as {nearest:g} next to it; give another nodata")
     return np.where(taken, nearest, stored)

@@ -26,15 +26,8 @@ def named(path: Path | str) -> Iterator[None]:
 def damage_reported(what: str, *, reason: bool = False) -> Iterator[None]:
     """Turn any exception of a file library into an ``InputError``; only calls of such a library belong into the block.
 
-    The parsers of h5py, numpy, scipy and zarr raise many exceptions in a damaged file: ``KeyError``,
-    ``TypeError``, ``RuntimeError``, ``tokenize.TokenError``, ``zlib.error`` and more.
-
-    Args:
-        what: the message.
-        reason: whether to add what the library said.
-
-    Raises:
-        InputError: the message.
+    The parsers of h5py, numpy, scipy and zarr raise many exceptions in a damaged file: ``KeyError``, ``TypeError``,
+    ``RuntimeError``, ``tokenize.TokenError``, ``zlib.error`` and more. ``reason``: add what the library said.
     """
     try:
         yield

@@ -57,8 +57,7 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if self.quality is not None and self.quality not in QUALITIES:
             raise InputError(f"quality={self.quality!r} is not known{nearest_name(self.quality, QUALITIES)}", "quality")
-        for name in ("scale", "offset"):
-            value = getattr(self, name)
+        for name, value in (("scale", self.scale), ("offset", self.offset)):
             if value is not None and not math.isfinite(value):
                 raise InputError(f"{name}={value} is not a finite number", name)
         if self.scale == 0:
@@ -74,7 +73,7 @@ class ReadOptions:
             return parse_bands(self.bands, count)
         index = [int(band) for band in self.bands]
         if not index:
-            raise InputError("no band is selected")
+            raise InputError("no band is selected", "bands")
         for band in index:
             if not 0 <= band < count:
                 raise InputError(f"band index {band} is not among 0 to {count - 1}", "bands")
@@ -93,11 +92,7 @@ class ReadKeywords(TypedDict, total=False):
 
 
 def merge_options(kind: type[Options], options: Options | None, keywords: Mapping[str, Any]) -> Options:
-    """Return the options of a kind that are given as a whole or as keywords.
-
-    Raises:
-        InputError: both are given, or a value is not valid.
-    """
+    """Return the options of a kind that are given as a whole or as keywords, not both."""
     given = {name: value for name, value in keywords.items() if value is not None}
     if options is None:
         return kind(**given)
@@ -167,11 +162,7 @@ def default_compression(dtype: np.dtype[Any]) -> str:
 
 
 def parse_dtype(dtype: Any) -> np.dtype[Any]:
-    """Return the numpy dtype of a name that files can hold.
-
-    Raises:
-        InputError: a dtype that is not one of ``DTYPES``.
-    """
+    """Return the numpy dtype of a name, one of ``DTYPES``."""
     try:
         name = np.dtype(dtype).name
     except TypeError:
@@ -183,11 +174,7 @@ def parse_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def parse_bands(text: str, count: int) -> list[int]:
-    """Return the indices (from 0) of bands that a text counts from 1.
-
-    Args:
-        text: numbers and ranges separated by commas, such as ``"1-31,40"``; the order is kept.
-        count: number of bands.
+    """Return the indices (from 0) of those of ``count`` bands that a text such as ``"1-31,40"`` counts from 1.
 
     Raises:
         InputError: text that is not such a list, a band that does not exist, or one that is named twice.
@@ -196,35 +183,31 @@ def parse_bands(text: str, count: int) -> list[int]:
         >>> parse_bands("3,1-2", 5)
         [2, 0, 1]
     """
+
+    def refuse(fault: str) -> InputError:
+        return InputError(f"bands={text!r}: {fault}", "bands")
+
     bands: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if match is None:
-            raise InputError(
-                f"bands={text!r}: {part.strip()!r} is neither a number nor a range; write 1-31,40", "bands"
-            )
-        first = int(match[1])
-        last = first if match[2] is None else int(match[2])
+            raise refuse(f"{part.strip()!r} is neither a number nor a range; write 1-31,40")
+        first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
-            raise InputError(f"bands={text!r}: the range {part.strip()} runs backwards", "bands")
+            raise refuse(f"the range {part.strip()} runs backwards")
         if first < 1 or last > count:
-            wrong = first if first < 1 else last
-            raise InputError(f"bands={text!r}: there are bands 1 to {count}, not {wrong}", "bands")
+            raise refuse(f"there are bands 1 to {count}, not {first if first < 1 else last}")
         bands.extend(range(first - 1, last))
-    if len(set(bands)) != len(bands):
-        twice = next(band for band in bands if bands.count(band) > 1)
-        raise InputError(f"bands={text!r}: band {twice + 1} is named twice", "bands")
+    twice = next((band for at, band in enumerate(bands) if band in bands[:at]), None)
+    if twice is not None:
+        raise refuse(f"band {twice + 1} is named twice")
     return bands
 
 
 def parse_axes(text: str) -> str:
     """Return the order of axes as letters of b (bands), r (rows) and c (cols).
 
-    Args:
-        text: ``"bands,rows,cols"`` in any order, or the letters ``"brc"`` (``"byx"`` too); two for a 2-D array.
-
-    Raises:
-        InputError: text that does not name each axis once.
+    ``text`` is ``"bands,rows,cols"`` in any order, or the letters ``"brc"`` (``"byx"`` too); two for a 2-D array.
 
     Example:
         >>> parse_axes("rows,cols,bands")
@@ -238,23 +221,16 @@ def parse_axes(text: str) -> str:
 
 
 def check_real(dtype: np.dtype[Any]) -> None:
-    """Refuse values that are no real numbers.
-
-    Raises:
-        InputError: complex numbers, text, objects or records.
-    """
+    """Refuse values that are no real numbers: complex numbers, text, objects or records."""
     if dtype.kind not in "fiub":
         kinds = {"c": "complex", "U": "text", "S": "text", "T": "text", "O": "object", "V": "compound"}
         raise InputError(f"holds {kinds.get(dtype.kind, dtype.name)} values; a cube needs real numbers")
 
 
 def bands_first(array: NDArray[Any], axes: str) -> NDArray[Any]:
-    """Return a view with the axes (bands, rows, cols) of an array whose axes are ``axes``.
+    """Return a view with the axes (bands, rows, cols) of an array of real numbers whose axes are ``axes``.
 
     A 2-D array is one band; it takes its order of rows and columns from ``axes``.
-
-    Raises:
-        InputError: an array that is neither 2-D nor 3-D, or 3-D where ``axes`` names two, or holds no real numbers.
     """
     check_real(array.dtype)
     if array.ndim not in (2, 3) or len(axes) < array.ndim:

@@ -11,19 +11,15 @@ from hyperfuse.errors import InputError
 
 DEFAULT_NAME = "cube"
 
+# Shape and type name of each variable of a file.
 Shapes = Mapping[str, tuple[tuple[int, ...], str]]
 
 
 def choose_variable(shapes: Shapes, named: str | None, own: str | None = None) -> str:
     """Return the name of the variable that holds the cube.
 
-    Args:
-        shapes: shape and type name of each variable of the file.
-        named: the variable that the caller names, or None.
-        own: the variable that a file written by this package names, or None.
-
-    Returns:
-        The named variable, else our own, else the only 3-D array of numbers, else the only 2-D one.
+    That is the one that the caller has ``named``, else ``own``, which a file of this package states, else the only
+    3-D array of numbers, else the only 2-D one.
 
     Raises:
         InputError: no such variable, or several that could be meant; the message lists what there is.
@@ -40,20 +36,16 @@ def choose_variable(shapes: Shapes, named: str | None, own: str | None = None) -
         return own
     for dimensions in (3, 2):
         found = {name: what for name, what in shapes.items() if _is_cube(*what, dimensions)}
-        if len(found) == 1:
-            return next(iter(found))
-        if found:
-            first = next(iter(found))
+        first = next(iter(found), None)
+        if first is not None and len(found) == 1:
+            return first
+        if first is not None:
             raise InputError(f"holds several arrays; name one, as in FILE:{first}: {_listing(found)}")
     raise InputError(f"holds no 2-D or 3-D array of numbers; it holds {_listing(shapes)}")
 
 
 def check_name(name: str | None, taken: Collection[str]) -> str:
-    """Return the name of the variable to write (default: "cube"), checked.
-
-    Raises:
-        InputError: a name that is taken, or not letters, digits and underscores after a letter.
-    """
+    """Return the name of the variable to write (default: "cube"), checked: letters, digits and _, and not ``taken``."""
     if name is None:
         return DEFAULT_NAME
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", name):

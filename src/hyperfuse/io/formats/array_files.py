@@ -57,15 +57,9 @@ def recorded_variable(tags: Mapping[str, str], where: str) -> str | None:
 def decode_arrays(
     stored: NDArray[Any], vectors: Mapping[str, NDArray[Any]], tags: Mapping[str, str], options: ReadOptions, where: str
 ) -> Cube:
-    """Build a cube from its values and the vectors and texts next to them.
+    """Build a cube from its values (bands, rows, cols), all bands, and the vectors and our own texts next to them.
 
-    Args:
-        stored: all bands as the file holds them, shape (bands, rows, cols).
-        vectors: the vectors of the file by name; those named ``wavelengths``, ``fwhm``, ``good_bands`` or the like
-            count where they have one entry per band.
-        tags: our own texts.
-        options: what the caller specifies.
-        where: name of the file, for warnings.
+    Vectors named ``wavelengths``, ``fwhm``, ``good_bands`` or the like count where they have one entry per band.
     """
     bands, rows, cols = stored.shape
     variables = {name: Variable((name,), np.ravel(values)) for name, values in vectors.items()}

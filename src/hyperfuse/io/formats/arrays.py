@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.record import encode_record
-from hyperfuse.errors import HyperfuseWarning
+from hyperfuse.errors import warn
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, bands_first, parse_axes
@@ -25,22 +24,14 @@ _DAMAGED = "is not an .{} file of numbers, or it is cut off"
 
 
 def read_npy(path: Path, options: ReadOptions, _variable: None = None) -> Cube:
-    """Read an .npy file of shape (bands, rows, cols) or (rows, cols), or as ``axes`` states.
-
-    Raises:
-        InputError: a damaged file, pickled objects, or an array that cannot be a cube.
-    """
+    """Read an .npy file of shape (bands, rows, cols) or (rows, cols), or as ``axes`` states; no pickled objects."""
     with damage_reported(_DAMAGED.format("npy"), reason=True):
         array = np.load(path, allow_pickle=False)
     return decode_arrays(_bands_first(array, options), {}, {}, options, path.name)
 
 
 def read_npz(path: Path, options: ReadOptions, variable: str | None = None) -> Cube:
-    """Read an .npz file; ``variable`` names the array where there are several that could be the cube.
-
-    Raises:
-        InputError: a damaged file, or no array that could be the cube.
-    """
+    """Read an .npz file; ``variable`` names the array where there are several that could be the cube."""
     with damage_reported(_DAMAGED.format("npz"), reason=True):
         shapes = _shapes(path)
     tags = {tag: str(text) for tag, text in _load(path, [tag for tag in TAGS if tag in shapes]).items()}
@@ -74,11 +65,7 @@ def _shapes(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
 
 
 def write_npy(path: Path, cube: Cube, options: WriteOptions, _variable: None = None) -> None:
-    """Write the values as an .npy file of shape (bands, rows, cols); a warning names the metadata that is lost.
-
-    Raises:
-        InputError: values that do not fit the dtype.
-    """
+    """Write the values as an .npy file of shape (bands, rows, cols); a warning names the metadata that is lost."""
     options.compression(("none",), "none")
     encoded = encode(cube, options)
     with path.open("wb") as file:
@@ -93,18 +80,13 @@ def write_npy(path: Path, cube: Cube, options: WriteOptions, _variable: None = N
     if encoded.coding.nodata is not None:
         lost.append(f"nodata ({encoded.coding.nodata:g})")
     if lost:
-        warnings.warn(
-            f"{path.name}: an .npy file cannot hold {', '.join(lost)}; write .npz to keep them",
-            HyperfuseWarning,
-            stacklevel=3,
-        )
+        warn(f"{path.name}: an .npy file cannot hold {', '.join(lost)}; write .npz to keep them")
 
 
 def write_npz(path: Path, cube: Cube, options: WriteOptions, variable: str | None = None) -> None:
     """Write an .npz file: the values as ``cube``, vectors for wavelengths and bands, the rest as JSON text.
 
-    Raises:
-        InputError: values that do not fit the dtype, or a compression other than "deflate" or "none" (the default).
+    Compression: "none" (default) or "deflate".
     """
     save = np.savez_compressed if options.compression(("none", "deflate"), "none") == "deflate" else np.savez
     encoded = encode(cube, options)

@@ -20,7 +20,7 @@ from hyperfuse.cube.crs import parse_crs
 from hyperfuse.cube.header import CubeHeader, six_numbers
 from hyperfuse.cube.record import encode_record, encode_tags, is_plain_text, split_attributes
 from hyperfuse.cube.window import Window
-from hyperfuse.errors import HyperfuseError, HyperfuseWarning, InputError
+from hyperfuse.errors import HyperfuseError, InputError, warn
 from hyperfuse.io.encoding.options import WriteOptions
 from hyperfuse.io.formats.envi_header import STANDARD_ITEMS
 from hyperfuse.io.formats.targets import WindowTarget
@@ -105,11 +105,9 @@ class EnviTarget(WindowTarget):
         if missing:
             raise HyperfuseError(f"cannot be written: the header lacks {', '.join(sorted(missing))}; is the disk full?")
         if _is_unusual(self.header):
-            warnings.warn(
+            warn(
                 f"{self.path.name}: an ENVI header cannot hold a sheared or south-up transform; "
-                "only hyperfuse reads it back",
-                HyperfuseWarning,
-                stacklevel=3,
+                "only hyperfuse reads it back"
             )
 
 

@@ -6,7 +6,6 @@ Format: NV5 Geospatial, "ENVI Header Files", https://www.nv5geospatialsoftware.c
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG
 from hyperfuse.cube.wavelengths import to_nanometres
-from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.errors import InputError, warn
 
 DATA_SUFFIXES = (".img", ".dat", ".raw", ".envi", ".bsq", ".bil", ".bip")
 
@@ -40,11 +39,7 @@ def header_of(path: Path) -> Path | None:
 
 
 def data_file(path: Path) -> Path:
-    """Return the data file of a path that may be its header.
-
-    Raises:
-        InputError: a header without a data file, or with several.
-    """
+    """Return the data file of a path that may be its header, which has to have exactly one."""
     if path.suffix.lower() != ".hdr":
         return path
     stem = path.with_suffix("")
@@ -75,16 +70,7 @@ def read_header(path: Path) -> dict[str, str]:
 
 
 def check_size(path: Path, items: Mapping[str, str], values: int) -> None:
-    """Refuse a data file that is too short for its header: GDAL fills what is missing with zeros.
-
-    Args:
-        path: the data file.
-        items: the header.
-        values: bytes that the values take.
-
-    Raises:
-        InputError: the file is too short.
-    """
+    """Refuse a data file that is too short for the bytes of its ``values``: GDAL fills what is missing with zeros."""
     lower = {key.lower(): value for key, value in items.items()}
     if lower.get("file_compression", "0") not in ("", "0"):
         return
@@ -128,11 +114,7 @@ def _numbers(items: Mapping[str, str], key: str, bands: int, where: str) -> NDAr
         values = np.empty(0)
     if values.size == bands:
         return values
-    warnings.warn(
-        f"{where}: the header item {key.replace('_', ' ')!r} does not hold {bands} numbers and is left out",
-        HyperfuseWarning,
-        stacklevel=4,
-    )
+    warn(f"{where}: the header item {key.replace('_', ' ')!r} does not hold {bands} numbers and is left out")
     return None
 
 

@@ -44,15 +44,9 @@ class _PatientFile(io.FileIO):
 
 @contextmanager
 def hdf5_output(path: Path, user_block: bytes = b"") -> Iterator[h5py.File]:
-    """Open an HDF5 file to write.
+    """Open an HDF5 file to write; what cannot be written raises an ``OSError`` in the end.
 
-    Args:
-        path: the file.
-        user_block: what goes in front of HDF5's own content, padded to a power of two of at least 512 bytes; may be
-            empty.
-
-    Raises:
-        OSError: something could not be written, for example because the disk is full.
+    ``user_block`` goes in front of HDF5's own content, padded to a power of two of at least 512 bytes; it may be empty.
     """
     size = 0 if not user_block else max(512, 1 << (len(user_block) - 1).bit_length())
     stream = _PatientFile(path)

@@ -37,9 +37,6 @@ def read_matlab(path: Path, options: ReadOptions, variable: str | None = None) -
     The order of axes is (rows, cols, bands) or as ``options.axes`` states; in both versions it is the order
     that MATLAB shows, although version 7.3 stores it reversed. A vector ``wavelengths`` (also ``fwhm``,
     ``good_bands``) with one entry per band is read with it.
-
-    Raises:
-        InputError: a damaged file, no variable that could be the cube, or several and none is named.
     """
     array, vectors, tags = (_read_73 if is_version_73(path) else _read_5)(path, variable)
     axes = "rcb" if options.axes is None else parse_axes(options.axes)
@@ -138,9 +135,6 @@ def write_matlab(path: Path, cube: Cube, options: WriteOptions, variable: str | 
 
     The rest of the metadata is JSON in the texts ``HYPERFUSE`` and ``HYPERFUSE_HISTORY`` (``jsondecode`` reads them).
     Option ``version``: "5", "7.3", or unset for 5 where the values fit its 2 GiB.
-
-    Raises:
-        InputError: another version or compression, values that do not fit the dtype, or 2 GiB in version 5.
     """
     encoded = encode(cube, options)
     large = encoded.stored.nbytes > _LARGEST_5

@@ -34,11 +34,7 @@ _DAMAGED = "is neither netCDF nor HDF5, or it is cut off or damaged"
 
 
 def read_netcdf(path: Path, options: ReadOptions, variable: str | None = None) -> Cube:
-    """Read a netCDF file (netCDF-4 or classic) or another HDF5 file; ``variable`` may name ``group/variable``.
-
-    Raises:
-        InputError: another format, a damaged file, or no variable that could be the cube.
-    """
+    """Read a netCDF file (netCDF-4 or classic) or another HDF5 file; ``variable`` may name ``group/variable``."""
     with path.open("rb") as file:
         classic = file.read(3) == b"CDF"
     if classic:
@@ -93,11 +89,7 @@ def _read_classic(path: Path, options: ReadOptions, variable: str | None) -> Cub
 
 
 def write_netcdf(path: Path, cube: Cube, options: WriteOptions, variable: str | None = None) -> None:
-    """Write a netCDF-4 file after the CF conventions; default compression: deflate for integers, none for floats.
-
-    Raises:
-        InputError: values that do not fit the dtype, or another compression.
-    """
+    """Write a netCDF-4 file after the CF conventions; default compression: deflate for integers, none for floats."""
     deflate = options.compression(("none", "deflate"), default_compression(options.dtype)) == "deflate"
     coords = encode_coordinates(cube.header)
     name = check_name(variable, (*coords, *DIMENSIONS))

@@ -24,7 +24,7 @@ from hyperfuse.cube.header import CubeHeader, six_numbers
 from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG, decode_tags
 from hyperfuse.cube.wavelengths import to_nanometres
 from hyperfuse.cube.window import Window
-from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.errors import InputError, warn
 from hyperfuse.io.encoding.coding import BandCoding, coded_header, decode_values
 from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadOptions
@@ -133,11 +133,7 @@ def _check_values(source: rasterio.DatasetReader) -> None:
 
 
 def open_raster(path: Path) -> rasterio.DatasetReader:
-    """Open a raster for reading, with GDAL_NUM_THREADS threads for decompression (default: all processors).
-
-    Raises:
-        InputError: no format that GDAL knows.
-    """
+    """Open a raster for reading, with GDAL_NUM_THREADS threads for decompression (default: all processors)."""
     with (
         warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
         rasterio.Env(GDAL_NUM_THREADS=threads()),
@@ -186,11 +182,7 @@ def _header(
     # What the format states wins over the record: another program may have changed it since.
     header = recorded.update({"units": _units(source, where), **_grid(source, recorded), **spectral})
     if header.transform is None and (source.gcps[0] or source.rpcs):
-        warnings.warn(
-            f"{where}: is placed by ground control points or RPCs, which are left out; orthorectify it first",
-            HyperfuseWarning,
-            stacklevel=3,
-        )
+        warn(f"{where}: is placed by ground control points or RPCs, which are left out; orthorectify it first")
     return header.replace(
         band_names=header.band_names if recorded.band_names is None else recorded.band_names,
         attributes={**attributes, **recorded.attributes},
@@ -212,11 +204,7 @@ def _grid(source: rasterio.DatasetReader, recorded: CubeHeader) -> dict[str, Any
 def _units(source: rasterio.DatasetReader, where: str) -> str | None:
     units = sorted({unit for unit in source.units if unit})
     if len(units) > 1:
-        warnings.warn(
-            f"{where}: the bands have different units ({', '.join(units)}), which are left out",
-            HyperfuseWarning,
-            stacklevel=4,
-        )
+        warn(f"{where}: the bands have different units ({', '.join(units)}), which are left out")
     return units[0] if len(units) == 1 else None
 
 
@@ -245,21 +233,11 @@ def _column(tags: Sequence[Mapping[str, str]], key: str, where: str) -> NDArray[
     texts = [tag.get(key) for tag in tags]
     if not any(texts):
         return None
-    try:
-        return np.array([float(text) if text else np.nan for text in texts])
-    except ValueError:
-        wrong = next(text for text in texts if text and not _is_number(text))
-        warnings.warn(
-            f"{where}: the band tag {key} holds {wrong!r}, not a number, and is left out",
-            HyperfuseWarning,
-            stacklevel=4,
-        )
-        return None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    numbers = []
+    for text in texts:
+        try:
+            numbers.append(float(text) if text else np.nan)
+        except ValueError:
+            warn(f"{where}: the band tag {key} holds {text!r}, not a number, and is left out")
+            return None
+    return np.array(numbers)

@@ -47,7 +47,7 @@ class Format:
         """Return what the reader returns; options that the format does not take raise an ``InputError``."""
         self.check_variable(variable)
         if options.axes is not None and not self.axes:
-            raise InputError("is a raster, which states its axes; leave out axes")
+            raise InputError("is a raster, which states its axes; leave out axes", "axes")
         return resolve(self.reader)(path, options, variable)
 
     def read(self, path: Path, options: ReadOptions, variable: str | None) -> Cube:

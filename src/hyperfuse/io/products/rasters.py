@@ -35,7 +35,7 @@ def opened(members: Members, name: str, *, bands: int = 1) -> Iterator[rasterio.
                 raise InputError(f"has {source.count} bands, not {bands}")
             yield source
     except InputError as error:
-        raise InputError(f"{name} {error}") from error.__cause__
+        raise InputError(f"{name} {error}", error.parameter) from error.__cause__
     except (RasterioError, CPLE_BaseError) as error:
         raise InputError(f"{name} cannot be read; it is cut off or damaged") from error
 

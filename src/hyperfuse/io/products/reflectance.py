@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseWarning, InputError
-from hyperfuse.io.encoding.coding import BandCoding, decode
+from hyperfuse.io.encoding.coding import BandCoding, decode_values
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.version import __version__
 
@@ -53,9 +53,11 @@ class Reflectance:
             if self._codes:
                 # That the caller's scale replaces the product's is reported once, not for every band.
                 warnings.simplefilter("ignore", HyperfuseWarning)
-            data, valid, common = decode(stored, coding, self._options, self._where)
+            coding = coding.with_options(self._options, len(stored), self._where)
+        common = coding.common(self._options)
         self._codes.add((common.scale, common.offset))
         self._nodata = common.nodata
+        data, valid = decode_values(stored, coding)
         if resample is not None:
             data, valid = resample(data, valid)
         self._data[window] = data

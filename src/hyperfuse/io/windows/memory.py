@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
 
 
@@ -17,19 +16,10 @@ class MemorySource:
     """
 
     def __init__(self, cube: Cube) -> None:
-        self._cube = cube
-
-    @property
-    def header(self) -> CubeHeader:
-        """Metadata of the cube."""
-        return self._cube.header
+        self._cube, self.header = cube, cube.header
 
     def read(self, window: Window) -> Cube:
-        """Return a window as a cube, with the window's own transform.
-
-        Raises:
-            InputError: a window outside the image.
-        """
+        """Return a window as a cube."""
         return self._cube.crop(*window)
 
     def may_hold_data(self, window: Window) -> bool:

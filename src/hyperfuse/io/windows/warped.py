@@ -12,7 +12,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.header import CubeHeader, Grid
+from hyperfuse.cube.header import CubeHeader, Grid, six_numbers
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io.windows.source import WindowSource
@@ -57,7 +57,7 @@ class WarpedSource:
         self._from_source = own.transform or Affine.identity()
         for transform in (self._to_grid, self._from_source):
             if not (np.isfinite(transform).all() and transform.determinant != 0):
-                raise InputError(f"the transform {tuple(transform)[:6]} gives its pixels no area; correct it")
+                raise InputError(f"the transform {six_numbers(transform)} gives its pixels no area; correct it")
         self._crs = (own.crs, grid.crs) if own.crs is not None and grid.crs is not None else (_PLANE, _PLANE)
         self.header: CubeHeader = own.replace(
             shape=(own.bands, grid.rows, grid.cols), transform=grid.transform, crs=grid.crs or own.crs
@@ -65,11 +65,7 @@ class WarpedSource:
         self._scale = self._pixels_per_source_pixel()
 
     def read(self, window: Window) -> Cube:
-        """Return a window as a cube, with the window's own transform.
-
-        Raises:
-            InputError: a window outside the grid, or what the source raises.
-        """
+        """Return a window as a cube, with the window's own transform."""
         header = self.header.crop(*window)
         data = np.full(header.shape, np.nan, np.float32)
         for block, inside, target in _blocks(window, self._grid):
@@ -84,7 +80,7 @@ class WarpedSource:
         return Cube.from_header(header, data, None if valid.all() else valid)
 
     def may_hold_data(self, window: Window) -> bool:
-        """Return False where it is known, without reading, that all of a window is a gap."""
+        """Return False where the source is known to hold no data for a window."""
         needed = self._source_window(window)
         return needed is not None and self._source.may_hold_data(needed)
 
