@@ -39,7 +39,9 @@ from numpy.typing import NDArray
 import hyperfuse.methods.algorithms.cnmf  # noqa: F401  (registers the method)
 from hyperfuse.methods import get_method
 from hyperfuse.metrics import psnr, sam_degrees
-from hyperfuse.sensor import Sensor, create_sensor, create_srf
+from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.presets import create_sensor
+from hyperfuse.sensor.srf.names import create_srf
 from scenes import read_remote
 
 RATIO = 4

@@ -31,8 +31,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from hyperfuse.metrics import evaluate
 from hyperfuse.networks import create_network
 from hyperfuse.networks.pretrained import save_pretrained
-from hyperfuse.sensor import create_srf
 from hyperfuse.sensor.presets import uestc
+from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.training.losses import weighted_loss
 from pack_scenes import index_of, read_packed
 

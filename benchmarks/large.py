@@ -33,7 +33,7 @@ from rasterio.windows import Window
 
 from hyperfuse.io import read, write
 from hyperfuse.scenes.fuse import fuse, fuse_tiles
-from hyperfuse.sensor import Sensor
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import mtf
 
 RATIO, MATERIALS = 4, 6

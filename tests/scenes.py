@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.sensor import Srf
+from hyperfuse.sensor.srf.srf import Srf
 
 
 def power_law_fields(rng, count, rows, cols, exponent):

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from hyperfuse.errors import HyperfuseError
 from hyperfuse.io import read, write
 from hyperfuse.scenes.matching.grid import match_pair
-from hyperfuse.sensor import Sensor
 from hyperfuse.sensor.geometry import PairGeometry
+from hyperfuse.sensor.model import Sensor
 
 FUZZ = settings(
     max_examples=20,

@@ -5,7 +5,7 @@ import pytest
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.io import read, write
-from hyperfuse.sensor import Sensor
+from hyperfuse.sensor.model import Sensor
 
 SRF = ("--srf", "gaussian:480/60,560/60,660/60,840/80")
 

@@ -3,7 +3,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from hyperfuse.sensor import Sensor, gaussian_from_mtf
+from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.psf import gaussian_from_mtf
 from scenes import gaussian_responses, patches_of_materials
 
 

@@ -10,7 +10,7 @@ import torch
 
 from hyperfuse.errors import InputError
 from hyperfuse.methods import PairTensors, get_method, list_methods
-from hyperfuse.sensor import BoxPsf, KernelPsf
+from hyperfuse.sensor.psf import BoxPsf, KernelPsf
 
 EPS = {torch.float32: 1e-6, torch.float64: 1e-12}
 

@@ -12,7 +12,7 @@ from hyperfuse.methods.contract.registry import get_method
 from hyperfuse.methods.feinfn import correction
 from hyperfuse.methods.local_linear.predictors import pooled
 from hyperfuse.scenes.tiling.plan import TilePlan
-from hyperfuse.sensor import create_sensor
+from hyperfuse.sensor.presets import create_sensor
 
 METHODS = (("local-regression", {}), ("feinfn", {"effort": "fast"}))
 RATIO = 4

@@ -16,7 +16,8 @@ from hyperfuse.methods.contract.method import Capabilities, MethodSettings
 from hyperfuse.methods.contract.registry import register_method
 from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.simulate import simulate
-from hyperfuse.sensor import Srf, create_sensor
+from hyperfuse.sensor.presets import create_sensor
+from hyperfuse.sensor.srf.srf import Srf
 from scenes import patches_of_materials
 
 UTM = (10.0, 0.0, 600000.0, 0.0, -10.0, 4e6)

@@ -170,7 +170,7 @@ def test_images_that_are_read_whole_go_in_tiles_by_a_copy(tmp_path):
 KILLED = """
     import sys
     from hyperfuse.scenes.fuse import fuse_tiles
-    from hyperfuse.sensor import Sensor
+    from hyperfuse.sensor.model import Sensor
 
     if __name__ == "__main__":
         folder = sys.argv[1]

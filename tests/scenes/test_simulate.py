@@ -13,7 +13,8 @@ from scipy.ndimage import correlate
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.scenes.simulate import hr_transform, lr_transform, simulate
-from hyperfuse.sensor import Srf, create_sensor
+from hyperfuse.sensor.presets import create_sensor
+from hyperfuse.sensor.srf.srf import Srf
 
 UTM = (10.0, 0.0, 600000.0, 0.0, -10.0, 4e6)
 

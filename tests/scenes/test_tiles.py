@@ -336,7 +336,7 @@ KILLED = """
     import os, sys
     from hyperfuse.scenes.fuse import fuse_tiles
     from hyperfuse.scenes.windows import FuseTile
-    from hyperfuse.sensor import Sensor
+    from hyperfuse.sensor.model import Sensor
 
     folder = sys.argv[1]
     fuse_tile, done = FuseTile.__call__, []

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from hyperfuse.errors import InputError
-from hyperfuse.sensor import Srf, create_sensor
 from hyperfuse.sensor.geometry import PairGeometry
+from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
+from hyperfuse.sensor.srf.srf import Srf
 
 SENSOR = create_sensor("mtf", 3, Srf([[0.5, 0.5]]))
 

@@ -6,7 +6,7 @@ import torch
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.sensor import create_srf
+from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.training.based_examples import BasedExamples
 from hyperfuse.training.degradation import Degradation
 from hyperfuse.training.examples import Base, PatchSource, stacked

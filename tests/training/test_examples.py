@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.sensor import create_sensor, create_srf
+from hyperfuse.sensor.presets import create_sensor
+from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.training.augmentation import dimmed, mixed, random_rectangle, rotated, shrunk
 from hyperfuse.training.degradation import Degradation, lr_pixels_per_side
 from hyperfuse.training.examples import PatchExamples, PatchSource, stacked

@@ -403,7 +403,7 @@ def test_tensorboard_has_what_the_log_has(make, scenes):
 
 def test_whitened_first_layers_respond_to_components_of_unit_variance(scenes):
     from hyperfuse.networks import create_network
-    from hyperfuse.sensor import create_srf
+    from hyperfuse.sensor.srf.names import create_srf
     from hyperfuse.training.initialisation import whiten_first_layers
     from hyperfuse.training.scene_store import SceneStore
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from hyperfuse.errors import InputError
-from hyperfuse.sensor import create_sensor, create_srf
+from hyperfuse.sensor.presets import create_sensor
+from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.training.data import open_training_data
 from hyperfuse.training.examples import Base
 from hyperfuse.training.loop import train

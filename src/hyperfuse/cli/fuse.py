@@ -29,7 +29,7 @@ from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError
 
 if TYPE_CHECKING:
-    from hyperfuse.sensor import Sensor
+    from hyperfuse.sensor.model import Sensor
 
 
 def fuse(
@@ -194,7 +194,7 @@ def _settings_of(
 
 
 def _sensor(path: str | None, hsi: str, session: Session) -> Sensor | None:
-    from hyperfuse.sensor import Sensor
+    from hyperfuse.sensor.model import Sensor
 
     if path is not None:
         return Sensor.load(path)

@@ -15,17 +15,10 @@ PresetName = Literal["uestc", "dhif", "mtf"]
 
 
 def uestc(ratio: Ratio, srf: Srf | None = None) -> Sensor:
-    """Gaussian 3x3, sigma 0.5, circular border, first sample at ``ratio // 2``.
+    """Gaussian 3x3, sigma 0.5, circular border, first sample at ``ratio // 2``, for whole ratios.
 
     The degradation of PSRT, FeINFN and the other networks of that group: HSI samples are half an HR pixel off the
     centres of their blocks.
-
-    Args:
-        ratio: whole, the same along both axes.
-        srf: spectral responses of the MSI.
-
-    Raises:
-        InputError: a ratio that is not whole.
     """
     whole = _whole(ratio, "uestc")
     phase = float(whole // 2)
@@ -34,18 +27,11 @@ def uestc(ratio: Ratio, srf: Srf | None = None) -> Sensor:
 
 
 def dhif(ratio: Ratio, srf: Srf | None = None) -> Sensor:
-    """Gaussian ratio x ratio, sigma 2, circular convolution; for even ratios centred on the blocks.
+    """Gaussian ratio x ratio, sigma 2, circular convolution, for whole ratios from 2; even ones centred on the blocks.
 
     The kernel's centre is index ``ratio // 2`` and the first sample ``ratio // 2 - 1``. An even kernel is centred half
     a pixel from its centre index, so that the weights of the first LR sample are centred at
     ``2 (ratio // 2) - 1 - (ratio - 1) / 2``: the centre of the block for even ratios, which is the phase given here.
-
-    Args:
-        ratio: whole, 2 or more, the same along both axes.
-        srf: spectral responses of the MSI.
-
-    Raises:
-        InputError: a ratio that is not whole, or 1.
     """
     whole = _whole(ratio, "dhif")
     if whole < 2:
@@ -57,12 +43,7 @@ def dhif(ratio: Ratio, srf: Srf | None = None) -> Sensor:
 
 
 def mtf(ratio: Ratio, srf: Srf | None = None) -> Sensor:
-    """Gaussian with a modulation of 0.3 at the Nyquist frequency of the LR grid, centred, reflected border.
-
-    Args:
-        ratio: any, 1 or more, or one along (y, x).
-        srf: spectral responses of the MSI.
-    """
+    """Gaussian with a modulation of 0.3 at the Nyquist frequency of the LR grid, centred, reflected border."""
     pair = ratio_pair(ratio)
     return Sensor(ratio=pair, psf=gaussian_from_mtf(0.3, pair), srf=srf)
 

@@ -23,19 +23,14 @@ _ROUNDING_STEPS = 8.0
 def fit_linear(
     predictors: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None, *, ridge: float = RIDGE
 ) -> torch.Tensor:
-    """Fit every target band as a linear combination of the predictor bands and a constant, over all pixels.
+    """Fit target bands (bands, h, w) as linear combinations of predictor bands (k, h, w) and a constant.
 
-    Minimises ``sum_p w_p (t_p - c_0 - sum_j c_j x_jp)^2``: weighted least squares by normal equations in float64.
-    The predictors are centred and scaled to unit variance first and ``ridge`` is added to the diagonal of their
-    correlation matrix, so that the solution exists, is unique and keeps moderate coefficients for any number of
-    pixels and for predictors that depend on each other (copies share the weight); it does not depend on the units
-    of any band. A predictor that is constant up to the rounding of its dtype gets the coefficient 0.
-
-    Args:
-        predictors: (k, h, w).
-        targets: (bands, h, w), same device.
-        weights: (h, w), weight of each pixel, 0 or more, not all 0; None for equal ones.
-        ridge: relative to the variance of a predictor, above 0.
+    Minimises ``sum_p w_p (t_p - c_0 - sum_j c_j x_jp)^2`` over all pixels: least squares with weights (h, w), 0 or
+    more, by normal equations in float64. The predictors are centred and scaled to unit variance first and ``ridge`` is
+    added to the diagonal of their correlation matrix, so that the solution exists, is unique and keeps moderate
+    coefficients for any number of pixels and for predictors that depend on each other (copies share the weight); it
+    does not depend on the units of any band. A predictor that is constant up to the rounding of its dtype gets the
+    coefficient 0.
 
     Returns:
         Coefficients (bands, k + 1) in float64, the constant first: what :func:`apply_linear` takes.
@@ -62,14 +57,9 @@ def fit_linear(
 
 
 def apply_linear(coefficients: torch.Tensor, predictors: torch.Tensor) -> torch.Tensor:
-    """Evaluate linear models at every pixel: ``c_0 + sum_j c_j x_j``.
+    """Evaluate ``c_0 + sum_j c_j x_j`` for coefficients (bands, k + 1) and predictors (k, H, W): (bands, H, W).
 
-    Args:
-        coefficients: (bands, k + 1), the constant first, as :func:`fit_linear` returns them.
-        predictors: (k, H, W).
-
-    Returns:
-        (bands, H, W) in the dtype of the predictors; no other array of that size is made.
+    In the dtype of the predictors; no other array of that size is made.
     """
     weights = coefficients.to(predictors.dtype)
     flat = torch.addmm(weights[:, :1], weights[:, 1:], predictors.flatten(1))
@@ -77,14 +67,9 @@ def apply_linear(coefficients: torch.Tensor, predictors: torch.Tensor) -> torch.
 
 
 def covariance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Return the covariances of every band of one image with every band of another, as population moments.
+    """Return the covariances (a, b) of the bands of (a, H, W) with those of (b, H, W): population moments in float64.
 
-    Args:
-        first: (a, H, W).
-        second: (b, H, W).
-
-    Returns:
-        (a, b) in float64. Summed over blocks of pixels, so that no float64 copy of an image is held.
+    Summed over blocks of pixels, so that no float64 copy of an image is held.
     """
     return _moments(first, second, None).covariance
 
@@ -97,13 +82,9 @@ def correlation(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 def injection_gains(
     covariances: torch.Tensor, variances: torch.Tensor, magnitudes: torch.Tensor, dtype: torch.dtype
 ) -> torch.Tensor:
-    """Return the slopes ``covariances / variances`` of a regression on one image per band.
+    """Return the slopes ``covariances / variances``, (bands,), of a regression on one image per band.
 
-    Args:
-        covariances: of each band with its image, shape (bands,).
-        variances: of the images, shape (bands,) or one for all.
-        magnitudes: of the images' values, likewise.
-        dtype: of the images: one that is constant up to the rounding of this type gives the gain 0.
+    An image whose variance is that of the rounding of its ``magnitudes`` in ``dtype`` is constant and gets the gain 0.
     """
     return torch.where(_is_contrast(variances, magnitudes, dtype), covariances / variances, 0.0)
 

@@ -21,7 +21,7 @@ QUIET_ENERGY_OF_UNIT_NOISE = 0.6289628928826033
 
 
 def estimate_noise(hsi: torch.Tensor) -> torch.Tensor:
-    """Return the standard deviation of the noise of each band, shape (bands,), in the units of the image.
+    """Return the standard deviation of the noise of each band of an image (bands, rows, cols), (bands,), in its units.
 
     Every band is predicted from all others by least squares (Roger & Arnold 1996; the noise step of HySime,
     Bioucas-Dias & Nascimento 2008). The residual holds the noise and the signal that is peculiar to the band; the
@@ -31,11 +31,8 @@ def estimate_noise(hsi: torch.Tensor) -> torch.Tensor:
     N_j`` = residual variance of band b (non-negative least squares). A pattern in one band only adds about its
     deviation times sqrt(bands / pixels).
 
-    With fewer than four pixels per band, every g-th band makes a separate group.
-
-    Args:
-        hsi: image (bands, rows, cols), finite. With one band, or fewer than 3 x 3 pixels, noise cannot be
-            distinguished from signal: zeros are returned.
+    With fewer than four pixels per band, every g-th band makes a separate group. With one band, or fewer than 3 x 3
+    pixels, noise cannot be distinguished from signal: zeros are returned.
     """
     bands, rows, cols = hsi.shape
     noise = torch.zeros(bands, dtype=hsi.dtype, device=hsi.device)
@@ -48,11 +45,7 @@ def estimate_noise(hsi: torch.Tensor) -> torch.Tensor:
 
 
 def laplacian_difference(image: torch.Tensor) -> torch.Tensor:
-    """Apply the difference of Laplacians to an image (bands, rows, cols), scaled so that unit noise keeps its variance.
-
-    Returns:
-        (bands, rows - 2, cols - 2).
-    """
+    """Apply the difference of Laplacians, scaled so that unit noise keeps its variance: (bands, rows - 2, cols - 2)."""
     kernel = torch.tensor(_LAPLACIAN_DIFFERENCE, dtype=image.dtype, device=image.device) / _LAPLACIAN_NORM
     return torch.nn.functional.conv2d(image[:, None], kernel[None, None])[:, 0]
 
@@ -60,11 +53,8 @@ def laplacian_difference(image: torch.Tensor) -> torch.Tensor:
 def quiet_energy(image: torch.Tensor) -> torch.Tensor:
     """Return the energy of the difference of Laplacians in the quietest blocks of each band, (bands,).
 
-    Of the means over blocks of 8 x 8 pixels the tenth percentile: those blocks hold noise and little texture. Divided
-    by ``QUIET_ENERGY_OF_UNIT_NOISE`` it is the variance of white noise.
-
-    Args:
-        image: (bands, rows, cols) of at least 10 x 10 pixels.
+    Of the means over blocks of 8 x 8 pixels of an image of at least 10 x 10 the tenth percentile: those blocks hold
+    noise and little texture. Divided by ``QUIET_ENERGY_OF_UNIT_NOISE`` it is the variance of white noise.
     """
     means = torch.nn.functional.avg_pool2d(laplacian_difference(image).square()[:, None], _BLOCK).flatten(1)
     return means.quantile(_QUIET_QUANTILE, dim=1)

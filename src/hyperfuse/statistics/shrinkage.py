@@ -29,10 +29,7 @@ class RadianceShrinkage:
     def fit(cls, estimate: torch.Tensor, change: torch.Tensor, measured: torch.Tensor) -> RadianceShrinkage:
         """Regress the error of an estimate on its correction, class by class, at pixels held out of both.
 
-        Args:
-            estimate: without the correction, (bands, h, w).
-            change: the correction, (bands, h, w).
-            measured: (bands, h, w).
+        All are (bands, h, w): the estimate without the correction, the correction, the measurement.
         """
         norm = estimate.flatten(1).double().norm(dim=0)
         error, change = (image.flatten(1).double() for image in (measured - estimate, change))

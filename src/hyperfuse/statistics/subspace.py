@@ -59,11 +59,8 @@ class Subspace:
 def fit_subspace(hsi: torch.Tensor, components: int, *, standardise: bool = False) -> Subspace:
     """Return the subspace of the leading principal components of an image (bands, rows, cols).
 
-    Args:
-        hsi: finite.
-        components: maximum number; with as many as bands, nothing is lost.
-        standardise: count every band in units of its standard deviation. Without it, noise of bright bands can rank
-            before the signal of dark ones.
+    ``components`` is their maximum number; with as many as bands, nothing is lost. ``standardise`` counts every band in
+    units of its standard deviation; else noise of bright bands can rank before the signal of dark ones.
     """
     flat = hsi.flatten(1).double()
     mean = flat.mean(1)
@@ -88,15 +85,10 @@ def signal_subspace(
 ) -> tuple[Subspace, torch.Tensor]:
     """Return the components in which an image differs from noise, and the noise of each, (components,).
 
-    Principal components of the bands in units of their noise, as in the minimum noise fraction (Green et al. 1988).
-    Those whose variance pure noise would reach, (1 + sqrt(bands / pixels))^2 (Marchenko & Pastur 1967), or rounding,
-    are left out; none may remain.
-
-    Args:
-        image: (bands, rows, cols), finite.
-        noise: standard deviation of each band's noise, (bands,).
-        centre: subtract the mean of each band first.
-        every: keep all components.
+    Principal components of the bands in units of their noise (its standard deviation, (bands,)), as in the minimum
+    noise fraction (Green et al. 1988). Those whose variance pure noise would reach, (1 + sqrt(bands / pixels))^2
+    (Marchenko & Pastur 1967), or rounding, are left out unless ``every`` is set; none may remain. ``centre`` subtracts
+    the mean of each band first.
     """
     flat = image.flatten(1).double()
     mean = flat.mean(1) if centre else torch.zeros(len(flat), dtype=flat.dtype, device=flat.device)

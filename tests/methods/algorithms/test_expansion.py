@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hyperfuse.methods.algorithms.expansion import BANDS_AT_ONCE, band_blocks, expand
-from hyperfuse.sensor import create_sensor
+from hyperfuse.sensor.presets import create_sensor
 
 
 @pytest.mark.parametrize("bands", [1, BANDS_AT_ONCE, BANDS_AT_ONCE + 1, 3 * BANDS_AT_ONCE])

@@ -7,7 +7,8 @@ import torch
 
 from hyperfuse.errors import InputError
 from hyperfuse.methods import get_method
-from hyperfuse.sensor import BoxPsf, Srf
+from hyperfuse.sensor.psf import BoxPsf
+from hyperfuse.sensor.srf.srf import Srf
 
 gsa = get_method("gsa")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hyperfuse.methods import get_method
-from hyperfuse.sensor import BoxPsf, KernelPsf
+from hyperfuse.sensor.psf import BoxPsf, KernelPsf
 
 method = get_method("mtf-glp-hs")
 DETAIL = {"synthesis": plain.synthesis, "best-band": plain.best_band}

@@ -9,7 +9,8 @@ from hyperfuse.errors import InputError
 from hyperfuse.methods.contract import registry
 from hyperfuse.methods.contract.method import Capabilities, MethodSettings
 from hyperfuse.methods.contract.registry import get_method, list_methods, register_method
-from hyperfuse.sensor import Srf, create_sensor
+from hyperfuse.sensor.presets import create_sensor
+from hyperfuse.sensor.srf.srf import Srf
 
 
 class EchoSettings(MethodSettings):

@@ -5,7 +5,7 @@ import torch
 
 from hyperfuse.methods.feinfn.detail_injection import DetailInjection
 from hyperfuse.methods.local_linear.predictors import Predictors
-from hyperfuse.sensor import create_sensor
+from hyperfuse.sensor.presets import create_sensor
 
 SHAPE, RATIO = (24, 28), 4
 

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import multivariate_normal
 
 from hyperfuse.methods.local_linear.consistency import enforce_consistency
-from hyperfuse.sensor import Sensor
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import mtf, uestc
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
 from hyperfuse.statistics.noise import estimate_noise

@@ -68,7 +68,7 @@ def test_small_pairs_have_an_estimate(size):
 
 
 def test_of_images_too_small_for_an_estimate_nothing_counts_as_noise():
-    from hyperfuse.sensor import create_sensor
+    from hyperfuse.sensor.presets import create_sensor
 
     noise = estimate_msi_noise(torch.rand(5, 1, 1), torch.rand(2, 4, 4), create_sensor("mtf", 4))
     assert torch.equal(noise, torch.zeros(2))

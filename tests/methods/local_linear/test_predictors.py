@@ -5,7 +5,7 @@ import torch
 
 from hyperfuse.methods.contract.method import WHOLE
 from hyperfuse.methods.local_linear.predictors import Predictors, Whitening, pooled
-from hyperfuse.sensor import create_sensor
+from hyperfuse.sensor.presets import create_sensor
 
 
 def test_whitened_samples_have_unit_covariance_together():

@@ -17,8 +17,9 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.reports.fusion import Provenance, ReportContent, render_report, this_process, write_report
 from hyperfuse.reports.fusion.inputs import inputs
-from hyperfuse.sensor import Sensor, Srf
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import GaussianPsf, KernelPsf
+from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.tables.html import render_html
 
 HOSTILE = "\"><script>alert(1)</script><img src=http://x.invalid/ onerror=alert(1)>'$title ${body} ]]> \u202e\x07 &amp;"

@@ -21,8 +21,9 @@ from hyperfuse.reports.fusion.content import ReportContent
 from hyperfuse.reports.fusion.images import averaged, data_uri, displays, interpolated, lr_index, show_pair
 from hyperfuse.reports.fusion.plots import BandAxis, draw, lines_figure
 from hyperfuse.reports.fusion.reference import compare_with_reference
-from hyperfuse.sensor import Sensor, Srf
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import GaussianPsf
+from hyperfuse.sensor.srf.srf import Srf
 
 
 def make_sensor(ratio=4.0, phase=None, srf=None, sigma=1.5):

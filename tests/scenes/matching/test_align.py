@@ -18,9 +18,9 @@ from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.matching.align import Alignment, align, estimate_alignment, pair_part, place
 from hyperfuse.scenes.matching.grid import MatchedPair
 from hyperfuse.scenes.matching.warp import rotated_grid
-from hyperfuse.sensor import Sensor
 from hyperfuse.sensor.estimation.sampling import lr_positions, sample_through
 from hyperfuse.sensor.estimation.views import Motion
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import mtf
 from hyperfuse.sensor.psf import GaussianPsf
 from hyperfuse.sensor.srf.srf import srf_boxes

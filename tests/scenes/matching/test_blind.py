@@ -15,9 +15,10 @@ from hyperfuse.scenes.matching.grid import MatchedPair
 from hyperfuse.scenes.matching.grid import match_pair as match_cubes
 from hyperfuse.scenes.pipeline import match_scene
 from hyperfuse.scenes.source import PairSource
-from hyperfuse.sensor import Sensor, Srf
 from hyperfuse.sensor.geometry import PairGeometry
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import GaussianPsf
+from hyperfuse.sensor.srf.srf import Srf
 
 WAVES = np.linspace(420.0, 960.0, 20)
 UTM33 = "EPSG:32633"

@@ -11,9 +11,11 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.scenes.matching.grid import match_pair as match_cubes
 from hyperfuse.scenes.simulate import simulate
-from hyperfuse.sensor import Sensor, Srf, create_sensor
 from hyperfuse.sensor.geometry import PairGeometry
+from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
+from hyperfuse.sensor.srf.srf import Srf
 
 UTM33, UTM32 = "EPSG:32633", "EPSG:32632"
 MSI_GRID = (10.0, 0.0, 600000.0, 0.0, -10.0, 4e6)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hyperfuse.methods.contract.registry import get_method
 from hyperfuse.scenes.tiling.crop import DataPart
-from hyperfuse.sensor import create_sensor
+from hyperfuse.sensor.presets import create_sensor
 
 
 @settings(max_examples=40, deadline=None)

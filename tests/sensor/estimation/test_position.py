@@ -8,14 +8,14 @@ import torch
 
 from hyperfuse.datasets.indian_pines import load_indian_pines
 from hyperfuse.errors import InputError
-from hyperfuse.sensor import Sensor, Srf
 from hyperfuse.sensor.estimation.location import fit_positions, locate
 from hyperfuse.sensor.estimation.position import fit_position
 from hyperfuse.sensor.estimation.sampling import PairPart, lr_positions, sample_through
 from hyperfuse.sensor.estimation.views import Motion
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import mtf
 from hyperfuse.sensor.psf import GaussianPsf
-from hyperfuse.sensor.srf.srf import srf_boxes
+from hyperfuse.sensor.srf.srf import Srf, srf_boxes
 from scenes import fractions, mixture, power_law_fields
 
 SLOW = [((0.3, -0.7), 30), ((0.3, -0.7), 20), ((5.0, 3.1), None), ((5.0, 3.1), 30)]

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from hyperfuse.errors import InputError
-from hyperfuse.sensor import Sensor
 from hyperfuse.sensor.estimation.psf import fit_psf
 from hyperfuse.sensor.estimation.sampling import PairPart
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import mtf
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
 from hyperfuse.sensor.srf.srf import srf_boxes

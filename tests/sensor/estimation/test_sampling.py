@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperfuse.errors import InputError
-from hyperfuse.sensor import Sensor
 from hyperfuse.sensor.estimation.noise import noise_gain, pixel_noise
 from hyperfuse.sensor.estimation.sampling import (
     PairPart,
@@ -19,6 +18,7 @@ from hyperfuse.sensor.estimation.sampling import (
     sample_through,
     side_by_side,
 )
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
 
 KERNEL = KernelPsf(weights=((1, 2, 0), (0, 5, 3), (1, 1, 4)))

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from hyperfuse.errors import InputError
-from hyperfuse.sensor import Sensor, Srf
 from hyperfuse.sensor.estimation.location import locate
 from hyperfuse.sensor.estimation.sampling import PairPart
 from hyperfuse.sensor.estimation.sensor import estimate_sensor
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import mtf
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
 from hyperfuse.sensor.srf.coverage import outside_coverage
+from hyperfuse.sensor.srf.srf import Srf
 from scenes import fractions, gaussian_spectra, mixture, power_law_fields
 
 WAVES = np.linspace(420.0, 960.0, 28)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hyperfuse.errors import InputError
-from hyperfuse.sensor import Srf
 from hyperfuse.sensor.srf.restrict import restrict_responses
+from hyperfuse.sensor.srf.srf import Srf
 
 SRF = Srf([[0.5, 0.3, 0.2], [0, 0.25, 0.75]], ("a", "b"), np.array([500.0, 600.0]), np.array([60.0, 70.0]), "table")
 

@@ -5,7 +5,7 @@ import torch
 
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.options import FeINFNOptions
-from hyperfuse.sensor import Sensor
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import mtf, uestc
 from hyperfuse.sensor.psf import KernelPsf
 from hyperfuse.statistics.folds import held_out_patterns, validation_blocks

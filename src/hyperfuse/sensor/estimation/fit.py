@@ -29,18 +29,12 @@ class _Fold(NamedTuple):
 
 
 class HeldOutFit:
-    """Ridge regression on spectra that predicts every pixel from the pixels of other blocks.
+    """Ridge regression on spectra (pixels, bands) that predicts every pixel from the pixels of other blocks.
 
     The spectra never change, only what is to be explained (an MSI at other positions, or through another PSF), so that
     the residual is one fixed linear map of the targets: it can be differentiated like the targets themselves.
-
-    Args:
-        spectra: HSI pixels, (pixels, bands), finite.
-        pixels: (row, col) of each pixel on the LR grid, (pixels, 2): defines the blocks.
-        ridge: relative to the largest variance; see :meth:`choose`.
-
-    Raises:
-        InputError: fewer than ``LEAST_PIXELS`` pixels, or pixels that all lie in one fold.
+    ``pixels``, (row, col) on the LR grid, defines the blocks; ``ridge`` is relative to the largest variance. Fewer than
+    ``LEAST_PIXELS`` pixels, or all in one fold, are an InputError.
     """
 
     def __init__(self, spectra: Array, pixels: NDArray[np.int64], ridge: float = 1e-6) -> None:
@@ -71,11 +65,12 @@ class HeldOutFit:
     def choose(cls, spectra: Array, pixels: NDArray[np.int64], targets: Array) -> HeldOutFit:
         """Return the fit with the ridge that predicts ``targets`` (pixels, k) best."""
         fit = cls(spectra, pixels)
-        errors = []
-        for ridge in _RIDGES:
+
+        def cost(ridge: float) -> float:
             fit.ridge = ridge
-            errors.append(float(np.log(fit.unexplained(targets)).mean()))
-        fit.ridge = _RIDGES[int(np.argmin(errors))]
+            return float(np.log(fit.unexplained(targets)).mean())
+
+        fit.ridge = min(_RIDGES, key=cost)
         return fit
 
     def residual(self, targets: Array) -> Array:

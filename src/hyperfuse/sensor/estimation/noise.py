@@ -29,12 +29,9 @@ def pixel_noise(image: torch.Tensor) -> Array:
 
 
 def noise_gain(positions: Array, psf: Psf, step: float = 0.25) -> Array:
-    """Return how much of the variance of white noise the PSF lets through at ``positions`` (n, 2), and its slopes.
+    """Return how much of the variance of white noise the PSF lets through, and the slopes along y and x, (3, n).
 
-    Positions are (y, x) in HR pixels; ``step`` HR pixels to either side, differences stand for derivatives.
-
-    Returns:
-        (3, n): the sum of the squared weights, its derivatives along y and along x.
+    Positions (n, 2) are (y, x) in HR pixels; differences over ``step`` to either side stand for derivatives.
     """
     gain = np.zeros((3, len(positions)))
     for one, other in itertools.product(psf.factors(), repeat=2):

@@ -33,8 +33,7 @@ class PositionFit:
 
     Attributes:
         motion: shift, rotation, scale; positions count in HR pixels of the scene.
-        errors: standard errors of (shift y, shift x in HR pixels, rotation in radians, scale); NaN for the last two
-            where they were not fitted.
+        errors: standard errors of (shift y, shift x in HR pixels, rotation in radians, scale), NaN if not fitted.
         before: fraction of the MSI's variance that held-out predictions from the HSI explain at the assumed position.
         after: the same at the position found.
         at_limit: the best coarse shift lies at the limit of the search, beyond which the best one may lie.
@@ -68,22 +67,15 @@ class PositionFit:
 
 
 def fit_position(part: PairPart, *, max_shift: float | None = None, affine: bool = True) -> PositionFit:
-    """Find the position at which the degraded MSI is best explained by the HSI's spectra.
+    """Find the position at which the degraded MSI is best explained by the HSI's spectra, whatever its responses.
 
     At every candidate position the MSI, sampled through the PSF, is predicted linearly from the HSI's bands, each LR
-    pixel by a fit without it: at the true position that works best, whatever the responses of the MSI. A search over
-    whole HR pixels starts Gauss-Newton steps on sub-pixel position; the regression is a fixed linear map of the
+    pixel by a fit without it. A search over whole HR pixels, ``max_shift`` to either side (default: 6 or two LR pixels,
+    whichever is larger), starts Gauss-Newton steps on sub-pixel position; the regression is a fixed linear map of the
     sampled MSI (variable projection: Golub and Pereyra, SIAM J. Numer. Anal. 10(2), 1973), so that no HSI value is
-    ever resampled. Rotation and scale are fitted where the pair shows them. Standard errors are robust to errors that
-    neighbouring LR pixels share (sandwich estimate over blocks).
-
-    Args:
-        part: the images, with the assumed ratio, phase and PSF; responses are not used.
-        max_shift: HR pixels searched to either side; default: 6 or two LR pixels, whichever is larger.
-        affine: also fit rotation and scale.
-
-    Raises:
-        InputError: too few LR pixels lie on the MSI.
+    ever resampled. With ``affine``, rotation and scale are fitted where the pair shows them. Standard errors are robust
+    to errors that neighbouring LR pixels share (sandwich estimate over blocks). Too few LR pixels on the MSI are an
+    InputError.
     """
     limit = max(6.0, 2 * max(part.sensor.ratio)) if max_shift is None else max_shift
     view = PartView(part)

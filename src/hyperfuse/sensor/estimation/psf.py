@@ -60,18 +60,11 @@ def fit_psf(parts: Sequence[PairPart], *, free_phase: bool = False) -> PsfFit:
 
     Both images come from one scene, ``hsi = degrade(X)`` and ``msi = R X``, so that ``R hsi = degrade(msi)``: the
     equation from which Simoes et al. (IEEE TGRS 53(6), 2015, HySure) estimate blur and responses alternately. Here any
-    linear map stands for R, one for all parts, and the width is what maximises the squared correlation between
-    prediction and degraded MSI, on LR pixels held out of the fit of the map. By Cauchy and Schwarz the correlation is
-    greatest for the true blur whatever the noise of the HSI, unlike the plain residual, which shrinks as any blur
-    widens.
-
-    Args:
-        parts: one or several of a scene, with ratio and phase; their PSF is not used.
-        free_phase: also find the error of the phase, with the width: where the PSF is narrow, a wrong phase looks like
-            another blur.
-
-    Raises:
-        InputError: too few LR pixels lie on the MSI.
+    linear map stands for R, one for all parts of a scene, and the width is what maximises the squared correlation
+    between prediction and degraded MSI, on LR pixels held out of the fit of the map. By Cauchy and Schwarz the
+    correlation is greatest for the true blur whatever the noise of the HSI, unlike the plain residual, which shrinks as
+    any blur widens. With ``free_phase`` the error of the phase is found too: where the PSF is narrow, a wrong phase
+    looks like another blur. Too few LR pixels on the MSI are an InputError.
     """
     view = _View(parts)
     ratio = parts[0].sensor.ratio

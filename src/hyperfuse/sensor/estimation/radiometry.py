@@ -48,12 +48,9 @@ class RadiometryFit:
 
 
 def fit_radiometry(predicted: Array, targets: Array, pixels: NDArray[np.int64]) -> RadiometryFit:
-    """Fit gain and offset of MSI bands whose responses are known, 1 and 0 where held-out blocks show no difference.
+    """Fit gain and offset of MSI bands whose responses are known; 1 and 0 where held-out blocks show no difference.
 
-    Args:
-        predicted: HSI seen through the responses (pixels, msi_bands).
-        targets: the MSI degraded to the same pixels (pixels, msi_bands).
-        pixels: (row, col) of each pixel on the LR grid, (pixels, 2).
+    ``predicted`` is the HSI seen through the responses, ``targets`` the MSI degraded to the same ``pixels``.
     """
     folds, blocks = position_folds(pixels), block_labels(pixels)
     bands = []

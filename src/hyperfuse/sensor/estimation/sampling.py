@@ -28,14 +28,11 @@ _APART = 8  # LR pixels, a multiple of the blocks that folds and smooth differen
 
 
 def sample_through(image: torch.Tensor, positions: Array, psf: Psf, *, gradient: bool = False) -> Array:
-    """Return the PSF-weighted means of ``image`` (bands, H, W) around ``positions`` (n, 2), reflected at its border.
+    """Return the PSF-weighted means of ``image`` (bands, H, W) around ``positions`` (n, 2), as float64 (n, bands).
 
     On a regular grid this is :meth:`Sensor.degrade`; here the positions, (y, x) in HR pixels from the centre of pixel
-    (0, 0), may lie anywhere.
-
-    Returns:
-        float64 (n, bands), or with ``gradient`` (3, n, bands): values, derivatives along y, along x, per HR pixel, by
-        central differences.
+    (0, 0), may lie anywhere; the image is reflected at its border. With ``gradient``: (3, n, bands), values and central
+    differences along y and x, per HR pixel.
     """
     moves = [(0.0, 0.0), (_STEP, 0.0), (-_STEP, 0.0), (0.0, _STEP), (0.0, -_STEP)] if gradient else [(0.0, 0.0)]
     factors = psf.factors()
@@ -120,11 +117,7 @@ class PairPart:
         return pixels[clear] if maximum is None else thinned(pixels[clear], maximum)
 
     def enough_pixels(self, margin: float, maximum: int | None = None) -> NDArray[np.int64]:
-        """Return :meth:`inner_pixels` for a margin that is halved until enough remain.
-
-        Raises:
-            InputError: fewer than ``LEAST_PIXELS`` LR pixels lie on the MSI.
-        """
+        """Return :meth:`inner_pixels` for a margin that is halved until enough remain; too few are an InputError."""
         while True:
             found = self.inner_pixels(margin, maximum)
             if len(found) >= 2 * LEAST_PIXELS or margin < 0.5:
@@ -138,11 +131,7 @@ class PairPart:
 
 
 def from_each(parts: Sequence[PairPart], draw: Callable[[PairPart], T]) -> list[T]:
-    """Return what ``draw`` makes of each part, without the parts that are too small for it.
-
-    Raises:
-        InputError: all are; the message of the last one.
-    """
+    """Return what ``draw`` makes of each part, without the parts too small for it; all too small is an InputError."""
     found: list[T] = []
     problem = InputError("there is no part of the scene to estimate a sensor from")
     for part in parts:

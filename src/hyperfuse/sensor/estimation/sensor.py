@@ -38,9 +38,7 @@ _CHANGED_FRACTION = 0.001
 
 @dataclass(frozen=True, eq=False)
 class SensorEstimate:
-    """The sensor of a scene, what it rests on and how well it holds.
-
-    The MSI is ``gain * respond(X) + offset``, band by band; :meth:`correct` inverts this.
+    """The sensor of a scene, what it rests on and how well it holds: ``msi = gain * respond(X) + offset``.
 
     Attributes:
         sensor: ratio, phase, PSF and responses, as given or as estimated where the estimate is accepted; of several

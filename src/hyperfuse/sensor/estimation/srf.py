@@ -48,17 +48,13 @@ def fit_srf(spectra: Array, targets: Array, pixels: NDArray[np.int64], wavelengt
     JSTARS 10(1), 2017), and a penalty W on weights away from the window of bands whose mean explains z best. ``a`` and
     ``b`` are the stiffest whose error on held-out blocks of pixels is that of the best (one standard error): where the
     images determine no more, responses stay compact. Sum 1 and no offset, where held-out pixels show no significant
-    gain, or gain and offset.
+    gain, or gain and offset. Fewer than ``LEAST_PIXELS`` pixels are an InputError.
 
     Args:
         spectra: HSI pixels (pixels, hsi_bands).
         targets: the MSI degraded to the same pixels (pixels, msi_bands).
         pixels: (row, col) of each pixel on the LR grid, (pixels, 2).
-        wavelengths: centres of the HSI bands in nm, any order, (hsi_bands,); without them the order of the bands
-            defines neighbours.
-
-    Raises:
-        InputError: fewer than ``LEAST_PIXELS`` pixels.
+        wavelengths: centres of the HSI bands in nm, any order; without them the order of the bands defines neighbours.
     """
     if len(spectra) < LEAST_PIXELS:
         raise InputError(f"{len(spectra)} LR pixels are too few to estimate responses from; {LEAST_PIXELS} are needed")

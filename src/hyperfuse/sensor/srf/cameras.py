@@ -26,23 +26,14 @@ def list_cameras() -> tuple[str, ...]:
 
 
 def srf_camera(name: str, hsi: HsiBands | int, *, drop_uncovered: bool = False) -> Srf:
-    """Return the responses of a camera, in the order R, G, B.
+    """Return the responses of a camera of :func:`list_cameras`, in the order R, G, B; errors as of ``srf_from_curves``.
 
     ``nikon-d700`` is the table that fusion networks are trained and compared with on CAVE and Harvard (a response
     of the Nikon D700 at 400, 410, ..., 700 nm, in whole numbers over 255, 203 and 251). On just these 31 bands
     (within 0.5 nm, in any order, none of them bad) it is the matrix itself; on any others its rows are read as
     curves, each number standing for the 10 nm around it, and integrated by
-    :func:`~hyperfuse.sensor.srf.curves.srf_from_curves`.
-
-    Args:
-        name: one of :func:`list_cameras`.
-        hsi: bands of the HSI, or their number. 31 bands without wavelengths are taken as 400 to 700 nm in steps of 10;
-            ``source`` says so.
-        drop_uncovered: leave out camera bands that the HSI does not cover, with a HyperfuseWarning.
-
-    Raises:
-        InputError: an unknown name, bands without wavelengths where they are needed, or an HSI that does not cover
-            the camera's range.
+    :func:`~hyperfuse.sensor.srf.curves.srf_from_curves`. 31 bands without wavelengths are taken as 400 to 700 nm in
+    steps of 10; ``source`` says so.
 
     Example:
         >>> srf = srf_camera("nikon-d700", 31)

@@ -19,16 +19,11 @@ def outside_coverage(
 ) -> NDArray[np.bool_] | None:
     """Return which HSI bands lie outside the spectral coverage of the MSI, (bands,); None where it is not known.
 
-    By the responses where they are known: a band is covered where one of them has a fiftieth of its largest weight.
-    Else by the wavelengths and widths of the MSI: a band is covered within half the FWHM of an MSI band. Where the
-    widths are not known, all between the outermost bands is taken to be covered, and beyond them a quarter of the
-    distance to the next band. Within three per cent of the wavelength of what is covered a band is covered too.
-
-    Args:
-        wavelengths: centres of the HSI bands in nm, any order, (bands,); None where unknown.
-        responses: (msi_bands, bands), 0 or more; rows of NaN are not known and left out. None where unknown.
-        msi_wavelengths: centres of the MSI bands in nm, (msi_bands,).
-        msi_fwhm: full widths at half maximum of the MSI bands in nm, (msi_bands,).
+    By the responses (msi_bands, bands) where they are known, without rows of NaN: a band is covered where one of them
+    has a fiftieth of its largest weight. Else by centres and FWHM of the MSI's bands in nm: a band is covered within
+    half the FWHM of an MSI band. Where the widths are not known, all between the outermost bands is taken to be
+    covered, and beyond them a quarter of the distance to the next band. Within three per cent of the wavelength of what
+    is covered a band is covered too. The ``wavelengths`` of the HSI, in nm, may have any order.
 
     Example:
         >>> outside_coverage([500, 600, 700], [[0.9, 0.1, 0.0]]).tolist()
@@ -65,11 +60,8 @@ def coverage_note(
 ) -> str:
     """Return a sentence about the bands outside the coverage of the MSI, empty where there are none.
 
-    Args:
-        outside: what :func:`outside_coverage` returned, (bands,).
-        band_numbers: numbers of these bands in the file, from 1, (bands,).
-        wavelengths: their centres in nm, (bands,), or None.
-        held_out_rmse: error of each at LR pixels that were held out of its prediction, (bands,), or None.
+    All are (bands,): what :func:`outside_coverage` returned, the numbers of these bands in the file, from 1, their
+    centres in nm, and the error of each at LR pixels that were held out of its prediction.
     """
     if outside is None or not outside.any():
         return ""

@@ -15,14 +15,9 @@ from hyperfuse.sensor.srf.srf import HsiBands, Srf
 
 
 class Satellite(NamedTuple):
-    """A satellite sensor of pyrsr.
+    """A satellite sensor; by default no panchromatic, thermal, cirrus or other atmospheric bands are taken.
 
-    Attributes:
-        name: what :func:`srf_from_satellite` calls it.
-        pyrsr_names: satellite and sensor as pyrsr calls them.
-        bands: the bands taken by default: no panchromatic, thermal, cirrus or other atmospheric ones.
-        further_bands: the others that pyrsr holds.
-        pan: the panchromatic band, where there is one.
+    ``pyrsr_names`` are satellite and sensor as pyrsr calls them, ``further_bands`` the others that it holds.
     """
 
     name: str
@@ -95,20 +90,18 @@ def srf_from_satellite(
     *,
     drop_uncovered: bool = False,
 ) -> Srf:
-    """Return the responses of a satellite sensor on the bands of an HSI; see :func:`srf_from_curves`.
+    """Return the responses of a satellite sensor of :func:`list_satellites` on the bands of an HSI.
 
-    The curves are those of the package pyrsr (Scheffler, GFZ Potsdam), which names the origin of each of them.
+    The curves are those of the package pyrsr (Scheffler, GFZ Potsdam), which names the origin of each of them; other
+    arguments and errors as of :func:`srf_from_curves`.
 
     Args:
-        name: one of :func:`list_satellites`, such as ``sentinel-2a`` or ``landsat-8``.
+        name: such as ``sentinel-2a`` or ``landsat-8``.
         hsi: bands of the HSI, or their wavelengths in nm, any order, shape (hsi_bands,).
         bands: the bands to take, in this order, as ``B8A``, ``b08a`` or ``8A``; ``PAN`` is the panchromatic one.
             Default: the optical ones that fusion uses (of Sentinel-2 the ten of 10 and 20 m; elsewhere all but
             panchromatic, thermal and cirrus; of MODIS the seven land bands; of ASTER those of the nadir view).
         drop_uncovered: leave out bands that the HSI does not cover, with a HyperfuseWarning that names them.
-
-    Raises:
-        InputError: an unknown satellite or band, or a band that the HSI does not cover.
 
     Example:
         >>> srf = srf_from_satellite("sentinel-2a", range(400, 1001, 5), bands=["B2", "B8A"])

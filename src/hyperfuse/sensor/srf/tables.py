@@ -22,7 +22,7 @@ _NANOMETRES = (200.0, 30000.0)
 
 
 def srf_from_table(path: str | Path, hsi: HsiBands | int, *, drop_uncovered: bool = False) -> Srf:
-    r"""Read the responses of an MSI from a file: curves over wavelength, or the weights of the HSI bands.
+    """Read the responses of an MSI from a file: curves over wavelength, or the weights of the HSI bands.
 
     - **Curves**: a row per wavelength; the first column holds the wavelength in nm (µm are recognised by their size and
       converted, with a HyperfuseWarning), each further column one MSI band's response in any scale. They are put on
@@ -41,16 +41,8 @@ def srf_from_table(path: str | Path, hsi: HsiBands | int, *, drop_uncovered: boo
         drop_uncovered: leave out MSI bands that the HSI does not cover, with a HyperfuseWarning that names them.
 
     Raises:
-        InputError: a file that is missing, of another format, or holds no such table; a variable that is not named
-            or does not exist; curves for an HSI without wavelengths; less than half of a row's weight on usable HSI
-            bands; and as :func:`srf_from_curves`.
-
-    Example:
-        >>> import tempfile
-        >>> file = Path(tempfile.mkdtemp()) / "camera.csv"
-        >>> _ = file.write_text("nm,G,R\n500,1,0\n550,1,0\n600,0,1\n650,0,1\n")
-        >>> srf_from_table(file, HsiBands(4, [500, 550, 600, 650])).names
-        ('G', 'R')
+        InputError: no such file, variable or table; less than half of a row's weight on usable HSI bands; and as
+            :func:`srf_from_curves`.
     """
     hsi = HsiBands.of(hsi)
     file, variable = split_variable(path)
