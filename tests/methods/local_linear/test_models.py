@@ -18,8 +18,8 @@ def sample(make_pair, bands=12, **options):
 @pytest.mark.parametrize("bands", [12, 40])
 def test_a_sample_given_twice_counts_once(make_pair, bands):
     hsi, predictors, noise = sample(make_pair, bands)
-    once = LocalModels.fit([hsi], [predictors], [noise])
-    twice = LocalModels.fit([hsi] * 2, [predictors] * 2, [noise] * 2)
+    once = LocalModels.fit([hsi], [predictors], noise)
+    twice = LocalModels.fit([hsi] * 2, [predictors] * 2, noise)
     assert (once.subspace is None) == (bands == 12)
     assert {window: list(ridges) for window, ridges in once.weights.items()} == {
         window: list(ridges) for window, ridges in twice.weights.items()
@@ -31,9 +31,9 @@ def test_a_sample_given_twice_counts_once(make_pair, bands):
 def test_weights_and_slopes_are_means_over_samples(make_pair):
     samples = [sample(make_pair, seed=seed) for seed in (0, 1)]
     hsis, predictors, noises = zip(*samples, strict=True)
-    models = LocalModels.fit(hsis, predictors, noises)
+    models = LocalModels.fit(hsis, predictors, noises[0])
     assert sum(weight for ridges in models.weights.values() for weight in ridges.values()) == pytest.approx(1)
-    alone = [LocalModels.fit(*([one] for one in each)).slopes for each in samples]
+    alone = [LocalModels.fit([hsi], [one], noise).slopes for hsi, one, noise in samples]
     assert not torch.allclose(models.slopes, alone[0], rtol=1e-3)
     assert bool((models.slopes - alone[0]).norm() < (alone[1] - alone[0]).norm())
 
@@ -41,7 +41,7 @@ def test_weights_and_slopes_are_means_over_samples(make_pair):
 @pytest.mark.parametrize("bands", [12, 40])
 def test_held_out_pixels_of_a_whole_scene_have_no_influence(make_pair, bands):
     hsi, predictors, noise = sample(make_pair, bands)
-    models = LocalModels.fit([hsi], [predictors], [noise])
+    models = LocalModels.fit([hsi], [predictors], noise)
     known = torch.ones(predictors.shape, dtype=torch.bool)
     known[1::2, ::2] = False
     spoilt = torch.where(known, hsi, 100.0)
@@ -51,7 +51,7 @@ def test_held_out_pixels_of_a_whole_scene_have_no_influence(make_pair, bands):
 
 def test_held_out_predictions_are_those_of_fits_without_the_pixel(make_pair):
     hsi, predictors, noise = sample(make_pair)
-    window = LocalModels.fit([hsi], [predictors], [noise], windows=(1.0,), ridges=(1e-2,)).on(hsi, predictors)
+    window = LocalModels.fit([hsi], [predictors], noise, windows=(1.0,), ridges=(1e-2,)).on(hsi, predictors)
     spoilt = hsi.clone()
     spoilt[:, 5, 6] = 100.0
     other = window.models.on(spoilt, predictors).held_out()[:, 5, 6]

@@ -9,6 +9,7 @@ from hyperfuse.methods.local_linear.models import LocalModels
 from hyperfuse.methods.local_linear.neighbours import _COUNT, _RIDGE, PixelBank, SimilarPixels, _predict
 from hyperfuse.methods.local_linear.predictors import Predictors, Whitening
 from hyperfuse.sensor.presets import uestc
+from hyperfuse.statistics.folds import held_out_patterns
 
 
 def materials(size=64, seed=0):
@@ -60,7 +61,7 @@ def similar_pixels(weight, hsi, predictors):
 
 
 def local_models(hsi, predictors):
-    return LocalModels.fit([hsi], [predictors], [torch.zeros(len(hsi), dtype=hsi.dtype)])
+    return LocalModels.fit([hsi], [predictors], torch.zeros(len(hsi), dtype=hsi.dtype))
 
 
 @pytest.mark.parametrize("weight", [0.03, 0.3])
@@ -143,11 +144,15 @@ def test_a_window_uses_the_similar_pixels_of_the_whole_scene():
     whole = similar_pixels(0.03, hsi, predictors)
     slopes = torch.from_numpy(global_slopes(predictors, hsi).T)
     expected = _predict(whole.search(hsi, predictors, fine=True), slopes, None).T.reshape(5, 64, 64)
+    known = ~held_out_patterns((16, 16))[1]
+    without = _predict(whole.search(hsi, predictors, fine=True), slopes, known).T.reshape(5, 64, 64)
     held_out = _predict(whole.search(hsi, predictors, fine=False), slopes, None).T.reshape(5, 16, 16)
     images, windows = halves(hsi, predictors)
     model = SimilarPixels(0.03, torch.ones(5, dtype=hsi.dtype), PixelBank.of(images, windows))
     for image, window, columns in zip(images, windows, (slice(0, 9), slice(7, 16)), strict=True):
-        fine = _predict(model.search(image, window, fine=True), slopes, None).T.reshape(5, 64, 36)
-        torch.testing.assert_close(fine, expected[..., 4 * columns.start : 4 * columns.stop])
+        inside, neighbours = slice(4 * columns.start, 4 * columns.stop), model.search(image, window, fine=True)
+        torch.testing.assert_close(_predict(neighbours, slopes, None).T.reshape(5, 64, 36), expected[..., inside])
+        fine = _predict(neighbours, slopes, known[:, columns]).T.reshape(5, 64, 36)
+        torch.testing.assert_close(fine, without[..., inside])
         coarse = _predict(model.search(image, window, fine=False), slopes, None).T.reshape(5, 16, 9)
         torch.testing.assert_close(coarse, held_out[..., columns])

@@ -21,9 +21,8 @@ from hyperfuse.methods.contract.registry import register_method
 from hyperfuse.methods.contract.state import StoredModel
 from hyperfuse.methods.local_linear.consistency import enforce_consistency
 from hyperfuse.methods.local_linear.models import RIDGES, WINDOWS, LocalModels
-from hyperfuse.methods.local_linear.predictors import Predictors, Whitening
+from hyperfuse.methods.local_linear.predictors import Predictors, Whitening, pooled_noise
 from hyperfuse.progress import Progress, part, silent
-from hyperfuse.statistics.noise import estimate_noise
 
 # A Gaussian window counts to this many times its sigma.
 _SIGMAS = 3.0
@@ -76,7 +75,7 @@ class LocalRegression(StoredModel):
         models = LocalModels.fit(
             [one.hsi for one in samples],
             [Predictors.of(one, whitening) for one in samples],
-            [estimate_noise(one.hsi) for one in samples],
+            pooled_noise([one.hsi for one in samples]),
             WINDOWS if settings.window is None else (settings.window,),
             RIDGES if settings.ridge is None else (settings.ridge,),
             part(progress, 0.0, 0.5),

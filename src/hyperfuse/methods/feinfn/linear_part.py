@@ -14,11 +14,10 @@ from hyperfuse.methods.feinfn.detail_injection import DetailInjection
 from hyperfuse.methods.local_linear.denoising import denoise
 from hyperfuse.methods.local_linear.models import LocalModels, WindowModels
 from hyperfuse.methods.local_linear.msi_noise import estimate_msi_noise
-from hyperfuse.methods.local_linear.predictors import Predictors, Whitening, pooled
+from hyperfuse.methods.local_linear.predictors import Predictors, Whitening, pooled, pooled_noise
 from hyperfuse.progress import Progress, part
-from hyperfuse.statistics.noise import estimate_noise
 from hyperfuse.statistics.shrinkage import RadianceShrinkage
-from hyperfuse.statistics.subspace import signal_subspace
+from hyperfuse.statistics.subspace import Subspace, signal_subspace
 
 # What follows the first models takes a few times as long as they did, and the search for similar pixels as long again.
 _TIMES_AS_LONG = 6.0
@@ -33,6 +32,7 @@ class LinearModel:
     Attributes:
         msi_noise: standard deviation of the MSI's noise, (msi_bands,).
         whitening: of the denoised MSI.
+        signal: components of the HSI that differ from noise.
         models: of the HSI.
         band_psf: of each band.
         residual_models: of the HSI minus what both predict.
@@ -42,6 +42,7 @@ class LinearModel:
 
     msi_noise: torch.Tensor
     whitening: Whitening
+    signal: Subspace
     models: LocalModels
     band_psf: BandPsf
     residual_models: LocalModels
@@ -71,8 +72,11 @@ class LinearModel:
         clean = [denoise(one.msi, msi_noise) for one in samples]
         whitening = Whitening.fit(clean)
         windows = [Predictors.of(one, whitening, msi) for one, msi in zip(samples, clean, strict=True)]
-        hsis, noises = zip(*(without_noise(one.hsi) for one in samples), strict=True)
-        models = LocalModels.fit(hsis, windows, noises, progress=part(progress, 0.1, 0.4))
+        measured = [one.hsi for one in samples]
+        signal, deviations = signal_subspace(pooled(measured), pooled_noise(measured))
+        noise = signal.band_errors(deviations.square()).sqrt().to(measured[0].dtype)
+        hsis = [signal.expand(signal.project(hsi)) for hsi in measured]
+        models = LocalModels.fit(hsis, windows, noise, progress=part(progress, 0.1, 0.4))
         undersampled = undersamples(samples[0].sensor)
         taken = time.monotonic() - start
         # What one sample was fitted to is applied already; of several, everything is applied to the scene afterwards.
@@ -91,7 +95,7 @@ class LinearModel:
         for hsi, one in zip(hsis, windows, strict=True):
             image = band_psf.correct(images.pop(0), one.extent)  # freed one by one
             residuals.append(hsi - one.degrade(image))
-        residual_models = LocalModels.fit(residuals, windows, noises, progress=part(progress, 0.7, 0.9))
+        residual_models = LocalModels.fit(residuals, windows, noise, progress=part(progress, 0.7, 0.9))
         on_residuals = [residual_models.on(*one) for one in zip(residuals, windows, strict=True)]
         shrinkage = RadianceShrinkage.fit(
             pooled([hsi - residual for hsi, residual in zip(hsis, residuals, strict=True)]),
@@ -99,7 +103,7 @@ class LinearModel:
             pooled(hsis),
         )
         injection = None if undersampled else DetailInjection.fit(held_out, hsis, windows)
-        model = cls(msi_noise, whitening, models, band_psf, residual_models, shrinkage, injection)
+        model = cls(msi_noise, whitening, signal, models, band_psf, residual_models, shrinkage, injection)
         if len(samples) > 1:
             return model, None
         image = model._add_residual(image, on_residuals[0].apply(), windows[0])
@@ -108,9 +112,13 @@ class LinearModel:
     def apply(self, pair: PairTensors) -> LinearImage:
         """Return what the model makes of a window of the scene."""
         predictors = Predictors.of(pair, self.whitening, denoise(pair.msi, self.msi_noise))
-        hsi, _ = without_noise(pair.hsi)
+        hsi = self.without_noise(pair.hsi)
         fitted = self.models.on(hsi, predictors)
         return LinearImage(self, pair.msi, hsi, fitted, self._finish(hsi, fitted, None))
+
+    def without_noise(self, hsi: torch.Tensor) -> torch.Tensor:
+        """Return an HSI (bands, h, w) without the components that are noise."""
+        return self.signal.expand(self.signal.project(hsi))
 
     def _finish(self, hsi: torch.Tensor, fitted: WindowModels, known: torch.Tensor | None) -> torch.Tensor:
         """Return the image (bands, H, W) of models fitted to a window, by its ``known`` LR pixels (h, w)."""
@@ -150,10 +158,3 @@ class LinearImage:
     def without(self, held_out: torch.Tensor) -> torch.Tensor:
         """Return the image as it would be had the held-out LR pixels, bool (h, w), not been measured."""
         return self.model._finish(self.hsi, self.fitted, ~held_out)
-
-
-def without_noise(hsi: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return an image in its signal subspace, and the noise of each band of it."""
-    subspace, deviations = signal_subspace(hsi, estimate_noise(hsi))
-    noise = subspace.band_errors(deviations.square()).sqrt().to(hsi.dtype)
-    return subspace.expand(subspace.project(hsi)), noise

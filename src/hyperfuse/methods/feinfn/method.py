@@ -28,7 +28,7 @@ from hyperfuse.methods.feinfn.correction import (
     fit_encoding,
     held_out_error,
 )
-from hyperfuse.methods.feinfn.linear_part import LinearImage, LinearModel, without_noise
+from hyperfuse.methods.feinfn.linear_part import LinearImage, LinearModel
 from hyperfuse.methods.feinfn.pretrained import TrainedNetwork, load_for_pair
 from hyperfuse.methods.feinfn.uncertainty import predict_error
 from hyperfuse.methods.local_linear.consistency import enforce_consistency
@@ -111,7 +111,7 @@ class FeinfnModel(StoredModel):
             return cls(linear, None, False, {"steps": 0}, _fitted=_keep(samples, image, None))
         limit = None if budget is None else _time_limit(samples, settings, started, started + budget)
         images = (linear.apply(one) for one in samples) if image is None else iter([image])
-        hsis = [without_noise(one.hsi)[0] for one in samples] if image is None else [image.hsi]
+        hsis = [linear.without_noise(one.hsi) for one in samples]
         encoding = fit_encoding(start, hsis, len(samples[0].msi), len(linear.whitening.matrix))
         options = PairFitOptions(steps, None, settings.learning_rate, seed=settings.seed, keep_best=settings.keep_best)
         found = fit_correction(images, encoding, start, options, limit, part(progress, 0.25, 1.0))

@@ -58,7 +58,7 @@ class LocalModels:
         cls,
         images: Sequence[torch.Tensor],
         predictors: Sequence[Predictors],
-        noises: Sequence[torch.Tensor],
+        noise: torch.Tensor,
         windows: Sequence[float] = WINDOWS,
         ridges: Sequence[float] = RIDGES,
         progress: Progress = silent,
@@ -71,8 +71,7 @@ class LocalModels:
         Args:
             images: of each sample the LR image, (bands, h, w).
             predictors: of each sample the MSI.
-            noises: of each sample the standard deviation of each band's noise, (bands,): the part of the error that
-                no model can avoid.
+            noise: standard deviation of each band's noise, (bands,): the part of the error that no model can avoid.
             windows: sigmas in LR pixels to choose from.
             ridges: to choose from, relative to the variance of the predictors.
             progress: called with the fraction done.
@@ -83,18 +82,17 @@ class LocalModels:
         if len(windows) * len(ridges) == 1:
             return cls({windows[0]: {ridges[0]: 1.0}}, slopes, subspace)
         pixels = sum(image[0].numel() for image in images)
-        errors, variance, noise = (torch.zeros(()).double().to(slopes) for _ in range(3))
-        for index, (target, one, deviation) in enumerate(zip(targets, predictors, noises, strict=True)):
+        errors, variance = (torch.zeros(()).double().to(slopes) for _ in range(2))
+        for index, (target, one) in enumerate(zip(targets, predictors, strict=True)):
             fraction, step = (
                 target[0].numel() / pixels,
                 part(progress, index / len(targets), (index + 1) / len(targets)),
             )
             errors = errors + fraction * _candidate_errors(target, one, slopes, windows, ridges, step)
             variance = variance + fraction * target.flatten(1).double().var(1, correction=0)
-            noise = noise + fraction * deviation.double().square()
         if subspace is not None:
             errors, variance = subspace.band_errors(errors), subspace.band_errors(variance)
-        return cls(_average_weights(errors, variance, noise, windows, ridges), slopes, subspace)
+        return cls(_average_weights(errors, variance, noise.double().square(), windows, ridges), slopes, subspace)
 
     def with_similar_pixels(self, images: Sequence[torch.Tensor], predictors: Sequence[Predictors]) -> LocalModels:
         """Return the models with those over similar pixels blended in, as far as held-out pixels support it.

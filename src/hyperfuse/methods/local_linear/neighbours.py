@@ -187,7 +187,9 @@ class SimilarPixels:
             image: of the pixels that the neighbours are of.
             neighbours: from :meth:`search`.
             slopes: of the scene, (components, k).
-            known: bool (h, w), False for LR pixels of the window that are held out; None for all.
+            known: bool (h, w), False for LR pixels of the window that are held out, with a period of two as in
+                :func:`~hyperfuse.statistics.folds.held_out_patterns`: the pattern continues over the bank, so that a
+                window loses as many similar pixels as a whole scene does. None for all.
         """
         found = _predict(neighbours, slopes, known)
         return image + self.factor[:, None, None] * (found.T.reshape(image.shape) - image)
@@ -203,8 +205,9 @@ def _predict(neighbours: Neighbours, slopes: torch.Tensor, known: torch.Tensor |
     result = torch.empty((len(neighbours.index), y.shape[1]), dtype=y.dtype, device=y.device)
     usable = None
     if known is not None:
-        usable = torch.ones(len(x), dtype=y.dtype, device=y.device)
-        usable[: known.numel()] = known.flatten().to(y.dtype)
+        rows, cols = (neighbours.pixels.positions - neighbours.pixels.positions[0]).round().long().T
+        outside = known[rows % min(2, known.shape[0]), cols % min(2, known.shape[1])]
+        usable = torch.cat([known.flatten(), outside[known.numel() :]]).to(y.dtype)
     ridge = _RIDGE * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     for start in range(0, len(result), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)

@@ -10,6 +10,7 @@ import torch
 from hyperfuse.methods.contract.method import WHOLE, Extent, PairTensors
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.linear import covariance
+from hyperfuse.statistics.noise import estimate_noise
 
 # Components of the MSI with less than this fraction of the largest variance are rounding, not signal.
 _RANK_TOLERANCE = 1e-8
@@ -18,6 +19,13 @@ _RANK_TOLERANCE = 1e-8
 def pooled(images: Sequence[torch.Tensor]) -> torch.Tensor:
     """Return the pixels of several images (bands, rows, cols) in one row, (bands, 1, n)."""
     return torch.cat([image.flatten(1) for image in images], dim=1)[:, None]
+
+
+def pooled_noise(images: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the standard deviation of the noise of each band of several images, float64 (bands,)."""
+    pixels = sum(image[0].numel() for image in images)
+    variances = [image[0].numel() / pixels * estimate_noise(image).double().square() for image in images]
+    return torch.stack(variances).sum(0).sqrt()
 
 
 @dataclass(frozen=True)
