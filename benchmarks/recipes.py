@@ -35,7 +35,7 @@ import torch
 
 import hyperfuse
 from hyperfuse.cli.train import open_scenes
-from hyperfuse.training.config_files import load_config
+from hyperfuse.training.configuration import load_config
 from hyperfuse.training.loop import train
 from hyperfuse.training.run_log import read_log
 

@@ -32,7 +32,7 @@ import torch
 
 import hyperfuse as hf
 from hyperfuse.networks.pretrained import SHIPPED, find_pretrained, from_pretrained, read_base, save_pretrained
-from hyperfuse.training.config_files import load_config
+from hyperfuse.training.configuration import load_config
 from hyperfuse.training.run_log import read_log
 from scenes import read_cave
 

@@ -6,8 +6,7 @@ import yaml
 from hyperfuse.datasets import read_split
 from hyperfuse.errors import InputError
 from hyperfuse.networks import create_network
-from hyperfuse.training.config_files import differences, load_config, to_yaml
-from hyperfuse.training.configuration import TrainingConfig
+from hyperfuse.training.configuration import TrainingConfig, differences, load_config, to_yaml
 from hyperfuse.training.sections import BaseSection, Duration, NetworkSection
 
 

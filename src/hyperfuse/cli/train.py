@@ -43,7 +43,7 @@ def train(
     """
     from hyperfuse.methods.base_image import create_base
     from hyperfuse.metrics import MAIN_COLUMNS
-    from hyperfuse.training.config_files import load_config
+    from hyperfuse.training.configuration import load_config
     from hyperfuse.training.loop import train as run
 
     main = os.environ.get("RANK", "0") == "0"

@@ -10,11 +10,9 @@ from hyperfuse.metrics.evaluate import (
     METRIC_COLUMNS,
     METRICS,
     Convention,
-    NoReferenceScores,
     Scores,
     aggregate,
     evaluate,
-    evaluate_without_reference,
 )
 from hyperfuse.metrics.full_reference import (
     cross_correlation,
@@ -27,7 +25,15 @@ from hyperfuse.metrics.full_reference import (
     sam_degrees,
     sam_map,
 )
-from hyperfuse.metrics.no_reference import d_lambda, d_lambda_khan, d_s, hqnr, qnr
+from hyperfuse.metrics.no_reference import (
+    NoReferenceScores,
+    d_lambda,
+    d_lambda_khan,
+    d_s,
+    evaluate_without_reference,
+    hqnr,
+    qnr,
+)
 from hyperfuse.metrics.windowed import ssim, ssim_per_band, uiqi, uiqi_per_band
 
 __all__ = [

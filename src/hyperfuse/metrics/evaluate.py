@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.metrics.arrays import (
     Ratio,
-    as_bands,
     as_pair,
     check_finite,
     checked_pair,
@@ -23,8 +22,6 @@ from hyperfuse.metrics.arrays import (
     varying_bands,
 )
 from hyperfuse.metrics.full_reference import cross_correlation, ergas, mean_angle, psnr, rmse, spectral_angles
-from hyperfuse.metrics.ground import Degrade
-from hyperfuse.metrics.no_reference import d_lambda, d_lambda_khan, d_s
 from hyperfuse.metrics.windowed import SSIM_WINDOW, UIQI_WINDOW, has_window, ssim, uiqi
 from hyperfuse.tables import Column
 
@@ -54,11 +51,6 @@ _CONVENTIONS: Mapping[str | None, str] = {
     None: _OWN,
     "psrt": f"psrt: PSNR over the whole cube, the reference's maximum as peak; ERGAS with a ratio of 4; else: {_OWN}",
 }
-_NO_REFERENCE = (
-    "Q over blocks of at least 8x8 LR pixels and the same ground in HR; D_lambda over all pairs of bands; D_s over all "
-    "pairs of a band and an MSI band, the MSI degraded by the sensor; Khan's D_lambda 1 - Q2n over blocks of at least "
-    "32x32 LR pixels; all exponents 1"
-)
 
 
 class Scores(TypedDict):
@@ -211,82 +203,6 @@ def _select(reference: Any, fused: Any, mask: Any) -> tuple[NDArray[Any], NDArra
 
 def _clipped(image: NDArray[Any], interval: tuple[float, float]) -> NDArray[Any]:
     return np.asarray(np.clip(image.astype(np.promote_types(image.dtype, np.float32), copy=False), *interval))
-
-
-class NoReferenceScores(TypedDict):
-    """The scores of :func:`evaluate_without_reference`."""
-
-    d_lambda: float
-    d_s: float
-    qnr: float
-    d_lambda_khan: float
-    hqnr: float
-    bands_used: int
-    bands_left_out: int
-    convention: str
-
-
-def evaluate_without_reference(
-    hsi: Any, msi: Any, fused: Any, degrade: Degrade, *, mask: Any = None, hsi_mask: Any = None
-) -> NoReferenceScores:
-    """Score a fused image against its two inputs, where there is no reference, with bad bands and gaps left out.
-
-    Left out, and counted, are bands that are marked bad or wholly empty in the LR-HSI or the fused image, bands in
-    which the LR-HSI is constant, and pixels outside the masks or with a gap in any other band of a cube. Bad and empty
-    MSI bands are left out as well.
-
-    Args:
-        hsi: the LR-HSI: Cube, array or torch tensor, (bands, rows, cols).
-        msi: the HR-MSI, likewise, (MSI bands, HR rows, HR cols).
-        fused: the fused image, likewise, (bands, HR rows, HR cols).
-        degrade: blur and decimation of the LR-HSI's sensor, for any number of bands; see
-            :mod:`hyperfuse.metrics.no_reference`.
-        mask: bool (HR rows, HR cols), True = scored.
-        hsi_mask: bool (rows, cols), True = scored.
-
-    Returns:
-        ``d_lambda``, ``d_s``, ``qnr``, ``d_lambda_khan``, ``hqnr``; ``bands_used``, ``bands_left_out``,
-        ``convention`` (text).
-
-    Raises:
-        InputError: shapes that do not agree, non-finite values outside gaps and masks, or no band or block left.
-
-    Example:
-        >>> import numpy as np
-        >>> truth = np.random.default_rng(0).random((3, 16, 16)).repeat(4, axis=1).repeat(4, axis=2)
-        >>> scores = evaluate_without_reference(truth[:, ::4, ::4], truth[:2], truth, lambda image: image[:, ::4, ::4])
-        >>> round(scores["qnr"], 6), round(scores["hqnr"], 6), scores["bands_used"]
-        (1.0, 1.0, 3)
-    """
-    low, high, fine = (as_bands(*pair) for pair in ((hsi, "the HSI"), (fused, "the fused image"), (msi, "the MSI")))
-    if len(low) != len(high):
-        raise InputError(f"the HSI has {len(low)} bands and the fused image {len(high)}; they must be the same bands")
-    if high.shape[1:] != fine.shape[1:]:
-        raise InputError(f"the MSI has the shape {fine.shape}, the fused image {high.shape}; rows and cols must agree")
-    used, msi_used = usable_bands([hsi, fused], len(low)), usable_bands([msi], len(fine))
-    masks = {
-        "mask": scored_pixels([(fused, used), (msi, msi_used)], mask, high.shape[1:]),
-        "hsi_mask": scored_pixels([(hsi, used)], hsi_mask, low.shape[1:], "hsi_mask"),
-    }
-    used &= varying_bands(low, masks["hsi_mask"])
-    if not used.any():
-        raise InputError("no band can be scored: the HSI is constant in every usable one")
-    if not used.all():
-        low, high = low[used], high[used]
-    if not msi_used.all():
-        fine = fine[msi_used]
-    spectral, spatial = d_lambda(low, high, **masks), d_s(low, fine, high, degrade, **masks)
-    khan = d_lambda_khan(low, high, degrade, **masks)
-    return NoReferenceScores(
-        d_lambda=spectral,
-        d_s=spatial,
-        qnr=(1 - spectral) * (1 - spatial),
-        d_lambda_khan=khan,
-        hqnr=(1 - khan) * (1 - spatial),
-        bands_used=len(low),
-        bands_left_out=len(used) - len(low),
-        convention=_NO_REFERENCE,
-    )
 
 
 def aggregate(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -14,14 +14,21 @@ tensor; of a :class:`hyperfuse.Sensor` it is ``lambda image: sensor.degrade(torc
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperfuse.errors import InputError
+from hyperfuse.metrics.arrays import as_bands, scored_pixels, usable_bands, varying_bands
 from hyperfuse.metrics.block_quality import block_edges, blocks, hypercomplex_quality, pairwise_quality
 from hyperfuse.metrics.ground import Degrade, Ground, checked_msi, common_ground, degraded, scored_blocks
 
+_NO_REFERENCE = (
+    "Q over blocks of at least 8x8 LR pixels and the same ground in HR; D_lambda over all pairs of bands; D_s over all "
+    "pairs of a band and an MSI band, the MSI degraded by the sensor; Khan's D_lambda 1 - Q2n over blocks of at least "
+    "32x32 LR pixels; all exponents 1"
+)
 _HYPERCOMPLEX_BLOCK = 32  # LR pixels; moments in 2^n dimensions need more of them than 8x8
 
 
@@ -148,3 +155,77 @@ def hqnr(hsi: Any, msi: Any, fused: Any, degrade: Degrade, *, mask: Any = None, 
     """
     ground = common_ground(hsi, fused, mask, hsi_mask)
     return (1 - _d_lambda_khan(ground, degrade)) * (1 - _d_s(ground, checked_msi(msi, ground), degrade))
+
+
+class NoReferenceScores(TypedDict):
+    """The scores of :func:`evaluate_without_reference`."""
+
+    d_lambda: float
+    d_s: float
+    qnr: float
+    d_lambda_khan: float
+    hqnr: float
+    bands_used: int
+    bands_left_out: int
+    convention: str
+
+
+def evaluate_without_reference(
+    hsi: Any, msi: Any, fused: Any, degrade: Degrade, *, mask: Any = None, hsi_mask: Any = None
+) -> NoReferenceScores:
+    """Score a fused image against its two inputs, where there is no reference, with bad bands and gaps left out.
+
+    Left out, and counted, are bands that are marked bad or wholly empty in the LR-HSI or the fused image, bands in
+    which the LR-HSI is constant, and pixels outside the masks or with a gap in any other band of a cube. Bad and empty
+    MSI bands are left out as well.
+
+    Args:
+        hsi: the LR-HSI: Cube, array or torch tensor, (bands, rows, cols).
+        msi: the HR-MSI, likewise, (MSI bands, HR rows, HR cols).
+        fused: the fused image, likewise, (bands, HR rows, HR cols).
+        degrade: blur and decimation of the LR-HSI's sensor, for any number of bands.
+        mask: bool (HR rows, HR cols), True = scored.
+        hsi_mask: bool (rows, cols), True = scored.
+
+    Returns:
+        ``d_lambda``, ``d_s``, ``qnr``, ``d_lambda_khan``, ``hqnr``; ``bands_used``, ``bands_left_out``,
+        ``convention`` (text).
+
+    Raises:
+        InputError: shapes that do not agree, non-finite values outside gaps and masks, or no band or block left.
+
+    Example:
+        >>> import numpy as np
+        >>> truth = np.random.default_rng(0).random((3, 16, 16)).repeat(4, axis=1).repeat(4, axis=2)
+        >>> scores = evaluate_without_reference(truth[:, ::4, ::4], truth[:2], truth, lambda image: image[:, ::4, ::4])
+        >>> round(scores["qnr"], 6), round(scores["hqnr"], 6), scores["bands_used"]
+        (1.0, 1.0, 3)
+    """
+    low, high, fine = (as_bands(*pair) for pair in ((hsi, "the HSI"), (fused, "the fused image"), (msi, "the MSI")))
+    if len(low) != len(high):
+        raise InputError(f"the HSI has {len(low)} bands and the fused image {len(high)}; they must be the same bands")
+    if high.shape[1:] != fine.shape[1:]:
+        raise InputError(f"the MSI has the shape {fine.shape}, the fused image {high.shape}; rows and cols must agree")
+    used, msi_used = usable_bands([hsi, fused], len(low)), usable_bands([msi], len(fine))
+    scored = scored_pixels([(fused, used), (msi, msi_used)], mask, high.shape[1:])
+    low_scored = scored_pixels([(hsi, used)], hsi_mask, low.shape[1:], "hsi_mask")
+    used &= varying_bands(low, low_scored)
+    if not used.any():
+        raise InputError("no band can be scored: the HSI is constant in every usable one")
+    if not used.all():
+        low, high = low[used], high[used]
+    if not msi_used.all():
+        fine = fine[msi_used]
+    ground = common_ground(low, high, scored, low_scored)
+    spectral, spatial = _d_lambda(ground), _d_s(ground, checked_msi(fine, ground), degrade)
+    khan = _d_lambda_khan(ground, degrade)
+    return NoReferenceScores(
+        d_lambda=spectral,
+        d_s=spatial,
+        qnr=(1 - spectral) * (1 - spatial),
+        d_lambda_khan=khan,
+        hqnr=(1 - khan) * (1 - spatial),
+        bands_used=len(low),
+        bands_left_out=len(used) - len(low),
+        convention=_NO_REFERENCE,
+    )

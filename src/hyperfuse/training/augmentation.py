@@ -25,8 +25,7 @@ def rotated(patch: torch.Tensor, symmetry: int) -> torch.Tensor:
 def dimmed(patch: torch.Tensor, gain: float, generator: np.random.Generator) -> torch.Tensor:
     """Multiply the bands of (bands, rows, cols) by a smooth random curve between 1 - ``gain`` and 1.
 
-    It simulates another illumination, and is linear between four random values, evenly spaced over the bands. Values
-    in [0, 1] stay there.
+    It simulates another illumination, and is linear between four random values, evenly spaced over the bands.
     """
     values = 1 - gain * generator.random(_GAIN_KNOTS)
     where = np.linspace(0, _GAIN_KNOTS - 1, patch.shape[0]) if patch.shape[0] > 1 else np.zeros(1)

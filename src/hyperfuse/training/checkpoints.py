@@ -32,14 +32,7 @@ _NAME = re.compile(r"step-(\d{8})")
 
 @dataclass
 class RunState:
-    """The state of a run apart from its tensors.
-
-    Attributes:
-        step: optimisation steps taken.
-        best_step: step of the best validation so far, or None.
-        best_scores: its scores.
-        base: name of the base that the network improves, or None.
-    """
+    """The state of a run apart from its tensors: steps taken, the best validation so far, and the name of its base."""
 
     step: int = 0
     best_step: int | None = None

@@ -13,10 +13,9 @@ from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.sensor.srf.srf import Srf
-from hyperfuse.training.based_examples import BasedExamples
 from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.degradation import Degradation, lr_pixels_per_side
-from hyperfuse.training.examples import Base, Example, PatchExamples, PatchSource
+from hyperfuse.training.examples import Base, BasedExamples, Example, PatchExamples, PatchSource
 from hyperfuse.training.order import DataOrder
 from hyperfuse.training.scene_store import SceneReader, SceneStore
 from hyperfuse.training.stored_pairs import PatchScenes, StoredExamples
@@ -25,16 +24,9 @@ from hyperfuse.training.validation import ValidationPair
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Examples and validation pairs of a run.
+    """Examples by their position in the run, a validation pair per scene and ratio, and the training scenes.
 
-    Attributes:
-        examples: by their position in the run.
-        order: which patch comes when.
-        validation: one pair per scene and ratio.
-        hsi_bands: of the network.
-        msi_bands: of the network, with those of a base as further guidance channels.
-        store: the training scenes.
-        srf: responses of the MSI; None for stored pairs.
+    The network's ``msi_bands`` include those of a base as guidance channels; ``srf`` is None for stored pairs.
     """
 
     examples: Dataset[Example]

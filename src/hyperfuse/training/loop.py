@@ -129,6 +129,7 @@ class _Run:
         self.schedule, self.loss = config.create_schedule(epoch), weighted_loss(config.losses)
         self.state = RunState(base=None if base is None else base.name)
         self.scores: dict[str, float] = {}
+        self.log: RunLog | None = None
 
     @property
     def result_network(self) -> FusionNetwork:
@@ -153,9 +154,13 @@ class _Run:
         losses: list[float] = []
         started = time.monotonic()
         progress(state.step / self.steps)
-        with self._open_log() as log:
+        if self.processes.main:
+            self.log = RunLog(self.config.output, state.step, tensorboard=self.config.log.tensorboard)
+        with contextlib.nullcontext() if self.log is None else contextlib.closing(self.log):
             while state.step < self.steps:
-                rate = self._set_learning_rate()
+                rate = self.schedule(state.step * self.config.step_patches)
+                for group in self.optimiser.param_groups:
+                    group["lr"] = rate
                 loss, gradient_norm = self._step(model, batches)
                 losses.append(loss)
                 mean = sum(losses) / len(losses)
@@ -163,11 +168,11 @@ class _Run:
                 if self._due(log_every):
                     speed = len(losses) * self.config.step_patches / max(time.monotonic() - started, 1e-9)
                     entry = {"loss": mean, "learning_rate": rate, "gradient_norm": gradient_norm}
-                    self._write(log, {**entry, "patches_per_second": speed})
+                    self._write({**entry, "patches_per_second": speed})
                     losses, started = [], time.monotonic()
                 paused = time.monotonic()
                 if self._due(self.validate_every):
-                    self._validate(log)
+                    self._validate()
                 if self.processes.main and self._due(self.save_every):
                     kept = self.config.checkpoints.keep
                     save_checkpoint(self.config.output, state, self.network, self.average, self.optimiser, kept)
@@ -179,17 +184,12 @@ class _Run:
         folder = self.config.output
         return TrainingResult(folder, state.step, folder / BEST, state.best_step, state.best_scores, scores)
 
-    def _set_learning_rate(self) -> float:
-        rate = self.schedule(self.state.step * self.config.step_patches)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        return rate
-
     def _step(self, model: torch.nn.Module, stream: Iterator[ExampleBatch]) -> tuple[float, float]:
         """Take an optimisation step; return the loss over all processes and the norm of the gradient."""
         config, state, processes = self.config, self.state, self.processes
         # Networks that draw random numbers draw the same ones after a resume, and others in every process.
-        torch.manual_seed(_step_seed(config.seed, state.step, processes.rank))
+        seeds = np.random.SeedSequence([config.seed, state.step, processes.rank]).generate_state(1, np.uint64)
+        torch.manual_seed(int(seeds[0] >> np.uint64(1)))
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=processes.device)
         batches: list[ExampleBatch] = []
@@ -234,14 +234,14 @@ class _Run:
         network.train(training)
         return scores
 
-    def _validate(self, log: RunLog | None) -> None:
+    def _validate(self) -> None:
         """Score the network, and keep its weights where they are the best so far."""
         state = self.state
         self.scores = scores = self._score()
         better = state.best_scores is None or scores["psnr_db"] > state.best_scores["psnr_db"]
         if better:
             state.best_step, state.best_scores = state.step, scores
-        self._write(log, {f"validation/{name}": value for name, value in scores.items()})
+        self._write({f"validation/{name}": value for name, value in scores.items()})
         if better and self.processes.main:
             base = self.config.base
             # What whoever uses the weights must know of the base.
@@ -253,14 +253,9 @@ class _Run:
     def _due(self, every: int) -> bool:
         return self.state.step % every == 0 or self.state.step == self.steps
 
-    def _open_log(self) -> contextlib.AbstractContextManager[RunLog | None]:
-        if not self.processes.main:
-            return contextlib.nullcontext()
-        return contextlib.closing(RunLog(self.config.output, self.state.step, tensorboard=self.config.log.tensorboard))
-
-    def _write(self, log: RunLog | None, values: dict[str, float]) -> None:
-        if log is not None:
-            log.write(self.state.step, self.state.step * self.config.step_patches, values)
+    def _write(self, values: dict[str, float]) -> None:
+        if self.log is not None:
+            self.log.write(self.state.step, self.state.step * self.config.step_patches, values)
 
     def _not_finite(self, batches: list[ExampleBatch]) -> HyperfuseError:
         """Return the error for a step whose loss or gradient is not finite, naming the patches that make it so."""
@@ -284,10 +279,6 @@ class _Run:
 def _listed(corners: list[PatchCorner], maximum: int = 8) -> str:
     more = f" and {len(corners) - maximum} more" if len(corners) > maximum else ""
     return ", ".join(map(str, corners[:maximum])) + more
-
-
-def _step_seed(seed: int, step: int, rank: int) -> int:
-    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @contextlib.contextmanager

@@ -21,11 +21,7 @@ _ORDER, _PATCH, _RATIO = 1, 2, 3
 class DataOrder:
     """The order of patches, and the random generator of each.
 
-    Attributes:
-        seed: of the run.
-        patches: in an epoch.
-        batch: patches of a forward pass, over all processes.
-        accumulation: forward passes of a step.
+    An epoch has ``patches``, a forward pass ``batch`` of them over all processes, a step ``accumulation`` passes.
 
     Example:
         >>> order = DataOrder(seed=0, patches=5, batch=2, accumulation=2)

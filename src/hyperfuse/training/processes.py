@@ -20,14 +20,8 @@ class Processes:
     """One process among those of a run, by means of accelerate.
 
     ``torchrun`` (or ``accelerate launch`` with GPUs) starts several processes, on one host or more; each works through
-    its part of every batch. Otherwise there is one.
-
-    Attributes:
-        accelerator: accelerate's own object.
-        device: where this process computes.
-        rank: number of this process among all.
-        count: how many there are.
-        main: whether this one writes files.
+    its part of every batch. Otherwise there is one. This is number ``rank`` of ``count``, computes on ``device`` and
+    writes files if it is ``main``.
 
     Raises:
         InputError: no GPU where one is asked for, a way of distributing that is not data-parallel, or a batch that

@@ -9,8 +9,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.io.encoding.damage import named
 from hyperfuse.training.checkpoints import BEST, CHECKPOINTS, latest_checkpoint, read_state, remove_partial
-from hyperfuse.training.config_files import differences, load_config, to_yaml
-from hyperfuse.training.configuration import TrainingConfig
+from hyperfuse.training.configuration import TrainingConfig, differences, load_config, to_yaml
 from hyperfuse.training.processes import Processes
 from hyperfuse.training.run_log import LOG, TENSORBOARD
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from hyperfuse.benchmark.reproduce.data import ExperimentData
 from hyperfuse.errors import InputError
-from hyperfuse.training.config_files import load_config
-from hyperfuse.training.configuration import TrainingConfig
+from hyperfuse.training.configuration import TrainingConfig, load_config
 
 _RECIPE = "feinfn-cave-x4.yaml"
 _RELEASED = "feinfn-release-cave-x4.yaml"

@@ -34,11 +34,8 @@ Gap = tuple[str, Any, NDArray[np.bool_]]
 class Layout:
     """The names that a mission uses in its METADATA.XML.
 
-    Attributes:
-        mission: as users call it.
-        band: the element of a band below ``specific/bandCharacterisation``; its other names are children of it.
-        width: full width at half maximum, in nm.
-        gain, offset: reflectance = gain * stored + offset.
+    ``band`` is the element of a band below ``specific/bandCharacterisation``, the others are children of it: centre and
+    full width at half maximum in nm, reflectance = gain * stored + offset.
     """
 
     mission: str
@@ -59,15 +56,9 @@ class Layout:
 
 @dataclass(frozen=True)
 class DlrScene:
-    """The files of one scene.
+    """The files of one scene: METADATA.XML with the elements of its bands, SPECTRAL_IMAGE, and others by ``file``.
 
-    Attributes:
-        layout: how its mission names things.
-        members: the files around it.
-        name: common prefix of the names of its files; empty where they have none.
-        metadata: its METADATA.XML.
-        image: its SPECTRAL_IMAGE.
-        bands: the elements that describe its bands.
+    ``name`` is the common prefix of their names; empty where they have none.
     """
 
     layout: Layout

@@ -36,7 +36,7 @@ _NOT_CLEAR = ("cloud flag", "cirrus flag")
 
 def is_emit(path: Path) -> bool:
     """Return whether a file is EMIT reflectance with its lookup table."""
-    return hdf5.contains(path, _VALUES, f"{_LOCATION}/glt_x", f"{_BANDS}/wavelengths")
+    return hdf5.recognised(path, lambda file: hdf5.holds(file, _VALUES, f"{_LOCATION}/glt_x", f"{_BANDS}/wavelengths"))
 
 
 def read_emit(source: Source, options: ReadOptions) -> Cube:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,14 @@ def opened(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
-def contains(path: Path, *names: str) -> bool:
-    """Return whether a file is HDF5 and has all the groups or datasets named."""
+def recognised(path: Path, test: Callable[[h5py.File], bool]) -> bool:
+    """Return whether a file is HDF5 and passes a test."""
     with path.open("rb") as stream:
         if stream.read(4) != b"\x89HDF":
             return False
     try:
         with opened(path) as file:
-            return holds(file, *names)
+            return test(file)
     except InputError:
         return False
 

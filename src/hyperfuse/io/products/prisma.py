@@ -58,13 +58,7 @@ class _Detector:
 
 def is_prisma(path: Path) -> bool:
     """Return whether a file holds swaths of PRISMA, of any level."""
-    if not hdf5.contains(path, _SWATHS):
-        return False
-    try:
-        with hdf5.opened(path) as file, damage_reported(hdf5.DAMAGED):
-            return any(str(name).startswith("PRS_L") for name in file[_SWATHS])
-    except InputError:
-        return False
+    return hdf5.recognised(path, lambda file: bool(_levels(file)))
 
 
 def read_prisma(source: Source, options: ReadOptions) -> Cube:
@@ -114,12 +108,17 @@ def read_prisma(source: Source, options: ReadOptions) -> Cube:
         )
 
 
-def _check_level(file: h5py.File) -> None:
+def _levels(file: h5py.File) -> list[str]:
+    """Return the levels of the swaths of PRISMA in a file, such as ``L2D``."""
     with damage_reported(hdf5.DAMAGED):
         swaths = sorted(str(name) for name in file[_SWATHS]) if _SWATHS in file else []
+    return [name.split("_")[1] for name in swaths if name.startswith("PRS_L")]
+
+
+def _check_level(file: h5py.File) -> None:
     if hdf5.holds(file, f"{_SWATHS}/PRS_L2D_HCO"):
         return
-    found = next((name.split("_")[1] for name in swaths if name.startswith("PRS_L")), None)
+    found = next(iter(_levels(file)), None)
     if found is None:
         raise InputError(f"has no {_SWATHS}/PRS_L2D_HCO; it is cut off or of another format")
     raise InputError(f"is PRISMA {found}; order the L2D product, which holds geocoded reflectance")
@@ -148,12 +147,11 @@ def _bands(file: h5py.File, number: int, name: str, cubes: list[_Detector]) -> l
     for values in (centres, widths, flags):
         if values.size != count:
             raise InputError(f"lists {values.size} bands of {name.upper()}, but its cube has {count}")
-    found = [
+    return [
         _Band(number, index, centres[index], widths[index], bool(flags[index]), f"{name.upper()} {index + 1}")
-        for index in range(count)
+        for index in map(int, np.argsort(centres, kind="stable"))
         if centres[index] > 0
     ]
-    return sorted(found, key=lambda band: band.centre)
 
 
 def _read_rows(

@@ -79,8 +79,8 @@ def find_product(path: Path) -> tuple[Product, Source] | None:
         raise InputError("is a compressed archive; unpack it and name what is in it")
     if is_archive(path):
         return _in_archive(path)
-    found = next((product for product in PRODUCTS if match(product.files, path.name)), None)
-    found = found or next((product for product in PRODUCTS if product.confirms(path)), None)
+    named = (product for product in PRODUCTS if match(product.files, path.name))
+    found = next(named, None) or next((product for product in PRODUCTS if product.confirms(path)), None)
     return None if found is None else (found, Source(open_folder(path.absolute().parent), path.name))
 
 
