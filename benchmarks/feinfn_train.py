@@ -151,7 +151,7 @@ class Trainer:
             return loss(network(hsi, msi), reference)
 
         self.loss = torch.compile(total, dynamic=False) if compiled else total
-        self.steps = 0
+        self.steps, self.best = 0, math.inf
 
     def step(self, crops: tuple[torch.Tensor, torch.Tensor, torch.Tensor], done: float) -> torch.Tensor:
         """Take a step at the fraction ``done`` of the time; return the loss."""
@@ -170,15 +170,28 @@ class Trainer:
         return value.detach()
 
     def keep(self, value: float) -> bool:
-        """Remember the weights, or go back to the last good ones where a loss is not finite; return whether it is."""
-        finite = math.isfinite(value) and all(bool(torch.isfinite(p).all()) for p in self.average)
+        """Remember the weights; or, where the loss is not finite or has jumped, restore the last good ones.
+
+        After a restoration the optimiser starts anew, with half the learning rate.
+
+        Args:
+            value: mean loss since the last call.
+
+        Returns:
+            Whether the weights are good.
+        """
+        good = math.isfinite(value) and value < 3 * self.best
+        good = good and all(bool(torch.isfinite(p).all()) for p in self.average)
         with torch.no_grad():
-            pairs = (self.good, self.average) if finite else (self.average, self.good)
-            torch._foreach_copy_(*pairs)
-            if not finite:
+            if good:
+                self.best = min(self.best, value)
+                torch._foreach_copy_(self.good, self.average)
+            else:
+                torch._foreach_copy_(self.average, self.good)
                 torch._foreach_copy_(self.parameters, self.good)
                 self.optimiser.state.clear()
-        return finite
+                self.rate *= 0.5
+        return good
 
     def averaged(self) -> Any:
         """Return a copy of the network with averaged weights."""
@@ -238,6 +251,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
         "rate": args.rate,
         "loss": LOSS,
         "bicubic_psnr_db": baseline,
+        "restored": [],
         "log": [],
     }
     print(f"held out: {', '.join(held_out)}; bicubic {baseline:.2f} dB", flush=True)
@@ -251,7 +265,8 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
         mean = float(torch.stack(losses).mean())  # waits for the device
         losses = []
         if not trainer.keep(mean):
-            print(f"step {trainer.steps}: the loss is not finite; back to the weights of the last check", flush=True)
+            record["restored"].append(trainer.steps)
+            print(f"step {trainer.steps}: loss {mean:.3g}; back to the last good weights, half the rate", flush=True)
         if time.monotonic() - checked > args.every:
             checked = time.monotonic()
             averaged = trainer.averaged()
@@ -329,7 +344,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--network", default="feinfn", choices=["feinfn", "feinfn-release"])
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=6e-4, help="the highest learning rate [6e-4]")
+    parser.add_argument("--rate", type=float, default=3e-4, help="the highest learning rate [3e-4]")
     parser.add_argument("--decay", type=float, default=0.998, help="of the moving average [0.998]")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=float, default=30.0, help="seconds between validations [30]")

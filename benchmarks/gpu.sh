@@ -47,7 +47,7 @@ if [ -n "${TRIAL:-}" ]; then
 fi
 
 cd "$here" || exit 2
-part $tests "$python" -m pytest -q -x -p no:cacheprovider --confcutdir=tests/networks tests/networks/test_cuda.py
+part $tests "$python" -m pytest -q -p no:cacheprovider --confcutdir=tests/networks tests/networks/test_cuda.py
 part $timings "$python" benchmarks/feinfn_gpu.py --device "$device" "${trial[@]}" --json "$out/timings.json" --profile "$out/profile.txt"
 part $compiled "$python" benchmarks/feinfn_gpu.py --device "$device" "${trial[@]}" --compiled --json "$out/compiled.json"
 

@@ -129,16 +129,6 @@ def test_no_tensor_is_made_on_another_device(name, precision):
     fused.sum().backward()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_agrees_with_cpu(name, pair):
-    network = build(name).double()
-    hsi, msi = pair(1, (6, 5), (24, 20), dtype=torch.float64)
-    with torch.no_grad():
-        on_cpu = network(hsi, msi)
-        on_gpu = network.cuda()(hsi.cuda(), msi.cuda()).cpu()
-    torch.testing.assert_close(on_gpu, on_cpu, rtol=0, atol=1e-9)
-
-
 @pytest.mark.parametrize(
     ("hsi_shape", "msi_shape", "message"),
     [

@@ -15,6 +15,9 @@ from hyperfuse.networks.kernels.four_neighbours import evaluate_with_gradient, f
 from hyperfuse.networks.kernels.neighbours import AxisNeighbours, take
 from hyperfuse.networks.kernels.precision import linear, transform_dtype, weights_as
 
+# A GPU multiplies bfloat16 several times as fast where rows and columns of a product are multiples of this.
+ALIGNMENT = 8
+
 
 def mlp_layers(in_features: int, hidden: Sequence[int], out_features: int) -> nn.ModuleList:
     """Make the Linear layers ``in_features -> hidden... -> out_features``; the caller puts ReLU between them."""
@@ -25,9 +28,15 @@ def mlp_layers(in_features: int, hidden: Sequence[int], out_features: int) -> nn
 def run_mlp(layers: nn.ModuleList, first: torch.Tensor) -> torch.Tensor:
     """Finish an MLP whose first Linear has been applied; ``first``, (..., K), may be overwritten by its ReLU."""
     x = first.flatten(0, -2)
+    width = x.shape[1]
     for layer in list(layers)[1:]:
-        x = F.linear(F.relu(x, inplace=not torch.is_grad_enabled()), *weights_as(layer, x.dtype))
-    return x.view(*first.shape[:-1], -1)
+        weight, bias = weights_as(layer, x.dtype)
+        width = weight.shape[0]
+        padding = -width % ALIGNMENT if x.dtype is torch.bfloat16 and select_path(x) is Path.WHOLE else 0
+        if padding and bias is not None:
+            weight, bias = F.pad(weight, (0, 0, 0, padding)), F.pad(bias, (0, padding))
+        x = F.linear(F.relu(x, inplace=not torch.is_grad_enabled()), weight, bias)
+    return x[:, :width].view(*first.shape[:-1], width)
 
 
 class FirstLayer(NamedTuple):

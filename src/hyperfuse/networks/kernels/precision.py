@@ -16,6 +16,9 @@ from torch.nn import functional as F
 from hyperfuse.errors import HyperfuseWarning
 from hyperfuse.runtime.devices import bfloat16_is_fast
 
+# Determined once: a compiled graph cannot ask for it.
+_AUTOCAST_DEVICES = [kind for kind in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(kind)]
+
 Precision = Literal["float32", "bfloat16", "bfloat16-forced"]
 
 
@@ -39,7 +42,7 @@ def compute_dtype(x: torch.Tensor, precision: Precision) -> torch.dtype:
     """
     if x.dtype == torch.float64:
         return torch.float64
-    if torch.amp.is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type):
+    if x.device.type in _AUTOCAST_DEVICES and torch.is_autocast_enabled(x.device.type):
         return torch.get_autocast_dtype(x.device.type)
     return torch.bfloat16 if available_precision(precision, x.device.type) != "float32" else x.dtype
 
@@ -75,7 +78,7 @@ def transform_dtype(x: torch.Tensor) -> torch.dtype:
 
 def without_autocast(x: torch.Tensor) -> AbstractContextManager[object]:
     """Return a context in which operations on the device of ``x`` compute in the types of their inputs."""
-    if torch.amp.is_autocast_available(x.device.type):
+    if x.device.type in _AUTOCAST_DEVICES:
         return torch.autocast(x.device.type, enabled=False)
     return nullcontext()
 
