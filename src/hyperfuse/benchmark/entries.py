@@ -14,6 +14,7 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.methods import get_method
 from hyperfuse.networks.pretrained import CONFIG, WEIGHTS, from_pretrained
+from hyperfuse.runtime.devices import find_device
 from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.simulate import Pair
 
@@ -66,7 +67,7 @@ class Entry:
             )
         if pair.hsi.valid is not None or not pair.hsi.usable_bands.all():
             raise InputError("the scene has gaps or bad bands, which a trained network cannot take")
-        target = torch.device("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        target = find_device(device)
         network = from_pretrained(self.weights).to(target)
         hsi, msi = (torch.from_numpy(cube.data).float()[None].to(target) for cube in (pair.hsi, pair.msi))
 

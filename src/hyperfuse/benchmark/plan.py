@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from hyperfuse.benchmark.entries import Entry
 from hyperfuse.datasets import open_dataset
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.metrics import evaluate
+from hyperfuse.runtime.devices import find_device
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.version import __version__
 
@@ -77,8 +77,10 @@ class BenchmarkJob:
 
     def conditions(self) -> dict[str, Any]:
         """Return what the scores depend on: a record with other conditions belongs to another job."""
-        pairs = vars(self.pairs) | {"device": _device(self.pairs.device)}
+        pairs = dict(vars(self.pairs))
         del pairs["folder"]  # a copy of the same files is the same scene
+        if pairs["device"] == "auto":  # results of a GPU are not those of a CPU
+            pairs["device"] = str(find_device("auto"))
         return {
             "version": __version__,
             "convention": scoring_convention(),
@@ -152,13 +154,6 @@ def scoring_convention() -> str:
     """Return the convention that :func:`hyperfuse.evaluate` reports with its scores."""
     tiny = np.array([[[0.0, 1.0]]])
     return str(evaluate(tiny, tiny, 1)["convention"])
-
-
-def _device(name: str) -> str:
-    """Return the kind of device that ``auto`` means here: results of a GPU are not those of a CPU."""
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def stamp_of(scene: Path) -> str:

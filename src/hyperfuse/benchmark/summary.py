@@ -126,7 +126,7 @@ def _by_ratio(plan: BenchmarkPlan, records: Sequence[Record]) -> list[list[Summa
 
 def _markdown(plan: BenchmarkPlan, records: Sequence[Record]) -> str:
     """Return a summary for each ratio, the failures, then every scene."""
-    blocks = ["# Benchmark\n", describe_plan(plan) + "\n"]
+    blocks = ["# Benchmark\n", _describe_plan(plan) + "\n"]
     blocks += [render_markdown(summary_table(group), heading=2) for group in _by_ratio(plan, records)]
     failures = [
         f"- {escape_markdown(f'{one.name}, x{one.ratio:g}, {failure}')}"
@@ -135,19 +135,19 @@ def _markdown(plan: BenchmarkPlan, records: Sequence[Record]) -> str:
     ]
     if failures:
         blocks += ["## Failures\n", "\n".join(failures) + "\n"]
-    blocks.append(f"**Best**, <ins>second</ins>. {describe_times(records)} {describe_scoring()}\n")
+    blocks.append(f"**Best**, <ins>second</ins>. {_describe_times(records)} {describe_scoring()}\n")
     blocks += [render_markdown(_scenes_table(records, ratio), heading=2) for ratio in plan.ratios]
     return "\n".join(blocks)
 
 
 def _latex(plan: BenchmarkPlan, records: Sequence[Record]) -> str:
-    blocks = [f"% {describe_scoring()}\n% {describe_times(records)}\n"]
+    blocks = [f"% {describe_scoring()}\n% {_describe_times(records)}\n"]
     for group in _by_ratio(plan, records):
         failed = [
             f"{one.name} failed on {len(one.failures)} of {one.scenes} scenes." for one in group if not one.complete
         ]
         table = summary_table(group).only("name", *_SCORES, "seconds", "parameters")
-        blocks.append(render_latex(replace(table, notes=(describe_plan(plan), *failed))))
+        blocks.append(render_latex(replace(table, notes=(_describe_plan(plan), *failed))))
     return "\n".join(blocks)
 
 
@@ -210,10 +210,9 @@ def _with_conditions(plan: BenchmarkPlan, rows: Sequence[dict[str, Any]]) -> Tab
     return Table([Column(key, key) for key in (rows[0] if rows else ())], rows)
 
 
-def describe_plan(plan: BenchmarkPlan) -> str:
-    """Return the data and the degradation, one sentence."""
-    pairs, count = plan.pairs, len(plan.scenes)
-    scenes = f"{count} scene{'' if count == 1 else 's'} of {pairs.kind}"
+def _describe_plan(plan: BenchmarkPlan) -> str:
+    pairs = plan.pairs
+    scenes = f"{_span([len(plan.scenes)], 'scene')} of {pairs.kind}"
     split = "" if plan.split is None else f" (split {plan.split})"
     ratios = " and ".join(f"{ratio:g}" for ratio in plan.ratios)
     return f"{scenes}{split}; preset {pairs.preset}, ratio {ratios}, MSI {pairs.srf}, seed {pairs.seed}."
@@ -224,7 +223,7 @@ def describe_scoring() -> str:
     return f"hyperfuse {__version__}. Convention: {scoring_convention()}."
 
 
-def describe_times(records: Sequence[Record]) -> str:
+def _describe_times(records: Sequence[Record]) -> str:
     """Return what times and memory mean, with the threads they were taken with."""
     timed = [record for record in records if record.seconds is not None]
     if not timed:

@@ -154,7 +154,7 @@ def test_checks_follow_the_numbers(experiment, monkeypatch):
     (artefact,) = find_artefacts(["domains"])
     prepare(experiment, [artefact], workers=1)
     psnr = {"spatial": 41.0, "frequency": 35.0, "both": 40.5}
-    monkeypatch.setattr(experiment, "mean", lambda entry, kind, ratio: {
+    monkeypatch.setattr(experiment, "row", lambda entry: {
         "psnr_db": psnr[entry.name], "sam_degrees": 1.0, "ergas": 1.0, "ssim": 1.0, "seconds": 1.0})  # fmt: skip
     monkeypatch.setattr(experiment, "interpolated", lambda: 33.4)
     assert list(map(str, artefact.make(experiment).checks)) == [

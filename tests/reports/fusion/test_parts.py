@@ -189,8 +189,8 @@ def test_a_result_that_made_its_inputs_agrees_with_them():
     found = measure_consistency(make_content())
     assert found.spectral_fraction < 1e-6
     assert np.nanmax(found.spectral_map) < 1e-6
-    np.testing.assert_allclose(found.spatial_rmse, 0, atol=1e-6)
-    np.testing.assert_allclose(found.spatial_correlation, 1, atol=1e-6)
+    np.testing.assert_allclose(found.spatial.rmse, 0, atol=1e-6)
+    np.testing.assert_allclose(found.spatial.correlation, 1, atol=1e-6)
     assert found.scores is not None
 
 
@@ -201,16 +201,16 @@ def test_differences_are_those_that_were_put_in():
     found = measure_consistency(make_content(fused=fused))
     np.testing.assert_allclose(found.spectral_rmse, lift, atol=1e-6)
     np.testing.assert_allclose(found.spectral_map, np.sqrt(np.mean(lift**2)), rtol=1e-5)
-    np.testing.assert_allclose(found.spatial_rmse, [lift[:3].mean(), lift[3:].mean()], rtol=1e-5)
+    np.testing.assert_allclose(found.spatial.rmse, [lift[:3].mean(), lift[3:].mean()], rtol=1e-5)
     norm = np.sqrt(np.mean(content.msi.data[0] ** 2))
-    assert found.spatial_fraction[0] == pytest.approx(lift[:3].mean() / norm, rel=1e-5)
+    assert found.spatial.fraction[0] == pytest.approx(lift[:3].mean() / norm, rel=1e-5)
 
 
 def test_gain_and_offset_of_the_msi_are_no_disagreement():
     content = make_content()
     other = content.msi.replace(data=content.msi.data * 3 + 0.5)
     content = make_content(msi=other, msi_gain=[3.0, 3.0], msi_offset=[0.5, 0.5])
-    np.testing.assert_allclose(measure_consistency(content).spatial_rmse, 0, atol=1e-6)
+    np.testing.assert_allclose(measure_consistency(content).spatial.rmse, 0, atol=1e-6)
     spectrum = content.fused.data[:, 5, 7]
     np.testing.assert_allclose(content.respond(spectrum), content.normalise_msi(other.data[:, 5, 7]), rtol=1e-5)
 
@@ -237,7 +237,7 @@ def test_the_centre_of_a_large_scene_fits_together(monkeypatch, ratio, phase):
     assert max(found.part) <= 50 + ratio
     # Only the border of the part, without its surroundings, differs from the whole.
     np.testing.assert_allclose(found.spectral_map[2:-2, 2:-2], 0, atol=1e-6)
-    np.testing.assert_allclose(found.spatial_rmse, 0, atol=1e-6)
+    np.testing.assert_allclose(found.spatial.rmse, 0, atol=1e-6)
 
 
 def test_scores_against_a_reference_are_those_of_the_metrics():
@@ -304,7 +304,7 @@ def test_a_response_on_unusable_bands_is_renormalised_or_unknown():
     np.testing.assert_allclose(content.response[0], [0.5, 0, 0.5, 0, 0, 0])
     assert np.isnan(content.response[1]).all()
     found = measure_consistency(content)
-    assert np.isnan(found.spatial_rmse).tolist() == [False, True]
+    assert np.isnan(found.spatial.rmse).tolist() == [False, True]
 
 
 def test_plots_keep_their_names_apart_and_take_the_page_s_colours():

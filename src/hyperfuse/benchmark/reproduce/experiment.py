@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 
 from hyperfuse.benchmark.entries import Entry
 from hyperfuse.benchmark.plan import BenchmarkJob, Pairs
@@ -38,6 +38,10 @@ from hyperfuse.scenes.simulate import Pair, simulate
 from hyperfuse.training.configuration import TrainingConfig
 
 _TRAINER = "hyperfuse.benchmark.reproduce.trainer"
+# A network, and the first fields of an experiment.
+_LINE: TypeAdapter[Any] = TypeAdapter(
+    tuple[RequiredNetwork, Path, bool, Path | None, Path | None, Budget, str, int],
+)
 
 
 @dataclass
@@ -157,8 +161,8 @@ class Experiment:
         """Fuse the first test scene."""
         return run_on_pair(self._job(entry, kind, ratio, self.data(kind).test[0]), self.pair(kind, ratio))
 
-    def mean(self, entry: Entry, kind: str = "cave", ratio: int = 4) -> dict[str, float]:
-        """Return mean scores over the test scenes, ``psnr_std`` where there are several, and ``seconds``.
+    def row(self, entry: Entry, kind: str = "cave", ratio: int = 4) -> dict[str, Any]:
+        """Return mean scores over the test scenes and ``psnr_std`` of several, ``seconds``, and ``parameters``.
 
         Scores of an earlier call are reused.
         """
@@ -172,12 +176,8 @@ class Experiment:
             records.append(record)
         total = aggregate([record.scores for record in records if record.scores])
         times = [record.seconds for record in records if record.seconds is not None]
-        deviation = {"psnr_std": total["std"]["psnr_db"]} if len(records) > 1 else {}
-        return {**total["mean"], **deviation, "seconds": sum(times) / max(len(times), 1)}
-
-    def row(self, entry: Entry, kind: str = "cave", ratio: int = 4) -> dict[str, Any]:
-        """Return mean scores and the number of parameters as a row of a table."""
-        return {**self.mean(entry, kind, ratio), "parameters": entry.parameters}
+        row = {**total["mean"], "seconds": sum(times) / max(len(times), 1), "parameters": entry.parameters}
+        return row | {"psnr_std": total["std"]["psnr_db"]} if len(records) > 1 else row
 
     def interpolated(self) -> float:
         """Return the mean PSNR over the test scenes of CAVE of the interpolated HSI, ratio 4, that networks add to."""
@@ -211,8 +211,8 @@ class Experiment:
         run_children(missing, lambda one: Child(_TRAINER, self._line(one), threads), finish, workers=workers)
 
     def _line(self, required: RequiredNetwork) -> str:
-        values = {name: getattr(self, name) for name in ("out", "quick", "cave", "harvard", "device", "seed")}
-        return json.dumps(values | {"budget": asdict(self.budget), "required": asdict(required)}, default=str)
+        options = self.out, self.quick, self.cave, self.harvard, self.budget, self.device, self.seed
+        return _LINE.dump_json((required, *options)).decode()
 
     def _job(self, entry: Entry, kind: str, ratio: int, scene: str) -> BenchmarkJob:
         data = self.data(kind)
@@ -222,10 +222,8 @@ class Experiment:
 
 def train_line(line: str) -> None:
     """Train the network of a line that :meth:`Experiment.prepare` sends to a process."""
-    values = json.loads(line)
-    required = RequiredNetwork(**values.pop("required"))
-    paths = {name: None if values[name] is None else Path(values[name]) for name in ("out", "cave", "harvard")}
-    Experiment(**{**values, **paths, "budget": Budget(**values["budget"])}).trained(required)
+    required, *options = _LINE.validate_json(line)
+    Experiment(*options).trained(required)
 
 
 def serve_training() -> None:

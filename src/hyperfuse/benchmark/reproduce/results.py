@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
-from hyperfuse.benchmark.plan import scoring_convention
 from hyperfuse.benchmark.reproduce.charts import caption
 from hyperfuse.benchmark.reproduce.experiment import Experiment
 from hyperfuse.benchmark.reproduce.networks import RequiredNetwork, TrainedNetwork
+from hyperfuse.benchmark.summary import describe_scoring
 from hyperfuse.datasets import get_dataset
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.metrics import MAIN_COLUMNS
@@ -150,7 +150,7 @@ def write_result(experiment: Experiment, artefact: Artefact, result: Result) -> 
         "\n".join(f"- {check}" for check in result.checks),
         f"![{artefact.title}]({artefact.name}.png)",
         source,
-        f"hyperfuse {__version__}. Convention: {scoring_convention()}.",
+        describe_scoring(),
     ]
     made = {"version": __version__, "made": remark or "in full"}
     columns = [*result.columns, *(Column(key, key) for key in made)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.window import Window
 from hyperfuse.reports.fusion.images import averaged, display_step
 from hyperfuse.sensor.model import Sensor
 
@@ -29,43 +30,26 @@ _UNIFORM, _BRIGHT = 0.5, 0.1
 _OUTLIERS = 0.01
 
 
-class CloseUp(NamedTuple):
-    """A square window of the fused image: first row and column, and size in HR pixels."""
-
-    row: int
-    col: int
-    rows: int
-    cols: int
-
-
 def detail(image: Cube) -> tuple[Array, int]:
     """Return how much neighbouring pixels differ, (rows, cols) of an image averaged by a step, and that step.
 
     The magnitude of the gradient over the standard deviation, summed over the usable bands; 0 in gaps.
     """
     step = display_step((image.rows, image.cols))
-    total: Array | None = None
+    total = np.zeros((-(-image.rows // step), -(-image.cols // step)))
     for band in np.flatnonzero(image.usable_bands):
         values = averaged(image.data[band], step)
         known = np.isfinite(values)
         deviation = float(values[known].std()) if known.any() else 0.0
-        if deviation == 0 or min(values.shape) < 2:
-            continue
-        size = np.hypot(*np.gradient(values)) / deviation
-        total = np.nan_to_num(size) if total is None else total + np.nan_to_num(size)
-    if total is None:
-        total = np.zeros((-(-image.rows // step), -(-image.cols // step)))
+        if deviation > 0 and min(values.shape) > 1:
+            total += np.nan_to_num(np.hypot(*np.gradient(values)) / deviation)
     return total, step
 
 
-def find_close_ups(image: Cube, known: Mask, sensor: Sensor, count: int = CLOSE_UPS) -> list[CloseUp]:
+def find_close_ups(image: Cube, known: Mask, sensor: Sensor, count: int = CLOSE_UPS) -> list[Window]:
     """Return up to ``count`` disjoint windows with most detail and few gaps, in descending order.
 
-    Args:
-        image: the HR-MSI, or another image on the grid of the fused one.
-        known: (rows, cols), where all images hold data.
-        sensor: gives the size of an LR pixel.
-        count: largest number of windows.
+    The image is the HR-MSI, or another one on the grid of the result; ``known`` (rows, cols) marks where all hold data.
     """
     strength, step = detail(image)
     largest = max(_SIDES[0], min(_SIDES[1], int(_LARGEST_FRACTION * min(image.rows, image.cols))))
@@ -74,17 +58,15 @@ def find_close_ups(image: Cube, known: Mask, sensor: Sensor, count: int = CLOSE_
     if strength.max() == 0 or min(rows, cols) < 2:
         return []
     shape = max(1, rows // step), max(1, cols // step)
-    window_mean = uniform_filter(strength, shape, mode="constant", origin=(-(shape[0] // 2), -(shape[1] // 2)))
-    missing = averaged(~known, step)
-    gaps = uniform_filter(missing, shape, mode="constant", origin=(-(shape[0] // 2), -(shape[1] // 2)))
-    score = np.where(gaps <= _GAP_FRACTION, window_mean, 0.0)
+    window_mean = partial(uniform_filter, size=shape, mode="constant", origin=(-(shape[0] // 2), -(shape[1] // 2)))
+    score = np.where(window_mean(averaged(~known, step)) <= _GAP_FRACTION, window_mean(strength), 0.0)
     # First rows and columns of windows that end inside the image.
     score[max(1, (image.rows - rows) // step + 1) :] = 0
     score[:, max(1, (image.cols - cols) // step + 1) :] = 0
-    found: list[CloseUp] = []
+    found: list[Window] = []
     while len(found) < count and score.max() > 0:
         row, col = (int(index) for index in np.unravel_index(int(np.argmax(score)), score.shape))
-        found.append(CloseUp(min(row * step, image.rows - rows), min(col * step, image.cols - cols), rows, cols))
+        found.append(Window(min(row * step, image.rows - rows), min(col * step, image.cols - cols), rows, cols))
         score[max(0, row - shape[0] + 1) : row + shape[0], max(0, col - shape[1] + 1) : col + shape[1]] = 0
     return found
 
@@ -98,37 +80,25 @@ def choose_points(hsi: Cube, msi: Cube, known: Mask, sensor: Sensor, count: int 
     """
     strength, step = detail(msi)
     sharpest = _sharpest(strength, step, known)
-    rows, cols = _candidates(hsi, known, sensor)
-    if rows.size == 0:
+    lr = np.argwhere(hsi.valid_pixels)
+    lr = lr[:: max(1, -(-len(lr) // _CANDIDATES))]
+    # The HR pixels nearest to the centres of LR pixels, where all images hold data.
+    hr = np.rint(np.array(sensor.offset) + np.array(sensor.ratio) * lr).astype(np.intp)
+    inside = np.all((hr >= 0) & (hr < known.shape), axis=1)
+    lr, hr = lr[inside], hr[inside]
+    held = known[tuple(hr.T)]
+    lr, hr = lr[held], hr[held]
+    if not len(hr):
         return []
-    lr = tuple(
-        np.clip(np.rint((index - sensor.offset[axis]) / sensor.ratio[axis]), 0, size - 1).astype(np.intp)
-        for axis, (index, size) in enumerate(((rows, hsi.rows), (cols, hsi.cols)))
-    )
-    usable = hsi.usable_bands
-    spectra = hsi.data[:, lr[0], lr[1]][usable].T.astype(np.float64)
+    spectra = hsi.data[:, lr[:, 0], lr[:, 1]][hsi.usable_bands].T.astype(np.float64)
     radiance = np.linalg.norm(spectra, axis=1)
-    local = strength[np.minimum(rows // step, strength.shape[0] - 1), np.minimum(cols // step, strength.shape[1] - 1)]
+    local = strength[tuple(hr.T // step)]
     keep = np.isfinite(radiance) & (radiance > 0)
     if keep.any():
         keep &= (local <= np.quantile(local[keep], _UNIFORM)) & (radiance >= np.quantile(radiance[keep], _BRIGHT))
-    rows, cols, spectra, radiance = rows[keep], cols[keep], spectra[keep], radiance[keep]
-    chosen = _most_different(spectra / radiance[:, None], count - 1) if radiance.size else []
-    points = [(int(rows[index]), int(cols[index])) for index in chosen]
+    chosen = _most_different(spectra[keep] / radiance[keep, None], count - 1) if keep.any() else []
+    points: list[Point] = [(int(row), int(col)) for row, col in hr[keep][chosen]]
     return [*points, sharpest] if sharpest is not None and sharpest not in points else points
-
-
-def _candidates(hsi: Cube, known: Mask, sensor: Sensor) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return rows and columns of HR pixels nearest to centres of LR pixels, where all images hold data."""
-    pixels = np.argwhere(hsi.valid_pixels)
-    pixels = pixels[:: max(1, -(-len(pixels) // _CANDIDATES))]
-    rows, cols = (
-        np.rint(sensor.offset[axis] + sensor.ratio[axis] * pixels[:, axis]).astype(np.intp) for axis in (0, 1)
-    )
-    inside = (rows >= 0) & (rows < known.shape[0]) & (cols >= 0) & (cols < known.shape[1])
-    rows, cols = rows[inside], cols[inside]
-    held = known[rows, cols]
-    return rows[held], cols[held]
 
 
 def _most_different(units: Array, count: int) -> list[int]:

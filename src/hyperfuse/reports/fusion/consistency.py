@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.metrics import NoReferenceScores, evaluate_without_reference
 from hyperfuse.reports.fusion.content import ReportContent
+from hyperfuse.reports.fusion.images import mean_image
 from hyperfuse.sensor.model import Sensor
 
 Array = NDArray[np.float64]
@@ -21,6 +24,14 @@ Array = NDArray[np.float64]
 _LONGEST, _LARGEST_SIZE = 600, 80_000_000
 # LR pixels with a larger fraction of their PSF on gaps are left out.
 _GAP_WEIGHT = 1e-3
+
+
+class SpatialAgreement(NamedTuple):
+    """Per MSI band, (msi_bands,): RMSE, the same over the root mean square of the band, and correlation."""
+
+    rmse: Array
+    fraction: Array
+    correlation: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +45,7 @@ class Consistency:
         spectral_rmse: (bands,), degraded result against HSI, NaN for bands that are not usable; in the images' units.
         spectral_fraction: root mean square of that difference over that of the HSI, over all bands.
         spectral_map: (h, w) of the part, root mean square over the bands; NaN in gaps.
-        spatial_rmse: (msi_bands,), result under the responses against MSI; None without responses.
-        spatial_fraction: (msi_bands,), the same over the root mean square of the MSI band.
-        spatial_correlation: (msi_bands,).
+        spatial: the result under the responses against the MSI; None without responses.
     """
 
     scores: NoReferenceScores | None
@@ -45,9 +54,7 @@ class Consistency:
     spectral_rmse: Array
     spectral_fraction: float
     spectral_map: Array
-    spatial_rmse: Array | None
-    spatial_fraction: Array | None
-    spatial_correlation: Array | None
+    spatial: SpatialAgreement | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +77,7 @@ def measure_consistency(content: ReportContent) -> Consistency:
         scores = evaluate_without_reference(part.hsi, part.msi, part.fused, part.degrade)
     except InputError as error:
         doubt = str(error)
-    return Consistency(scores, doubt, size, *_spectral(content, part), *_spatial(content, part))
+    return Consistency(scores, doubt, size, *_spectral(content, part), _spatial(content, part))
 
 
 def _scored_part(content: ReportContent) -> tuple[_Part, tuple[int, int] | None]:
@@ -78,77 +85,59 @@ def _scored_part(content: ReportContent) -> tuple[_Part, tuple[int, int] | None]
     side = min(_LONGEST, math.isqrt(_LARGEST_SIZE // fused.bands))
     if fused.rows <= side and fused.cols <= side:
         return _Part(hsi, msi, fused, sensor), None
-    first, size, start, length, phase = [], [], [], [], []
-    for axis, (coarse, fine) in enumerate(((hsi.rows, fused.rows), (hsi.cols, fused.cols))):
-        ratio, offset = sensor.ratio[axis], sensor.offset[axis]
+    spans = []
+    for coarse, fine, ratio, offset in zip(
+        (hsi.rows, hsi.cols), (fused.rows, fused.cols), sensor.ratio, sensor.offset, strict=True
+    ):
         count = max(1, min(coarse, int(side / ratio)))
-        skipped = (coarse - count) // 2
-        corner = offset + 0.5 - ratio / 2 + ratio * skipped
+        first = (coarse - count) // 2
+        corner = offset + 0.5 - ratio / 2 + ratio * first
         low = max(0, math.floor(corner + 1e-6))
         high = min(fine, math.ceil(corner + ratio * count - 1e-6))
-        first.append(skipped)
-        size.append(count)
-        start.append(low)
-        length.append(high - low)
-        phase.append(offset + ratio * skipped - low)
-    window = (start[0], start[1], length[0], length[1])
-    part = _Part(
-        hsi.crop(first[0], first[1], size[0], size[1]),
-        msi.crop(*window),
-        fused.crop(*window),
-        sensor.replace(phase=(phase[0], phase[1])),
-    )
-    return part, (length[0], length[1])
+        spans.append((first, count, low, high - low, offset + ratio * first - low))
+    (row, rows, top, height, y), (col, cols, left, width, x) = spans
+    window = Window(top, left, height, width)
+    part = _Part(hsi.crop(row, col, rows, cols), msi.crop(*window), fused.crop(*window), sensor.replace(phase=(y, x)))
+    return part, (height, width)
 
 
 def _spectral(content: ReportContent, part: _Part) -> tuple[Array, float, Array]:
     """Return RMSE per band, its fraction of the HSI, and its map."""
-    shape = (part.hsi.rows, part.hsi.cols)
     rmse = np.full(content.fused.bands, np.nan)
-    squares, counts = np.zeros(shape), np.zeros(shape)
+    squares = [np.full((part.hsi.rows, part.hsi.cols), np.nan)]
     energy = 0.0
     for band in np.flatnonzero(content.usable):
         high, low = part.fused.data[band], part.hsi.data[band]
-        known = np.isfinite(high)
-        scored = np.isfinite(low)
-        if not known.any():
-            continue
+        known, scored = np.isfinite(high), np.isfinite(low)
         if not known.all():
             scored &= part.degrade(known[None].astype(np.float32)).numpy()[0] > 1 - _GAP_WEIGHT
-            high = np.where(known, high, 0)
-        difference = np.where(scored, part.degrade(high[None]).numpy()[0] - np.where(scored, low, 0), 0.0)
-        if scored.any():
-            rmse[band] = math.sqrt(float(np.sum(difference**2)) / int(scored.sum()))
-        squares += difference**2
-        counts += scored
-        energy += float(np.sum(np.where(scored, low, 0).astype(np.float64) ** 2))
-    fraction = math.sqrt(float(squares.sum()) / energy) if energy > 0 else math.nan
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return rmse, fraction, np.where(counts > 0, np.sqrt(squares / counts), np.nan)
+        if not (known.any() and scored.any()):
+            continue
+        degraded = part.degrade(np.where(known, high, 0)[None]).numpy()[0]
+        squares.append(np.where(scored, degraded - low, np.nan).astype(np.float64) ** 2)
+        rmse[band] = math.sqrt(np.nanmean(squares[-1]))
+        energy += float(np.sum(low[scored].astype(np.float64) ** 2))
+    total = sum(float(np.nansum(one)) for one in squares)
+    return rmse, math.sqrt(total / energy) if energy > 0 else math.nan, np.sqrt(mean_image(squares))
 
 
-def _spatial(content: ReportContent, part: _Part) -> tuple[Array | None, Array | None, Array | None]:
-    """Return, per MSI band, RMSE, its fraction of the band and the correlation."""
+def _spatial(content: ReportContent, part: _Part) -> SpatialAgreement | None:
     if content.response is None:
-        return None, None, None
-    count = content.msi.bands
-    rmse, fraction, correlation = np.full(count, np.nan), np.full(count, np.nan), np.full(count, np.nan)
+        return None
+    rmse, fraction, correlation = np.full((3, content.msi.bands), np.nan)
     gain, offset = content.radiometry
     for band, weights in enumerate(content.response):
         if not np.isfinite(weights).all():
             continue
-        expected = np.zeros((part.fused.rows, part.fused.cols))
-        for source in np.flatnonzero(weights):
-            expected += weights[source] * part.fused.data[source]
-        expected = gain[band] * expected + offset[band]
-        measured = part.msi.data[band].astype(np.float64)
+        projected = sum(weights[source] * part.fused.data[source] for source in np.flatnonzero(weights))
+        expected, measured = gain[band] * projected + offset[band], part.msi.data[band].astype(np.float64)
         scored = np.isfinite(expected) & np.isfinite(measured)
         if not scored.any():
             continue
         a, b = expected[scored], measured[scored]
-        rmse[band] = math.sqrt(float(np.mean((a - b) ** 2)))
-        norm = math.sqrt(float(np.mean(b**2)))
+        rmse[band] = math.sqrt(np.mean((a - b) ** 2))
+        norm = math.sqrt(np.mean(b**2))
         fraction[band] = rmse[band] / norm if norm else np.nan
         if a.std() > 0 and b.std() > 0:
-            correlation[band] = float(np.corrcoef(a, b)[0, 1])
-    return rmse, fraction, correlation
+            correlation[band] = np.corrcoef(a, b)[0, 1]
+    return SpatialAgreement(rmse, fraction, correlation)

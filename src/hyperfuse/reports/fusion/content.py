@@ -134,21 +134,15 @@ class ReportContent:
     title: str = ""
 
     def __post_init__(self) -> None:
-        fused = self.fused
-        _expect(self.hsi.bands == fused.bands, f"the HSI has {self.hsi.bands} bands, the fused image {fused.bands}")
-        grid = (fused.rows, fused.cols)
-        for cube, name in ((self.msi, "MSI"), (self.reference, "reference"), (self.uncertainty, "uncertainty")):
-            if cube is not None:
-                found = (cube.rows, cube.cols)
-                _expect(
-                    found == grid, f"the {name} has {found[0]}x{found[1]} pixels, the fused image {grid[0]}x{grid[1]}"
-                )
-        if self.reference is not None:
-            bands = self.reference.bands
-            _expect(bands == fused.bands, f"the reference has {bands} bands, the fused image {fused.bands}")
-        if self.uncertainty is not None:
-            bands = self.uncertainty.bands
-            _expect(bands in (1, fused.bands), f"the uncertainty has {bands} bands, not 1 or {fused.bands}")
+        grid, bands = (self.fused.rows, self.fused.cols), self.fused.bands
+        images = {"HSI": self.hsi, "MSI": self.msi, "reference": self.reference, "uncertainty": self.uncertainty}
+        for name, cube in images.items():
+            if cube is None:
+                continue
+            same = name == "HSI" or (cube.rows, cube.cols) == grid
+            _expect(same, f"the {name} has {cube.rows}x{cube.cols} pixels, the fused image {grid[0]}x{grid[1]}")
+            same = name == "MSI" or cube.bands == bands or (name == "uncertainty" and cube.bands == 1)
+            _expect(same, f"the {name} has {cube.bands} bands, the fused image {bands}")
         srf = self.sensor.srf
         if srf is not None:
             shape, required = (srf.msi_bands, srf.hsi_bands), (self.msi.bands, self.hsi.bands)
@@ -173,19 +167,12 @@ class ReportContent:
             InputError: a fusion without a preview, or fields that do not fit.
         """
         preview = fusion.preview
-        _expect(preview is not None, "the fusion holds no preview")
-        assert preview is not None
-        notes = (preview.note, *fusion.notes)
-        derived = {
-            "hsi": preview.hsi,
-            "msi": preview.msi,
-            "fused": preview.fused,
-            "sensor": preview.sensor,
-            "whole_hsi": preview.whole_hsi,
-            "whole_msi": preview.whole_msi,
-            "sensor_notes": tuple(filter(None, notes)),
+        if preview is None:
+            raise InputError("the report cannot be written: the fusion holds no preview")
+        shared = ("hsi", "msi", "fused", "sensor", "whole_hsi", "whole_msi", "uncertainty")
+        derived = {name: getattr(preview, name) for name in shared} | {
+            "sensor_notes": tuple(filter(None, (preview.note, *fusion.notes))),
             "alignment": fusion.match.alignment,
-            "uncertainty": preview.uncertainty,
             "uncertainty_name": "expected error (standard deviation)",
         }
         return cls(**{**derived, **fields})
@@ -209,14 +196,11 @@ class ReportContent:
     def bands(self) -> BandAxis:
         """The axis of plots over bands: wavelengths where all usable bands have one, else numbers from 1.
 
-        Bands outside the coverage of the MSI are shaded; each stands for the range up to the midpoint between it and
-        its neighbours.
+        Bands outside the coverage of the MSI are shaded, each up to the midpoints between it and its neighbours.
         """
         centres = self._centres
-        if centres is None:
-            positions, order, label = np.arange(1.0, self.fused.bands + 1), np.arange(self.fused.bands), "band number"
-        else:
-            positions, order, label = centres, np.argsort(centres, kind="stable"), "wavelength (nm)"
+        positions = np.arange(1.0, self.fused.bands + 1) if centres is None else centres
+        order, label = np.argsort(positions, kind="stable"), "band number" if centres is None else "wavelength (nm)"
         usable = positions[order[self.usable[order]]]
         edges = np.concatenate([usable[:1], (usable[1:] + usable[:-1]) / 2, usable[-1:]])
         shaded = [(float(edges[a]), float(edges[b + 1])) for a, b in self.uncovered_runs(order)]
@@ -253,10 +237,9 @@ class ReportContent:
     def msi_positions(self) -> Array | None:
         """Positions of the MSI's bands along a plot, (msi_bands,), NaN where unknown; None where none is known."""
         srf = self.sensor.srf
-        if self._centres is not None:
-            for known in (self.msi.wavelengths, None if srf is None else srf.wavelengths):
-                if known is not None:
-                    return known
+        known = self.msi.wavelengths if srf is None or self.msi.wavelengths is not None else srf.wavelengths
+        if self._centres is not None and known is not None:
+            return known
         if self.response is None:
             return None
         return np.asarray(self.response @ np.where(self.usable, np.nan_to_num(self.bands.positions), 0.0))
@@ -279,11 +262,9 @@ class ReportContent:
             self.msi.wavelengths,
             self.msi.fwhm,
         )
-        if found is None:
-            return None
         outside = np.zeros(usable.size, np.bool_)
-        outside[usable] = found
-        return outside
+        outside[usable] = False if found is None else found
+        return None if found is None else outside
 
     def uncovered_runs(self, order: NDArray[np.intp]) -> list[tuple[int, int]]:
         """Return first and last of each sequence of uncovered bands, as indices into the usable bands in ``order``."""

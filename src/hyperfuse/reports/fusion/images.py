@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,14 +87,29 @@ def averaged(band: NDArray[Any], step: int) -> Array:
     return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
 
 
+def mean_image(images: Iterable[NDArray[Any]]) -> Array:
+    """Return the mean of images (rows, cols) at each pixel without their gaps; a pixel of gaps alone is a gap."""
+    total: Any = 0.0
+    count: Any = 0
+    for image in images:
+        known = np.isfinite(image)
+        total, count = total + np.where(known, image, 0.0), count + known
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def filled(band: NDArray[Any]) -> Array:
+    """Return a band with its mean in its gaps."""
+    known = np.isfinite(band)
+    return np.where(known, band, np.mean(band[known], dtype=np.float64) if known.any() else 0.0).astype(np.float64)
+
+
 def interpolated(band: NDArray[Any], sensor: Sensor, shape: tuple[int, int], step: int) -> Array:
     """Return an LR band (h, w), cubically interpolated to the displayed pixels, (H, W) / step, of an HR image.
 
     Gaps of the LR image stay gaps over the ground of their pixels.
     """
     known = np.isfinite(band)
-    mean = float(np.mean(band[known], dtype=np.float64)) if known.any() else 0.0
-    image = torch.from_numpy(np.where(known, band, mean).astype(np.float64))
+    image = torch.from_numpy(filled(band))
     for axis in (0, 1):
         # The centre of a displayed pixel lies (step - 1) / 2 HR pixels after that of its first HR pixel.
         operator = interpolation_operator(

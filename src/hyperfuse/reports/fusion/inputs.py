@@ -7,20 +7,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 
 from hyperfuse.cube.crs import crs_units, parse_crs, same_crs
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.header import CubeHeader, six_numbers
+from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import InputError
 from hyperfuse.reports.fusion.content import ReportContent
 from hyperfuse.reports.fusion.plots import FUSED, LR, MSI, draw
 from hyperfuse.reports.numbers import counted, exact
+from hyperfuse.scenes.simulate import lr_transform
 from hyperfuse.tables import Column, Table
 
 Corners = NDArray[np.float64]
@@ -30,23 +32,20 @@ Image = Cube | CubeHeader
 def inputs(content: ReportContent) -> dict[str, Any]:
     """Return the inputs and the result in a table, what was cut of the inputs, and the footprints."""
     hsi, msi = content.whole_hsi or content.hsi, content.whole_msi or content.msi
-    images = {
-        "LR-HSI": (content.hsi_name, hsi),
-        "HR-MSI": (content.msi_name, msi),
-        "result": (content.fused_name, content.fused),
-    }
-    if content.reference is not None:
-        images["reference"] = (content.reference_name, content.reference)
-    described = {kind: {"file": name} | _describe(cube) for kind, (name, cube) in images.items()}
-    rows = [
-        {"": row, **{kind: values[row] for kind, values in described.items()}} for row in next(iter(described.values()))
-    ]
+    images = (
+        ("LR-HSI", content.hsi_name, hsi),
+        ("HR-MSI", content.msi_name, msi),
+        ("result", content.fused_name, content.fused),
+        ("reference", content.reference_name, content.reference),
+    )
+    described = {kind: {"file": name} | _describe(cube) for kind, name, cube in images if cube is not None}
+    rows = [{"": fact, **{kind: facts[fact] for kind, facts in described.items()}} for fact in described["result"]]
     cut = [
         (name, used, whole)
         for name, used, whole in (("HSI", content.hsi, hsi), ("MSI", content.msi, msi))
         if (used.rows, used.cols) != (whole.rows, whole.cols)
     ]
-    table = Table([Column("", ""), *(Column(kind, kind) for kind in images)], rows)
+    table = Table([Column("", ""), *(Column(kind, kind) for kind in described)], rows)
     return {"table": table, "cut": cut, "footprints": _footprints(content, hsi, msi)}
 
 
@@ -92,21 +91,23 @@ def _missing(cube: Cube) -> str:
 def _crs_name(cube: CubeHeader) -> str:
     if cube.crs is None:
         return "none"
-    try:
-        known = parse_crs(cube.crs)
-    except InputError:
+    known = _readable(cube.crs)
+    if known is None:
         return f"{cube.crs[:60]} (not readable)"
     code = known.to_epsg()
     return f"EPSG:{code}" if code else str(known.to_string())[:60]
 
 
 def _unit(crs: str | None) -> str:
-    if crs is None:
-        return ""
+    known = _readable(crs)
+    return "" if known is None else crs_units(known)
+
+
+def _readable(crs: str | None) -> CRS | None:
     try:
-        return crs_units(parse_crs(crs))
+        return None if crs is None else parse_crs(crs)
     except InputError:
-        return ""
+        return None
 
 
 def _footprints(content: ReportContent, hsi: Image, msi: Image) -> Markup:
@@ -116,9 +117,9 @@ def _footprints(content: ReportContent, hsi: Image, msi: Image) -> Markup:
         axes = drawing.add_subplot()
         # Wider lines below, so that lines that coincide stay visible.
         styles = (("LR-HSI", LR, 6.0), ("HR-MSI", MSI, 3.5), ("result", FUSED, 1.4))
-        for corners, (_, colour, width) in zip(footprints, styles, strict=True):
-            shape = Polygon(corners, closed=True, fill=False, edgecolor=colour, linewidth=width)
-            axes.add_patch(shape)
+        for corners, (name, colour, width) in zip(footprints, styles, strict=True):
+            axes.add_patch(Polygon(corners, closed=True, fill=False, edgecolor=colour, linewidth=width))
+            axes.plot([], [], color=colour, linewidth=width, label=name)
         axes.autoscale_view()
         axes.margins(0.05)
         axes.set_aspect("equal")
@@ -129,45 +130,33 @@ def _footprints(content: ReportContent, hsi: Image, msi: Image) -> Markup:
         if downwards:
             axes.invert_yaxis()
         axes.grid(False)
-        handles = [Line2D([], [], color=colour, linewidth=width) for _, colour, width in styles]
-        axes.legend(handles, [name for name, _, _ in styles], loc="upper left", bbox_to_anchor=(1.02, 1))
+        axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
 
     return draw(build, (6.4, 3.4), "footprints", "borders of the images on the ground")
 
 
 def _corners_of_all(content: ReportContent, hsi: Image, msi: Image) -> tuple[Sequence[Corners], str, str, bool]:
     """Return the corners of HSI, MSI and result, the names of both axes, and whether y counts downwards."""
-    corners = [_corners(cube, msi.crs) for cube in (hsi, msi, content.fused)]
-    known = [one for one in corners if one is not None]
-    if len(known) == len(corners):
+    known = [_corners(cube, cube.transform, msi.crs) for cube in (hsi, msi, content.fused)]
+    corners = [one for one in known if one is not None]
+    if len(corners) == len(known):
         unit = _unit(msi.crs)
-        names = ("longitude", "latitude") if unit == "degree" else ("x", "y")
         suffix = f" ({unit})" if unit else ""
-        return known, f"{names[0]}{suffix}", f"{names[1]}{suffix}", False
-    sensor = content.sensor
-    edges = [
-        np.array([phase + 0.5 - ratio / 2, ratio]) for phase, ratio in zip(sensor.offset, sensor.ratio, strict=True)
-    ]
-    rows, cols = (
-        start + step * np.array([0, size])
-        for (start, step), size in zip(edges, (content.hsi.rows, content.hsi.cols), strict=True)
-    )
-    low = _box(rows[0], rows[1], cols[0], cols[1])
-    high = _box(0, content.fused.rows, 0, content.fused.cols)
+        x, y = ("longitude", "latitude") if unit == "degree" else ("x", "y")
+        return corners, x + suffix, y + suffix, False
+    pixels = Affine.identity()
+    low = _corners(content.hsi, lr_transform(pixels, content.sensor))
+    high = _corners(content.fused, pixels)
+    assert low is not None  # transforms are there
+    assert high is not None
     return [low, high, high], "column (HR pixels)", "row (HR pixels)", True
 
 
-def _box(top: float, bottom: float, left: float, right: float) -> Corners:
-    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
-
-
-def _corners(cube: Image, crs: str | None) -> Corners | None:
-    """Return the corners (4, 2) of an image as (x, y) in ``crs``, or None where they are unknown."""
-    if cube.transform is None:
+def _corners(cube: Image, to_ground: Affine | None, crs: str | None = None) -> Corners | None:
+    """Return the corners (4, 2) of an image as (x, y), in ``crs`` if there is one; None where they are unknown."""
+    if to_ground is None:
         return None
-    a, b, c, d, e, f = six_numbers(cube.transform)
-    box = _box(0, cube.rows, 0, cube.cols)
-    x, y = a * box[:, 0] + b * box[:, 1] + c, d * box[:, 0] + e * box[:, 1] + f
+    x, y = (np.array(values) for values in zip(*(to_ground @ at for at in _box(cube)), strict=True))
     try:
         if cube.crs is not None and crs is not None and not same_crs(cube.crs, crs):
             from rasterio.warp import transform
@@ -177,3 +166,7 @@ def _corners(cube: Image, crs: str | None) -> Corners | None:
         return None
     corners = np.stack([x, y], axis=1)
     return corners if np.isfinite(corners).all() else None
+
+
+def _box(cube: Image) -> list[tuple[int, int]]:
+    return [(0, 0), (cube.cols, 0), (cube.cols, cube.rows), (0, cube.rows)]

@@ -13,7 +13,6 @@ import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -78,10 +77,10 @@ _STYLE: dict[Any, Any] = {
 
 
 def draw(build: Callable[[Figure], None], size: Size, name: str, description: str) -> Markup:
-    """Return a plot as an SVG element.
+    """Return what ``build`` draws into an empty figure as an SVG element.
 
     Args:
-        build: draws into an empty figure.
+        build: draws.
         size: width and height in inches, of 96 pixels.
         name: unique on the page; prefix of the identifiers in the plot.
         description: text alternative.
@@ -93,7 +92,6 @@ def draw(build: Callable[[Figure], None], size: Size, name: str, description: st
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
         figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasSVG(figure)
         build(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _inlined(buffer.getvalue(), size, name, description)
@@ -126,16 +124,9 @@ def lines_figure(
     title: str = "",
     finish: Callable[[Axes], object] | None = None,
 ) -> Markup:
-    """Return curves over bands.
+    """Return curves over bands: values (bands,) in the order of the image, NaN where there is none, with their styles.
 
-    Args:
-        curves: values (bands,) in the order of the image, NaN where there is none, and the style of each.
-        bands: the axis along x.
-        name: see :func:`draw`.
-        description: likewise.
-        ylabel: what the values are.
-        title: of the plot.
-        finish: draws further elements.
+    ``finish`` draws further elements; see :func:`draw` for ``name`` and ``description``.
     """
 
     def build(figure: Figure) -> None:
@@ -198,16 +189,13 @@ def _broken(positions: Array, values: Array) -> tuple[Array, Array]:
 
 
 def _inlined(svg: str, size: Size, name: str, description: str) -> Markup:
-    opening = re.search(r"<svg\b[^>]*>", svg)
+    opening = re.search(r'<svg\b[^>]*(viewBox="[^"]*")[^>]*>', svg)
     assert opening is not None  # what matplotlib writes
-    box = re.search(r'viewBox="([^"]*)"', opening.group())
-    assert box is not None
     body = svg[opening.end() : svg.rindex("</svg>")]
     # The style that matplotlib adds would hold for the whole page.
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r"<[^<>]*>", lambda found: _own_names(found.group(), name), body)
-    width = round(size[0] * 96)
-    attributes = f'aria-label="{escape_html(description)}" viewBox="{box.group(1)}" width="{width}"'
+    attributes = f'aria-label="{escape_html(description)}" {opening.group(1)} width="{round(size[0] * 96)}"'
     return Markup(f'<svg class="plot" role="img" {attributes}>{body}</svg>')
 
 

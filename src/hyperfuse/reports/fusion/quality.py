@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hyperfuse.metrics import METRIC_COLUMNS
-from hyperfuse.reports.fusion.consistency import Consistency
+from hyperfuse.reports.fusion.consistency import Consistency, SpatialAgreement
 from hyperfuse.reports.fusion.content import ReportContent
-from hyperfuse.reports.fusion.images import averaged, display_step
+from hyperfuse.reports.fusion.images import averaged, display_step, mean_image
 from hyperfuse.reports.fusion.plots import FUSED, HALF, INK, LR, draw, lines_figure, map_figure
 from hyperfuse.reports.fusion.reference import Comparison, ScoredImage
 from hyperfuse.reports.numbers import number
@@ -23,6 +23,7 @@ from hyperfuse.tables import Column, Table
 
 _MAP_SIDE = 500
 _CURVE_POINTS = 400
+_STYLES: dict[str, dict[str, Any]] = {"fused": {"color": FUSED}, "HSI interpolated": {"color": LR, "linewidth": 1.0}}
 _SCORES = (
     ("QNR", "qnr", "1 is best", "quality with no reference: (1 − D_lambda) (1 − D_s)"),
     ("HQNR", "hqnr", "1 is best", "the same with D_lambda after Khan, by the sensor's blur"),
@@ -50,7 +51,7 @@ def consistency(content: ReportContent, found: Consistency) -> dict[str, Any]:
             content.labelled("RMSE over the bands"),
         ),
         "fraction": None if math.isnan(found.spectral_fraction) else f"{found.spectral_fraction:.3%}",
-        "spatial": None if found.spatial_rmse is None else _spatial_table(content, found),
+        "spatial": None if found.spatial is None else _spatial_table(content, found.spatial),
         "uncovered": _uncovered_runs(content),
     }  # fmt: skip
 
@@ -59,7 +60,8 @@ def reference(content: ReportContent, found: Comparison) -> dict[str, Any]:
     """Return the errors against the reference; the doubt alone where it cannot be compared."""
     if found.fused is None:
         return {"doubt": found.doubt}
-    images = {"fused": found.fused} | ({} if found.interpolated is None else {"HSI interpolated": found.interpolated})
+    compared = {"fused": found.fused, "HSI interpolated": found.interpolated}
+    images = {name: image for name, image in compared.items() if image is not None}
     units = {"sam_degrees": "°", "sam_bright_degrees": "°", "rmse": content.units}
     rows = [
         {
@@ -72,14 +74,24 @@ def reference(content: ReportContent, found: Comparison) -> dict[str, Any]:
         }
         for column in METRIC_COLUMNS
     ]
-    columns = [Column("metric", "metric"), *(Column(name, name, format="s") for name in images), Column("better", "")]
+    columns = (Column("metric", "metric"), *(Column(name, name, format="s") for name in images), Column("better", ""))
     label = content.labelled("RMSE over the bands")
     return {
         "doubt": "",
         "scores": found.fused.scores,
         "table": Table(columns, rows),
-        "psnr": _psnr_figure(content, list(images.values())),
-        "angles": _angle_figure(list(images.values())),
+        "psnr": lines_figure(
+            [
+                (np.where(np.isfinite(one.psnr_db), one.psnr_db, np.nan), {"label": name, **_STYLES[name]})
+                for name, one in images.items()
+            ],
+            content.bands,
+            name="psnr",
+            description="PSNR per band",
+            ylabel="PSNR (dB)",
+            finish=Axes.legend,
+        ),
+        "angles": _angle_figure(images),
         "error_map": _map(found.fused.errors, "error-map", "map of the error", label),
         "angle_map": _map(found.fused.angles, "angle-map", "map of the spectral angle", "spectral angle (degrees)"),
         "step": display_step(found.fused.errors.shape, _MAP_SIDE),
@@ -92,16 +104,12 @@ def uncertainty(content: ReportContent) -> dict[str, Any] | None:
     if cube is None:
         return None
     known = cube.usable_bands if cube.bands == 1 else cube.usable_bands & content.usable
-    total, count = np.zeros((cube.rows, cube.cols)), np.zeros((cube.rows, cube.cols))
+    mean = mean_image(cube.data[band] for band in np.flatnonzero(known))
     quantiles = np.full((2, cube.bands), np.nan)
     for band in np.flatnonzero(known):
-        values = cube.data[band]
-        finite = np.isfinite(values)
-        total += np.where(finite, values, 0.0)
-        count += finite
-        if finite.any():
-            quantiles[:, band] = np.quantile(values[finite], (0.5, 0.9))
-    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        values = cube.data[band][np.isfinite(cube.data[band])]
+        if values.size:
+            quantiles[:, band] = np.quantile(values, (0.5, 0.9))
     label = content.labelled(content.uncertainty_name)
     curve = None
     if cube.bands > 1:
@@ -125,39 +133,30 @@ def _map(values: NDArray[np.float64], name: str, description: str, label: str) -
 
 
 def _scores_table(scores: Any) -> Table:
-    columns = (
-        Column("score", "score"), Column("value", "value", format="s"), Column("best", ""), Column("meaning", "meaning")
-    )  # fmt: skip
-    rows = [
-        {"score": title, "value": number(scores[key]), "best": best, "meaning": meaning}
-        for title, key, best, meaning in _SCORES
-    ]
+    keys = ("score", "value", "best", "meaning")
+    columns = [Column(key, "" if key == "best" else key, format="s" if key == "value" else "") for key in keys]
+    rows = [dict(zip(keys, (title, number(scores[key]), *rest), strict=True)) for title, key, *rest in _SCORES]
     return Table(columns, rows)
 
 
-def _spatial_table(content: ReportContent, found: Consistency) -> Table:
-    assert found.spatial_rmse is not None  # asked before
-    assert found.spatial_fraction is not None
-    assert found.spatial_correlation is not None
+def _spatial_table(content: ReportContent, found: SpatialAgreement) -> Table:
     columns = [
         Column("band", "MSI band"),
         Column("rmse", content.labelled("RMSE"), format="s"),
         Column("fraction", "fraction of the band", format=".2%"),
         Column("correlation", "correlation", format="s"),
     ]
-    rows = [
-        {"band": name, "rmse": number(float(rmse), 3), "fraction": float(fraction), "correlation": number(float(cc), 4)}
-        for name, rmse, fraction, cc in zip(
-            content.msi_band_names, found.spatial_rmse, found.spatial_fraction, found.spatial_correlation, strict=True
-        )
-    ]
-    if content.msi_explained is not None:
+    explained = content.msi_explained
+    if explained is not None:
         columns.append(Column("explained", "explained by the HSI", format=".1%"))
-        rows = [
-            row | {"explained": float(value)}
-            for row, value in zip(rows, np.asarray(content.msi_explained), strict=True)
-        ]
-    return Table(columns, rows)
+    values = {
+        "band": content.msi_band_names,
+        "rmse": [number(float(rmse), 3) for rmse in found.rmse],
+        "fraction": found.fraction.tolist(),
+        "correlation": [number(float(cc), 4) for cc in found.correlation],
+        "explained": np.full(content.msi.bands, np.nan) if explained is None else np.asarray(explained, np.float64),
+    }
+    return Table(columns, [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)])
 
 
 def _uncovered_runs(content: ReportContent) -> list[dict[str, Any]] | None:
@@ -177,35 +176,19 @@ def _uncovered_runs(content: ReportContent) -> list[dict[str, Any]] | None:
     return runs
 
 
-def _psnr_figure(content: ReportContent, images: Sequence[ScoredImage]) -> Markup:
-    styles: tuple[dict[str, Any], ...] = (
-        {"color": FUSED, "label": "fused"},
-        {"color": LR, "label": "HSI interpolated", "linewidth": 1.0},
-    )
-    finite = [np.where(np.isfinite(image.psnr_db), image.psnr_db, np.nan) for image in images]
-    return lines_figure(
-        list(zip(finite, styles, strict=False)),
-        content.bands,
-        name="psnr",
-        description="PSNR per band",
-        ylabel="PSNR (dB)",
-        finish=Axes.legend,
-    )
-
-
-def _angle_figure(images: Sequence[ScoredImage]) -> Markup:
+def _angle_figure(images: Mapping[str, ScoredImage]) -> Markup:
     fractions = np.linspace(0, 1, _CURVE_POINTS)
-    finite = [image.angles[np.isfinite(image.angles)] for image in images]
-    curves = [np.quantile(angles, fractions) if angles.size else np.full(_CURVE_POINTS, np.nan) for angles in finite]
+    finite = {name: image.angles[np.isfinite(image.angles)] for name, image in images.items()}
+    curves = {name: np.quantile(angles, fractions) for name, angles in finite.items() if angles.size}
 
     def build(drawing: Figure) -> None:
         axes = drawing.add_subplot()
-        for angles, colour, name in zip(curves, (FUSED, LR), ("fused", "HSI interpolated"), strict=False):
-            axes.plot(angles, 100 * fractions, color=colour, label=name)
-        ends = [float(np.quantile(angles, 0.99)) for angles in curves if np.isfinite(angles).all()]
-        if ends and max(ends) > 0:
-            axes.set_xlim(0, max(ends))
+        for name, angles in curves.items():
+            axes.plot(angles, 100 * fractions, color=_STYLES[name]["color"], label=name)
+        end = max((float(np.quantile(angles, 0.99)) for angles in curves.values()), default=0.0)
         axes.set(xlabel="spectral angle (degrees)", ylabel="pixels with less (%)", ylim=(0, 101))
+        if end > 0:
+            axes.set_xlim(0, end)
         axes.legend(loc="lower right")
 
     return draw(build, HALF, "sam", "fraction of the pixels below a spectral angle")

@@ -13,6 +13,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.metrics import Scores, evaluate, psnr_per_band, sam_map
 from hyperfuse.metrics.arrays import scored_pixels, usable_bands, varying_bands
 from hyperfuse.reports.fusion.content import ReportContent
+from hyperfuse.reports.fusion.images import filled, mean_image
 
 Array = NDArray[np.float64]
 
@@ -63,10 +64,7 @@ def _interpolated(content: ReportContent) -> Cube:
     shape = (content.fused.rows, content.fused.cols)
     data = np.empty(content.fused.data.shape, np.float32)
     for band, low in enumerate(content.hsi.data):
-        known = np.isfinite(low)
-        mean = low[known].mean() if known.any() else 0.0
-        filled = torch.from_numpy(np.where(known, low, mean).astype(np.float32))[None]
-        data[band] = content.sensor.upsample(filled, shape)[0].numpy()
+        data[band] = content.sensor.upsample(torch.from_numpy(filled(low).astype(np.float32))[None], shape)[0]
     return Cube(data=data, valid=content.fused.valid, good_bands=content.fused.good_bands)
 
 
@@ -83,8 +81,6 @@ def _scored(reference: Cube, image: Cube, content: ReportContent) -> ScoredImage
         values = np.clip(values, *scores["clipped"])
     psnr_db = np.full(reference.bands, np.nan)
     psnr_db[bands] = psnr_per_band(truth, values, peak=scores["peak"], mask=mask)
-    squares = np.zeros(mask.shape)
-    for a, b in zip(truth, values, strict=True):
-        squares += np.where(mask, a - b, 0.0).astype(np.float64) ** 2
-    errors = np.where(mask, np.sqrt(squares / len(truth)), np.nan)
+    squares = mean_image((a - b).astype(np.float64) ** 2 for a, b in zip(truth, values, strict=True))
+    errors = np.where(mask, np.sqrt(squares), np.nan)
     return ScoredImage(scores, psnr_db, sam_map(truth, values, mask=mask), errors)

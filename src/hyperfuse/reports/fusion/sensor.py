@@ -69,8 +69,9 @@ def _pair(values: tuple[float, float]) -> str:
 
 def _describe_psf(psf: Psf) -> str:
     if isinstance(psf, GaussianPsf):
-        width = (psf.sigma[0] * _FWHM, psf.sigma[1] * _FWHM)
-        return f"Gaussian, sigma {_pair(psf.sigma)} HR pixels (full width at half maximum {_pair(width)})"
+        y, x = psf.sigma
+        width = _pair((y * _FWHM, x * _FWHM))
+        return f"Gaussian, sigma {_pair(psf.sigma)} HR pixels (full width at half maximum {width})"
     if isinstance(psf, BoxPsf):
         return f"box, {_pair(psf.width)} HR pixels wide"
     assert isinstance(psf, KernelPsf)
@@ -79,23 +80,22 @@ def _describe_psf(psf: Psf) -> str:
 
 def _psf_figure(content: ReportContent) -> Markup:
     model = content.sensor
-    reach = [max(size, 0.75 * ratio) for size, ratio in zip(model.reach, model.ratio, strict=True)]
-    y, x = (np.linspace(-size, size, _PSF_SAMPLES) for size in reach)
+    reach_y, reach_x = (max(size, 0.75 * ratio) for size, ratio in zip(model.reach, model.ratio, strict=True))
+    y, x = np.linspace(-reach_y, reach_y, _PSF_SAMPLES), np.linspace(-reach_x, reach_x, _PSF_SAMPLES)
     image = np.asarray(sum(np.outer(factor.y.at(y), factor.x.at(x)) for factor in model.psf.factors()), np.float64)
-    image = image / np.abs(image).max()
+    image /= np.abs(image).max()
 
     def build(drawing: Figure) -> None:
         weights, profile = drawing.subplots(1, 2, width_ratios=(1, 1.9))
         low = min(0.0, float(image.min()))
-        weights.imshow(image, extent=(-reach[1], reach[1], reach[0], -reach[0]), cmap="Greys", vmin=low, vmax=1)
-        half = model.ratio[0] / 2, model.ratio[1] / 2
-        corner = (-half[1], -half[0])
-        weights.add_patch(Rectangle(corner, 2 * half[1], 2 * half[0], fill=False, edgecolor=LR, linewidth=1.4))
+        weights.imshow(image, extent=(-reach_x, reach_x, reach_y, -reach_y), cmap="Greys", vmin=low, vmax=1)
+        high, wide = model.ratio
+        weights.add_patch(Rectangle((-wide / 2, -high / 2), wide, high, fill=False, edgecolor=LR, linewidth=1.4))
         weights.set(xlabel="x (HR pixels)", ylabel="y (HR pixels)", title="weights")
         weights.grid(False)
         centre = _PSF_SAMPLES // 2
-        profile.axvline(-half[1], color=LR, linewidth=1, linestyle=":")
-        profile.axvline(half[1], color=LR, linewidth=1, linestyle=":")
+        for edge in (-wide / 2, wide / 2):
+            profile.axvline(edge, color=LR, linewidth=1, linestyle=":")
         profile.plot(x, image[centre], color=INK, label="along x")
         profile.plot(y, image[:, centre], color=SERIES[1], linestyle="--", label="along y")
         profile.set(xlabel="offset from the centre (HR pixels)", ylabel="weight (largest = 1)", title="profiles")
