@@ -64,13 +64,8 @@ class Shaped:
 class CubeHeader(Shaped):
     """The metadata of an image of shape (bands, rows, cols). Immutable; use :meth:`replace` for a changed copy.
 
-    Attributes:
-        shape: (bands, rows, cols).
-        coding: how the values are stored in files, and their unit.
-        wavelengths: as in a :class:`~hyperfuse.cube.cube.Cube`, as all others.
-
-    Raises:
-        InputError: fields that do not agree with the shape.
+    Fields are those of a :class:`~hyperfuse.cube.cube.Cube`; ``coding`` holds scale, offset, nodata and units. Those
+    that do not agree with the shape raise an ``InputError``.
 
     Example:
         >>> header = CubeHeader(shape=(3, 40, 50), transform=(30, 0, 0, 0, -30, 0))

@@ -25,6 +25,8 @@ def summary(cube: Cube) -> dict[str, Any]:
         >>> summary(Cube(data=np.ones((3, 4, 5)), wavelengths=[450, 650, 550]))["wavelength_range_nm"]
         [450.0, 650.0]
     """
+    from hyperfuse.cube.crs import crs_units, parse_crs
+
     known = None if cube.wavelengths is None else cube.wavelengths[np.isfinite(cube.wavelengths)]
     values = cube.data if cube.valid is None else cube.data[cube.valid]
     filled = ~cube.empty_bands
@@ -36,7 +38,7 @@ def summary(cube: Cube) -> dict[str, Any]:
         "cols": cube.cols,
         "dtype": cube.data.dtype.name,
         "crs": cube.crs,
-        "crs_units": _crs_units(cube),
+        "crs_units": None if cube.crs is None else crs_units(parse_crs(cube.crs)),
         "resolution": None if cube.resolution is None else list(cube.resolution),
         "transform": None if cube.transform is None else list(six_numbers(cube.transform)),
         "bounds": _bounds(cube),
@@ -61,14 +63,6 @@ def summary(cube: Cube) -> dict[str, Any]:
 
 def _numbers(values: np.ndarray[Any, np.dtype[np.float64]] | None) -> list[float | None] | None:
     return None if values is None else [float(value) if np.isfinite(value) else None for value in values]
-
-
-def _crs_units(cube: Cube) -> str | None:
-    if cube.crs is None:
-        return None
-    from hyperfuse.cube.crs import crs_units, parse_crs
-
-    return crs_units(parse_crs(cube.crs))
 
 
 def _bounds(cube: Cube) -> list[float] | None:

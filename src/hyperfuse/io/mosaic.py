@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Unpack
 
 import numpy as np
-from affine import Affine
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import shifted
@@ -55,11 +54,7 @@ def read_mosaic(
 
 
 def merge(cubes: Sequence[Cube], names: Sequence[str]) -> Cube:
-    """Merge cubes on one grid; see :func:`read_mosaic`. ``names`` are for messages.
-
-    Raises:
-        InputError: cubes that do not agree.
-    """
+    """Merge cubes on one grid; see :func:`read_mosaic`. ``names`` are for messages."""
     first = cubes[0]
     for cube, name in zip(cubes, names, strict=True):
         _check(first, names[0], cube, name)
@@ -106,7 +101,8 @@ def _check(first: Cube, first_name: str, cube: Cube, name: str) -> None:
         raise refuse(f"{cube.bands} bands, not {first.bands}")
     if not same_crs(cube.crs, first.crs):
         raise refuse(f"its CRS is {_short(cube.crs)}, not {_short(first.crs)}; reproject it")
-    if not np.allclose(_pixel_vectors(cube.transform), _pixel_vectors(first.transform), rtol=1e-6):
+    vectors, others = ([t.a, t.b, t.d, t.e] for t in (cube.transform, first.transform))
+    if not np.allclose(vectors, others, rtol=1e-6):
         raise refuse(f"its pixels are {_pixel(cube)}, not {_pixel(first)}; resample it")
     for field in ("wavelengths", "fwhm"):
         own, others = getattr(cube, field), getattr(first, field)
@@ -136,7 +132,3 @@ def _corner(first: Cube, cube: Cube, name: str) -> tuple[int, int]:
         shift = f"{abs(row - round(row)):.3f} rows and {abs(col - round(col)):.3f} columns"
         raise InputError(f"{name}: lies off the grid of the first tile by {shift}; resample it to that grid")
     return round(row), round(col)
-
-
-def _pixel_vectors(transform: Affine) -> tuple[float, float, float, float]:
-    return transform.a, transform.b, transform.d, transform.e

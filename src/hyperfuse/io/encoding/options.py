@@ -65,6 +65,10 @@ class ReadOptions:
         if self.axes is not None:
             parse_axes(self.axes)
 
+    def axes_or(self, default: str) -> str:
+        """Return the order of axes as letters, see :func:`parse_axes`."""
+        return default if self.axes is None else parse_axes(self.axes)
+
     def band_index(self, count: int) -> list[int] | None:
         """Return the indices (from 0) of the requested bands among ``count``, or None for all."""
         if self.bands is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,21 +15,19 @@ from hyperfuse.cube.header import Coding, CubeHeader
 from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG, encode_record, encode_tags, finite_or_text, load_record
 from hyperfuse.io.encoding.coding import BandCoding, decode_cube
 from hyperfuse.io.encoding.options import ReadOptions
-from hyperfuse.io.encoding.variables import check_name
+from hyperfuse.io.encoding.variables import Shapes, check_name, choose_variable
 
 VECTORS = ("wavelengths", "fwhm", "good_bands")
 TAGS = (RECORD_TAG, HISTORY_TAG)
 _LONGEST_VECTOR = 100_000
+# Names of types of numpy and classes of MATLAB.
+_NO_VECTORS = ("object", "char", "cell", "struct", "sparse", "function", "opaque", "unknown")
 
 
 def encode_arrays(
     header: CubeHeader, coding: Coding, variable: str | None
 ) -> tuple[str, dict[str, NDArray[Any]], dict[str, str]]:
-    """Return the name of the values, which are stored as ``coding``, and the vectors and texts to write next to them.
-
-    Raises:
-        InputError: a name that is not valid or that one of them has.
-    """
+    """Return the name of the values, stored as ``coding``, and the vectors and texts to write next to them."""
     name = check_name(variable, (*VECTORS, *TAGS))
     vectors = {key: getattr(header, key) for key in VECTORS if getattr(header, key) is not None}
     names = ["crs", "transform", "units", "band_names", "attributes"]
@@ -43,15 +41,26 @@ def encode_arrays(
     return name, vectors, encode_tags(header, record)
 
 
-def is_vector(shape: tuple[int, ...]) -> bool:
-    """Return whether an array is one that may go along the bands, and is small enough to be read in case."""
+def load_arrays(
+    shapes: Shapes, load: Callable[[Sequence[str]], dict[str, NDArray[Any]]], variable: str | None, where: str
+) -> tuple[NDArray[Any], dict[str, NDArray[Any]], dict[str, str]]:
+    """Return the values, vectors that may go along the bands, and our own texts of a file that ``load`` reads."""
+    tags = {tag: _text(value) for tag, value in load([tag for tag in TAGS if tag in shapes]).items()}
+    recorded = load_record(tags, where).get("variable")
+    name = choose_variable(shapes, variable, None if recorded is None else str(recorded))
+    small = [key for key, (shape, kind) in shapes.items() if kind not in _NO_VECTORS and _is_vector(shape)]
+    arrays = load([name, *(key for key in small if key not in (name, *TAGS))])
+    return arrays.pop(name), arrays, tags
+
+
+def _is_vector(shape: tuple[int, ...]) -> bool:
     return max(shape, default=1) == math.prod(shape) <= _LONGEST_VECTOR
 
 
-def recorded_variable(tags: Mapping[str, str], where: str) -> str | None:
-    """Return the name of the variable that a file of this package says holds the cube, or None."""
-    name = load_record(tags, where).get("variable")
-    return None if name is None else str(name)
+def _text(value: NDArray[Any]) -> str:
+    """Return a text: strings, or numbers of UTF-16 units as in MATLAB 7.3."""
+    flat = np.ravel(value)
+    return "".join(map(chr, flat)) if flat.dtype.kind in "ui" else "".join(map(str, flat))
 
 
 def decode_arrays(

@@ -16,9 +16,8 @@ from hyperfuse.cube.record import encode_record
 from hyperfuse.errors import warn
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
-from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, bands_first, parse_axes
-from hyperfuse.io.encoding.variables import choose_variable
-from hyperfuse.io.formats.array_files import TAGS, decode_arrays, encode_arrays, is_vector, recorded_variable
+from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, bands_first
+from hyperfuse.io.formats.array_files import decode_arrays, encode_arrays, load_arrays
 
 _DAMAGED = "is not an .{} file of numbers, or it is cut off"
 
@@ -27,28 +26,20 @@ def read_npy(path: Path, options: ReadOptions, _variable: None = None) -> Cube:
     """Read an .npy file of shape (bands, rows, cols) or (rows, cols), or as ``axes`` states; no pickled objects."""
     with damage_reported(_DAMAGED.format("npy"), reason=True):
         array = np.load(path, allow_pickle=False)
-    return decode_arrays(_bands_first(array, options), {}, {}, options, path.name)
+    return decode_arrays(bands_first(array, options.axes_or("brc")), {}, {}, options, path.name)
 
 
 def read_npz(path: Path, options: ReadOptions, variable: str | None = None) -> Cube:
     """Read an .npz file; ``variable`` names the array where there are several that could be the cube."""
+
+    def load(names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        with damage_reported(_DAMAGED.format("npz"), reason=True), np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in names}
+
     with damage_reported(_DAMAGED.format("npz"), reason=True):
         shapes = _shapes(path)
-    tags = {tag: str(text) for tag, text in _load(path, [tag for tag in TAGS if tag in shapes]).items()}
-    name = choose_variable(shapes, variable, recorded_variable(tags, path.name))
-    small = [key for key, (shape, kind) in shapes.items() if kind != "object" and is_vector(shape)]
-    arrays = _load(path, [name, *(key for key in small if key not in (name, *TAGS))])
-    array, vectors = arrays.pop(name), arrays
-    return decode_arrays(_bands_first(array, options), vectors, tags, options, path.name)
-
-
-def _bands_first(array: NDArray[Any], options: ReadOptions) -> NDArray[Any]:
-    return bands_first(array, "brc" if options.axes is None else parse_axes(options.axes))
-
-
-def _load(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    with damage_reported(_DAMAGED.format("npz"), reason=True), np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in names}
+    array, vectors, tags = load_arrays(shapes, load, variable, path.name)
+    return decode_arrays(bands_first(array, options.axes_or("brc")), vectors, tags, options, path.name)
 
 
 def _shapes(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -17,7 +17,7 @@ from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import BandCoding, coded_header, decode_values
 from hyperfuse.io.encoding.damage import named
-from hyperfuse.io.encoding.options import ReadOptions, bands_first, parse_axes
+from hyperfuse.io.encoding.options import ReadOptions, bands_first
 from hyperfuse.io.encoding.variables import choose_variable
 
 _LARGEST_COORDINATE = 1_000_000
@@ -41,9 +41,8 @@ class Stored:
 class CubeVariable:
     """The variable of a file that holds a cube: its header, read at once, and its values, whole or by windows.
 
-    The order of axes is the caller's, else that of the names of the dimensions, else (bands, rows, cols).
-
-    It is a source of windows, see :class:`~hyperfuse.io.windows.source.WindowSource`.
+    The order of axes is the caller's, else that of the names of the dimensions, else (bands, rows, cols). This is a
+    source of windows, see :class:`~hyperfuse.io.windows.source.WindowSource`.
 
     Args:
         path: the file, for messages.
@@ -51,9 +50,6 @@ class CubeVariable:
         attrs: its attributes.
         options: of the caller.
         variable: the one to read, or None for the only one that could be a cube.
-
-    Raises:
-        InputError: no variable that could be a cube, several, or one with other than two or three dimensions.
     """
 
     def __init__(
@@ -79,11 +75,7 @@ class CubeVariable:
         self.header = coded_header(header, self._coding, options)
 
     def read(self, window: Window | None = None) -> Cube:
-        """Return a window, or all, as a cube.
-
-        Raises:
-            InputError: damaged data, NaN that nothing declares, or numbers that are not real.
-        """
+        """Return a window, or all, as a cube."""
         parts: dict[str, slice | NDArray[np.intp]] = {}
         order = None
         if self._bands is not None and "b" in self._axes:
@@ -109,8 +101,7 @@ def _axes(name: str, item: Stored, options: ReadOptions) -> str:
         raise InputError(
             f"the variable {name} has the shape {item.shape}; a cube needs three axes, or two for one band"
         )
-    axes = parse_axes(options.axes) if options.axes is not None else axes_of(item.dims)
-    axes = axes or "brc"[3 - len(item.shape) :]
+    axes = options.axes_or(axes_of(item.dims) or "brc"[3 - len(item.shape) :])
     axes = axes.replace("b", "") if len(item.shape) == 2 else axes
     if len(axes) != len(item.shape):
         raise InputError(f"the variable {name} has the shape {item.shape}, which axes={options.axes} does not fit")

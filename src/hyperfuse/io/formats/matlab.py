@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
-from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, bands_first, parse_axes
-from hyperfuse.io.encoding.variables import choose_variable
-from hyperfuse.io.formats.array_files import TAGS, decode_arrays, encode_arrays, is_vector, recorded_variable
+from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, bands_first
+from hyperfuse.io.formats.array_files import decode_arrays, encode_arrays, load_arrays
 from hyperfuse.io.formats.hdf5_output import hdf5_output
 
 _CLASSES = {"double": "float64", "single": "float32", "logical": "bool"}
+_DAMAGED_5 = "is not a MATLAB file, or it is cut off or damaged"
 _DAMAGED_73 = "is a MATLAB 7.3 file that is cut off or damaged"
 _VERSIONS = ("5", "7.3")
 # A variable of version 5 ends at 2 GiB.
@@ -38,9 +38,13 @@ def read_matlab(path: Path, options: ReadOptions, variable: str | None = None) -
     that MATLAB shows, although version 7.3 stores it reversed. A vector ``wavelengths`` (also ``fwhm``,
     ``good_bands``) with one entry per band is read with it.
     """
-    array, vectors, tags = (_read_73 if is_version_73(path) else _read_5)(path, variable)
-    axes = "rcb" if options.axes is None else parse_axes(options.axes)
-    return decode_arrays(bands_first(array, axes), vectors, tags, options, path.name)
+    with ExitStack() as stack:
+        shapes, load = _list_73(path, stack) if is_version_73(path) else _list_5(path)
+        if variable is not None and re.search(r"[./]", variable):
+            # Fields of structures are not listed; loading shows whether it exists.
+            shapes[variable] = ((), "field")
+        array, vectors, tags = load_arrays(shapes, load, variable, path.name)
+    return decode_arrays(bands_first(array, options.axes_or("rcb")), vectors, tags, options, path.name)
 
 
 def is_version_73(path: Path) -> bool:
@@ -50,62 +54,49 @@ def is_version_73(path: Path) -> bool:
     return b"\x89HDF" in (start[:4], start[_USER_BLOCK:])
 
 
-_Content = tuple[NDArray[Any], dict[str, NDArray[Any]], dict[str, str]]
+_Content = tuple[dict[str, tuple[tuple[int, ...], str]], Callable[[Sequence[str]], dict[str, NDArray[Any]]]]
 
 
-def _read_5(path: Path, variable: str | None) -> _Content:
-    shapes = {name: (shape, _CLASSES.get(kind, kind)) for name, shape, kind in _load(path, None)}
-    tags = {tag: _text(value) for tag, value in _load(path, [tag for tag in TAGS if tag in shapes]).items()}
-    name = _choose(shapes, variable, recorded_variable(tags, path.name))
-    parts = re.split(r"[./]", name)
-    small = [key for key, (shape, kind) in shapes.items() if _is_vector(shape, kind) and key not in TAGS]
-    content = _load(path, [parts[0], *small])
-    value = content[parts[0]]
-    for part in parts[1:]:
+def _list_5(path: Path) -> _Content:
+    def load(names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        if not names:
+            return {}
+        parts = {name: re.split(r"[./]", name) for name in names}
+        with damage_reported(_DAMAGED_5), path.open("rb") as file:
+            content = scipy.io.loadmat(file, variable_names=[first for first, *_ in parts.values()])
+            values = {name: content[first] for name, (first, *_) in parts.items()}
+        return {name: _field(name, parts[name][1:], value) for name, value in values.items()}
+
+    with damage_reported(_DAMAGED_5), path.open("rb") as file:
+        return {name: (shape, _CLASSES.get(kind, kind)) for name, shape, kind in scipy.io.whosmat(file)}, load
+
+
+def _field(name: str, parts: Sequence[str], value: Any) -> NDArray[Any]:
+    for part in parts:
         names = getattr(value, "dtype", np.dtype(float)).names or ()
         if part not in names or value.size != 1:
             raise InputError(f"has no field {part!r} in {name!r}; there are {', '.join(names) or 'none'}")
         value = value.ravel()[0][part]
     if not isinstance(value, np.ndarray) or value.dtype.names:
         raise InputError(f"the variable {name!r} is not an array of numbers")
-    return value, {key: content[key] for key in small if key != parts[0]}, tags
+    return value
 
 
-def _load(path: Path, names: list[str] | None) -> Any:
-    """Return the listing of the file, or the named variables."""
-    if names is not None and not names:
-        return {}
-    with damage_reported("is not a MATLAB file, or it is cut off or damaged"):
-        with path.open("rb") as file:
-            if names is None:
-                return scipy.io.whosmat(file)
-            content = scipy.io.loadmat(file, variable_names=names)
-        return {key: content[key] for key in names}
-
-
-def _read_73(path: Path, variable: str | None) -> _Content:
-    with ExitStack() as stack:
+def _list_73(path: Path, stack: ExitStack) -> _Content:
+    def load(names: Sequence[str]) -> dict[str, NDArray[Any]]:
         with damage_reported(_DAMAGED_73):
-            file = stack.enter_context(h5py.File(path, "r"))
-            # A name that is not UTF-8 comes as bytes and cannot be requested.
-            found = {key: item for key, item in file.items() if isinstance(item, h5py.Dataset) and isinstance(key, str)}
-            sets = {key: item for key, item in found.items() if item.shape and "MATLAB_empty" not in item.attrs}
-            shapes = {key: (item.shape[::-1], _class(item)) for key, item in sets.items()}
-            tags = {tag: _text(_array(sets[tag])) for tag in TAGS if tag in sets}
-        name = _choose(shapes, variable, recorded_variable(tags, path.name))
-        with damage_reported(_DAMAGED_73):
-            chosen = file.get(name.replace(".", "/"))
-            if not isinstance(chosen, h5py.Dataset):
-                raise InputError(f"has no array {name!r}")
-            small = [key for key, what in shapes.items() if _is_vector(*what) and key not in (name, *TAGS)]
-            return _array(chosen), {key: _array(sets[key]) for key in small}, tags
+            items = {name: file.get(name.replace(".", "/")) for name in names}
+            absent = next((name for name, item in items.items() if not isinstance(item, h5py.Dataset)), None)
+            if absent is not None:
+                raise InputError(f"has no array {absent!r}")
+            return {name: _array(item) for name, item in items.items()}
 
-
-def _choose(shapes: Mapping[str, tuple[tuple[int, ...], str]], named: str | None, own: str | None) -> str:
-    # Fields of structures are not listed; reading shows whether it exists.
-    if named is not None and re.split(r"[./]", named)[0] != named:
-        return named
-    return choose_variable(shapes, named, own)
+    with damage_reported(_DAMAGED_73):
+        file = stack.enter_context(h5py.File(path, "r"))
+        # A name that is not UTF-8 comes as bytes and cannot be requested.
+        found = {key: item for key, item in file.items() if isinstance(item, h5py.Dataset) and isinstance(key, str)}
+        sets = {key: item for key, item in found.items() if item.shape and "MATLAB_empty" not in item.attrs}
+        return {key: (item.shape[::-1], _class(item)) for key, item in sets.items()}, load
 
 
 def _class(item: h5py.Dataset) -> str:
@@ -117,17 +108,6 @@ def _class(item: h5py.Dataset) -> str:
 def _array(item: h5py.Dataset) -> NDArray[Any]:
     array = np.asarray(item[()]).T
     return array.astype(np.bool_) if _class(item) == "bool" else array
-
-
-def _is_vector(shape: tuple[int, ...], kind: str) -> bool:
-    numeric = kind not in ("char", "cell", "struct", "sparse", "object", "function", "opaque", "unknown")
-    return numeric and is_vector(shape)
-
-
-def _text(value: NDArray[Any]) -> str:
-    """Return the text of a char array: one string in version 5, numbers of UTF-16 units in 7.3."""
-    flat = np.ravel(value)
-    return "".join(map(chr, flat)) if flat.dtype.kind in "ui" else "".join(map(str, flat))
 
 
 def write_matlab(path: Path, cube: Cube, options: WriteOptions, variable: str | None = None) -> None:

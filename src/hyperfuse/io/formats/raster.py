@@ -74,11 +74,7 @@ class RasterImage:
         self._blocks: dict[tuple[int, int], bool] = {}
 
     def read(self, window: Window | None = None) -> Cube:
-        """Return a window, or all, as a cube.
-
-        Raises:
-            InputError: damaged data, or NaN that nothing declares.
-        """
+        """Return a window, or all, as a cube."""
         with named(self._path):
             header = self.header if window is None else self.header.crop(*window)
             part = None if window is None else tuple((axis.start, axis.stop) for axis in window.slices)
