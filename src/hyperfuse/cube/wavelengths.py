@@ -30,14 +30,8 @@ def to_nanometres(
 
     Without a unit the magnitude decides: with a median below 100 they are taken as micrometres, with a warning.
 
-    Args:
-        wavelengths: band centres in ``units``, shape (bands,), NaN where unknown; None if there are none.
-        units: unit as the file spells it ("Nanometers", "um", "Wavenumber", ...), or None where it names none.
-        fwhm: full widths at half maximum in the same unit, shape (bands,), or None.
-        where: name of the file, for the warning.
-
-    Returns:
-        Centres and widths in nm, shape (bands,) each; None where no band has one or the unit is not one of length.
+    ``units`` is as the file spells it ("Nanometers", "um", "Wavenumber", ...), or None where it names none. Arrays have
+    the shape (bands,), NaN where unknown; None stands for one that no band has, or for units that are no length.
 
     Example:
         >>> to_nanometres([0.45, 2.2], "Micrometers")[0].tolist()

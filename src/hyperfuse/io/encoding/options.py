@@ -138,12 +138,13 @@ class WriteOptions:
         values = {name: getattr(self, name) for name in ("interleave", "cog", "version")}
         return {name: value for name, value in values.items() if value is not None}
 
-    def compression(self, known: Sequence[str], default: str) -> str:
-        """Return the compression to use, one of ``known``."""
-        name = default if self.compress is None else self.compress.lower()
-        if name not in known:
-            raise InputError(f"compress={self.compress!r} is not one of {', '.join(known)}", "compress")
-        return name
+    def choice(self, name: str, known: Sequence[str], default: str) -> str:
+        """Return the value of an option, in lower case and one of ``known``; ``default`` where it is None."""
+        value = getattr(self, name)
+        chosen = default if value is None else str(value).lower()
+        if chosen not in known:
+            raise InputError(f"{name}={value!r} is not one of {', '.join(known)}", name)
+        return chosen
 
 
 class WriteKeywords(TypedDict, total=False):

@@ -57,7 +57,7 @@ def _shapes(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
 
 def write_npy(path: Path, cube: Cube, options: WriteOptions, _variable: None = None) -> None:
     """Write the values as an .npy file of shape (bands, rows, cols); a warning names the metadata that is lost."""
-    options.compression(("none",), "none")
+    options.choice("compress", ("none",), "none")
     encoded = encode(cube, options)
     with path.open("wb") as file:
         # numpy.save writes past Python's file and does not notice when the disk is full at its end.
@@ -79,7 +79,7 @@ def write_npz(path: Path, cube: Cube, options: WriteOptions, variable: str | Non
 
     Compression: "none" (default) or "deflate".
     """
-    save = np.savez_compressed if options.compression(("none", "deflate"), "none") == "deflate" else np.savez
+    save = np.savez_compressed if options.choice("compress", ("none", "deflate"), "none") == "deflate" else np.savez
     encoded = encode(cube, options)
     name, vectors, texts = encode_arrays(cube.header, encoded.coding, variable)
     arrays: dict[str, Any] = {name: encoded.stored, **vectors, **{tag: np.array(text) for tag, text in texts.items()}}

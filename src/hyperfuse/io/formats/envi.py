@@ -36,14 +36,10 @@ class EnviTarget(WindowTarget):
     """ENVI: a data file and its header ``name.hdr``; option ``interleave``: bsq, bil or bip.
 
     GDAL writes the header. The numbers are written here: on a full disk GDAL's ENVI driver reports no error.
-
-    Raises:
-        InputError: a dtype, compression or interleave that ENVI does not know.
-        HyperfuseError: the file could not be written whole.
     """
 
     def _create(self) -> None:
-        self.options.compression(("none",), "none")
+        self.options.choice("compress", ("none",), "none")
         if self.options.dtype == np.int8:
             raise InputError("ENVI has no int8; write int16", "dtype")
         interleave = _interleave(self.path, self.options)
@@ -124,14 +120,9 @@ def _quiet() -> Iterator[None]:
 def _interleave(path: Path, options: WriteOptions) -> str:
     """Return the order of the axes to write: the option's, else the extension's, else band-sequential."""
     suffix = path.suffix.lower().lstrip(".")
-    named = options.interleave
-    if named is None:
-        return suffix if suffix in INTERLEAVES else "bsq"
-    order = str(named).lower()
-    if order not in INTERLEAVES:
-        raise InputError(f"interleave={named!r} is not one of {', '.join(INTERLEAVES)}", "interleave")
+    order = options.choice("interleave", tuple(INTERLEAVES), suffix if suffix in INTERLEAVES else "bsq")
     if suffix in INTERLEAVES and suffix != order:
-        raise InputError(f"interleave={named!r} contradicts the extension .{suffix}", "interleave")
+        raise InputError(f"interleave={options.interleave!r} contradicts the extension .{suffix}", "interleave")
     return order
 
 

@@ -38,19 +38,13 @@ class GeoTiffTarget(WindowTarget):
     by pixel, with averaged overviews. Blocks of windows that are never written take no space. Wavelengths, widths and
     the bad-band list become the band tags ``wavelength``, ``fwhm``, ``bbl`` and ``wavelength_units``, and wavelengths
     and widths GDAL's IMAGERY domain as well.
-
-    Raises:
-        InputError: an option that GeoTIFF does not know, or two that exclude each other.
-        HyperfuseError: the file could not be written whole.
     """
 
     def _create(self) -> None:
         header, options = self.header, self.options
-        compression = options.compression(COMPRESSIONS, default_compression(options.dtype))
+        compression = options.choice("compress", COMPRESSIONS, default_compression(options.dtype))
         cog = bool(options.cog)
-        interleave = options.interleave or ("pixel" if cog else "band")
-        if interleave not in ("band", "pixel"):
-            raise InputError(f"interleave={interleave!r} is not one of band, pixel", "interleave")
+        interleave = options.choice("interleave", ("band", "pixel"), "pixel" if cog else "band")
         if cog and interleave == "band":
             raise InputError("a COG is interleaved by pixel; leave out interleave", "interleave")
         self._cog = _cog_options(header, compression) if cog else None
@@ -101,11 +95,7 @@ class GeoTiffTarget(WindowTarget):
         self._check_whole(self.path)
 
     def _check_whole(self, path: Path) -> None:
-        """Check the tags and that every block lies within the file: on a full disk GDAL may close it without an error.
-
-        Raises:
-            HyperfuseError: the file is not whole.
-        """
+        """Check tags, and that every block lies within the file: on a full disk GDAL may close it without an error."""
         try:
             with _writing(), rasterio.open(path) as written:
                 size = path.stat().st_size

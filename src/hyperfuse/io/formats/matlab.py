@@ -24,7 +24,6 @@ from hyperfuse.io.formats.hdf5_output import hdf5_output
 _CLASSES = {"double": "float64", "single": "float32", "logical": "bool"}
 _DAMAGED_5 = "is not a MATLAB file, or it is cut off or damaged"
 _DAMAGED_73 = "is a MATLAB 7.3 file that is cut off or damaged"
-_VERSIONS = ("5", "7.3")
 # A variable of version 5 ends at 2 GiB.
 _LARGEST_5 = 2**31 - 2**20
 _USER_BLOCK = 512
@@ -118,12 +117,10 @@ def write_matlab(path: Path, cube: Cube, options: WriteOptions, variable: str | 
     """
     encoded = encode(cube, options)
     large = encoded.stored.nbytes > _LARGEST_5
-    version = str(options.version or ("7.3" if large else "5"))
-    if version not in _VERSIONS:
-        raise InputError(f"version={version!r} is not one of {', '.join(_VERSIONS)}", "version")
+    version = options.choice("version", ("5", "7.3"), "7.3" if large else "5")
     if version == "5" and large:
         raise InputError("a variable of MATLAB version 5 ends at 2 GiB; write version 7.3", "version")
-    deflate = options.compression(("none", "deflate"), "none") == "deflate"
+    deflate = options.choice("compress", ("none", "deflate"), "none") == "deflate"
     name, vectors, texts = encode_arrays(cube.header, encoded.coding, variable)
     rows = {key: values[None] for key, values in vectors.items()}
     if version == "5":

@@ -84,7 +84,7 @@ def _read_classic(path: Path, options: ReadOptions, variable: str | None) -> Cub
 
 def write_netcdf(path: Path, cube: Cube, options: WriteOptions, variable: str | None = None) -> None:
     """Write a netCDF-4 file after the CF conventions; default compression: deflate for integers, none for floats."""
-    deflate = options.compression(("none", "deflate"), default_compression(options.dtype)) == "deflate"
+    deflate = options.choice("compress", ("none", "deflate"), default_compression(options.dtype)) == "deflate"
     coords = encode_coordinates(cube.header)
     name = check_name(variable, (*coords, *DIMENSIONS))
     encoded = encode(cube, options)

@@ -44,7 +44,7 @@ class Format:
     header: str | None = None
 
     def open(self, path: Path, options: ReadOptions, variable: str | None) -> Any:
-        """Return what the reader returns; options that the format does not take raise an ``InputError``."""
+        """Return what the reader returns; refuse options that the format does not take."""
         self.check_variable(variable)
         if options.axes is not None and not self.axes:
             raise InputError("is a raster, which states its axes; leave out axes", "axes")
@@ -109,11 +109,6 @@ FORMATS = (
 )  # fmt: skip
 
 
-def format_named(name: str) -> Format:
-    """Return the format of that name."""
-    return next(entry for entry in FORMATS if entry.name == name)
-
-
 def writable_extensions() -> list[str]:
     """Return the usual extension of each format that can be written."""
     return [entry.extensions[0] for entry in FORMATS if entry.writer is not None]
@@ -126,11 +121,7 @@ def format_of(path: Path) -> Format | None:
 
 
 def format_to_read(file: Path) -> Format:
-    """Return the format of a file that exists: by its extension, else HDF5 or a raster by its content.
-
-    Raises:
-        InputError: no such file, an empty one, or a folder that is no format.
-    """
+    """Return the format of a file, which has to exist: by its extension, else HDF5 or a raster by its content."""
     if not file.exists():
         raise InputError("does not exist")
     entry = format_of(file)
@@ -144,7 +135,8 @@ def format_to_read(file: Path) -> Format:
         raise InputError("is empty (0 bytes)")
     if entry is None:
         with file.open("rb") as stream:
-            entry = format_named("HDF5" if stream.read(4) == b"\x89HDF" else "image")
+            name = "HDF5" if stream.read(4) == b"\x89HDF" else "image"
+        entry = next(entry for entry in FORMATS if entry.name == name)
     return entry
 
 

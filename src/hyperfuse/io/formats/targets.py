@@ -39,12 +39,7 @@ class Target(NamedTuple):
 
 
 def prepare(path: str | Path, options: WriteOptions, *, overwrite: bool) -> Target:
-    """Check path and options of an output.
-
-    Raises:
-        InputError: an existing file without ``overwrite``, no such folder, an unknown extension, or an option or
-            variable that the format does not take.
-    """
+    """Check path, options and variable of an output; an existing one is refused without ``overwrite``."""
     file, variable = split_variable(path)
     with named(file):
         entry = format_of(file)

@@ -24,12 +24,7 @@ _CHUNK = (16, 256, 256)
 
 
 def open_zarr(path: Path, options: ReadOptions, variable: str | None) -> CubeVariable:
-    """Open a Zarr folder (format 2 or 3), a group of arrays or a single array, to read windows of its cube.
-
-    Raises:
-        MissingDependencyError: the package zarr is not installed.
-        InputError: a damaged folder, or no variable that could be the cube.
-    """
+    """Open a Zarr folder (format 2 or 3), a group of arrays or a single array, to read windows of its cube."""
     zarr = _zarr()
     with damage_reported("is a damaged Zarr folder"):
         root = zarr.open(path, mode="r")
@@ -71,19 +66,14 @@ def _decode_fill(value: Any) -> Any:
 
 
 class ZarrTarget(WindowTarget):
-    """Zarr folder of format 3, in chunks of 16 bands x 256 x 256 pixels; default compression: zstd.
-
-    Chunks of gaps only are left out.
-
-    Raises:
-        MissingDependencyError: the package zarr is not installed.
-        InputError: a compression or a name that Zarr does not take.
-    """
+    """Zarr folder of format 3, in chunks of 16 bands x 256 x 256 pixels; those of gaps only are left out."""
 
     def _create(self) -> None:
         header, coding, options = self.header, self.coding, self.options
         zarr = _zarr()
-        packed = {"compressors": None} if options.compression(("none", "zstd"), "zstd") == "none" else {}
+        packed: dict[str, Any] = (
+            {"compressors": None} if options.choice("compress", ("none", "zstd"), "zstd") == "none" else {}
+        )
         coords = encode_coordinates(header)
         name = check_name(self.variable, (*coords, *DIMENSIONS))
         root = zarr.create_group(self.path, zarr_format=3)

@@ -12,8 +12,6 @@ from hyperfuse.io.formats.registry import Format, format_to_read, split_variable
 from hyperfuse.io.products import find_product
 from hyperfuse.io.windows.source import WindowSource
 
-_READABLE = "GeoTIFF, COG, ENVI and Zarr"
-
 
 def open_windows(
     path: str | Path, options: ReadOptions | None = None, **keywords: Unpack[ReadKeywords]
@@ -45,7 +43,8 @@ def open_windows(
         product = None if variable is not None else find_product(file)
         entry = format_to_read(file) if product is None else product[0]
         if not isinstance(entry, Format) or not entry.windows:
-            raise InputError(f"is {entry.name}, which is read whole; windows are read of {_READABLE}: convert it")
+            readable = "GeoTIFF, COG, ENVI and Zarr"
+            raise InputError(f"is {entry.name}, which is read whole; windows are read of {readable}: convert it")
         if how.quality is not None:
             raise InputError("quality is for products, which are not read by windows; leave it out", "quality")
         source: WindowSource = entry.open(file, how, variable)

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.errors import CRSError, RasterioError
+from rasterio.warp import Resampling, reproject, transform
 
+from hyperfuse.cube.crs import parse_crs
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader, Grid, six_numbers
 from hyperfuse.cube.window import Window
@@ -55,9 +58,9 @@ class WarpedSource:
         own = source.header
         self._to_grid = grid.transform or Affine.identity()
         self._from_source = own.transform or Affine.identity()
-        for transform in (self._to_grid, self._from_source):
-            if not (np.isfinite(transform).all() and transform.determinant != 0):
-                raise InputError(f"the transform {six_numbers(transform)} gives its pixels no area; correct it")
+        for affine in (self._to_grid, self._from_source):
+            if not (np.isfinite(affine).all() and affine.determinant != 0):
+                raise InputError(f"the transform {six_numbers(affine)} gives its pixels no area; correct it")
         self._crs = (own.crs, grid.crs) if own.crs is not None and grid.crs is not None else (_PLANE, _PLANE)
         self.header: CubeHeader = own.replace(
             shape=(own.bands, grid.rows, grid.cols), transform=grid.transform, crs=grid.crs or own.crs
@@ -124,9 +127,6 @@ class WarpedSource:
         return y, x
 
     def _resampled(self, part: Cube, window: Window, block: Window) -> NDArray[Any]:
-        from rasterio.errors import CRSError, RasterioError
-        from rasterio.warp import Resampling, reproject
-
         source = self._from_source @ Affine.translation(window.col, window.row)
         target = self._to_grid @ Affine.translation(block.col, block.row)
         data = np.full((part.bands, block.rows, block.cols), np.nan, part.data.dtype)
@@ -134,8 +134,7 @@ class WarpedSource:
         bands: Sequence[slice | int] = [slice(None)] if part.valid is None else list(range(part.bands))
         for band in bands:
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # of a transform that is the identity: that is meant
+                with warnings.catch_warnings(action="ignore"):  # of a transform that is the identity: that is meant
                     reproject(
                         np.ascontiguousarray(part.data[band]), data[band],
                         src_transform=source, src_crs=self._crs[0], src_nodata=np.nan,
@@ -161,11 +160,6 @@ def _blocks(window: Window, grid: Grid) -> Iterator[tuple[Window, Window, Window
 
 
 def _transformed(source: str, target: str, x: NDArray[Any], y: NDArray[Any]) -> tuple[list[float], list[float]]:
-    from rasterio.errors import CRSError, RasterioError
-    from rasterio.warp import transform
-
-    from hyperfuse.cube.crs import parse_crs
-
     try:
         xs, ys = transform(parse_crs(source), parse_crs(target), x, y)
     except (CRSError, RasterioError) as error:
