@@ -36,7 +36,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import hyperfuse.methods.algorithms.cnmf  # noqa: F401  (registers the method)
 from hyperfuse.methods import get_method
 from hyperfuse.metrics import psnr, sam_degrees
 from hyperfuse.sensor.model import Sensor

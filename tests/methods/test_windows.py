@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from hyperfuse.methods import get_method
 from hyperfuse.methods.contract.method import WHOLE, PairTensors, covered_fraction
-from hyperfuse.methods.contract.registry import get_method
 from hyperfuse.methods.feinfn import correction
 from hyperfuse.methods.local_linear.predictors import pooled
 from hyperfuse.scenes.tiling.plan import TilePlan

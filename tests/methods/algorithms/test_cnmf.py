@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import hyperfuse.methods.algorithms.cnmf  # noqa: F401  (registers the method)
 from hyperfuse.errors import InputError
+from hyperfuse.methods import get_method
 from hyperfuse.methods.algorithms.endmembers import vertex_component_analysis
-from hyperfuse.methods.contract.registry import get_method, silent
+from hyperfuse.progress import silent
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import mtf, uestc
 from hyperfuse.sensor.psf import GaussianPsf

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from hyperfuse.errors import InputError
+from hyperfuse.methods import get_method
 from hyperfuse.methods.algorithms.local_regression import LocalRegressionSettings
-from hyperfuse.methods.contract.registry import get_method
 from hyperfuse.methods.local_linear import models as local_models
 from hyperfuse.sensor.presets import mtf, uestc
 from hyperfuse.statistics.noise import estimate_noise

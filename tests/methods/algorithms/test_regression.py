@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from hyperfuse.methods.contract.registry import get_method
+from hyperfuse.methods import get_method
 from hyperfuse.sensor.presets import mtf, uestc
 
 METHOD = get_method("regression")

@@ -4,7 +4,6 @@ import pytest
 import torch
 from pydantic import Field
 
-import hyperfuse.methods  # noqa: F401  (registers every method)
 from hyperfuse.errors import InputError
 from hyperfuse.methods.contract import registry
 from hyperfuse.methods.contract.method import Capabilities, MethodSettings

@@ -5,10 +5,8 @@ import time
 import pytest
 import torch
 
-import hyperfuse.methods.feinfn.method  # noqa: F401  (registers the method)
 from hyperfuse.errors import InputError
-from hyperfuse.methods.contract.method import PairTensors
-from hyperfuse.methods.contract.registry import get_method
+from hyperfuse.methods import PairTensors, get_method
 
 METHOD = get_method("feinfn")
 SMALL = {"width": 8, "encoder_blocks": 1}

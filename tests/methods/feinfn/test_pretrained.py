@@ -3,10 +3,8 @@
 import pytest
 import torch
 
-import hyperfuse.methods.feinfn.method  # noqa: F401  (registers the method)
 from hyperfuse.errors import InputError
-from hyperfuse.methods.contract.method import PairTensors
-from hyperfuse.methods.contract.registry import get_method
+from hyperfuse.methods import PairTensors, get_method
 from hyperfuse.networks import create_network
 from hyperfuse.networks.pretrained import find_pretrained, from_pretrained, read_base, save_pretrained, shipped_weights
 

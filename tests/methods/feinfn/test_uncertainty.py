@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-import hyperfuse.methods.feinfn.method  # noqa: F401  (registers the method)
-from hyperfuse.methods.contract.method import PairTensors
-from hyperfuse.methods.contract.registry import get_method
+from hyperfuse.methods import PairTensors, get_method
 from hyperfuse.methods.local_linear.consistency import enforce_consistency, model_error
 from hyperfuse.methods.local_linear.denoising import denoise, remaining_error
 from hyperfuse.sensor.presets import mtf, uestc
