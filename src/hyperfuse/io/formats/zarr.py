@@ -66,7 +66,10 @@ def _decode_fill(value: Any) -> Any:
 
 
 class ZarrTarget(WindowTarget):
-    """Zarr folder of format 3, in chunks of 16 bands x 256 x 256 pixels; those of gaps only are left out."""
+    """Zarr folder of format 3, in chunks of 16 bands x 256 x 256 pixels; those of gaps only are left out.
+
+    Default compression: zstd.
+    """
 
     def _create(self) -> None:
         header, coding, options = self.header, self.coding, self.options
