@@ -27,11 +27,8 @@ def render_csv(table: Table) -> str:
         values: list[Any] = []
         for key in keys:
             value = row.get(key)
-            if key in pairs:
-                values += value if isinstance(value, MeanStd) else (value, None)
-            else:
-                values.append(value)
-        writer.writerow([_cell(value) for value in values])
+            values += value if isinstance(value, MeanStd) else (value, None) if key in pairs else (value,)
+        writer.writerow(map(_cell, values))
     return stream.getvalue()
 
 

@@ -114,9 +114,8 @@ class Table:
     def is_numeric(self, column: Column) -> bool:
         """Return whether a column is aligned as numbers: it has a format, or holds nothing but numbers."""
         values = [value for row in self.rows if (value := row.get(column.key)) is not None]
-        return bool(column.format) or (
-            bool(values) and all(isinstance(value, int | float | MeanStd) for value in values)
-        )
+        numbers = bool(values) and all(isinstance(value, int | float | MeanStd) for value in values)
+        return numbers or bool(column.format)
 
     def cells(self) -> list[list[Cell]]:
         """Return the cells of each row, in the order of the columns."""
@@ -125,13 +124,10 @@ class Table:
 
     def _cells_of(self, column: Column) -> list[Cell]:
         values = [row.get(column.key) for row in self.rows]
-        marks = self._marks(column, values)
         cells = []
-        for value, mark in zip(values, marks, strict=True):
-            if isinstance(value, MeanStd):
-                cells.append(Cell(column.text(value.mean), column.text(value.std), mark))
-            else:
-                cells.append(Cell(column.text(value), "", mark, isinstance(value, Code)))
+        for value, mark in zip(values, self._marks(column, values), strict=True):
+            shown, spread = value if isinstance(value, MeanStd) else (value, None)
+            cells.append(Cell(column.text(shown), column.text(spread), mark, isinstance(value, Code)))
         return cells
 
     def _marks(self, column: Column, values: Sequence[Any]) -> list[Mark]:
@@ -147,11 +143,9 @@ class Table:
 
 
 def rank(values: Sequence[Any], column: Column) -> list[Mark]:
-    """Mark the best and second-best values as they are shown: values that look equal have the same mark.
+    """Mark the best and second-best values as a column shows them: values that look equal have the same mark.
 
-    Args:
-        values: numbers or :class:`MeanStd`; anything else takes no part.
-        column: its format, and which end is better.
+    Values other than numbers and :class:`MeanStd` take no part.
 
     Example:
         >>> rank([46.714, 46.709, 44.0, None], Column("psnr_db", "PSNR", "dB", ".2f", "high"))

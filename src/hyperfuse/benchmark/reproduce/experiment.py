@@ -17,7 +17,7 @@ from hyperfuse.benchmark.records import Record, read_record, write_record
 from hyperfuse.benchmark.reproduce.data import ExperimentData, full_data, pines_data, quick_data
 from hyperfuse.benchmark.reproduce.networks import (
     RequiredNetwork,
-    TrainedNetwork,
+    TrainedVariant,
     is_trained,
     read_trained,
     run_folder,
@@ -120,7 +120,7 @@ class Experiment:
         else:
             self._train_in_processes(list(missing.values()), workers, max(1, threads // workers))
 
-    def trained(self, required: RequiredNetwork) -> TrainedNetwork:
+    def trained(self, required: RequiredNetwork) -> TrainedVariant:
         """Return a trained network; each is trained once, over all artefacts and calls.
 
         Raises:

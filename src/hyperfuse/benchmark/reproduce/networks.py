@@ -48,7 +48,7 @@ class RequiredNetwork:
 
 
 @dataclass(frozen=True)
-class TrainedNetwork:
+class TrainedVariant:
     """A network with the folder of its training run, and its entry for scoring."""
 
     name: str
@@ -109,13 +109,13 @@ def train_into(folder: Path, config: TrainingConfig, data: ExperimentData, progr
         scratch.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 
-def read_trained(folder: Path, name: str) -> TrainedNetwork:
+def read_trained(folder: Path, name: str) -> TrainedVariant:
     """Return the network of a folder that :func:`train_into` completed.
 
     Raises:
         InputError: a damaged folder.
     """
     try:
-        return TrainedNetwork(name, folder, network_entry(folder / "best", name))
+        return TrainedVariant(name, folder, network_entry(folder / "best", name))
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: is damaged ({error}); remove it to train the network again") from error

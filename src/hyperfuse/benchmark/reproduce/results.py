@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hyperfuse.benchmark.reproduce.charts import caption
 from hyperfuse.benchmark.reproduce.experiment import Experiment
-from hyperfuse.benchmark.reproduce.networks import RequiredNetwork, TrainedNetwork
+from hyperfuse.benchmark.reproduce.networks import RequiredNetwork, TrainedVariant
 from hyperfuse.benchmark.summary import describe_scoring
 from hyperfuse.datasets import get_dataset
 from hyperfuse.io.encoding.atomic import replacing
@@ -28,7 +28,7 @@ SCORES = tuple(replace(column, better=None) for column in MAIN_COLUMNS)
 SECONDS = Column("seconds", "seconds per fusion", format=".2f")
 PARAMETERS = Column("parameters", "parameters", format=",d")
 
-Networks = Mapping[str, TrainedNetwork]
+Networks = Mapping[str, TrainedVariant]
 Source = Literal["order", "claim", "own"]
 
 

@@ -156,7 +156,7 @@ def data_uri(image: Rgb) -> str:
     for kind, options in _ENCODINGS.items():
         buffer = io.BytesIO()
         imsave(buffer, pixels, format=kind, pil_kwargs=options)
-        if buffer.tell() <= _PNG_BYTES:
+        if buffer.getbuffer().nbytes <= _PNG_BYTES:
             break
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
