@@ -138,10 +138,10 @@ def psf_text(sensor: hf.Sensor) -> str:
 def shifted(cube: hf.Cube, ratio: int, srf: str, motion: Motion, snr: float | None) -> hf.Pair:
     """Simulate a pair whose HSI lies where ``motion`` puts it; its sensor states the grid before that."""
     still = hf.simulate(cube, ratio=ratio, srf=srf, msi_snr_db=snr)
-    places = np.argwhere(np.ones((still.hsi.rows, still.hsi.cols), np.bool_))
+    pixels = np.argwhere(np.ones((still.hsi.rows, still.hsi.cols), np.bool_))
     image = torch.from_numpy(still.reference.data).double()
-    seen = sample_through(image, motion.apply(lr_positions(still.sensor, places)), still.sensor.psf).T
-    data = seen.reshape(still.hsi.data.shape)
+    moved = sample_through(image, motion.apply(lr_positions(still.sensor, pixels)), still.sensor.psf).T
+    data = moved.reshape(still.hsi.data.shape)
     if snr is not None:
         level = np.sqrt(np.square(data).mean(axis=(1, 2), keepdims=True) * 10 ** (-snr / 10))
         data = data + level * np.random.default_rng(1).standard_normal(data.shape)
@@ -158,7 +158,7 @@ def shift_part(folder: Path) -> Iterator[str]:
         " the PSF is specified, or assumed 30 % too narrow and estimated alternately."
     )
     yield ""
-    yield "| scene | shift (y,x), rotation | noise | found | rotation found | error | error, PSF not known | trusted |"
+    yield "| scene | shift (y,x), rotation | noise | found | rotation found | error | error, PSF not known | accepted |"
     yield "|" + " --- |" * 8
     errors: list[float] = []
     blind: list[float] = []
@@ -171,8 +171,8 @@ def shift_part(folder: Path) -> Iterator[str]:
                 centre = ((cube.rows // ratio * ratio - 1) / 2, (cube.cols // ratio * ratio - 1) / 2)
                 motion = Motion(shift, np.radians(degrees), 0.0, centre)
                 pair = shifted(cube, ratio, srf, motion, snr)
-                places = np.argwhere(np.ones((pair.hsi.rows, pair.hsi.cols), np.bool_))
-                positions = lr_positions(pair.sensor, places)
+                pixels = np.argwhere(np.ones((pair.hsi.rows, pair.hsi.cols), np.bool_))
+                positions = lr_positions(pair.sensor, pixels)
                 narrow = pair.sensor.replace(psf=GaussianPsf(sigma=(0.35 * ratio, 0.35 * ratio)))
                 found = estimate_alignment([pair_part(MatchedPair(pair.hsi, pair.msi, pair.sensor))])
                 guessed = estimate_alignment([pair_part(MatchedPair(pair.hsi, pair.msi, narrow))], known_psf=False)
@@ -186,7 +186,7 @@ def shift_part(folder: Path) -> Iterator[str]:
                 cells = [name, f"{shift[0]:g},{shift[1]:g}" + (f", {degrees:g} degrees" if degrees else "")]
                 cells += ["none" if snr is None else f"{snr:g} dB", f"{found.shift_y:.2f},{found.shift_x:.2f}"]
                 cells += [f"{found.rotation_degrees:.2f}", f"{distances[0]:.3f}", f"{distances[1]:.3f}"]
-                cells += ["yes" if found.trusted else f"no: {found.doubt}"]
+                cells += ["yes" if found.accepted else f"no: {found.doubt}"]
                 print(cells, flush=True)
                 yield "| " + " | ".join(cells) + " |"
     yield ""
@@ -197,7 +197,7 @@ def shift_part(folder: Path) -> Iterator[str]:
 
 
 def paris_part(folder: Path) -> Iterator[str]:
-    """Tell what the pair over Paris shows of ALI, beside what is published."""
+    """State what the pair over Paris shows of ALI, next to what is published."""
     hyperion, ali = read_paris(folder)
     kept = hf.read(f"{folder / 'remote' / 'paris_hyperion_ali.mat'}:non_del_bands").data.ravel().astype(int)
     centres = np.where(
@@ -241,7 +241,7 @@ def paris_part(folder: Path) -> Iterator[str]:
     low = hf.Cube(data=hsi.numpy())
     still = hf.fuse(low, ali, sensor=assumed, method="local-regression")
     moved = hf.fuse(low, ali, sensor=assumed.replace(phase=found.sensor.offset), method="local-regression")
-    # What is fused lies on ALI's grid: to be held against Hyperion it is taken back onto its own.
+    # The result lies on ALI's grid: for the comparison with Hyperion it is resampled onto Hyperion's.
     back = ndimage.shift(moved.data, (0, -y, -x), order=3, mode="nearest")
     scores = [
         hf.evaluate(hyperion.crop(3, 3, 66, 66), image.crop(3, 3, 66, 66), 3)
@@ -263,7 +263,7 @@ def main() -> int:
     """Measure, print, write; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, metavar="DATA")
-    parser.add_argument("--part", action="append", choices=list(PARTS), help="repeatable; all unless given")
+    parser.add_argument("--part", action="append", choices=list(PARTS), help="repeatable; default: all")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results", help="folder to write to")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

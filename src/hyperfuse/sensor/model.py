@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -15,11 +15,12 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from hyperfuse.errors import InputError
-from hyperfuse.sensor.axis import AxisOperator, Boundary, interpolation_operator, sampling_operator
-from hyperfuse.sensor.psf import Psf, SeparableFactor
+from hyperfuse.sensor.axis import AxisOperator, AxisProfile, Boundary, interpolation_operator, sampling_operator
+from hyperfuse.sensor.psf import Psf
 from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.settings import describe
 
+T = TypeVar("T")
 Shape = tuple[int, int]
 _PSF_ADAPTER: TypeAdapter[Psf] = TypeAdapter(Psf)
 
@@ -98,12 +99,11 @@ class Sensor:
         ``shape`` is (H, W); ``cubic`` is the kernel of Keys with a = -1/2.
         """
         for axis in (-2, -1):
-            key = ("up", kernel, axis, image.shape[axis], shape[axis])
-            if key not in self._operators:
-                self._operators[key] = interpolation_operator(
-                    image.shape[axis], shape[axis], ratio=self.ratio[axis], phase=self.offset[axis], kernel=kernel
-                )
-            image = self._operators[key](image, axis)
+            sizes = image.shape[axis], shape[axis]
+            make = functools.partial(
+                interpolation_operator, *sizes, ratio=self.ratio[axis], phase=self.offset[axis], kernel=kernel
+            )
+            image = self._cached(("up", kernel, axis, *sizes), make)(image, axis)
         return image
 
     def respond(self, image: torch.Tensor) -> torch.Tensor:
@@ -190,27 +190,31 @@ class Sensor:
     def sampling(self, fine: Shape, coarse: Shape) -> list[tuple[AxisOperator, AxisOperator]]:
         """Return the operators along y and x from ``fine`` to ``coarse`` (rows, cols), a pair for each PSF factor."""
 
-        def along(factor: SeparableFactor, axis: int) -> AxisOperator:
+        def along(profile: AxisProfile, axis: int) -> AxisOperator:
             ratio, phase = self.ratio[axis], self.offset[axis]
             return sampling_operator(
-                fine[axis], coarse[axis], factor[axis], ratio=ratio, phase=phase, boundary=self.boundary
+                fine[axis], coarse[axis], profile, ratio=ratio, phase=phase, boundary=self.boundary
             )
 
-        key = ("down", fine, coarse)
-        if key not in self._operators:
-            self._operators[key] = [(along(factor, 0), along(factor, 1)) for factor in self.psf.factors()]
-        found: list[tuple[AxisOperator, AxisOperator]] = self._operators[key]
-        return found
+        return self._cached(
+            ("down", fine, coarse), lambda: [(along(factor.y, 0), along(factor.x, 1)) for factor in self.psf.factors()]
+        )
 
     def _response(self, image: torch.Tensor) -> torch.Tensor:
         if self.srf is None:
             raise InputError("the spectral responses of the MSI are not known; give them as srf=")
-        key = ("srf", image.dtype, image.device)
+        matrix = self.srf.matrix
+        with torch.inference_mode(False):  # cached for later calls, which may train
+            return self._cached(
+                ("srf", image.dtype, image.device),
+                lambda: torch.as_tensor(matrix, dtype=image.dtype, device=image.device),
+            )
+
+    def _cached(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
         if key not in self._operators:
-            with torch.inference_mode(False):  # cached for later calls, which may train
-                self._operators[key] = torch.as_tensor(self.srf.matrix, dtype=image.dtype, device=image.device)
-        matrix: torch.Tensor = self._operators[key]
-        return matrix
+            self._operators[key] = make()
+        made: T = self._operators[key]
+        return made
 
 
 def ratio_pair(value: Any) -> tuple[float, float]:

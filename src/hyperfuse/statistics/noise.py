@@ -62,14 +62,11 @@ def quiet_energy(image: torch.Tensor) -> torch.Tensor:
 
 def _noise_of_group(hsi: torch.Tensor) -> torch.Tensor:
     bands, rows, cols = hsi.shape
-    zeros = torch.zeros(bands, dtype=hsi.dtype, device=hsi.device)
-    if bands < 2:
-        return zeros
     pixels = hsi.flatten(1).double()
     pixels = pixels - pixels.mean(1, keepdim=True)
     scale = pixels.square().mean(1)
-    if not bool((scale > 0).any()):
-        return zeros
+    if bands < 2 or not bool((scale > 0).any()):
+        return torch.zeros_like(scale, dtype=hsi.dtype)
     gram = pixels @ pixels.T / pixels.shape[1]
     gram = gram + 1e-10 * scale.max() * torch.eye(bands, dtype=gram.dtype, device=gram.device)
     inverse = torch.linalg.inv(gram)

@@ -95,7 +95,9 @@ def fit_position(part: PairPart, *, max_shift: float | None = None, affine: bool
     before, after = sample.explained(start), sample.explained(motion)
     y, x = motion.centre
     motion = replace(motion, centre=(y + part.origin[0], x + part.origin[1]))
-    return PositionFit(motion, four_errors(errors), before, after, at_limit, sample.count, sample.reach)
+    return PositionFit(
+        motion, four_errors(errors), before, after, at_limit, sample.count, float(sample.distances.max())
+    )
 
 
 def four_errors(errors: tuple[float, ...]) -> tuple[float, float, float, float]:
@@ -154,15 +156,15 @@ def _refine(sample: PixelSample, motion: Motion, affine: bool) -> tuple[Motion, 
 
 
 def _gauss_newton(sample: PixelSample, motion: Motion, parameters: int) -> tuple[Motion, tuple[float, ...]]:
-    radius = max(float(np.sqrt(np.square(sample.positions - np.asarray(sample.centre)).sum(axis=1).mean())), 1.0)
     cost = sample.cost(motion)
     for _ in range(_STEPS):
-        residual, slopes, correction = _linearised(sample, motion, parameters, radius)
-        normal = slopes.T @ slopes
-        full = np.asarray(-np.linalg.lstsq(normal, slopes.T @ residual - correction, rcond=1e-10)[0], np.float64)
-        step: Array = full * min(1.0, _MAX_STEP / max(float(np.abs(full).max()), 1e-300))
+        residual, slopes, correction = _linearised(sample, motion, parameters)
+        full: Array = -np.linalg.lstsq(slopes.T @ slopes, slopes.T @ residual - correction, rcond=1e-10)[0].astype(
+            float
+        )
+        step = full * min(1.0, _MAX_STEP / max(float(np.abs(full).max()), 1e-300))
         for _halving in range(6):
-            tried = _moved(motion, step, radius)
+            tried = _moved(motion, step, sample.radius)
             new = sample.cost(tried)
             if new <= cost:
                 break
@@ -172,10 +174,10 @@ def _gauss_newton(sample: PixelSample, motion: Motion, parameters: int) -> tuple
         motion, cost = tried, new
         if float(np.abs(step).max()) < _SETTLED:
             break
-    return motion, _standard_errors(sample, motion, parameters, radius)
+    return motion, _standard_errors(sample, motion, parameters)
 
 
-def _linearised(sample: PixelSample, motion: Motion, parameters: int, radius: float) -> tuple[Array, Array, Array]:
+def _linearised(sample: PixelSample, motion: Motion, parameters: int) -> tuple[Array, Array, Array]:
     """Return the residual (n k,), its slopes (n k, parameters), in deviations of each component, and a correction.
 
     What is minimised is not the residual but its fraction of the variance: under noise the regression shrinks its
@@ -189,7 +191,7 @@ def _linearised(sample: PixelSample, motion: Motion, parameters: int, radius: fl
     energy = np.maximum(np.square(residual).mean(axis=0), 1e-300)
     centred = values - values.mean(axis=0)
     variance = np.maximum(np.square(centred).mean(axis=0), 1e-300)
-    y, x = ((sample.positions - np.asarray(sample.centre)) / radius).T[:, :, None]
+    y, x = ((sample.positions - np.asarray(sample.centre)) / sample.radius).T[:, :, None]
     _, gain_y, gain_x = noise_gain(positions, psf)[:, :, None]
 
     def directions(by_y: Array, by_x: Array) -> list[Array]:
@@ -214,8 +216,8 @@ def _moved(motion: Motion, step: Array, radius: float) -> Motion:
     )
 
 
-def _standard_errors(sample: PixelSample, motion: Motion, parameters: int, radius: float) -> tuple[float, ...]:
-    residual, slopes, _ = _linearised(sample, motion, parameters, radius)
+def _standard_errors(sample: PixelSample, motion: Motion, parameters: int) -> tuple[float, ...]:
+    residual, slopes, _ = _linearised(sample, motion, parameters)
     normal = slopes.T @ slopes
     if not np.linalg.cond(normal) < 1e12:
         return (math.inf,) * parameters  # no contrast, or none along one direction
@@ -226,5 +228,5 @@ def _standard_errors(sample: PixelSample, motion: Motion, parameters: int, radiu
     summed = np.zeros((int(block.max()) + 1, parameters))
     np.add.at(summed, block, scores)
     variance = np.diag(inverse @ (summed.T @ summed) @ inverse)
-    units = np.array([1.0, 1.0, 1 / radius, 1 / radius])[:parameters]
+    units = np.array([1.0, 1.0, 1 / sample.radius, 1 / sample.radius])[:parameters]
     return tuple((np.sqrt(np.maximum(variance, 0)) * units).tolist())

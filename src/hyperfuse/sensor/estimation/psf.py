@@ -164,46 +164,34 @@ def _minimum(
     return minimize(cost, start, method="Nelder-Mead", bounds=bounds, options={"initial_simplex": simplex, **stop})
 
 
-@dataclass(eq=False)
-class _Window:
-    """The LR pixels of a part that are used, and the image that is degraded to them: the MSI, then its components."""
+class _Window(NamedTuple):
+    """LR pixels of a part, the components of the MSI in place of the MSI, and the noise of each."""
 
     part: PairPart
     pixels: NDArray[np.int64]
     noise: Array
 
-    @classmethod
-    def cut(cls, part: PairPart, side: int) -> _Window:
-        """Cut a window of ``side`` LR pixels from the centre of those that lie on the MSI, with the MSI around it."""
-        sensor, fine = part.sensor, np.array(part.msi.shape[-2:])
-        pixels = part.enough_pixels(max(sensor.ratio))
-        centre = pixels[np.abs(pixels - np.median(pixels, axis=0)).max(axis=1).argmin()]
-        near = pixels[np.abs(pixels - centre).max(axis=1) < side // 2]
-        low, high = near.min(axis=0), near.max(axis=0) + 1
-        reach = 4 * _WIDEST * np.array(sensor.ratio)
-        first, last = lr_positions(sensor, np.stack([low, high - 1]))
-        start = np.maximum(0, np.floor(first - reach)).astype(int)
-        stop = np.minimum(fine, np.ceil(last + reach) + 1).astype(int)
-        hsi = part.hsi[:, low[0] : high[0], low[1] : high[1]]
-        msi = part.msi[:, start[0] : stop[0], start[1] : stop[1]]
-        y, x = (first - start).tolist()
-        inner = PairPart(hsi, msi, sensor.replace(phase=(y, x), boundary="reflect"))
-        return cls(inner, near - low, np.zeros(msi.shape[0]))
-
-    def sampled(self, sensor: Sensor) -> Array:
-        """Return the image as ``sensor`` degrades it to the pixels, (n, k)."""
-        degraded = sensor.degrade(self.part.msi, self.part.lr_shape)[:, self.pixels[:, 0], self.pixels[:, 1]]
-        return np.asarray(degraded.T.double().cpu().numpy())
-
-    def mixed(self, matrix: Array) -> _Window:
-        """Return the window with the components that ``matrix`` (bands, k) makes of the image, and their noise."""
-        image = mix(matrix, self.part.msi)
-        return _Window(replace(self.part, msi=image), self.pixels, pixel_noise(image))
-
     def passed_noise(self, sensor: Sensor) -> Array:
         """Return the noise of each component that the PSF passes, summed over the pixels, (k,)."""
         some = self.pixels[:: max(1, len(self.pixels) // _GAIN_PIXELS)]
         return np.asarray(self.noise * len(self.pixels) * noise_gain(lr_positions(sensor, some), sensor.psf)[0].mean())
+
+
+def _cut(part: PairPart, side: int) -> tuple[PairPart, NDArray[np.int64]]:
+    """Return a window of ``side`` LR pixels from the centre of those on the MSI, with the MSI around it; the pixels."""
+    sensor, fine = part.sensor, np.array(part.msi.shape[-2:])
+    pixels = part.enough_pixels(max(sensor.ratio))
+    centre = pixels[np.abs(pixels - np.median(pixels, axis=0)).max(axis=1).argmin()]
+    near = pixels[np.abs(pixels - centre).max(axis=1) < side // 2]
+    low, high = near.min(axis=0), near.max(axis=0) + 1
+    reach = 4 * _WIDEST * np.array(sensor.ratio)
+    first, last = lr_positions(sensor, np.stack([low, high - 1]))
+    start = np.maximum(0, np.floor(first - reach)).astype(int)
+    stop = np.minimum(fine, np.ceil(last + reach) + 1).astype(int)
+    hsi = part.hsi[:, low[0] : high[0], low[1] : high[1]]
+    msi = part.msi[:, start[0] : stop[0], start[1] : stop[1]]
+    y, x = (first - start).tolist()
+    return PairPart(hsi, msi, sensor.replace(phase=(y, x), boundary="reflect")), near - low
 
 
 class _View:
@@ -212,25 +200,27 @@ class _View:
     def __init__(self, parts: Sequence[PairPart]) -> None:
         # A blur is the same everywhere: several parts make up about as many pixels as one.
         side = max(_MIN_WINDOW, round(_WINDOW / math.sqrt(len(parts))))
-        windows = from_each(parts, lambda part: _Window.cut(part, side))
-        self.pixels = side_by_side([window.pixels for window in windows])
-        self.spectra: Array = np.concatenate([window.part.spectra(window.pixels) for window in windows])
+        cuts = from_each(parts, lambda part: _cut(part, side))
+        self.pixels = side_by_side([pixels for _, pixels in cuts])
+        self.spectra: Array = np.concatenate([part.spectra(pixels) for part, pixels in cuts])
         self.fit = HeldOutFit(self.spectra, self.pixels)
-        sampled = np.concatenate([window.sampled(window.part.sensor) for window in windows])
-        matrix = principal_images(sampled, COMPONENTS)
-        self.windows = [window.mixed(matrix) for window in windows]
+        matrix = principal_images(np.concatenate([part.degraded(pixels) for part, pixels in cuts]), COMPONENTS)
+        self.windows = []
+        for part, pixels in cuts:
+            image = mix(matrix, part.msi)
+            self.windows.append(_Window(replace(part, msi=image), pixels, pixel_noise(image)))
         self.blocks = len(self.pixels) / BLOCK**2  # pixels of a block share errors and count as one
 
     def tune(self, psf: GaussianPsf | BoxPsf) -> None:
         """Choose the ridge of the regression for a PSF."""
-        sampled = np.concatenate([window.sampled(window.part.moved((0, 0), psf).sensor) for window in self.windows])
-        self.fit = HeldOutFit.choose(self.spectra, self.pixels, sampled)
+        self.fit = HeldOutFit.choose(self.spectra, self.pixels, self._sampled(psf, (0.0, 0.0))[0])
 
     def cost(self, psf: GaussianPsf | BoxPsf, shift: tuple[float, float] = (0.0, 0.0)) -> float:
         """Return the mean log fraction of variance that is not explained through a PSF, at a shifted phase."""
-        sensors = [window.part.moved(shift, psf).sensor for window in self.windows]
-        pairs = list(zip(self.windows, sensors, strict=True))
-        sampled = np.concatenate([window.sampled(sensor) for window, sensor in pairs])
-        # The noise of the MSI that a narrow PSF passes would count against it.
-        noise = np.sum([window.passed_noise(sensor) for window, sensor in pairs], axis=0)
-        return float(np.log(self.fit.unexplained(sampled, noise)).mean())
+        return float(np.log(self.fit.unexplained(*self._sampled(psf, shift))).mean())
+
+    def _sampled(self, psf: GaussianPsf | BoxPsf, shift: tuple[float, float]) -> tuple[Array, Array]:
+        """Return the degraded components, (n, k), and the noise that the PSF passes, which would count against it."""
+        moved = [(window, window.part.moved(shift, psf)) for window in self.windows]
+        sampled = np.concatenate([part.degraded(window.pixels) for window, part in moved])
+        return sampled, np.sum([window.passed_noise(part.sensor) for window, part in moved], axis=0)

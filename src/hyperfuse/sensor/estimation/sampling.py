@@ -102,6 +102,11 @@ class PairPart:
         """Return the HSI at LR pixels (n, 2), as float64 (n, bands)."""
         return np.asarray(self.hsi[:, pixels[:, 0], pixels[:, 1]].T.double().cpu().numpy())
 
+    def degraded(self, pixels: NDArray[np.int64]) -> Array:
+        """Return the MSI as the sensor degrades it to LR pixels (n, 2), as float64 (n, msi_bands)."""
+        image = self.sensor.degrade(self.msi, self.lr_shape)
+        return np.asarray(image[:, pixels[:, 0], pixels[:, 1]].T.double().cpu().numpy())
+
     def inner_pixels(self, margin: float, maximum: int | None = None) -> NDArray[np.int64]:
         """Return (row, col) of the LR pixels around which all HR pixels within ``margin`` exist and are valid, (n, 2).
 

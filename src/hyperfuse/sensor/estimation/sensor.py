@@ -94,14 +94,12 @@ def estimate_sensor(
 ) -> SensorEstimate:
     """Estimate phase, PSF, responses and radiometry of a scene; what is known stays as given.
 
-    From ``hsi = degrade(X)`` and ``msi = gain * (R X) + offset`` follows ``gain * (R hsi) + offset = degrade(msi)``,
-    in which X does not occur: the equation of blind hyperspectral and multispectral fusion (Simoes et al., A convex
-    formulation for hyperspectral image superresolution via subspace-based regularization, IEEE TGRS 53(6), 2015;
-    Lanaras, Baltsavias and Schindler, Hyperspectral super-resolution with spectral unmixing constraints, Remote Sens.
-    9(11), 2017; Bungert et al., Blind image fusion for hyperspectral imaging with the directional total variation,
-    Inverse Problems 34(4), 2018). Phase and PSF are found first, for any linear R (:func:`fit_positions`,
-    :func:`fit_psf`), then R as non-negative, smooth and compact responses (:func:`fit_srf`) without the pixels on
-    which the images do not agree. What the images do not determine keeps its assumed value, and a note says so.
+    From ``hsi = degrade(X)`` and ``msi = gain * (R X) + offset`` follows ``gain * (R hsi) + offset = degrade(msi)``, in
+    which X does not occur: the equation of blind hyperspectral and multispectral fusion (Simoes et al., IEEE TGRS
+    53(6), 2015; Lanaras, Baltsavias and Schindler, Remote Sens. 9(11), 2017; Bungert et al., Inverse Problems 34(4),
+    2018). Phase and PSF are found first, for any linear R (:func:`fit_positions`, :func:`fit_psf`), then R as
+    non-negative, smooth and compact responses (:func:`fit_srf`) without the pixels on which the images do not agree.
+    What the images do not determine keeps its assumed value, and a note says so.
 
     Args:
         parts: one or several of a scene, whose equations are solved together. Of their sensors the ratio is known;
@@ -182,8 +180,7 @@ def _samples(parts: Sequence[PairPart]) -> tuple[NDArray[np.int64], Array, Array
 
     def draw(part: PairPart) -> tuple[NDArray[np.int64], Array, Array]:
         pixels = part.enough_pixels(2 * psf_deviation(part.sensor), _PIXELS // len(parts))
-        degraded = part.sensor.degrade(part.msi, part.lr_shape)[:, pixels[:, 0], pixels[:, 1]]
-        return pixels, part.spectra(pixels), degraded.T.double().cpu().numpy()
+        return pixels, part.spectra(pixels), part.degraded(pixels)
 
     pixels, spectra, targets = zip(*from_each(parts, draw), strict=True)
     return side_by_side(pixels), np.concatenate(spectra), np.concatenate(targets)
@@ -216,12 +213,11 @@ def psf_note(fit: PsfFit, sensor: Sensor) -> str:
             "its best width is at the limit of the search" if fit.at_limit else "the images do not determine its width"
         )
         return f"the PSF is not estimated: {why}; a Gaussian with a modulation of 0.3 at Nyquist is assumed"
-    if isinstance(sensor.psf, GaussianPsf):
-        y, x = sensor.psf.sigma
-        return f"PSF estimated from the pair: Gaussian, sigma {y:.2f},{x:.2f} HR pixels"
-    assert isinstance(sensor.psf, BoxPsf)
-    y, x = sensor.psf.width
-    return f"PSF estimated from the pair: box, {y:.2f},{x:.2f} HR pixels wide"
+    psf = sensor.psf
+    if isinstance(psf, GaussianPsf):
+        return f"PSF estimated from the pair: Gaussian, sigma {psf.sigma[0]:.2f},{psf.sigma[1]:.2f} HR pixels"
+    assert isinstance(psf, BoxPsf)
+    return f"PSF estimated from the pair: box, {psf.width[0]:.2f},{psf.width[1]:.2f} HR pixels wide"
 
 
 def _radiometry_notes(names: tuple[str, ...], fit: RadiometryFit, accepted: NDArray[np.bool_]) -> list[str]:

@@ -74,16 +74,16 @@ class PartView:
         # Of nine centres, the one around which neighbouring LR pixels differ most.
         low, high = pixels.min(axis=0), pixels.max(axis=0)
         candidates = [low + (high - low) * np.array([y, x]) / 4 for y in (1, 2, 3) for x in (1, 2, 3)]
-        best, highest = centre, -1.0
-        for candidate in candidates:
+
+        def contrast(candidate: Array) -> float:
             near = pixels[np.abs(pixels - candidate).max(axis=1) <= radius]
             if len(near) < 2 * LEAST_PIXELS:
-                continue
+                return -1.0
             spectra = self.part.hsi[:, near[:, 0], near[:, 1]].double()
-            contrast = float((spectra.var(1) / spectra.square().mean(1).clamp_min(1e-300)).mean()) * len(near)
-            if contrast > highest:
-                best, highest = candidate, contrast
-        return best, radius
+            return float((spectra.var(1) / spectra.square().mean(1).clamp_min(1e-300)).mean()) * len(near)
+
+        best = max(candidates, key=contrast)
+        return (best if contrast(best) >= 0 else centre), radius
 
     def near(self, centre: Array, radius: float, motion: Motion | None, margin: float | None = None) -> PixelSample:
         """Return the LR pixels within ``radius`` of ``centre`` that lie on the MSI where ``motion`` puts them."""
@@ -129,9 +129,14 @@ class PixelSample:
         return float(y), float(x)
 
     @property
-    def reach(self) -> float:
-        """Distance of the farthest position from the centre."""
-        return float(np.linalg.norm(self.positions - np.asarray(self.centre), axis=1).max())
+    def distances(self) -> Array:
+        """Distances of the positions from the centre, (n,), in HR pixels."""
+        return np.asarray(np.linalg.norm(self.positions - np.asarray(self.centre), axis=1))
+
+    @property
+    def radius(self) -> float:
+        """Root mean square of the distances, which rotation and scale are counted in; at least an HR pixel."""
+        return max(float(np.sqrt(np.square(self.distances).mean())), 1.0)
 
     def sampled(self, motion: Motion, *, gradient: bool = False) -> Array:
         """Return the MSI's bands where ``motion`` puts the pixels, (n, msi_bands); as :func:`sample_through`."""

@@ -184,28 +184,29 @@ def _read_text(file: Path) -> tuple[NDArray[np.float64], list[str] | None]:
         text = file.read_text(encoding="utf-8-sig")
     except (UnicodeDecodeError, OSError) as error:
         raise InputError(f"{file}: cannot be read as text ({error})") from error
-    numbered = [(number, line.split("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)]
-    lines = [(number, line) for number, line in numbered if line]
+    lines = [(number, line.split("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)]
+    lines = [(number, line) for number, line in lines if line]
     if not lines:
         raise InputError(f"{file}: the file holds no table")
     separator = next((mark for mark in ",;\t" if mark in lines[0][1]), None)
     rows = [(number, [entry.strip() for entry in line.split(separator)]) for number, line in lines]
-    header = None if _numeric(rows[0][1]) else rows.pop(0)[1]
-    columns = len(header or rows[0][1])
+    header = rows.pop(0)[1] if _floats(rows[0][1]) is None else None
+    if not rows:
+        raise InputError(f"{file}: the file holds a header and no numbers")
+    table, columns = [], len(header or rows[0][1])
     for number, entries in rows:
         if len(entries) != columns:
             raise InputError(f"{file}: line {number} has {len(entries)} columns, the first line {columns}")
-        if not _numeric(entries):
-            bad = next(entry for entry in entries if not _numeric([entry]))
+        values = _floats(entries)
+        if values is None:
+            bad = next(entry for entry in entries if _floats([entry]) is None)
             raise InputError(f"{file}: line {number} holds {bad!r} where a number is expected")
-    if not rows:
-        raise InputError(f"{file}: the file holds a header and no numbers")
-    return np.array([[float(entry) for entry in entries] for _, entries in rows]), header
+        table.append(values)
+    return np.array(table), header
 
 
-def _numeric(entries: list[str]) -> bool:
+def _floats(entries: list[str]) -> list[float] | None:
     try:
-        np.array(entries).astype(np.float64)
+        return [float(entry) for entry in entries]
     except ValueError:
-        return False
-    return True
+        return None
