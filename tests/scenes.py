@@ -89,7 +89,7 @@ def georeferenced_scene():
     )
 
 
-def ground_position(transform, col, row):
+def on_ground(transform, col, row):
     """Coordinates (x, y) of a position in pixels from the corner of the image."""
     a, b, c, d, e, f = tuple(transform)[:6]
     return a * col + b * row + c, d * col + e * row + f

@@ -152,6 +152,13 @@ def test_starting_loads_nothing_heavy(code):
     assert not HEAVY & loaded_after(code)
 
 
+def test_methods_load_no_compiler():
+    # torch's compiler takes two seconds of every start of a command that fuses.
+    script = "import sys, hyperfuse.methods; print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.parametrize("words", [["-c", "import hyperfuse"], ["-m", "hyperfuse", "--help"]])
 def test_starting_takes_less_than_three_tenths_of_a_second(words):
     def processor_seconds():

@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError, MissingDependencyError
+from scenes import on_ground
 
 quick = settings(max_examples=25, deadline=None)
 sizes = st.integers(1, 5)
@@ -161,11 +162,6 @@ def test_a_bad_band_does_not_make_a_pixel_a_gap():
     assert not cube.replace(good_bands=None).valid_pixels.all()
 
 
-def world(transform, col, row):
-    a, b, c, d, e, f = tuple(transform)[:6]
-    return a * col + b * row + c, d * col + e * row + f
-
-
 @quick
 @given(st.tuples(*[st.floats(-100, 100)] * 6), st.data())
 def test_a_window_lies_where_it_lay(transform, data):
@@ -174,8 +170,8 @@ def test_a_window_lies_where_it_lay(transform, data):
     rows, cols = data.draw(st.integers(1, 7 - row)), data.draw(st.integers(1, 9 - col))
     window = cube.crop(row, col, rows, cols)
     np.testing.assert_array_equal(window.data, cube.data[:, row : row + rows, col : col + cols])
-    assert world(window.transform, 0, 0) == pytest.approx(world(transform, col, row))
-    assert world(window.transform, cols, rows) == pytest.approx(world(transform, col + cols, row + rows))
+    assert on_ground(window.transform, 0, 0) == pytest.approx(on_ground(transform, col, row))
+    assert on_ground(window.transform, cols, rows) == pytest.approx(on_ground(transform, col + cols, row + rows))
 
 
 def test_crops_add_up_and_commute_with_selecting_bands():

@@ -15,11 +15,7 @@ DISTRIBUTIONS = {"distributed": "dask[distributed]"}
 HIDDEN = f"""
 import importlib, pkgutil, sys
 HIDDEN = {sorted(EXTRAS)!r}
-class Hide:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in HIDDEN:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Hide())
+sys.modules.update(dict.fromkeys(HIDDEN))
 import numpy as np
 import hyperfuse as hf
 from hyperfuse.errors import MissingDependencyError

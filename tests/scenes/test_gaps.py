@@ -5,10 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.ndimage import gaussian_filter
 
 from hyperfuse.scenes.gaps import GappyPair, GapRegression, fill_gaps
 from hyperfuse.sensor.presets import mtf
+from scenes import mixture, smooth_abundances
 
 SENSOR = mtf(4)
 
@@ -16,10 +16,8 @@ SENSOR = mtf(4)
 def pair(bands=10, msi_bands=3, lr=(12, 14), seed=0, noise=0.0):
     """A scene of four materials, an MSI that is linear in its spectra."""
     rng = np.random.default_rng(seed)
-    fine = (4 * lr[0], 4 * lr[1])
-    abundances = gaussian_filter(rng.normal(size=(4, *fine)), (0, 2, 2))
-    abundances = np.exp(abundances / abundances.std() / 2)
-    truth = torch.from_numpy(np.einsum("bk,krc->brc", rng.random((bands, 4)), abundances))
+    abundances = smooth_abundances(rng, 4, 4 * lr[0], 4 * lr[1], 2)
+    truth = torch.from_numpy(mixture(rng.random((bands, 4)).T, abundances))
     hsi = SENSOR.degrade(truth)
     hsi = hsi + noise * torch.from_numpy(rng.normal(size=hsi.shape))
     return hsi, torch.einsum("mb,brc->mrc", torch.from_numpy(rng.random((msi_bands, bands)) / bands), truth)

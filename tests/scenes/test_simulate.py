@@ -15,6 +15,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.scenes.simulate import hr_transform, lr_transform, simulate
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.srf.srf import Srf
+from scenes import on_ground
 
 UTM = (10.0, 0.0, 600000.0, 0.0, -10.0, 4e6)
 
@@ -110,11 +111,6 @@ def test_the_reference_is_cut_to_whole_lr_pixels(ratio, size, lr, cropped):
     np.testing.assert_array_equal(pair.reference.data, data[:, : cropped[0], : cropped[1]])
 
 
-def world(transform, col, row):
-    a, b, c, d, e, f = tuple(transform)[:6]
-    return a * col + b * row + c, d * col + e * row + f
-
-
 ratios = st.floats(1, 9) | st.integers(1, 9)
 
 
@@ -126,8 +122,8 @@ def test_an_lr_centre_lies_at_phase_plus_ratio_times_its_index(transform, ratio,
     coarse = lr_transform(transform, sensor)
     for i, j in ((0, 0), (2, 5)):
         # Position 0 is the centre of the first HR pixel, which is half a pixel from its corner.
-        hr = world(transform, phase[1] + ratio[1] * j + 0.5, phase[0] + ratio[0] * i + 0.5)
-        assert world(coarse, j + 0.5, i + 0.5) == pytest.approx(hr, abs=1e-9)
+        hr = on_ground(transform, phase[1] + ratio[1] * j + 0.5, phase[0] + ratio[0] * i + 0.5)
+        assert on_ground(coarse, j + 0.5, i + 0.5) == pytest.approx(hr, abs=1e-9)
     assert hr_transform(coarse, sensor) == pytest.approx(transform, abs=1e-9)
 
 

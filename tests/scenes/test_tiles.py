@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import six_numbers
@@ -20,6 +19,7 @@ from hyperfuse.scenes import windows
 from hyperfuse.scenes.fuse import fuse, fuse_tiles
 from hyperfuse.scenes.simulate import simulate
 from hyperfuse.scenes.tiling.memory import tile_side
+from scenes import mixture, smooth_abundances
 
 TILE, OVERLAP = 32, 6  # 8 LR pixels
 
@@ -27,9 +27,8 @@ TILE, OVERLAP = 32, 6  # 8 LR pixels
 def scene(rows=96, cols=128, bands=6, seed=0):
     """A scene of four smooth materials, with georeferencing."""
     rng = np.random.default_rng(seed)
-    abundances = gaussian_filter(rng.normal(size=(4, rows, cols)), (0, 1.5, 1.5))
-    abundances = np.exp(abundances / abundances.std() / 2)
-    data = np.einsum("bk,krc->brc", rng.random((bands, 4)), abundances)
+    abundances = smooth_abundances(rng, 4, rows, cols, 1.5)
+    data = mixture(rng.random((bands, 4)).T, abundances)
     return Cube(
         data=(data / data.max()).astype(np.float32),
         wavelengths=np.linspace(450, 900, bands),

@@ -173,8 +173,9 @@ def match_scene(source: PairSource, job: FusionJob) -> MatchedScene:
     cost = capabilities.bytes_per_pixel
     bytes_per_pixel = cost.hsi_band * headers[0].bands + cost.msi_band * headers[1].bands
     whole = job.tile is None or fits_whole(matched, bytes_per_pixel, job.memory_gb)
-    plan = matched.whole if whole or job.tile is None else matched.plan(job.tile, 0)
-    bands = bands_with_data(matched, plan)
+    # A tile that is too small is refused before anything is fitted.
+    plan = matched.whole if job.tile is None else matched.plan(job.tile, 0)
+    bands = bands_with_data(matched, matched.whole if whole else plan)
     before = matched.match
     match = match_samples(
         before,

@@ -24,6 +24,7 @@ from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import mtf
 from hyperfuse.sensor.psf import GaussianPsf
 from hyperfuse.sensor.srf.srf import srf_boxes
+from scenes import mixture, power_law_fields
 
 
 class AlignedPair(NamedTuple):
@@ -54,10 +55,8 @@ def align_pair(hsi, msi, sensor):
 
 def scene(bands=12, rows=96, cols=104, seed=0):
     rng = np.random.default_rng(seed)
-    spectrum = np.fft.rfft2(rng.standard_normal((4, rows, cols)))
-    fy, fx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(cols)[None]
-    fields = np.fft.irfft2(spectrum / (0.02 + np.hypot(fy, fx)) ** 1.6, s=(rows, cols))
-    return np.einsum("bk,kyx->byx", rng.random((bands, 4)), fields / fields.std()) + 6
+    fields = power_law_fields(rng, 4, rows, cols, 1.6)
+    return mixture(rng.random((bands, 4)).T, fields) + 6
 
 
 def make(image, shift=(0.0, 0.0), degrees=0.0, scale=0.0, noise=0.0, **fields):

@@ -19,6 +19,7 @@ from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import GaussianPsf
 from hyperfuse.sensor.srf.srf import Srf
+from scenes import fractions, gaussian_spectra, mixture, power_law_fields
 
 WAVES = np.linspace(420.0, 960.0, 20)
 UTM33 = "EPSG:32633"
@@ -53,14 +54,8 @@ def match_blind(hsi, msi, need_srf=True, **specified):
 
 def scene(rows=96, cols=96, seed=0):
     rng = np.random.default_rng(seed)
-    spectrum = np.fft.rfft2(rng.standard_normal((5, rows, cols)))
-    fy, fx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(cols)[None]
-    fields = np.fft.irfft2(spectrum / (0.02 + np.hypot(fy, fx)) ** 1.5, s=(rows, cols))
-    fractions = np.exp(1.5 * fields / fields.std())
-    fractions /= fractions.sum(axis=0)
-    centres, widths = rng.uniform(400, 1000, (5, 4, 1)), rng.uniform(40, 150, (5, 4, 1))
-    materials = 0.1 + 0.3 * np.exp(-((WAVES - centres) ** 2) / (2 * widths**2)).sum(axis=1)
-    return torch.from_numpy(np.einsum("kb,kyx->byx", materials, fractions))
+    abundances = fractions(power_law_fields(rng, 5, rows, cols, 1.5))
+    return torch.from_numpy(mixture(gaussian_spectra(rng, WAVES, 5, 4), abundances))
 
 
 def responses(*bands):

@@ -16,6 +16,7 @@ from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
 from hyperfuse.sensor.srf.srf import Srf
+from scenes import on_ground
 
 UTM33, UTM32 = "EPSG:32633", "EPSG:32632"
 MSI_GRID = (10.0, 0.0, 600000.0, 0.0, -10.0, 4e6)
@@ -42,18 +43,15 @@ def hsi_on(msi_grid, ratio, corner, rows=6, cols=5, bands=8):
     return cube(bands, rows, cols, grid, UTM33)
 
 
-def world(transform, col, row):
-    a, b, c, d, e, f = tuple(transform)[:6]
-    return np.array([a * col + b * row + c, d * col + e * row + f])
-
-
 def assert_in_place(pair):
     """Every LR centre lies at the HR position that the sensor states."""
     sensor = pair.sensor
     for i, j in ((0, 0), (pair.hsi.rows - 1, pair.hsi.cols - 1)):
         y, x = (p + r * n + 0.5 for p, r, n in zip(sensor.offset, sensor.ratio, (i, j), strict=True))
         np.testing.assert_allclose(
-            world(pair.hsi.transform, j + 0.5, i + 0.5), world(pair.msi.transform, x, y), atol=1e-6
+            on_ground(pair.hsi.transform, j + 0.5, i + 0.5),
+            on_ground(pair.msi.transform, x, y),
+            atol=1e-6,
         )
 
 
@@ -139,7 +137,7 @@ def test_a_pair_that_overlaps_in_part_is_cut_to_whole_lr_pixels():
     pair = match_pair(hsi, cube(4, 20, 24, MSI_GRID, UTM33))
     np.testing.assert_array_equal(pair.hsi.data, hsi.data[:, 2:6, :4])  # rows 2 to 18, columns 6 to 22
     assert (pair.msi.rows, pair.msi.cols) == (16, 16)
-    np.testing.assert_array_equal(world(pair.msi.transform, 0, 0), world(MSI_GRID, 6, 2))
+    np.testing.assert_array_equal(on_ground(pair.msi.transform, 0, 0), on_ground(MSI_GRID, 6, 2))
     assert pair.sensor.offset == pytest.approx((1.5, 1.5))
     assert_in_place(pair)
     assert pair.notes[-2:] == ("HSI cut from 8x8 to 4x4 pixels", "MSI cut from 20x24 to 16x16 pixels")

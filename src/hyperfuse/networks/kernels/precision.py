@@ -47,7 +47,6 @@ def compute_dtype(x: torch.Tensor, precision: Precision) -> torch.dtype:
     return torch.bfloat16 if available_precision(precision, x.device.type) != "float32" else x.dtype
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def available_precision(precision: Precision, device: str) -> Precision:
     """Return ``precision``, or ``"float32"`` in place of ``"bfloat16"`` where that is slower; warn of it once.
 
@@ -59,6 +58,10 @@ def available_precision(precision: Precision, device: str) -> Precision:
         return precision
     _warn_of_float32()
     return "float32"
+
+
+# What torch.compiler.assume_constant_result does; that would load the compiler, which takes two seconds at every start.
+available_precision._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=1)
