@@ -15,10 +15,6 @@ def block_folds(shape: tuple[int, int], device: torch.device | str = "cpu") -> t
 
     Spatially blocked cross-validation (Roberts et al., Ecography 40(8), 2017): blocks of four by four pixels, in a
     pattern of two by two blocks that puts neighbouring blocks into different folds.
-
-    Example:
-        >>> block_folds((8, 8))[::4, ::4].tolist()
-        [[0, 1], [2, 3]]
     """
     rows = torch.arange(shape[0], device=device)[:, None] // BLOCK
     cols = torch.arange(shape[1], device=device)[None, :] // BLOCK

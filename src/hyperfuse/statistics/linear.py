@@ -37,11 +37,6 @@ def fit_linear(
 
     Raises:
         InputError: shapes that do not fit, or weights that are negative or all 0.
-
-    Example:
-        >>> x = torch.tensor([[[0.0, 1.0, 2.0, 3.0]]])
-        >>> fit_linear(x, 2 * x + 1).round(decimals=6).tolist()
-        [[1.0, 2.0]]
     """
     _check_shapes(predictors, targets, weights)
     own = _moments(predictors, predictors, weights)

@@ -57,7 +57,7 @@ def test_everything_is_found():
     hsi, msi = pair(snr_db=30)
     found = estimate(hsi, msi, wavelengths=WAVES)
     np.testing.assert_allclose(found.sensor.offset, TRUE.offset, atol=0.1)
-    np.testing.assert_allclose(found.psf.sigma, 1.7, rtol=0.06)
+    np.testing.assert_allclose(found.sensor.psf.sigma, 1.7, rtol=0.06)
     np.testing.assert_allclose(found.srf.wavelengths, SRF.matrix @ WAVES, atol=30)
     assert found.accepted.all()
     assert (found.explained > 0.97).all()
@@ -160,7 +160,7 @@ def test_tensors_keep_their_type(dtype):
     hsi, msi = (one.to(dtype) for one in pair())
     found = estimate(hsi, msi, phase=TRUE.phase, psf=BoxPsf(width=(4, 4)), srf=SRF)
     assert found.correct(msi).dtype == dtype
-    assert found.psf == BoxPsf(width=(4, 4))
+    assert found.sensor.psf == BoxPsf(width=(4, 4))
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,7 @@ def test_what_a_cube_knows_is_used_and_keywords_come_first():
 
 def test_an_hsi_without_wavelengths_gets_a_hint():
     for spec in ("sentinel-2a", "gaussian:450/60", "landsat-9:B4"):
-        with pytest.raises(
-            InputError, match=r"needs the wavelengths .* boxes:N, or a table of weights with 30 columns"
-        ):
+        with pytest.raises(InputError, match=r"need the wavelengths .* boxes:N, or a table of weights with 30 columns"):
             create_srf(spec, 30)
 
 

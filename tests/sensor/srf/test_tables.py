@@ -110,7 +110,7 @@ def test_weights_on_bad_bands_do_not_count(tmp_path):
         (np.full((2, 26), np.nan), "NaN or infinite"),
         (np.ones((2, 2, 26)), "two dimensions"),
         (np.ones((2, 26), complex), "real numbers"),
-        (TABLE, "response curves need the wavelengths"),
+        (TABLE, "response curves .* need the wavelengths"),
         (np.array([{"a": 1}]), "not a NumPy file of numbers"),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.errors import InputError
-from hyperfuse.statistics.folds import FOLDS, position_folds
+from hyperfuse.statistics.folds import position_folds
 
 Array = NDArray[np.float64]
 
@@ -48,10 +48,8 @@ class HeldOutFit:
         standard = (spectra[:, varied] - spectra[:, varied].mean(axis=0)) / spread[varied]
         number = position_folds(pixels)
         self._folds = []
-        for fold in range(FOLDS):
+        for fold in np.unique(number):
             held_out = number == fold
-            if not held_out.any():
-                continue
             if held_out.all():
                 raise InputError("the LR pixels to estimate a sensor from all lie in one block; give a larger pair")
             known = standard[~held_out]

@@ -39,14 +39,12 @@ class PsfFit:
         psf: Gaussian or box.
         evidence: log-likelihood lost by a width 1.3 times as large or small, the smaller of the two.
         at_limit: the best width is the narrowest or widest tried.
-        unexplained: mean over the MSI's components of the log fraction of variance that the HSI does not explain.
         shift: to add to the assumed phase along (y, x), in HR pixels; 0 where it was not free.
     """
 
     psf: GaussianPsf | BoxPsf
     evidence: float
     at_limit: bool
-    unexplained: float
     shift: tuple[float, float] = (0.0, 0.0)
 
     @property
@@ -90,9 +88,7 @@ def fit_psf(parts: Sequence[PairPart], *, free_phase: bool = False) -> PsfFit:
     if float(uneven.fun) < best.cost - 2 / view.blocks:
         both, lowest = uneven.x, float(uneven.fun)
     other = min(cost(both + by) for by in (math.log(_TESTED_FACTOR), -math.log(_TESTED_FACTOR)))
-    return PsfFit(
-        best.family(*np.exp(both).tolist()), view.blocks * (other - lowest) / 2, best.at_limit, lowest, best.shift
-    )
+    return PsfFit(best.family(*np.exp(both).tolist()), view.blocks * (other - lowest) / 2, best.at_limit, best.shift)
 
 
 Family = Callable[[float, float], GaussianPsf | BoxPsf]

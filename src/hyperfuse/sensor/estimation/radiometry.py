@@ -15,7 +15,7 @@ from hyperfuse.statistics.folds import block_labels, position_folds
 _SIGNIFICANCE = 3.0
 # A pixel whose residual is this many times the typical one, and this fraction of the MSI's deviation, is taken for
 # change, cloud, shadow or parallax.
-_OUTLYING, _OUTLYING_DEVIATIONS = 5.0, 0.5
+OUTLYING, OUTLYING_DEVIATIONS = 5.0, 0.5
 _SMOOTH = 8  # LR pixels along a side of the blocks over which differences count as smooth
 
 
@@ -91,7 +91,7 @@ def changed_pixels(spectra: Array, targets: Array, pixels: NDArray[np.int64]) ->
     typical = np.median(np.abs(residual), axis=0)
     deviation = np.maximum(targets.std(axis=0), 1e-300)
     # Most of a scene may be flat and fit well; edges are no change, so a good part of its contrast is required too.
-    limit = np.maximum(_OUTLYING * typical, _OUTLYING_DEVIATIONS * deviation)
+    limit = np.maximum(OUTLYING * typical, OUTLYING_DEVIATIONS * deviation)
     return np.asarray(np.square(residual / limit).mean(axis=1) > 1)
 
 

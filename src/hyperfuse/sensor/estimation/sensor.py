@@ -24,7 +24,7 @@ from hyperfuse.sensor.estimation.radiometry import (
 from hyperfuse.sensor.estimation.sampling import PairPart, from_each, psf_deviation, side_by_side
 from hyperfuse.sensor.estimation.srf import fit_srf
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, Psf
+from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
 from hyperfuse.sensor.srf.srf import Srf
 
 _PIXELS = 4096
@@ -47,7 +47,6 @@ class SensorEstimate:
         offset: (msi_bands,), in the MSI's unit; 0 where the images show no other.
         explained: (msi_bands,), fraction of the variance of the degraded MSI that the HSI explains through the sensor,
             on LR pixels held out of the fits.
-        residual: (msi_bands,), root mean square of what it does not explain, in the MSI's unit.
         accepted: (msi_bands,), False for MSI bands that the HSI does not explain: outside its range, or changed.
         changed: fraction of the LR pixels used on which the images do not agree.
         position: the last fit of the phase, ``before`` at the assumed phase; None where it was given.
@@ -59,17 +58,11 @@ class SensorEstimate:
     gain: Array
     offset: Array
     explained: Array
-    residual: Array
     accepted: NDArray[np.bool_]
     changed: float
     position: PositionFit | None
     psf_fit: PsfFit | None
     notes: tuple[str, ...]
-
-    @property
-    def psf(self) -> Psf:
-        """The PSF of the sensor."""
-        return self.sensor.psf
 
     @property
     def srf(self) -> Srf:
@@ -117,7 +110,7 @@ def estimate_sensor(
         >>> true = mtf(2.0, Srf([[0.5, 0.5, 0, 0, 0, 0], [0, 0, 0, 0.2, 0.6, 0.2]]))
         >>> part = PairPart(true.degrade(image), true.respond(image), mtf(2.0))
         >>> found = estimate_sensor([part], known_phase=True)
-        >>> [round(value, 2) for value in found.psf.sigma], found.srf.matrix.round(1).tolist()[0]
+        >>> [round(value, 2) for value in found.sensor.psf.sigma], found.srf.matrix.round(1).tolist()[0]
         ([0.99, 0.99], [0.5, 0.5, 0.0, 0.0, 0.0, 0.0])
     """
     centres = _checked(parts, wavelengths)
@@ -166,7 +159,6 @@ def _with_radiometry(parts: Sequence[PairPart], centres: Array | None) -> Sensor
         gain=fit.gain,
         offset=fit.offset,
         explained=fit.explained,
-        residual=np.sqrt(np.square(residual).mean(axis=0)),
         accepted=np.asarray(accepted, np.bool_),
         changed=fraction,
         position=None,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.sensor.estimation.fit import LEAST_PIXELS, Array, HeldOutFit, principal_images
 from hyperfuse.sensor.estimation.noise import noise_gain, pixel_noise
+from hyperfuse.sensor.estimation.radiometry import OUTLYING, OUTLYING_DEVIATIONS
 from hyperfuse.sensor.estimation.sampling import PairPart, lr_positions, psf_deviation, sample_through, thinned
 
 # Components of the MSI that are compared; later ones are mostly noise.
@@ -21,9 +22,6 @@ _NOISE_WINDOW = 256  # HR pixels to either side of the centre
 # by little, so that one shift describes it.
 _FIRST_RADIUS = 20.0
 _SUPPORT = 2.0  # standard deviations of the PSF: what lies farther beyond the MSI's border matters little
-# A pixel whose residual is this many times the typical one, this fraction of the MSI's deviation, and more than a shift
-# by an HR pixel would cause, is taken for change, cloud or parallax.
-_OUTLYING, _OUTLYING_DEVIATIONS = 5.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -161,12 +159,12 @@ class PixelSample:
         return replace(self, fit=HeldOutFit.choose(self.part.spectra(self.pixels), self.pixels, sampled))
 
     def agreeing(self, motion: Motion) -> NDArray[np.int64]:
-        """Return the indices of the pixels without a larger residual than a wrong position would cause."""
+        """Return the indices of the pixels without an outlying residual that a shift by an HR pixel would not cause."""
         values, along_y, along_x = self.sampled(motion, gradient=True) @ self.matrix
         size = np.sqrt(np.square(self.fit.residual(values)).mean(axis=1))
         slope = np.sqrt((np.square(along_y) + np.square(along_x)).mean(axis=1))
         # Flat ground makes the typical residual small, and edges, which determine the position, must not be dropped.
-        limit = np.maximum(_OUTLYING * float(np.median(size)), np.maximum(_OUTLYING_DEVIATIONS, slope))
+        limit = np.maximum(OUTLYING * float(np.median(size)), np.maximum(OUTLYING_DEVIATIONS, slope))
         agreeing = np.flatnonzero(size <= limit)
         return agreeing if len(agreeing) >= 2 * LEAST_PIXELS else np.arange(len(size))
 

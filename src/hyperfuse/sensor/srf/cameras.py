@@ -34,11 +34,6 @@ def srf_camera(name: str, hsi: HsiBands | int, *, drop_uncovered: bool = False) 
     curves, each number standing for the 10 nm around it, and integrated by
     :func:`~hyperfuse.sensor.srf.curves.srf_from_curves`. 31 bands without wavelengths are taken as 400 to 700 nm in
     steps of 10; ``source`` says so.
-
-    Example:
-        >>> srf = srf_camera("nikon-d700", 31)
-        >>> srf.names, (srf.matrix[0, -1] * 255).round(9).item()
-        (('R', 'G', 'B'), 17.0)
     """
     if name not in _CAMERAS:
         raise InputError(f"no camera {name!r}{nearest_name(name, _CAMERAS)}")

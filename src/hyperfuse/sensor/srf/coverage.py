@@ -24,12 +24,6 @@ def outside_coverage(
     half the FWHM of an MSI band. Where the widths are not known, all between the outermost bands is taken to be
     covered, and beyond them a quarter of the distance to the next band. Within three per cent of the wavelength of what
     is covered a band is covered too. The ``wavelengths`` of the HSI, in nm, may have any order.
-
-    Example:
-        >>> outside_coverage([500, 600, 700], [[0.9, 0.1, 0.0]]).tolist()
-        [False, False, True]
-        >>> outside_coverage([500, 600, 700], msi_wavelengths=[610], msi_fwhm=[40]).tolist()
-        [True, False, True]
     """
     centres, msi = _finite(wavelengths), _finite(msi_wavelengths)
     if responses is not None:
@@ -88,12 +82,7 @@ def coverage_note(
 
 
 def true_runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return first and last index of every run of True in a mask (n,).
-
-    Example:
-        >>> true_runs(np.array([True, True, False, True]))
-        [(0, 1), (3, 3)]
-    """
+    """Return first and last index of every run of True in a mask (n,)."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
     return [(int(first), int(after) - 1) for first, after in zip(edges[::2], edges[1::2], strict=True)]
 

@@ -29,17 +29,14 @@ def srf_from_curves(
 ) -> Srf:
     """Return the weights that turn an HSI into the MSI whose bands respond by the given curves.
 
-    An MSI band measures ``integral c(x) L(x) dx / integral c(x) dx`` for its curve c and the spectral radiance L;
-    the HSI knows L at its band centres. Between neighbouring centres L is taken as linear, which makes the integral
-    a weighted sum of the HSI bands: the weight of a band is the integral of c against the triangle that is 1 at its
-    centre and 0 at the neighbouring centres (product integration of the trapezoidal rule; Davis and Rabinowitz,
-    Methods of Numerical Integration, 1984, section 2.5). Both factors are piecewise linear, so it is computed
-    exactly, without a sampling step. Why this and not the curve's overlap with the Gaussian of each HSI band:
-
-    - the triangles sum to 1 everywhere: where two detectors cover the same range each wavelength counts once, irregular
-      spacing needs no correction, and bands with equal centres get equal weights;
-    - a spectrum that is linear over wavelength is integrated exactly;
-    - an HSI value is already L averaged over the band's Gaussian; weighting by that Gaussian would blur twice.
+    An MSI band measures ``integral c(x) L(x) dx / integral c(x) dx`` for its curve c and the spectral radiance L; the
+    HSI knows L at its band centres. Between neighbouring centres L is taken as linear, which makes the integral a
+    weighted sum of the HSI bands: the weight of a band is the integral of c against the triangle that is 1 at its
+    centre and 0 at the neighbouring centres (product integration of the trapezoidal rule; Davis and Rabinowitz, Methods
+    of Numerical Integration, 1984, section 2.5), computed exactly. Why not the curve's overlap with the Gaussian of
+    each HSI band: the triangles sum to 1 everywhere, so that where two detectors cover the same range each wavelength
+    counts once and irregular spacing needs no correction; a spectrum that is linear over wavelength is integrated
+    exactly; and an HSI value is already L averaged over the band's Gaussian, which would blur twice.
 
     So the FWHM do not enter the weights, but the range that the HSI covers: a band reaches half its width beyond its
     centre (the width is the FWHM, at least the local spacing of the centres), and between two centres more than three
@@ -58,14 +55,9 @@ def srf_from_curves(
     Raises:
         InputError: input that does not fit, a usable band without a wavelength, a curve that is zero or clearly
             negative, an MSI band of which the HSI covers less than half (with ``drop_uncovered``: all of them).
-
-    Example:
-        >>> srf = srf_from_curves([500, 600], [[1, 1]], [500, 550, 600])
-        >>> srf.matrix.tolist(), srf.wavelengths.tolist()
-        ([[0.25, 0.5, 0.25]], [550.0])
     """
     samples, responses, labels = _checked_curves(wavelengths_nm, curves, names)
-    bands = _Centres.of(HsiBands.of(hsi))
+    bands = _Centres.of(HsiBands.of(hsi), source)
     weights, coverage = _integrate(samples, responses, bands, labels)
     covered = coverage >= MIN_COVERAGE - 1e-9
     if not covered.all():
@@ -102,11 +94,6 @@ def srf_from_centres(
         names: one name per MSI band; default: ``450 nm`` and so on.
         source: where centres and widths come from.
         drop_uncovered: leave out MSI bands that the HSI does not cover.
-
-    Example:
-        >>> srf = srf_from_centres([450, 550], 60, range(300, 700, 10))
-        >>> srf.names, srf.wavelengths.round(3).tolist()
-        (('450 nm', '550 nm'), [450.0, 550.0])
     """
     centres = np.atleast_1d(np.asarray(centres, np.float64))
     widths = np.asarray(fwhm, np.float64)
@@ -133,10 +120,13 @@ class _Centres:
     index: NDArray[np.intp]
 
     @classmethod
-    def of(cls, hsi: HsiBands) -> _Centres:
+    def of(cls, hsi: HsiBands, source: str) -> _Centres:
         values, mask = hsi.wavelengths, hsi.usable
         if values is None:
-            raise InputError("response curves need the wavelengths of the HSI's bands")
+            raise InputError(
+                f"the response curves {source} need the wavelengths of the HSI's bands, which have none; give them, or"
+                f" take an SRF without wavelengths: boxes:N, or a table of weights with {hsi.count} columns"
+            )
         unknown = np.flatnonzero(mask & ~(np.isfinite(values) & (values > 0)))
         if unknown.size:
             raise InputError(

@@ -68,11 +68,9 @@ def create_srf(
     if text.lower() in list_cameras():
         return srf_camera(text.lower(), bands, drop_uncovered=drop_uncovered)
     if kind == "gaussian":
-        _need_wavelengths(bands, text)
         return srf_from_centres(*_gaussians(text, rest), bands, source=text.lower(), drop_uncovered=drop_uncovered)
     satellite = find_satellite(kind)
     if satellite is not None:
-        _need_wavelengths(bands, text)
         chosen = rest.split(",") if ":" in text else None
         return srf_from_satellite(satellite.name, bands, chosen, drop_uncovered=drop_uncovered)
     file, _ = split_variable(text)
@@ -95,14 +93,6 @@ def list_srfs() -> dict[str, str]:
         **dict.fromkeys(list_cameras(), "camera: R, G, B"),
         **{name: f"satellite: {', '.join(sensor.bands)}" for name, sensor in list_satellites().items()},
     }
-
-
-def _need_wavelengths(hsi: HsiBands, text: str) -> None:
-    if hsi.wavelengths is None:
-        raise InputError(
-            f"the SRF {text} needs the wavelengths of the HSI's bands, and the HSI has none; give them, or take an "
-            f"SRF without wavelengths: boxes:N, or a table of weights with {hsi.count} columns"
-        )
 
 
 def _gaussians(text: str, items: str) -> tuple[list[float], list[float]]:

@@ -15,11 +15,6 @@ def restrict_responses(srf: Srf | None, msi_bands: NDArray[np.bool_], hsi_bands:
     Raises:
         InputError: responses of another number of bands, or one of which more than half lies on HSI bands that are
             not used.
-
-    Example:
-        >>> srf = Srf([[0.5, 0.3, 0.2], [0.0, 0.5, 0.5]], names=("short", "long"))
-        >>> restrict_responses(srf, np.array([True, False]), np.array([True, True, False])).matrix.round(3).tolist()
-        [[0.625, 0.375]]
     """
     if srf is None:
         return None

@@ -84,11 +84,7 @@ def find_satellite(name: str) -> Satellite | None:
 
 
 def srf_from_satellite(
-    name: str,
-    hsi: HsiBands | ArrayLike,
-    bands: Sequence[str] | None = None,
-    *,
-    drop_uncovered: bool = False,
+    name: str, hsi: HsiBands | ArrayLike, bands: Sequence[str] | None = None, *, drop_uncovered: bool = False
 ) -> Srf:
     """Return the responses of a satellite sensor of :func:`list_satellites` on the bands of an HSI.
 
@@ -102,11 +98,6 @@ def srf_from_satellite(
             Default: the optical ones that fusion uses (of Sentinel-2 the ten of 10 and 20 m; elsewhere all but
             panchromatic, thermal and cirrus; of MODIS the seven land bands; of ASTER those of the nadir view).
         drop_uncovered: leave out bands that the HSI does not cover, with a HyperfuseWarning that names them.
-
-    Example:
-        >>> srf = srf_from_satellite("sentinel-2a", range(400, 1001, 5), bands=["B2", "B8A"])
-        >>> srf.names, srf.wavelengths.round().tolist()
-        (('B2', 'B8A'), [492.0, 865.0])
     """
     satellite = find_satellite(name)
     if satellite is None:

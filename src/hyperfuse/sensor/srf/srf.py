@@ -194,10 +194,6 @@ def srf_boxes(count: int, hsi: HsiBands | int) -> Srf:
 
     Raises:
         InputError: a count below 1 or above the number of usable bands.
-
-    Example:
-        >>> srf_boxes(2, 5).matrix.round(2).tolist()
-        [[0.33, 0.33, 0.33, 0.0, 0.0], [0.0, 0.0, 0.0, 0.5, 0.5]]
     """
     hsi = HsiBands.of(hsi)
     bands = np.flatnonzero(hsi.usable)

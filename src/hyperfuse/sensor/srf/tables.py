@@ -62,11 +62,6 @@ def srf_from_table(path: str | Path, hsi: HsiBands | int, *, drop_uncovered: boo
             f"weights of {hsi.count} HSI bands"
             + (" (transpose it: a row per MSI band)" if table.shape[0] == hsi.count else "")
         )
-    if hsi.wavelengths is None:
-        raise InputError(
-            f"{name}: response curves need the wavelengths of the HSI's bands, which have none; give them, or a table "
-            f"of weights (a row per MSI band, {hsi.count} columns)"
-        )
     samples = table[:, 0]
     if unit == "µm":
         message = f"{name}: wavelengths from {samples.min():g} to {samples.max():g} are taken as µm"
