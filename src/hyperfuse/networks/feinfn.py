@@ -56,6 +56,7 @@ class FeINFNFeatures:
 def laplacian(latent: torch.Tensor) -> torch.Tensor:
     """Return four times each pixel minus its four neighbours; the border is repeated, so that constants give 0."""
     height, width = latent.shape[-2:]
+    latent = latent.contiguous()  # the gradient of a padded channels-last map confuses the compiler
     rows, columns = F.pad(latent, (0, 0, 1, 1), mode="replicate"), F.pad(latent, (1, 1, 0, 0), mode="replicate")
     vertical = rows.narrow(2, 0, height) + rows.narrow(2, 2, height)
     return 4 * latent - vertical - columns.narrow(3, 0, width) - columns.narrow(3, 2, width)
