@@ -21,11 +21,19 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+from hyperfuse.text import shortened, single_line
+
+_LONGEST_MESSAGE = 2000
+
 
 class HyperfuseError(Exception):
     """The work failed although the call was right (no space left, a file vanished). Exit code 1."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        # A message quotes names and values of files, which may hold anything and be of any length.
+        return shortened(single_line(super().__str__()), _LONGEST_MESSAGE)
 
 
 class InputError(HyperfuseError, ValueError):
@@ -73,7 +81,7 @@ class HyperfuseWarning(UserWarning):
 
 def warn(message: str) -> None:
     """Warn with a :class:`HyperfuseWarning`; the message is one line, like that of an error."""
-    warnings.warn(message, HyperfuseWarning, stacklevel=3)
+    warnings.warn(shortened(single_line(message), _LONGEST_MESSAGE), HyperfuseWarning, stacklevel=3)
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hyperfuse.errors import nearest_name
+from hyperfuse.text import shortened
 
 
 class Settings(BaseModel):
@@ -98,7 +99,7 @@ def describe(error: ValidationError, kind: Any, *, noun: str = "key", root: str 
         return message  # a check across the fields of a section, which names them
     if first["type"] in ("model_type", "model_attributes_type", "dict_type"):
         message = "should be a mapping"
-    given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
+    given = f" (given: {shortened(repr(first['input']))})" if not isinstance(first["input"], dict) else ""
     return f"{where}: {message[:1].lower() + message[1:]}{given}"
 
 

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hyperfuse.tables import Code, Column, MeanStd, Table, single_line
+from hyperfuse.tables import Code, Column, MeanStd, Table
 from hyperfuse.tables.csv import render_csv
 from hyperfuse.tables.html import escape_html, render_html
 from hyperfuse.tables.latex import escape_latex, render_latex
 from hyperfuse.tables.markdown import escape_markdown, render_markdown
 from hyperfuse.tables.terminal import render_terminal
+from hyperfuse.text import single_line
 
 
 def on_terminal(table, **options):

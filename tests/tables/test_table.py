@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperfuse.tables import Code, Column, MeanStd, Table, printable, single_line
+from hyperfuse.tables import Code, Column, MeanStd, Table
 from hyperfuse.tables.table import rank
+from hyperfuse.text import printable, single_line
 
 PSNR = Column("psnr_db", "PSNR", "dB", ".2f", "high")
 SAM = Column("sam_degrees", "SAM", "degrees", ".3f", "low")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from cyclopts import CycloptsError, UnusedCliTokensError
 
 from hyperfuse.errors import HyperfuseError, InputError
+from hyperfuse.text import single_line
 
 # Options whose name is not that of the library's parameter.
 _OPTION_NAMES = {
@@ -61,13 +62,13 @@ def describe_misuse(error: CycloptsError) -> str:
         word = error.unused_tokens[0]
         hint = "; write --set before each name=value" if "=" in word else "; see --help"
         return f"one argument too many: {word}{hint}"
-    text = " ".join(str(error).split())
+    text = single_line(error)
     return text[:1].lower() + text[1:].rstrip(".")
 
 
 def describe_failure(error: BaseException) -> tuple[int, str]:
     """Return the exit code and the message for an exception that ended a command."""
-    message = " ".join(str(error).split())
+    message = single_line(error)
     if isinstance(error, KeyboardInterrupt):
         return 130, "interrupted"
     if isinstance(error, HyperfuseError):

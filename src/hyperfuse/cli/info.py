@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from hyperfuse.cli.inputs import read_image
 from hyperfuse.cli.options import COMMON, INPUT, CommonOptions, InputOptions
 from hyperfuse.cli.session import Session
+from hyperfuse.text import single_line
 
 _LINE = 100
 _SHOWN = 2
@@ -45,7 +46,7 @@ def info(
         return
     name = file if not more else f"{file} and {len(more)} more, merged"
     for label, text in [("file", name), *_lines(found)]:
-        session.result(f"{label:<14}{text}")
+        session.result(f"{single_line(label):<13} {single_line(text)}")
 
 
 def _lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:

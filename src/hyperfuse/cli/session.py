@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hyperfuse.progress import Progress, silent
+from hyperfuse.text import escape_json, printable, single_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,11 +41,11 @@ class Session:
 
     def result(self, text: str) -> None:
         """Write a line of results."""
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(printable(text) + "\n")
 
     def result_json(self, value: Any) -> None:
         """Write results for machines; what JSON cannot hold (NaN, infinity) becomes null."""
-        self.result(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+        sys.stdout.write(escape_json(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)) + "\n")
 
     def result_table(self, table: RenderableType) -> None:
         """Write a rich table: as wide as the terminal, or its natural width where stdout is not a terminal."""
@@ -84,9 +85,10 @@ class Session:
         line: str | None = None,
     ) -> None:
         """Write a warning as one line; the signature is that of ``warnings.showwarning``."""
-        self.warnings.append(" ".join(str(message).split()))
+        text = single_line(message)
+        self.warnings.append(text)
         where = f" ({category.__name__} at {filename}:{lineno})" if self.debug else ""
-        self._to_stderr(f"warning: {' '.join(str(message).split())}{where}")
+        self._to_stderr(f"warning: {text}{where}")
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Progress]:
@@ -109,7 +111,7 @@ class Session:
             yield report
 
     def _to_stderr(self, text: str) -> None:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(single_line(text) + "\n")
         sys.stderr.flush()
 
 

@@ -19,6 +19,8 @@ from hyperfuse.sensor.axis import AxisOperator, AxisProfile, Boundary, interpola
 from hyperfuse.sensor.psf import Psf
 from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.settings import describe
+from hyperfuse.text import shortened
+from hyperfuse.yaml_text import load_yaml
 
 T = TypeVar("T")
 Shape = tuple[int, int]
@@ -178,12 +180,9 @@ class Sensor:
         Raises:
             InputError: no such file, not YAML, or not a sensor.
         """
+        values = load_yaml(path)
         try:
-            return cls.from_dict(yaml.safe_load(Path(path).read_text("utf-8")))
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not a YAML file ({str(error).splitlines()[0]})") from error
+            return cls.from_dict(values)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
@@ -247,5 +246,5 @@ def number_pair(value: Any, name: str) -> tuple[float, float]:
     except (TypeError, ValueError):
         values = np.empty(0)
     if values.size not in (1, 2) or not np.isfinite(values).all():
-        raise InputError(f"the {name} is one number or a pair (y, x), got {value!r}", parameter=name)
+        raise InputError(f"the {name} is one number or a pair (y, x), got {shortened(repr(value))}", parameter=name)
     return float(values[0]), float(values[-1])

@@ -1,5 +1,5 @@
 """Tables as values: rows under columns, rendered as Markdown, CSV, LaTeX, HTML or on a terminal."""
 
-from hyperfuse.tables.table import Cell, Code, Column, Mark, MeanStd, Table, printable, single_line
+from hyperfuse.tables.table import Cell, Code, Column, Mark, MeanStd, Table
 
-__all__ = ["Cell", "Code", "Column", "Mark", "MeanStd", "Table", "printable", "single_line"]
+__all__ = ["Cell", "Code", "Column", "Mark", "MeanStd", "Table"]

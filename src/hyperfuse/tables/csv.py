@@ -6,7 +6,8 @@ import csv
 import io
 from typing import Any
 
-from hyperfuse.tables.table import MeanStd, Table, single_line
+from hyperfuse.tables.table import MeanStd, Table
+from hyperfuse.text import single_line
 
 # A spreadsheet takes a cell that starts with one of these for a formula.
 _FORMULA = ("=", "+", "-", "@")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from hyperfuse.tables.table import Cell, Table, printable
+from hyperfuse.tables.table import Cell, Table
+from hyperfuse.text import printable
 
 _MISSING = "–"
 

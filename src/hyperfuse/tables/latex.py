@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hyperfuse.tables.table import Cell, Table, single_line
+from hyperfuse.tables.table import Cell, Table
+from hyperfuse.text import single_line
 
 _MISSING = "--"
 _SPECIAL = str.maketrans(

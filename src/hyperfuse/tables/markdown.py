@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hyperfuse.tables.table import Cell, Table, single_line
+from hyperfuse.tables.table import Cell, Table
+from hyperfuse.text import single_line
 
 _MISSING = "-"
 _SPECIAL = str.maketrans({**{c: f"\\{c}" for c in "\\|*[`"}, "<": "&lt;", "&": "&amp;"})

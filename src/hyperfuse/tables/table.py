@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-Mark = Literal["best", "second", ""]
+from hyperfuse.text import single_line
 
-_LAYOUT_CONTROLS = "\n\t"
-# What str.split takes for white space, without the spaces that do not break.
-_BREAKS = re.compile(r"[ \t-\r\x1c-\x1f\x85\u2028\u2029]+")
+Mark = Literal["best", "second", ""]
 
 
 class Code(str):
@@ -161,22 +157,3 @@ def rank(values: Sequence[Any], column: Column) -> list[Mark]:
     ordered = sorted({value for value in shown if value is not None}, reverse=column.better == "high")
     marks: dict[float, Mark] = dict(zip(ordered, ("best", "second"), strict=False))
     return ["" if value is None else marks.get(value, "") for value in shown]
-
-
-def printable(value: Any) -> str:
-    """Return the text of a value without control and format characters.
-
-    Format characters go because with them a file name could change the text around it (right-to-left overrides).
-    """
-    text = str(value).encode("utf-8", "replace").decode("utf-8")  # lone surrogates of odd file names
-    return "".join(c for c in text if c in _LAYOUT_CONTROLS or unicodedata.category(c) not in ("Cc", "Cf"))
-
-
-def single_line(value: Any) -> str:
-    r"""Return the text of a value on one line, without control characters.
-
-    Example:
-        >>> single_line("two\n lines")
-        'two lines'
-    """
-    return printable(_BREAKS.sub(" ", str(value))).strip()

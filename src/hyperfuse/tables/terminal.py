@@ -6,7 +6,8 @@ import rich.table
 from rich import box
 from rich.text import Text
 
-from hyperfuse.tables.table import Cell, Table, single_line
+from hyperfuse.tables.table import Cell, Table
+from hyperfuse.text import single_line
 
 _MISSING = "-"
 _STYLES = {"best": "bold", "second": "underline", "": ""}

@@ -30,6 +30,7 @@ from hyperfuse.training.sections import (
     OptimiserSection,
     ValidationSection,
 )
+from hyperfuse.yaml_text import load_yaml, parse_yaml
 
 
 class TrainingConfig(Settings):
@@ -143,12 +144,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConf
         8
     """
     path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a YAML file ({_first_line(error)})") from error
+    values = load_yaml(path)
     if not isinstance(values, dict):
         raise InputError(f"{path}: a training configuration is a mapping of keys, such as 'output: runs/first'")
     for word in overrides:
@@ -179,9 +175,9 @@ def _override(values: dict[str, Any], word: str) -> None:
     if not equals or not all(names):
         raise InputError(f"an override is key=value, such as optimiser.learning_rate=1e-3; got {word!r}")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"the override {word!r} is not a value in YAML ({_first_line(error)})") from error
+        value = parse_yaml(text)
+    except InputError as error:
+        raise InputError(f"the override {word!r} is not a value in YAML ({error})") from error
     section = values
     for depth, name in enumerate(names[:-1], 1):
         if section.get(name) is None:  # not there, or a section that was switched off
@@ -198,9 +194,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def _first_line(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return f"{problem} in line {mark.line + 1}" if mark is not None else str(problem)

@@ -21,8 +21,8 @@ from hyperfuse.reports.fusion.content import ReportContent
 from hyperfuse.reports.fusion.images import displays
 from hyperfuse.reports.fusion.reference import Comparison, compare_with_reference
 from hyperfuse.reports.numbers import counted, duration, exact, memory, number
-from hyperfuse.tables import printable
 from hyperfuse.tables.html import render_html
+from hyperfuse.text import printable
 from hyperfuse.version import __version__
 
 _PACKAGE = "hyperfuse.reports.fusion"

@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from hyperfuse.tables import single_line
 from hyperfuse.tables.html import escape_html
+from hyperfuse.text import single_line
 
 Array = NDArray[np.float64]
 Size = tuple[float, float]
