@@ -49,6 +49,14 @@ def odl(content):
     return "\n".join([*lines, "END_GROUP = LANDSAT_METADATA_FILE", "END", ""])
 
 
+def xml(content):
+    parts = (
+        f"<{group}>{''.join(f'<{key}>{value}</{key}>' for key, value in items.items())}</{group}>"
+        for group, items in content.items()
+    )
+    return f"<?xml version='1.0'?>\n<LANDSAT_METADATA_FILE>{''.join(parts)}</LANDSAT_METADATA_FILE>\n"
+
+
 @pytest.fixture
 def stored():
     values = np.random.default_rng(10).integers(7500, 40000, (7, 4, 5)).astype(np.uint16)
@@ -102,6 +110,17 @@ def test_text_json_and_tar_name_the_scene(scene, tmp_path, assert_same):
             archive.add(file, file.name)
     assert_same(read(tmp_path / f"{NAME}.tar"), cube)
     (scene / f"{NAME}_MTL.txt").unlink()
+    assert_same(read(scene), cube)
+    (scene / f"{NAME}_MTL.xml").write_text(xml(groups()))
+    assert_same(read(scene / f"{NAME}_MTL.xml"), cube)
+    (scene / f"{NAME}_MTL.json").unlink()
+    assert_same(read(scene), cube)
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\n\n"])
+def test_a_text_without_its_last_line_is_whole(scene, assert_same, ending):
+    cube = read(scene)
+    (scene / f"{NAME}_MTL.txt").write_text(odl(groups()).removesuffix("\nEND\n") + ending)
     assert_same(read(scene), cube)
 
 

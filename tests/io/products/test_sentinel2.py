@@ -165,6 +165,31 @@ def test_before_baseline_4_there_is_no_offset(safe, stored):
         read(safe)
 
 
+@pytest.mark.parametrize("offset", [0.0, -0.1])
+def test_an_offset_that_is_not_stated_is_the_callers(safe, stored, offset, recwarn):
+    (safe / "MTD_MSIL2A.xml").write_text(metadata(baseline="99.99", offsets=False))
+    with pytest.raises(InputError, match=r"no BOA_ADD_OFFSET of B02, which baseline 99\.99 has to .* offset=-0\.1"):
+        read(safe)
+    with pytest.raises(InputError, match="in reflectance"):
+        read(safe, offset=-1000.0)
+    cube = read(safe, offset=offset)
+    assert (cube.scale, cube.offset) == (1e-4, offset)
+    assert np.allclose(cube.data[0, 3], stored["B02"][3] * 1e-4 + offset, atol=1e-6)
+    assert not recwarn.list
+    # Where the metadata state it, the caller's coding replaces theirs as for any other file.
+    (safe / "MTD_MSIL2A.xml").write_text(metadata(baseline="99.99"))
+    assert np.allclose(read(safe).data[0, 3], linear(stored, "B02")[3], atol=1e-6)
+
+
+def test_without_classification_there_is_a_warning(safe, stored):
+    (safe / image("SCL", 20)).unlink()
+    with pytest.warns(HyperfuseWarning, match=r"SCL is missing in .*\.SAFE"):
+        cube = read(safe, bands="1")
+    assert np.allclose(cube.data[0], linear(stored, "B02"), atol=1e-6)
+    with pytest.raises(InputError, match=r"the image …_SCL_20m\.jp2 is missing in .*\.SAFE"):
+        read(safe, quality="clear")
+
+
 def test_without_responses_the_widths_are_unknown(safe):
     text = metadata().replace("Spectral_Response", "Other")
     (safe / "MTD_MSIL2A.xml").write_text(text)
@@ -178,7 +203,6 @@ def test_without_responses_the_widths_are_unknown(safe):
     [
         ("MTD_MSIL2A.xml", r"\.SAFE: the file MTD_MSIL2A\.xml is missing in .*\.SAFE"),
         (image("B11", 20), r"the image …_B11_20m\.jp2 is missing in .*\.SAFE"),
-        (image("SCL", 20), r"the image …_SCL_20m\.jp2 is missing in .*\.SAFE"),
     ],
 )
 def test_missing_files_are_named(safe, part, message):

@@ -21,6 +21,7 @@ from hyperfuse.io.products.members import Members, Source, base_name, finite_num
 from hyperfuse.io.products.names import LANDSAT_METADATA
 from hyperfuse.io.products.rasters import grid_of, opened, read_layer
 from hyperfuse.io.products.reflectance import Reflectance, selected_bands, warn
+from hyperfuse.io.products.xml import Metadata
 
 Groups = dict[str, dict[str, str]]
 Size = tuple[int, int]
@@ -42,7 +43,7 @@ class _Mtl:
 
     def __init__(self, members: Members, name: str) -> None:
         self.members, self.name = members, name
-        self.groups = _parse(members.read_text(name), name)
+        self.groups = _parse(members, name)
         self.contents = self.groups.get("PRODUCT_CONTENTS", {})
         self.image = self.groups.get("IMAGE_ATTRIBUTES", {})
         named = match(LANDSAT_METADATA, base_name(name))
@@ -133,13 +134,23 @@ def read_landsat(source: Source, options: ReadOptions) -> Cube:
 
 
 def _metadata_file(members: Members) -> str:
-    texts = [name for name in members.find(LANDSAT_METADATA) if name.lower().endswith(".txt")]
-    return texts[0] if len(texts) == 1 else members.find_one(LANDSAT_METADATA, "*_MTL.txt")
+    for ending in (".txt", ".json", ".xml"):  # a scene has the same in several forms
+        found = [name for name in members.find(LANDSAT_METADATA) if name.lower().endswith(ending)]
+        if len(found) == 1:
+            return found[0]
+    return members.find_one(LANDSAT_METADATA, "*_MTL.txt")
 
 
-def _parse(raw: bytes, name: str) -> Groups:
-    """Return the groups of an MTL file: its JSON form, or ODL (``KEY = VALUE`` between GROUP and END_GROUP)."""
-    text = raw.decode("utf-8", "replace")
+def _parse(members: Members, name: str) -> Groups:
+    """Return the groups of an MTL file: XML, JSON, or ODL (``KEY = VALUE`` between GROUP and END_GROUP).
+
+    The last group that is closed ends an ODL file, with or without ``END`` after it: many copies lack that.
+    """
+    if name.lower().endswith(".xml"):
+        return {
+            group.tag: {item.tag: (item.text or "").strip() for item in group} for group in Metadata(members, name).root
+        }
+    text = members.read_text(name).decode("utf-8", "replace")
     if name.lower().endswith(".json"):
         return _parse_json(text, name)
     groups: Groups = {}
@@ -154,7 +165,9 @@ def _parse(raw: bytes, name: str) -> Groups:
             return groups
         elif equals and current:
             groups.setdefault(current[-1], {}).setdefault(key, value.strip('"'))
-    raise InputError(f"{name} does not end with END; it is cut off or of another format")
+    if groups and not current:
+        return groups
+    raise InputError(f"{name} does not close its groups (END_GROUP); it is cut off or of another format")
 
 
 def _parse_json(text: str, name: str) -> Groups:

@@ -28,5 +28,5 @@ SENTINEL2_FILE = r"MTD_MSI (?P<level> L1C | L2A) \.xml"
 SENTINEL2_FOLDER = r"S2[A-Z]_ .* \.SAFE"
 
 # Landsat: https://www.usgs.gov/landsat-missions/landsat-collection-2 ; LC: OLI and TIRS, LO: OLI alone.
-LANDSAT_METADATA = r"(?:(?P<scene> .*) _)? MTL \. (?P<kind> txt | json)"
+LANDSAT_METADATA = r"(?:(?P<scene> .*) _)? MTL \. (?P<kind> txt | json | xml)"
 LANDSAT_FOLDER = r"L[CO] 0[89] _ (?P<level> L\d) .*"

@@ -7,7 +7,7 @@ metadata MTD_MSIL2A.xml, the images in IMG_DATA, the scene classification SCL; a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -23,7 +23,7 @@ from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.members import Members, Source, base_name, open_folder
 from hyperfuse.io.products.names import SENTINEL2_FILE
 from hyperfuse.io.products.rasters import grid_of, opened, read_layer
-from hyperfuse.io.products.reflectance import Reflectance, selected_bands
+from hyperfuse.io.products.reflectance import Reflectance, selected_bands, warn
 from hyperfuse.io.products.xml import Metadata
 
 # The land bands and their pixel size in m; those of 60 m serve the atmospheric correction.
@@ -49,10 +49,15 @@ class _Safe:
     def image(self, layer: str, size: int) -> str:
         """Return the image of a band or layer at a pixel size in m."""
         ending = f"_{layer}_{size}m"
-        found = [name for name in self.images if PurePosixPath(name).stem.upper().endswith(ending.upper())]
-        if not found:
+        found = self.optional_image(layer, size)
+        if found is None:
             raise InputError(f"the image …{ending}.jp2 is missing in {self.members.root}")
-        return found[0]
+        return found
+
+    def optional_image(self, layer: str, size: int) -> str | None:
+        """Return the image of a layer, or None where it is missing."""
+        ending = f"_{layer}_{size}m".upper()
+        return next((name for name in self.images if PurePosixPath(name).stem.upper().endswith(ending)), None)
 
     def special(self, name: str, usual: float) -> float:
         """Return the stored value with a special meaning."""
@@ -75,13 +80,14 @@ def read_sentinel2(source: Source, options: ReadOptions) -> Cube:
     about = safe.metadata
     names = [list(_BANDS)[index] for index in selected_bands(options, len(_BANDS))]
     spectral = {_short(each.get("physicalBand") or ""): each for each in about.elements("{*}Spectral_Information")}
-    codings = [_coding(safe, name, spectral) for name in names]
+    codings = [_coding(safe, name, spectral, options) for name in names]
+    if options.scale is None and not _states_offset(safe):
+        options = replace(options, offset=None)  # it is the product's now, with the product's scale
     grid = _fine_grid(safe)
-    classes = read_layer(safe.members, safe.image("SCL", 20), (grid.rows // 2, grid.cols // 2))
-    clear = options.quality == "clear"
-    coarse_mask = np.isin(classes, (*_UNUSABLE, *_NOT_CLEAR) if clear else _UNUSABLE)
-    fine_mask = coarse_mask.repeat(2, axis=0).repeat(2, axis=1)
     scene = about.find("PRODUCT_URI") or base_name(safe.members.root.as_posix())
+    clear = options.quality == "clear"
+    coarse_mask = _classified(safe, scene, (grid.rows // 2, grid.cols // 2), clear)
+    fine_mask = coarse_mask.repeat(2, axis=0).repeat(2, axis=1)
     reflectance = Reflectance((len(names), grid.rows, grid.cols), options, scene)
     saturated = safe.special("SATURATED", _SATURATED)
     for number, (name, (scale, offset, nodata)) in enumerate(zip(names, codings, strict=True)):
@@ -140,8 +146,30 @@ def _short(band: str) -> str:
     return "B" + band.strip().upper().removeprefix("B").lstrip("0")
 
 
-def _coding(safe: _Safe, band: str, spectral: dict[str, Element]) -> tuple[float, float, float]:
-    """Return scale, offset and the stored value of no data of a band."""
+def _classified(safe: _Safe, scene: str, size: tuple[int, int], clear: bool) -> NDArray[np.bool_]:
+    """Return the pixels of 20 m that the scene classification calls unusable, or not clear, bool (rows, cols)."""
+    layer = safe.image("SCL", 20) if clear else safe.optional_image("SCL", 20)
+    if layer is None:
+        warn(f"{scene}: SCL is missing in {safe.members.root}; defective pixels and missing detectors are not known")
+        return np.zeros(size, np.bool_)
+    classes = read_layer(safe.members, layer, size)
+    return np.asarray(np.isin(classes, (*_UNUSABLE, *_NOT_CLEAR) if clear else _UNUSABLE))
+
+
+def _states_offset(safe: _Safe) -> bool:
+    """Return whether the offset of the stored values follows from the metadata."""
+    about = safe.metadata
+    before = about.number(about.text("PROCESSING_BASELINE"), "PROCESSING_BASELINE") < _OFFSET_SINCE
+    return before or bool(about.elements("{*}BOA_ADD_OFFSET"))
+
+
+def _coding(
+    safe: _Safe, band: str, spectral: dict[str, Element], options: ReadOptions
+) -> tuple[float, float, float]:
+    """Return scale, offset and the stored value of no data of a band.
+
+    Sen2Cor as users run it (baseline 99.99) states no offset of older inputs: then it is the caller's.
+    """
     about = safe.metadata
     if _short(band) not in spectral:
         raise InputError(f"{about.name} has no Spectral_Information of {band}; it is cut off or of another format")
@@ -152,10 +180,20 @@ def _coding(safe: _Safe, band: str, spectral: dict[str, Element]) -> tuple[float
     number = spectral[_short(band)].get("bandId")
     stated = [each for each in about.elements("{*}BOA_ADD_OFFSET") if each.get("band_id") == number]
     baseline = about.number(about.text("PROCESSING_BASELINE"), "PROCESSING_BASELINE")
+    nodata = safe.special("NODATA", _NODATA)
     if not stated and baseline >= _OFFSET_SINCE:
-        raise InputError(f"{about.name} has no BOA_ADD_OFFSET of {band}, which baseline {baseline:05.2f} has to state")
+        if options.offset is None:
+            raise InputError(
+                f"{about.name} has no BOA_ADD_OFFSET of {band}, which baseline {baseline:05.2f} has to state; pass"
+                " offset=-0.1 where 1000 was added to the stored values (inputs of baseline 04.00 and later), else"
+                " offset=0",
+                "offset",
+            )
+        if options.scale is None and abs(options.offset) > 1:
+            raise InputError(f"offset={options.offset:g} is in reflectance, such as -0.1", "offset")
+        return 1.0 / quantification, options.offset, nodata
     offset = about.number(stated[0].text, "BOA_ADD_OFFSET") if stated else 0.0
-    return 1.0 / quantification, offset / quantification, safe.special("NODATA", _NODATA)
+    return 1.0 / quantification, offset / quantification, nodata
 
 
 def _fine_grid(safe: _Safe) -> Grid:
