@@ -4,6 +4,8 @@ import json
 import numpy as np
 import pytest
 
+from hyperfuse.cube.cube import Cube
+from hyperfuse.io import read, write
 from hyperfuse.networks import create_network
 from hyperfuse.networks.pretrained import save_pretrained
 
@@ -100,6 +102,23 @@ def test_what_is_wrong_is_told_before_anything_is_written(fails, words, tmp_path
     assert code == 2
     assert told in message
     assert not (tmp_path / "out").exists()
+
+
+def test_bands_that_the_scenes_do_not_cover_are_left_out_by_a_switch(run, data, tmp_path):
+    for file in data.iterdir():
+        write(file.with_suffix(".tif"), Cube(data=np.load(file), wavelengths=[420, 470, 520, 570, 620, 670]))
+        file.unlink()
+    words = ["benchmark", "--data", data, "--kind", "folder", "--srf", "gaussian:450/40,550/40,900/40"]
+    words += ["--out", tmp_path / "out", "--ratio", "2", "--methods", "bicubic"]
+    code, _, err = run(*words)
+    assert code == 1
+    assert "by drop_uncovered=True" in (tmp_path / "out" / "benchmark.md").read_text() or "--drop-uncovered" in err
+    assert run(*words, "--drop-uncovered", "--overwrite")[0] == 0
+    simulating = ["simulate", data / "town.tif", tmp_path / "pair", "--ratio", "2", "--srf", words[6]]
+    code, _, err = run(*simulating)
+    assert (code, "--drop-uncovered" in err) == (2, True)
+    assert run(*simulating, "--drop-uncovered")[0] == 0
+    assert read(tmp_path / "pair" / "msi.tif").bands == 2
 
 
 def test_a_second_run_is_refused(run, fails, words, tmp_path):

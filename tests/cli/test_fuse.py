@@ -148,6 +148,39 @@ def test_codings_apply_to_both_images_unless_the_msi_has_its_own(run, files, pai
         assert np.abs(np.load(files / name) - pair.reference.data).max() < 0.06
 
 
+def test_arrays_of_a_laboratory_are_fused_with_a_table_of_responses(run, files, pair):
+    table = ["nm,a,b,c,d"] + [
+        ",".join([f"{nm}", *(f"{np.exp(-(((nm - centre) / 30) ** 2)):.6f}" for centre in (480, 560, 660, 840))])
+        for nm in range(400, 921, 5)
+    ]
+    (files / "srf.csv").write_text("\n".join(table))
+    centres = [f"{nm:.3f}" for nm in pair.hsi.wavelengths]
+    (files / "bands.csv").write_text("\n".join(["band;center", *(f"{n};{nm}" for n, nm in enumerate(centres, 1))]))
+    for name, cube in (("hsi", pair.hsi), ("msi", pair.msi)):
+        np.save(files / f"{name}.npy", np.moveaxis(cube.data, 0, -1))
+    words = ("--method", "cnmf", "--srf", files / "srf.csv", "--axes", "rows,cols,bands")
+    code, _, err = run("fuse", files / "hsi.npy", files / "msi.npy", files / "no.tif", *words)
+    assert code == 2, err
+    words += ("--wavelengths", f"{files / 'bands.csv'}:center", "--msi-wavelengths", "480,560,660,840")
+    code, _, err = run("fuse", files / "hsi.npy", files / "msi.npy", files / "fused.tif", *words)
+    assert code == 0, err
+    np.testing.assert_allclose(read(files / "fused.tif").wavelengths, pair.hsi.wavelengths, atol=1e-3)
+    code, out, _ = run("info", files / "hsi.npy", "--axes", "rows,cols,bands", "--wavelengths", "400:630:10", "--json")
+    assert json.loads(out)["wavelength_range_nm"] == [400, 630]
+    words = ("--ratio", 3, "--wavelengths", "400:630:10", "--fused-wavelengths", "400:630:10")
+    assert run("evaluate", files / "reference.tif", files / "fused.tif", *words)[0] == 0
+
+
+def test_the_axes_of_the_hsi_do_not_reach_an_msi_that_states_its_own(run, files, pair):
+    np.save(files / "hsi.npy", np.moveaxis(pair.hsi.data, 0, -1))
+    words = ("--axes", "rows,cols,bands", "--method", "bicubic")
+    code, _, err = run("fuse", files / "hsi.npy", files / "msi.tif", files / "fused.tif", *words)
+    assert (code, err.count("--same-ground")) == (2, 1)
+    code, _, err = run("fuse", files / "hsi.npy", files / "msi.tif", files / "fused.tif", *words, "--same-ground")
+    assert code == 0, err
+    assert read(files / "fused.tif").transform == pair.msi.transform
+
+
 def test_bands_are_those_of_the_hsi_and_msi_bands_those_of_the_msi(run, files):
     words = ("--bands", "3-8", "--msi-bands", "1,4")
     code, _, _ = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", *words)

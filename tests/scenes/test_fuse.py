@@ -278,13 +278,26 @@ def test_the_nodata_value_of_the_hsi_is_kept(pair):
 
 def test_an_msi_without_georeference_gets_that_of_the_hsi(pair):
     hsi, msi, sensor, _ = pair
-    fused = fuse(hsi, msi.replace(transform=None, crs=None), sensor=sensor, method="bicubic")
+    fused = fuse(hsi, msi.replace(transform=None, crs=None), sensor=sensor, method="bicubic", same_ground=True)
     assert fused.crs == "EPSG:32633"
     assert tuple(fused.transform) == pytest.approx(tuple(Affine(*UTM)))
     plain = fuse(hsi.replace(transform=None), msi.replace(transform=None), sensor=sensor, method="bicubic")
     assert (plain.transform, plain.crs) == (None, "EPSG:32633")
-    placed = fuse(hsi.replace(transform=None, crs=None), msi, sensor=sensor, method="bicubic")
+    placed = fuse(hsi.replace(transform=None, crs=None), msi, sensor=sensor, method="bicubic", same_ground=True)
     assert (placed.transform, placed.crs) == (Affine(*UTM), "EPSG:32633")
+
+
+@pytest.mark.parametrize("stated", [{}, {"ratio": 4}, {"psf": "mtf:0.3"}, {"align": False}])
+@pytest.mark.parametrize("unknown", ["HSI", "MSI"])
+def test_one_position_alone_is_refused_unless_both_cover_the_same_ground(pair, unknown, stated):
+    hsi, msi, _, _ = pair
+    images = {"HSI": hsi, "MSI": msi}
+    images[unknown] = images[unknown].replace(transform=None)
+    with pytest.raises(InputError, match=rf"the {unknown} is not, .* pass same_ground=True") as caught:
+        fuse(images["HSI"], images["MSI"], method="bicubic", **stated)
+    assert caught.value.parameter == "same_ground"
+    fused = fuse(images["HSI"], images["MSI"], method="bicubic", same_ground=True, **stated)
+    assert fused.transform is not None
 
 
 # ---- what a method is given

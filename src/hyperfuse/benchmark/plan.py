@@ -31,6 +31,7 @@ class Pairs:
         folder: of the scenes.
         preset: of the degradation.
         srf: responses of the MSI, as :func:`~hyperfuse.create_srf` reads them.
+        drop_uncovered: leave out MSI bands that a scene does not cover.
         seed: of methods that draw random numbers.
         device: where to compute.
         scale: kind ``folder``: value = scale * stored + offset.
@@ -45,6 +46,7 @@ class Pairs:
     device: str = "auto"
     scale: float | None = None
     offset: float | None = None
+    drop_uncovered: bool = False
 
 
 @dataclass(frozen=True)

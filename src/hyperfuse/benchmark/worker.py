@@ -92,7 +92,14 @@ def _pair(job: BenchmarkJob) -> Pair:
     pairs = job.pairs
     dataset = get_dataset(pairs.kind, scale=pairs.scale, offset=pairs.offset)
     cube = Scenes(dataset, Path(pairs.folder), (job.scene,)).load(job.scene)
-    return simulate(cube, ratio=job.ratio, preset=pairs.preset, srf=pairs.srf, seed=pairs.seed)
+    return simulate(
+        cube,
+        ratio=job.ratio,
+        preset=pairs.preset,
+        srf=pairs.srf,
+        seed=pairs.seed,
+        drop_uncovered=pairs.drop_uncovered,
+    )
 
 
 if __name__ == "__main__":

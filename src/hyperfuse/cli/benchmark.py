@@ -34,6 +34,7 @@ def benchmark(
     weights: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     preset: str = "uestc",
     srf: str = "nikon-d700",
+    drop_uncovered: bool = False,
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
@@ -60,6 +61,7 @@ def benchmark(
         weights: Folders of trained networks, or NAME=FOLDER.
         preset: Degradation: uestc, dhif or mtf.
         srf: Spectral responses of the MSI.
+        drop_uncovered: Leave out MSI bands that a scene does not cover, instead of failing.
         seed: Seed of methods that draw random numbers.
         device: Where to compute: auto, cpu, cuda.
         workers: Jobs that run at the same time, each in its own process; the threads are divided among them;
@@ -82,7 +84,7 @@ def benchmark(
         raise InputError(f"--workers is 1 or more, got {workers}")
     check_folder(out, resume=resume, overwrite=overwrite)
     entries = _entries(methods, set_, weights)
-    pairs = Pairs(kind, data, preset, srf, seed, device, scale, offset)
+    pairs = Pairs(kind, data, preset, srf, seed, device, scale, offset, drop_uncovered)
     plan = make_plan(entries, ratio, pairs, split)
     session.note(f"{len(plan.jobs)} jobs: {len(entries)} methods, {len(plan.scenes)} scenes, {len(ratio)} ratios")
 

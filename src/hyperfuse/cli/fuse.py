@@ -56,6 +56,7 @@ def fuse(
     ratio: str | None = None,
     phase: str | None = None,
     no_align: bool = False,
+    same_ground: bool = False,
     mask: str | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -87,6 +88,7 @@ def fuse(
         ratio: MSI pixels per HSI pixel, such as 3 or 3.2, or 4,2 for y,x. Default: from the files.
         phase: Centre of the first HSI pixel in MSI pixels, one number or y,x. Default: from the files.
         no_align: Use the positions that the files state; a shift between the two is not estimated.
+        same_ground: HSI and MSI cover the same ground, corner to corner, although only one of them is georeferenced.
         mask: One-band image on the MSI's grid; pixels that are not 0 (clouds) are not used and become gaps.
         device: Where to compute: auto, cpu, cuda, cuda:1.
         report: HTML page to write: what went in, the result, its quality and uncertainty, and how it was made.
@@ -124,9 +126,10 @@ def fuse(
         ratio=parse_pair(ratio, "--ratio"),
         phase=parse_pair(phase, "--phase"),
         align=not no_align,
+        same_ground=same_ground,
     )
     with prefixed("msi_"):
-        msi_options = ReadOptions(**msi_reading.keywords(reading))
+        msi_options = ReadOptions(**msi_reading.keywords(reading, files_named(msi)[0]))
     if budget is not None:
         settings["budget_seconds"] = max(0.1, settings["budget_seconds"] - session.seconds)
     names = {"hsi": name_of(hsi), "msi": name_of(msi)} | ({} if mask is None else {"mask": name_of(mask)})

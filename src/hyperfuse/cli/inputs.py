@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hyperfuse.cube.cube import Cube
 
 # Parameters of reading; an option of the second image of a command has a prefix.
-READING = ("bands", "nodata", "scale", "offset", "axes", "quality")
+READING = ("bands", "nodata", "scale", "offset", "axes", "quality", "wavelengths")
 
 
 def read_image(path: str, *, prefix: str = "", **options: Any) -> Cube:

@@ -41,6 +41,10 @@ class InputOptions:
     offset: Annotated[float | None, Parameter(help="See --scale.")] = None
     axes: Annotated[str | None, Parameter(help="Order of the axes, such as rows,cols,bands.")] = None
     quality: Annotated[str | None, Parameter(help="For a product: standard, or clear (clouds become gaps).")] = None
+    wavelengths: Annotated[
+        str | None,
+        Parameter(help="Of the bands, in nm, where the file states none: 400:700:10, a file, or CSV:COLUMN."),
+    ] = None
 
     def keywords(self) -> dict[str, Any]:
         """Return the options as keyword arguments of ``hyperfuse.io.read``."""
@@ -56,11 +60,18 @@ class MsiInputOptions:
     msi_nodata: Annotated[float | None, Parameter(help="For the MSI, if not --nodata.")] = None
     msi_scale: Annotated[float | None, Parameter(help="For the MSI, if not --scale.")] = None
     msi_offset: Annotated[float | None, Parameter(help="For the MSI, if not --offset.")] = None
-    msi_axes: Annotated[str | None, Parameter(help="Axes of the MSI; --axes are the HSI's.")] = None
+    msi_axes: Annotated[str | None, Parameter(help="For the MSI, if not --axes.")] = None
     msi_quality: Annotated[str | None, Parameter(help="For an MSI that is a product; see --quality.")] = None
+    msi_wavelengths: Annotated[str | None, Parameter(help="Of the MSI's bands; see --wavelengths.")] = None
 
-    def keywords(self, hsi: InputOptions) -> dict[str, Any]:
-        """Return the options as keyword arguments of ``hyperfuse.io.read``, given those of the HSI."""
+    def keywords(self, hsi: InputOptions, path: str) -> dict[str, Any]:
+        """Return the options as keyword arguments of ``hyperfuse.io.read``, given those of the HSI.
+
+        The HSI's order of axes holds for an MSI of a format that does not state its own; ``path`` is the MSI's file.
+        """
+        from hyperfuse.io import axes_are_free
+
+        axes = hsi.axes if self.msi_axes is None and hsi.axes is not None and axes_are_free(path) else self.msi_axes
         # A coding is one thing: an offset for the HSI makes no sense with a scale for the MSI.
         coded = self.msi_scale is not None or self.msi_offset is not None
         return {
@@ -68,8 +79,9 @@ class MsiInputOptions:
             "nodata": hsi.nodata if self.msi_nodata is None else self.msi_nodata,
             "scale": self.msi_scale if coded else hsi.scale,
             "offset": self.msi_offset if coded else hsi.offset,
-            "axes": self.msi_axes,
+            "axes": axes,
             "quality": self.msi_quality,
+            "wavelengths": self.msi_wavelengths,
         }
 
 
@@ -83,6 +95,7 @@ class FusedInputOptions:
     fused_scale: Annotated[float | None, Parameter(help="For FUSED; --scale is for REF.")] = None
     fused_offset: Annotated[float | None, Parameter(help="For FUSED; --offset is for REF.")] = None
     fused_axes: Annotated[str | None, Parameter(help="For FUSED; --axes is for REF.")] = None
+    fused_wavelengths: Annotated[str | None, Parameter(help="Of FUSED; --wavelengths are REF's.")] = None
 
     def keywords(self) -> dict[str, Any]:
         """Return the options as keyword arguments of ``hyperfuse.io.read``."""

@@ -29,6 +29,7 @@ def simulate(
     snr_hsi: float | None = None,
     snr_msi: float | None = None,
     seed: int = 0,
+    drop_uncovered: bool = False,
     format: str | None = None,
     reading: InputOptions = INPUT,
     writing: OutputOptions = OUTPUT,
@@ -51,6 +52,7 @@ def simulate(
         snr_hsi: Signal-to-noise ratio of every band of the HSI in dB. Default: no noise.
         snr_msi: Signal-to-noise ratio of every band of the MSI in dB. Default: no noise.
         seed: Seed of the noise.
+        drop_uncovered: Leave out MSI bands that REF does not cover, instead of failing.
         format: Extension of the files to write, such as tif. Default: that of REF.
         reading: How REF is read.
         writing: How the images are written.
@@ -78,6 +80,7 @@ def simulate(
             hsi_snr_db=snr_hsi,
             msi_snr_db=snr_msi,
             seed=seed,
+            drop_uncovered=drop_uncovered,
         )
     images: dict[str, Cube] = {names[0]: pair.hsi, names[1]: pair.msi}
     if (pair.reference.rows, pair.reference.cols) != (cube.rows, cube.cols):

@@ -2,7 +2,7 @@
 
 from hyperfuse.io.describe import summary
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, parse_bands
-from hyperfuse.io.files import check_output, read, write
+from hyperfuse.io.files import axes_are_free, check_output, read, write
 from hyperfuse.io.formats.registry import FORMATS, Format, format_of, split_variable
 from hyperfuse.io.mosaic import read_mosaic
 
@@ -11,6 +11,7 @@ __all__ = [
     "Format",
     "ReadOptions",
     "WriteOptions",
+    "axes_are_free",
     "check_output",
     "format_of",
     "parse_bands",

@@ -10,7 +10,7 @@ from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, WriteKeywords, WriteOptions, merge_options
-from hyperfuse.io.formats.registry import format_to_read, split_variable
+from hyperfuse.io.formats.registry import format_of, format_to_read, split_variable
 from hyperfuse.io.formats.targets import prepare
 from hyperfuse.io.products import PRODUCTS, find_product
 
@@ -28,7 +28,7 @@ def read(path: str | Path, options: ReadOptions | None = None, **keywords: Unpac
         path: the file, and after a colon the variable where it holds several; or the folder of a product.
         options: how it is read.
         **keywords: fields of :class:`ReadOptions` (``bands``, ``nodata``, ``scale``, ``offset``, ``axes``,
-            ``quality``) in place of ``options``.
+            ``quality``, ``wavelengths``) in place of ``options``.
 
     Returns:
         The cube, values as float32 (float64 where the file holds that, or integers beyond 2**24).
@@ -57,16 +57,28 @@ def read(path: str | Path, options: ReadOptions | None = None, **keywords: Unpac
                 product, source = found
                 if how.axes is not None:
                     raise InputError(f"is {product.name}, which states its axes; leave out axes", "axes")
-                return product.reader()(source, how)
+                return _relabelled(product.reader()(source, how), how, file)
             entry = format_to_read(file)
             if how.quality is not None:
                 known = ", ".join(product.name for product in PRODUCTS)
                 raise InputError(f"quality is for products ({known}), and this is none; leave it out", "quality")
-            return entry.read(file, how, variable)
+            return _relabelled(entry.read(file, how, variable), how, file)
     except MemoryError as error:
         raise HyperfuseError(f"{file}: does not fit into memory; read fewer bands") from error
     except OSError as error:
         raise HyperfuseError(f"{file}: cannot be read: {error.strerror or error}") from error
+
+
+def axes_are_free(path: str | Path) -> bool:
+    """Return whether a file is of a format of which the order of axes may be specified, and no product."""
+    file, variable = split_variable(path)
+    entry = format_of(file)
+    return entry is not None and entry.axes and (variable is not None or find_product(file) is None)
+
+
+def _relabelled(cube: Cube, how: ReadOptions, file: Path) -> Cube:
+    changes = how.band_changes(cube.header, file.name)
+    return cube.replace(**changes) if changes else cube
 
 
 def write(

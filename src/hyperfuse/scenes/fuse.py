@@ -65,6 +65,7 @@ def fuse(  # type: ignore[misc]  # the options of an overload are those below
     ratio: Number | None = None,
     phase: Number | None = None,
     align: bool = True,
+    same_ground: bool = False,
     mask: NDArray[np.bool_] | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -86,6 +87,7 @@ def fuse(  # type: ignore[misc]  # the options of an overload are those below
         ratio: HR pixels per LR pixel; must agree with the transforms where there are any.
         phase: HR position of the first LR sample.
         align: estimate the shift between the two images where neither ``sensor`` nor ``phase`` states their position.
+        same_ground: the two images cover the same ground although only one of them states its position.
         mask: bool (H, W), True where the MSI must not be used (clouds, water): gaps in the result.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``.
         seed: of methods that draw random numbers.
@@ -117,7 +119,16 @@ def fuse(  # type: ignore[misc]  # the options of an overload are those below
     job = FusionJob(
         method=chosen,
         settings=options,
-        geometry=specified_geometry(geometry, sensor=sensor, srf=srf, psf=psf, ratio=ratio, phase=phase, align=align),
+        geometry=specified_geometry(
+            geometry,
+            sensor=sensor,
+            srf=srf,
+            psf=psf,
+            ratio=ratio,
+            phase=phase,
+            align=align,
+            same_ground=same_ground,
+        ),
         device=find_device(device),
         seed=seed,
     )
@@ -149,6 +160,7 @@ def fuse_tiles(
     ratio: Number | None = None,
     phase: Number | None = None,
     align: bool = True,
+    same_ground: bool = False,
     mask: str | Path | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -179,7 +191,7 @@ def fuse_tiles(
         hsi: file of the LR-HSI (bands, h, w), or several that are merged.
         msi: file of the HR-MSI (msi_bands, H, W) of the same area in the same unit, or several.
         out: image to write; GeoTIFF (COG with ``cog=True``), ENVI or Zarr where it is fused in tiles.
-        method: as for :func:`fuse`, as are geometry, sensor, srf, psf, ratio, phase and align.
+        method: as for :func:`fuse`, as are geometry, sensor, srf, psf, ratio, phase, align and same_ground.
         geometry: see there.
         sensor: see there.
         srf: see there.
@@ -187,6 +199,7 @@ def fuse_tiles(
         ratio: see there.
         phase: see there.
         align: see there.
+        same_ground: see there.
         mask: file of one band on the MSI's grid, not 0 where the MSI must not be used.
         device: see :func:`fuse`.
         seed: see there.
@@ -228,7 +241,16 @@ def fuse_tiles(
     job = FusionJob(
         method=chosen,
         settings=options,
-        geometry=specified_geometry(geometry, sensor=sensor, srf=srf, psf=psf, ratio=ratio, phase=phase, align=align),
+        geometry=specified_geometry(
+            geometry,
+            sensor=sensor,
+            srf=srf,
+            psf=psf,
+            ratio=ratio,
+            phase=phase,
+            align=align,
+            same_ground=same_ground,
+        ),
         device=find_device(device),
         seed=seed,
         overlap=overlap,

@@ -82,6 +82,7 @@ def describe_geometry(geometry: PairGeometry) -> dict[str, Any]:
         "ratio": geometry.ratio,
         "phase": geometry.phase,
         "align": geometry.align,
+        "same_ground": geometry.same_ground,
     }
 
 

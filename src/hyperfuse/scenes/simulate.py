@@ -44,6 +44,7 @@ def simulate(
     hsi_snr_db: float | None = None,
     msi_snr_db: float | None = None,
     seed: int = 0,
+    drop_uncovered: bool = False,
 ) -> Pair:
     """Degrade a reference image into a pair.
 
@@ -57,6 +58,7 @@ def simulate(
         hsi_snr_db: add white Gaussian noise to every HSI band at this ratio of its mean square to the noise variance.
         msi_snr_db: the same for the MSI.
         seed: of the noise.
+        drop_uncovered: leave out MSI bands of a named ``srf`` that the reference does not cover, with a warning.
 
     Returns:
         The pair. Bands without any data stay empty and have no part in the MSI; gaps of the reference are gaps of
@@ -82,7 +84,10 @@ def simulate(
     cube = _cropped(cube, sensor)
     if not cube.usable_bands.any():
         raise InputError("the reference holds no usable band: all are empty or marked as bad")
-    responses = create_srf(srf, cube) if isinstance(srf, str) else _among_usable(srf, cube)
+    if isinstance(srf, str):
+        responses = create_srf(srf, cube, drop_uncovered=drop_uncovered)
+    else:
+        responses = _among_usable(srf, cube)
     sensor = sensor.replace(srf=responses)
 
     shape = sensor.lr_shape((cube.rows, cube.cols))

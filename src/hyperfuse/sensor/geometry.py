@@ -24,6 +24,8 @@ class PairGeometry:
         ratio: HR pixels per LR pixel, one number or a pair along (y, x), 1 or more; held as a pair.
         phase: HR position of the first LR sample, one number or a pair along (y, x); held as a pair.
         align: estimate shift, rotation and scale where neither ``sensor`` nor ``phase`` states the position.
+        same_ground: the two images cover the same ground, from corner to corner, although only one of them states
+            its position.
 
     Raises:
         InputError: a field of another type, a ratio below 1, or numbers that are not finite.
@@ -40,6 +42,7 @@ class PairGeometry:
     ratio: float | Pair | None = None
     phase: float | Pair | None = None
     align: bool = True
+    same_ground: bool = False
 
     def __post_init__(self) -> None:
         _expect(self.sensor, Sensor, "sensor", "a Sensor")
@@ -52,6 +55,7 @@ class PairGeometry:
         if isinstance(self.psf, str):
             create_psf(self.psf, self.ratio_pair or (1.0, 1.0))  # refuses a text that is none
         object.__setattr__(self, "align", bool(self.align))
+        object.__setattr__(self, "same_ground", bool(self.same_ground))
 
     @property
     def ratio_pair(self) -> Pair | None:

@@ -85,7 +85,8 @@ def test_rounded_transforms_give_the_whole_ratio_that_is_meant():
 def test_without_transforms_the_ratio_comes_from_the_sizes():
     assert match_pair(cube(8, 6, 5), cube(4, 24, 20)).sensor.ratio == (4, 4)
     assert match_pair(cube(8, 10, 10), cube(4, 32, 32)).sensor.ratio == (3.2, 3.2)
-    assert match_pair(cube(8, 6, 5, MSI_GRID, UTM33), cube(4, 24, 20)).sensor.ratio == (4, 4)  # one has none
+    one = cube(8, 6, 5, MSI_GRID, UTM33)
+    assert match_pair(one, cube(4, 24, 20), same_ground=True).sensor.ratio == (4, 4)
     assert match_pair(cube(8, 6, 5), cube(4, 24, 20)).sensor.offset == (1.5, 1.5)
 
 

@@ -11,7 +11,9 @@ from typing import Any, TypedDict, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.io.encoding.band_centres import centres_of_read_bands, parse_wavelengths
 
 QUALITIES = ("standard", "clear")
 Options = TypeVar("Options")
@@ -38,6 +40,9 @@ class ReadOptions:
             else (bands, rows, cols), in ``.mat`` files (rows, cols, bands).
         quality: of a product: "standard" (default) makes gaps of pixels without data or saturated, "clear" also of
             clouds, cirrus and cloud shadows, as far as the product flags them.
+        wavelengths: of the bands, in place of those that the file states: ``"400:700:10"``, ``"450,550"``, a text or
+            CSV file (``"bands.csv:COLUMN"``), or numbers, in nm (or µm, by their size); one for each band of the file,
+            or for each that is read. Held as numbers in nm.
 
     Raises:
         InputError: a value that is not one of these.
@@ -53,6 +58,7 @@ class ReadOptions:
     offset: float | None = None
     axes: str | None = None
     quality: str | None = None
+    wavelengths: str | Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         if self.quality is not None and self.quality not in QUALITIES:
@@ -64,6 +70,15 @@ class ReadOptions:
             raise InputError("scale=0 would make every value the same", "scale")
         if self.axes is not None:
             parse_axes(self.axes)
+        if self.wavelengths is not None:
+            object.__setattr__(self, "wavelengths", parse_wavelengths(self.wavelengths))
+
+    def band_changes(self, header: CubeHeader, where: str) -> dict[str, Any]:
+        """Return the fields of the header of what was read that the caller specifies; ``where`` names the file."""
+        if self.wavelengths is None:
+            return {}
+        assert not isinstance(self.wavelengths, str)  # parsed above
+        return centres_of_read_bands(self.wavelengths, self.band_index, header, where)
 
     def axes_or(self, default: str) -> str:
         """Return the order of axes as letters, see :func:`parse_axes`."""
@@ -93,6 +108,7 @@ class ReadKeywords(TypedDict, total=False):
     offset: float | None
     axes: str | None
     quality: str | None
+    wavelengths: str | Sequence[float] | None
 
 
 def merge_options(kind: type[Options], options: Options | None, keywords: Mapping[str, Any]) -> Options:

@@ -163,9 +163,7 @@ def _states_offset(safe: _Safe) -> bool:
     return before or bool(about.elements("{*}BOA_ADD_OFFSET"))
 
 
-def _coding(
-    safe: _Safe, band: str, spectral: dict[str, Element], options: ReadOptions
-) -> tuple[float, float, float]:
+def _coding(safe: _Safe, band: str, spectral: dict[str, Element], options: ReadOptions) -> tuple[float, float, float]:
     """Return scale, offset and the stored value of no data of a band.
 
     Sen2Cor as users run it (baseline 99.99) states no offset of older inputs: then it is the caller's.

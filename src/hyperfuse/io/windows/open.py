@@ -10,6 +10,7 @@ from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, merge_options
 from hyperfuse.io.formats.registry import Format, format_to_read, split_variable
 from hyperfuse.io.products import find_product
+from hyperfuse.io.windows.relabelled import RelabelledSource
 from hyperfuse.io.windows.source import WindowSource
 
 
@@ -48,4 +49,5 @@ def open_windows(
         if how.quality is not None:
             raise InputError("quality is for products, which are not read by windows; leave it out", "quality")
         source: WindowSource = entry.open(file, how, variable)
-        return source
+        changes = how.band_changes(source.header, file.name)
+        return RelabelledSource(source, changes) if changes else source

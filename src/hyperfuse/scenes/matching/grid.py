@@ -82,8 +82,9 @@ def match_grids(hsi: CubeHeader, msi: CubeHeader, geometry: PairGeometry) -> Gri
 
     Raises:
         InputError: grids that do not fit together (other CRS, no overlap, rotated, a ratio below 1 or other than the
-            one specified).
+            one specified), or only one of them has a transform and nobody states that both cover the same ground.
     """
+    _refuse_one_position(hsi, msi, geometry)
     placement = _relative_grid(hsi, msi)
     ratio = _choose_ratio(hsi, msi, geometry.ratio_pair, placement.ratio if placement is not None else None)
     start = _choose_phase(ratio, placement, geometry)
@@ -179,6 +180,18 @@ class _Overlap:
         start = max(0, math.floor(corner + ratio * first + 1e-6))
         end = min(fine, math.ceil(corner + ratio * last - 1e-6))
         return cls(first, last - first, start, end - start, phase + ratio * first - start)
+
+
+def _refuse_one_position(hsi: CubeHeader, msi: CubeHeader, geometry: PairGeometry) -> None:
+    """Refuse a pair of which one image is georeferenced and the other is not, unless both cover the same ground."""
+    if (hsi.transform is None) == (msi.transform is None) or geometry.same_ground:
+        return
+    known, unknown = ("HSI", "MSI") if msi.transform is None else ("MSI", "HSI")
+    raise InputError(
+        f"the {known} is georeferenced and the {unknown} is not, so where it lies is not known; georeference it"
+        " (gdalwarp applies ground control points), or pass same_ground=True where both cover the same ground",
+        "same_ground",
+    )
 
 
 def _relative_grid(hsi: CubeHeader, msi: CubeHeader) -> _Placement | None:

@@ -233,7 +233,7 @@ def _report_uncovered(
     if not drop:
         raise InputError(
             f"{extent} covers too little of these bands of {srf}: {missing}, where {MIN_COVERAGE:.0%} are needed; take"
-            f" only those it covers ({', '.join(labels[covered])}), in Python by drop_uncovered=True"
+            f" only those it covers ({', '.join(labels[covered])}), by drop_uncovered=True"
         )
     message = f"{extent} does not cover these bands of {srf}, which are left out: {missing}"
     warnings.warn(message, HyperfuseWarning, stacklevel=3)
