@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from affine import Affine
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.io import write
@@ -95,13 +96,33 @@ def test_bands_are_those_of_the_reference(run, scored, scene, tmp_path):
     assert json.loads(out)["bands_used"] == 6
 
 
-def test_images_of_other_sizes_are_refused(fails, scored, scene, tmp_path):
+def test_images_of_other_sizes_are_refused_or_cut_by_their_georeference(run, fails, scored, scene, tmp_path):
     write(tmp_path / "small.tif", scored[2].crop(0, 0, 21, 33))
-    code, message = fails("evaluate", scored[0], tmp_path / "small.tif", "--ratio", "3")
+    code, out, err = run("evaluate", scored[0], tmp_path / "small.tif", "--ratio", "3", "--json")
+    assert code == 0
+    assert json.loads(out)["pixels"] == 21 * 33
+    assert "cut to the extent of the fused image" in err
+    np.save(tmp_path / "small.npy", scored[2].crop(0, 0, 21, 33).data)
+    code, message = fails("evaluate", scored[0], tmp_path / "small.npy", "--ratio", "3")
     assert code == 2
-    assert message.startswith(
-        f"{scored[0]} has 24 rows, 36 columns, 24 bands, {tmp_path / 'small.tif'} has 21 rows, 33 columns, 24 bands"
-    )
+    assert "24 rows, 36 columns, 24 bands, the fused image 21 rows, 33 columns, 24 bands" in message
+
+
+def test_files_are_compared_as_images(run, fails, scored, scene, tmp_path):
+    south_up = scene.replace(data=scene.data[:, ::-1], transform=scene.transform @ Affine(1, 0, 0, 0, -1, scene.rows))
+    for name, image in {"south.tif": south_up, "bands.tif": scene.select_bands(range(23, -1, -1))}.items():
+        write(tmp_path / name, image)
+        code, out, err = run("evaluate", scored[0], tmp_path / name, "--ratio", "3", "--json")
+        assert (code, json.loads(out)["psnr_db"]) == (0, None)  # infinite
+        assert err.count("warning: ") == 1
+        assert len(json.loads(out)["notes"]) == 1
+    write(tmp_path / "counts.tif", scene.replace(data=scene.data * 1e4))
+    code, message = fails("evaluate", scored[0], tmp_path / "counts.tif", "--ratio", "3")
+    assert code == 2
+    assert "10000 times" in message
+    assert "--fused-scale 0.0001" in message
+    code, message = fails("evaluate", tmp_path / "counts.tif", scored[0], "--ratio", "3")
+    assert "read the reference with --scale 0.0001" in message
 
 
 def test_wrong_values_are_told(fails, scored):

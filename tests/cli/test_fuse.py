@@ -1,9 +1,11 @@
 import json
+import re
 import time
 from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from affine import Affine
 
 import hyperfuse.scenes.fuse
 from hyperfuse.cli.session import Session
@@ -440,3 +442,30 @@ def test_a_report_and_the_uncertainty_of_a_scene_in_tiles(run, files, pair):
     assert "the report shows a part" not in page
     assert "PSNR" in page
     assert "expected error" in page
+
+
+def test_a_reference_in_another_orientation_order_and_extent_is_put_on_the_grid_of_the_result(run, files, pair):
+    truth = pair.reference.crop(2, 3, 20, 30).select_bands(range(pair.reference.bands - 1, 0, -1))
+    upwards = truth.transform @ Affine(1, 0, 0, 0, -1, truth.rows)
+    south_up = truth.replace(data=truth.data[:, ::-1], transform=upwards)
+    write(files / "truth.tif", south_up)
+    for part, (reference, words) in enumerate(
+        [("reference.tif", ()), ("truth.tif", ()), ("truth.tif", ("--tile", 12))]
+    ):
+        page = files / f"{part}.html"
+        words = (*words, "--method", "regression", "--report", page, "--reference", files / reference)
+        code, _, err = run("fuse", files / "hsi.tif", files / "msi.tif", files / f"{part}.tif", *words)
+        assert code == 0, err
+        assert ("the rows of the reference run the other way; they were turned" in err) == (part > 0)
+        scores = re.search(r">PSNR</t[hd]>\s*<td[^>]*>(.*?)</td>", page.read_text("utf-8"), re.DOTALL)
+        # Of the extent that it covers: far less for a shifted, mirrored or permuted reference.
+        assert float(scores[1].split()[0]) > 30
+
+
+def test_a_reference_on_another_grid_is_reported_and_not_scored(run, files, pair):
+    write(files / "truth.tif", pair.reference.replace(crs="EPSG:32601"))
+    words = ("--method", "regression", "--report", files / "page.html", "--reference", files / "truth.tif")
+    code, _, err = run("fuse", files / "hsi.tif", files / "msi.tif", files / "out.tif", *words)
+    assert code == 0, err
+    assert "warning: not scored: the result and the reference are in other coordinate systems" in err
+    assert "other coordinate systems" in (files / "page.html").read_text("utf-8")

@@ -70,6 +70,7 @@ def test_it_gathers_the_metrics():
         "pixels_left_out": 0,
         "pixels_left_out_sam": 0,
         "pixels_left_out_sam_bright": 3,
+        "notes": (),
     }
     json.dumps(scores, allow_nan=False)
     assert evaluate(torch.from_numpy(reference), Cube(data=fused), 3) == scores

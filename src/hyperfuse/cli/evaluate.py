@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -41,9 +42,12 @@ def evaluate(
 ) -> None:
     """Score a fused image against the reference.
 
+    Both are compared as images: orientation, extent and order of bands follow their metadata, other grids and units are
+    refused.
+
     Args:
         reference: Image to compare with.
-        fused: Image to score, on the same grid.
+        fused: Image to score, on the same grid, in any orientation.
         ratio: MSI pixels per HSI pixel, such as 4, or 4,2 for y,x (for ERGAS).
         json: Write the scores as JSON.
         mask: One-band image on the same grid; pixels that are not 0 are excluded.
@@ -63,14 +67,9 @@ def evaluate(
     assert pair is not None  # a required option
     truth = read_image(reference, **reading.keywords())
     image = read_image(fused, prefix="fused_", **fused_reading.keywords())
-    if truth.data.shape != image.data.shape:
-        raise InputError(
-            f"{reference} has {_size(truth)}, {fused} has {_size(image)}; they must be equal "
-            "(`hyperfuse simulate` writes the reference that its pair was made from where it had to crop)"
-        )
     left_out = None if mask is None else read_mask(mask, truth, "reference")
     scored = None if left_out is None else np.logical_not(left_out)
-    with naming(reference, fused):
+    with naming(reference, fused), _fused_scale():
         scores = score(truth, image, pair, mask=scored, peak=peak, clip=clip)
     if json:
         session.result_json(dict(scores))
@@ -97,5 +96,11 @@ def _conditions(scores: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _size(cube: Any) -> str:
-    return f"{cube.rows} rows, {cube.cols} columns, {cube.bands} bands"
+@contextmanager
+def _fused_scale() -> Iterator[None]:
+    """Name the parameter that scales FUSED where an InputError that is raised inside says to scale that image."""
+    try:
+        yield
+    except InputError as error:
+        message = str(error).replace("read the fused image with scale=", "read the fused image with fused_scale=")
+        raise InputError(message, error.parameter) from error

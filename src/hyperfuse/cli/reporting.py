@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from hyperfuse.cli.inputs import file_of, name_of, naming, read_image, sensor_next_to
 from hyperfuse.cli.session import Session
-from hyperfuse.errors import InputError
+from hyperfuse.errors import InputError, warn
 
 if TYPE_CHECKING:
     from hyperfuse.cube.cube import Cube
+    from hyperfuse.cube.header import CubeHeader
     from hyperfuse.io.windows.source import WindowSource
     from hyperfuse.scenes.pipeline import Fusion
     from hyperfuse.scenes.preview import Preview
@@ -76,6 +77,12 @@ def write_fusion_report(
     assert preview is not None  # requested
     if preview.note:
         session.note(f"note: {preview.note}")
+    compared = None
+    if reference is not None:
+        try:
+            compared = _part(reference, preview, fusion.image)
+        except InputError as error:  # the image is written: the page says why it is not scored
+            warn(f"not scored: {error}")
     with naming(path):
         content = ReportContent.of(
             fusion,
@@ -83,7 +90,7 @@ def write_fusion_report(
             msi_name=names["msi"],
             fused_name=names["fused"],
             sensor_source=origin,
-            reference=None if reference is None else _part(reference, preview),
+            reference=compared,
             warnings=tuple(session.warnings),
             made=this_process(["hyperfuse", *session.words], session.seconds),
         )
@@ -91,10 +98,29 @@ def write_fusion_report(
     session.note(f"wrote {path}")
 
 
-def _part(reference: WindowSource, preview: Preview) -> Cube:
-    """Return what the preview holds of a reference; all of one that is not on the grid of the result."""
-    from hyperfuse.cube.window import Window
+def _part(reference: WindowSource, preview: Preview, whole: CubeHeader) -> Cube:
+    """Return what the preview holds of a reference, on its grid.
 
-    header = reference.header
-    same = (header.rows, header.cols) == preview.shape
-    return reference.read(preview.window if same else Window(0, 0, header.rows, header.cols))
+    Raises:
+        InputError: a reference that is not of the result, or not of the preview.
+    """
+    from hyperfuse.cube.window import Window
+    from hyperfuse.metrics.alignment import place, reference_on_grid
+
+    header, shown = reference.header, preview.window
+    placement, _ = place(whole, header, ("the result", "the reference"))
+    if placement is None:
+        same = (header.rows, header.cols) == preview.shape
+        window = shown if same else Window(0, 0, header.rows, header.cols)
+    else:
+        there = placement.window
+        row, col = max(shown.row, there.row), max(shown.col, there.col)
+        rows = min(shown.row + shown.rows, there.row + there.rows) - row
+        cols = min(shown.col + shown.cols, there.col + there.cols) - col
+        if rows < 1 or cols < 1:
+            raise InputError("the reference does not cover the part that the report shows")
+        window = placement.within(Window(row, col, rows, cols))
+    part, notes = reference_on_grid(preview.fused, reference.read(window))
+    if notes:
+        warn("; ".join(notes))
+    return part

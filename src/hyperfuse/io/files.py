@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.io.encoding.damage import named
@@ -79,6 +80,33 @@ def axes_are_free(path: str | Path) -> bool:
 def _relabelled(cube: Cube, how: ReadOptions, file: Path) -> Cube:
     changes = how.band_changes(cube.header, file.name)
     return cube.replace(**changes) if changes else cube
+
+
+def as_cube(image: Any, name: str) -> Cube:
+    """Return what callers pass as an image: a Cube, array, torch tensor, ``DataArray``, or a file to read.
+
+    Args:
+        image: (bands, rows, cols), or (rows, cols) for one band.
+        name: of the parameter, for errors.
+
+    Raises:
+        InputError: anything else, and what :func:`read` and the constructors of :class:`Cube` refuse.
+    """
+    if isinstance(image, Cube):
+        return image
+    if isinstance(image, str | Path):
+        return read(image)
+    try:
+        if isinstance(image, CubeHeader) or image is None:
+            raise InputError(f"is a {type(image).__name__}; pass a Cube, an array (bands, rows, cols) or a file")
+        if hasattr(image, "dims") and hasattr(image, "coords"):
+            return Cube.from_xarray(image)
+        if hasattr(image, "detach"):
+            image = image.detach().cpu()
+            image = (image.float() if str(image.dtype) == "torch.bfloat16" else image).numpy()
+        return Cube(data=image)
+    except InputError as error:
+        raise InputError(f"{name}: {error}", name) from error
 
 
 def write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,19 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 
 Ratio = float | Sequence[float]
+
+
+def as_image(image: Any, name: str) -> Any:
+    """Return a file or a ``DataArray`` as a Cube, which states what it is; arrays and cubes as they are.
+
+    Raises:
+        InputError: a file that cannot be read, with ``name`` as its parameter.
+    """
+    if isinstance(image, str | Path) or hasattr(image, "dims"):
+        from hyperfuse.io.files import as_cube
+
+        return as_cube(image, name)
+    return image
 
 
 def as_bands(image: Any, name: str) -> NDArray[Any]:

@@ -9,9 +9,13 @@ from typing import Any, Literal, TypedDict, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.cube.cube import Cube
+from hyperfuse.errors import InputError, nearest_name, warn
+from hyperfuse.metrics.alignment import align_images
 from hyperfuse.metrics.arrays import (
     Ratio,
+    as_image,
+    as_mask,
     as_pair,
     check_finite,
     checked_pair,
@@ -74,6 +78,7 @@ class Scores(TypedDict):
     pixels_left_out_sam: int
     pixels_left_out_sam_bright: int
     convention: str
+    notes: tuple[str, ...]
 
 
 def evaluate(
@@ -93,11 +98,15 @@ def evaluate(
     either cube, bands in which the reference is constant, and pixels outside ``mask`` or with a gap in any other band
     of either cube. No border is cut.
 
+    Two cubes are compared as images: the fused one is put on the grid and into the order of bands of the reference by
+    the transforms and the wavelengths (or names of bands) that both state, and what was done is warned of, once.
+    Arrays are compared as they are.
+
     Args:
-        reference: Cube, array or torch tensor, (bands, rows, cols).
-        fused: the image to score, of the same shape.
+        reference: Cube, ``xarray.DataArray``, file, array or torch tensor, (bands, rows, cols).
+        fused: the image to score, likewise, of the same shape.
         ratio: resolution ratio between LR-HSI and HR-MSI (for ERGAS), one number or (y, x).
-        mask: bool (rows, cols), True = scored; None scores every pixel.
+        mask: bool (rows, cols) on the reference's grid, True = scored; None scores every pixel.
         peak: peak of PSNR and range of SSIM; default: as above.
         clip: True clips the fused image to [0, peak] always, False never.
         convention: None, or "psrt" to compare with the tables of PSRT and BDT: PSNR over the whole cube with the
@@ -109,11 +118,14 @@ def evaluate(
         ``ssim`` (NaN where no 11x11 window of scored pixels exists), ``rmse``, ``uiqi`` (8x8, likewise) and ``cc``; and
         what was done: ``ratio``, ``peak`` (of PSNR), ``clipped`` (the interval or None), ``bands_used``,
         ``bands_left_out``, ``pixels`` (scored), ``pixels_left_out`` (gaps and mask), ``pixels_left_out_sam`` (zero
-        spectra among those scored), ``pixels_left_out_sam_bright`` (those and the dark ones), ``convention`` (text).
+        spectra among those scored), ``pixels_left_out_sam_bright`` (those and the dark ones), ``convention`` (text),
+        ``notes`` (what was aligned).
 
     Raises:
-        InputError: shapes that differ, non-finite values outside gaps and mask, no band or pixel left, a peak that is
-            not positive, a ratio below 1, an unknown convention, or a peak together with a convention that sets it.
+        InputError: shapes that differ, cubes on other grids (shifted, another CRS or pixel size, no overlap), in other
+            units (one holds a multiple of the other's values) or without a common band, non-finite values outside gaps
+            and mask, no band or pixel left, a peak that is not positive, a ratio below 1, an unknown convention, or a
+            peak together with a convention that sets it.
 
     Example:
         >>> import numpy as np
@@ -131,6 +143,7 @@ def evaluate(
     if convention == "psrt" and peak is not None:
         raise InputError("the convention psrt sets the peak itself; leave peak out", "peak")
     scale = linear_ratio(ratio)
+    reference, fused, mask, missing, notes = _aligned(reference, fused, mask)
     target, image, scored, left_out = _select(reference, fused, mask)
     values = target if scored is None else target[:, scored]
     highest = float(values.max())
@@ -163,13 +176,28 @@ def evaluate(
         peak=psnr_peak,
         clipped=interval,
         bands_used=len(target),
-        bands_left_out=left_out,
+        bands_left_out=left_out + missing,
         pixels=pixels,
         pixels_left_out=angles.size - pixels,
         pixels_left_out_sam=pixels - int(np.count_nonzero(defined)),
         pixels_left_out_sam_bright=pixels - int(np.count_nonzero(bright)),
         convention=_CONVENTIONS[convention],
+        notes=notes,
     )
+
+
+def _aligned(reference: Any, fused: Any, mask: Any) -> tuple[Any, Any, Any, int, tuple[str, ...]]:
+    """Return two images that state what they are on one grid, the mask there, the bands left out, and notes."""
+    reference, fused = as_image(reference, "reference"), as_image(fused, "fused")
+    if not (isinstance(reference, Cube) and isinstance(fused, Cube)):
+        return reference, fused, mask, 0, ()
+    mask = as_mask(mask, reference.shape[1:])
+    aligned = align_images(reference, fused)
+    if aligned.notes:
+        warn("; ".join(aligned.notes))
+    mask = None if mask is None else mask[aligned.window.slices]
+    missing = reference.bands - aligned.first.bands
+    return aligned.first, aligned.second, mask, missing, aligned.notes
 
 
 def _value_range(

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import InputError
+from hyperfuse.metrics.alignment import reference_on_grid
 from hyperfuse.reports.fusion.plots import BandAxis, shorten
 from hyperfuse.runtime.memory import peak_bytes
 from hyperfuse.sensor.model import Sensor
@@ -97,7 +98,7 @@ class ReportContent:
         msi_gain, msi_offset: (msi_bands,) where the MSI is known to be ``gain * respond(X) + offset``.
         msi_explained: (msi_bands,), fraction of the degraded MSI's variance that the HSI explains, where estimated.
         alignment: the shift that was estimated, or None.
-        reference: of the shape of ``fused``.
+        reference: of the scene of ``fused``, in any orientation and order of bands that both state.
         uncertainty: in the units of ``fused``, on its grid: one band, or one per band of it.
         uncertainty_name: name of the quantity, such as ``standard deviation``.
         points: (row, col) on the fused grid, from 0, whose spectra are shown; default: chosen by :mod:`.close_ups`.
@@ -135,7 +136,11 @@ class ReportContent:
 
     def __post_init__(self) -> None:
         grid, bands = (self.fused.rows, self.fused.cols), self.fused.bands
-        images = {"HSI": self.hsi, "MSI": self.msi, "reference": self.reference, "uncertainty": self.uncertainty}
+        if self.reference is not None:
+            reference, notes = reference_on_grid(self.fused, self.reference)
+            object.__setattr__(self, "reference", reference)
+            object.__setattr__(self, "warnings", (*self.warnings, *notes))
+        images = {"HSI": self.hsi, "MSI": self.msi, "uncertainty": self.uncertainty}
         for name, cube in images.items():
             if cube is None:
                 continue
