@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hyperfuse.cube.cf import decode_header, encode_attributes, encode_coordinates, encode_variable
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import Coding, CubeHeader, as_affine, six_numbers
-from hyperfuse.cube.record import RECORD_TAG, decode_tags, encode_record, encode_tags
+from hyperfuse.cube.record import decode_tags, encode_record, encode_tags
 from hyperfuse.cube.window import Window
-from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.errors import InputError
 
 quick = settings(max_examples=40, deadline=None)
 FIELDS = (
@@ -77,12 +77,6 @@ def test_cf_is_read_back_as_it_was_written(header):
     values = encode_variable(variables, Coding(units=header.coding.units))
     dims = {"b": "band", "r": "y", "c": "x"}
     assert same(decode_header(variables, attrs, values, dims, header.shape, "a.nc"), header)
-
-
-@pytest.mark.parametrize("record", ['{"transform": 5}', '{"band_names": 7}', '{"scale": "x"}', '{"attributes": []}'])
-def test_a_damaged_field_of_a_record_is_left_out_with_a_warning(record):
-    with pytest.warns(HyperfuseWarning, match=r"a\.tif: \w+ in the tag HYPERFUSE is damaged and left out"):
-        assert same(decode_tags({RECORD_TAG: record}, (2, 3, 4), "a.tif"), CubeHeader(shape=(2, 3, 4)))
 
 
 @quick

@@ -6,6 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hyperfuse.cube.cube import Cube
+from hyperfuse.errors import InputError
+from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.gaps import GappyPair, GapRegression, fill_gaps
 from hyperfuse.sensor.presets import mtf
 from scenes import mixture, smooth_abundances
@@ -145,3 +148,11 @@ def test_a_constant_scene_is_filled_with_itself():
     low, high = fill(hsi, block(hsi.shape, slice(2, 5), slice(2, 5)), msi, block((32, 32), slice(3, 9), slice(9, 30)))
     torch.testing.assert_close(low, hsi)
     torch.testing.assert_close(high, msi)
+
+
+def test_values_beyond_float32_are_reported_as_such():
+    generator = np.random.default_rng(0)
+    hsi, msi = generator.random((4, 8, 8)), generator.random((3, 24, 24))
+    hsi[0, 0, 0] = 1e39
+    with pytest.raises(InputError, match=r"the HSI holds values up to 1e\+39, beyond what float32 can hold"):
+        fuse(Cube(data=hsi), Cube(data=msi), method="bicubic")

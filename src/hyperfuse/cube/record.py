@@ -9,13 +9,19 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
 
+from hyperfuse.cube.crs import parse_crs
 from hyperfuse.cube.header import CubeHeader, Shape, as_affine, six_numbers
-from hyperfuse.errors import warn
+from hyperfuse.errors import InputError, warn
 
 HISTORY_TAG = "HYPERFUSE_HISTORY"
 RECORD_TAG = "HYPERFUSE"
 
+_DAMAGED = object()
+# Of lists and mappings in each other: what is written has four.
+_DEEPEST = 32
 _PLAIN_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _PLAIN_TEXT = re.compile(r"[!-~]([ -~]*[!-~])?")
 
@@ -35,23 +41,69 @@ def _encode_numbers(values: Any) -> list[float | str]:
     return [finite_or_text(value) for value in values]
 
 
-def _decode_numbers(values: Any) -> Any:
-    return np.asarray([float(value) for value in values])
+def _decode_number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError
+    return float(value)
+
+
+def _decode_finite(value: Any) -> float:
+    number = _decode_number(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _decode_scale(value: Any) -> float:
+    number = _decode_finite(value)
+    if number == 0:
+        raise ValueError
+    return number
+
+
+def _decode_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _decode_transform(values: Any) -> Affine:
+    transform = as_affine([_decode_finite(value) for value in _list(values)])
+    if transform.determinant == 0:
+        raise ValueError
+    return transform
+
+
+def _decode_crs(value: Any) -> str:
+    parse_crs(_decode_text(value))
+    return str(value)
+
+
+def _decode_flags(values: Any) -> NDArray[np.bool_]:
+    if not all(isinstance(flag, bool) for flag in _list(values)):
+        raise TypeError
+    return np.asarray(values, np.bool_)
+
+
+def _list(values: Any) -> list[Any]:
+    if not isinstance(values, list):
+        raise TypeError
+    return values
 
 
 # How each field is written as JSON, and read from it.
 _FIELDS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    "wavelengths": (_encode_numbers, _decode_numbers),
-    "fwhm": (_encode_numbers, _decode_numbers),
-    "good_bands": (lambda values: [bool(flag) for flag in values], lambda values: np.asarray(values, np.bool_)),
-    "band_names": (list, lambda values: tuple(map(str, values))),
-    "transform": (lambda transform: _encode_numbers(six_numbers(transform)), as_affine),
-    "crs": (str, str),
-    "units": (str, str),
-    "nodata": (finite_or_text, float),
-    "scale": (finite_or_text, float),
-    "offset": (finite_or_text, float),
-    "attributes": (dict, lambda values: {str(key): str(value) for key, value in values.items()}),
+    "wavelengths": (_encode_numbers, lambda values: np.asarray([_decode_number(value) for value in _list(values)])),
+    "fwhm": (_encode_numbers, lambda values: np.asarray([_decode_number(value) for value in _list(values)])),
+    "good_bands": (lambda values: [bool(flag) for flag in values], _decode_flags),
+    "band_names": (list, lambda values: tuple(_decode_text(value) for value in _list(values))),
+    "transform": (lambda transform: _encode_numbers(six_numbers(transform)), _decode_transform),
+    "crs": (str, _decode_crs),
+    "units": (str, _decode_text),
+    "nodata": (finite_or_text, _decode_number),
+    "scale": (finite_or_text, _decode_scale),
+    "offset": (finite_or_text, _decode_finite),
+    "attributes": (dict, lambda values: {_decode_text(key): _decode_text(value) for key, value in values.items()}),
 }
 _PER_BAND = ("wavelengths", "fwhm", "good_bands", "band_names")
 _DEFAULTS: dict[str, Any] = {"scale": 1.0, "offset": 0.0, "attributes": {}}
@@ -80,24 +132,46 @@ def encode_tags(header: CubeHeader, record: Mapping[str, Any]) -> dict[str, str]
 def decode_tags(tags: Mapping[str, str], shape: Shape, where: str) -> CubeHeader:
     """Return the header that the tags of a file state: the inverse of :func:`encode_record` with :func:`encode_tags`.
 
-    A damaged tag or field is left out with a warning, which names the file as ``where``. Lists of another length than
-    the bands are left out: another program has taken bands out of the file and copied its tags.
+    What is damaged is left out with one warning, which names the file as ``where``. Lists of another length than the
+    bands are left out: another program has taken bands out of the file and copied its tags.
     """
+    record, history = (_load(tags, tag, kind) for tag, kind in ((RECORD_TAG, dict), (HISTORY_TAG, list)))
+    damaged = [f"the tag {tag}" for tag, value in ((RECORD_TAG, record), (HISTORY_TAG, history)) if value is _DAMAGED]
     fields: dict[str, Any] = {}
-    for name, value in load_record(tags, where).items():
+    for name, value in load_record(tags).items():
+        if name not in _FIELDS or (name in _PER_BAND and isinstance(value, list) and len(value) != shape[0]):
+            continue
         try:
-            if name in _FIELDS and (name not in _PER_BAND or len(value) == shape[0]):
-                fields[name] = _FIELDS[name][1](value)
-        except (TypeError, ValueError, AttributeError):
-            warn(f"{where}: {name} in the tag {RECORD_TAG} is damaged and left out")
-    history = _load(tags, HISTORY_TAG, list, where) or ()
-    return CubeHeader(shape=shape, history=tuple(step for step in history if isinstance(step, dict))).replace(**fields)
+            fields[name] = _FIELDS[name][1](value)
+        except (TypeError, ValueError, AttributeError, OverflowError):
+            damaged.append(f"{name} in the tag {RECORD_TAG}")
+    steps = history if isinstance(history, list) else []
+    if not all(isinstance(step, dict) for step in steps):
+        damaged.append(f"a step in the tag {HISTORY_TAG}")
+    if damaged:
+        warn(f"{where}: {', '.join(damaged)} {'is' if len(damaged) == 1 else 'are'} damaged and left out")
+    return CubeHeader(shape=shape, history=tuple(step for step in steps if isinstance(step, dict))).replace(**fields)
 
 
-def load_record(tags: Mapping[str, str], where: str) -> dict[str, Any]:
-    """Return the record in the tags of a file, as JSON gives it; a damaged one is left out with a warning."""
-    record: dict[str, Any] | None = _load(tags, RECORD_TAG, dict, where)
-    return record or {}
+def load_record(tags: Mapping[str, str]) -> dict[str, Any]:
+    """Return the record in the tags of a file, as JSON gives it; empty where it is damaged."""
+    record = _load(tags, RECORD_TAG, dict)
+    return record if isinstance(record, dict) else {}
+
+
+def decode_coding(record: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the scale and offset of stored numbers that a record states in ``coding``.
+
+    Raises:
+        InputError: they are damaged: without them the values are not known.
+    """
+    try:
+        scale, offset = record.get("coding", (1.0, 0.0))
+        return _decode_scale(scale), _decode_finite(offset)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"scale and offset in its record {RECORD_TAG} are damaged; state them with scale= and offset="
+        ) from error
 
 
 def split_attributes(
@@ -127,15 +201,18 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
-def _load(tags: Mapping[str, str], tag: str, kind: type, where: str) -> Any:
+def _load(tags: Mapping[str, str], tag: str, kind: type) -> Any:
+    """Return what a tag states, None where there is none, or ``_DAMAGED``."""
     text = tags.get(tag)
     if text is None:
         return None
     try:
         value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, kind):
-        warn(f"{where}: the tag {tag} is damaged and left out")
-        return None
-    return value
+    except (ValueError, RecursionError):
+        return _DAMAGED
+    return value if isinstance(value, kind) and _is_shallow(value, _DEEPEST) else _DAMAGED
+
+
+def _is_shallow(value: Any, depth: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return depth > 0 and all(_is_shallow(part, depth - 1) for part in parts)

@@ -98,8 +98,8 @@ class Scene:
         if not valid[:, *tile.written].any():
             return None
         area = DataPart.around(np.asarray(valid.any(axis=0)), (hsi.rows, hsi.cols), sensor)
-        low = self._tensor(hsi.data[self.bands][:, *area.lr])
-        high = self._tensor(msi.data[self.msi_bands][:, *area.hr])
+        low = self._tensor("HSI", hsi.data[self.bands][:, *area.lr])
+        high = self._tensor("MSI", msi.data[self.msi_bands][:, *area.hr])
         if self.source.match.radiometry is not None:
             high = self.source.match.radiometry.normalise(high, self.msi_bands)
         known = (torch.from_numpy(np.ascontiguousarray(one)).to(self.device)
@@ -107,8 +107,14 @@ class Scene:
         pair = GappyPair(low, next(known), high, next(known), area.sensor)
         return WindowPair(pair, valid, area.hr, self._extent(tile, area.hr))
 
-    def _tensor(self, values: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(np.nan_to_num(values, nan=0.0)).float().to(self.device)
+    def _tensor(self, name: str, values: NDArray[Any]) -> torch.Tensor:
+        image = torch.from_numpy(np.nan_to_num(values, nan=0.0))
+        if image.dtype == torch.float64 and float(image.abs().max()) > torch.finfo(torch.float32).max:
+            raise InputError(
+                f"the {name} holds values up to {float(image.abs().max()):.3g}, beyond what float32 can hold, in which "
+                "images are fused; give a smaller scale=, or nodata= where they mark gaps"
+            )
+        return image.float().to(self.device)
 
     def _extent(self, tile: Tile, area: tuple[slice, slice]) -> Extent:
         """Return where a part of a tile lies in the scene."""

@@ -220,3 +220,10 @@ def test_what_is_encoded_is_decoded_to_the_same(seed, dtype, scale, offset, noda
     twice = encoded(again, dtype)
     assert twice.coding == coding or math.isnan(coding.nodata)
     np.testing.assert_array_equal(twice.stored, stored)
+
+
+def test_values_beyond_their_type_are_reported_as_such():
+    stored = np.full((1, 2, 2), 1e20, np.float32)
+    with pytest.raises(InputError, match=r"values at scale 1e\+20 and offset 0 exceed float32"):
+        decoded(stored, BandCoding(scale=(1e20,)))
+    np.testing.assert_allclose(decoded(stored.astype(np.float64), BandCoding(scale=(1e20,))).data, 1e40, rtol=1e-6)

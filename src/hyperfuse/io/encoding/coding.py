@@ -92,7 +92,10 @@ def decode_values(stored: NDArray[Any], coding: BandCoding) -> tuple[NDArray[Any
     else:
         data = np.empty(stored.shape, kind)
         for band, (scale, offset) in enumerate(zip(coding.scale, coding.offset, strict=True)):
-            data[band] = stored[band] * np.float64(scale) + offset
+            with np.errstate(over="ignore", invalid="ignore"):
+                data[band] = stored[band] * np.float64(scale) + offset
+            if max(abs(scale), abs(offset)) > 1 and (np.isinf(data[band]) & np.isfinite(stored[band])).any():
+                raise InputError(f"values at scale {scale:g} and offset {offset:g} exceed {np.dtype(kind).name}")
     if valid is None or valid.all():
         return data, None
     return np.where(valid, data, np.array(np.nan, kind)), valid

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from hyperfuse.cube.cf import Variable, decode_header
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import Coding, CubeHeader
-from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG, encode_record, encode_tags, finite_or_text, load_record
+from hyperfuse.cube.record import (
+    HISTORY_TAG,
+    RECORD_TAG,
+    decode_coding,
+    encode_record,
+    encode_tags,
+    finite_or_text,
+    load_record,
+)
+from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import BandCoding, decode_cube
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.encoding.variables import Shapes, check_name, choose_variable
@@ -20,6 +29,7 @@ from hyperfuse.io.encoding.variables import Shapes, check_name, choose_variable
 VECTORS = ("wavelengths", "fwhm", "good_bands")
 TAGS = (RECORD_TAG, HISTORY_TAG)
 _LONGEST_VECTOR = 100_000
+_LONGEST_TEXT = 100_000_000
 # Names of types of numpy and classes of MATLAB.
 _NO_VECTORS = ("object", "char", "cell", "struct", "sparse", "function", "opaque", "unknown")
 
@@ -45,9 +55,10 @@ def load_arrays(
     shapes: Shapes, load: Callable[[Sequence[str]], dict[str, NDArray[Any]]], variable: str | None, where: str
 ) -> tuple[NDArray[Any], dict[str, NDArray[Any]], dict[str, str]]:
     """Return the values, vectors that may go along the bands, and our own texts of a file that ``load`` reads."""
-    tags = {tag: _text(value) for tag, value in load([tag for tag in TAGS if tag in shapes]).items()}
-    recorded = load_record(tags, where).get("variable")
-    name = choose_variable(shapes, variable, None if recorded is None else str(recorded))
+    texts = [tag for tag in TAGS if tag in shapes and math.prod(shapes[tag][0]) <= _LONGEST_TEXT]
+    tags = {tag: _text(value) for tag, value in load(texts).items()}
+    recorded = load_record(tags).get("variable")
+    name = choose_variable(shapes, variable, recorded if isinstance(recorded, str) else None)
     small = [key for key, (shape, kind) in shapes.items() if kind not in _NO_VECTORS and _is_vector(shape)]
     arrays = load([name, *(key for key in small if key not in (name, *TAGS))])
     return arrays.pop(name), arrays, tags
@@ -60,7 +71,9 @@ def _is_vector(shape: tuple[int, ...]) -> bool:
 def _text(value: NDArray[Any]) -> str:
     """Return a text: strings, or numbers of UTF-16 units as in MATLAB 7.3."""
     flat = np.ravel(value)
-    return "".join(map(chr, flat)) if flat.dtype.kind in "ui" else "".join(map(str, flat))
+    if flat.dtype.kind == "u" and flat.dtype.itemsize <= 2:
+        return flat.astype("<u2").tobytes().decode("utf-16-le", "replace")
+    return "".join(map(str, flat))
 
 
 def decode_arrays(
@@ -73,8 +86,13 @@ def decode_arrays(
     bands, rows, cols = stored.shape
     variables = {name: Variable((name,), np.ravel(values)) for name, values in vectors.items()}
     header = decode_header(variables, tags, {}, {}, (bands, rows, cols), where)
-    scale, offset = load_record(tags, where).get("coding", (1.0, 0.0))
-    coding = BandCoding((float(scale),), (float(offset),), (header.coding.nodata,))
+    try:
+        scale, offset = decode_coding(load_record(tags))
+    except InputError:
+        if options.scale is None and options.offset is None:
+            raise
+        scale, offset = 1.0, 0.0
+    coding = BandCoding((scale,), (offset,), (header.coding.nodata,))
     index = options.band_index(bands)
     if index is not None:
         stored, header = stored[index], header.select_bands(index)
