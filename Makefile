@@ -6,13 +6,14 @@ STAMP := $(VENV)/.installed
 EXTRAS := test,dev
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test test-all check format benchmark wheel clean
+.PHONY: help install demo test test-all check format benchmark tables wheel clean
 
 help:
 	@echo "make demo       fuse real data (Indian Pines), print scores, draw a figure into demo-output/"
 	@echo "make test       the fast tests    make test-all   all tests"
 	@echo "make check      lint, types and layers   make format     format the code"
-	@echo "make benchmark  speed and quality against peers, into benchmarks/results/"
+	@echo "make benchmark DATA=FOLDER  renew benchmarks/results/ (hours; goes on where it was stopped), then make tables"
+	@echo "make tables     write the tables of the README and docs/ from benchmarks/results/"
 	@echo "make wheel      build the package into dist/"
 
 install: $(STAMP)
@@ -40,6 +41,13 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks
+
+benchmark: $(STAMP)
+	@test -n "$(DATA)" || { echo "make benchmark DATA=FOLDER: benchmarks/scenes.py says what FOLDER holds"; exit 2; }
+	PYTHON=$(BIN)/python bash benchmarks/all.sh "$(DATA)"
+
+tables: $(STAMP)
+	$(BIN)/python benchmarks/tables.py
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --outdir dist .

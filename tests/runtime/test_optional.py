@@ -29,6 +29,42 @@ reference = hf.Cube(data=np.random.default_rng(0).random((6, 16, 16)).astype(np.
 pair = hf.simulate(reference, ratio=4, preset="uestc", srf="boxes:3")
 print(hf.fuse(pair.hsi, pair.msi, method="regression").data.shape)
 """
+# Every call that needs an extra, in a process without any; each is refused before the work it would be lost after.
+CALLS = {
+    "fuse hsi.tif msi.tif out.tif --report page.html": "report",
+    "fuse hsi.tif msi.tif out.zarr": "xarray",
+    "fuse hsi.tif msi.tif out.tif --tile 8 --scheduler tcp://127.0.0.1:9": "scale",
+    "fuse hsi.tif msi.tif out.tif --srf sentinel-2a --method cnmf": "sensors",
+    "info scene.zarr": "xarray",
+    "simulate ref.tif pair --ratio 4 --srf sentinel-2a": "sensors",
+    "demo here": "demo",
+    "reproduce parameters": "report",
+    "train run.yaml": "train",
+    "train run.yaml log.tensorboard=false": "train",
+}
+COMMANDS = f"""
+import sys
+sys.modules.update(dict.fromkeys({sorted(EXTRAS)!r}))
+from pathlib import Path
+import numpy as np
+import hyperfuse as hf
+from hyperfuse.cli import main
+reference = hf.Cube(data=np.random.default_rng(0).random((6, 16, 16)).astype(np.float32),
+    wavelengths=np.linspace(450, 2300, 6))
+pair = hf.simulate(reference, ratio=4, preset="uestc", srf="boxes:3")
+for folder in ("scene.zarr", "scenes"):
+    Path(folder).mkdir()
+images = [pair.hsi, pair.msi, reference, reference, reference]
+for name, image in zip(["hsi.tif", "msi.tif", "ref.tif", "scenes/a.tif", "scenes/b.tif"], images):
+    hf.write(name, image)
+Path("scene.zarr/zarr.json").write_text("{{}}")
+Path("run.yaml").write_text('''{{output: run, length: 1 steps, network: {{name: feinfn}},
+    degradation: {{preset: uestc, ratios: [4]}},
+    data: {{kind: folder, folder: scenes, train: [a], validation: [b], srf: "boxes:3", patch: 8}}}}''')
+for words in {list(CALLS)!r}:
+    print("$", words, file=sys.stderr)
+    print(words, "|", main(words.split()))
+"""
 
 
 @pytest.mark.parametrize("package", EXTRAS)
@@ -55,3 +91,14 @@ def test_without_optional_packages_the_core_works_and_the_rest_says_what_it_need
     packages = {line.split(" | ")[0] for line in refused}
     assert packages == {"hyperfuse.reports", "hyperfuse.benchmark.reproduce"}
     assert all("pip install 'hyperfuse[report]'" in line for line in refused)
+
+
+def test_a_command_without_its_extra_names_it(tmp_path):
+    done = subprocess.run([sys.executable, "-c", COMMANDS], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = dict(zip(CALLS, done.stderr.split("$ ")[1:], strict=True))
+    for words, extra in CALLS.items():
+        assert f"pip install 'hyperfuse[{extra}]'" in said[words], (words, said[words])
+        assert "Traceback" not in said[words]
+    assert done.stdout.splitlines() == [f"{words} | 2" for words in CALLS]
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "out", "pair"))]

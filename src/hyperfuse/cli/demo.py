@@ -13,6 +13,7 @@ from hyperfuse.cli.options import COMMON, CommonOptions, OutputOptions
 from hyperfuse.cli.outputs import check_folder, writing_folder
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import HyperfuseError
+from hyperfuse.runtime.optional import check_installed
 from hyperfuse.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _RATIO = 4
 _SRF = "sentinel-2a"
 _FUSED = "fused.tif"
 _FIGURE = "comparison.png"
+_PACKAGES = ("tensorly", "pyrsr", "matplotlib")
 
 
 def demo(
@@ -46,6 +48,8 @@ def demo(
         common: Options of every command.
         session: Where results and notes go.
     """
+    for package in _PACKAGES:
+        check_installed(package, "the demo", "demo")
     from hyperfuse.datasets import INDIAN_PINES_SOURCE, load_indian_pines
     from hyperfuse.io import write
     from hyperfuse.methods import DEFAULT_METHOD

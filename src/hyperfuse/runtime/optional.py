@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from hyperfuse.errors import MissingDependencyError
@@ -42,6 +43,19 @@ def require(package: str, purpose: str) -> Any:
         return import_module(package)
     except ImportError as error:
         raise missing(package, purpose) from error
+
+
+def check_installed(package: str, purpose: str, extra: str | None = None) -> None:
+    """Check that an optional package is installed, without the time that importing it takes.
+
+    Long work that needs the package at its end asks first. ``extra`` replaces the package's own in the message, where
+    several packages are needed.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    if find_spec(package) is None:
+        raise MissingDependencyError(package, extra or EXTRAS[package], purpose)
 
 
 def missing(package: str, purpose: str) -> MissingDependencyError:

@@ -24,6 +24,7 @@ from hyperfuse.methods import DEFAULT_METHOD, get_method
 from hyperfuse.progress import Progress, silent
 from hyperfuse.runtime.devices import find_device
 from hyperfuse.runtime.memory import total_bytes
+from hyperfuse.runtime.optional import check_installed
 from hyperfuse.scenes.files import ImageFiles, PairFiles, Paths, StagedFiles
 from hyperfuse.scenes.job import FusionJob, Settings, as_mapping, configure, predicts_uncertainty, specified_geometry
 from hyperfuse.scenes.matching.blind import match_headers
@@ -305,6 +306,8 @@ def _check_tiling(tile: int | None, workers: int, memory_gb: float | None, sched
         raise InputError(f"memory_gb is more than 0, got {memory_gb:g}", parameter="memory_gb")
     if scheduler is not None and workers != 1:
         raise InputError("workers are processes of this machine, scheduler is a cluster; pass one of them")
+    if scheduler is not None:
+        check_installed("distributed", "fusion on a dask cluster")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.blocks.upsample import resample
 from hyperfuse.progress import Progress, silent
+from hyperfuse.runtime.optional import check_installed
 from hyperfuse.training.averaging import WeightAverage
 from hyperfuse.training.checkpoints import BEST, RunState, load_checkpoint, save_best, save_checkpoint
 from hyperfuse.training.configuration import TrainingConfig
@@ -27,7 +28,7 @@ from hyperfuse.training.losses import weighted_loss
 from hyperfuse.training.order import ProcessBatches
 from hyperfuse.training.processes import Processes
 from hyperfuse.training.run_folder import open_run
-from hyperfuse.training.run_log import RunLog
+from hyperfuse.training.run_log import TENSORBOARD_PURPOSE, RunLog
 from hyperfuse.training.scene_store import PatchCorner, SceneReader
 from hyperfuse.training.validation import validate
 
@@ -84,6 +85,8 @@ def train(
     if (config.base is None) != (base is None):
         named, given = ("names a", "none") if base is None else ("names no", "one")
         raise InputError(f"the configuration {named} base, and train() was given {given}; set both or neither")
+    if config.log.tensorboard:
+        check_installed("tensorboard", TENSORBOARD_PURPOSE)
     processes = Processes(config)
     try:
         # The loop seeds torch's generator; the caller's own is as before afterwards.

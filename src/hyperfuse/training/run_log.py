@@ -14,6 +14,7 @@ from hyperfuse.runtime.optional import require
 
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
+TENSORBOARD_PURPOSE = "a log for TensorBoard (log.tensorboard=false writes none)"
 
 
 class RunLog:
@@ -31,7 +32,7 @@ class RunLog:
         self._file = path.open("a", encoding="utf-8")
         self._writer: Any = None
         if tensorboard:
-            require("tensorboard", "a log for TensorBoard (log.tensorboard=false writes none)")
+            require("tensorboard", TENSORBOARD_PURPOSE)
             # The import takes a second or two.
             from torch.utils.tensorboard import SummaryWriter
 

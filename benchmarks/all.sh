@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Renews every file of benchmarks/results on this machine, then the tables of the README: hours, one thread.
+#
+#   bash benchmarks/all.sh DATA [LARGE]
+#
+# DATA is described in benchmarks/scenes.py; in LARGE, a folder with 40 GB of room, the two large jobs are done too.
+# A file that states the present version and commit of src is left as it is, so a call that was interrupted goes on.
+# What fails is named at the end, and the exit code is 1.
+set -uo pipefail
+data=$(realpath "${1:?usage: bash benchmarks/all.sh DATA [LARGE]}") large=${2:-}
+cd "$(dirname "$0")/.."
+python=$(realpath -s "${PYTHON:-.venv/bin/python}")
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+results=benchmarks/results failed=()
+present=$("$python" -c 'import sys; sys.path.insert(0, "benchmarks"); import recording; print(recording.source())')
+
+renew() {  # FILE SCRIPT ARGUMENT...: run the script unless its results file is of the present source
+    local file=$results/$1 started=$SECONDS
+    shift
+    if [ -e "$file" ] && grep -qF "$present," "$file" && [[ $present != *changes* ]]; then
+        echo "present: $file"
+        return
+    fi
+    echo "$(date +%H:%M) $file: python benchmarks/$*"
+    if nice -n 10 "$python" benchmarks/"$@"; then echo "done in $((SECONDS - started)) s: $file"; else failed+=("$file"); fi
+}
+
+for table in cave-x4 cave-x8 remote-x4 enmap-x3 paris-x3; do renew $table.md classical.py "$data" --table $table; done
+for table in paris-x3 enmap-x4 remote-x4 cave-x4 cave-x8 dhif-x4; do renew default-$table.md default.py "$data" --table $table; done
+for table in enmap-x4 remote-x4 cave-x4; do
+    for snr in 30 20; do renew default-$table-${snr}db.md default.py "$data" --table $table --set steps=0 --snr $snr; done
+done
+renew calibration.md calibration.py "$data"
+renew weights.md weights.py "$data" --threads 1
+renew ablation.md ablation.py "$data" --steps 200
+for part in paris shifts sensor; do renew blind-$part.md blind.py "$data" --part $part; done
+renew tiles.md tiles.py "$data"
+renew recipes.md recipes.py "$data" --patches 1600 --width 32 --threads 1
+if "$python" -c 'import HyperEvalSR' 2>/dev/null; then
+    renew cnmf.md cnmf.py "$data"/remote/jasper_ridge.mat "$data"/remote/samson.mat --repeats 5 --markdown $results/cnmf.md
+else
+    echo "left out: $results/cnmf.md needs pip install '.[peers]'"
+fi
+renew training.md training.py --device cpu --threads 1 --markdown $results/training.md
+renew feinfn-cpu-one-core.md feinfn.py --threads 1 --repeats 2 --scenario "forward 512 x4" --markdown $results/feinfn-cpu-one-core.md
+OMP_NUM_THREADS=2 renew feinfn-cpu.md feinfn.py --threads 2 --repeats 2 --scenario "training 4x64 x4" --scenario "forward 256 x4" \
+    --scenario "forward 512 x4" --scenario "forward 512 x8" --markdown $results/feinfn-cpu.md
+if [ -n "$large" ]; then renew large.md large.py all --folder "$large" --record $results/large.md; fi
+"$python" benchmarks/tables.py
+if [ ${#failed[@]} -gt 0 ]; then printf 'failed: %s\n' "${failed[@]}"; exit 1; fi

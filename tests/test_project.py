@@ -1,0 +1,72 @@
+"""What an index, a citation and an environment take from the project's files."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import hyperfuse
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def bounds(requirements):
+    return {re.split(r"[>=\[]", name)[0]: name.partition(">=")[2] for name in requirements}
+
+
+def test_links_and_pictures_of_the_page_on_an_index_are_absolute_and_lead_to_files():
+    text = (ROOT / "README.md").read_text("utf-8")
+    count = len(LINK.findall(text))
+    for step in PROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(step["pattern"], step["replacement"], text)
+    base = PROJECT["project"]["urls"]["Source"]
+    links = LINK.findall(text)
+    assert len(links) == count
+    for target in links:
+        assert target.startswith("https://"), target
+        if target.startswith(base):
+            path = re.sub(r"^/(blob|raw)/main/", "", target.removeprefix(base)).partition("#")[0]
+            assert (ROOT / path).is_file(), target
+            assert ("/raw/" in target) == (Path(path).suffix == ".png"), target
+    assert "<!--" not in text
+
+
+@pytest.mark.parametrize("name", PROJECT["project"]["urls"])
+def test_addresses_of_the_project_lead_to_files(name):
+    base, url = PROJECT["project"]["urls"]["Source"], PROJECT["project"]["urls"][name]
+    assert url.startswith(base)
+    assert (ROOT / url.removeprefix(base).removeprefix("/blob/main/")).exists()
+
+
+def test_the_citation_is_of_this_version_and_names_people_in_full():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert cited["version"] == hyperfuse.__version__
+    for author in [*cited["authors"], *(author for one in cited["references"] for author in one["authors"])]:
+        assert set(author) in ({"name"}, {"given-names", "family-names"})
+
+
+def test_the_conda_environment_asks_for_the_versions_of_the_project():
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))["dependencies"]
+    required = bounds(PROJECT["project"]["dependencies"])
+    for name, version in bounds(one for one in listed if isinstance(one, str) and ">=" in one).items():
+        assert required[name.removesuffix("-cpu").replace("pytorch", "torch")] == version
+    (pip,) = [one["pip"] for one in listed if isinstance(one, dict)]
+    assert set(re.findall(r"\w+", pip[0])) <= set(PROJECT["project"]["optional-dependencies"])
+
+
+def test_every_target_that_make_names_has_a_rule():
+    text = (ROOT / "Makefile").read_text("utf-8")
+    rules = set(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
+    named = {name for line in re.findall(r'@echo "(.+)"', text) for name in re.findall(r"make ([a-z-]+)", line)}
+    phony = set(re.search(r"^\.PHONY: (.+)$", text, re.MULTILINE).group(1).split())
+    assert named <= rules
+    assert phony <= rules
+
+
+def test_what_a_source_distribution_holds_exists():
+    for name in PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]:
+        assert (ROOT / name).exists(), name
