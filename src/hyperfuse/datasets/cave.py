@@ -17,7 +17,7 @@ from hyperfuse.datasets.matlab_scenes import find_cube, read_cube
 from hyperfuse.datasets.scenes import Dataset
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.damage import named
-from hyperfuse.io.formats.raster import open_raster
+from hyperfuse.io.formats.gdal import open_raster
 
 CAVE_SOURCE = (
     "Yasuma, Mitsunaga, Iso and Nayar (2010), Generalized Assorted Pixel Camera: Postcapture Control of Resolution, "

@@ -1,11 +1,13 @@
 import json
 import shutil
 import subprocess
+import time
 
 import numpy as np
 import pytest
 import rasterio
 
+from hyperfuse import fuse
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io import read, write
@@ -233,3 +235,94 @@ def test_the_header_holds_no_path(tmp_path):
     assert "part" not in header
     assert str(tmp_path) not in header
     assert "description" not in read(tmp_path / "with space.img").attributes
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("data gain values = {0.5}", STORED * 0.5),
+        ("data gain values = 0.5", STORED * 0.5),
+        ("data gain values = {0.5}\ndata offset values = {3, 4}", STORED * 0.5 + np.array([3, 4]).reshape(2, 1, 1)),
+        ("data offset values = {3}", STORED + 3.0),
+        ("reflectance scale factor = {10000, 100}", STORED / np.array([1e4, 100]).reshape(2, 1, 1)),
+        ("reflectance scale factor = {10000}", STORED / 1e4),
+    ],
+)
+def test_one_number_or_one_per_band_scales_the_values(tmp_path, more, expected):
+    cube = read(by_hand(tmp_path, more=more))
+    assert np.allclose(cube.data, expected, rtol=1e-6)
+    assert np.allclose(read(tmp_path / "line.img", bands="2").data, expected[1:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["{1, 2, 3}", "{0.5, abc}", "{nan}"])
+def test_gains_that_do_not_fit_are_left_out_with_a_warning(tmp_path, text):
+    file = by_hand(tmp_path, more=f"data gain values = {text}")
+    with pytest.warns(HyperfuseWarning, match="'data gain values' does not hold 2 numbers and is left out"):
+        assert np.array_equal(read(file).data, STORED)
+
+
+@pytest.mark.parametrize("projection", ["Arbitrary", " arbitrary ", "Pixel"])
+@pytest.mark.parametrize("pixel", ["1, 1", "30, 30"])
+def test_map_info_that_only_counts_pixels_is_no_georeference(tmp_path, projection, pixel):
+    cube = read(by_hand(tmp_path, more=f"map info = {{{projection}, 1, 1, 0, 0, {pixel}, 0, North}}"))
+    assert (cube.transform, cube.crs) == (None, None)
+
+
+def test_a_transform_without_a_crs_comes_back_but_not_one_that_was_changed_since(tmp_path):
+    write(tmp_path / "a.img", Cube(data=np.ones((1, 2, 2)), transform=(3, 0, 10, 0, -3, 20)))
+    assert tuple(read(tmp_path / "a.img").transform)[:6] == (3, 0, 10, 0, -3, 20)
+    header = (tmp_path / "a.hdr").read_text()
+    (tmp_path / "a.hdr").write_text(
+        header.replace("map info = {Arbitrary, 1, 1, 10", "map info = {Arbitrary, 1, 1, 11")
+    )
+    assert read(tmp_path / "a.img").transform is None
+
+
+def test_two_files_with_an_arbitrary_map_info_take_the_ratio_of_their_sizes(tmp_path):
+    rng = np.random.default_rng(0)
+    more = "map info = {Arbitrary, 1, 1, 0, 0, 1, 1, 0, North}"
+    for name, (bands, side) in {"hsi": (4, 16), "msi": (2, 48)}.items():
+        stored = rng.integers(100, 1000, (bands, side, side)).astype("<i2")
+        stored.tofile(tmp_path / f"{name}.img")
+        text = HEADER.format(offset=0, more=more).replace("samples = 4\nlines = 3\nbands = 2", "")
+        (tmp_path / f"{name}.hdr").write_text(text + f"samples = {side}\nlines = {side}\nbands = {bands}\n")
+    fusion = fuse(read(tmp_path / "hsi.img"), read(tmp_path / "msi.img"), method="gsa", ratio=3, align=False)
+    assert fusion.shape == (4, 48, 48)
+
+
+@pytest.mark.parametrize("ending", [".rfl", ".rad", ".corr", ".RFL", ""])
+def test_the_data_file_may_have_any_extension(tmp_path, ending):
+    by_hand(tmp_path, name=f"line{ending}")
+    (tmp_path / "line.txt").write_text("notes")
+    (tmp_path / "line.png").write_bytes(b"x")
+    for name in (f"line{ending}", "line.hdr"):
+        assert np.array_equal(read(tmp_path / name).data, STORED)
+
+
+def test_a_header_is_read_in_linear_time(tmp_path):
+    many = 400_000
+    blanks = " " * many
+    more = f"{blanks}x\n{'{' * many}\nbbl{blanks}= {{1,{blanks} 0}}\n" + "a = {\n" * 50_000
+    file = by_hand(tmp_path, more=more)
+    start = time.perf_counter()
+    cube = read(file)
+    assert time.perf_counter() - start < 5  # it took minutes
+    assert cube.good_bands.tolist() == [True, False]
+
+
+def test_lines_may_end_as_on_any_system(tmp_path):
+    for end in ("\r\n", "\r"):
+        file = by_hand(tmp_path, more="bbl = {1,\n 0}\nwavelength =\n{500, 600}\nwavelength units = nm")
+        header = tmp_path / "line.hdr"
+        header.write_bytes(header.read_text().replace("\n", end).encode())
+        cube = read(file)
+        assert cube.good_bands.tolist() == [True, False]
+        assert cube.wavelengths.tolist() == [500, 600]
+
+
+def test_a_header_with_a_number_of_thousands_of_digits(tmp_path):
+    file = by_hand(tmp_path)
+    header = tmp_path / "line.hdr"
+    header.write_text(header.read_text().replace("header offset = 0", f"header offset = {'9' * 5000}"))
+    with pytest.raises(InputError, match=r"line\.img: "):
+        read(file)

@@ -129,19 +129,12 @@ def test_gdal_imagery_domain(tmp_path):
     assert np.isnan(cube.fwhm[1])
 
 
-def test_mask_in_the_file_marks_gaps_and_an_alpha_band_does_not(tmp_path):
+def test_mask_in_the_file_marks_gaps(tmp_path):
     stored = np.full((1, 2, 3), 5, np.uint8)
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), create(tmp_path / "mask.tif", stored) as file:
         file.write(stored)
         file.write_mask(np.array([[255, 0, 255], [255, 255, 255]], np.uint8))
     assert (~read(tmp_path / "mask.tif").valid).nonzero() == (0, 0, 1)
-    stored = np.zeros((4, 2, 3), np.uint8)
-    with create(tmp_path / "alpha.tif", stored) as file:
-        file.write(stored)
-        file.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
-    cube = read(tmp_path / "alpha.tif")
-    assert cube.valid is None
-    assert cube.bands == 4
 
 
 def test_four_bytes_are_not_written_as_alpha(tmp_path):
@@ -244,3 +237,57 @@ def test_png_as_an_image_of_three_bands(tmp_path):
     assert np.array_equal(read(tmp_path / "a.png").data, stored)
     with pytest.raises(InputError, match=r"image is only read; write one of \.tif"):
         write(tmp_path / "b.png", Cube(data=stored))
+
+
+def force(file, wavelengths, scale="10000.000", unit="micrometers"):
+    """A file as FORCE writes it: what is known about the bands is in a domain of its own."""
+    stored = np.full((len(wavelengths), 2, 3), 2500, np.int16)
+    with create(file, stored, nodata=-9999) as target:
+        target.write(stored)
+        for band, centre in enumerate(wavelengths, 1):
+            tags = {"Domain": "B", "Wavelength": centre, "Wavelength_unit": unit, "Scale": scale, "Sensor": "LND08"}
+            target.update_tags(band, ns="FORCE", Date="2018-08-23T10:00:00", **tags)
+    return file
+
+
+def test_domain_of_force(tmp_path):
+    cube = read(force(tmp_path / "a.tif", ["0.482", "0.561", "0.865"]), bands="2-3")
+    assert cube.wavelengths.tolist() == [561.0, 865.0]
+    assert np.allclose(cube.data, 0.25)
+    assert (cube.scale, cube.nodata) == (1e-4, -9999)
+    assert cube.attributes["sensor"] == "LND08"
+    assert cube.attributes["date"] == "2018-08-23T10:00:00"
+    other = read(force(tmp_path / "b.tif", ["0.000", "0.000"], scale="0.000", unit="NA"))  # a quality layer
+    assert other.wavelengths is None
+    assert (other.data == 2500).all()
+
+
+@pytest.mark.parametrize("of_bands", [True, False])
+def test_envi_domain_in_a_geotiff(tmp_path, of_bands):
+    """The EnMAP-Box writes the items of an ENVI header as tags of bands, or of the file."""
+    stored = np.ones((2, 2, 2), np.float32)
+    with create(tmp_path / "a.tif", stored) as file:
+        file.write(stored)
+        if of_bands:
+            for band, centre in enumerate((0.49, 2.19), 1):
+                file.update_tags(band, ns="ENVI", wavelength=centre, wavelength_units="Micrometers", fwhm=0.01)
+        else:
+            lists = {"wavelength": "{0.49, 2.19}", "fwhm": "{0.01, 0.01}", "wavelength_units": "Micrometers"}
+            file.update_tags(ns="ENVI", **lists)
+    cube = read(tmp_path / "a.tif")
+    assert cube.wavelengths.tolist() == [490.0, 2190.0]
+    assert np.allclose(cube.fwhm, 10)
+
+
+def test_colours_that_are_stated_name_the_bands_without_wavelengths(tmp_path):
+    stored = np.ones((4, 2, 2), np.uint16)
+    colours = [ColorInterp.blue, ColorInterp.green, ColorInterp.red, ColorInterp.undefined]
+    for name, wavelength in (("a.tif", None), ("b.tif", 500)):
+        with create(tmp_path / name, stored) as file:
+            file.colorinterp = colours
+            file.write(stored)
+            if wavelength:
+                file.update_tags(1, wavelength=wavelength, wavelength_units="nm")
+    assert read(tmp_path / "a.tif").band_names == ("blue", "green", "red", "")
+    assert read(tmp_path / "a.tif", bands="3,1").band_names == ("red", "blue")
+    assert read(tmp_path / "b.tif").band_names is None

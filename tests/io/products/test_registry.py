@@ -4,6 +4,7 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
+import rasterio
 
 from hyperfuse.cli import main
 from hyperfuse.cube.cube import Cube
@@ -157,11 +158,21 @@ def test_metadata_that_unpacks_into_too_much(scene, tmp_path, monkeypatch):
 
 
 def test_an_image_that_claims_to_be_huge(scene):
+    side = 2**18
+    with rasterio.open(
+        scene / f"{DESIS}-SPECTRAL_IMAGE.tif", "w", driver="GTiff", width=side, height=side, count=1, dtype="int16",
+        tiled=True, blockxsize=2**14, blockysize=2**14, sparse_ok=True, bigtiff="YES",
+    ):  # fmt: skip
+        pass
+    with pytest.raises(InputError, match="has 262144 x 262144 pixels; no scene of a product has"):
+        read(scene)
+
+
+def test_a_virtual_raster_under_the_name_of_an_image(scene):
     (scene / f"{DESIS}-SPECTRAL_IMAGE.tif").write_text(
-        '<VRTDataset rasterXSize="2000000000" rasterYSize="2000000000"><VRTRasterBand dataType="Int16" band="1"/>'
-        "</VRTDataset>"
+        '<VRTDataset rasterXSize="20" rasterYSize="20"><VRTRasterBand dataType="Int16" band="1"/></VRTDataset>'
     )
-    with pytest.raises(InputError, match="has 2000000000 x 2000000000 pixels; no scene of a product has"):
+    with pytest.raises(InputError, match="is not a raster that GDAL can open"):
         read(scene)
 
 

@@ -132,8 +132,9 @@ def header_items(header: CubeHeader, dtype: np.dtype[Any]) -> dict[str, str]:
     unfit = ["units"] + (["scale", "offset"] if dtype.kind == "f" else [])
     if header.crs is not None and not header.crs.startswith("EPSG:"):
         unfit.append("crs")
+    # Without a CRS the map info is "Arbitrary", which is not believed: others write it for images without a position.
     if header.transform is not None and (
-        _is_unusual(header) or any(float(f"{v:.15g}") != v for v in six_numbers(header.transform))
+        header.crs is None or _is_unusual(header) or any(float(f"{v:.15g}") != v for v in six_numbers(header.transform))
     ):
         unfit.append("transform")
     if _has_odd_names(header):

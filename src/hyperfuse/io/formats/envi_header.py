@@ -18,7 +18,18 @@ from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG
 from hyperfuse.cube.wavelengths import to_nanometres
 from hyperfuse.errors import InputError, warn
 
+Floats = NDArray[np.float64]
+
 DATA_SUFFIXES = (".img", ".dat", ".raw", ".envi", ".bsq", ".bil", ".bip")
+
+# Files with the name of a header that are not its data.
+_NO_DATA = (
+    *(".hdr", ".xml", ".txt", ".json", ".csv", ".yaml", ".yml", ".pdf", ".html", ".htm", ".md", ".log", ".met", ".prj"),
+    *(".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".ovr", ".msk", ".enp", ".sta", ".kml", ".shp", ".glt"),
+    *(".nc", ".h5", ".hdf5", ".mat", ".npy", ".npz", ".zip", ".tar", ".gz"),
+)
+_LARGEST = 64 * 2**20
+_LONGEST_NUMBER = 18
 
 # Items that describe the layout of the file or that a header has a field for; all others are attributes.
 STANDARD_ITEMS = {
@@ -39,12 +50,19 @@ def header_of(path: Path) -> Path | None:
 
 
 def data_file(path: Path) -> Path:
-    """Return the data file of a path that may be its header, which has to have exactly one."""
+    """Return the data file of a path that may be its header, which has to have exactly one.
+
+    It has the header's name and any extension (``.rfl``, ``.rad``) but those of other formats and of metadata; the
+    usual ones come first.
+    """
     if path.suffix.lower() != ".hdr":
         return path
     stem = path.with_suffix("")
     endings = ["", *DATA_SUFFIXES, *map(str.upper, DATA_SUFFIXES)]
     found = [name for ending in endings if (name := stem.with_name(stem.name + ending)).is_file()]
+    if not found:
+        named = sorted(file for file in path.parent.iterdir() if file.stem == stem.name and file.is_file())
+        found = [file for file in named if file.suffix.lower() not in _NO_DATA]
     if not found:
         raise InputError(f"is a header without its data file ({stem.name} or {stem.name}{DATA_SUFFIXES[0]}) next to it")
     if len(found) > 1 and not found[0].samefile(found[-1]):
@@ -56,16 +74,34 @@ def read_header(path: Path) -> dict[str, str]:
     """Return the items of a header: the keys with _ for blanks, the values on one line.
 
     GDAL drops what is not UTF-8, such as the µm of an old header, and stops at a line of more than 10,000 characters.
+
+    Raises:
+        InputError: a file larger than any header.
     """
+    if path.stat().st_size > _LARGEST:
+        raise InputError(f"has a header of more than {_LARGEST // 2**20} MB, {path.name}")
     raw = path.read_bytes()
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    last_brace = max((number for number, line in enumerate(lines) if "}" in line), default=-1)
     items: dict[str, str] = {}
-    # An item ends with its line, a value in braces with the line that closes them.
-    for match in re.finditer(r"^([^=\n;{]+?)\s*=\s*(\{[^}]*\}|[^\n]*)", text, re.MULTILINE):
-        items[match[1].strip().replace(" ", "_")] = " ".join(match[2].split())
+    at = 0
+    while at < len(lines):
+        key, equals, value = lines[at].partition("=")
+        at += 1
+        if not equals or ";" in key or "{" in key:
+            continue
+        if not value.strip() and at < len(lines) and lines[at].lstrip().startswith("{"):
+            value, at = lines[at], at + 1
+        # An item ends with its line, a value in braces with the line that closes them.
+        parts = [value.strip()]
+        while parts[0].startswith("{") and "}" not in parts[-1] and at <= last_brace:
+            parts.append(lines[at])
+            at += 1
+        items[key.strip().replace(" ", "_")] = " ".join(" ".join(parts).split())
     return items
 
 
@@ -75,6 +111,8 @@ def check_size(path: Path, items: Mapping[str, str], values: int) -> None:
     if lower.get("file_compression", "0") not in ("", "0"):
         return
     offset = lower.get("header_offset", "0")
+    if len(offset) > _LONGEST_NUMBER:
+        raise InputError(f"has a header with an offset of {len(offset)} digits")
     expected = values + (int(offset) if offset.isdecimal() else 0)
     size = path.stat().st_size
     if size < expected:
@@ -82,7 +120,7 @@ def check_size(path: Path, items: Mapping[str, str], values: int) -> None:
 
 
 def spectral_items(items: Mapping[str, str], bands: int, where: str) -> dict[str, Any]:
-    """Return wavelengths, widths, bad-band list, band names and reflectance scale of a header, those there are."""
+    """Return wavelengths, widths, bad-band list and band names of a header, those there are."""
     lower = {key.lower(): value for key, value in items.items()}
     found: dict[str, Any] = {}
     centres, widths = _numbers(lower, "wavelength", bands, where), _numbers(lower, "fwhm", bands, where)
@@ -93,10 +131,31 @@ def spectral_items(items: Mapping[str, str], bands: int, where: str) -> dict[str
     names = _list(lower.get("band_names", ""))
     if len(names) == bands and names != [f"Band {band + 1}" for band in range(bands)]:
         found["band_names"] = tuple(names)
-    factor = _numbers(lower, "reflectance_scale_factor", 1, where)
-    if factor is not None and factor[0] != 0:
-        found["reflectance_scale"] = 1.0 / float(factor[0])
     return found
+
+
+def linear_items(items: Mapping[str, str], bands: int, where: str) -> tuple[Floats | None, Floats | None]:
+    """Return scale and offset of every band that a header states, each None where it states none.
+
+    One number counts for all bands. Gain and offset come first, the factor of reflectance second.
+    """
+    lower = {key.lower(): value for key, value in items.items()}
+    gain, offset = (
+        np.full(bands, neutral) if key in lower and found is None else found
+        for key, neutral in (("data_gain_values", 1.0), ("data_offset_values", 0.0))
+        for found in [_numbers(lower, key, bands, where, one_for_all=True)]
+    )
+    if (gain is None or (gain == 1).all()) and (offset is None or (offset == 0).all()):
+        factor = _numbers(lower, "reflectance_scale_factor", bands, where, one_for_all=True)
+        if factor is not None:
+            gain = np.divide(1.0, factor, out=np.ones(bands), where=factor != 0)
+    return gain, offset
+
+
+def states_no_position(items: Mapping[str, str]) -> bool:
+    """Return whether the map info of a header only counts pixels, as that of images that have no georeference does."""
+    text = next((value for key, value in items.items() if key.lower() == "map_info"), "")
+    return text.strip("{ ").split(",")[0].strip().lower() in ("arbitrary", "pixel", "pixel-based", "none", "unknown")
 
 
 def _list(text: str) -> list[str]:
@@ -104,7 +163,7 @@ def _list(text: str) -> list[str]:
     return [part.strip() for part in inside.split(",")] if inside else []
 
 
-def _numbers(items: Mapping[str, str], key: str, bands: int, where: str) -> NDArray[np.float64] | None:
+def _numbers(items: Mapping[str, str], key: str, bands: int, where: str, *, one_for_all: bool = False) -> Floats | None:
     texts = _list(items.get(key, ""))
     if not texts:
         return None
@@ -112,7 +171,9 @@ def _numbers(items: Mapping[str, str], key: str, bands: int, where: str) -> NDAr
         values = np.array([float(text) for text in texts])
     except ValueError:
         values = np.empty(0)
-    if values.size == bands:
+    if one_for_all and values.size == 1:
+        values = np.repeat(values, bands)
+    if values.size == bands and (np.isfinite(values).all() or not one_for_all):
         return values
     warn(f"{where}: the header item {key.replace('_', ' ')!r} does not hold {bands} numbers and is left out")
     return None

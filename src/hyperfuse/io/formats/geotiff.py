@@ -24,7 +24,7 @@ from hyperfuse.cube.record import encode_record, encode_tags, is_plain_text, spl
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.encoding.options import default_compression
-from hyperfuse.io.formats.raster import threads
+from hyperfuse.io.formats.gdal import threads
 from hyperfuse.io.formats.targets import WindowTarget
 
 COMPRESSIONS = ("none", "deflate", "zstd", "lzw")

@@ -16,7 +16,7 @@ from rasterio.errors import RasterioError
 from hyperfuse.cube.crs import crs_text
 from hyperfuse.cube.header import Grid
 from hyperfuse.errors import InputError
-from hyperfuse.io.formats.raster import open_raster
+from hyperfuse.io.formats.gdal import open_raster
 from hyperfuse.io.products.members import Members
 from hyperfuse.io.products.reflectance import check_size
 
