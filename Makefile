@@ -47,7 +47,7 @@ benchmark: $(STAMP)
 	PYTHON=$(BIN)/python bash benchmarks/all.sh "$(DATA)"
 
 tables: $(STAMP)
-	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/readme_tables.py
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --outdir dist .

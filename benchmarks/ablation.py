@@ -8,7 +8,7 @@ components, with models over similar pixels where those are used; plus the PSF o
 residual; plus detail injection; plus FeINFN in its spatial form, with both branches, and a spatial one twice as wide,
 each fitted with as many steps. The table goes to benchmarks/results/ablation.md.
 """
-# ruff: noqa: E402  (the number of threads must be told before any numeric library is loaded)
+# ruff: noqa: E402  (the number of threads must be set before any numeric library is loaded)
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from hyperfuse.methods import PairTensors
 from hyperfuse.methods.feinfn.linear_part import LinearModel
 from hyperfuse.methods.local_linear.consistency import enforce_consistency
 from hyperfuse.progress import silent
+from recording import made_by
 
 SCENES = {
     "cave-x4": ("paints", "balloons_half"),
@@ -104,10 +105,7 @@ def main() -> int:
         "| parts | " + " | ".join(columns) + " |",
         "|" + " --- |" * (len(columns) + 1),
         *(f"| {name} | " + " | ".join(cells[column] for column in columns) + " |" for name, cells in rows.items()),
-        "",
-        f"hyperfuse {hf.__version__}, torch {torch.__version__}. Made by",
-        "",
-        f"    {call}",
+        *made_by(call, os.environ["OMP_NUM_THREADS"]),
     ]
     name = "ablation.md" if options.snr is None else f"ablation-{options.snr:g}db.md"
     options.output.mkdir(parents=True, exist_ok=True)

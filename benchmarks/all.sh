@@ -4,7 +4,8 @@
 #   bash benchmarks/all.sh DATA [LARGE]
 #
 # DATA is described in benchmarks/scenes.py; in LARGE, a folder with 40 GB of room, the two large jobs are done too.
-# A file that states the present version and commit of src is left as it is, so a call that was interrupted goes on.
+# A file that states the present version and commit of src is left as it is (default.py knows each of its parts), so a
+# call that was interrupted continues.
 # What fails is named at the end, and the exit code is 1.
 set -uo pipefail
 data=$(realpath "${1:?usage: bash benchmarks/all.sh DATA [LARGE]}") large=${2:-}
@@ -17,7 +18,7 @@ present=$("$python" -c 'import sys; sys.path.insert(0, "benchmarks"); import rec
 renew() {  # FILE SCRIPT ARGUMENT...: run the script unless its results file is of the present source
     local file=$results/$1 started=$SECONDS
     shift
-    if [ -e "$file" ] && grep -qF "$present," "$file" && [[ $present != *changes* ]]; then
+    if [ -e "$file" ] && [ "$1" != default.py ] && grep -qF "$present," "$file" && [[ $present != *changes* ]]; then
         echo "present: $file"
         return
     fi
@@ -46,5 +47,5 @@ renew feinfn-cpu-one-core.md feinfn.py --threads 1 --repeats 2 --scenario "forwa
 OMP_NUM_THREADS=2 renew feinfn-cpu.md feinfn.py --threads 2 --repeats 2 --scenario "training 4x64 x4" --scenario "forward 256 x4" \
     --scenario "forward 512 x4" --scenario "forward 512 x8" --markdown $results/feinfn-cpu.md
 if [ -n "$large" ]; then renew large.md large.py all --folder "$large" --record $results/large.md; fi
-"$python" benchmarks/tables.py
+"$python" benchmarks/readme_tables.py
 if [ ${#failed[@]} -gt 0 ]; then printf 'failed: %s\n' "${failed[@]}"; exit 1; fi

@@ -34,6 +34,7 @@ from hyperfuse.sensor.estimation.sampling import PairPart, lr_positions, sample_
 from hyperfuse.sensor.estimation.sensor import SensorEstimate, estimate_sensor
 from hyperfuse.sensor.estimation.views import Motion
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
+from recording import made_by
 from scenes import CAVE, REMOTE, read_cave, read_enmap, read_paris, read_remote
 
 # The bands that the pair over Paris keeps of Hyperion's 242, whose nominal centres are evenly spaced in each detector.
@@ -271,8 +272,7 @@ def main() -> int:
     try:
         for name in options.part or PARTS:
             lines = list(PARTS[name](options.data))
-            made = f"hyperfuse {hf.__version__}, torch {torch.__version__}. Made by"
-            lines += ["", made, "", f"    python benchmarks/blind.py DATA --part {name}"]
+            lines += made_by(f"python benchmarks/blind.py DATA --part {name}", os.environ["OMP_NUM_THREADS"])
             (options.output / f"blind-{name}.md").write_text("\n".join(lines) + "\n", "utf-8")
             print("\n".join(lines))
     except hf.InputError as error:

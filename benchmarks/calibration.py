@@ -8,7 +8,7 @@ mean squares of observed and expected error over all pixels and bands, in eight 
 expected error to the largest, and the median over bands. 1 is right, 2 is too sure by half. Scenes of 512x512 pixels
 are left out unless --all. The table goes to benchmarks/results/calibration.md.
 """
-# ruff: noqa: E402  (the number of threads must be told before any numeric library is loaded)
+# ruff: noqa: E402  (the number of threads must be set before any numeric library is loaded)
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ import torch
 import hyperfuse as hf
 from default import TABLES, with_noise
 from hyperfuse.methods import PairTensors
+from recording import made_by
 
 _BINS = 8
 _LARGEST = 300 * 300
@@ -74,8 +75,10 @@ def main() -> int:
                 print(lines[-1], flush=True)
     text = ["# Observed over expected error", "", "1 is right, 2 is too sure by half.", ""]
     text += ["| scene | noise | all | bins, from the smallest expected error to the largest | median of bands |"]
-    text += ["|" + " --- |" * 5, *lines, "", f"hyperfuse {hf.__version__}, torch {torch.__version__}. Made by", ""]
-    text += ["    python benchmarks/calibration.py DATA" + (" --all" if options.all else "")]
+    text += ["|" + " --- |" * 5, *lines]
+    text += made_by(
+        "python benchmarks/calibration.py DATA" + (" --all" if options.all else ""), os.environ["OMP_NUM_THREADS"]
+    )
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "calibration.md").write_text("\n".join(text) + "\n", "utf-8")
     return 0

@@ -8,7 +8,7 @@ depend on threads or load; times do, and are left out unless --repeats asks for 
 after a turn that warms up, and medians are written, beside how many times longer than `bicubic` that is. Exits with 1
 if a method failed on a scene.
 """
-# ruff: noqa: E402  (the number of threads must be told before any numeric library is loaded)
+# ruff: noqa: E402  (the number of threads must be set before any numeric library is loaded)
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from typing import Any
 import torch
 
 import hyperfuse as hf
+from recording import made_by
 from scenes import CAVE, REMOTE, read_cave, read_enmap, read_paris, read_remote
 
 Scene = tuple[str, hf.Pair]
@@ -172,13 +173,11 @@ def write_table(place: Path, name: str, results: list[Result], methods: list[str
     call = f"python benchmarks/classical.py DATA --table {name}" + (f" --repeats {repeats}" if repeats else "")
     call += "".join(f" --method {method}" for method in options.method or ())
     taken = (
-        f"Times: medians of {repeats} turns, {os.environ['OMP_NUM_THREADS']} threads, from cubes in memory to a cube."
-        if repeats
-        else "Times were not taken."
+        f"Times: medians of {repeats} turns, from cubes in memory to a cube." if repeats else "Times were not taken."
     )
     lines = [f"# {name}", "", f"{table.conditions} PSNR in dB / SAM in degrees:", ""]
-    lines += [*short_table(results, methods), "", *full_table(results), ""]
-    lines += [f"hyperfuse {hf.__version__}, torch {torch.__version__}. {taken} Made by", "", f"    {call}"]
+    lines += [*short_table(results, methods), "", *full_table(results)]
+    lines += made_by(call, os.environ["OMP_NUM_THREADS"], taken)
     skipped = [method.name for method in hf.list_methods() if method.name not in methods]
     if skipped:
         lines += ["", f"Left out (not asked for, or in need of spectral responses): {', '.join(skipped)}."]

@@ -12,7 +12,7 @@ Version 1.0.1 of HyperEvalSR stops with a TypeError in its Gaussian window, what
 a right one here. It estimates the spectral responses by itself, counts endmembers by itself (the same number is then
 asked of hyperfuse) and rounds its result to 8 bits; the rounding, which costs it up to 4 dB, is taken away.
 """
-# ruff: noqa: E402  (the number of threads must be told before any numeric library is loaded)
+# ruff: noqa: E402  (the number of threads must be set before any numeric library is loaded)
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ from hyperfuse.metrics import psnr, sam_degrees
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.srf.names import create_srf
+from recording import made_by
 from scenes import read_remote
 
 RATIO = 4
@@ -163,7 +164,10 @@ def main() -> int:
     verdict = f"Worse or slower on: {', '.join(lost)}." if lost else "As good and as fast or better on every scene."
     print(f"\n{verdict}")
     if options.markdown:
-        options.markdown.write_text("\n".join([*lines, "", verdict, ""]), "utf-8")
+        scenes = " ".join(f"DATA/remote/{path.name}" for path in options.scenes)
+        call = f"python benchmarks/cnmf.py {scenes} --repeats {options.repeats}"
+        lines += ["", verdict, *made_by(call, os.environ["OMP_NUM_THREADS"])]
+        options.markdown.write_text("\n".join(lines) + "\n", "utf-8")
     return 1 if lost else 0
 
 

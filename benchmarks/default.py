@@ -1,15 +1,19 @@
-"""The default method, fitted to each pair, beside every classical one, on the scenes of a data folder.
+"""The default method, its linear part alone, and the best of the classical methods, on the scenes of a data folder.
 
     python benchmarks/default.py DATA
     python benchmarks/default.py DATA --table cave-x4 --snr 30 --set steps=0
 
-DATA holds the folders that benchmarks/scenes.py names. For every scene: PSNR, SAM, ERGAS and SSIM of `feinfn` with its
-settings as they are, SAM without the darkest pixels (reference norm below 1 % of the largest), seconds, and of the
-classical methods the highest PSNR and the lowest SAM. With --snr, white noise of that signal-to-noise ratio in dB is
-added to each band of both images. Scores depend on the seed and, through rounding, on the machine; seconds on its load.
-Every table goes to benchmarks/results/default-NAME.md.
+DATA holds the folders that benchmarks/scenes.py names. For every scene, PSNR, SAM, ERGAS and SSIM of `feinfn` with its
+settings as they are, and of its linear part alone (`--effort fast`), which is what the network adds to; SAM without the
+darkest pixels (reference norm below 1 % of the maximum), seconds, and of the classical methods the highest PSNR and the
+lowest SAM. With --snr, white noise of that signal-to-noise ratio in dB is added to each band of both images. Scores
+depend on the seed and, through rounding, on the machine; seconds on its load.
+
+Every table goes to benchmarks/results/default-NAME.md, with its numbers in default-NAME.json: what was measured at the
+present commit of the source is not measured again, so an interrupted call continues. `--part linear` (repeatable)
+measures that part alone; the table then states the source of each part.
 """
-# ruff: noqa: E402  (the number of threads must be told before any numeric library is loaded)
+# ruff: noqa: E402  (the number of threads must be set before any numeric library is loaded)
 
 from __future__ import annotations
 
@@ -32,6 +36,7 @@ import torch
 
 import hyperfuse as hf
 from hyperfuse.datasets import load_indian_pines
+from recording import made_by, source
 from scenes import read_cave, read_enmap, read_paris, read_remote
 
 Scene = tuple[str, hf.Pair]
@@ -81,7 +86,7 @@ def enmap_scenes(folder: Path) -> Iterator[Scene]:
 
 
 def paris_scenes(folder: Path) -> Iterator[Scene]:
-    """Give Hyperion, reduced, with ALI's own image; no method is told its responses."""
+    """Give Hyperion, reduced, with ALI's own image; its responses are not specified."""
     reference, msi = read_paris(folder)
     sensor = hf.create_sensor("mtf", 3)
     hsi = sensor.degrade(torch.from_numpy(reference.data)).numpy()
@@ -99,7 +104,7 @@ TABLES = {
         remote_scenes,
     ),
     "enmap-x4": Table("EnMAP reflectance, preset `mtf`, ratio 4, Sentinel-2A.", 4, enmap_scenes),
-    "paris-x3": Table("Hyperion reduced by 3 (`mtf`), ALI's own image, responses not told.", 3, paris_scenes),
+    "paris-x3": Table("Hyperion reduced by 3 (`mtf`), ALI's own image, responses not specified.", 3, paris_scenes),
 }
 
 
@@ -127,72 +132,128 @@ def sam_without_dark(reference: hf.Cube, fused: hf.Cube) -> float:
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))).mean())
 
 
-def measure(name: str, pair: hf.Pair, ratio: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """Run the default method and every classical one on a scene."""
+def score(pair: hf.Pair, ratio: int, method: str, settings: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the scores of a method, its seconds, and the record of its fit."""
     start = time.perf_counter()
-    fused = hf.fuse(pair.hsi, pair.msi, method=METHOD, sensor=pair.sensor, settings=settings)
+    fused = hf.fuse(pair.hsi, pair.msi, method=method, sensor=pair.sensor, settings=settings)
     seconds = time.perf_counter() - start
-    row = {"scene": name, **hf.evaluate(pair.reference, fused, ratio), "seconds": seconds}
-    row["sam_bright"] = sam_without_dark(pair.reference, fused)
-    row["run"] = fused.history[-1].get("run", {})
-    best_psnr, best_sam = (float("-inf"), ""), (float("inf"), "")
-    for method in hf.list_methods():
-        if method.cost != "seconds" or (method.capabilities.needs_srf and pair.sensor.srf is None):
-            continue
-        other = hf.evaluate(pair.reference, hf.fuse(pair.hsi, pair.msi, method=method.name, sensor=pair.sensor), ratio)
-        best_psnr = max(best_psnr, (other["psnr_db"], method.name))
-        best_sam = min(best_sam, (other["sam_degrees"], method.name))
-    return {**row, "best_psnr": best_psnr, "best_sam": best_sam}
+    scores = hf.evaluate(pair.reference, fused, ratio)
+    found = {key: scores[key] for key in ("psnr_db", "sam_degrees", "ergas", "ssim")}
+    found |= {"sam_bright": sam_without_dark(pair.reference, fused), "seconds": seconds}
+    run = fused.history[-1].get("run", {})
+    return {**found, "steps": run.get("steps", 0), "end": run.get("end", "none")}
 
 
+def best_classical(pair: hf.Pair, ratio: int, _: dict[str, Any]) -> dict[str, Any]:
+    """Return the highest PSNR and the lowest SAM of the classical methods, and whose they are."""
+    known = pair.sensor.srf is not None
+    methods = [one for one in hf.list_methods() if one.cost == "seconds" and (known or not one.capabilities.needs_srf)]
+    scores = {one.name: score(pair, ratio, one.name) for one in methods}
+    psnr = max(scores, key=lambda name: scores[name]["psnr_db"])
+    sam = min(scores, key=lambda name: scores[name]["sam_degrees"])
+    return {"psnr": [scores[psnr]["psnr_db"], psnr], "sam": [scores[sam]["sam_degrees"], sam]}
+
+
+PARTS: dict[str, Callable[[hf.Pair, int, dict[str, Any]], dict[str, Any]]] = {
+    "linear": lambda pair, ratio, settings: score(pair, ratio, METHOD, {**settings, "steps": 0}),
+    "classical": best_classical,
+    "network": lambda pair, ratio, settings: score(pair, ratio, METHOD, settings),
+}
 _HEAD = (
-    "| scene | PSNR (dB) | SAM (degrees) | ERGAS | SSIM | SAM, not dark | steps, seconds | best classical PSNR "
-    "| best classical SAM |",
-    "|" + " --- |" * 9,
+    "| scene | PSNR (dB) | SAM (degrees) | ERGAS | SSIM | linear part alone | SAM, not dark | steps, seconds "
+    "| seconds, linear part | best classical PSNR | best classical SAM |",
+    "|" + " --- |" * 11,
 )
+_SCORES = (("psnr_db", ".2f"), ("sam_degrees", ".3f"), ("ergas", ".3f"), ("ssim", ".4f"))
+_ABSENT = "-"
 
 
-def line(row: dict[str, Any]) -> str:
+def line(scene: str, row: dict[str, Any]) -> str:
     """Return a row of the table."""
-    return (
-        f"| {row['scene']} | {row['psnr_db']:.2f} | {row['sam_degrees']:.3f} | {row['ergas']:.3f} | {row['ssim']:.4f} "
-        f"| {row['sam_bright']:.3f} | {row['run'].get('steps', 0)} ({row['run'].get('end', 'none')}), "
-        f"{row['seconds']:.0f} s | {row['best_psnr'][0]:.2f} ({row['best_psnr'][1]}) "
-        f"| {row['best_sam'][0]:.3f} ({row['best_sam'][1]}) |"
+    network, linear, classical = (row.get(part) for part in ("network", "linear", "classical"))
+    cells = [scene]
+    cells += [_ABSENT] * 4 if network is None else [format(network[key], form) for key, form in _SCORES]
+    cells += [_ABSENT if linear is None else " / ".join(format(linear[key], form) for key, form in _SCORES)]
+    cells += (
+        [_ABSENT] * 2
+        if network is None
+        else [f"{network['sam_bright']:.3f}", f"{network['steps']} ({network['end']}), {network['seconds']:.0f} s"]
     )
+    cells += [_ABSENT if linear is None else f"{linear['seconds']:.0f} s"]
+    for key, form in (("psnr", ".2f"), ("sam", ".3f")):
+        cells += [_ABSENT if classical is None else f"{classical[key][0]:{form}} ({classical[key][1]})"]
+    return f"| {' | '.join(cells)} |"
+
+
+def means(rows: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the means over the scenes, of the default and of its linear part."""
+    lines = []
+    for part, title in (("network", "Mean"), ("linear", "Mean of the linear part alone")):
+        measured = [row[part] for row in rows.values() if part in row]
+        if len(measured) == len(rows):
+            values = (format(np.mean([one[key] for one in measured]), form) for key, form in _SCORES)
+            lines += ["", f"{title}: {' / '.join(values)}."]
+    return lines
+
+
+def sources(rows: dict[str, dict[str, Any]]) -> list[str]:
+    """Return a line for each source of a part, where there are several."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for scene, row in rows.items():
+        for part, values in row.items():
+            found.setdefault((part, values["source"]), []).append(scene)
+    if len({which for _, which in found}) < 2:
+        return []
+    return ["", *(f"- {part}, {which}: {', '.join(scenes)}" for (part, which), scenes in sorted(found.items()))]
+
+
+def table_of(name: str, options: argparse.Namespace) -> tuple[Path, list[str]]:
+    """Measure what is missing of a table; return its file and its lines."""
+    table, present = TABLES[name], source()
+    settings = {name: json.loads(value) for name, value in (word.split("=") for word in options.set)}
+    suffix = "" if options.snr is None else f"-{options.snr:g}db"
+    file = options.output / f"default-{name}{suffix}.md"
+    stored = file.with_suffix(".json")
+    rows: dict[str, dict[str, Any]] = json.loads(stored.read_text("utf-8")) if stored.exists() else {}
+    for scene, clean in table.scenes(options.data):
+        pair = clean if options.snr is None else with_noise(clean, options.snr)
+        row = rows.setdefault(scene, {})
+        for part in options.part or PARTS:
+            known = row.get(part, {})
+            if known.get("source") == present and known.get("settings") == settings and "changes" not in present:
+                continue
+            if part == "network" and settings.get("steps") == 0 and "linear" in row:
+                row[part] = row["linear"]
+                continue
+            row[part] = {**PARTS[part](pair, table.ratio, settings), "source": present, "settings": settings}
+            stored.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+        print(name, line(scene, row), flush=True)
+    stored.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    call = f"python benchmarks/default.py DATA --table {name}" + "".join(f" --set {word}" for word in options.set)
+    call += "" if options.snr is None else f" --snr {options.snr:g}"
+    noise = "" if options.snr is None else f" Noise of {options.snr:g} dB in each band of both images."
+    what = "PSNR in dB / SAM in degrees / ERGAS / SSIM."
+    lines = [f"# {METHOD}, the default: {name}", "", f"{table.conditions}{noise} {what}", "", *_HEAD]
+    lines += [line(scene, row) for scene, row in rows.items()]
+    lines += [*means(rows), *sources(rows), *made_by(call, os.environ["OMP_NUM_THREADS"])]
+    return file, lines
 
 
 def main() -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, metavar="DATA")
-    parser.add_argument("--table", action="append", choices=list(TABLES), help="repeatable; all unless given")
-    parser.add_argument("--snr", type=float, help="dB; no noise unless given")
+    parser.add_argument("--table", action="append", choices=list(TABLES), help="repeatable; default: all")
+    parser.add_argument("--part", action="append", choices=list(PARTS), help="repeatable; default: all")
+    parser.add_argument("--snr", type=float, help="dB; default: no noise")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of feinfn")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results", help="folder to write to")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    settings = {name: json.loads(value) for name, value in (word.split("=") for word in options.set)}
+    options.output.mkdir(parents=True, exist_ok=True)
     for name in options.table or TABLES:
-        table, rows = TABLES[name], []
-        for scene, pair in table.scenes(options.data):
-            shown = pair if options.snr is None else with_noise(pair, options.snr)
-            rows.append(measure(scene, shown, table.ratio, settings))
-            print(name, line(rows[-1]), flush=True)
-        means = " / ".join(
-            format(np.mean([row[key] for row in rows]), form)
-            for key, form in (("psnr_db", ".2f"), ("sam_degrees", ".3f"), ("ergas", ".3f"), ("ssim", ".4f"))
-        )
-        call = f"python benchmarks/default.py DATA --table {name}" + "".join(f" --set {word}" for word in options.set)
-        noise = "" if options.snr is None else f" Noise of {options.snr:g} dB in each band of both images."
-        call += "" if options.snr is None else f" --snr {options.snr:g}"
-        lines = [f"# {METHOD}, the default: {name}", "", f"{table.conditions}{noise}", "", *_HEAD, *map(line, rows), ""]
-        lines += [f"Mean: {means}.", "", f"hyperfuse {hf.__version__}, torch {torch.__version__}, "]
-        lines[-1] += f"{os.environ['OMP_NUM_THREADS']} threads. Made by"
-        suffix = "" if options.snr is None else f"-{options.snr:g}db"
-        options.output.mkdir(parents=True, exist_ok=True)
-        file = options.output / f"default-{name}{suffix}.md"
-        file.write_text("\n".join([*lines, "", f"    {call}"]) + "\n", "utf-8")
+        file, lines = table_of(name, options)
+        file.write_text("\n".join(lines) + "\n", "utf-8")
     return 0
 
 

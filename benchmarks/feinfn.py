@@ -31,6 +31,7 @@ import plain_feinfn as plain
 
 import feinfn_gpu
 from hyperfuse.networks import create_network
+from recording import made_by
 
 BANDS, MSI_BANDS = 31, 3
 PROGRAMS = ("plain", "feinfn", "feinfn bf16", "release", "release bf16")
@@ -197,11 +198,10 @@ def main() -> None:
             lines.append("| " + " | ".join(row) + " |")
             print(lines[-1], flush=True)
     if args.markdown:
-        args.markdown.write_text(
-            f"CPU, {args.threads} threads, torch {torch.__version__}, median of {args.repeats}\n\n"
-            + "\n".join(lines)
-            + "\n"
-        )
+        call = f"python benchmarks/feinfn.py --threads {args.threads} --repeats {args.repeats}"
+        call += "".join(f' --scenario "{name}"' for name in args.scenario or ())
+        text = [f"CPU, medians of {args.repeats} turns, 31 and 3 bands", "", *lines, *made_by(call, args.threads)]
+        args.markdown.write_text("\n".join(text) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

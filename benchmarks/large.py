@@ -5,11 +5,12 @@ Two jobs, made on the fly on disk by a function of the coordinates, so that any 
 - ``dense``: an MSI of SIZE x SIZE x 10 with an HSI of 200 bands at a ratio of 4;
 - ``sparse``: SIZE x SIZE, of which 1 % holds data, in GeoTIFFs that leave empty blocks out.
 
-    python benchmarks/large.py dense --size 4000 --workers 1 2 --folder /scratch --record benchmarks/results/large.md
-    python benchmarks/large.py sparse --size 20000 --workers 1 2 --folder /scratch --record benchmarks/results/large.md
+    python benchmarks/large.py dense --size 4000 --workers 1 2 --folder /scratch
+    python benchmarks/large.py all --folder /scratch --record benchmarks/results/large.md
 
 Memory is that of the process and its children together, sampled every half second: their proportional set size (PSS),
-in which a page that several share counts once. ``--whole`` fuses the scene in one piece as well, where memory allows.
+in which a page that several share counts once. ``--whole`` fuses the scene in one piece as well, where memory allows,
+and with ``feinfn`` by its linear part alone. ``all`` does the jobs of benchmarks/results/large.md.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from hyperfuse.io import read, write
 from hyperfuse.scenes.fuse import fuse, fuse_tiles
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import mtf
+from recording import made_by
 
 RATIO, MATERIALS = 4, 6
 BLOCK = 256  # HR pixels, in which data come and go
@@ -188,10 +190,18 @@ def score(out: Path, world: World, size: int, sparse: bool) -> float:
     return -10 * math.log10(total / count)
 
 
+# Kind, size, workers, method, and whether the scene is fused whole too.
+ALL = (
+    ("sparse", 20000, [1, 2], "local-regression", False),
+    ("dense", 4000, [1, 2], "local-regression", False),
+    ("dense", 768, [1], "feinfn", True),
+)
+
+
 def main() -> None:
-    """Run one of the jobs."""
+    """Run one of the jobs, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=("dense", "sparse"))
+    parser.add_argument("kind", choices=("dense", "sparse", "all"))
     parser.add_argument("--size", type=int, default=1000)
     parser.add_argument("--bands", type=int, default=200)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
@@ -199,9 +209,23 @@ def main() -> None:
     parser.add_argument("--tile", type=int)
     parser.add_argument("--memory", type=float, default=2.0, help="GB for all processes together")
     parser.add_argument("--whole", action="store_true", help="fuse in one piece as well")
-    parser.add_argument("--record", type=Path, help="file to append the table to")
-    parser.add_argument("--folder", type=Path, help="where to write; a temporary folder unless given")
+    parser.add_argument("--record", type=Path, help="file to write the tables to")
+    parser.add_argument("--folder", type=Path, help="where to write; default: a temporary folder")
     asked = parser.parse_args()
+    if asked.record is not None:
+        asked.record.unlink(missing_ok=True)
+    tell(["# Scenes larger than memory", ""], asked.record)
+    if asked.kind != "all":
+        fuse_scene(asked)
+    for kind, size, workers, method, whole in ALL if asked.kind == "all" else ():
+        job = {"kind": kind, "size": size, "workers": workers, "method": method, "whole": whole}
+        fuse_scene(argparse.Namespace(**{**vars(asked), **job}))
+    call = f"python benchmarks/large.py {asked.kind}" + ("" if asked.kind == "all" else f" --size {asked.size}")
+    tell(made_by(call, 1)[1:], asked.record)
+
+
+def fuse_scene(asked: argparse.Namespace) -> None:
+    """Make a scene, fuse it, and report."""
     if asked.size % RATIO:
         raise SystemExit(f"--size is a multiple of {RATIO}")
     sensor, world, sparse = mtf(RATIO), World(asked.bands, 10), asked.kind == "sparse"
@@ -236,9 +260,12 @@ def main() -> None:
             tell([f"| {' | '.join(map(str, row))} |"], asked.record)
             out.unlink()
         if asked.whole:
-            fused_whole = fuse(read(files[0]), read(files[1]), sensor=sensor, method=asked.method)
-            write(folder / "whole.tif", fused_whole)
-            tell(["", f"Whole: {score(folder / 'whole.tif', world, asked.size, sparse):.2f} dB"], asked.record)
+            efforts = {"": {}, ", the linear part alone": {"effort": "fast"}} if asked.method == "feinfn" else {"": {}}
+            for title, settings in efforts.items():
+                whole = fuse(read(files[0]), read(files[1]), sensor=sensor, method=asked.method, settings=settings)
+                write(folder / "whole.tif", whole, overwrite=True)
+                quality = score(folder / "whole.tif", world, asked.size, sparse)
+                tell(["", f"Fused whole{title}: {quality:.2f} dB."], asked.record)
     tell([""], asked.record)
 
 

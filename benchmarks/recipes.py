@@ -8,7 +8,7 @@ are validated on the whole of cloth_half (a test scene takes no part), for so ma
 width, in float32, and ours with batches of 16, as 32 leave too few steps in so short a run. The weights that are scored
 are those that the recipe keeps: its moving average. Writes benchmarks/results/recipes.md and docs/images/recipes.png.
 """
-# ruff: noqa: E402  (the number of threads must be told before any numeric library is loaded)
+# ruff: noqa: E402  (the number of threads must be set before any numeric library is loaded)
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 import torch
 
-import hyperfuse
 from hyperfuse.cli.train import open_scenes
 from hyperfuse.training.configuration import load_config
 from hyperfuse.training.loop import train
 from hyperfuse.training.run_log import read_log
+from recording import made_by
 
 _ROOT = Path(__file__).parents[1]
 _RECIPES = {"released recipe": "feinfn-release-cave-x4", "ours": "feinfn-cave-x4"}
@@ -93,11 +93,11 @@ def main() -> None:
         lines += [f"| {label} | {patches} | {psnr:.2f} | {sam:.3f} |" for patches, psnr, sam in points]
         lines += [f"| {label} | took {seconds:.0f} s | | |"]
     lines += [
-        "",
-        f"hyperfuse {hyperfuse.__version__}, torch {torch.__version__}, {_arguments.threads} threads. Made by",
-        "",
-        f"    python benchmarks/recipes.py DATA --patches {_arguments.patches} --width {_arguments.width} "
-        f"--threads {_arguments.threads}",
+        *made_by(
+            f"python benchmarks/recipes.py DATA --patches {_arguments.patches} --width {_arguments.width} "
+            f"--threads {_arguments.threads}",
+            _arguments.threads,
+        ),
         "",
         "![PSNR over patches seen](../../docs/images/recipes.png)",
     ]

@@ -8,7 +8,7 @@ from file to file in tiles. `seam`: the mean step of the error between the two c
 border of tiles, over the mean of all such steps; 1 where a border is like any other place. Scores depend on the seed
 and, through rounding, on the machine. The table goes to benchmarks/results/tiles.md.
 """
-# ruff: noqa: E402  (the number of threads must be told before any numeric library is loaded)
+# ruff: noqa: E402  (the number of threads must be set before any numeric library is loaded)
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,9 +31,14 @@ from numpy.typing import NDArray
 import hyperfuse as hf
 from hyperfuse.metrics import evaluate
 from hyperfuse.scenes.fuse import fuse_tiles
+from recording import made_by
 from scenes import read_cave, read_enmap, read_remote
 
-METHODS = ("local-regression", "feinfn")
+METHODS: dict[str, tuple[str, dict[str, str]]] = {
+    "local-regression": ("local-regression", {}),
+    "feinfn, linear part": ("feinfn", {"effort": "fast"}),
+    "feinfn": ("feinfn", {}),
+}
 
 
 def cave(name: str) -> Callable[[Path], hf.Pair]:
@@ -76,13 +82,15 @@ def measure(name: str, pair: hf.Pair, method: str, count: int) -> list[str]:
     rows, cols = pair.msi.rows, pair.msi.cols
     # Tiles are whole LR pixels, of about the same size.
     side = 4 * math.ceil(max(rows, cols) / math.isqrt(count) / 4)
-    whole = hf.fuse(pair.hsi, pair.msi, sensor=pair.sensor, method=method)
+    name_of_method, settings = METHODS[method]
+    call: dict[str, Any] = {"sensor": pair.sensor, "method": name_of_method, "settings": settings}
+    whole = hf.fuse(pair.hsi, pair.msi, **call)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for image, file in ((pair.hsi, "hsi.tif"), (pair.msi, "msi.tif")):
             hf.write(folder / file, image)
         files = (folder / "hsi.tif", folder / "msi.tif", folder / "out.tif")
-        result = fuse_tiles(*files, sensor=pair.sensor, method=method, tile=side)
+        result = fuse_tiles(*files, **call, tile=side)
         tiled = hf.read(folder / "out.tif")
     scores = [evaluate(pair.reference, image, ratio=pair.sensor.mean_ratio) for image in (whole, tiled)]
     seams = [seam(image.data - pair.reference.data, side) for image in (whole, tiled)]
@@ -103,7 +111,7 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; both unless given")
+    parser.add_argument("--method", action="append", choices=list(METHODS), help="repeatable; default: all")
     parser.add_argument("--scene", action="append", choices=list(SCENES), help="repeatable; all unless given")
     parser.add_argument("--tiles", type=int, default=4, help="about how many, a square number")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "tiles.md")
@@ -118,8 +126,8 @@ def main() -> None:
             lines.append(f"| {' | '.join(measure(name, pair, method, asked.tiles))} |")
             print(lines[-1], flush=True)
     title = "# Real scenes fused whole and in tiles\n\nRatio 4; CAVE by preset `uestc`, the others by `mtf`.\n\n"
-    made = f"\nhyperfuse {hf.__version__}, torch {torch.__version__}. Made by\n\n    python benchmarks/tiles.py DATA\n"
-    asked.out.write_text(title + "\n".join(lines) + "\n" + made, "utf-8")
+    lines += made_by("python benchmarks/tiles.py DATA", os.environ["OMP_NUM_THREADS"])
+    asked.out.write_text(title + "\n".join(lines) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from hyperfuse.networks import create_network
 from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.loop import train
 from hyperfuse.training.run_log import read_log
+from recording import made_by
 
 BANDS, MSI_BANDS, SIDE, RATIO, BATCH = 31, 3, 64, 4, 4
 OURS = {
@@ -152,8 +153,10 @@ def main() -> None:
     print("\n".join(lines))
     if args.markdown:
         where = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {args.threads} threads"
-        note = f"{where}, torch {torch.__version__}, median of {args.turns * args.steps} steps of {BATCH} patches\n\n"
-        args.markdown.write_text(note + "\n".join(lines) + "\n")
+        note = f"{where}, median of {args.turns * args.steps} steps of {BATCH} patches of 64x64, x4, 31 bands and RGB"
+        call = f"python benchmarks/training.py --device {args.device} --threads {args.threads}"
+        text = ["# Training throughput", "", note, "", *lines, *made_by(call, args.threads)]
+        args.markdown.write_text("\n".join(text) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ src/hyperfuse/networks/weights/feinfn-visible-rgb in half precision. balloons_ha
 that chose nothing. Scored are local regression, the linear part of the default method, the weights on it, a fit to the
 pair alone, and a fit that starts from the weights. Writes benchmarks/results/weights.md and the weights' model card.
 """
-# ruff: noqa: E402  (the number of threads must be told before any numeric library is loaded)
+# ruff: noqa: E402  (the number of threads must be set before any numeric library is loaded)
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ import hyperfuse as hf
 from hyperfuse.networks.pretrained import SHIPPED, find_pretrained, from_pretrained, read_base, save_pretrained
 from hyperfuse.training.configuration import load_config
 from hyperfuse.training.run_log import read_log
+from recording import made_by
 from scenes import read_cave
 
 _ROOT = Path(__file__).parents[1]
@@ -45,8 +46,6 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "a fit to the pair": ("feinfn", {}),
     "the weights, then a fit": ("feinfn", {"weights": _NAME}),
 }
-# Measured with the authors' weights and the same metrics; balloons is a test scene of theirs too.
-_PSRT = {4: "53.02 / 1.22 / 0.469 / 0.9988", 8: "50.42 / 1.59 / 0.321 / 0.9981"}
 
 
 def package(run: Path) -> None:
@@ -91,8 +90,7 @@ def table() -> list[str]:
                 f"{found['psnr_db']:.2f} / {found['sam_degrees']:.3f} / {found['ergas']:.3f} / {found['ssim']:.4f}"
             )
             print(ratio, name, cells[name][-1], flush=True)
-    rows += [f"| {name} | {x4} | {x8} | {taken[name]:.0f} |" for name, (x4, x8) in cells.items()]
-    return [*rows, f"| PSRT, its authors' weights (20 scenes) | {_PSRT[4]} | {_PSRT[8]} | |"]
+    return rows + [f"| {name} | {x4} | {x8} | {taken[name]:.0f} |" for name, (x4, x8) in cells.items()]
 
 
 _CARD = """# {name}
@@ -159,10 +157,7 @@ def main() -> None:
         f"{_SCENE}, preset `uestc`, Nikon D700; the weights are `{_NAME}`.",
         "",
         *rows,
-        "",
-        f"hyperfuse {hf.__version__}, torch {torch.__version__}, {_arguments.threads} threads. Made by",
-        "",
-        f"    python benchmarks/weights.py DATA --threads {_arguments.threads}",
+        *made_by(f"python benchmarks/weights.py DATA --threads {_arguments.threads}", _arguments.threads),
     ]
     (_ROOT / "benchmarks" / "results" / "weights.md").write_text("\n".join(lines) + "\n", "utf-8")
 

@@ -1,15 +1,27 @@
-"""The scripts of benchmarks/ use names that exist; they are not run here."""
+"""The scripts of benchmarks/ use names that exist, and pages show what they measured; they are not run here."""
 
 import ast
 import importlib
+import json
 import pkgutil
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import hyperfuse
 
-SCRIPTS = sorted((Path(__file__).parents[1] / "benchmarks").glob("*.py"))
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SCRIPTS = sorted(BENCHMARKS.glob("*.py"))
+RESULTS = sorted((BENCHMARKS / "results").glob("*.md"))
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Import a script as a module."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
 
 
 def imports(script):
@@ -34,3 +46,56 @@ def test_a_script_uses_public_names_that_exist(script):
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "hf":
             assert node.attr in hyperfuse.__all__, node.attr
+
+
+def test_tables_of_pages_are_those_that_make_tables_writes(script):
+    tables = script("readme_tables")
+    shown = "".join(page.read_text("utf-8") for page in tables.PAGES)
+    assert set(re.findall(r"<!-- table: ([\w-]+) -->", shown)) == set(tables.TABLES)
+    for page in tables.PAGES:
+        text = page.read_text("utf-8")
+        assert tables.filled(text) == text, f"{page.name}: call `make tables`"
+    assert tables.filled("<!-- table: enmap -->\nold\n<!-- end of table -->\n").count("| `") == 6
+
+
+def test_a_table_of_parts_that_were_measured_apart_says_so(script, monkeypatch, tmp_path):
+    tables = script("readme_tables")
+    scores = {"psnr_db": 50.0, "sam_degrees": 1.0, "ergas": 0.5, "ssim": 0.99, "source": "hyperfuse 1.0 (a)"}
+    linear = {**scores, "psnr_db": 49.0}
+    row = {"network": scores, "linear": linear, "classical": {"psnr": [40.0, "gsa"], "sam": [2.0, "gsa"], **scores}}
+    for name in tables._PAIRS:
+        (tmp_path / f"default-{name}.json").write_text(json.dumps({"scene": row}))
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    *table, last = tables.default()
+    assert "| 50.00 / 1.000 / 0.500 / 0.9900 | 49.00 / 1.000 / 0.500 / 0.9900 | 40.00 (gsa) | 2.000 (gsa) |" in table[2]
+    assert last == "at hyperfuse 1.0 (a)."
+    linear["source"] = "hyperfuse 1.0 (b)"
+    (tmp_path / "default-paris-x3.json").write_text(json.dumps({"scene": row}))
+    assert "is not the network's gain" in tables.default()[-1]
+
+
+@pytest.mark.parametrize("file", [pytest.param(file, id=file.stem) for file in RESULTS])
+def test_results_name_the_call_that_made_them(script, file):
+    call = script("recording").read_call(file)
+    assert (BENCHMARKS.parent / call.split()[1]).is_file()
+
+
+def test_results_state_version_commit_and_threads(script):
+    lines = script("recording").made_by("python benchmarks/x.py DATA", 1, "Times were not taken.")
+    assert re.fullmatch(
+        rf"hyperfuse {re.escape(hyperfuse.__version__)}( \(\w+( with changes)?\))?, torch \S+, 1 thread\. "
+        r"Times were not taken\. Made by",
+        lines[1],
+    )
+    assert lines[3] == "    python benchmarks/x.py DATA"
+
+
+def test_one_call_renews_every_file_of_results(tmp_path):
+    stub = tmp_path / "python"
+    stub.write_text("#!/bin/sh\necho stub\n")
+    stub.chmod(0o755)
+    call = ["bash", str(BENCHMARKS / "all.sh"), str(tmp_path), str(tmp_path)]
+    done = subprocess.run(call, env={"PATH": "/usr/bin:/bin", "PYTHON": str(stub)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(re.findall(r"results/([\w-]+\.md): python", done.stdout)) == {file.name for file in RESULTS}
+    assert set(re.findall(r"python benchmarks/([\w-]+\.py)", done.stdout)) <= {path.name for path in SCRIPTS}

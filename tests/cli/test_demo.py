@@ -9,7 +9,7 @@ from hyperfuse.methods import list_methods
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-ROWS = [method.name for method in list_methods()]
+ROWS = [*(method.name for method in list_methods()), "feinfn--effort"]
 
 
 @pytest.fixture
@@ -22,7 +22,9 @@ def small(monkeypatch, scene):
 
 
 def rows_of(out):
-    table = [line.split() for line in out.splitlines() if line.strip()]
+    table = [
+        line.replace(" --effort", "--effort").replace("fast ", "").split() for line in out.splitlines() if line.strip()
+    ]
     return {row[0]: row[1:] for row in table if row[0] in ROWS}
 
 
