@@ -5,7 +5,7 @@ import pytest
 
 from hyperfuse.cube.crs import same_crs
 from hyperfuse.cube.cube import Cube
-from hyperfuse.errors import InputError, MissingDependencyError
+from hyperfuse.errors import HyperfuseWarning, InputError, MissingDependencyError
 
 xarray = pytest.importorskip("xarray")
 
@@ -72,7 +72,9 @@ def test_what_rioxarray_opens(cube, tmp_path):
 
     write(tmp_path / "a.tif", cube)
     for masked in (True, False):
-        found = Cube.from_xarray(rioxarray.open_rasterio(tmp_path / "a.tif", masked=masked))
+        array = rioxarray.open_rasterio(tmp_path / "a.tif", masked=masked)
+        with pytest.warns(HyperfuseWarning, match="bbl, fwhm, wavelength are of other bands, or of the first alone"):
+            found = Cube.from_xarray(array)
         assert np.allclose(found.data, cube.data, equal_nan=True)
         assert np.array_equal(found.valid, cube.valid)
         assert (found.crs, found.transform) == (cube.crs, cube.transform)
@@ -121,3 +123,87 @@ def test_the_package_that_is_missing_is_named(cube, monkeypatch):
     monkeypatch.setitem(sys.modules, "xarray", None)
     with pytest.raises(MissingDependencyError, match=r"Cube.to_xarray needs the package xarray: pip install 'hyper"):
         cube.to_xarray()
+
+
+def envi(path):
+    """Write an ENVI file of int16 with a gap, scaled, of three bands of which the second is bad."""
+    stored = np.full((3, 4, 5), 1853, np.int16)
+    stored[0, 0, 0], stored[2] = -9999, 2000
+    stored.tofile(path)
+    header = "ENVI\nsamples = 5\nlines = 4\nbands = 3\ndata type = 2\ninterleave = bsq\nbyte order = 0\n"
+    header += "wavelength = {450, 550, 650}\nfwhm = {10, 11, 12}\nwavelength units = Nanometers\nbbl = {1, 0, 1}\n"
+    header += "data ignore value = -9999\nreflectance scale factor = 10000\nband names = {a, b, c}\n"
+    header += "map info = {UTM, 1, 1, 400000, 5800000, 30, 30, 33, North, WGS-84}\n"
+    path.with_suffix(".hdr").write_text(header)
+
+
+def geotiff(path):
+    rasterio = pytest.importorskip("rasterio")
+    stored = np.full((3, 4, 5), 1853, np.int16)
+    stored[0, 0, 0] = -9999
+    grid = {"crs": "EPSG:32633", "transform": rasterio.Affine(30, 0, 4e5, 0, -30, 5.8e6)}
+    size = {"count": 3, "height": 4, "width": 5}
+    with rasterio.open(path, "w", driver="GTiff", dtype="int16", nodata=-9999, **size, **grid) as file:
+        file.write(stored)
+        file.scales, file.offsets = [1e-4] * 3, [0.0] * 3
+        file.descriptions = ["blue", "green", "red"]
+
+
+HOW = [{}, {"masked": True}, {"mask_and_scale": True}]
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("make", [envi, geotiff])
+def test_what_rioxarray_opens_is_what_is_read(tmp_path, make, how):
+    rioxarray = pytest.importorskip("rioxarray")
+    from hyperfuse.io import read
+
+    path = tmp_path / "a.img"
+    make(path)
+    array = rioxarray.open_rasterio(path, **how)
+    for found, whole in (
+        (Cube.from_xarray(array), read(path)),
+        (Cube.from_xarray(array[[2, 0]]), read(path).select_bands([2, 0])),
+    ):
+        assert found.data.dtype == np.float32
+        np.testing.assert_allclose(found.data, whole.data, rtol=1e-6)
+        np.testing.assert_array_equal(found.valid, whole.valid)
+        for name in ("wavelengths", "fwhm", "good_bands"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+        assert (found.transform, found.crs, found.nodata) == (whole.transform, whole.crs, -9999.0)
+        assert (found.scale, found.offset) == (1e-4, 0.0)
+        assert found.band_names == whole.band_names
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_scales_of_each_band(tmp_path, how):
+    rasterio, rioxarray = pytest.importorskip("rasterio"), pytest.importorskip("rioxarray")
+    profile = {"driver": "GTiff", "dtype": "int16", "count": 3, "height": 4, "width": 5}
+    with rasterio.open(tmp_path / "a.tif", "w", **profile, transform=rasterio.Affine(1, 0, 0, 0, -1, 0)) as file:
+        file.write(np.full((3, 4, 5), 1000, np.int16))
+        file.scales, file.offsets = [1e-4, 2e-4, 3e-4], [0.0, 0.1, 0.2]
+    array = rioxarray.open_rasterio(tmp_path / "a.tif", **how)
+    np.testing.assert_allclose(Cube.from_xarray(array).data[:, 0, 0], [0.1, 0.3, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(Cube.from_xarray(array[2]).data[:, 0, 0], [0.5], rtol=1e-6)
+
+
+def test_a_band_does_not_get_the_wavelength_of_another():
+    attrs = {"wavelength": 450.0, "fwhm": 10.0}  # of the first band, as rioxarray gives the tags of a GeoTIFF
+    array = xarray.DataArray(np.ones((3, 4, 5)), {"band": [1, 2, 3]}, ("band", "y", "x"), attrs=attrs)
+    with pytest.warns(HyperfuseWarning, match="wavelength, fwhm are of other bands, or of the first alone"):
+        assert Cube.from_xarray(array[1]).wavelengths is None
+    assert Cube.from_xarray(array[0]).wavelengths.tolist() == [450.0]
+
+
+@pytest.mark.parametrize("decoded", [True, False])
+def test_ranges_unsigned_numbers_and_fill_values_are_applied_once(decoded):
+    attrs = {"valid_range": np.array([10, 200], np.int16), "scale_factor": 0.5, "add_offset": 1.0, "_FillValue": 99}
+    stored = xarray.DataArray(np.array([[[9, 10], [99, 200]]], np.int16), dims=("band", "y", "x"), attrs=attrs)
+    array = xarray.decode_cf(stored.to_dataset(name="a")).a if decoded else stored
+    cube = Cube.from_xarray(array)
+    np.testing.assert_array_equal(cube.data, [[[np.nan, 6.0], [np.nan, 101.0]]])
+    assert (cube.scale, cube.offset, cube.nodata) == (0.5, 1.0, 99.0)
+    bytes_ = xarray.DataArray(np.array([[[10, 127], [-128, -1]]], np.int8), dims=("band", "y", "x"))
+    bytes_.attrs["_Unsigned"] = "true"
+    array = xarray.decode_cf(bytes_.to_dataset(name="a")).a if decoded else bytes_
+    assert Cube.from_xarray(array).data.ravel().tolist() == [10.0, 127.0, 128.0, 255.0]

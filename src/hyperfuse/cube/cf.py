@@ -7,48 +7,47 @@ CRS as WKT and GDAL's ``GeoTransform``. Source: CF Metadata Conventions 1.11, se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from hyperfuse.cube.crs import crs_text, crs_units, is_geographic, parse_crs, same_crs
-from hyperfuse.cube.header import Coding, CubeHeader, Shape, six_numbers
+from hyperfuse.cube.cf_grid import GRID_MAPPING, Variable, decode_grid
+from hyperfuse.cube.crs import crs_units, is_geographic, parse_crs
+from hyperfuse.cube.header import Coding, CubeHeader, Shape
+from hyperfuse.cube.packing import as_numbers
 from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG, decode_tags, encode_record, encode_tags, split_attributes
 from hyperfuse.cube.wavelengths import to_nanometres
-from hyperfuse.errors import InputError, warn
+from hyperfuse.errors import InputError
 
-GRID_MAPPING = "spatial_ref"
 DIMENSIONS = ("band", "y", "x")
 
 _AXES = {
     "b": {"band", "bands", "wavelength", "wavelengths", "wl", "lambda", "spectral", "channel", "channels", "z"},
-    "r": {"y", "lat", "latitude", "row", "rows", "line", "lines", "northing", "downtrack", "along_track"},
+    "r": {
+        "y", "lat", "latitude", "rlat", "row", "rows", "line", "lines", "northing", "downtrack", "along_track", "nrows",
+        "projection_y_coordinate", "grid_latitude", "yc",
+    },
     "c": {
-        "x", "lon", "longitude", "col", "cols", "column", "columns", "sample", "samples", "easting",
-        "crosstrack", "across_track",
+        "x", "lon", "longitude", "rlon", "col", "cols", "column", "columns", "sample", "samples", "easting",
+        "crosstrack", "across_track", "ncols", "projection_x_coordinate", "grid_longitude", "xc",
     },
 }  # fmt: skip
-_CENTRES = {"wavelength", "wavelengths", "wavelength_nm", "radiation_wavelength", "central_wavelength", "wl"}
-_WIDTHS = {"fwhm", "bandwidth"}
+_CENTRES = {
+    "wavelength", "wavelengths", "wavelength_nm", "wavelengths_nm", "radiation_wavelength", "central_wavelength",
+    "central_wavelengths", "center_wavelength", "center_wavelengths", "band_center", "band_centers", "wl", "lambda",
+}  # fmt: skip
+_WIDTHS = {"fwhm", "fwhm_nm", "bandwidth", "bandwidths"}
 _GOOD = {"good_wavelengths", "good_bands", "bbl"}
 _NAMES = {"band_name", "band_names"}
+_CODES = {"scales", "offsets"}
+_UNITS = {"wavelength_units", "wavelength_unit", "wavelengths_units"}
 _STRUCTURE = {
     "conventions", "_ncproperties", "coordinates", "grid_mapping", "_fillvalue", "missing_value", "units",
     "scale_factor", "add_offset",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Variable:
-    """An array with named dimensions and attributes."""
-
-    dims: tuple[str, ...]
-    values: NDArray[Any]
-    attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def encode_coordinates(header: CubeHeader) -> dict[str, Variable]:
@@ -127,12 +126,40 @@ def axes_of(dims: Sequence[str | None]) -> str | None:
         'rcb'
     """
     needed = {2: "rc", 3: "brc"}.get(len(dims), "")
-    names = [(name or "").lower().rsplit("/", 1)[-1] for name in dims]
+    names = [_base(name) for name in dims]
     letters = [next((letter for letter in "brc" if name in _AXES[letter]), "?") for name in names]
     missing = set(needed) - set(letters)
     if len(missing) == 1 and "?" in letters:
         letters[letters.index("?")] = missing.pop()
     return "".join(letters) if needed and sorted(letters) == sorted(needed) else None
+
+
+def is_axis(name: str | None) -> bool:
+    """Return whether the name of a dimension is one of bands, rows or columns."""
+    return any(_base(name) in names for names in _AXES.values())
+
+
+def orient(shape: Sequence[int], counts: Collection[int], default: str) -> str:
+    """Return the order of axes of an array whose bands are as many as one of ``counts``, wavelengths most likely.
+
+    Where no axis has as many entries, or the first axes of ``default`` have, it is ``default``.
+
+    Example:
+        >>> orient((512, 400, 31), {31}, "brc"), orient((31, 512, 400), {31}, "rcb")
+        ('rcb', 'brc')
+    """
+    if len(shape) != 3 or not counts or shape[default.index("b")] in counts:
+        return default
+    bands = [axis for axis, size in enumerate(shape) if size in counts]
+    if not bands:
+        return default
+    if len(bands) > 1:
+        raise InputError(f"its {shape[bands[0]]} wavelengths fit several axes of {tuple(shape)}; state axes=", "axes")
+    return "rc"[: bands[0]] + "b" + "rc"[bands[0] :]
+
+
+def _base(name: str | None) -> str:
+    return (name or "").lower().rsplit("/", 1)[-1].strip()
 
 
 def decode_header(
@@ -156,30 +183,66 @@ def decode_header(
         where: name of the file, for warnings.
     """
     recorded = decode_tags(attrs, shape, where)
-    taken = {*_STRUCTURE, RECORD_TAG.lower(), HISTORY_TAG.lower()}
-    others = {key: text for key, text in attrs.items() if key.lower() not in taken}
+    about = {**attrs, **values}
     centres, widths, good, names = (
-        _along(variables, names, shape[0], dims.get("b"), text=names is _NAMES)
-        for names in (_CENTRES, _WIDTHS, _GOOD, _NAMES)
+        _along(variables, kind, shape[0], dims.get("b"), text=kind is _NAMES) or _stated(about, kind, shape[0])
+        for kind in (_CENTRES, _WIDTHS, _GOOD, _NAMES)
     )
-    unit = next((str(v.attrs["units"]) for v in (centres, widths) if v is not None and "units" in v.attrs), None)
-    wavelengths, fwhm = to_nanometres(
-        None if centres is None else centres.values, unit, None if widths is None else widths.values, where=where
-    )
-    units = values.get("units")
-    transform, crs = _decode_grid(variables, values, dims, shape, recorded.crs, where)
+    units = next((str(value) for key, value in about.items() if key.lower() in _UNITS), None)
+    wavelengths, fwhm = _spectral(centres, widths, units, where)
+    taken = {*_STRUCTURE, RECORD_TAG.lower(), HISTORY_TAG.lower(), *_UNITS}
+    used = [kind for kind, found in ((_CENTRES, centres), (_WIDTHS, widths), (_GOOD, good), (_NAMES, names)) if found]
+    taken.update(*used)
+    others = {key: text for key, text in attrs.items() if key.lower() not in taken}
+    axes = [_AXES[letter] for letter in "rc"]
+    transform, crs = decode_grid(variables, values, axes, dims, shape, recorded.crs, where)
+    stated = values.get("units")
     return recorded.update(
         {
             "wavelengths": wavelengths,
             "fwhm": fwhm,
             "good_bands": None if good is None else good.values.ravel() != 0,
             "band_names": None if names is None else tuple(str(name) for name in names.values.ravel()),
-            "units": str(units) if isinstance(units, str) and units else None,
+            "units": str(stated) if isinstance(stated, str) and stated else None,
             "transform": transform,
             "crs": crs,
             "attributes": {**others, **recorded.attributes},
         }
     )
+
+
+def is_wavelengths(name: str) -> bool:
+    """Return whether a variable of this name holds the wavelengths of bands."""
+    return _base(name) in _CENTRES
+
+
+def _spectral(
+    centres: Variable | None, widths: Variable | None, units: str | None, where: str
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Return wavelengths and widths in nm, each of its own unit; where one states none, the other's counts."""
+    own, other = (None if item is None else item.attribute("units") or None for item in (centres, widths))
+    middle, width = (None if item is None else item.unpacked().values for item in (centres, widths))
+    unit = own or other or units
+    if width is None or other is None or other == unit:
+        return to_nanometres(middle, unit, width, where=where)
+    return to_nanometres(middle, unit, where=where)[0], to_nanometres(None, other, width, where=where)[1]
+
+
+def per_band(key: str, value: Any) -> Sequence[Any] | None:
+    """Return the entries of an attribute that states something of each band, or None for another attribute."""
+    key = key.lower()
+    if key in _NAMES:
+        return [part.strip() for part in value.strip("{} ").split(",")] if isinstance(value, str) else list(value)
+    return as_numbers(value) if key in _CENTRES | _WIDTHS | _GOOD | _CODES else None
+
+
+def _stated(attrs: Mapping[str, Any], names: set[str], bands: int) -> Variable | None:
+    """Return an attribute of one of the names that has one entry per band, as a variable."""
+    for key, value in attrs.items():
+        entries = per_band(key, value) if key.lower() in names else None
+        if entries is not None and len(entries) == bands:
+            return Variable(("",), np.asarray(entries, object if names is _NAMES else np.float64))
+    return None
 
 
 def _along(
@@ -190,77 +253,6 @@ def _along(
     found = [
         variable
         for name, variable in variables.items()
-        if name.lower().rsplit("/", 1)[-1] in names
-        and variable.values.dtype.kind in kinds
-        and variable.values.size == bands
+        if _base(name) in names and variable.values.dtype.kind in kinds and variable.values.size == bands
     ]
     return min(found, key=lambda variable: variable.dims != (dim,), default=None)
-
-
-def _decode_grid(
-    variables: Mapping[str, Variable],
-    values: Mapping[str, Any],
-    dims: Mapping[str, str | None],
-    shape: Shape,
-    recorded_crs: str | None,
-    where: str,
-) -> tuple[Affine | None, str | None]:
-    """Return transform and CRS from the grid mapping and the coordinates of the pixels."""
-    mapping = variables.get(str(values.get("grid_mapping", GRID_MAPPING)))
-    attrs: Mapping[str, Any] = {} if mapping is None else mapping.attrs
-    stated = _geotransform(attrs.get("GeoTransform"))
-    axes = [variables.get(dims.get(letter) or "") for letter in "rc"]
-    measured, units = _measured(axes, shape, stated), {str(axis.attrs.get("units", "")) for axis in axes if axis}
-    wkt = attrs.get("crs_wkt") or attrs.get("spatial_ref")
-    crs = None
-    if wkt:
-        crs = _decode_crs(str(wkt), recorded_crs, where)
-    elif attrs.get("grid_mapping_name") not in (None, "latitude_longitude"):
-        warn(f"{where}: the grid mapping {attrs['grid_mapping_name']} states no WKT (crs_wkt); the CRS is left out")
-    elif any(unit.startswith("degree") for unit in units):
-        crs = "EPSG:4326"
-    counts = all(axis is not None and axis.values.tolist() == list(range(axis.values.size)) for axis in axes)
-    return None if counts and crs is None and stated is None else measured, crs
-
-
-def _decode_crs(wkt: str, recorded: str | None, where: str) -> str | None:
-    try:
-        return recorded if same_crs(recorded, wkt) else crs_text(parse_crs(wkt))
-    except InputError as error:
-        warn(f"{where}: {error}; the CRS is left out")
-        return None
-
-
-def _geotransform(text: Any) -> Affine | None:
-    try:
-        return Affine.from_gdal(*(float(part) for part in str(text).split()))
-    except (TypeError, ValueError):
-        return None
-
-
-def _measured(axes: Sequence[Variable | None], shape: Shape, stated: Affine | None) -> Affine | None:
-    """Return the transform of the centres of pixels, or the stated one where both agree or there are none.
-
-    The coordinates follow when xarray cuts a window out of an array, the text of ``GeoTransform`` does not.
-    """
-    ys, xs = (None if axis is None or axis.values.dtype.kind not in "fiu" else axis.values for axis in axes)
-    if ys is None or xs is None or (ys.size, xs.size) != shape[1:]:
-        return stated
-    ys, xs = ys.astype(np.float64), xs.astype(np.float64)
-    dy, dx = _step(ys, stated.e if stated else None), _step(xs, stated.a if stated else None)
-    if dy is None or dx is None:
-        return stated
-    measured = Affine(dx, 0.0, float(xs[0]) - dx / 2, 0.0, dy, float(ys[0]) - dy / 2)
-    if stated is not None and np.allclose(
-        six_numbers(measured), six_numbers(stated), rtol=1e-6, atol=1e-4 * min(abs(dx), abs(dy))
-    ):
-        return stated
-    return measured
-
-
-def _step(centres: NDArray[np.float64], stated: float | None) -> float | None:
-    if centres.size < 2:
-        return stated
-    step = float(centres[-1] - centres[0]) / (centres.size - 1)
-    even = np.allclose(np.diff(centres), step, rtol=1e-3, atol=0.0) and step != 0
-    return step if even else None

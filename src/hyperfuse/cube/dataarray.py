@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.cube import cf
+from hyperfuse.cube.cf_grid import GRID_MAPPING, Variable
 from hyperfuse.cube.header import CubeHeader
-from hyperfuse.errors import InputError
+from hyperfuse.cube.packing import Packing, as_numbers, decode_packing
+from hyperfuse.errors import InputError, warn
 from hyperfuse.runtime.optional import require
 
 if TYPE_CHECKING:
     import xarray
+
+# Of a variable's encoding, what was applied to its values when it was read.
+_CODING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "nodata", "_Unsigned")
 
 
 def encode_dataarray(header: CubeHeader, data: NDArray[Any], *, has_gaps: bool) -> xarray.DataArray:
@@ -24,8 +30,8 @@ def encode_dataarray(header: CubeHeader, data: NDArray[Any], *, has_gaps: bool) 
     attrs: dict[str, Any] = cf.encode_attributes(header, ("scale", "offset", "nodata"))
     if header.coding.units is not None:
         attrs["units"] = header.coding.units
-    if cf.GRID_MAPPING in coords:
-        attrs["grid_mapping"] = cf.GRID_MAPPING
+    if GRID_MAPPING in coords:
+        attrs["grid_mapping"] = GRID_MAPPING
     array: xarray.DataArray = package.DataArray(data, coords=coords, dims=cf.DIMENSIONS, name="cube", attrs=attrs)
     nodata = header.coding.nodata
     if has_gaps or nodata is not None:
@@ -34,7 +40,11 @@ def encode_dataarray(header: CubeHeader, data: NDArray[Any], *, has_gaps: bool) 
 
 
 def decode_dataarray(array: xarray.DataArray) -> tuple[CubeHeader, NDArray[Any], NDArray[np.bool_] | None]:
-    """Return header, values (bands, rows, cols) and validity of an array; see :meth:`Cube.from_xarray`."""
+    """Return header, values (bands, rows, cols) and validity of an array; see :meth:`Cube.from_xarray`.
+
+    What its attributes state about stored numbers (``scale_factor``, ``_FillValue``) has still to be applied; what its
+    encoding states has been.
+    """
     name = str(array.name or "the DataArray")
     if array.ndim not in (2, 3):
         raise InputError(f"{name} has the dimensions {array.dims}; a cube needs a band dimension and two spatial ones")
@@ -42,30 +52,98 @@ def decode_dataarray(array: xarray.DataArray) -> tuple[CubeHeader, NDArray[Any],
     if values.dtype.kind not in "fiub":
         raise InputError(f"{name} holds {values.dtype}; a cube needs real numbers")
     dims = [str(dim) for dim in array.dims]
-    axes = cf.axes_of(dims) or "brc"[3 - array.ndim :]
+    axes = cf.axes_of(dims) or cf.orient(values.shape, _counts(array), "brc"[3 - array.ndim :])
     data = values.transpose([axes.index(letter) for letter in "brc"[3 - array.ndim :]])
     data = data[None] if data.ndim == 2 else data
-    declared = [
-        float(mapping[key])
-        for mapping in (array.encoding, array.attrs)
-        for key in ("_FillValue", "missing_value", "nodata")
-        if mapping.get(key) is not None
-    ]
-    gaps = np.isin(data, [value for value in declared if math.isfinite(value)])
-    if declared and data.dtype.kind == "f":
-        gaps |= ~np.isfinite(data)
-    elif data.dtype.kind == "f" and not np.isfinite(data).all():
-        raise InputError(f"{name} holds NaN that is not declared; set attrs['_FillValue'] = nan to declare it as gaps")
+    attrs = _of_bands(array, len(data))
+    data, valid, packing, applied = _decoded(array, attrs, data, name)
     variables = {
-        str(key): cf.Variable(tuple(map(str, item.dims)), np.asarray(item.values), dict(item.attrs))
+        str(key): Variable(tuple(map(str, item.dims)), np.asarray(item.values), dict(item.attrs))
         for key, item in array.coords.items()
         if item.ndim <= 1
     }
-    texts = {str(key): value for key, value in array.attrs.items() if isinstance(value, str)}
+    texts = {key: value for key, value in attrs.items() if isinstance(value, str)}
     named: dict[str, str | None] = dict(zip(axes, dims, strict=True))
-    mapping_name = array.attrs.get("grid_mapping", array.encoding.get("grid_mapping", cf.GRID_MAPPING))
-    about = {**array.attrs, "grid_mapping": mapping_name}
+    about = {
+        **attrs,
+        "grid_mapping": attrs.get("grid_mapping", array.encoding.get("grid_mapping")),
+        "coordinates": " ".join(str(key) for key, item in array.coords.items() if item.ndim == 2),
+    }
     header = cf.decode_header(variables, texts, about, named, (data.shape[0], data.shape[1], data.shape[2]), name)
-    if declared and header.coding.nodata is None:
-        header = header.replace(nodata=declared[0])
-    return header, np.ascontiguousarray(data), ~gaps if gaps.any() else None
+    marks = (*applied.marks, *packing.marks)
+    if marks and header.coding.nodata is None:
+        header = header.replace(nodata=marks[0])
+    linear = next((one for one in (packing, applied) if not one.is_identity), packing)
+    if header.coding.is_identity and len(linear.scale) == len(linear.offset) == 1:
+        header = header.replace(scale=linear.scale[0], offset=linear.offset[0])
+    return header, np.ascontiguousarray(data), valid
+
+
+def _decoded(
+    array: xarray.DataArray, attrs: Mapping[str, Any], data: NDArray[Any], name: str
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None, Packing, Packing]:
+    """Return values, validity, and what attributes and encoding state about stored numbers."""
+    stored_as = array.encoding.get("dtype", data.dtype)
+    coded = {key: array.encoding[key] for key in _CODING if array.encoding.get(key) is not None}
+    ranges = {key: value for key, value in attrs.items() if key.startswith("valid_")}
+    applied = decode_packing({**ranges, **coded}, stored_as, name)
+    packing = decode_packing(attrs, data.dtype, name)
+    data = packing.signed(data)
+    gaps = np.isin(data, [mark for mark in (*packing.marks, *applied.marks) if math.isfinite(mark)])
+    if packing.marks or applied.marks:
+        gaps |= ~np.isfinite(data)
+    elif data.dtype.kind == "f" and not np.isfinite(data).all():
+        raise InputError(f"{name} holds NaN that is not declared; set attrs['_FillValue'] = nan to declare it as gaps")
+    low, high = packing.valid_range
+    if not applied.is_identity:
+        # xarray leaves the range of the packed numbers next to the values.
+        ends = sorted(end * applied.scale[0] + applied.offset[0] for end in applied.valid_range)
+        low, high = ends[0] - 1e-3 * abs(applied.scale[0]), ends[1] + 1e-3 * abs(applied.scale[0])
+    if (low, high) != (-math.inf, math.inf):
+        gaps |= ~((data >= low) & (data <= high))
+    if not packing.is_identity:
+        scale, offset = (_per_band(of, len(data), name) for of in (packing.scale, packing.offset))
+        kind = np.float64 if data.dtype.itemsize > (4 if data.dtype.kind == "f" else 2) else np.float32
+        data = (data * scale + offset).astype(kind)
+    return data, ~gaps if gaps.any() else None, packing, applied
+
+
+def _per_band(values: tuple[float, ...], bands: int, name: str) -> NDArray[np.float64]:
+    if len(values) not in (1, bands):
+        raise InputError(f"{name} states {len(values)} scales or offsets for {bands} bands")
+    return np.asarray(values)[:, None, None]
+
+
+def _counts(array: xarray.DataArray) -> set[int]:
+    """Return the numbers of wavelengths that an array states."""
+    coords = {item.size for key, item in array.coords.items() if item.ndim == 1 and cf.is_wavelengths(str(key))}
+    texts = [as_numbers(value) or () for key, value in array.attrs.items() if cf.is_wavelengths(str(key))]
+    return {count for count in (*coords, *map(len, texts)) if count > 1}
+
+
+def _of_bands(array: xarray.DataArray, bands: int) -> dict[str, Any]:
+    """Return the attributes, of lists with an entry per band of the file those of the bands that are left.
+
+    rioxarray numbers the bands of a file from 1 in the coordinate ``band``; as attributes of the array it gives lists
+    of all, and those that it found at the first band alone.
+    """
+    attrs = {str(key): value for key, value in array.attrs.items()}
+    if "long_name" in attrs and not isinstance(attrs["long_name"], str):
+        attrs.setdefault("band_names", attrs.pop("long_name"))
+    numbers = np.atleast_1d(array.coords["band"].values) if "band" in array.coords else np.arange(1, bands + 1)
+    if numbers.dtype.kind not in "iu" or numbers.size != bands or numbers.min() < 1:
+        return attrs
+    lost = []
+    for key, value in list(attrs.items()):
+        entries = cf.per_band(key, value)
+        if entries is None or (len(entries) == bands and np.array_equal(numbers, np.arange(1, bands + 1))):
+            continue
+        if len(entries) > 1 and numbers.max() <= len(entries):
+            attrs[key] = [entries[int(number) - 1] for number in numbers]
+        elif len(entries) != bands or bands == 1:
+            lost += [] if key in array.coords else [key]
+            del attrs[key]
+    if lost:
+        name = array.name or "the DataArray"
+        warn(f"{name}: its attributes {', '.join(lost)} are of other bands, or of the first alone, and are left out")
+    return attrs

@@ -150,3 +150,17 @@ def test_wrong_options(tmp_path, name, options, message):
     with pytest.raises(InputError, match=message):
         write(f"{tmp_path / name}", Cube(data=VALUES), **options)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("version", ["5", "7.3"])
+def test_the_axis_as_long_as_the_wavelengths_are_the_bands(tmp_path, version):
+    values = np.arange(60.0).reshape(3, 4, 5)
+    for number, axes in enumerate(("brc", "rcb", "rbc")):
+        stored = values.transpose(["brc".index(letter) for letter in axes])
+        path = tmp_path / f"{number}.mat"
+        if version == "5":
+            scipy.io.savemat(path, {"scene": stored, "wavelength": [450.0, 550.0, 650.0]})
+        else:
+            with h5py.File(path, "w") as file:
+                file["scene"], file["wavelength"] = stored.T, [[450.0], [550.0], [650.0]]
+        np.testing.assert_array_equal(read(path).data, values)

@@ -28,6 +28,7 @@ class BandCoding:
         scale, offset, nodata: one per band, or a single one for all; nodata is None where the file names none.
         masked: bool, shape (bands, rows, cols) or (rows, cols): True where a mask in the file marks a gap, or None.
         more_nodata: further values that mark gaps in every band.
+        valid_range: lowest and highest stored value that is no gap.
     """
 
     scale: Sequence[float] = (1.0,)
@@ -35,6 +36,7 @@ class BandCoding:
     nodata: Sequence[float | None] = (None,)
     masked: NDArray[np.bool_] | None = None
     more_nodata: Sequence[float] = ()
+    valid_range: tuple[float, float] = (-math.inf, math.inf)
 
     def with_options(self, options: ReadOptions, bands: int, where: str) -> BandCoding:
         """Return the coding of each band that is read; the caller's scale and offset replace the file's.
@@ -52,7 +54,7 @@ class BandCoding:
                 )
             scale, offset = [float(new[0])] * bands, [float(new[1])] * bands
         more = self.more_nodata if options.nodata is None else (*self.more_nodata, float(options.nodata))
-        return BandCoding(scale, offset, _spread(self.nodata, bands), self.masked, more)
+        return BandCoding(scale, offset, _spread(self.nodata, bands), self.masked, more, self.valid_range)
 
     def common(self, options: ReadOptions) -> Coding:
         """Return the coding of all bands: scale 1 and offset 0 where they differ, and the caller's or first nodata."""
@@ -109,9 +111,12 @@ def _valid(stored: NDArray[Any], coding: BandCoding) -> NDArray[np.bool_] | None
     """Return where values are no gaps, or None if they all are; refuse NaN and infinity that are not declared."""
     marks = [{value for value in (own, *coding.more_nodata) if value is not None} for own in coding.nodata]
     floating = stored.dtype.kind == "f"
-    if not floating and not any(marks) and coding.masked is None:
+    low, high = coding.valid_range
+    if not floating and not any(marks) and coding.masked is None and (low, high) == (-math.inf, math.inf):
         return None
     valid = np.ones(stored.shape, np.bool_)
+    if (low, high) != (-math.inf, math.inf):
+        valid &= (stored >= low) & (stored <= high)  # NaN is in no range
     if coding.masked is not None:
         valid &= ~coding.masked
     undeclared = 0

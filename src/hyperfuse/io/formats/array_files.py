@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube.cf import Variable, decode_header
+from hyperfuse.cube.cf import decode_header, is_wavelengths, orient
+from hyperfuse.cube.cf_grid import Variable
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import Coding, CubeHeader
 from hyperfuse.cube.record import (
@@ -23,7 +24,7 @@ from hyperfuse.cube.record import (
 )
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import BandCoding, decode_cube
-from hyperfuse.io.encoding.options import ReadOptions
+from hyperfuse.io.encoding.options import ReadOptions, bands_first
 from hyperfuse.io.encoding.variables import Shapes, check_name, choose_variable
 
 VECTORS = ("wavelengths", "fwhm", "good_bands")
@@ -74,6 +75,17 @@ def _text(value: NDArray[Any]) -> str:
     if flat.dtype.kind == "u" and flat.dtype.itemsize <= 2:
         return flat.astype("<u2").tobytes().decode("utf-16-le", "replace")
     return "".join(map(str, flat))
+
+
+def ordered(
+    array: NDArray[Any], vectors: Mapping[str, NDArray[Any]], options: ReadOptions, default: str
+) -> NDArray[Any]:
+    """Return an array as (bands, rows, cols); the axis that has as many entries as there are wavelengths is the bands.
+
+    Without wavelengths, or where they fit it, its order is ``default``.
+    """
+    counts = {vector.size for name, vector in vectors.items() if is_wavelengths(name) and vector.size > 1}
+    return bands_first(array, options.axes_or("") if options.axes else orient(array.shape, counts, default))
 
 
 def decode_arrays(

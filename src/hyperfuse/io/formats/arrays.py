@@ -17,7 +17,7 @@ from hyperfuse.errors import warn
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, bands_first
-from hyperfuse.io.formats.array_files import decode_arrays, encode_arrays, load_arrays
+from hyperfuse.io.formats.array_files import decode_arrays, encode_arrays, load_arrays, ordered
 
 _DAMAGED = "is not an .{} file of numbers, or it is cut off"
 
@@ -39,7 +39,7 @@ def read_npz(path: Path, options: ReadOptions, variable: str | None = None) -> C
     with damage_reported(_DAMAGED.format("npz"), reason=True):
         shapes = _shapes(path)
     array, vectors, tags = load_arrays(shapes, load, variable, path.name)
-    return decode_arrays(bands_first(array, options.axes_or("brc")), vectors, tags, options, path.name)
+    return decode_arrays(ordered(array, vectors, options, "brc"), vectors, tags, options, path.name)
 
 
 def _shapes(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:

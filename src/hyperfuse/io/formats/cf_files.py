@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube.cf import GRID_MAPPING, Variable, axes_of, decode_header
+from hyperfuse.cube.cf import axes_of, decode_header, is_axis, is_wavelengths, orient
+from hyperfuse.cube.cf_grid import Variable
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader, Shape
+from hyperfuse.cube.packing import NEVER_WRITTEN, Packing, as_numbers, decode_packing
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import BandCoding, coded_header, decode_values
 from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadOptions, bands_first
-from hyperfuse.io.encoding.variables import choose_variable
+from hyperfuse.io.encoding.variables import Shapes, choose_variable
 
 _LARGEST_COORDINATE = 1_000_000
+_NUMBERS = ("float16", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
 
 # Slices and at most one list of sorted indices, one per axis; () for all.
@@ -62,16 +65,23 @@ class CubeVariable:
     ) -> None:
         where, self._path = path.name, path
         choice = {
-            key: (item.shape, item.dtype) for key, item in stored.items() if item.dims != (key,) or key == variable
+            key: (tuple(item.shape[axis] for axis in _kept(item)), item.dtype)
+            for key, item in stored.items()
+            if item.dims != (key,) or key == variable
         }
-        name = choose_variable(choice, variable)
+        sizes = _wavelength_counts(stored, attrs)
+        name = choose_variable(choice, variable, _with_axis(choice, sizes))
         self._item = item = stored[name]
-        self._axes = _axes(name, item, options)
-        sizes = dict(zip(self._axes, item.shape, strict=True))
-        self._bands = options.band_index(sizes.get("b", 1))
-        header = _header(stored, attrs, name, self._axes, (sizes.get("b", 1), sizes["r"], sizes["c"]), where)
+        self._kept = _kept(item)
+        self._axes = _axes(name, item, options, sizes, attrs)
+        shape = dict(zip(self._axes, (item.shape[axis] for axis in self._kept), strict=True))
+        self._shape = (shape.get("b", 1), shape["r"], shape["c"])
+        self._bands = options.band_index(self._shape[0])
+        self._packing = decode_packing(item.attrs, item.dtype, where, scaled=options.scale is not None)
+        header = _header(stored, attrs, name, dict(zip(self._axes, self._kept, strict=True)), self._shape, where)
+        coding = _coding(self._packing, self._shape[0], self._bands)
         header = header if self._bands is None else header.select_bands(self._bands)
-        self._coding = _coding(item.attrs).with_options(options, header.bands, where)
+        self._coding = coding.with_options(options, header.bands, where)
         self.header = coded_header(header, self._coding, options)
 
     def read(self, window: Window | None = None) -> Cube:
@@ -84,7 +94,11 @@ class CubeVariable:
             header = self.header if window is None else self.header.crop(*window)
             if window is not None:
                 parts["r"], parts["c"] = window.slices
-            values = self._item.load(tuple(parts.get(letter, slice(None)) for letter in self._axes) if parts else ())
+            chosen: list[slice | NDArray[np.intp]] = [slice(None)] * len(self._item.shape)
+            for letter, axis in zip(self._axes, self._kept, strict=True):
+                chosen[axis] = parts.get(letter, slice(None))
+            values = self._packing.signed(self._item.load(tuple(chosen) if parts else ()))
+            values = values.reshape([values.shape[axis] for axis in self._kept])
             stored = bands_first(values, self._axes)
             return Cube.from_header(header, *decode_values(stored if order is None else stored[order], self._coding))
 
@@ -96,20 +110,53 @@ class CubeVariable:
         """Do nothing: who opened the file closes it."""
 
 
-def _axes(name: str, item: Stored, options: ReadOptions) -> str:
-    if len(item.shape) not in (2, 3) or 0 in item.shape:
+def _kept(item: Stored) -> list[int]:
+    """Return the axes of a cube: of more than three those that are longer than 1, or have a name of such an axis."""
+    axes = list(range(len(item.shape)))
+    for known in (False, True):
+        for axis in list(axes):
+            if len(axes) > 3 and item.shape[axis] == 1 and (known or not is_axis(item.dims[axis])):
+                axes.remove(axis)
+    return axes
+
+
+def _axes(name: str, item: Stored, options: ReadOptions, counts: Collection[int], attrs: Mapping[str, Any]) -> str:
+    kept = _kept(item)
+    shape, dims = tuple(item.shape[axis] for axis in kept), [item.dims[axis] for axis in kept]
+    if len(shape) not in (2, 3) or 0 in shape:
         raise InputError(
             f"the variable {name} has the shape {item.shape}; a cube needs three axes, or two for one band"
         )
-    axes = options.axes_or(axes_of(item.dims) or "brc"[3 - len(item.shape) :])
-    axes = axes.replace("b", "") if len(item.shape) == 2 else axes
-    if len(axes) != len(item.shape):
+    labels = str(
+        next((value for key, value in item.attrs.items() if key.lower().replace("_", "") == "dimensionlabels"), "")
+    )
+    labelled = [part.strip() for part in labels.split(",")]
+    stated = axes_of(dims) or (axes_of(labelled) if len(labelled) == len(shape) else None)
+    known = options.axes or stated
+    axes = options.axes_or(known or "brc") if known else orient(shape, counts, "brc"[3 - len(shape) :])
+    axes = axes.replace("b", "") if len(shape) == 2 else axes
+    if len(axes) != len(shape):
         raise InputError(f"the variable {name} has the shape {item.shape}, which axes={options.axes} does not fit")
     return axes
 
 
+def _wavelength_counts(stored: Mapping[str, Stored], attrs: Mapping[str, Any]) -> set[int]:
+    """Return the numbers of wavelengths that a file states, in variables or attributes."""
+    vectors = {item.shape[0] for key, item in stored.items() if len(item.shape) == 1 and is_wavelengths(key)}
+    texts = [value for item in (attrs, *(item.attrs for item in stored.values())) for key, value in item.items()
+             if is_wavelengths(key)]  # fmt: skip
+    return {count for count in (*vectors, *(len(as_numbers(text) or ()) for text in texts)) if count > 1}
+
+
+def _with_axis(choice: Shapes, counts: Collection[int]) -> str | None:
+    """Return the only 3-D array of numbers that has an axis with as many entries as there are wavelengths."""
+    found = [name for name, (shape, kind) in choice.items()
+             if len(shape) == 3 and set(shape) & set(counts) and kind in _NUMBERS]  # fmt: skip
+    return found[0] if len(found) == 1 else None
+
+
 def _header(
-    stored: Mapping[str, Stored], attrs: Mapping[str, Any], name: str, axes: str, shape: Shape, where: str
+    stored: Mapping[str, Stored], attrs: Mapping[str, Any], name: str, axes: Mapping[str, int], shape: Shape, where: str
 ) -> CubeHeader:
     item = stored[name]
     coordinates = {
@@ -117,17 +164,23 @@ def _header(
         for key, other in stored.items()
         if len(other.shape) <= 1 and np.prod(other.shape, dtype=int) <= _LARGEST_COORDINATE
     }
-    mapping = str(item.attrs.get("grid_mapping", GRID_MAPPING))
-    in_group = f"{name.rpartition('/')[0]}/{mapping}".lstrip("/")
-    about = {**item.attrs, "grid_mapping": in_group if in_group in coordinates else mapping}
+    swath = [key for key, other in stored.items() if other.shape == shape[1:] and key != name]
+    about = {**item.attrs, "coordinates": " ".join(swath)}
     texts = {key: value for key, value in attrs.items() if isinstance(value, str)}
-    return decode_header(coordinates, texts, about, dict(zip(axes, item.dims, strict=True)), shape, where)
+    dims = {letter: item.dims[axis] for letter, axis in axes.items()}
+    return decode_header(coordinates, texts, about, dims, shape, where)
 
 
-def _coding(attrs: Mapping[str, Any]) -> BandCoding:
-    marks = [float(attrs[key]) for key in ("_FillValue", "missing_value") if isinstance(attrs.get(key), int | float)]
-    scale, offset = float(attrs.get("scale_factor", 1.0)), float(attrs.get("add_offset", 0.0))
-    return BandCoding((scale,), (offset,), (marks[0] if marks else None,), more_nodata=marks[1:])
+def _coding(packing: Packing, bands: int, chosen: Sequence[int] | None) -> BandCoding:
+    for values, what in ((packing.scale, "scale_factor"), (packing.offset, "add_offset")):
+        if len(values) not in (1, bands):
+            raise InputError(f"its attribute {what} has {len(values)} entries for {bands} bands; state scale=", "scale")
+    scale, offset = (
+        values if len(values) == 1 or chosen is None else tuple(values[band] for band in chosen)
+        for values in (packing.scale, packing.offset)
+    )
+    more = (*packing.marks[1:], *((NEVER_WRITTEN,) if packing.dtype.kind == "f" and not packing.marks else ()))
+    return BandCoding(scale, offset, packing.marks[:1] or (None,), None, more, packing.valid_range)
 
 
 def plain_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:

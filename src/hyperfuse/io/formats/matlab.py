@@ -17,8 +17,8 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
-from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, bands_first
-from hyperfuse.io.formats.array_files import decode_arrays, encode_arrays, load_arrays
+from hyperfuse.io.encoding.options import ReadOptions, WriteOptions
+from hyperfuse.io.formats.array_files import decode_arrays, encode_arrays, load_arrays, ordered
 from hyperfuse.io.formats.hdf5_output import hdf5_output
 
 _CLASSES = {"double": "float64", "single": "float32", "logical": "bool"}
@@ -43,7 +43,7 @@ def read_matlab(path: Path, options: ReadOptions, variable: str | None = None) -
             # Fields of structures are not listed; loading shows whether it exists.
             shapes[variable] = ((), "field")
         array, vectors, tags = load_arrays(shapes, load, variable, path.name)
-    return decode_arrays(bands_first(array, options.axes_or("rcb")), vectors, tags, options, path.name)
+    return decode_arrays(ordered(array, vectors, options, "rcb"), vectors, tags, options, path.name)
 
 
 def is_version_73(path: Path) -> bool:

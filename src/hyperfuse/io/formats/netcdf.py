@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import netcdf_file
 
-from hyperfuse.cube.cf import DIMENSIONS, Variable, encode_attributes, encode_coordinates, encode_variable
+from hyperfuse.cube.cf import DIMENSIONS, encode_attributes, encode_coordinates, encode_variable
+from hyperfuse.cube.cf_grid import Variable
 from hyperfuse.cube.cube import Cube
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
