@@ -15,6 +15,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.methods import get_method
 from hyperfuse.networks.pretrained import CONFIG, WEIGHTS, from_pretrained
 from hyperfuse.runtime.devices import find_device
+from hyperfuse.runtime.tensors import tensor_of
 from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.simulate import Pair
 
@@ -69,7 +70,7 @@ class Entry:
             raise InputError("the scene has gaps or bad bands, which a trained network cannot take")
         target = find_device(device)
         network = from_pretrained(self.weights).to(target)
-        hsi, msi = (torch.from_numpy(cube.data).float()[None].to(target) for cube in (pair.hsi, pair.msi))
+        hsi, msi = (tensor_of(cube.data).float()[None].to(target) for cube in (pair.hsi, pair.msi))
 
         def apply() -> Cube:
             with torch.no_grad():

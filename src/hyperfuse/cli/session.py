@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hyperfuse.progress import Progress, silent
+from hyperfuse.progress import Progress, silent, terminal_bar
 from hyperfuse.text import escape_json, printable, single_line
 
 if TYPE_CHECKING:
@@ -96,18 +96,7 @@ class Session:
         if self.quiet or not sys.stderr.isatty():
             yield silent
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as ProgressBar
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        # stdout stays the results' own: rich would otherwise send it to the bar's console.
-        with ProgressBar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
-            task = bar.add_task(title, total=1.0)
-
-            def report(fraction: float, message: str = "") -> None:
-                bar.update(task, completed=fraction, description=f"{title}: {message}" if message else title)
-
+        with terminal_bar(title) as report:
             yield report
 
     def _to_stderr(self, text: str) -> None:

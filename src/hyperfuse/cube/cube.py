@@ -12,6 +12,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
+from hyperfuse.calls import checked_fields
 from hyperfuse.cube.header import Coding, CubeHeader, Shaped
 from hyperfuse.errors import InputError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import xarray
 
 
+@checked_fields()
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Cube(Shaped):
     """An image of shape (bands, rows, cols) with its metadata. Immutable; use :meth:`replace` for a changed copy.
@@ -51,7 +53,7 @@ class Cube(Shaped):
         (3, 4, 5)
     """
 
-    data: NDArray[Any]
+    data: NDArray[Any] = field(kw_only=False)
     wavelengths: NDArray[np.float64] | None = None
     fwhm: NDArray[np.float64] | None = None
     good_bands: NDArray[np.bool_] | None = None
@@ -72,7 +74,10 @@ class Cube(Shaped):
             # Taken as a plain array, what the mask hides would silently become data.
             unmasked = ~np.ma.getmaskarray(self.data)
             put(self, "valid", unmasked if self.valid is None else unmasked & np.asarray(self.valid, np.bool_))
-        data = np.asarray(self.data)
+        try:
+            data = np.asarray(self.data)
+        except ValueError as error:
+            raise InputError(f"data is not an array: {error}", "data") from None
         if data.ndim == 2:
             data = data[None]
             put(self, "valid", None if self.valid is None else np.asarray(self.valid)[None])
@@ -81,7 +86,7 @@ class Cube(Shaped):
         for name, value in self.header.fields().items():
             put(self, name, value)
         if data.dtype.kind not in "fiub":
-            raise InputError(f"a cube needs real numbers, got {data.dtype}")
+            raise InputError(f"a cube needs real numbers, got {data.dtype}", "data")
         kept = np.float64 if data.dtype.newbyteorder("=") == np.float64 else np.float32
         put(self, "data", data.astype(kept, copy=False))
         self._check_gaps()
@@ -113,7 +118,7 @@ class Cube(Shaped):
             return
         valid = np.asarray(self.valid, dtype=np.bool_)
         if valid.shape != self.data.shape:
-            raise InputError(f"valid has the shape {valid.shape}, the data {self.data.shape}")
+            raise InputError(f"valid has the shape {valid.shape}, the data {self.data.shape}", "valid")
         if not finite[valid].all():
             raise InputError("values marked as valid are NaN or infinite; declare them as gaps (nodata=nan)")
         if valid.all():
@@ -122,6 +127,10 @@ class Cube(Shaped):
         object.__setattr__(self, "valid", valid)
         if not np.isnan(self.data[~valid]).all():
             object.__setattr__(self, "data", np.where(valid, self.data, np.array(np.nan, self.data.dtype)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return the values (bands, rows, cols) for ``np.asarray``, NaN in gaps."""
+        return np.array(self.data, dtype=dtype, copy=copy)
 
     @property
     def empty_bands(self) -> NDArray[np.bool_]:

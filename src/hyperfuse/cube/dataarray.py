@@ -45,6 +45,8 @@ def decode_dataarray(array: xarray.DataArray) -> tuple[CubeHeader, NDArray[Any],
     What its attributes state about stored numbers (``scale_factor``, ``_FillValue``) has still to be applied; what its
     encoding states has been.
     """
+    if not (hasattr(array, "dims") and hasattr(array, "attrs") and hasattr(array, "values") and hasattr(array, "ndim")):
+        raise InputError(f"a {type(array).__name__} is no DataArray; pass one variable of it, or Cube(array)", "array")
     name = str(array.name or "the DataArray")
     if array.ndim not in (2, 3):
         raise InputError(f"{name} has the dimensions {array.dims}; a cube needs a band dimension and two spatial ones")

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Integral
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +16,7 @@ from affine import Affine
 from numpy.typing import ArrayLike, NDArray
 
 from hyperfuse.errors import InputError
+from hyperfuse.text import shortened
 
 Shape = tuple[int, int, int]
 _PER_BAND = {"wavelengths": np.float64, "fwhm": np.float64, "good_bands": np.bool_}
@@ -92,14 +94,19 @@ class CubeHeader(Shaped):
         for name, dtype in _PER_BAND.items():
             values: ArrayLike | None = getattr(self, name)
             if values is not None:
-                array: NDArray[Any] = np.asarray(values, dtype=dtype).ravel()
+                try:
+                    array: NDArray[Any] = np.asarray(values, dtype=dtype).ravel()
+                except (TypeError, ValueError):
+                    raise InputError(
+                        f"{name} needs a number per band, got {shortened(repr(values), 60)}", name
+                    ) from None
                 if array.size != self.bands:
-                    raise InputError(f"{name} holds {array.size} values for {self.bands} bands")
+                    raise InputError(f"{name} holds {array.size} values for {self.bands} bands", name)
                 put(self, name, array)
         if self.band_names is not None:
             put(self, "band_names", tuple(str(name) for name in self.band_names))
             if len(self.band_names) != self.bands:
-                raise InputError(f"{len(self.band_names)} band names for {self.bands} bands")
+                raise InputError(f"{len(self.band_names)} band names for {self.bands} bands", "band_names")
         if self.transform is not None:
             put(self, "transform", as_affine(self.transform))
         put(self, "attributes", MappingProxyType(dict(self.attributes)))
@@ -159,6 +166,8 @@ class CubeHeader(Shaped):
 
     def crop(self, row: int, col: int, rows: int, cols: int) -> CubeHeader:
         """Return the header of the window of ``rows`` x ``cols`` pixels from (``row``, ``col``)."""
+        if not all(isinstance(number, Integral) for number in (row, col, rows, cols)):
+            raise InputError(f"a window needs four whole numbers, got {(row, col, rows, cols)}")
         if row < 0 or col < 0 or rows < 1 or cols < 1 or row + rows > self.rows or col + cols > self.cols:
             raise InputError(f"the window {rows}x{cols} at ({row}, {col}) leaves the image of {self.rows}x{self.cols}")
         return self.replace(shape=(self.bands, rows, cols), transform=shifted(self.transform, row, col))
@@ -176,9 +185,14 @@ class Grid:
 
 def as_affine(transform: Any) -> Affine:
     """Return a transform given as an ``Affine`` or as its six numbers; others raise an ``InputError``."""
-    numbers = [float(value) for value in transform]
+    try:
+        numbers = [float(value) for value in transform]
+    except (TypeError, ValueError):
+        numbers = []
     if len(numbers) != 6 and numbers[6:] != [0.0, 0.0, 1.0]:
-        raise InputError(f"a transform has six numbers (a, b, c, d, e, f), got {len(numbers)}")
+        raise InputError(
+            f"a transform has six numbers (a, b, c, d, e, f), got {shortened(repr(transform), 60)}", "transform"
+        )
     return Affine(*numbers[:6])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 from pathlib import Path
 
+from hyperfuse.calls import checked
 from hyperfuse.datasets.scenes import Dataset, Scenes
 from hyperfuse.datasets.split_files import read_split
 from hyperfuse.errors import InputError, nearest_name
@@ -33,6 +34,7 @@ def get_dataset(kind: str, *, scale: float | None = None, offset: float | None =
     return dataset
 
 
+@checked
 def open_dataset(
     kind: str,
     folder: str | Path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Unpack
 
+from hyperfuse.calls import checked
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import HyperfuseError, InputError
@@ -15,7 +16,11 @@ from hyperfuse.io.formats.registry import format_of, format_to_read, split_varia
 from hyperfuse.io.formats.targets import prepare
 from hyperfuse.io.products import PRODUCTS, find_product
 
+# What functions that work on images take: a Cube, an array or tensor (bands, rows, cols), a DataArray, or a file.
+ImageLike = Any
 
+
+@checked
 def read(path: str | Path, options: ReadOptions | None = None, **keywords: Unpack[ReadKeywords]) -> Cube:
     """Read a file into a cube.
 
@@ -109,9 +114,10 @@ def as_cube(image: Any, name: str) -> Cube:
         raise InputError(f"{name}: {error}", name) from error
 
 
+@checked
 def write(
     path: str | Path,
-    cube: Cube,
+    cube: ImageLike,
     options: WriteOptions | None = None,
     *,
     overwrite: bool = False,
@@ -125,7 +131,7 @@ def write(
     Args:
         path: the file; ``out.mat:name``, ``.nc``, ``.npz`` and ``.zarr`` likewise, names the variable (default:
             ``cube``). An ENVI file is named by its data file or its header (``x.hdr`` goes with ``x.img``).
-        cube: what to write.
+        cube: what to write: a Cube, or a ``DataArray``, array or tensor (bands, rows, cols).
         options: how it is written.
         overwrite: replace an existing file.
         **keywords: fields of :class:`WriteOptions` (``dtype``, ``compress``, ``nodata``, ``interleave``, ``cog``,
@@ -143,12 +149,18 @@ def write(
         >>> read(file).wavelengths.tolist()
         [450.0, 550.0]
     """
+    cube = as_cube(cube, "cube") if not isinstance(cube, str | Path) else _no_image(cube)
     how = merge_options(WriteOptions, options, keywords)
     target = prepare(path, how, overwrite=overwrite)
     with named(target.path), replacing(target.path, stale=target.outdated) as scratch:
         target.format.write(scratch, cube, how, target.variable)
 
 
+def _no_image(path: str | Path) -> Cube:
+    raise InputError(f"cube is {str(path)!r}, a path; read it first, or call write(path, cube) in this order", "cube")
+
+
+@checked
 def check_output(
     path: str | Path,
     options: WriteOptions | None = None,

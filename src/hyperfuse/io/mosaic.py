@@ -9,6 +9,7 @@ from typing import Unpack
 
 import numpy as np
 
+from hyperfuse.calls import checked
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import shifted
 from hyperfuse.errors import InputError
@@ -20,6 +21,7 @@ _OFF_GRID = 1e-3
 _LARGEST_SPARSE = 100_000_000
 
 
+@checked
 def read_mosaic(
     paths: Sequence[str | Path], options: ReadOptions | None = None, **keywords: Unpack[ReadKeywords]
 ) -> Cube:

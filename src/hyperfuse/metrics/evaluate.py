@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperfuse.calls import checked
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError, nearest_name, warn
 from hyperfuse.metrics.alignment import align_images
@@ -81,6 +82,7 @@ class Scores(TypedDict):
     notes: tuple[str, ...]
 
 
+@checked
 def evaluate(
     reference: Any,
     fused: Any,
@@ -233,6 +235,7 @@ def _clipped(image: NDArray[Any], interval: tuple[float, float]) -> NDArray[Any]
     return np.asarray(np.clip(image.astype(np.promote_types(image.dtype, np.float32), copy=False), *interval))
 
 
+@checked
 def aggregate(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean and standard deviation of every metric over images, from what :func:`evaluate` returned for each.
 
@@ -255,6 +258,8 @@ def aggregate(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     if not scores:
         raise InputError("there are no scores to average")
+    if not all(isinstance(one, Mapping) and {*METRICS, "convention", "ratio"} <= one.keys() for one in scores):
+        raise InputError("scores are those that evaluate returned, one mapping per image", "scores")
     for key in ("convention", "ratio"):
         if len({one[key] for one in scores}) > 1:
             raise InputError(f"scores of more than one {key} cannot be averaged; evaluate all images in the same way")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperfuse.calls import checked
 from hyperfuse.metrics.arrays import Ratio, checked_pair, linear_ratio, positive_peak, scored_values, zero_filled
 
 _CHUNK_VALUES = 2**17  # 1 MiB of float64: what SAM holds of each image at a time stays in the cache
@@ -60,6 +61,7 @@ def psnr_per_band(reference: Any, fused: Any, *, peak: float = 1.0, mask: Any = 
         return np.asarray(20 * np.log10(peak / errors))
 
 
+@checked
 def psnr(reference: Any, fused: Any, *, peak: float = 1.0, mask: Any = None) -> float:
     """Peak signal-to-noise ratio in dB, computed per band and averaged over the bands.
 
@@ -164,6 +166,7 @@ def mean_angle(angles: NDArray[np.float64], norms: NDArray[np.float64], min_brig
     return float(angles.mean()) if angles.size else math.nan
 
 
+@checked
 def ergas(reference: Any, fused: Any, ratio: Ratio, *, mask: Any = None) -> float:
     """Relative dimensionless global error in synthesis (ERGAS); 0 is perfect.
 

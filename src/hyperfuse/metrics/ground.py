@@ -113,6 +113,8 @@ def degraded(image: NDArray[Any], degrade: Degrade, ground: Ground) -> tuple[NDA
     if mask is not None:
         means = np.array([band[mask].mean(dtype=np.float64) for band in image])
         image = np.where(mask, image, means.astype(image.dtype)[:, None, None])
+    if not callable(degrade):
+        raise InputError("degrade is a function such as sensor.degrade of a Sensor", "degrade")
     result = as_bands(degrade(image), "degrade's output")
     expected = (len(image), *ground.low.shape[1:])
     if result.shape != expected:

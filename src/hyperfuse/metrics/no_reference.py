@@ -9,7 +9,7 @@ inputs, not that it is right.
 wholly or in part, is left out at both resolutions, and blocks of which less than half is left do not count.
 
 ``degrade`` maps an array (bands, HR rows, HR cols) of any number of bands onto the grid of the LR-HSI, as an array or a
-tensor; of a :class:`hyperfuse.Sensor` it is ``lambda image: sensor.degrade(torch.from_numpy(image))``.
+tensor; of a :class:`hyperfuse.Sensor` it is ``sensor.degrade``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperfuse.calls import checked
 from hyperfuse.errors import InputError
 from hyperfuse.metrics.arrays import as_bands, scored_pixels, usable_bands, varying_bands
 from hyperfuse.metrics.block_quality import block_edges, blocks, hypercomplex_quality, pairwise_quality
@@ -32,6 +33,7 @@ _NO_REFERENCE = (
 _HYPERCOMPLEX_BLOCK = 32  # LR pixels; moments in 2^n dimensions need more of them than 8x8
 
 
+@checked
 def d_lambda(hsi: Any, fused: Any, *, mask: Any = None, hsi_mask: Any = None) -> float:
     """Spectral distortion D_lambda: how much the relations between the bands changed; 0 is perfect, at most 2.
 
@@ -68,6 +70,7 @@ def _d_lambda(ground: Ground) -> float:
     return float(np.abs(after - before).sum() / (bands * (bands - 1)))
 
 
+@checked
 def d_s(hsi: Any, msi: Any, fused: Any, degrade: Degrade, *, mask: Any = None, hsi_mask: Any = None) -> float:
     """Spatial distortion D_s: how much the bands' relations to the MSI changed; 0 is perfect, at most 2.
 
@@ -106,6 +109,7 @@ def _d_s(ground: Ground, msi: NDArray[Any], degrade: Degrade) -> float:
     return float(np.abs(after - before).mean())
 
 
+@checked
 def d_lambda_khan(hsi: Any, fused: Any, degrade: Degrade, *, mask: Any = None, hsi_mask: Any = None) -> float:
     """Khan's spectral distortion: how far the fused image, degraded again, is from the LR-HSI; 0 is perfect.
 
@@ -138,6 +142,7 @@ def _d_lambda_khan(ground: Ground, degrade: Degrade) -> float:
     return 1.0 - hypercomplex_quality(ground.low, low_fused, [grid[i] for i in scored_blocks(grid, scored)], scored)
 
 
+@checked
 def qnr(hsi: Any, msi: Any, fused: Any, degrade: Degrade, *, mask: Any = None, hsi_mask: Any = None) -> float:
     """Quality with no reference (QNR): ``(1 - D_lambda) (1 - D_s)``; 1 is perfect.
 
@@ -147,6 +152,7 @@ def qnr(hsi: Any, msi: Any, fused: Any, degrade: Degrade, *, mask: Any = None, h
     return (1 - _d_lambda(ground)) * (1 - _d_s(ground, checked_msi(msi, ground), degrade))
 
 
+@checked
 def hqnr(hsi: Any, msi: Any, fused: Any, degrade: Degrade, *, mask: Any = None, hsi_mask: Any = None) -> float:
     """Hybrid quality with no reference (HQNR): ``(1 - Khan's D_lambda) (1 - D_s)``; 1 is perfect.
 
@@ -170,6 +176,7 @@ class NoReferenceScores(TypedDict):
     convention: str
 
 
+@checked
 def evaluate_without_reference(
     hsi: Any, msi: Any, fused: Any, degrade: Degrade, *, mask: Any = None, hsi_mask: Any = None
 ) -> NoReferenceScores:

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from hyperfuse.calls import checked
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.registry import create_network
@@ -97,6 +98,7 @@ def save_pretrained(
     return folder
 
 
+@checked
 def from_pretrained(folder: str | os.PathLike[str]) -> FusionNetwork:
     """Read a network that :func:`save_pretrained` wrote, in evaluation mode, on the CPU.
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from hyperfuse.calls import checked
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.options import NetworkOptions
@@ -54,6 +55,7 @@ def network_options(name: str) -> type[NetworkOptions]:
     return _network_class(name).options_class
 
 
+@checked
 def create_network(name: str, *, hsi_bands: int, msi_bands: int, **options: Any) -> FusionNetwork:
     """Build a network with torch's default initialisation (seed with ``torch.manual_seed``).
 

@@ -20,6 +20,7 @@ from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io import read, read_mosaic, write
 from hyperfuse.io.encoding.options import ReadOptions
+from hyperfuse.io.files import ImageLike, as_cube
 from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.io.windows.memory import MemorySource
 from hyperfuse.io.windows.open import open_windows
@@ -152,6 +153,22 @@ def excluded(mask: Cube) -> NDArray[np.bool_]:
     Gaps of the mask exclude them, unless 0 itself is its nodata value.
     """
     return np.where(np.isnan(mask.data[0]), mask.nodata != 0, mask.data[0] != 0)
+
+
+def as_excluded(mask: ImageLike, msi: CubeHeader) -> NDArray[np.bool_]:
+    """Return where a mask that callers pass excludes pixels, bool (rows, cols): an image, or an array of booleans.
+
+    Raises:
+        InputError: an image that is not on the MSI's grid, or an array of other values.
+    """
+    if isinstance(mask, Cube | str | Path) or hasattr(mask, "coords"):
+        image = as_cube(mask, "mask")
+        check_mask(image.header, msi, "mask")
+        return excluded(image)
+    array = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
+    if array.dtype.kind not in "fiub" or not np.isin(array, (0, 1)).all():
+        raise InputError(f"mask needs booleans (True = not used), got other {array.dtype}; pass mask != 0", "mask")
+    return np.asarray(array[0] if array.ndim == 3 and len(array) == 1 else array, np.bool_)
 
 
 def masked(image: WindowSource, mask: WindowSource, label: str) -> WindowSource:

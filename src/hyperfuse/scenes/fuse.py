@@ -12,20 +12,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Unpack, overload
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from hyperfuse.calls import checked
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io.encoding.options import ReadOptions, WriteKeywords, WriteOptions
+from hyperfuse.io.files import ImageLike, as_cube
 from hyperfuse.methods import DEFAULT_METHOD, get_method
-from hyperfuse.progress import Progress, silent
+from hyperfuse.progress import Progress, showing, silent
 from hyperfuse.runtime.devices import find_device
 from hyperfuse.runtime.memory import total_bytes
 from hyperfuse.runtime.optional import check_installed
-from hyperfuse.scenes.files import ImageFiles, PairFiles, Paths, StagedFiles
+from hyperfuse.scenes.files import ImageFiles, PairFiles, Paths, StagedFiles, as_excluded
 from hyperfuse.scenes.job import FusionJob, Settings, as_mapping, configure, predicts_uncertainty, specified_geometry
 from hyperfuse.scenes.matching.blind import match_headers
 from hyperfuse.scenes.pipeline import Fusion, fuse_windows
@@ -51,12 +51,13 @@ _IMAGES = 6
 
 
 @overload
-def fuse(hsi: Cube, msi: Cube, *, return_details: Literal[True], **options: Any) -> Fusion[Cube]: ...
+def fuse(hsi: ImageLike, msi: ImageLike, *, return_details: Literal[True], **options: Any) -> Fusion[Cube]: ...
 @overload
-def fuse(hsi: Cube, msi: Cube, *, return_details: Literal[False] = False, **options: Any) -> Cube: ...
-def fuse(  # type: ignore[misc]  # the options of an overload are those below
-    hsi: Cube,
-    msi: Cube,
+def fuse(hsi: ImageLike, msi: ImageLike, *, return_details: Literal[False] = False, **options: Any) -> Cube: ...
+@checked  # type: ignore[misc]  # the options of an overload are those below
+def fuse(
+    hsi: ImageLike,
+    msi: ImageLike,
     *,
     method: str = DEFAULT_METHOD,
     geometry: PairGeometry | None = None,
@@ -67,18 +68,18 @@ def fuse(  # type: ignore[misc]  # the options of an overload are those below
     phase: Number | None = None,
     align: bool = True,
     same_ground: bool = False,
-    mask: NDArray[np.bool_] | None = None,
+    mask: ImageLike | None = None,
     device: str = "auto",
     seed: int = 0,
     settings: Settings | None = None,
     return_details: bool = False,
-    progress: Progress = silent,
+    progress: Progress | bool = silent,
 ) -> Cube | Fusion[Cube]:
     """Fuse an LR-HSI with an HR-MSI.
 
     Args:
-        hsi: LR-HSI, (bands, h, w).
-        msi: HR-MSI of the same area in the same unit, (msi_bands, H, W); one band is a panchromatic image.
+        hsi: LR-HSI, (bands, h, w): a :class:`Cube`, a ``DataArray``, a file, or an array or tensor without metadata.
+        msi: HR-MSI of the same area in the same unit, (msi_bands, H, W), likewise; one band is a panchromatic image.
         method: name of a registered method.
         geometry: what is known about how the two relate; or its fields, which follow. What is not specified is taken
             from transforms and sizes, else estimated.
@@ -89,13 +90,14 @@ def fuse(  # type: ignore[misc]  # the options of an overload are those below
         phase: HR position of the first LR sample.
         align: estimate the shift between the two images where neither ``sensor`` nor ``phase`` states their position.
         same_ground: the two images cover the same ground although only one of them states its position.
-        mask: bool (H, W), True where the MSI must not be used (clouds, water): gaps in the result.
+        mask: bool (H, W), or an image of one band that is not 0, where the MSI must not be used (clouds, water): gaps
+            in the result.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``.
         seed: of methods that draw random numbers.
         settings: of the method: a mapping, or its settings class.
         return_details: return a :class:`Fusion`: the image with its uncertainty (setting ``uncertainty``), how the
             two images relate, the fitted model and notes.
-        progress: called with the fraction done and a short message.
+        progress: called with the fraction done and a short message; True shows a bar on the terminal or in a notebook.
 
     Returns:
         The fused image on the MSI's grid, cut to the common extent: float32 (bands, rows, cols) with the HSI's bands
@@ -133,7 +135,10 @@ def fuse(  # type: ignore[misc]  # the options of an overload are those below
         device=find_device(device),
         seed=seed,
     )
-    fusion = _fuse_whole(PairSource.of_cubes(hsi, msi, mask), job, return_details, progress)
+    pair = as_cube(hsi, "hsi"), as_cube(msi, "msi")
+    source = PairSource.of_cubes(*pair, None if mask is None else as_excluded(mask, pair[1].header))
+    with showing(progress, "fusing") as report:
+        fusion = _fuse_whole(source, job, return_details, report)
     return fusion if return_details else fusion.image
 
 
@@ -148,6 +153,7 @@ def _fuse_whole(source: PairSource, job: FusionJob, preview: bool, progress: Pro
     return Fusion(image, uncertainty, fusion.match, fusion.model, fusion.notes, fusion.windows, shown)
 
 
+@checked
 def fuse_tiles(
     hsi: Paths,
     msi: Paths,
@@ -178,7 +184,7 @@ def fuse_tiles(
     msi_reading: ReadOptions | None = None,
     inputs: Mapping[str, str] | None = None,
     overwrite: bool = False,
-    progress: Progress = silent,
+    progress: Progress | bool = silent,
     **writing: Unpack[WriteKeywords],
 ) -> Fusion[CubeHeader]:
     """Fuse files of any size: whole where that fits into memory, else tile by tile.
@@ -218,7 +224,7 @@ def fuse_tiles(
         msi_reading: how the MSI is read; errors name its fields ``msi_nodata`` and so on.
         inputs: names of the inputs for the history.
         overwrite: replace an existing ``out``.
-        progress: called with the fraction done and a short message.
+        progress: called with the fraction done and a short message; True shows a bar on the terminal or in a notebook.
         **writing: fields of ``WriteOptions``: dtype, compress, nodata and options of the format.
 
     Returns:
@@ -267,11 +273,11 @@ def fuse_tiles(
         None if mask is None else ImageFiles.of("mask", mask),
     )
     requested = tile is not None or workers != 1 or scheduler is not None or resumed
-    with _staging(out, store, resumed) as staged, files.named():
+    with _staging(out, store, resumed) as staged, files.named(), showing(progress, "fusing") as report:
         if images.by_windows and not requested:
             requested = _is_large(files, staged, job.geometry, memory_gb)
         if not requested:
-            whole = _fuse_whole(staged.read(files), job, preview is not None, progress)
+            whole = _fuse_whole(staged.read(files), job, preview is not None, report)
             images.write(whole.image, whole.uncertainty)
             expected = None if whole.uncertainty is None else whole.uncertainty.header
             return Fusion(
@@ -288,7 +294,7 @@ def fuse_tiles(
             opener = SceneFile(pair, store, chosen.name, options, device, key)
             target = FileTarget(store, opener, images)
             with _removed_if_empty(store):
-                fusion = fuse_windows(source, target, job, _runner(workers, scheduler, key), progress)
+                fusion = fuse_windows(source, target, job, _runner(workers, scheduler, key), report)
             shown = None
             if preview is not None:
                 shown = read_preview(source, fusion.match, preview, images.read)

@@ -68,7 +68,12 @@ class FusionJob:
 
 def as_mapping(settings: Settings | None) -> dict[str, Any]:
     """Return settings by name."""
-    return settings.model_dump() if isinstance(settings, MethodSettings) else dict(settings or {})
+    if isinstance(settings, MethodSettings):
+        return settings.model_dump()
+    values = dict(settings or {})
+    if not all(isinstance(name, str) for name in values):
+        raise InputError(f"settings are values by name, got {settings!r}", "settings")
+    return values
 
 
 def configure(method: Method[Any], given: Settings | None, seed: int) -> MethodSettings:

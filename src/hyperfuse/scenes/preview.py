@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
+from hyperfuse.runtime.tensors import tensor_of
 from hyperfuse.scenes.matching.blind import Match
 from hyperfuse.scenes.samples import filled_tiles
 from hyperfuse.scenes.source import PairSource
@@ -79,7 +79,7 @@ def read_preview(
     radiometry = match.radiometry
     if radiometry is not None:
         every = np.ones(msi.bands, np.bool_)
-        msi = msi.replace(data=radiometry.normalise(torch.from_numpy(msi.data), every).numpy())
+        msi = msi.replace(data=radiometry.normalise(tensor_of(msi.data), every).numpy())
     phase = (tile.y.phase + tile.y.hr[0] - window.row, tile.x.phase + tile.x.hr[0] - window.col)
     sensor = match.sensor.replace(phase=phase)
     whole = [

@@ -9,9 +9,11 @@ import torch
 from affine import Affine
 from numpy.typing import NDArray
 
+from hyperfuse.calls import checked
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import six_numbers
 from hyperfuse.errors import InputError
+from hyperfuse.io.files import ImageLike, as_cube
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.psf import create_psf
@@ -33,8 +35,9 @@ class Pair(NamedTuple):
     reference: Cube
 
 
+@checked
 def simulate(
-    reference: Cube | NDArray[Any],
+    reference: ImageLike,
     *,
     ratio: float | tuple[float, float],
     preset: str = "mtf",
@@ -49,7 +52,7 @@ def simulate(
     """Degrade a reference image into a pair.
 
     Args:
-        reference: image (bands, H, W), cropped at the top left to whole LR pixels.
+        reference: Cube, array, ``DataArray`` or file, (bands, H, W), cropped at the top left to whole LR pixels.
         ratio: HR pixels per LR pixel, 1 or more, one number or (y, x).
         preset: ``uestc``, ``dhif`` or ``mtf``; fixes PSF, phase and border.
         srf: responses of the MSI, as :func:`~hyperfuse.sensor.srf.names.create_srf` reads them, or an ``Srf``.
@@ -73,7 +76,9 @@ def simulate(
         >>> pair.hsi.data.shape, pair.msi.data.shape
         ((4, 4, 4), (2, 8, 8))
     """
-    cube = reference if isinstance(reference, Cube) else Cube(data=np.asarray(reference))
+    cube = as_cube(reference, "reference")
+    if seed < 0:
+        raise InputError(f"seed is 0 or more, got {seed}", "seed")
     if srf is None:
         raise InputError("an MSI needs spectral responses: srf='sentinel-2a', 'nikon-d700', 'boxes:6' or a table")
     sensor = create_sensor(preset, ratio)

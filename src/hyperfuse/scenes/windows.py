@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hyperfuse.errors import InputError
 from hyperfuse.methods.contract.method import Extent, Method, MethodSettings, Model, Outcome, PairTensors
 from hyperfuse.progress import Progress, silent
+from hyperfuse.runtime.tensors import tensor_of
 from hyperfuse.scenes.gaps import GappyPair, GapRegression, fill_gaps
 from hyperfuse.scenes.matching.blind import Match
 from hyperfuse.scenes.source import MatchedSource, PairSource
@@ -102,7 +103,7 @@ class Scene:
         high = self._tensor("MSI", msi.data[self.msi_bands][:, *area.hr])
         if self.source.match.radiometry is not None:
             high = self.source.match.radiometry.normalise(high, self.msi_bands)
-        known = (torch.from_numpy(np.ascontiguousarray(one)).to(self.device)
+        known = (tensor_of(np.ascontiguousarray(one)).to(self.device)
                  for one in (hsi_valid[:, *area.lr], msi_valid[area.hr]))  # fmt: skip
         pair = GappyPair(low, next(known), high, next(known), area.sensor)
         return WindowPair(pair, valid, area.hr, self._extent(tile, area.hr))

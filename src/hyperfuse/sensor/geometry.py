@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hyperfuse.errors import InputError
+from hyperfuse.calls import checked_fields
 from hyperfuse.sensor.model import Sensor, number_pair, ratio_pair
-from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf, Pair, Psf, create_psf
+from hyperfuse.sensor.psf import Pair, Psf, create_psf
 from hyperfuse.sensor.srf.srf import Srf
 
 
+@checked_fields("ratio", "phase")
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PairGeometry:
     """What is specified about a pair; a field that is None is taken from the metadata, else estimated.
@@ -45,9 +46,6 @@ class PairGeometry:
     same_ground: bool = False
 
     def __post_init__(self) -> None:
-        _expect(self.sensor, Sensor, "sensor", "a Sensor")
-        _expect(self.srf, Srf | str, "srf", "an Srf, a name or a file")
-        _expect(self.psf, GaussianPsf | BoxPsf | KernelPsf | str, "psf", "a PSF or a text such as sigma:1.5")
         if self.ratio is not None:
             object.__setattr__(self, "ratio", ratio_pair(self.ratio))
         if self.phase is not None:
@@ -97,8 +95,3 @@ class PairGeometry:
     def replace(self, **changes: Any) -> PairGeometry:
         """Return a copy with the given fields changed; see the attributes."""
         return replace(self, **changes)
-
-
-def _expect(value: Any, kinds: Any, name: str, what: str) -> None:
-    if value is not None and not isinstance(value, kinds):
-        raise InputError(f"{name} is {what}, got {type(value).__name__}", parameter=name)

@@ -12,9 +12,12 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 import yaml
+from numpy.typing import ArrayLike
 from pydantic import TypeAdapter, ValidationError
 
+from hyperfuse.calls import checked, checked_fields
 from hyperfuse.errors import InputError
+from hyperfuse.runtime.tensors import as_tensor
 from hyperfuse.sensor.axis import AxisOperator, AxisProfile, Boundary, interpolation_operator, sampling_operator
 from hyperfuse.sensor.psf import Psf
 from hyperfuse.sensor.srf.srf import Srf
@@ -27,6 +30,7 @@ Shape = tuple[int, int]
 _PSF_ADAPTER: TypeAdapter[Psf] = TypeAdapter(Psf)
 
 
+@checked_fields("ratio", "phase")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sensor:
     """How an image ``X`` (bands, H, W) becomes the LR-HSI (bands, h, w) and the HR-MSI (msi_bands, H, W).
@@ -83,8 +87,12 @@ class Sensor:
             raise InputError(f"an image of {shape[0]}x{shape[1]} pixels holds no LR pixel at the ratio {self.ratio}")
         return rows, cols
 
-    def degrade(self, image: torch.Tensor, shape: Shape | None = None) -> torch.Tensor:
-        """Blur and sample: (..., H, W) to (..., h, w), with ``shape = (h, w)``; default: :meth:`lr_shape`."""
+    def degrade(self, image: torch.Tensor | ArrayLike, shape: Shape | None = None) -> torch.Tensor:
+        """Blur and sample: (..., H, W) to (..., h, w), with ``shape = (h, w)``; default: :meth:`lr_shape`.
+
+        An array or a cube is taken as a tensor of its memory; the result is a tensor.
+        """
+        image = as_tensor(image)
         size = (image.shape[-2], image.shape[-1])
         operators = self.sampling(size, shape or self.lr_shape(size))
         return functools.reduce(torch.add, (along_x(along_y(image, -2), -1) for along_y, along_x in operators))
@@ -108,15 +116,17 @@ class Sensor:
             image = self._cached(("up", kernel, axis, *sizes), make)(image, axis)
         return image
 
-    def respond(self, image: torch.Tensor) -> torch.Tensor:
+    def respond(self, image: torch.Tensor | ArrayLike) -> torch.Tensor:
         """Apply the spectral responses: (..., bands, rows, cols) to (..., msi_bands, rows, cols).
 
         Raises:
             InputError: the responses are not known, or are for another number of bands.
         """
+        image = as_tensor(image)
         matrix = self._response(image)
-        if image.shape[-3] != matrix.shape[1]:
-            raise InputError(f"the spectral responses are for {matrix.shape[1]} bands, the image has {image.shape[-3]}")
+        bands = image.shape[-3] if image.ndim > 2 else 1
+        if bands != matrix.shape[1]:
+            raise InputError(f"the spectral responses are for {matrix.shape[1]} bands, the image has {bands}")
         return _mix(matrix, image)
 
     def respond_adjoint(self, image: torch.Tensor) -> torch.Tensor:
@@ -167,13 +177,21 @@ class Sensor:
             boundary=values.get("boundary", "reflect"),
         )
 
+    @checked
     def save(self, path: str | Path) -> None:
-        """Write the sensor as YAML."""
-        Path(path).write_text(
-            yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120), "utf-8"
-        )
+        """Write the sensor as YAML.
+
+        Raises:
+            InputError: a path that cannot be written to.
+        """
+        text = yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120)
+        try:
+            Path(path).write_text(text, "utf-8")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written to ({error.strerror})", "path") from error
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> Sensor:
         """Read a sensor that :meth:`save` wrote, or one written by hand.
 

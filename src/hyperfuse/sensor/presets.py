@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, get_args
 
+from hyperfuse.calls import checked
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.sensor.model import Sensor, ratio_pair
 from hyperfuse.sensor.psf import GaussianPsf, gaussian_from_mtf
@@ -52,6 +53,7 @@ _PRESETS: dict[str, Callable[[Ratio, Srf | None], Sensor]] = {"uestc": uestc, "d
 assert set(_PRESETS) == set(get_args(PresetName))
 
 
+@checked
 def create_sensor(preset: str, ratio: Ratio, srf: Srf | None = None) -> Sensor:
     """Return the sensor of the preset named ``uestc``, ``dhif`` or ``mtf``.
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, field_validator
 
+from hyperfuse.calls import checked
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.axis import AxisProfile, Floats
 from hyperfuse.settings import Settings
@@ -110,6 +111,7 @@ def gaussian_from_mtf(mtf_at_nyquist: float, ratio: Pair, radius: Pair | None = 
     return GaussianPsf(sigma=(factor * ratio[0], factor * ratio[1]), radius=radius)
 
 
+@checked
 def create_psf(text: str, ratio: Pair) -> GaussianPsf | BoxPsf:
     """Build a PSF from its text form.
 

@@ -33,6 +33,7 @@ from hyperfuse.metrics import aggregate, evaluate
 from hyperfuse.networks.blocks.upsample import resample
 from hyperfuse.progress import Progress, silent
 from hyperfuse.runtime.processes import Child, run_children, serve
+from hyperfuse.runtime.tensors import tensor_of
 from hyperfuse.runtime.threads import usable_threads
 from hyperfuse.scenes.simulate import Pair, simulate
 from hyperfuse.training.configuration import TrainingConfig
@@ -154,7 +155,7 @@ class Experiment:
 
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return HSI and MSI of the first test scene of CAVE at ratio 4, as a batch of one."""
-        hsi, msi = (torch.from_numpy(cube.data).float()[None] for cube in (self.pair().hsi, self.pair().msi))
+        hsi, msi = (tensor_of(cube.data).float()[None] for cube in (self.pair().hsi, self.pair().msi))
         return hsi, msi
 
     def fuse(self, entry: Entry, kind: str = "cave", ratio: int = 4) -> tuple[Cube, Record]:
@@ -184,7 +185,7 @@ class Experiment:
         psnr = []
         for scene in self.data().test:
             pair = self.pair(scene=scene)
-            hsi = torch.from_numpy(pair.hsi.data).float()[None]
+            hsi = tensor_of(pair.hsi.data).float()[None]
             image = resample(hsi, (pair.reference.rows, pair.reference.cols))[0].numpy()
             psnr.append(evaluate(pair.reference, image, 4)["psnr_db"])
         return float(np.mean(psnr))

@@ -11,6 +11,7 @@ from typing import Any, TypedDict, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperfuse.calls import checked_fields
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.io.encoding.band_centres import centres_of_read_bands, parse_wavelengths
@@ -27,6 +28,7 @@ _AXIS_LETTERS = {
 }  # fmt: skip
 
 
+@checked_fields()
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """How a file is read: for :func:`~hyperfuse.io.read`, :func:`~hyperfuse.io.read_mosaic`, and window by window.
@@ -121,6 +123,7 @@ def merge_options(kind: type[Options], options: Options | None, keywords: Mappin
     return options
 
 
+@checked_fields()
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:
     """How a file is written: for :func:`~hyperfuse.io.write` and window by window.

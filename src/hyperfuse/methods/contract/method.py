@@ -25,6 +25,7 @@ class MethodSettings(Settings):
 
 
 S = TypeVar("S", bound=MethodSettings)
+Values = Mapping[str, Any]
 S_contra = TypeVar("S_contra", bound=MethodSettings, contravariant=True)
 
 # First and last row, first and last column of a window (centres of HR pixels) where those of the scene are -1 and 1.
@@ -174,20 +175,22 @@ class Method(Generic[S]):
             text = describe(error, self.settings, noun="setting")
             raise InputError(f"method {self.name!r}: {text}") from None
 
-    def fit(self, samples: Sequence[PairTensors], settings: S | None = None, progress: Progress = silent) -> Model:
+    def fit(
+        self, samples: Sequence[PairTensors], settings: S | Values | None = None, progress: Progress = silent
+    ) -> Model:
         """Learn what holds for a whole scene from samples of it.
 
         A scene that is fused whole is one sample with the extent ``WHOLE``.
 
         Args:
             samples: one or more, of the same bands and one sensor but for its phase.
-            settings: of this method's class; its defaults if None.
+            settings: of this method's class, or a mapping; its defaults if None.
             progress: called with the fraction done.
 
         Raises:
             InputError: shapes, types or values that do not fit together.
         """
-        chosen = self.configure() if settings is None else settings
+        chosen = self.configure(**(settings or {})) if settings is None or isinstance(settings, Mapping) else settings
         if not isinstance(chosen, self.settings):
             raise InputError(f"the method {self.name} takes {self.settings.__name__}, got {type(chosen).__name__}")
         for sample in samples:
@@ -196,10 +199,12 @@ class Method(Generic[S]):
 
     def restore(self, state: Mapping[str, Any]) -> Model:
         """Return the fitted model of which ``state`` was taken; it is applied on the device of the state's tensors."""
+        if not isinstance(state, Mapping) or not {"settings", "model"} <= state.keys():
+            raise InputError("state is what the state() of a model returned", "state")
         settings = self.configure(**state["settings"])
         return _CheckedModel(self, settings, self.models.restore(settings, state["model"]))
 
-    def fuse(self, pair: PairTensors, settings: S | None = None, progress: Progress = silent) -> Outcome:
+    def fuse(self, pair: PairTensors, settings: S | Values | None = None, progress: Progress = silent) -> Outcome:
         """Fit to one pair and apply to it; the details are those of both."""
         reached = 0.0
 
@@ -217,7 +222,7 @@ class Method(Generic[S]):
         hsi: torch.Tensor,
         msi: torch.Tensor,
         sensor: Sensor,
-        settings: S | None = None,
+        settings: S | Values | None = None,
         progress: Progress = silent,
     ) -> torch.Tensor:
         """Fuse one pair: LR-HSI (bands, h, w) and HR-MSI (msi_bands, H, W) give (bands, H, W).
@@ -228,11 +233,11 @@ class Method(Generic[S]):
         return self.fuse(PairTensors(hsi, msi, sensor), settings, progress).image
 
     def _check(self, pair: PairTensors) -> None:
+        check_pair(pair)
         if self.capabilities.needs_srf and pair.sensor.srf is None:
             raise InputError(
                 f"the method {self.name} needs the spectral responses of the MSI; pass srf=...", parameter="srf"
             )
-        check_pair(pair)
 
 
 @dataclass(frozen=True)
@@ -266,7 +271,14 @@ def check_pair(pair: PairTensors) -> None:
         InputError: shapes, types or values that do not fit together.
     """
     hsi, msi, sensor = pair.hsi, pair.msi, pair.sensor
+    given: Any = sensor
+    if not isinstance(given, Sensor):
+        raise InputError(f"sensor is a Sensor, got {type(given).__name__}", "sensor")
     for name, image in (("HSI", hsi), ("MSI", msi)):
+        given = image
+        if not isinstance(given, torch.Tensor):
+            kind = type(given).__name__
+            raise InputError(f"the {name} is a {kind}; a method takes tensors, hyperfuse.fuse images", name.lower())
         if image.ndim != 3 or 0 in image.shape:
             raise InputError(f"the {name} has the shape {tuple(image.shape)}; (bands, rows, cols) is needed")
         if not image.is_floating_point():

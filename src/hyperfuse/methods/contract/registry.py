@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import torch
 
+from hyperfuse.calls import checked
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.methods.contract.method import (
     DEFAULT_MARGIN,
@@ -61,6 +62,7 @@ def register_method(
     return register
 
 
+@checked
 def get_method(name: str) -> Method[Any]:
     """Return the method of that name.
 

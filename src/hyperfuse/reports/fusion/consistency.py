@@ -65,7 +65,7 @@ class _Part:
     sensor: Sensor
 
     def degrade(self, image: NDArray[np.floating]) -> torch.Tensor:
-        return self.sensor.degrade(torch.from_numpy(np.ascontiguousarray(image)), (self.hsi.rows, self.hsi.cols))
+        return self.sensor.degrade(np.ascontiguousarray(image), (self.hsi.rows, self.hsi.cols))
 
 
 def measure_consistency(content: ReportContent) -> Consistency:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from numpy.typing import ArrayLike
 
+from hyperfuse.calls import checked
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.io.formats.registry import split_variable
@@ -17,6 +18,7 @@ from hyperfuse.sensor.srf.srf import HsiBands, Srf, srf_boxes
 from hyperfuse.sensor.srf.tables import TABLE_SUFFIXES, srf_from_table
 
 
+@checked
 def create_srf(
     spec: str,
     hsi: Cube | int,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hyperfuse.calls import checked_fields
 from hyperfuse.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -17,6 +18,7 @@ _ROW_SUM_TOLERANCE = 1e-6
 _KEYS = ("names", "source", "wavelengths_nm", "fwhm_nm", "matrix")
 
 
+@checked_fields("names")
 @dataclass(frozen=True, eq=False)
 class Srf:
     """The spectral response functions of an MSI: band ``k`` of it is ``sum_i matrix[k, i] * hsi[i]``.
