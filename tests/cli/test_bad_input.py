@@ -222,7 +222,7 @@ def test_a_folder_without_permission_is_refused_before_any_work(refuse, files, m
     def denied(*args, **kwargs):
         raise PermissionError(errno.EACCES, "Permission denied", "somewhere")
 
-    monkeypatch.setattr(tempfile, "TemporaryDirectory", denied)
+    monkeypatch.setattr(tempfile, "mkdtemp", denied)
     message = refuse(hsi="absent.tif")
     assert message == f"{files / 'fused.tif'}: the folder {files} cannot be written to (Permission denied)"
 

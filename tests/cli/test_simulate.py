@@ -165,14 +165,14 @@ def test_files_that_cannot_be_moved_in_place_are_put_back(tmp_path, monkeypatch)
     folder.mkdir()
     for name in ("a", "b"):
         (folder / name).write_text("old")
-    rename = Path.rename
+    replace = Path.replace
 
-    def rename_but_not_b(self, target):
+    def replace_but_not_b(self, target):
         if self.name == "b" and self.parent.name == "new":
             raise PermissionError(errno.EACCES, "Permission denied", str(self))
-        return rename(self, target)
+        return replace(self, target)
 
-    monkeypatch.setattr(Path, "rename", rename_but_not_b)
+    monkeypatch.setattr(Path, "replace", replace_but_not_b)
 
     def replace_both():
         with writing_folder(folder) as scratch:

@@ -111,7 +111,9 @@ def fuse(
         raise InputError("reference=... is for the report; give report=..., or use `hyperfuse evaluate`")
     chosen = DEFAULT_METHOD if method is None else method
     settings = {**parse_settings(set_), **_settings_of(chosen, effort, budget, weights, best_so_far)}
-    inputs = [path for path in (hsi, msi, mask, sensor, reference) if path is not None]
+    beside = None if sensor is not None else sensor_next_to(hsi)
+    others = [path for path in (mask, sensor, reference) if path is not None] + ([str(beside)] if beside else [])
+    inputs = [*files_named(hsi), *files_named(msi), *others]
     images = [(out, check_output(out, writing, inputs=inputs))]
     if uncertainty is not None:
         images.append((uncertainty, check_output(uncertainty, replace(writing, dtype="float32"), inputs=inputs)))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +16,7 @@ from hyperfuse.errors import HyperfuseError, InputError
 if TYPE_CHECKING:
     from hyperfuse.cube.header import CubeHeader
 
-_PREFIX = ".hyperfuse-"
+_SCRATCH = "hyperfuse"
 
 
 def check_output(path: str, writing: OutputOptions, *, inputs: Sequence[str] = ()) -> list[Path]:
@@ -39,11 +37,13 @@ def check_output(path: str, writing: OutputOptions, *, inputs: Sequence[str] = (
         InputError: no such folder, one that cannot be written to, a format, type or compression that does not exist,
             or a file that exists already (unless it is to be replaced) or is an input.
     """
+    from hyperfuse.io.formats.targets import SIDE_FILES
+
     target = file_of(path)
     if not target.parent.is_dir():
         raise InputError(f"{path}: the folder {target.parent} does not exist")
     files = _probe(target.parent, path, writing)
-    _refuse_existing(target.parent, files, writing.overwrite, inputs)
+    _refuse_existing(target.parent, files, writing.overwrite, inputs, [target.name + ending for ending in SIDE_FILES])
     return [target.parent / name for name in files]
 
 
@@ -90,18 +90,14 @@ def writing_folder(folder: Path) -> Iterator[Path]:
 
     Other files that ``folder`` holds already stay.
     """
-    scratch = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=".part", dir=_existing(folder)))
-    try:
-        new = scratch / "new"
-        new.mkdir()
-        yield new
-        if folder.is_dir():
-            _move_all(new, folder, scratch)
-        else:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            new.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    from hyperfuse.io.encoding.scratch import commit, scratch_folder
+
+    with scratch_folder(_existing(folder), _SCRATCH) as scratch:
+        yield scratch / "new"
+        try:
+            commit(scratch, folder)
+        except OSError as error:
+            raise HyperfuseError(f"{folder}: cannot be written to ({error.strerror})") from error
 
 
 def describe_output(path: str, written: Sequence[Path], image: CubeHeader, seconds: float) -> str:
@@ -127,52 +123,38 @@ def _probe(parent: Path, path: str, writing: OutputOptions) -> dict[str, bool]:
 
     from hyperfuse.cube.cube import Cube
     from hyperfuse.io import write
+    from hyperfuse.io.encoding.scratch import scratch_folder
 
     file = file_of(path)
     name = file.name + path.removeprefix(str(file))
     shown = str(file).removesuffix(file.name)
     try:
-        with tempfile.TemporaryDirectory(prefix=_PREFIX, suffix=".part", dir=parent) as scratch:
+        with scratch_folder(parent, _SCRATCH) as scratch:
+            new = scratch / "new"
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     tiny = Cube(data=np.zeros((1, 2, 2), np.float32))
-                    write(f"{scratch}{os.sep}{name}", tiny, dtype=writing.dtype, compress=writing.compress)
+                    write(f"{new}{os.sep}{name}", tiny, dtype=writing.dtype, compress=writing.compress)
             except InputError as error:
-                raise InputError(str(error).replace(f"{scratch}{os.sep}", shown), error.parameter) from error
-            found = {part.name: part.is_dir() for part in Path(scratch).iterdir()}
+                raise InputError(str(error).replace(f"{new}{os.sep}", shown), error.parameter) from error
+            found = {part.name: part.is_dir() for part in new.iterdir()}
             return dict(sorted(found.items(), key=lambda item: item[0] != file.name))  # the named one first
     except OSError as error:
         raise InputError(f"{path}: the folder {parent} cannot be written to ({error.strerror})") from error
 
 
-def _refuse_existing(parent: Path, files: dict[str, bool], overwrite: bool, inputs: Sequence[str]) -> None:
-    read = [file_of(path) for path in inputs]
+def _refuse_existing(
+    parent: Path, files: dict[str, bool], overwrite: bool, inputs: Sequence[str], removed: Sequence[str] = ()
+) -> None:
+    from hyperfuse.io.inputs import refuse_inputs
+
+    refuse_inputs([parent / name for name in (*files, *removed)], inputs)
     for name, folder in files.items():
         path = parent / name
         if not path.exists():
             continue
-        if any(file.exists() and path.samefile(file) for file in read):
-            raise InputError(f"{path}: is an input of this call; write elsewhere")
         if path.is_dir() != folder:
             raise InputError(f"{path}: is a {'file' if folder else 'folder'}; give another name")
         if not overwrite:
             raise InputError(f"{path}: exists already; --overwrite replaces it")
-
-
-def _move_all(new: Path, folder: Path, scratch: Path) -> None:
-    replaced = scratch / "old"
-    replaced.mkdir()
-    done: list[tuple[Path, Path]] = []
-    try:
-        for part in sorted(new.iterdir()):
-            path = folder / part.name
-            if path.exists():
-                path.rename(replaced / part.name)
-                done.append((replaced / part.name, path))
-            part.rename(path)
-            done.append((path, part))
-    except OSError as error:
-        for now, before in reversed(done):
-            now.rename(before)
-        raise HyperfuseError(f"{folder}: cannot be written to ({error.strerror})") from error

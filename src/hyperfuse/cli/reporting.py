@@ -25,11 +25,12 @@ def check_report(path: str, written: Sequence[Path], inputs: Sequence[str], over
     """Refuse a report that cannot be written, before files are read."""
     import hyperfuse.reports.fusion  # noqa: F401  (a missing extra is reported before the work)
     from hyperfuse.io.encoding.atomic import check_target
+    from hyperfuse.io.inputs import refuse_inputs
 
     target = Path(path)
-    taken = {file.absolute() for file in written} | {file_of(name).absolute() for name in inputs}
-    if target.absolute() in taken:
+    if target.absolute() in {file.absolute() for file in written} | {file_of(name).absolute() for name in inputs}:
         raise InputError(f"{path}: is another file of this call; name another for the report")
+    refuse_inputs([target], inputs)
     with naming(path):
         check_target(target, overwrite=overwrite)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -12,8 +13,10 @@ from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, WriteKeywords, WriteOptions, merge_options
+from hyperfuse.io.encoding.scratch import recover
 from hyperfuse.io.formats.registry import format_of, format_to_read, split_variable
 from hyperfuse.io.formats.targets import prepare
+from hyperfuse.io.inputs import refuse_inputs
 from hyperfuse.io.products import PRODUCTS, find_product
 
 # What functions that work on images take: a Cube, an array or tensor (bands, rows, cols), a DataArray, or a file.
@@ -55,6 +58,7 @@ def read(path: str | Path, options: ReadOptions | None = None, **keywords: Unpac
     """
     file, variable = split_variable(path)
     how = merge_options(ReadOptions, options, keywords)
+    recover(file.parent)
     try:
         with named(file):
             # A variable that is named is meant as it is stored.
@@ -166,16 +170,27 @@ def check_output(
     options: WriteOptions | None = None,
     *,
     overwrite: bool = False,
+    inputs: Sequence[str | Path] = (),
     **keywords: Unpack[WriteKeywords],
 ) -> None:
     """Refuse what :func:`write` would refuse for its path and options, before the work that makes the cube.
 
+    Args:
+        path: as for :func:`write`, as are ``options``, ``overwrite`` and the keywords.
+        options: see there.
+        overwrite: see there.
+        inputs: images that the cube is made of; neither they nor files that belong to them are replaced.
+        **keywords: see there.
+
     Raises:
-        InputError: an existing file without ``overwrite``, no such folder, an unknown extension or option.
+        InputError: an existing file without ``overwrite``, no such folder, an unknown extension or option, an input.
 
     Example:
         >>> check_output("fused.foo")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         hyperfuse.errors.InputError: fused.foo: the extension '.foo' names no format; use .tif, .img, ...
     """
-    prepare(path, merge_options(WriteOptions, options, keywords), overwrite=overwrite)
+    # That an input would be replaced is said first: otherwise it would seem that overwriting helps.
+    refuse_inputs([split_variable(path)[0]], inputs)
+    target = prepare(path, merge_options(WriteOptions, options, keywords), overwrite=overwrite)
+    refuse_inputs([target.path, *target.outdated], inputs)

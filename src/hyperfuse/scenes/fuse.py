@@ -244,7 +244,7 @@ def fuse_tiles(
     store = TileStore.next_to(out)
     resumed = resume and store.folder.exists()
     images = Outputs(out, uncertainty, WriteOptions(**writing), overwrite, resumed)
-    images.check()
+    images.check([*ImageFiles.of("hsi", hsi).paths, *ImageFiles.of("msi", msi).paths, *([mask] if mask else [])])
     job = FusionJob(
         method=chosen,
         settings=options,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -156,11 +156,11 @@ class Outputs:
         """Those that are written."""
         return [self.out] if self.uncertainty is None else [self.out, self.uncertainty]
 
-    def check(self) -> None:
-        """Refuse what cannot be written, before any work."""
-        check_output(self.out, self.options, overwrite=self.overwrite)
+    def check(self, inputs: Sequence[str | Path]) -> None:
+        """Refuse what cannot be written, or would replace a file that is read, before any work."""
+        check_output(self.out, self.options, overwrite=self.overwrite, inputs=inputs)
         if self.uncertainty is not None:
-            check_output(self.uncertainty, self._uncoded, overwrite=self.overwrite or self.resumed)
+            check_output(self.uncertainty, self._uncoded, overwrite=self.overwrite or self.resumed, inputs=inputs)
 
     @property
     def by_windows(self) -> bool:

@@ -2,7 +2,12 @@
 
 import contextlib
 import errno
+import os
 import resource
+import signal
+import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +17,7 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io import check_output, read, write
 from hyperfuse.io.encoding.atomic import replacing
+from hyperfuse.io.encoding.scratch import recover, scratch_folder
 
 ENDINGS = ["tif", "img", "nc", "mat", "npy", "npz", "zarr"]
 LARGE = Cube(data=np.random.default_rng(0).random((4, 200, 200), dtype=np.float32))
@@ -124,7 +130,7 @@ def test_a_link_stays_a_link(tmp_path):
 def test_moving_several_files_is_undone_when_one_fails(tmp_path, monkeypatch):
     (tmp_path / "a.img").write_text("old data")
     (tmp_path / "a.hdr").write_text("old header")
-    rename = Path.rename
+    move = Path.replace
 
     def work():
         with replacing(tmp_path / "a.img") as new:
@@ -134,9 +140,132 @@ def test_moving_several_files_is_undone_when_one_fails(tmp_path, monkeypatch):
     def fail_at_the_last(self, target):
         if Path(target) == tmp_path / "a.img" and self.parent.name == "new":
             raise OSError(errno.EIO, "Input/output error")
-        return rename(self, target)
+        return move(self, target)
 
-    monkeypatch.setattr(Path, "rename", fail_at_the_last)
+    monkeypatch.setattr(Path, "replace", fail_at_the_last)
     with pytest.raises(HyperfuseError, match="cannot be written: Input/output error"):
         work()
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.img": "old data", "a.hdr": "old header"}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from hyperfuse.cube.cube import Cube
+from hyperfuse.io import write
+from hyperfuse.io.encoding import scratch
+
+limit, file = int(sys.argv[1]), sys.argv[2]
+steps = []
+
+def step(function):
+    def counted(*arguments, **options):
+        steps.append(1)
+        if len(steps) > limit:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+    return counted
+
+for name in ("replace", "rename"):
+    setattr(Path, name, step(getattr(Path, name)))
+scratch.os.link = step(os.link)
+write(file, Cube(data=np.full((2, 20, 20), 2.0)), overwrite=True)
+"""
+
+
+@pytest.mark.parametrize("ending", ["img", "zarr", "tif"])
+def test_a_kill_between_two_moves_is_mended_by_the_next_command(tmp_path, ending):
+    file, limit = tmp_path / f"a.{ending}", 0
+    before = None
+    while True:
+        write(file, Cube(data=np.full((2, 10, 10), 1.0)), overwrite=True)
+        (tmp_path / f"a.{ending}.aux.xml").write_text("<PAMDataset/>")
+        before = before or sorted(path.name for path in tmp_path.iterdir())
+        done = subprocess.run([sys.executable, "-c", KILLED, str(limit), str(file)], timeout=60)
+        cube = read(file)
+        assert np.unique(cube.data).tolist() in ([1.0], [2.0])
+        assert cube.shape[1:] == ((10, 10) if cube.data[0, 0, 0] == 1 else (20, 20))
+        found = sorted(path.name for path in tmp_path.iterdir())
+        assert not any(name.startswith(".") for name in found)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL
+        limit += 1
+    assert limit >= 3
+    assert cube.data.min() == 2
+    assert set(found) == set(before) - {f"a.{ending}.aux.xml"}
+
+
+def test_scratch_of_a_living_process_stays_and_that_of_a_dead_one_goes(tmp_path):
+    with scratch_folder(tmp_path, "a.tif") as mine:
+        recover(tmp_path)
+        assert mine.is_dir()
+    dead = tmp_path / ".a.tif.x.part"
+    (dead / "new").mkdir(parents=True)
+    (dead / "lock").write_text("1")
+    foreign = tmp_path / ".other.part"
+    foreign.mkdir()
+    write(tmp_path / "b.npy", SMALL)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.part", "b.npy"]
+
+
+@pytest.mark.parametrize(
+    "plan",
+    ['{"folder": "..", "names": ["a"], "stale": []}', '{"folder": ".", "names": ["../a"], "stale": []}', "[]", "{",
+     '{"folder": ".", "names": [5], "stale": [".."]}', '{"folder": "/", "names": [], "stale": ["etc"]}'],
+)  # fmt: skip
+def test_moves_that_lead_elsewhere_are_not_made(tmp_path, plan):
+    dead = tmp_path / "here" / ".a.tif.x.part"
+    (dead / "new").mkdir(parents=True)
+    (dead / "new" / "a").write_text("new")
+    (dead / "lock").write_text("1")
+    (dead / "moves.json").write_text(plan)
+    (tmp_path / "a").write_text("kept")
+    recover(tmp_path / "here")
+    assert (tmp_path / "a").read_text() == "kept"
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o700])
+def test_an_overwritten_file_keeps_its_permissions(tmp_path, ending, mode):
+    file = tmp_path / f"a.{ending}"
+    write(file, SMALL)
+    mode |= 0o100 if file.is_dir() else 0
+    for path in tmp_path.iterdir():
+        path.chmod(mode)
+    write(file, LARGE, overwrite=True)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {mode}
+
+
+def test_scratch_names_are_in_no_message(tmp_path):
+    def fail(error):
+        with replacing(tmp_path / "a.txt") as scratch:
+            raise error(f"{scratch}: is wrong in {scratch.parent}")
+
+    for error in (OSError, InputError, HyperfuseError):
+        with pytest.raises(HyperfuseError) as caught:
+            fail(error)
+        assert ".part" not in str(caught.value)
+        assert str(tmp_path) in str(caught.value)
+
+
+def test_files_and_folders_are_on_the_disk_before_they_are_renamed(tmp_path, monkeypatch):
+    events = []
+    sync, move = os.fsync, Path.replace
+
+    def fsync(descriptor):
+        events.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        sync(descriptor)
+
+    def replace(self, target):
+        events.append(f"-> {Path(target).name}")
+        return move(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    write(tmp_path / "a.img", SMALL)
+    assert events.index("a.img") < events.index("-> a.img")
+    assert events.index("a.hdr") < events.index("-> a.hdr") < events.index("-> a.img")
+    assert events[-1] == tmp_path.name

@@ -200,7 +200,7 @@ def test_a_header_as_output_goes_with_img(scene, tmp_path, assert_same):
 
 def test_a_header_is_not_overwritten_by_another_data_file(scene, tmp_path):
     write(tmp_path / "a.bil", scene)
-    with pytest.raises(InputError, match=r"a\.img: its companion a\.hdr exists already; use overwrite=True"):
+    with pytest.raises(InputError, match=r"a\.img: its header a\.hdr is that of a\.bil; give another name"):
         write(tmp_path / "a.img", scene)
     assert not (tmp_path / "a.img").exists()
 

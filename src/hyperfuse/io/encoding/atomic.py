@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from hyperfuse.errors import HyperfuseError, InputError
+from hyperfuse.io.encoding.scratch import commit, scratch_folder
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NEARLY_FULL = 2**20
@@ -37,7 +37,8 @@ def replacing(path: Path, *, stale: Sequence[Path] = ()) -> Iterator[Path]:
     """Give a path of the same name in a scratch folder; what was written there is moved when the block succeeds.
 
     Other files that the writer puts next to the given path (headers, ``.aux.xml``) are moved with it; ``stale`` files,
-    which belong to what is replaced, are removed. When the block fails or is interrupted, all stays as it was.
+    which belong to what is replaced, are removed. When the block fails or is interrupted, all stays as it was; after a
+    kill the next command that reads or writes in this folder makes it whole, see :mod:`hyperfuse.io.encoding.scratch`.
 
     Raises:
         HyperfuseError: no space left, no permission, or another failure of the file system.
@@ -51,46 +52,30 @@ def replacing(path: Path, *, stale: Sequence[Path] = ()) -> Iterator[Path]:
         'whole'
     """
     target = path.resolve() if path.is_symlink() else path
-    scratch = None
     try:
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-        (scratch / "new").mkdir()
-        yield scratch / "new" / target.name
-        _move_in_place(scratch, target, stale)
+        with scratch_folder(target.parent, target.name) as scratch:
+            try:
+                yield scratch / "new" / target.name
+                commit(scratch, target.parent, target.name, [file.name for file in stale])
+            except HyperfuseError as error:
+                raise _without(error, scratch, target.parent) from error.__cause__
+            except OSError as error:
+                raise _without(HyperfuseError(_reason(error, target.parent)), scratch, target.parent) from error
     except OSError as error:
         raise HyperfuseError(_reason(error, target.parent)) from error
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _without(error: HyperfuseError, scratch: Path, folder: Path) -> HyperfuseError:
+    """Return an error whose message names no scratch folder."""
+    if str(scratch) not in str(error) or type(error) not in (InputError, HyperfuseError):
+        return error
+    text = str(error).replace(str(scratch / "new"), str(folder)).replace(str(scratch), str(folder))
+    return InputError(text, error.parameter) if isinstance(error, InputError) else HyperfuseError(text)
 
 
 def _reason(error: OSError, folder: Path) -> str:
     # GDAL fails without an error number, so the free space is checked as well.
     if error.errno in _NO_SPACE or shutil.disk_usage(folder).free < _NEARLY_FULL:
         return "no space left on the disk; free some or write elsewhere"
-    text = str(error.strerror or error).splitlines()[0]
+    text = (str(error.strerror or error).splitlines() or [type(error).__name__])[0]
     return f"cannot be written: {text}"
-
-
-def _move_in_place(scratch: Path, target: Path, stale: Sequence[Path]) -> None:
-    # The file that the user named comes last: where it exists, all that belongs to it does.
-    written = sorted((scratch / "new").iterdir(), key=lambda item: item.name == target.name)
-    moves = [(item, target.parent / item.name) for item in written]
-    outdated = [item for item in (*stale, *(path for _, path in moves)) if item.exists()]
-    if len(moves) == 1 and not target.is_dir() and outdated in ([], [target]):
-        moves[0][0].replace(target)
-        return
-    old = scratch / "old"
-    old.mkdir()
-    done: list[tuple[Path, Path]] = []
-    try:
-        for path in dict.fromkeys(outdated):
-            path.rename(old / path.name)
-            done.append((old / path.name, path))
-        for item, path in moves:
-            item.rename(path)
-            done.append((path, item))
-    except BaseException:
-        for now, before in reversed(done):
-            now.rename(before)
-        raise

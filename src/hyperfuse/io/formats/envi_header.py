@@ -50,24 +50,30 @@ def header_of(path: Path) -> Path | None:
 
 
 def data_file(path: Path) -> Path:
-    """Return the data file of a path that may be its header, which has to have exactly one.
-
-    It has the header's name and any extension (``.rfl``, ``.rad``) but those of other formats and of metadata; the
-    usual ones come first.
-    """
+    """Return the data file of a path that may be its header, which has to have exactly one."""
     if path.suffix.lower() != ".hdr":
         return path
+    found, stem = data_files(path), path.with_suffix("")
+    if not found:
+        raise InputError(f"is a header without its data file ({stem.name} or {stem.name}{DATA_SUFFIXES[0]}) next to it")
+    if len(found) > 1 and not found[0].samefile(found[-1]):
+        raise InputError(f"is a header for several data files; name one of {', '.join(name.name for name in found)}")
+    return found[0]
+
+
+def data_files(path: Path) -> list[Path]:
+    """Return the files that may be the data of a header.
+
+    They have its name and any extension (``.rfl``, ``.rad``) but those of other formats and of metadata; others than
+    the usual ones count only where there is none of those.
+    """
     stem = path.with_suffix("")
     endings = ["", *DATA_SUFFIXES, *map(str.upper, DATA_SUFFIXES)]
     found = [name for ending in endings if (name := stem.with_name(stem.name + ending)).is_file()]
     if not found:
         named = sorted(file for file in path.parent.iterdir() if file.stem == stem.name and file.is_file())
         found = [file for file in named if file.suffix.lower() not in _NO_DATA]
-    if not found:
-        raise InputError(f"is a header without its data file ({stem.name} or {stem.name}{DATA_SUFFIXES[0]}) next to it")
-    if len(found) > 1 and not found[0].samefile(found[-1]):
-        raise InputError(f"is a header for several data files; name one of {', '.join(name.name for name in found)}")
-    return found[0]
+    return found
 
 
 def read_header(path: Path) -> dict[str, str]:

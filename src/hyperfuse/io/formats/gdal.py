@@ -162,8 +162,16 @@ def messages() -> Iterator[list[str]]:
         log.removeHandler(collector)
 
 
-def _check_vrt(path: Path, folder: Path, depth: int) -> None:
-    """Refuse a VRT that reads anything but rasters in ``folder`` and below it."""
+def sources_of(path: Path) -> list[Path]:
+    """Return the files that a VRT reads; none of one that is refused."""
+    try:
+        return _check_vrt(path, path.absolute().parent.resolve(), 0)
+    except InputError:
+        return []
+
+
+def _check_vrt(path: Path, folder: Path, depth: int) -> list[Path]:
+    """Return the files that a VRT reads; refuse one that reads anything but rasters in ``folder`` and below it."""
     if depth > _DEEPEST_VRT:
         raise InputError(f"names virtual rasters that name others, more than {_DEEPEST_VRT} deep")
     if path.stat().st_size > _LARGEST_VRT:
@@ -188,14 +196,16 @@ def _check_vrt(path: Path, folder: Path, depth: int) -> None:
                 )
             elif part.tag == "PixelFunctionLanguage" and text.lower() == "python":
                 raise InputError("holds a function in Python, which is not run")
+    found = list(sources)
     for source, raw in sources.items():
         if source.suffix.lower() == _VRT:
-            _check_vrt(source, folder, depth + 1)
+            found += _check_vrt(source, folder, depth + 1)
         elif not raw:
             try:
                 _open(source, _DRIVERS).close()
             except InputError as error:
                 raise InputError(f"names {source.name}, which {error}") from error
+    return found
 
 
 def _source(path: Path, folder: Path, text: str, relative: bool) -> Path:

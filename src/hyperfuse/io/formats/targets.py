@@ -16,7 +16,12 @@ from hyperfuse.io.encoding.atomic import check_target
 from hyperfuse.io.encoding.coding import encode_values, stored_coding
 from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import WriteOptions
+from hyperfuse.io.encoding.scratch import recover
+from hyperfuse.io.formats.envi_header import data_files
 from hyperfuse.io.formats.registry import Format, format_of, split_variable, writable_extensions
+
+# What GDAL keeps next to a raster, by the ending of its name.
+SIDE_FILES = (".aux.xml", ".ovr", ".msk")
 
 
 class Target(NamedTuple):
@@ -34,7 +39,7 @@ class Target(NamedTuple):
     @property
     def outdated(self) -> list[Path]:
         """Files next to the target that belong to an older one, those that GDAL keeps statements in included."""
-        sidecars = [self.path.with_name(self.path.name + ending) for ending in (".aux.xml", ".ovr", ".msk")]
+        sidecars = [self.path.with_name(self.path.name + ending) for ending in SIDE_FILES]
         return self.companions + sidecars
 
 
@@ -55,11 +60,21 @@ def prepare(path: str | Path, options: WriteOptions, *, overwrite: bool) -> Targ
     if file.suffix.lower() == entry.header:
         file = file.with_suffix(entry.extensions[0])
     target = Target(file, variable, entry)
+    recover(file.parent)
     with named(file):
+        for companion in target.companions:
+            _refuse_foreign(companion, file)
         check_target(file, overwrite=overwrite, companions=target.companions, folder=bool(entry.markers))
         if file.is_dir() and not entry.is_folder(file) and any(file.iterdir()):
             raise InputError(f"is a folder with other content than {entry.name}; it is not replaced")
     return target
+
+
+def _refuse_foreign(header: Path, file: Path) -> None:
+    """Refuse a header that would replace that of another image."""
+    images = [] if file.exists() or not header.exists() else data_files(header)
+    if images:
+        raise InputError(f"its header {header.name} is that of {images[0].name}; give another name")
 
 
 class WindowTarget(ABC):

@@ -8,6 +8,7 @@ from typing import Unpack
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, merge_options
+from hyperfuse.io.encoding.scratch import recover
 from hyperfuse.io.formats.registry import Format, format_to_read, split_variable
 from hyperfuse.io.products import find_product
 from hyperfuse.io.windows.relabelled import RelabelledSource
@@ -40,6 +41,7 @@ def open_windows(
     """
     file, variable = split_variable(path)
     how = merge_options(ReadOptions, options, keywords)
+    recover(file.parent)
     with named(file):
         product = None if variable is not None else find_product(file)
         entry = format_to_read(file) if product is None else product[0]

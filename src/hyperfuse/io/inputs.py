@@ -1,0 +1,64 @@
+"""The files that belong to an input, none of which an output of the same call may replace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from hyperfuse.errors import InputError
+from hyperfuse.io.formats.envi_header import data_file, header_of
+from hyperfuse.io.formats.registry import split_variable
+from hyperfuse.io.formats.targets import SIDE_FILES
+from hyperfuse.io.products import find_product
+
+# Files of a product bear the name of the scene, of which the start distinguishes it from others.
+_SCENE_LETTERS = 10
+
+
+def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | Path]) -> None:
+    """Refuse outputs that would replace or remove a file that is read, or one that belongs to it.
+
+    Args:
+        outputs: files and folders that will be written or removed.
+        inputs: names of images and other files, as they are passed to :func:`hyperfuse.io.read`.
+
+    Raises:
+        InputError: one of them is the same; the message names both.
+    """
+    written = {path.resolve(): path for path in outputs}
+    for name in inputs:
+        for file in _files_of(split_variable(name)[0]):
+            found = file.resolve()
+            for path, shown in written.items():
+                if path == found or _same(path, found) or path in found.parents:
+                    belongs = "is an input" if str(shown) == str(name) else f"belongs to {name}, an input"
+                    raise InputError(f"{shown}: {belongs} of this call; write elsewhere")
+
+
+def _same(first: Path, second: Path) -> bool:
+    return first.exists() and second.exists() and first.samefile(second)
+
+
+def _files_of(path: Path) -> Iterator[Path]:
+    """Give a file with its side files, or the files of a product or virtual raster."""
+    yield path
+    if not path.exists():
+        return
+    try:
+        product = find_product(path)
+        data = path if path.is_dir() else data_file(path)
+    except InputError:  # reading it reports what is wrong
+        product, data = None, path
+    yield from (data, *(data.with_name(data.name + ending) for ending in SIDE_FILES))
+    header = None if data.is_dir() else header_of(data)
+    if header is not None:
+        yield header
+    if path.suffix.lower() == ".vrt":
+        from hyperfuse.io.formats.gdal import sources_of
+
+        yield from sources_of(path)
+    if product is not None:
+        entry, source = product
+        members = source.members
+        start = (source.chosen or next(iter(members.find(entry.files)), "/"))[:_SCENE_LETTERS]
+        yield from (members.root / each for each in members.names if "/" in each or each.startswith(start))
