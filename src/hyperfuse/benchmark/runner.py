@@ -19,7 +19,7 @@ from hyperfuse.runtime.memory import free_bytes
 from hyperfuse.runtime.processes import Child, run_children
 from hyperfuse.runtime.threads import usable_threads
 
-_WORKER = "hyperfuse.benchmark.worker"
+_WORKER = "hyperfuse.benchmark.worker:do_job"
 # Of the free memory; the rest is for other programs.
 _MEMORY_FRACTION = 0.8
 # What the program takes before it reads an image: Python, torch and the rest.

@@ -1,7 +1,7 @@
 """One job of a benchmark: read the scene, degrade it, fuse it, score the result.
 
-``python -m hyperfuse.benchmark.worker`` does the job that it reads as a line of JSON from stdin. A job has a process of
-its own so that the peak memory is the job's, its threads can be set, and a crash does not end the benchmark.
+A job is a line of JSON and has a process of its own (see ``runtime.processes``), so that the peak memory is the job's,
+its threads can be set, and a crash does not end the benchmark.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from hyperfuse.datasets import Scenes, get_dataset
 from hyperfuse.errors import HyperfuseError
 from hyperfuse.metrics import evaluate
 from hyperfuse.runtime.memory import peak_bytes, reset_peak
-from hyperfuse.runtime.processes import serve
 from hyperfuse.scenes.simulate import Pair, simulate
 
 
@@ -100,7 +99,3 @@ def _pair(job: BenchmarkJob) -> Pair:
         seed=pairs.seed,
         drop_uncovered=pairs.drop_uncovered,
     )
-
-
-if __name__ == "__main__":
-    serve(do_job)

@@ -11,9 +11,11 @@ from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from hyperfuse.cli.failures import describe_failure, describe_misuse, silence_stdout, with_options
+from hyperfuse.cli.failures import describe_failure, describe_misuse, with_options
 from hyperfuse.cli.options import COMMON
 from hyperfuse.cli.session import Session
+from hyperfuse.cli.signals import signals_raised, signals_restored
+from hyperfuse.cli.streams import flush_stdout, prepare_stdout, reserve_descriptors, silence_stdout
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.runtime.threads import limit
 from hyperfuse.version import __version__
@@ -40,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after ``hyperfuse``; default: those of the process.
 
     Returns:
-        The exit code: 0 done, 1 the work failed, 2 the call or its input is wrong, 130 interrupted.
+        The exit code: 0 done, 1 the work failed, 2 the call or its input is wrong, 130 interrupted,
+        143 terminated, 129 terminal closed.
 
     Example:
         >>> main(["--version"])
@@ -50,8 +53,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Read when OpenMP is loaded, with torch. Threads that wait by spinning hold the core that the one they wait for
     # needs as soon as anything else runs on the machine: a call next to three other jobs took 150 s, and 55 s without.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    words = sys.argv[1:] if argv is None else list(argv)
+    if argv is not None:
+        with signals_restored():
+            return _run(list(argv))
+    # Read when Python starts: to no process that libraries start is a file torch.py in the working folder torch.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    reserve_descriptors()
+    return _run(sys.argv[1:])
+
+
+def _run(words: list[str]) -> int:
     session = Session(words=words, debug="--debug" in words)
+    prepare_stdout()
     with warnings.catch_warnings():
         # Warnings of libraries are for developers; those meant for users come as one line each.
         if not session.debug:
@@ -59,8 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("default", category=HyperfuseWarning)
         warnings.showwarning = session.show_warning
         try:
-            run_words(words, session)
-            sys.stdout.flush()
+            with signals_raised():
+                run_words(words, session)
+                session.flush()
+            return 0
         except CycloptsError as error:
             session.error(describe_misuse(error))
             return 2
@@ -71,9 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             code, message = describe_failure(error)
             if session.debug:
                 session.traceback()
-            session.error(message)
+            session.end(message, code)
             return code
-    return 0
+        finally:
+            flush_stdout()
 
 
 def run_words(words: list[str], session: Session) -> None:

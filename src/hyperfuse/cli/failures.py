@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
-import sys
 from collections.abc import Mapping
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 
+from hyperfuse.cli.signals import Interrupted
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.text import single_line
 
@@ -69,26 +68,19 @@ def describe_misuse(error: CycloptsError) -> str:
 def describe_failure(error: BaseException) -> tuple[int, str]:
     """Return the exit code and the message for an exception that ended a command."""
     message = single_line(error)
+    if isinstance(error, Interrupted):
+        return error.exit_code, error.message
     if isinstance(error, KeyboardInterrupt):
         return 130, "interrupted"
     if isinstance(error, HyperfuseError):
         return error.exit_code, message
     if isinstance(error, OSError) and error.errno is not None:
         return 1, _describe_os_error(error)
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return 2, f"a name is not UTF-8 ({error.object.encode(errors='backslashreplace').decode()}); rename the file"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return 1, f"not enough memory ({message or 'no details'}); use fewer bands (--bands) or a smaller image"
     return 1, f"unexpected {type(error).__name__}: {message}; --debug shows where"
-
-
-def silence_stdout() -> None:
-    """Redirect stdout to the null device after its reader has closed it, so that the last flush stays silent."""
-    try:
-        descriptor = sys.stdout.fileno()
-    except (OSError, ValueError, AttributeError):  # a stdout that is no file, as in tests
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
 
 
 def _describe_os_error(error: OSError) -> str:

@@ -7,9 +7,10 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
+from hyperfuse.errors import HyperfuseError
 from hyperfuse.progress import Progress, silent, terminal_bar
 from hyperfuse.text import escape_json, printable, single_line
 
@@ -40,12 +41,22 @@ class Session:
         return time.monotonic() - self._start
 
     def result(self, text: str) -> None:
-        """Write a line of results."""
-        sys.stdout.write(printable(text) + "\n")
+        """Write a line of results.
+
+        Raises:
+            HyperfuseError: stdout is closed.
+        """
+        self._write(printable(text))
+
+    def flush(self) -> None:
+        """Deliver all results."""
+        if sys.stdout is not None:
+            sys.stdout.flush()
 
     def result_json(self, value: Any) -> None:
         """Write results for machines; what JSON cannot hold (NaN, infinity) becomes null."""
-        sys.stdout.write(escape_json(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)) + "\n")
+        text = json.dumps(_plain(value), indent=2, ensure_ascii=not _is_unicode(sys.stdout), allow_nan=False)
+        self._write(escape_json(text))
 
     def result_table(self, table: RenderableType) -> None:
         """Write a rich table: as wide as the terminal, or its natural width where stdout is not a terminal."""
@@ -71,9 +82,17 @@ class Session:
         """Write on stderr why the command ends."""
         self._to_stderr(f"error: {text}")
 
+    def end(self, text: str, code: int) -> None:
+        """Write on stderr why the command ends; with the exit code 0 that is no error."""
+        if code:
+            self.error(text)
+        else:
+            self.note(f"note: {text}")
+
     def traceback(self) -> None:
         """Write the traceback of the exception being handled."""
-        traceback.print_exc(file=sys.stderr)
+        with suppress(OSError):
+            traceback.print_exc(file=sys.stderr)
 
     def show_warning(
         self,
@@ -93,15 +112,28 @@ class Session:
     @contextmanager
     def progress(self, title: str) -> Iterator[Progress]:
         """Show a bar with the time left on a terminal, and nothing elsewhere or when quiet."""
-        if self.quiet or not sys.stderr.isatty():
+        if self.quiet or sys.stderr is None or not sys.stderr.isatty():
             yield silent
             return
         with terminal_bar(title) as report:
             yield report
 
+    @staticmethod
+    def _write(text: str) -> None:
+        if sys.stdout is None:
+            raise HyperfuseError("stdout is closed, and results have nowhere to go")
+        sys.stdout.write(text + "\n")
+
     def _to_stderr(self, text: str) -> None:
-        sys.stderr.write(single_line(text) + "\n")
-        sys.stderr.flush()
+        # A closed terminal must not keep a command from its end, nor from removing its scratch.
+        with suppress(OSError, ValueError):
+            if sys.stderr is not None:
+                sys.stderr.write(single_line(text) + "\n")
+                sys.stderr.flush()
+
+
+def _is_unicode(stream: TextIO | None) -> bool:
+    return (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
 
 
 def _unbounded(console: Any) -> Any:

@@ -3,52 +3,108 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import pkgutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, Any, TypeVar
 
 from hyperfuse.runtime.threads import environment, limit_process, usable_threads
 
 Task = TypeVar("Task")
 
 _POLL_SECONDS = 0.05
+_PR_SET_PDEATHSIG = 1
+
+
+def start_python(
+    words: Sequence[str], threads: int, errors: IO[Any], *, stdout: int = subprocess.DEVNULL, **variables: str
+) -> subprocess.Popen[bytes]:
+    """Start this Python with a pipe to its stdin.
+
+    A file ``torch.py`` in the working folder is not torch to it, nor to processes that it starts. Signals of the
+    terminal (Ctrl-C) reach this process alone, which ends its children.
+
+    Args:
+        words: of its command line, such as ``-m`` and a module.
+        threads: number of threads that its numeric libraries use.
+        errors: file of its stderr.
+        stdout: of it.
+        variables: further ones of its environment.
+    """
+    # The package may have been found by other means than an installation; the process must find the same one. An
+    # empty entry would be the working folder.
+    home = str(Path(__file__).parents[2])
+    paths = [home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    safe: Mapping[str, str] = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-P", *words],
+        stdin=subprocess.PIPE,
+        stdout=stdout,
+        stderr=errors,
+        env={**os.environ, **environment(threads), **safe, **variables},
+        start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    )
+
+
+def end_with_parent(receive: Callable[[bytes], None] = lambda data: None) -> None:
+    """End this process when its parent does, however that ends: its stdin is a pipe that the parent holds open.
+
+    Args:
+        receive: called with what comes through that pipe, in another thread.
+    """
+    if sys.platform == "linux":
+        # A thread cannot act while a library computes, or hangs, without releasing Python's lock; the kernel can.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    pipe = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+    def wait() -> None:
+        while data := os.read(pipe, 2**16):
+            receive(data)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def how_it_ended(process: subprocess.Popen[bytes], errors: IO[str]) -> str | None:
+    """Return how a process that has ended failed, with the last line on its stderr; None where it succeeded."""
+    code = process.wait()
+    if code == 0:
+        return None
+    errors.seek(0)
+    written = [line.strip() for line in errors if line.strip()]
+    how = f"by signal {-code}{' (out of memory?)' if code == -9 else ''}" if code < 0 else f"with exit code {code}"
+    return f"its process ended {how}" + (f": {written[-1]}" if written else "")
 
 
 class Child:
     """A process that works on a line.
 
     Args:
-        module: run as ``python -m``; its ``main`` calls :func:`serve`.
+        function: called with the line, such as ``package.module:name``.
         line: one line of JSON that describes the job.
         threads: number of threads that its numeric libraries use.
     """
 
-    def __init__(self, module: str, line: str, threads: int) -> None:
-        variables = {**os.environ, **environment(threads)}
-        # The package may have been found by other means than an installation; the process must find the same one.
-        home = str(Path(__file__).parents[2])
-        variables["PYTHONPATH"] = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  (closed with the process)
-        self._process = subprocess.Popen(
-            # -P: a file torch.py in the working folder is not torch.
-            [sys.executable, "-P", "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._errors,
-            env=variables,
-            text=True,
-        )
+    def __init__(self, function: str, line: str, threads: int) -> None:
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (closed with it)
+        self._process = start_python(["-m", __name__, function], threads, self._errors)
         assert self._process.stdin is not None  # it is a pipe
         self._stdin = self._process.stdin
         # A process that ended at once breaks the pipe; failure() returns the reason.
-        with contextlib.suppress(BrokenPipeError):
-            self._stdin.write(line.rstrip("\n") + "\n")
+        with contextlib.suppress(OSError):
+            self._stdin.write(line.rstrip("\n").encode() + b"\n")
             self._stdin.flush()
 
     @property
@@ -58,26 +114,20 @@ class Child:
 
     def failure(self) -> str | None:
         """Return how a process that has ended failed, or None where it succeeded."""
+        failure = how_it_ended(self._process, self._errors)
         self._close()
-        self._errors.seek(0)
-        written = [line.strip() for line in self._errors if line.strip()]
-        self._errors.close()
-        code = self._process.returncode
-        if code == 0:
-            return None
-        how = f"by signal {-code}{' (out of memory?)' if code == -9 else ''}" if code < 0 else f"with exit code {code}"
-        return f"its process ended {how}" + (f": {written[-1]}" if written else "")
+        return failure
 
     def kill(self) -> None:
         """End it now."""
         self._process.kill()
         self._process.wait()
         self._close()
-        self._errors.close()
 
     def _close(self) -> None:
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):
             self._stdin.close()
+        self._errors.close()
 
 
 def run_children(
@@ -118,16 +168,22 @@ def run_children(
             child.kill()
 
 
-def serve(work: Callable[[str], None]) -> None:
-    """Do the job that the line on stdin describes; end at once where the parent process is gone."""
-    line = sys.stdin.readline()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _main() -> None:
+    received: list[bytes] = []
+    complete = threading.Event()
+
+    def receive(data: bytes) -> None:
+        received.append(data)
+        if data.endswith(b"\n"):
+            complete.set()
+
+    end_with_parent(receive)
+    function = pkgutil.resolve_name(sys.argv[1])
+    complete.wait()
     if "OMP_NUM_THREADS" in os.environ:
         limit_process(usable_threads())
-    work(line)
+    function(b"".join(received).decode())
 
 
-def _end_with_parent() -> None:
-    # stdin stays open as long as the process at its other end lives, however that ends.
-    sys.stdin.read()
-    os._exit(1)
+if __name__ == "__main__":
+    _main()

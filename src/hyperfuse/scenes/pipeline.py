@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -123,9 +123,10 @@ def fuse_windows(
     windows = part(progress, fitted, fused)
     task = FuseTile(opener, store, windows if job.tile is None else silent, ready, details)
     waiting = [tile for tile in tiles if not store.done(tile.name)]
-    for number, _ in enumerate(run(task, waiting), len(tiles) - len(waiting) + 1):
-        if job.tile is not None:
-            windows(number / len(tiles), f"tile {number} of {len(tiles)}")
+    with closing(run(task, waiting)) as results:
+        for number, _ in enumerate(results, len(tiles) - len(waiting) + 1):
+            if job.tile is not None:
+                windows(number / len(tiles), f"tile {number} of {len(tiles)}")
     lost = [tile for tile in tiles if not store.done(tile.name)]
     if lost:
         raise HyperfuseError(f"{len(lost)} of {len(tiles)} tiles are missing; can all workers write the tiles?")

@@ -32,13 +32,13 @@ from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.metrics import aggregate, evaluate
 from hyperfuse.networks.blocks.upsample import resample
 from hyperfuse.progress import Progress, silent
-from hyperfuse.runtime.processes import Child, run_children, serve
+from hyperfuse.runtime.processes import Child, run_children
 from hyperfuse.runtime.tensors import tensor_of
 from hyperfuse.runtime.threads import usable_threads
 from hyperfuse.scenes.simulate import Pair, simulate
 from hyperfuse.training.configuration import TrainingConfig
 
-_TRAINER = "hyperfuse.benchmark.reproduce.trainer"
+_TRAINER = "hyperfuse.benchmark.reproduce.experiment:train_line"
 # A network, and the first fields of an experiment.
 _LINE: TypeAdapter[Any] = TypeAdapter(
     tuple[RequiredNetwork, Path, bool, Path | None, Path | None, Budget, str, int],
@@ -225,8 +225,3 @@ def train_line(line: str) -> None:
     """Train the network of a line that :meth:`Experiment.prepare` sends to a process."""
     required, *options = _LINE.validate_json(line)
     Experiment(*options).trained(required)
-
-
-def serve_training() -> None:
-    """Be the process that trains one network."""
-    serve(train_line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.runtime.optional import require
@@ -12,7 +12,9 @@ _RETRIES = 3
 _TIMEOUT_SECONDS = 30
 
 
-def run_on_scheduler(task: Callable[[Tile], bool], tiles: Sequence[Tile], scheduler: str, key: str) -> Iterator[bool]:
+def run_on_scheduler(
+    task: Callable[[Tile], bool], tiles: Sequence[Tile], scheduler: str, key: str
+) -> Generator[bool, None, None]:
     """Call a task for every tile on a cluster; yield True for each that has come.
 
     Inputs and output lie where every worker finds them under the same path. Workers store finished tiles there, so
