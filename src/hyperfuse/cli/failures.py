@@ -37,6 +37,13 @@ def with_options(error: InputError, options: Mapping[str, str]) -> str:
         >>> with_options(InputError("pass nodata=nan or align=False"), {"nodata": "--nodata", "no_align": "--no-align"})
         'pass --nodata nan or --no-align'
     """
+    message = with_options_in_text(str(error), options)
+    option = options.get(_OPTION_NAMES.get(error.parameter or "", error.parameter or ""))
+    return message if option is None or option in message else f"{option}: {message}"
+
+
+def with_options_in_text(text: str, options: Mapping[str, str]) -> str:
+    """Return a note with its parameters written as options of a command; see :func:`with_options`."""
 
     def replace(match: re.Match[str]) -> str:
         name, value = _OPTION_NAMES.get(match[1], match[1]), match[2]
@@ -50,9 +57,7 @@ def with_options(error: InputError, options: Mapping[str, str]) -> str:
             value = value[1:-1].replace(" ", "")
         return f"{options[name]} {value}"
 
-    message = _PARAMETER.sub(replace, str(error))
-    option = options.get(_OPTION_NAMES.get(error.parameter or "", error.parameter or ""))
-    return message if option is None or option in message else f"{option}: {message}"
+    return _PARAMETER.sub(replace, text)
 
 
 def describe_misuse(error: CycloptsError) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from hyperfuse.cli.failures import with_options_in_text
 from hyperfuse.cli.inputs import files_named, name_of, prefixed, sensor_next_to
 from hyperfuse.cli.options import (
     COMMON,
@@ -102,6 +103,7 @@ def fuse(
         common: Options of every command.
         session: Where results and notes go.
     """
+    from hyperfuse.cli.app import options_of
     from hyperfuse.io import ReadOptions
     from hyperfuse.methods import DEFAULT_METHOD
     from hyperfuse.scenes.fuse import fuse_tiles
@@ -161,8 +163,9 @@ def fuse(
             dtype=writing.dtype,
             compress=writing.compress,
         )
+    options = options_of(["fuse"])
     for note in fusion.notes:
-        session.note(f"note: {note}")
+        session.note(f"note: {with_options_in_text(note, options)}")
     for path, files in images:
         session.note(describe_output(path, files, fusion.image, session.seconds))
     if report is not None:

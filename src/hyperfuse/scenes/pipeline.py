@@ -21,9 +21,18 @@ from hyperfuse.scenes.gaps import GapRegression
 from hyperfuse.scenes.job import FusionJob
 from hyperfuse.scenes.matching.blind import Match, match_headers, match_samples
 from hyperfuse.scenes.matching.grid import MatchedPair
+from hyperfuse.scenes.matching.undeclared import find_undeclared
 from hyperfuse.scenes.preview import Preview
 from hyperfuse.scenes.record import UNCERTAINTY, history_step, result_header
-from hyperfuse.scenes.samples import bands_with_data, filled_tiles, fits_whole, matching_parts, sample_plan, spread
+from hyperfuse.scenes.samples import (
+    bands_with_data,
+    filled_tiles,
+    fits_whole,
+    matching_parts,
+    parts_at_the_border,
+    sample_plan,
+    spread,
+)
 from hyperfuse.scenes.saturation import saturation_note
 from hyperfuse.scenes.source import MatchedSource, PairSource
 from hyperfuse.scenes.tiling.blend import ImageTarget, assemble, has_gaps
@@ -178,6 +187,11 @@ def match_scene(source: PairSource, job: FusionJob) -> MatchedScene:
     plan = matched.whole if job.tile is None else matched.plan(job.tile, 0)
     bands = bands_with_data(matched, matched.whole if whole else plan)
     before = matched.match
+    looked_at = matching_parts(matched, whole)
+    if not whole:
+        looked_at += parts_at_the_border(matched)
+    undeclared, doubts = find_undeclared(looked_at, bands, headers, whole=whole)
+    before = replace(before, undeclared=undeclared, notes=(*before.notes, *doubts))
     match = match_samples(
         before,
         headers,

@@ -91,6 +91,17 @@ def matching_parts(source: MatchedSource, whole: bool) -> list[MatchedPair]:
     return [part for _, part in read[:_PARTS]]
 
 
+def parts_at_the_border(source: MatchedSource) -> list[MatchedPair]:
+    """Return the parts in the corners of a scene and midway between them, as large as those that match its images."""
+    side = int(np.ceil(_PART_SIDE * source.match.sensor.mean_ratio))
+    tiles = list(source.plan(side, 0).tiles())
+    lines = [
+        sorted({0, last // 2, last}) for last in (max(tile.row for tile in tiles), max(tile.col for tile in tiles))
+    ]
+    at = {(row, col) for row in lines[0] for col in lines[1]}
+    return [source.read(tile) for tile in filled_tiles(source, tiles) if (tile.row, tile.col) in at]
+
+
 def _filled(cube: Cube) -> float:
     """Return the fraction of pixels that hold data."""
     return float(1 - cube.empty_pixels.mean()) if cube.usable_bands.any() else 0.0

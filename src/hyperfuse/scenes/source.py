@@ -18,8 +18,11 @@ from hyperfuse.io.windows.source import WindowSource
 from hyperfuse.io.windows.warped import WarpedSource
 from hyperfuse.scenes.matching.blind import Match
 from hyperfuse.scenes.matching.grid import MatchedPair
+from hyperfuse.scenes.matching.undeclared import undeclared_pixels, without_undeclared
 from hyperfuse.scenes.matching.warp import WarpGrid
 from hyperfuse.scenes.tiling.plan import Tile, TilePlan
+
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,12 +143,22 @@ class MatchedSource:
         return self.msi.may_hold_data(self._in_msi(window))
 
     def read_hsi(self, window: Window) -> Cube:
-        """Return a window of the LR-HSI."""
-        return self.hsi.read(self._in_hsi(window))
+        """Return a window of the LR-HSI; what is taken for a gap is one."""
+        return without_undeclared(*self.read_declared_hsi(window))
 
     def read_msi(self, window: Window) -> Cube:
-        """Return a window of the HR-MSI."""
-        return self.msi.read(self._in_msi(window))
+        """Return a window of the HR-MSI; what is taken for a gap is one."""
+        return without_undeclared(*self.read_declared_msi(window))
+
+    def read_declared_hsi(self, window: Window) -> tuple[Cube, Bools | None]:
+        """Return a window of the LR-HSI as it is, and the pixels (rows, cols) that are taken for gaps, if any."""
+        cube = self.hsi.read(self._in_hsi(window))
+        return cube, undeclared_pixels(cube, self.match.undeclared.hsi)
+
+    def read_declared_msi(self, window: Window) -> tuple[Cube, Bools | None]:
+        """Return a window of the HR-MSI as it is, and the pixels (rows, cols) that are taken for gaps, if any."""
+        cube = self.msi.read(self._in_msi(window))
+        return cube, undeclared_pixels(cube, self.match.undeclared.msi, warped=self.match.grid is not None)
 
     def read(self, tile: Tile) -> MatchedPair:
         """Return what a tile reads of both images."""

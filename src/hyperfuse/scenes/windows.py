@@ -85,17 +85,24 @@ class Scene:
         """Read what a tile needs; None where none of its output holds data, mostly without reading."""
         if not self.source.may_hold_data(tile):
             return None
-        hsi = self.source.read_hsi(tile.lr)
+        hsi, hsi_doubted = self.source.read_declared_hsi(tile.lr)
         shape = (int(self.bands.sum()), hsi.rows, hsi.cols)
         hsi_valid = np.ones(shape, np.bool_) if hsi.valid is None else hsi.valid[self.bands]
         if not hsi_valid.any():
             return None
-        msi = self.source.read_msi(tile.hr)
+        msi, msi_doubted = self.source.read_declared_msi(tile.hr)
         msi_valid = np.ones((msi.rows, msi.cols), np.bool_)
         if msi.valid is not None:
             msi_valid = np.asarray(msi.valid[self.msi_bands].all(axis=0))
         sensor = tile.sensor(self.sensor)
         valid = at_hr_pixels(hsi_valid, msi_valid.shape, sensor) & msi_valid
+        # One image stands in where the other is taken for a gap that nothing declares; where both are, nothing does.
+        if hsi_doubted is not None:
+            hsi_valid = hsi_valid & ~hsi_doubted
+            if msi_doubted is not None:
+                valid &= ~(at_hr_pixels(hsi_doubted, msi_valid.shape, sensor) & msi_doubted)
+        if msi_doubted is not None:
+            msi_valid = msi_valid & ~msi_doubted
         if not valid[:, *tile.written].any():
             return None
         area = DataPart.around(np.asarray(valid.any(axis=0)), (hsi.rows, hsi.cols), sensor)

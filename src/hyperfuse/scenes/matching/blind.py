@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.scenes.matching.align import Alignment, Placement, align, pair_part, place
 from hyperfuse.scenes.matching.grid import PSF_ASSUMED, MatchedPair, common_extent, match_grids, refuse_other_units
+from hyperfuse.scenes.matching.undeclared import Undeclared
 from hyperfuse.scenes.matching.warp import WarpGrid, parallel_grid, rotated_grid
 from hyperfuse.sensor.estimation.location import locate
 from hyperfuse.sensor.estimation.sampling import PairPart
@@ -52,6 +53,7 @@ class Match:
         radiometry: of the MSI, or None.
         alignment: shift, rotation and scale; None where the position is specified.
         estimate: responses and radiometry as estimated; None where they were not, or a job was resumed.
+        undeclared: spectra of pixels that nothing declares as gaps and that are gaps for all fits.
         notes: what was estimated and decided, a sentence each.
     """
 
@@ -62,6 +64,7 @@ class Match:
     radiometry: Radiometry | None = None
     alignment: Alignment | None = None
     estimate: SensorEstimate | None = None
+    undeclared: Undeclared = field(default_factory=Undeclared)
     notes: tuple[str, ...] = ()
 
     def msi_header(self, msi: CubeHeader) -> CubeHeader:
@@ -77,6 +80,7 @@ class Match:
             "grid": None if grid is None else grid.state(),
             "radiometry": None if radiometry is None else [radiometry.gain.tolist(), radiometry.offset.tolist()],
             "alignment": None if self.alignment is None else asdict(self.alignment),
+            "undeclared": [None if spectrum is None else list(spectrum) for spectrum in self.undeclared],
             "notes": list(self.notes),
         }
 
@@ -92,6 +96,7 @@ class Match:
             grid=None if grid is None else WarpGrid.restore(grid),
             radiometry=None if radiometry is None else Radiometry(*(np.array(one) for one in radiometry)),
             alignment=None if alignment is None else Alignment(**{**alignment, "centre": tuple(alignment["centre"])}),
+            undeclared=Undeclared(*(None if one is None else tuple(one) for one in state["undeclared"])),
             notes=tuple(state["notes"]),
         )
 
