@@ -91,7 +91,8 @@ def test_declared_nan_is_a_gap(run, files, pair):
     data = pair.hsi.data.copy()
     data[:, 2, 3] = np.nan
     np.save(files / "hsi.npy", data)
-    code, _, err = run("fuse", files / "hsi.npy", files / "msi.tif", files / "fused.tif", "--nodata", "nan")
+    words = ("--nodata", "nan", "--same-ground")
+    code, _, err = run("fuse", files / "hsi.npy", files / "msi.tif", files / "fused.tif", *words)
     assert code == 0, err
     fused = hyperfuse.io.read(files / "fused.tif")
     assert fused.empty_pixels[6:9, 9:12].all()
@@ -100,16 +101,22 @@ def test_declared_nan_is_a_gap(run, files, pair):
 
 def test_one_image_in_reflectance_and_one_times_ten_thousand(refuse, run, files, pair):
     np.save(files / "msi.npy", np.rint(pair.msi.data * 1e4).astype(np.uint16))
-    message = refuse("--ratio", "3", msi="msi.npy")
+    pair.sensor.save(files / "sensor.yaml")
+    message = refuse("--method", "cnmf", "--same-ground", msi="msi.npy")
     assert str(files / "msi.npy") in message
     assert "scale" in message
-    words = ("fuse", files / "hsi.tif", files / "msi.npy", files / "fused.tif", "--ratio", "3", "--msi-scale", "0.0001")
-    assert run(*words)[0] == 0
+    words = ("fuse", files / "hsi.tif", files / "msi.npy", files / "fused.tif", "--same-ground")
+    assert run(*words, "--method", "cnmf", "--msi-scale", "0.0001")[0] == 0
+    (files / "sensor.yaml").unlink()
+    # A regression on the MSI needs no common unit.
+    code, _, err = run(*words, "--method", "regression", "--overwrite")
+    assert code == 0, err
+    assert "another unit: the MSI is divided by 9280," in err
 
 
 def test_a_satellite_where_the_bands_have_no_wavelengths(refuse, files, pair):
     np.save(files / "hsi.npy", pair.hsi.data)
-    message = refuse("--ratio", "3", "--srf", "sentinel-2a", hsi="hsi.npy")
+    message = refuse("--ratio", "3", "--srf", "sentinel-2a", "--same-ground", hsi="hsi.npy")
     assert str(files / "hsi.npy") in message
     assert "wavelengths" in message
 

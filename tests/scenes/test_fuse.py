@@ -300,6 +300,17 @@ def test_one_position_alone_is_refused_unless_both_cover_the_same_ground(pair, u
     assert fused.transform is not None
 
 
+@pytest.mark.parametrize("method", ["regression", "gsa", "mtf-glp-hs"])
+def test_an_msi_of_8_bits_beside_reflectance_is_scaled_and_reported(pair, method):
+    hsi, msi, sensor, _ = pair
+    hsi = hsi.replace(data=hsi.data / hsi.data.max())
+    coded = msi.replace(data=np.rint(msi.data / msi.data.max() * 255))
+    one = fuse(hsi, coded, sensor=sensor, method=method, return_details=True)
+    assert any("another unit: the MSI is divided by" in note for note in one.notes)
+    plain = fuse(hsi, coded.replace(data=coded.data / 255), sensor=sensor, method=method)
+    np.testing.assert_allclose(one.image.data, plain.data, rtol=1e-3, atol=1e-4)
+
+
 # ---- what a method is given
 
 

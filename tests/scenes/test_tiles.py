@@ -279,7 +279,7 @@ def test_a_pair_that_is_refused_leaves_nothing_behind(tmp_path):
     made, hsi, _ = pair(tmp_path)
     write(tmp_path / "other.tif", made.msi.replace(data=made.msi.data * 10_000))
     with pytest.raises(InputError, match="one is scaled"):
-        fuse_tiles(hsi, tmp_path / "other.tif", tmp_path / "out.tif", method="regression", tile=TILE)
+        fuse_tiles(hsi, tmp_path / "other.tif", tmp_path / "out.tif", method="cnmf", sensor=made.sensor, tile=TILE)
     assert not list(tmp_path.glob(".*"))
 
 
@@ -416,11 +416,11 @@ def test_what_cannot_be_done_in_tiles_is_reported(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_other_units_are_refused(tmp_path):
+def test_other_units_are_refused_where_a_sensor_ties_the_values(tmp_path):
     made, hsi, _ = pair(tmp_path)
     write(tmp_path / "scaled.tif", made.msi.replace(data=made.msi.data * 10_000))
     with pytest.raises(InputError, match="one is scaled"):
-        fuse_tiles(hsi, tmp_path / "scaled.tif", tmp_path / "out.tif", method="regression", tile=TILE)
+        fuse_tiles(hsi, tmp_path / "scaled.tif", tmp_path / "out.tif", method="cnmf", sensor=made.sensor, tile=TILE)
 
 
 def test_a_scene_goes_in_tiles_where_the_whole_would_take_too_much_memory(tmp_path):

@@ -43,6 +43,7 @@ def fuse(
     effort: str | None = None,
     budget: str | None = None,
     weights: str | None = None,
+    network: str | None = None,
     best_so_far: bool = False,
     uncertainty: str | None = None,
     report: str | None = None,
@@ -81,6 +82,7 @@ def fuse(
         budget: Wall time of the whole command, such as 30s or 2min, in place of an effort.
         weights: Network trained on other scenes that the fit starts from: a name that ships or a folder (RUN/best);
             with --effort fast it is used as it is.
+        network: Network to fuse with as it is, trained for these bands: a folder that training wrote (RUN/best).
         best_so_far: On Ctrl-C while a network is fitted, end with the best found so far instead of nothing.
         uncertainty: Image to write in addition: the expected error of every pixel and band (standard deviation).
         sensor: YAML file with ratio, phase, PSF and SRF. Default: sensor.yaml in the folder of HSI.
@@ -111,6 +113,10 @@ def fuse(
 
     if reference is not None and report is None:
         raise InputError("reference=... is for the report; give report=..., or use `hyperfuse evaluate`")
+    if network is not None:
+        if method is not None or weights is not None:
+            raise InputError("--network is a method of its own; leave out --method and --weights")
+        method, weights = "network", network
     chosen = DEFAULT_METHOD if method is None else method
     settings = {**parse_settings(set_), **_settings_of(chosen, effort, budget, weights, best_so_far)}
     beside = None if sensor is not None else sensor_next_to(hsi)
@@ -188,7 +194,7 @@ def _settings_of(
             if value is not None:
                 raise InputError(f"the method {method} takes no {option}: it works until it is done")
     if weights is not None and not known.weights:
-        able = " or ".join(one.name for one in list_methods() if one.capabilities.weights)
+        able = " or ".join([one.name for one in list_methods() if one.capabilities.weights] + ["--network"])
         raise InputError(f"the method {method} takes no --weights: it has no network; choose {able}")
     if weights is not None:
         find_pretrained(weights)  # refused before files are read

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.scenes.simulate import hr_transform
@@ -16,6 +17,7 @@ from hyperfuse.sensor.srf.coverage import coverage_note, outside_coverage
 from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.version import __version__
 
+_BAND_GROUPS = 8
 UNCERTAINTY = "standard deviation of the expected error"
 
 
@@ -29,8 +31,10 @@ def history_step(scene: Scene, seed: int, details: Mapping[str, Any], more: Mapp
         more: entries about the job: the inputs, the tiles.
     """
     values = dict(details)
-    rmse = values.pop("held_out_rmse", None)
-    notes = [_coverage(scene, rmse), *scene.notes, _end(values)]
+    rmse, fractions = values.pop("held_out_rmse", None), values.pop("network_fraction", None)
+    if fractions is not None:
+        values["network_fraction"] = _by_band_groups(fractions, np.flatnonzero(scene.bands) + 1)
+    notes = [_coverage(scene, rmse), *scene.notes, _end(values, fractions)]
     return {
         "step": "fuse",
         "method": scene.method.name,
@@ -96,12 +100,28 @@ def _coverage(scene: Scene, held_out_rmse: list[float] | None) -> str:
     return coverage_note(outside, used + 1, wavelengths, held_out_rmse)
 
 
-def _end(details: Mapping[str, Any]) -> str:
-    """Return a sentence about a fit that ended early, empty of one that did not."""
+def _by_band_groups(fractions: Sequence[float], bands: NDArray[np.intp]) -> dict[str, float]:
+    """Return the mean fraction of the network's correction that is applied, by groups of the bands (from 1)."""
+    if len(fractions) != len(bands):  # the same for all
+        return {f"{bands[0]}-{bands[-1]}": fractions[0]}
+    groups = np.array_split(np.arange(len(bands)), min(_BAND_GROUPS, len(bands)))
+    return {
+        f"{bands[group[0]]}-{bands[group[-1]]}": round(float(np.mean([fractions[band] for band in group])), 3)
+        for group in groups
+    }
+
+
+def _end(details: Mapping[str, Any], fractions: Sequence[float] | None) -> str:
+    """Return a sentence about a fit that ended early or in vain, empty of another."""
     if details.get("end") == "interrupted":
         return f"interrupted after {details['steps']} steps; the result is the best so far"
     if details.get("end") == "no time":
         return "the budget left no time to fit the network; the result is the linear part alone"
+    if fractions is not None and not any(fractions):
+        return (
+            "nothing learnt: the network's correction helps on no held-out pixels and is not applied; the result is the"
+            f" linear part alone (after {details['steps']} steps)"
+        )
     return ""
 
 

@@ -85,6 +85,8 @@ class Model(Protocol):
         """Plain values about the fit, for the history: ``steps``, ``end``, ``held_out_rmse`` (one per band), ….
 
         ``held_out_rmse``, where it is known: root mean squared error of held-out LR pixels of each band.
+        ``network_fraction``, where a network was fitted: the fraction of its correction that is applied in each band,
+        or ``[0.0]`` where none is.
         """
 
     def apply(self, pair: PairTensors, progress: Progress = silent) -> Outcome:

@@ -27,6 +27,7 @@ FusionFunction = Callable[[torch.Tensor, torch.Tensor, Sensor, S, Progress], tor
 T = TypeVar("T")
 
 _METHODS: dict[str, Method[Any]] = {}
+_UNLISTED: set[str] = set()
 _SETTINGS_OF = {"uncertainty": "uncertainty", "budget": "budget_seconds", "weights": "weights", "seed": "seed"}
 
 
@@ -38,8 +39,11 @@ def register_method(
     reference: str,
     cost: Literal["seconds", "minutes"],
     capabilities: Capabilities | None = None,
+    listed: bool = True,
 ) -> Callable[[T], T]:
     """Return the decorator that registers a method; arguments as in :class:`~.method.Method`.
+
+    A method that is not ``listed`` needs something that only some pairs have, such as a network for their bands.
 
     It decorates the class of the method's models (see :class:`~.method.ModelFactory`), or a plain function
     ``(hsi, msi, sensor, settings, progress) -> image``, which then fuses every window by itself.
@@ -57,6 +61,8 @@ def register_method(
                 raise ValueError(f"{name}: the capability {capability} and the setting {setting} go together")
         models: Any = target if isinstance(target, type) else _FunctionModels(target)  # type: ignore[arg-type]
         _METHODS[name] = Method(name, summary, reference, cost, settings, able, models)
+        if not listed:
+            _UNLISTED.add(name)
         return target
 
     return register
@@ -75,8 +81,8 @@ def get_method(name: str) -> Method[Any]:
 
 
 def list_methods() -> list[Method[Any]]:
-    """Return every registered method, by name."""
-    return [_METHODS[name] for name in sorted(_METHODS)]
+    """Return the registered methods that fuse any pair, by name."""
+    return [_METHODS[name] for name in sorted(set(_METHODS) - _UNLISTED)]
 
 
 @dataclass(frozen=True)

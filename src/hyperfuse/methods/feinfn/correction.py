@@ -20,7 +20,7 @@ from hyperfuse.progress import Progress, part
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.folds import held_out_patterns, validation_blocks
 from hyperfuse.statistics.shrinkage import RadianceShrinkage
-from hyperfuse.training.self_supervised.fit import NO_TIME, PairFit, PairFitOptions, fit_to_pair
+from hyperfuse.training.self_supervised.fit import NO_TIME, NOTHING_LEARNT, PairFit, PairFitOptions, fit_to_pair
 from hyperfuse.training.self_supervised.task import HeldOutTask, MaskedPair, correction, expand, shrinkage_factor
 
 _VALIDATION_FRACTION = 0.12
@@ -32,6 +32,11 @@ _MIN_PATCH = 8
 _STEPS_PER_IMAGE = 3  # a step uses at most about a third of the image
 _NO_FIT = PairFit(0, (), (0.0, 0.0), "steps")
 _NO_TIME = PairFit(0, (), (0.0, 0.0), NO_TIME)
+_NOTHING = PairFit(0, (), (0.0, 0.0), NOTHING_LEARNT)
+# Errors below this fraction of the values are rounding: there is nothing to learn.
+_ROUNDING = 1e-6
+# A network that was trained on other scenes and does not help after this fraction of its fit will not.
+_TRAINED_PATIENCE = 0.09
 
 
 @dataclass(frozen=True)
@@ -155,10 +160,14 @@ def fit_correction(
     errors = [one.error for one in masked]
     if fit.steps == 0 and not isinstance(start, TrainedNetwork):
         return CorrectionFit(None, errors, _NO_FIT)
+    if all(float(one.error.abs().max()) <= _ROUNDING * float(one.hsi.abs().max()) for one in masked):
+        return CorrectionFit(None, errors, _NOTHING)
     network = start.network if isinstance(start, TrainedNetwork) else _create(encoding, start, fit.seed)
     network = _placed(network, errors[0])
     done = _NO_FIT
     if fit.steps:
+        if isinstance(start, TrainedNetwork):
+            fit = replace(fit, patience=_TRAINED_PATIENCE)
         fit = replace(fit, patch=_patch_side(tasks[0].sensor))
         fit = replace(fit, batch=_patches_per_step(errors, fit))
         if limit is not None:

@@ -35,7 +35,7 @@ from hyperfuse.methods.local_linear.consistency import enforce_consistency
 from hyperfuse.networks.kernels.precision import Precision
 from hyperfuse.networks.options import FeINFNOptions
 from hyperfuse.progress import Progress, part, silent
-from hyperfuse.training.self_supervised.fit import PairFitOptions
+from hyperfuse.training.self_supervised.fit import NOTHING_LEARNT, PairFitOptions
 
 _STEPS = {"fast": 0, "normal": 600, "best": 3000}
 _MIN_SIDE = 8  # LR pixels; below, there is nothing to learn from
@@ -117,7 +117,11 @@ class FeinfnModel(StoredModel):
         found = fit_correction(images, encoding, start, options, limit, part(progress, 0.25, 1.0))
         error = found.errors[0] if found.errors else None
         return cls(
-            linear, found.correction, settings.uncertainty, _details(found), _fitted=_keep(samples, image, error)
+            linear,
+            found.correction,
+            settings.uncertainty,
+            _details(found, isinstance(start, TrainedNetwork)),
+            _fitted=_keep(samples, image, error),
         )
 
     def apply(self, pair: PairTensors, progress: Progress = silent) -> Outcome:
@@ -160,8 +164,12 @@ def _keep(samples: Sequence[PairTensors], image: LinearImage | None, error: torc
     return [] if image is None else [_FittedSample(samples[0], image, error)]
 
 
-def _details(found: CorrectionFit) -> dict[str, Any]:
+def _details(found: CorrectionFit, trained: bool) -> dict[str, Any]:
     details: dict[str, Any] = {"steps": found.fit.steps, "end": found.fit.end}
+    if found.correction is not None:
+        details["network_fraction"] = [round(value, 3) for value in found.correction.factor.tolist()]
+    elif found.fit.steps or found.fit.end == NOTHING_LEARNT or trained:
+        details["network_fraction"] = [0.0]
     if found.errors:
         squared = torch.cat([error.flatten(1) for error in found.errors], dim=1).square()
         details["held_out_rmse"] = [float(f"{value:.3g}") for value in squared.mean(1).sqrt().tolist()]

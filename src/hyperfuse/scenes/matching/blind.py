@@ -14,7 +14,15 @@ from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.scenes.matching.align import Alignment, Placement, align, pair_part, place
-from hyperfuse.scenes.matching.grid import PSF_ASSUMED, MatchedPair, common_extent, match_grids, refuse_other_units
+from hyperfuse.scenes.matching.grid import (
+    PSF_ASSUMED,
+    MatchedPair,
+    common_extent,
+    in_other_units,
+    largest_values,
+    match_grids,
+    refuse_other_units,
+)
 from hyperfuse.scenes.matching.undeclared import Undeclared
 from hyperfuse.scenes.matching.warp import WarpGrid, parallel_grid, rotated_grid
 from hyperfuse.sensor.estimation.location import locate
@@ -152,9 +160,18 @@ def match_samples(
         )
         match = replace(match, sensor=match.sensor.replace(srf=srf))
     pairs = read(match)
-    refuse_other_units([pair.hsi for pair in pairs], [pair.msi for pair in pairs])
     parts = [pair_part(pair, *bands) for pair in pairs]
     notes = list(match.notes)
+    images = ([pair.hsi for pair in pairs], [pair.msi for pair in pairs])
+    other_units = in_other_units(largest_values(*images))
+    estimates_srf = need_srf and (geometry.sensor is None or match.sensor.srf is None)
+    if other_units and need_srf and not estimates_srf:
+        refuse_other_units(*images)
+    if other_units:
+        match, note = _in_one_unit(match, largest_values(*images), headers[1].bands)
+        notes.append(note)
+    if not all(any(one) for one in zip(*(part.varies for part in parts), strict=True)):
+        return replace(match, notes=(*notes, "one of the images is constant: neither PSF nor shift is estimated"))
     if not geometry.describes_psf:
         match, note = _with_psf(match, parts, known_phase=geometry.describes_position or not geometry.align)
         parts = [part.moved((0, 0), match.sensor.psf) for part in parts]
@@ -169,10 +186,26 @@ def match_samples(
             match, more = _moved(match, placement, headers)
             notes += more
             parts = [pair_part(pair, *bands) for pair in read(match)]
-    if need_srf and (geometry.sensor is None or match.sensor.srf is None):
+    if estimates_srf:
         match, more = _normalised(match, parts, bands, headers[0].wavelengths)
         notes += more
+        if other_units and (match.estimate is None or not match.estimate.accepted.all()):
+            refuse_other_units(*images)
     return replace(match, notes=tuple(notes))
+
+
+def _in_one_unit(match: Match, largest: tuple[float, float], msi_bands: int) -> tuple[Match, str]:
+    """Return a match that divides the MSI by the ratio of the largest values, and a note.
+
+    A regression on the MSI needs no common unit, so the ratio need not be exact.
+    """
+    gain = float(f"{largest[1] / largest[0]:.3g}")
+    radiometry = Radiometry(np.full(msi_bands, gain), np.zeros(msi_bands))
+    note = (
+        f"HSI values reach {largest[0]:.4g} and MSI values {largest[1]:.4g}, which is another unit: the MSI is divided"
+        f" by {gain:g}, and the result is in the HSI's unit (scale=... where a file does not state how it is coded)"
+    )
+    return replace(match, radiometry=radiometry), note
 
 
 def _with_psf(match: Match, parts: Sequence[PairPart], *, known_phase: bool) -> tuple[Match, str]:

@@ -306,25 +306,37 @@ def refuse_empty(cube: Cube, name: str) -> None:
 
 
 def refuse_other_units(hsi: Sequence[Cube], msi: Sequence[Cube]) -> None:
-    """Refuse two images of which one is scaled and the other is not, by the ranges of their values.
+    """Refuse two images in other units; see :func:`largest_values`.
+
+    Raises:
+        InputError: one is scaled and the other is not.
+    """
+    upper = largest_values(hsi, msi)
+    if in_other_units(upper):
+        raise InputError(
+            f"HSI values reach {upper[0]:.4g} and MSI values {upper[1]:.4g}: one is scaled (reflectance x 10000?);"
+            " pass scale=..."
+        )
+
+
+def in_other_units(largest: Two) -> bool:
+    """Return whether the largest values of two images differ by orders of magnitude, so that one is scaled."""
+    low, high = sorted(largest)
+    return low > 0 and high / low > _UNIT_FACTOR
+
+
+def largest_values(hsi: Sequence[Cube], msi: Sequence[Cube]) -> Two:
+    """Return the 99th percentiles of the absolute values of two images, 0 of one without values.
 
     Args:
         hsi: parts of the LR-HSI.
         msi: parts of the HR-MSI.
-
-    Raises:
-        InputError: the 99th percentiles of their absolute values differ by orders of magnitude.
     """
     upper = []
     for parts in (hsi, msi):
         values = np.concatenate([_absolute_values(cube, 65536 // len(parts)) for cube in parts])
         upper.append(float(np.quantile(values, 0.99)) if values.size else 0.0)
-    low, high = sorted(upper)
-    if low > 0 and high / low > _UNIT_FACTOR:
-        raise InputError(
-            f"HSI values reach {upper[0]:.4g} and MSI values {upper[1]:.4g}: one is scaled (reflectance x 10000?);"
-            " pass scale=..."
-        )
+    return upper[0], upper[1]
 
 
 def _absolute_values(cube: Cube, pixels: int) -> NDArray[Any]:

@@ -24,6 +24,7 @@ _PATCH_BYTES = 32 * 2**20
 # Displacement, in HR pixels, of the differences that stand for derivatives: wide enough that the truncation of a PSF
 # does not matter, narrow against any PSF.
 _STEP = 0.25
+_ROUNDING = 1e-6  # of the largest value
 _APART = 8  # LR pixels, a multiple of the blocks that folds and smooth differences are made of
 
 
@@ -91,6 +92,16 @@ class PairPart:
     def lr_shape(self) -> tuple[int, int]:
         """Rows and columns of the HSI."""
         return self.hsi.shape[-2], self.hsi.shape[-1]
+
+    @property
+    def varies(self) -> tuple[bool, bool]:
+        """Whether any band of the HSI, and of the MSI, varies by more than rounding."""
+        found = []
+        for image, valid in ((self.hsi, self.hsi_valid), (self.msi, self.msi_valid)):
+            values = image.flatten(1) if valid is None else image[:, valid]
+            low, high = values.aminmax(dim=1) if values.shape[1] else (values.new_zeros(1), values.new_zeros(1))
+            found.append(bool((high - low > _ROUNDING * torch.maximum(high.abs(), low.abs())).any()))
+        return found[0], found[1]
 
     def moved(self, shift: tuple[float, float], psf: Psf | None = None) -> PairPart:
         """Return the part with ``shift`` (y, x) added to its phase, in HR pixels, and another PSF where given."""

@@ -21,7 +21,7 @@ _WEIGHT_DECAY = 1e-3
 _CHECKS = 10  # validations during a fit
 _CHECK_BATCHES = 6
 NO_TIME = "no time"  # the end of a fit for which the budget left no time
-_PATIENCE = 0.35  # fraction of the fit after which validation must have improved
+NOTHING_LEARNT = "nothing learnt"
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class PairFitOptions:
         batch: patches per step.
         seed: of the sampling of patches.
         keep_best: on KeyboardInterrupt, end with the best weights so far instead of raising.
+        patience: fraction of the fit after which validation must have improved.
     """
 
     steps: int
@@ -45,6 +46,7 @@ class PairFitOptions:
     batch: int = 8
     seed: int = 0
     keep_best: bool = False
+    patience: float = 0.35
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def fit_to_pair(network: FeINFN, tasks: Sequence[HeldOutTask], options: PairFitO
 
     AdamW on random patches of random masked pairs; the learning rate rises, then falls as a cosine to 0 at the end of
     the steps or of the time. The network is validated at intervals on pixels that no step uses: the weights with the
-    lowest validation loss are selected, and a fit without improvement after a third of its length ends.
+    lowest validation loss are selected, and a fit without improvement after ``patience`` ends.
     """
     start = time.monotonic()
     patches = ScenePatches(tasks, options.patch, options.batch)
@@ -91,8 +93,8 @@ def fit_to_pair(network: FeINFN, tasks: Sequence[HeldOutTask], options: PairFitO
             if done * _CHECKS >= checked + 1:
                 checked = int(done * _CHECKS)
                 validation.check(network)
-                if done > _PATIENCE and not validation.improved:
-                    end = "nothing learnt"
+                if done > options.patience and not validation.improved:
+                    end = NOTHING_LEARNT
                     break
             for group in optimiser.param_groups:
                 group["lr"] = options.learning_rate * _schedule(done)
@@ -105,7 +107,7 @@ def fit_to_pair(network: FeINFN, tasks: Sequence[HeldOutTask], options: PairFitO
             if len(losses) % 10 == 1:
                 recent = losses[-10:]
                 progress(done, f"fitting the network: loss {sum(recent) / len(recent):.4f}")
-        if end != "nothing learnt":
+        if end != NOTHING_LEARNT:
             validation.check(network)
     except KeyboardInterrupt:
         if not options.keep_best:

@@ -1,0 +1,73 @@
+"""What the history says of a network: the fraction of its correction that is applied, or that there is none."""
+
+import time
+
+import numpy as np
+import pytest
+
+from hyperfuse import fuse
+from hyperfuse.cube.cube import Cube
+
+SIDE, RATIO = 24, 4
+
+
+def noise(bands=31, msi_bands=3):
+    """Images of noise that have nothing to do with each other: no correction is better than none."""
+    generator = np.random.default_rng(2)
+    hsi = generator.uniform(0.2, 0.8, (bands, SIDE, SIDE))
+    msi = generator.uniform(0.2, 0.8, (msi_bands, SIDE * RATIO, SIDE * RATIO))
+    return Cube(data=hsi, wavelengths=np.linspace(400, 700, bands)), Cube(data=msi)
+
+
+@pytest.mark.parametrize("settings", [{"steps": 40}, {"steps": 40, "weights": "feinfn-visible-rgb"}])
+def test_a_correction_that_does_not_help_is_reported(settings):
+    known = {"psf": "mtf:0.3", "align": False, "return_details": True}
+    found = fuse(*noise(), settings=settings, **known)
+    run = found.image.history[-1]["run"]
+    assert any(note.startswith("nothing learnt: the network's correction helps on no held-out") for note in found.notes)
+    assert run["network_fraction"] == {"1-31": 0.0}
+    assert run["steps"] <= (8 if "weights" in settings else 40)  # a trained network has less patience
+    linear = fuse(*noise(), settings={"steps": 0}, **known)
+    assert np.array_equal(found.image.data, linear.image.data)
+    assert not any("nothing learnt" in note for note in linear.notes)
+    assert "network_fraction" not in linear.image.history[-1]["run"]
+
+
+def test_weights_that_are_used_as_they_are_are_reported_too():
+    found = fuse(
+        *noise(), psf="mtf:0.3", align=False, settings={"effort": "fast", "weights": "feinfn-visible-rgb"},
+        return_details=True,
+    )  # fmt: skip
+    assert any("the result is the linear part alone (after 0 steps)" in note for note in found.notes)
+
+
+def test_the_fraction_is_recorded_by_groups_of_bands(monkeypatch):
+    from hyperfuse.methods.feinfn import correction
+
+    monkeypatch.setattr(correction, "shrinkage_factor", lambda tasks, predicted: tasks[0].band_scale * 0 + 0.25)
+    hsi, msi = noise()
+    good = np.ones(31, bool)
+    good[:2] = False
+    found = fuse(
+        hsi.replace(good_bands=good), msi, psf="mtf:0.3", align=False, settings={"steps": 2}, return_details=True
+    )
+    fractions = found.image.history[-1]["run"]["network_fraction"]
+    assert next(iter(fractions)) == "3-6"
+    assert list(fractions)[-1] == "29-31"
+    assert set(fractions.values()) == {0.25}
+    assert not any("nothing learnt" in note for note in found.notes)
+
+
+def test_a_constant_scene_ends_early(monkeypatch):
+    from hyperfuse.methods.feinfn import correction
+
+    def fit(*arguments):
+        raise AssertionError("there is nothing to fit")
+
+    monkeypatch.setattr(correction, "fit_to_pair", fit)
+    started = time.monotonic()
+    found = fuse(Cube(data=np.full((8, 16, 16), 0.4)), Cube(data=np.full((3, 64, 64), 0.2)), return_details=True)
+    assert time.monotonic() - started < 60
+    assert np.abs(found.image.data - 0.4).max() < 1e-6
+    assert any("one of the images is constant" in note for note in found.notes)
+    assert any("nothing learnt" in note for note in found.notes)
