@@ -158,7 +158,7 @@ def test_images_that_are_read_whole_go_in_tiles_by_a_copy(tmp_path):
     np.save(tmp_path / "hsi.npy", made.hsi.data)
     for name, row in (("north", 0), ("south", 32)):
         write(tmp_path / f"{name}.tif", made.msi.crop(row, 0, 32, 64))
-    job = {"sensor": made.sensor, "method": "bicubic", "tile": 32}
+    job = {"sensor": made.sensor, "method": "bicubic", "tile": 32, "same_ground": True}
     pair = (tmp_path / "hsi.npy", [tmp_path / "north.tif", tmp_path / "south.tif"])
     result = fuse_tiles(*pair, tmp_path / "out.tif", **job)
     assert sum("a copy lies in .out.tif.inputs" in note for note in result.notes) == 2
