@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import torch
 
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.statistics.prediction import COMPONENTS, LinearMap
 
 # LR pixels of which the PSF covers this fraction of valid HR pixels show how the two images relate.
 _VALID_FRACTION = 0.999
-# Principal components of one image that predict the other: enough for its materials, few enough for few pixels.
-_COMPONENTS = 8
 # Iterations in which the fill of the MSI is made consistent with the HSI.
 _ITERATIONS = 20
 
@@ -42,37 +41,6 @@ class GappyPair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LinearMap:
-    """``mean_y + slopes @ (x - mean_x)``, for columns x."""
-
-    mean_x: torch.Tensor
-    mean_y: torch.Tensor
-    slopes: torch.Tensor
-
-    @classmethod
-    def fit(cls, x: torch.Tensor, y: torch.Tensor) -> LinearMap:
-        """Fit by principal component regression.
-
-        Args:
-            x: (features, n), float64.
-            y: (targets, n).
-        """
-        mean_x, mean_y = x.mean(1, keepdim=True), y.mean(1, keepdim=True)
-        centred = x - mean_x
-        vectors, values, _ = torch.linalg.svd(centred, full_matrices=False)
-        count = min(_COMPONENTS, int((values > 1e-6 * values[0].clamp_min(1e-300)).sum()))
-        scores = vectors[:, :count].T @ centred
-        slopes = (y - mean_y) @ scores.T / values[:count].square()
-        return cls(mean_x, mean_y, slopes @ vectors[:, :count].T)
-
-    def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Map an image (features, h, w) to (targets, h, w)."""
-        mean_x, mean_y, slopes = (one.to(image.device) for one in (self.mean_x, self.mean_y, self.slopes))
-        predicted: torch.Tensor = mean_y + slopes @ (image.flatten(1).double() - mean_x)
-        return predicted.to(image.dtype).reshape(-1, *image.shape[1:])
-
-
-@dataclass(frozen=True)
 class GapRegression:
     """How either image of a scene is predicted from the other at LR pixels that both know whole.
 
@@ -96,7 +64,7 @@ class GapRegression:
             valid = _valid_in_both(sample)
             features.append((hsi[:, valid].double(), degraded[:, valid].double()))
         x, y = (torch.cat(parts, dim=1) for parts in zip(*features, strict=True))
-        if x.shape[1] <= 2 * (_COMPONENTS + 1):
+        if x.shape[1] <= 2 * (COMPONENTS + 1):
             return None
         to_msi, to_hsi = LinearMap.fit(x, y), LinearMap.fit(y, x)
         return cls(to_msi, to_hsi, _damping(samples, to_msi))

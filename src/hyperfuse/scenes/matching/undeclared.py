@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
-from hyperfuse.scenes.gaps import LinearMap
 from hyperfuse.scenes.matching.grid import MatchedPair
+from hyperfuse.statistics.prediction import LinearMap
 
 Bools = NDArray[np.bool_]
 _NAMES = ("hsi", "msi")
