@@ -124,8 +124,15 @@ def options_of(words: list[str]) -> dict[str, str]:
     """
     name = next((word for word in words if word in COMMANDS), None)
     arguments = [] if name is None else _create_app([name])[name].assemble_argument_collection()
-    names = [argument.names[0] for argument in arguments if argument.names[0].startswith("--")]
-    return {name.removeprefix("--").replace("-", "_"): name for name in names}
+    named = [argument.names for argument in arguments if argument.names[0].startswith("--")]
+    options = {names[0].removeprefix("--").replace("-", "_"): names[0] for names in named}
+    # A switch with a word for its opposite, as --mosaic is of --stack.
+    switches = {
+        names[0].removeprefix("--").replace("-", "_"): names[1]
+        for names in named
+        if len(names) == 2 and not names[1].startswith(("--no-", "--empty-"))
+    }
+    return options | {f"no_{name}": option for name, option in switches.items()}
 
 
 def parse_words(words: list[str]) -> tuple[Any, Any, Any]:

@@ -71,7 +71,8 @@ def fuse(
 ) -> None:
     """Fuse an LR-HSI with an HR-MSI into one image that has both resolutions.
 
-    A file may name a variable (scene.mat:cube); a quoted pattern ('tile_*.tif') is a set of tiles, merged.
+    A file may name a variable (scene.mat:cube); a quoted pattern ('tile_*.tif', '*_B[1-7].tif') is one
+    image in several files: its tiles, or its bands.
 
     Args:
         hsi: Hyperspectral image of low resolution.

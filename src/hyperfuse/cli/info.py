@@ -30,7 +30,7 @@ def info(
 
     Args:
         file: Image, with a variable where it holds several (scene.mat:cube), or a quoted pattern ('tile_*.tif').
-        more: Further tiles.
+        more: Further files of the same image: its tiles, or its bands.
         json: Write all there is as JSON, wavelengths and history included.
         reading: How the files are read.
         common: Options of every command.
@@ -44,7 +44,7 @@ def info(
     if json:
         session.result_json(found)
         return
-    name = file if not more else f"{file} and {len(more)} more, merged"
+    name = file if not more else f"{file} and {len(more)} more"
     for label, text in [("file", name), *_lines(found)]:
         session.result(f"{single_line(label):<13} {single_line(text)}")
 

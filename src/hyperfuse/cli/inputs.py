@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from hyperfuse.cube.cube import Cube
 
 # Parameters of reading; an option of the second image of a command has a prefix.
-READING = ("bands", "nodata", "scale", "offset", "axes", "quality", "wavelengths")
+READING = ("bands", "nodata", "scale", "offset", "axes", "quality", "wavelengths", "stack")
 
 
 def read_image(path: str, *, prefix: str = "", **options: Any) -> Cube:
-    """Read a file, or the tiles that a pattern such as ``tile_*.tif`` matches as one image.
+    """Read a file, or those that a pattern such as ``tile_*.tif`` matches (tiles or bands) as one image.
 
     Args:
         path: file, ``file:variable``, or pattern.
@@ -32,25 +32,29 @@ def read_image(path: str, *, prefix: str = "", **options: Any) -> Cube:
     Raises:
         InputError: no such file, nothing that matches, or a file that is not an image.
     """
-    from hyperfuse.io import read, read_mosaic
+    from hyperfuse.io import read_mosaic
 
-    tiles = files_named(path)
     with prefixed(prefix):
-        return read(tiles[0], **options) if len(tiles) == 1 else read_mosaic(tiles, **options)
+        return read_mosaic(files_named(path), **options)
 
 
 def files_named(path: str) -> list[str]:
-    """Return the file that is named, or all that match a pattern, sorted.
+    """Return the file that is named, or all that match a pattern, with numbers in their names in order.
 
     Raises:
         InputError: no file matches the pattern.
     """
-    if not any(character in path for character in "*?") or Path(path).exists():
+    if not any(character in path for character in "*?[") or Path(path).exists():
         return [path]
-    tiles = sorted(glob.glob(path))  # noqa: PTH207 - Path.glob takes no absolute pattern
-    if not tiles:
+    found = glob.glob(path)  # noqa: PTH207 - Path.glob takes no absolute pattern
+    if not found:
         raise InputError(f"{path}: no file matches this pattern")
-    return tiles
+    return sorted(found, key=_natural)
+
+
+def _natural(name: str) -> list[str | int]:
+    """Return what sorts B2 before B10."""
+    return [int(part) if rank % 2 else part for rank, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
 def read_mask(path: str, image: Cube, image_name: str) -> NDArray[np.bool_]:

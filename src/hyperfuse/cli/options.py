@@ -45,6 +45,10 @@ class InputOptions:
         str | None,
         Parameter(help="Of the bands, in nm, where the file states none: 400:700:10, a file, or CSV:COLUMN."),
     ] = None
+    stack: Annotated[
+        bool | None,
+        Parameter(negative="--mosaic", help="Several files are bands of one image, or (--mosaic) its tiles."),
+    ] = None
 
     def keywords(self) -> dict[str, Any]:
         """Return the options as keyword arguments of ``hyperfuse.io.read``."""
@@ -63,6 +67,9 @@ class MsiInputOptions:
     msi_axes: Annotated[str | None, Parameter(help="For the MSI, if not --axes.")] = None
     msi_quality: Annotated[str | None, Parameter(help="For an MSI that is a product; see --quality.")] = None
     msi_wavelengths: Annotated[str | None, Parameter(help="Of the MSI's bands; see --wavelengths.")] = None
+    msi_stack: Annotated[
+        bool | None, Parameter(negative="--msi-mosaic", help="For several files of the MSI; see --stack.")
+    ] = None
 
     def keywords(self, hsi: InputOptions, path: str) -> dict[str, Any]:
         """Return the options as keyword arguments of ``hyperfuse.io.read``, given those of the HSI.
@@ -82,6 +89,7 @@ class MsiInputOptions:
             "axes": axes,
             "quality": self.msi_quality,
             "wavelengths": self.msi_wavelengths,
+            "stack": self.msi_stack,
         }
 
 
@@ -96,6 +104,9 @@ class FusedInputOptions:
     fused_offset: Annotated[float | None, Parameter(help="For FUSED; --offset is for REF.")] = None
     fused_axes: Annotated[str | None, Parameter(help="For FUSED; --axes is for REF.")] = None
     fused_wavelengths: Annotated[str | None, Parameter(help="Of FUSED; --wavelengths are REF's.")] = None
+    fused_stack: Annotated[
+        bool | None, Parameter(negative="--fused-mosaic", help="For several files of FUSED; see --stack.")
+    ] = None
 
     def keywords(self) -> dict[str, Any]:
         """Return the options as keyword arguments of ``hyperfuse.io.read``."""

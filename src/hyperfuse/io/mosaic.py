@@ -1,9 +1,11 @@
-"""Merging of georeferenced tiles that lie on one grid."""
+"""Images of which the parts are in several files: tiles that lie on one grid, or bands."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -11,32 +13,41 @@ import numpy as np
 
 from hyperfuse.calls import checked
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.header import shifted
-from hyperfuse.errors import InputError
+from hyperfuse.cube.header import CubeHeader, shifted
+from hyperfuse.errors import InputError, warn
 from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, merge_options
 from hyperfuse.io.files import read
+from hyperfuse.io.formats.registry import split_variable
+from hyperfuse.io.products import find_product
+from hyperfuse.io.stack import common_attributes, same_grid, stack
+from hyperfuse.io.windows.open import open_windows
 
 # Origins may be off the grid by this fraction of a pixel; more would be a shift worth resampling.
 _OFF_GRID = 1e-3
 _LARGEST_SPARSE = 100_000_000
+# A tile of one band that adds less than this fraction of its pixels is probably another band.
+_LITTLE = 0.1
+_CHOICE = "are they bands (stack=True) or tiles, of which the first counts where they overlap (stack=False)?"
 
 
 @checked
 def read_mosaic(
     paths: Sequence[str | Path], options: ReadOptions | None = None, **keywords: Unpack[ReadKeywords]
 ) -> Cube:
-    """Read tiles that lie on one grid and merge them; pixels that none covers are gaps.
+    """Read tiles that lie on one grid and merge them (pixels that none covers are gaps), or bands and stack them.
 
     Where tiles overlap the first one given counts, a later one fills its gaps. Attributes that are the same in all
-    tiles are kept; a band is good where it is in all tiles.
+    tiles are kept; a band is good where it is in all tiles. Files of one band each on one and the same grid are
+    stacked as bands, in the order given, with a warning; ``stack`` of the options says which of the two it is.
 
     Args:
         paths: one file or more; one alone is simply read.
-        options: how each is read.
+        options: how each is read; of a stack, ``bands`` and ``wavelengths`` are those of the stacked image.
         **keywords: fields of :class:`ReadOptions` in place of ``options``; see :func:`hyperfuse.io.read`.
 
     Raises:
-        InputError: tiles with other bands, CRS, resolution or grid than the first, or without a transform.
+        InputError: tiles with other bands, CRS, resolution or grid than the first, or without a transform; a file that
+            adds nothing to those before it, where ``stack`` does not say that they are tiles.
 
     Example:
         >>> import numpy, pathlib, tempfile
@@ -51,12 +62,55 @@ def read_mosaic(
     if not paths:
         raise InputError("no file is named")
     how = merge_options(ReadOptions, options, keywords)
-    cubes = [read(path, how) for path in paths]
-    return cubes[0] if len(cubes) == 1 else merge(cubes, [str(path) for path in paths])
+    names = [str(path) for path in paths]
+    each = replace(how, stack=None)
+    if len(names) == 1:
+        return read(paths[0], each)
+    if _are_bands(names, how):
+        whole = replace(each, bands=None, wavelengths=None)
+        stacked = stack([read(path, whole) for path in paths], names)
+        index = how.band_index(stacked.bands)
+        stacked = stacked if index is None else stacked.select_bands(index)
+        changes = how.band_changes(stacked.header, names[0])
+        return stacked.replace(**changes) if changes else stacked
+    return merge([read(path, each) for path in paths], names, certain=how.stack is False)
 
 
-def merge(cubes: Sequence[Cube], names: Sequence[str]) -> Cube:
-    """Merge cubes on one grid; see :func:`read_mosaic`. ``names`` are for messages."""
+def _are_bands(names: Sequence[str], options: ReadOptions) -> bool:
+    """Return whether files hold a band each, not a tile each."""
+    if options.stack is not None:
+        return options.stack
+    each = replace(options, bands=None, wavelengths=None)
+    headers = [_header(name, each) for name in names]
+    first = headers[0]
+    if first is None or not all(one is not None and one.bands == 1 and same_grid(first, one) for one in headers):
+        return False
+    centres = [float(one.wavelengths[0]) for one in headers if one is not None and one.wavelengths is not None]
+    if len(set(centres)) < len(centres):
+        raise InputError(f"{names[0]} and {len(names) - 1} more: {_CHOICE}", "stack")
+    order = [Path(name).name for name in names]
+    shown = ", ".join(order if len(order) < 7 else [*order[:3], "...", *order[-2:]])
+    warn(f"{len(names)} files of one band on one grid are stacked as bands: {shown}; stack=False merges them as tiles")
+    return True
+
+
+def _header(name: str, options: ReadOptions) -> CubeHeader | None:
+    """Return the header of a file; None of a product, which is never a single band."""
+    file, variable = split_variable(name)
+    if variable is None and find_product(file) is not None:
+        return None
+    try:
+        with closing(open_windows(name, options)) as source:
+            return source.header
+    except InputError:
+        return read(name, options).header
+
+
+def merge(cubes: Sequence[Cube], names: Sequence[str], *, certain: bool = True) -> Cube:
+    """Merge cubes on one grid; see :func:`read_mosaic`.
+
+    ``names`` are for messages; ``certain``: a tile that adds nothing to those before it is not refused.
+    """
     first = cubes[0]
     for cube, name in zip(cubes, names, strict=True):
         _check(first, names[0], cube, name)
@@ -70,23 +124,24 @@ def merge(cubes: Sequence[Cube], names: Sequence[str]) -> Cube:
     dtype = np.result_type(*(cube.data for cube in cubes))
     data = np.full((first.bands, rows, cols), np.nan, dtype)
     valid = np.zeros(data.shape, np.bool_)
-    for cube, (row, col) in zip(cubes, corners, strict=True):
+    for cube, name, (row, col) in zip(cubes, names, corners, strict=True):
         window = np.s_[:, row - top : row - top + cube.rows, col - left : col - left + cube.cols]
         fresh = ~valid[window]
         if cube.valid is not None:
             fresh &= cube.valid
+        own = fresh.size if cube.valid is None else int(np.count_nonzero(cube.valid))
+        added = int(np.count_nonzero(fresh))
+        if not certain and own and (added == 0 or (cube.bands == 1 and added < _LITTLE * own)):
+            raise InputError(f"{name}: adds nothing to the files before it; {_CHOICE}", "stack")
         data[window] = np.where(fresh, cube.data, data[window])
         valid[window] |= fresh
     good = [cube.good_bands for cube in cubes if cube.good_bands is not None]
-    common = {
-        key: text for key, text in first.attributes.items() if all(cube.attributes.get(key) == text for cube in cubes)
-    }
     return first.replace(
         data=data,
         valid=valid,
         transform=shifted(first.transform, top, left),
         good_bands=np.logical_and.reduce(good) if good else None,
-        attributes=common,
+        attributes=common_attributes(cubes),
         history=first.history if all(cube.history == first.history for cube in cubes) else (),
     )
 

@@ -18,7 +18,7 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
-from hyperfuse.io import read, read_mosaic, write
+from hyperfuse.io import read_mosaic, write
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.files import ImageLike, as_cube
 from hyperfuse.io.formats.registry import split_variable
@@ -62,8 +62,6 @@ class ImageFiles:
     def read(self) -> Cube:
         """Return the whole image."""
         with self._parameters_named():
-            if len(self.paths) == 1:
-                return read(self.paths[0], self.options)
             return read_mosaic(self.paths, self.options)
 
     def open(self) -> WindowSource:
@@ -73,7 +71,7 @@ class ImageFiles:
             InputError: it has to be read whole.
         """
         if len(self.paths) > 1:
-            raise InputError(f"{self.label}: are merged, which is done whole")
+            raise InputError(f"{self.label}: are read as one image, which is done whole")
         with self._parameters_named():
             return open_windows(self.paths[0], self.options)
 

@@ -45,6 +45,8 @@ class ReadOptions:
         wavelengths: of the bands, in place of those that the file states: ``"400:700:10"``, ``"450,550"``, a text or
             CSV file (``"bands.csv:COLUMN"``), or numbers, in nm (or µm, by their size); one for each band of the file,
             or for each that is read. Held as numbers in nm.
+        stack: of several files: whether they hold bands of one image (True) or its tiles (False); None: bands where
+            each holds one and all lie on the same grid, else tiles.
 
     Raises:
         InputError: a value that is not one of these.
@@ -61,6 +63,7 @@ class ReadOptions:
     axes: str | None = None
     quality: str | None = None
     wavelengths: str | Sequence[float] | None = None
+    stack: bool | None = None
 
     def __post_init__(self) -> None:
         if self.quality is not None and self.quality not in QUALITIES:
@@ -111,6 +114,7 @@ class ReadKeywords(TypedDict, total=False):
     axes: str | None
     quality: str | None
     wavelengths: str | Sequence[float] | None
+    stack: bool | None
 
 
 def merge_options(kind: type[Options], options: Options | None, keywords: Mapping[str, Any]) -> Options:

@@ -130,7 +130,7 @@ def format_to_read(file: Path) -> Format:
             raise InputError(f"is not a {entry.name} folder (it holds none of {', '.join(entry.markers)})")
         return entry
     if file.is_dir():
-        raise InputError("is a folder; name a file in it")
+        raise InputError(f"is a folder; name a file in it, or a quoted pattern of its files, such as '{file}/*.png'")
     if file.stat().st_size == 0:
         raise InputError("is empty (0 bytes)")
     if entry is None:

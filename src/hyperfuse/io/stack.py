@@ -1,0 +1,95 @@
+"""Stacking of files that hold bands of one image each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hyperfuse.cube.crs import same_crs
+from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import CubeHeader
+from hyperfuse.errors import InputError
+from hyperfuse.io.formats.registry import split_variable
+
+# Positions may differ by this fraction of a pixel.
+_TOLERANCE = 1e-3
+
+
+def same_grid(first: CubeHeader, second: CubeHeader) -> bool:
+    """Return whether two images have the same pixels: size, transform and CRS."""
+    if first.shape[1:] != second.shape[1:] or not same_crs(first.crs, second.crs):
+        return False
+    if first.transform is None or second.transform is None:
+        return first.transform is second.transform
+    pixel = max(first.resolution or (1.0,))
+    return bool(np.allclose(first.transform, second.transform, rtol=1e-9, atol=_TOLERANCE * pixel))
+
+
+def stack(cubes: Sequence[Cube], names: Sequence[str]) -> Cube:
+    """Return the bands of all cubes as one, in their order.
+
+    Bands without a name get that of their file. Attributes and history are kept where all have the same; scale and
+    offset likewise (the values are decoded).
+
+    Args:
+        cubes: on one grid.
+        names: of their files, for messages and band names.
+
+    Raises:
+        InputError: another grid or unit than the first.
+
+    Example:
+        >>> red, green = (Cube(data=np.ones((1, 2, 3))) for _ in range(2))
+        >>> stack([red, green], ["red.png", "green.png"]).band_names
+        ('red', 'green')
+    """
+    first = cubes[0]
+    for cube, name in zip(cubes, names, strict=True):
+        if not same_grid(first.header, cube.header):
+            size = f"{cube.rows} x {cube.cols} pixels, {first.rows} x {first.cols} in the first"
+            raise InputError(f"{name}: is not on the grid of {names[0]} ({size}), so it is no band of the same image")
+        if cube.units != first.units:
+            raise InputError(f"{name}: its units are {cube.units}, not {first.units} as of {names[0]}")
+    bands = [
+        own or (stem if cube.bands == 1 else f"{stem} {band + 1}")
+        for cube, name in zip(cubes, names, strict=True)
+        for stem in [Path(split_variable(name)[0]).stem]
+        for band, own in enumerate(cube.band_names or [""] * cube.bands)
+    ]
+    whole = [cube.valid if cube.valid is not None else np.ones(cube.shape, np.bool_) for cube in cubes]
+    coded = {(cube.scale, cube.offset) for cube in cubes}
+    scale, offset = coded.pop() if len(coded) == 1 else (1.0, 0.0)
+    return Cube(
+        data=np.concatenate([cube.data for cube in cubes]),
+        valid=None if all(cube.valid is None for cube in cubes) else np.concatenate(whole),
+        wavelengths=_per_band(cubes, "wavelengths", np.nan),
+        fwhm=_per_band(cubes, "fwhm", np.nan),
+        good_bands=_per_band(cubes, "good_bands", True),
+        band_names=tuple(bands),
+        transform=first.transform,
+        crs=first.crs,
+        nodata=first.nodata,
+        units=first.units,
+        scale=scale,
+        offset=offset,
+        attributes=common_attributes(cubes),
+        history=first.history if all(cube.history == first.history for cube in cubes) else (),
+    )
+
+
+def common_attributes(cubes: Sequence[Cube]) -> dict[str, str]:
+    """Return the attributes that are the same in all cubes."""
+    first = cubes[0].attributes
+    return {key: text for key, text in first.items() if all(cube.attributes.get(key) == text for cube in cubes)}
+
+
+def _per_band(cubes: Sequence[Cube], name: str, unknown: float | bool) -> np.ndarray | None:
+    values = [getattr(cube, name) for cube in cubes]
+    if all(value is None for value in values):
+        return None
+    filled = [
+        np.full(cube.bands, unknown) if value is None else value for cube, value in zip(cubes, values, strict=True)
+    ]
+    return np.concatenate(filled)
