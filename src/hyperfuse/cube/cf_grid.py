@@ -218,7 +218,7 @@ def _measured(
         return stated
     ys, xs = (axis._replace(centres=axis.centres * factor, rounding=axis.rounding * factor)
               for axis, factor in zip(axes, factors, strict=True) if factor is not None)  # fmt: skip
-    if crs is not None and is_geographic(crs) and float(xs.centres.min()) >= 180.0:
+    if stated is None and crs is not None and is_geographic(crs) and float(xs.centres.min()) > 180.0:
         xs = xs._replace(centres=xs.centres - 360.0)
     y, x = _step(ys, stated.e if stated else None), _step(xs, stated.a if stated else None)
     if y is None or x is None:

@@ -91,3 +91,98 @@ def test_the_package_that_is_missing_is_named(tmp_path, monkeypatch):
         with pytest.raises(MissingDependencyError, match=r"needs the package zarr: pip install 'hyperfuse\[xarray\]'"):
             work()
     assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+
+
+class Evil:
+    """What runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return exec, ("import pathlib; pathlib.Path('ran').touch()",)
+
+
+@pytest.mark.parametrize("consolidated", [False, True])
+def test_no_code_of_a_pickle_runs(tmp_path, monkeypatch, consolidated):
+    import base64
+    import json
+    import pickle
+
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "a.zarr"
+    (folder / "cube").mkdir(parents=True)
+    array = {
+        "zarr_format": 2, "shape": [1], "chunks": [1], "dtype": "|O", "compressor": None, "order": "C",
+        "filters": [{"id": "pickle", "protocol": 5}], "fill_value": base64.b64encode(pickle.dumps(Evil())).decode(),
+    }  # fmt: skip
+    (folder / ".zgroup").write_text('{"zarr_format": 2}')
+    (folder / "cube" / ".zarray").write_text(json.dumps(array))
+    (folder / "cube" / "0").write_bytes(pickle.dumps(np.array([Evil()], dtype=object)))
+    if consolidated:
+        (folder / "cube" / ".zarray").write_text(
+            json.dumps({**array, "filters": None, "dtype": "<f4", "fill_value": 0})
+        )
+        known = {".zgroup": {"zarr_format": 2}, "cube/.zarray": array}
+        (folder / ".zmetadata").write_text(json.dumps({"zarr_consolidated_format": 1, "metadata": known}))
+    with pytest.raises(InputError, match=r"a\.zarr: uses the codec 'pickle', which is not read: it may run code"):
+        read(folder)
+    text = (folder / "cube" / ".zarray").read_text().replace('"|O"', '"<f4"')
+    (folder / "cube" / ".zarray").write_text(text)
+    with pytest.raises(InputError, match="uses the codec 'pickle'" if not consolidated else "pickle"):
+        read(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: m["codecs"].append({"name": "numcodecs.pickle"}), r"uses the codec 'numcodecs\.pickle'"),
+        (
+            lambda m: m.update(codecs=[{"name": "sharding_indexed", "configuration": {"codecs": [{"name": "own"}]}}]),
+            "'own'",
+        ),
+        (lambda m: m.update(data_type="object"), "holds Python objects, which are not read"),
+        (lambda m: m.update(codecs=5), "uses the codec '5'"),
+    ],
+)
+def test_codecs_and_types_are_from_a_list(tmp_path, change, said):
+    import json
+
+    write(tmp_path / "a.zarr", Cube(data=VALUES))
+    file = tmp_path / "a.zarr" / "cube" / "zarr.json"
+    metadata = json.loads(file.read_text())
+    change(metadata)
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(InputError, match=said):
+        read(tmp_path / "a.zarr")
+
+
+def test_metadata_that_is_no_json(tmp_path):
+    write(tmp_path / "a.zarr", Cube(data=VALUES))
+    (tmp_path / "a.zarr" / "cube" / "zarr.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"damaged Zarr folder \(cube/zarr\.json is no JSON\)"):
+        read(tmp_path / "a.zarr")
+
+
+def test_common_codecs_are_read(tmp_path):
+    codecs = zarr.codecs
+    for number, given in enumerate(
+        [
+            {"compressors": codecs.BloscCodec()},
+            {"compressors": codecs.GzipCodec()},
+            {"filters": codecs.TransposeCodec(order=(2, 0, 1))},
+            {"chunks": (1, 3, 2), "shards": (2, 3, 4)},
+            {"zarr_format": 2},
+        ]
+    ):
+        root = zarr.create_group(tmp_path / f"{number}.zarr", zarr_format=given.pop("zarr_format", 3))
+        root.create_array("toa", data=VALUES, **given)
+        np.testing.assert_array_equal(read(tmp_path / f"{number}.zarr").data, VALUES)
+
+
+def test_millions_of_absent_chunks_are_refused_at_once(tmp_path):
+    from hyperfuse.cube.window import Window
+    from hyperfuse.io.windows.open import open_windows
+
+    zarr.create_group(tmp_path / "a.zarr").create_array("toa", shape=(1, 2000, 2000), chunks=(1, 1, 1), dtype="f4")
+    with pytest.raises(InputError, match="toa is stored in 4000000 chunks, too many to read; rechunk it"):
+        read(tmp_path / "a.zarr")
+    assert not open_windows(tmp_path / "a.zarr").read(Window(5, 7, 4, 4)).data.any()

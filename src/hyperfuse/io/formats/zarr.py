@@ -13,19 +13,24 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.cf import DIMENSIONS, encode_attributes, encode_coordinates, encode_variable
 from hyperfuse.cube.window import Window
+from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.encoding.variables import check_name
 from hyperfuse.io.formats.cf_files import CubeVariable, Selection, Stored, plain_attributes
 from hyperfuse.io.formats.targets import WindowTarget
+from hyperfuse.io.formats.zarr_codecs import check_codecs
 from hyperfuse.runtime.optional import require
 
 _CHUNK = (16, 256, 256)
+# Absent ones take half a millisecond each.
+_MOST_CHUNKS = 200_000
 
 
 def open_zarr(path: Path, options: ReadOptions, variable: str | None) -> CubeVariable:
     """Open a Zarr folder (format 2 or 3), a group of arrays or a single array, to read windows of its cube."""
     zarr = _zarr()
+    check_codecs(path)
     with damage_reported("is a damaged Zarr folder"):
         root = zarr.open(path, mode="r")
         arrays = dict(root.arrays()) if isinstance(root, zarr.Group) else {path.stem: root}
@@ -48,11 +53,27 @@ def _stored(array: Any) -> Stored:
         attrs["_FillValue"] = array.fill_value
 
     def load(selection: Selection) -> NDArray[Any]:
+        count = _chunks(array, selection)
+        if count > _MOST_CHUNKS:
+            raise InputError(f"the array {array.basename} is stored in {count} chunks, too many to read; rechunk it")
         with damage_reported(f"the array {array.basename} is damaged"):
             return np.asarray(array.oindex[selection] if selection else array[...])
 
     names = tuple(str(dim) for dim in dims) if dims else ("",) * array.ndim
     return Stored(names, tuple(array.shape), np.dtype(array.dtype).name, plain_attributes(attrs), load)
+
+
+def _chunks(array: Any, selection: Selection) -> int:
+    """Return the number of chunks that a selection is read from."""
+    counts = []
+    for axis, (size, chunk) in enumerate(zip(array.shape, array.shards or array.chunks, strict=True)):
+        part = selection[axis] if selection else slice(None)
+        if isinstance(part, slice):
+            first, last, _ = part.indices(size)
+            counts.append(max(-(-last // chunk) - first // chunk, 0))
+        else:
+            counts.append(len(np.unique(part // chunk)))
+    return math.prod(counts)
 
 
 def _decode_fill(value: Any) -> Any:
