@@ -273,7 +273,7 @@ def _step(axis: Axis, stated: float | None) -> Step | None:
         return bool(np.abs(middle + size * index - centres).max() <= within)
 
     # More than half a pixel of rounding says nothing about where a pixel is.
-    if axis.rounding > abs(size) / 2 or not fits(size, middle, max(1.01 * axis.rounding, _EVEN * abs(size))):
+    if axis.rounding > abs(size) / 2 or not fits(size, middle, max(2 * axis.rounding, _EVEN * abs(size))):
         return None
     within = max(1.01 * axis.rounding, float(np.abs(middle + size * index - centres).max()))
     size = next(_shorter(size, lambda value: fits(value, middle, within)), size)

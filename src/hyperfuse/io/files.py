@@ -67,7 +67,7 @@ def read(path: str | Path, options: ReadOptions | None = None, **keywords: Unpac
                 product, source = found
                 if how.axes is not None:
                     raise InputError(f"is {product.name}, which states its axes; leave out axes", "axes")
-                return _relabelled(product.reader()(source, how), how, file)
+                return _relabelled(product.read(source, how), how, file)
             entry = format_to_read(file)
             if how.quality is not None:
                 known = ", ".join(product.name for product in PRODUCTS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -17,6 +17,7 @@ from hyperfuse.errors import warn
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, bands_first
+from hyperfuse.io.encoding.sizes import NUMBERS, check_size
 from hyperfuse.io.formats.array_files import decode_arrays, encode_arrays, load_arrays, ordered
 
 _DAMAGED = "is not an .{} file of numbers, or it is cut off"
@@ -25,6 +26,9 @@ _DAMAGED = "is not an .{} file of numbers, or it is cut off"
 def read_npy(path: Path, options: ReadOptions, _variable: None = None) -> Cube:
     """Read an .npy file of shape (bands, rows, cols) or (rows, cols), or as ``axes`` states; no pickled objects."""
     with damage_reported(_DAMAGED.format("npy"), reason=True):
+        with path.open("rb") as file:
+            shape, dtype = _header(file)
+        check_size("the array", shape, dtype, path.stat().st_size)
         array = np.load(path, allow_pickle=False)
     return decode_arrays(bands_first(array, options.axes_or("brc")), {}, {}, options, path.name)
 
@@ -33,6 +37,9 @@ def read_npz(path: Path, options: ReadOptions, variable: str | None = None) -> C
     """Read an .npz file; ``variable`` names the array where there are several that could be the cube."""
 
     def load(names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        for name in names:
+            if shapes[name][1] in NUMBERS:
+                check_size(name, *shapes[name], path.stat().st_size)
         with damage_reported(_DAMAGED.format("npz"), reason=True), np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names}
 
@@ -48,11 +55,17 @@ def _shapes(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
             with archive.open(member) as file:
-                version = npy_format.read_magic(file)
-                read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-                shape, _, dtype = read(file)
-            shapes[member.removesuffix(".npy")] = (tuple(shape), dtype.name)
+                shape, dtype = _header(file)
+            shapes[member.removesuffix(".npy")] = (shape, dtype.name)
     return shapes
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and type that the header of an .npy file states."""
+    version = npy_format.read_magic(file)
+    read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return tuple(shape), dtype
 
 
 def write_npy(path: Path, cube: Cube, options: WriteOptions, _variable: None = None) -> None:

@@ -20,10 +20,10 @@ from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import BandCoding, coded_header, decode_values
 from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadOptions, bands_first
+from hyperfuse.io.encoding.sizes import NUMBERS
 from hyperfuse.io.encoding.variables import Shapes, choose_variable
 
 _LARGEST_COORDINATE = 1_000_000
-_NUMBERS = ("float16", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
 
 # Slices and at most one list of sorted indices, one per axis; () for all.
@@ -151,7 +151,7 @@ def _wavelength_counts(stored: Mapping[str, Stored], attrs: Mapping[str, Any]) -
 def _with_axis(choice: Shapes, counts: Collection[int]) -> str | None:
     """Return the only 3-D array of numbers that has an axis with as many entries as there are wavelengths."""
     found = [name for name, (shape, kind) in choice.items()
-             if len(shape) == 3 and set(shape) & set(counts) and kind in _NUMBERS]  # fmt: skip
+             if len(shape) == 3 and set(shape) & set(counts) and kind in NUMBERS]  # fmt: skip
     return found[0] if len(found) == 1 else None
 
 

@@ -17,7 +17,9 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
+from hyperfuse.io.encoding.hdf5 import find, read_values
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions
+from hyperfuse.io.encoding.sizes import NUMBERS, check_size
 from hyperfuse.io.formats.array_files import decode_arrays, encode_arrays, load_arrays, ordered
 from hyperfuse.io.formats.hdf5_output import hdf5_output
 
@@ -61,13 +63,17 @@ def _list_5(path: Path) -> _Content:
         if not names:
             return {}
         parts = {name: re.split(r"[./]", name) for name in names}
+        for name in set(names) & set(shapes):
+            if shapes[name][1] in NUMBERS:
+                check_size(name, shapes[name][0], shapes[name][1], path.stat().st_size)
         with damage_reported(_DAMAGED_5), path.open("rb") as file:
             content = scipy.io.loadmat(file, variable_names=[first for first, *_ in parts.values()])
             values = {name: content[first] for name, (first, *_) in parts.items()}
         return {name: _field(name, parts[name][1:], value) for name, value in values.items()}
 
     with damage_reported(_DAMAGED_5), path.open("rb") as file:
-        return {name: (shape, _CLASSES.get(kind, kind)) for name, shape, kind in scipy.io.whosmat(file)}, load
+        shapes = {name: (shape, _CLASSES.get(kind, kind)) for name, shape, kind in scipy.io.whosmat(file)}
+    return shapes, load
 
 
 def _field(name: str, parts: Sequence[str], value: Any) -> NDArray[Any]:
@@ -84,7 +90,7 @@ def _field(name: str, parts: Sequence[str], value: Any) -> NDArray[Any]:
 def _list_73(path: Path, stack: ExitStack) -> _Content:
     def load(names: Sequence[str]) -> dict[str, NDArray[Any]]:
         with damage_reported(_DAMAGED_73):
-            items = {name: file.get(name.replace(".", "/")) for name in names}
+            items = {name: find(file, name.replace(".", "/")) for name in names}
             absent = next((name for name, item in items.items() if not isinstance(item, h5py.Dataset)), None)
             if absent is not None:
                 raise InputError(f"has no array {absent!r}")
@@ -93,7 +99,8 @@ def _list_73(path: Path, stack: ExitStack) -> _Content:
     with damage_reported(_DAMAGED_73):
         file = stack.enter_context(h5py.File(path, "r"))
         # A name that is not UTF-8 comes as bytes and cannot be requested.
-        found = {key: item for key, item in file.items() if isinstance(item, h5py.Dataset) and isinstance(key, str)}
+        names = [key for key in file if isinstance(key, str) and isinstance(file.get(key, getlink=True), h5py.HardLink)]
+        found = {key: item for key in names if isinstance(item := file[key], h5py.Dataset)}
         sets = {key: item for key, item in found.items() if item.shape and "MATLAB_empty" not in item.attrs}
         return {key: (item.shape[::-1], _class(item)) for key, item in sets.items()}, load
 
@@ -105,7 +112,7 @@ def _class(item: h5py.Dataset) -> str:
 
 
 def _array(item: h5py.Dataset) -> NDArray[Any]:
-    array = np.asarray(item[()]).T
+    array = read_values(item, damaged=_DAMAGED_73).T
     return array.astype(np.bool_) if _class(item) == "bool" else array
 
 

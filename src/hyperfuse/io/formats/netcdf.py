@@ -16,6 +16,7 @@ from hyperfuse.cube.cf_grid import Variable
 from hyperfuse.cube.cube import Cube
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
+from hyperfuse.io.encoding.hdf5 import read_values
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, default_compression
 from hyperfuse.io.encoding.variables import check_name
 from hyperfuse.io.formats.cf_files import CubeVariable, Selection, Stored, plain, plain_attributes
@@ -49,11 +50,9 @@ def _collect(found: dict[str, Stored], name: str, item: Any) -> None:
     if plain(item.attrs.get("NAME", "")).startswith(_NOT_A_VARIABLE):
         return
     attrs = {key: value for key, value in item.attrs.items() if key not in _STRUCTURE}
-    text = h5py.check_string_dtype(item.dtype) is not None
 
     def load(selection: Selection) -> NDArray[Any]:
-        with damage_reported(_DAMAGED):
-            return np.asarray(item.asstr()[selection] if text else item[selection])
+        return read_values(item, selection, damaged=_DAMAGED)
 
     found[name] = Stored(_dims(item, name), item.shape, item.dtype.name, plain_attributes(attrs), load)
 

@@ -12,6 +12,7 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions
+from hyperfuse.runtime.isolation import call
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Format:
         axes: whether the order of its axes may be specified.
         markers: of a format that is a folder: the files of which it holds one.
         header: extension of a second file that holds the header, or None.
+        isolated: whether a child process reads it: on damaged files its library may crash or loop.
     """
 
     name: str
@@ -42,12 +44,15 @@ class Format:
     axes: bool = True
     markers: tuple[str, ...] = ()
     header: str | None = None
+    isolated: bool = False
 
     def open(self, path: Path, options: ReadOptions, variable: str | None) -> Any:
         """Return what the reader returns; refuse options that the format does not take."""
         self.check_variable(variable)
         if options.axes is not None and not self.axes:
             raise InputError("is a raster, which states its axes; leave out axes", "axes")
+        if self.isolated:
+            return call(f"{__package__}.{self.reader}", path, options, variable)
         return resolve(self.reader)(path, options, variable)
 
     def read(self, path: Path, options: ReadOptions, variable: str | None) -> Cube:
@@ -86,7 +91,7 @@ def resolve(name: str) -> Any:
 
 
 _GDAL: dict[str, Any] = {"reader": "raster:RasterImage", "windows": True, "axes": False}
-_HDF5: dict[str, Any] = {"reader": "netcdf:read_netcdf", "variables": True}
+_HDF5: dict[str, Any] = {"reader": "netcdf:read_netcdf", "variables": True, "isolated": True}
 
 FORMATS = (
     Format("GeoTIFF", (".tif", ".tiff"), **_GDAL, writer="geotiff:GeoTiffTarget", options=("interleave", "cog")),
@@ -98,6 +103,7 @@ FORMATS = (
     Format("HDF5", (".h5", ".hdf5", ".he5"), **_HDF5),
     Format(
         "MATLAB", (".mat",), "matlab:read_matlab", "matlab:write_matlab", options=("version",), variables=True,
+        isolated=True,
     ),
     Format("NumPy array", (".npy",), "arrays:read_npy", "arrays:write_npy"),
     Format("NumPy archive", (".npz",), "arrays:read_npz", "arrays:write_npz", variables=True),

@@ -16,6 +16,7 @@ from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions
+from hyperfuse.io.encoding.sizes import check_size
 from hyperfuse.io.encoding.variables import check_name
 from hyperfuse.io.formats.cf_files import CubeVariable, Selection, Stored, plain_attributes
 from hyperfuse.io.formats.targets import WindowTarget
@@ -56,6 +57,8 @@ def _stored(array: Any) -> Stored:
         count = _chunks(array, selection)
         if count > _MOST_CHUNKS:
             raise InputError(f"the array {array.basename} is stored in {count} chunks, too many to read; rechunk it")
+        if not selection:
+            check_size(array.basename, array.shape, array.dtype)
         with damage_reported(f"the array {array.basename} is damaged"):
             return np.asarray(array.oindex[selection] if selection else array[...])
 

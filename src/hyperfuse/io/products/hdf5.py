@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.damage import damage_reported
+from hyperfuse.io.encoding.hdf5 import find, read_values
 
 DAMAGED = "is no HDF5 file, or it is cut off or damaged"
 
@@ -51,20 +52,19 @@ def dataset(file: h5py.File, name: str, dimensions: int) -> h5py.Dataset:
 def holds(file: h5py.File, *names: str) -> bool:
     """Return whether a file has all the groups or datasets named."""
     with damage_reported(DAMAGED):
-        return all(name in file for name in names)
+        return all(find(file, name) is not None for name in names)
 
 
 def optional(file: h5py.File, name: str) -> h5py.Dataset | None:
     """Return a dataset, or None where there is none of that name."""
     with damage_reported(DAMAGED):
-        found = file.get(name)
+        found = find(file, name)
     return found if isinstance(found, h5py.Dataset) else None
 
 
 def stored(item: h5py.Dataset, window: Any = ()) -> NDArray[Any]:
     """Return a part of a dataset."""
-    with damage_reported(DAMAGED):
-        return np.asarray(item[window])
+    return read_values(item, window, damaged=DAMAGED)
 
 
 def attribute(item: h5py.File | h5py.Dataset, name: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products import names
 from hyperfuse.io.products.members import Source, base_name, is_archive, match, open_archive, open_folder
+from hyperfuse.runtime.isolation import call
 
 _MAX_DEPTH = 4
 _COMPRESSED = re.compile(r".*\.(tar\.\w+|tgz|tbz2?|gz|7z|rar)", re.IGNORECASE)
@@ -31,6 +31,7 @@ class Product:
         folders: pattern of the names of its folders, or None.
         hints: pattern of names that other files may have too: the content decides. None where it is not looked at.
         archived: whether it is read out of an archive.
+        isolated: whether its files are HDF5, which a child process reads: on damaged files HDF5 may crash or loop.
     """
 
     name: str
@@ -39,25 +40,31 @@ class Product:
     folders: str | None = None
     hints: str | None = None
     archived: bool = False
+    isolated: bool = False
 
-    def reader(self) -> Callable[[Source, ReadOptions], Cube]:
-        """Return the function that reads this product."""
-        return self._function("read")
+    def read(self, source: Source, options: ReadOptions) -> Cube:
+        """Read a product of this kind."""
+        cube: Cube = self._call("read", source, options)
+        return cube
 
     def confirms(self, path: Path) -> bool:
         """Return whether a file that may be one of this product is one."""
-        return self.hints is not None and bool(match(self.hints, path.name)) and bool(self._function("is")(path))
+        return self.hints is not None and bool(match(self.hints, path.name)) and bool(self._call("is", path))
 
-    def _function(self, verb: str) -> Callable[..., Any]:
-        function: Callable[..., Any] = pkgutil.resolve_name(f"{__package__}.{self.module}:{verb}_{self.module}")
-        return function
+    def function(self, verb: str) -> str:
+        """Return the name, "module:function", of what reads ("read") or knows ("is") this product."""
+        return f"{__package__}.{self.module}:{verb}_{self.module}"
+
+    def _call(self, verb: str, *arguments: Any) -> Any:
+        name = self.function(verb)
+        return call(name, *arguments) if self.isolated else pkgutil.resolve_name(name)(*arguments)
 
 
 PRODUCTS = (
     Product("EnMAP L2A", "enmap", names.ENMAP_FILE, names.ENMAP_FOLDER, names.DLR_FILE, archived=True),
     Product("DESIS L2A", "desis", names.DESIS_FILE, names.DESIS_FOLDER, names.DLR_FILE, archived=True),
-    Product("PRISMA L2D", "prisma", names.PRISMA_FILE, hints=r".* \. (?: he5 | h5 | hdf5)"),
-    Product("EMIT L2A", "emit", names.EMIT_FILE, hints=r".* \. nc4?"),
+    Product("PRISMA L2D", "prisma", names.PRISMA_FILE, hints=r".* \. (?: he5 | h5 | hdf5)", isolated=True),
+    Product("EMIT L2A", "emit", names.EMIT_FILE, hints=r".* \. nc4?", isolated=True),
     Product("Sentinel-2 L2A", "sentinel2", names.SENTINEL2_FILE, names.SENTINEL2_FOLDER, archived=True),
     Product("Landsat 8/9 Collection 2 Level 2", "landsat", names.LANDSAT_METADATA, names.LANDSAT_FOLDER, archived=True),
 )
