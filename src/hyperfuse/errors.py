@@ -55,6 +55,12 @@ class InputError(HyperfuseError, ValueError):
         self.parameter = parameter
 
 
+class FinishedError(InputError):
+    """The work that is asked for is done already. Exit code 0."""
+
+    exit_code = 0
+
+
 class MissingDependencyError(HyperfuseError, ImportError):
     """An optional package is not installed. Exit code 2.
 

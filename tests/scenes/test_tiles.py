@@ -13,12 +13,13 @@ import torch
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import six_numbers
-from hyperfuse.errors import HyperfuseError, InputError
+from hyperfuse.errors import FinishedError, HyperfuseError, InputError
 from hyperfuse.io import read, write
 from hyperfuse.scenes import windows
 from hyperfuse.scenes.fuse import fuse, fuse_tiles
 from hyperfuse.scenes.simulate import simulate
 from hyperfuse.scenes.tiling.memory import tile_side
+from hyperfuse.scenes.tiling.store import TileStore
 from scenes import mixture, smooth_abundances
 
 TILE, OVERLAP = 32, 6  # 8 LR pixels
@@ -258,21 +259,111 @@ def test_what_was_learnt_of_the_scene_is_not_learnt_again(tmp_path, monkeypatch)
     assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
 
 
-def test_what_was_learnt_is_read_back_only_if_it_is_whole_and_nothing_else(tmp_path, monkeypatch):
+def damage(path, how):
+    data = path.read_bytes()
+    changed = {
+        "cut off": data[: len(data) // 2],
+        "empty": b"",
+        "of one bit": data[:200] + bytes([data[200] ^ 1]) + data[201:],
+        "of the end": data[:-1] + b"\x00",
+        "foreign": b"PK\x03\x04 something else",
+    }
+    path.write_bytes(changed[how])
+
+
+@pytest.mark.parametrize("how", ["cut off", "empty", "of one bit", "foreign"])
+def test_what_is_damaged_of_an_interrupted_job_is_computed_again(tmp_path, monkeypatch, how):
+    made, hsi, msi = pair(tmp_path)
+    job = {"sensor": made.sensor, "method": "local-regression", "tile": TILE}
+    fuse_tiles(hsi, msi, tmp_path / "whole.tif", **job)
+    with interrupted_after(5, monkeypatch):
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
+    folder = tmp_path / ".out.tif.tiles"
+    tiles = sorted(folder.glob("tile-*.npy"))
+    damage(tiles[0], how)
+    damage(tiles[3], how)
+    damage(folder / "model.pt", how)
+    (folder / "tile-00009-00009.npy.1234.part").touch()
+    calls = count_calls(monkeypatch)
+    result = fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
+    assert len(calls) == 12 - 5 + 2
+    assert "of the interrupted job 2 tiles were damaged and are fused again" in result.notes
+    assert any("had learnt of the scene was damaged" in note for note in result.notes)
+    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"tile": "many"}', "[" * 100_000, "\x00"])
+def test_a_job_of_which_the_description_is_damaged_is_refused_and_can_be_restarted(tmp_path, monkeypatch, text):
+    made, hsi, msi = pair(tmp_path)
+    job = {"sensor": made.sensor, "method": "bicubic", "tile": TILE}
+    with interrupted_after(2, monkeypatch):
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
+    (tmp_path / ".out.tif.tiles" / "job.json").write_text(text)
+    del job["tile"]
+    with pytest.raises(InputError, match=r"its job\.json is damaged; remove the tiles by overwrite=True"):
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
+    fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, tile=TILE, overwrite=True)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_was_learnt_is_no_code(tmp_path, monkeypatch):
     made, hsi, msi = pair(tmp_path)
     job = {"sensor": made.sensor, "method": "local-regression", "tile": TILE}
     with interrupted_after(2, monkeypatch):
         fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
-    (kept,) = tmp_path.glob(".*.tiles/model.pt")
-    whole = kept.read_bytes()
-    harmful = tmp_path / "harmful.pt"
-    torch.save({"learned": subprocess.Popen, "samples": 1}, harmful)
-    for damaged in (whole[: len(whole) // 2], b"", harmful.read_bytes()):
-        kept.write_bytes(damaged)
+    store = TileStore.next_to(tmp_path / "out.tif")
+    for state in ({"learned": subprocess.Popen, "samples": 1}, {"match": 1}, {}):
+        store.put_model(state)
         with pytest.raises(InputError, match=r"model\.pt is damaged; remove the folder"):
             fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
-    kept.write_bytes(whole)
+
+
+def test_a_copy_of_an_input_that_is_damaged_is_made_again(tmp_path, monkeypatch):
+    made, hsi, msi = pair(tmp_path, ending=".npz")
+    job = {"sensor": made.sensor, "method": "local-regression", "tile": TILE}
+    with interrupted_after(5, monkeypatch):
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
+    damage(tmp_path / ".out.tif.inputs" / "hsi.tif", "of one bit")
+    damage(tmp_path / ".out.tif.inputs" / "msi.json", "empty")
     fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
+    fuse_tiles(hsi, msi, tmp_path / "whole.tif", **job)
+    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_two_processes_do_not_write_one_output(tmp_path, monkeypatch):
+    made, hsi, msi = pair(tmp_path)
+    job = {"sensor": made.sensor, "method": "local-regression", "tile": TILE}
+    store = TileStore.next_to(tmp_path / "out.tif")
+    with interrupted_after(2, monkeypatch):
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job)
+    with store.locked():  # as the other process does
+        for how in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(InputError, match=r"out\.tif: another process is writing it"):
+                fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, **how)
+    assert len(list(store.folder.glob("*.npy"))) == 2
+    store.folder.with_name(f"{store.folder.name}.lock").touch()  # of a process that was killed
+    store.folder.with_name(f"{store.folder.name}.77").mkdir()
+    fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_job_that_is_complete_has_nothing_to_resume(tmp_path):
+    made, hsi, msi = pair(tmp_path)
+    job = {"sensor": made.sensor, "method": "bicubic"}
+    fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, tile=TILE)
+    before = (tmp_path / "out.tif").read_bytes()
+    with pytest.raises(FinishedError, match=r"out\.tif: is complete, there is nothing to resume") as caught:
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
+    assert caught.value.exit_code == 0
+    for other in ({"method": "regression"}, {"sensor": made.sensor.replace(phase=0.0)}):
+        with pytest.raises(InputError, match="exists already"):
+            fuse_tiles(hsi, msi, tmp_path / "out.tif", **{**job, **other}, resume=True)
+    assert (tmp_path / "out.tif").read_bytes() == before
+    os.utime(msi)
+    with pytest.raises(InputError, match="exists already"):
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, resume=True)
 
 
 def test_a_pair_that_is_refused_leaves_nothing_behind(tmp_path):

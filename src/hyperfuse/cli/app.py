@@ -112,7 +112,7 @@ def run_words(words: list[str], session: Session) -> None:
         with limit(common.threads):
             command(*bound.args, **bound.kwargs, session=session)
     except InputError as error:
-        raise InputError(with_options(error, options_of(words))) from error
+        raise type(error)(with_options(error, options_of(words))) from error
 
 
 def options_of(words: list[str]) -> dict[str, str]:

@@ -123,9 +123,11 @@ def fuse(
     beside = None if sensor is not None else sensor_next_to(hsi)
     others = [path for path in (mask, sensor, reference) if path is not None] + ([str(beside)] if beside else [])
     inputs = [*files_named(hsi), *files_named(msi), *others]
-    images = [(out, check_output(out, writing, inputs=inputs))]
+    # Whether an output that exists is that of the job to resume shows when the job is known.
+    checked = replace(writing, overwrite=writing.overwrite or tiles.resume)
+    images = [(out, check_output(out, checked, inputs=inputs))]
     if uncertainty is not None:
-        images.append((uncertainty, check_output(uncertainty, replace(writing, dtype="float32"), inputs=inputs)))
+        images.append((uncertainty, check_output(uncertainty, replace(checked, dtype="float32"), inputs=inputs)))
         check_outputs_differ(images)
     if report is not None:
         check_report(report, [file for _, files in images for file in files], inputs, writing.overwrite)

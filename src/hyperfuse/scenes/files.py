@@ -26,7 +26,7 @@ from hyperfuse.io.windows.memory import MemorySource
 from hyperfuse.io.windows.open import open_windows
 from hyperfuse.io.windows.source import WindowSource
 from hyperfuse.scenes.source import PairSource, mask_pixels
-from hyperfuse.scenes.tiling.store import identity
+from hyperfuse.scenes.tiling.store import checksum, identity
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -116,7 +116,9 @@ class PairFiles:
         try:
             yield
         except InputError as error:
-            if any(path in str(error) for image in self.images for path in image.paths):
+            if type(error) is not InputError or any(
+                path in str(error) for image in self.images for path in image.paths
+            ):
                 raise
             raise InputError(f"{self.hsi.label}, {self.msi.label}: {error}", error.parameter) from error.__cause__
 
@@ -216,6 +218,7 @@ class StagedFiles:
         self._folder = target.with_name(f".{target.name}.inputs")
         self._resume = resume
         self._read: dict[str, Cube] = {}
+        self._checked: dict[str, bool] = {}
 
     def open(self, image: ImageFiles) -> WindowSource:
         """Open an image: by windows, else a copy of it, else read whole."""
@@ -261,7 +264,7 @@ class StagedFiles:
                 )
                 self._folder.mkdir(exist_ok=True)
                 write(copy, self._whole(image), overwrite=True)
-                copy.with_suffix(".json").write_text(_described(image), "utf-8")
+                copy.with_suffix(".json").write_text(f"{checksum(copy)} {_described(image)}", "utf-8")
             self._read.pop(image.name, None)  # an image that is on disk need not be held
             return ImageFiles(image.name, (str(copy),))
         return replace(image, paths=tuple(_absolute(path) for path in image.paths))
@@ -270,8 +273,16 @@ class StagedFiles:
         return self._folder / f"{image.name}.tif"
 
     def _has_copy(self, image: ImageFiles) -> bool:
-        record = self._copy(image).with_suffix(".json")
-        return self._resume and record.is_file() and record.read_text("utf-8") == _described(image)
+        if image.name not in self._checked:
+            self._checked[image.name] = self._resume and self._is_whole(image)
+        return self._checked[image.name]
+
+    def _is_whole(self, image: ImageFiles) -> bool:
+        copy = self._copy(image)
+        try:
+            return copy.with_suffix(".json").read_text("utf-8") == f"{checksum(copy)} {_described(image)}"
+        except (OSError, UnicodeDecodeError):
+            return False
 
 
 def _described(image: ImageFiles) -> str:

@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,11 @@ from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io.encoding.options import ReadOptions, WriteKeywords, WriteOptions
 from hyperfuse.io.files import ImageLike, as_cube
+from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.methods import DEFAULT_METHOD, get_method
 from hyperfuse.progress import Progress, showing, silent
 from hyperfuse.runtime.devices import find_device
+from hyperfuse.runtime.locks import LockedError
 from hyperfuse.runtime.memory import total_bytes
 from hyperfuse.runtime.optional import check_installed
 from hyperfuse.scenes.files import ImageFiles, PairFiles, Paths, StagedFiles, as_excluded
@@ -30,7 +32,7 @@ from hyperfuse.scenes.job import FusionJob, Settings, as_mapping, configure, pre
 from hyperfuse.scenes.matching.blind import match_headers
 from hyperfuse.scenes.pipeline import Fusion, fuse_windows
 from hyperfuse.scenes.preview import read_preview
-from hyperfuse.scenes.record import describe_geometry
+from hyperfuse.scenes.resume import digest_of, fingerprint, refuse_finished
 from hyperfuse.scenes.source import MatchedSource, PairSource
 from hyperfuse.scenes.targets import FileTarget, MemoryTarget, Outputs, SceneFile
 from hyperfuse.scenes.tiling.local import Runner, run_here, run_in_processes
@@ -40,7 +42,6 @@ from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
 from hyperfuse.sensor.srf.srf import Srf
-from hyperfuse.version import __version__
 
 Number = float | tuple[float, float]
 
@@ -244,7 +245,6 @@ def fuse_tiles(
     store = TileStore.next_to(out)
     resumed = resume and store.folder.exists()
     images = Outputs(out, uncertainty, WriteOptions(**writing), overwrite, resumed)
-    images.check([*ImageFiles.of("hsi", hsi).paths, *ImageFiles.of("msi", msi).paths, *([mask] if mask else [])])
     job = FusionJob(
         method=chosen,
         settings=options,
@@ -273,7 +273,20 @@ def fuse_tiles(
         None if mask is None else ImageFiles.of("mask", mask),
     )
     requested = tile is not None or workers != 1 or scheduler is not None or resumed
-    with _staging(out, store, resumed) as staged, files.named(), showing(progress, "fusing") as report:
+    if resume and not resumed and not overwrite:
+        refuse_finished(images.out, files, job)
+    images.check([path for image in files.images for path in image.paths])
+    if scheduler is not None:
+        from hyperfuse.scenes.tiling.cluster import check_cluster
+
+        inputs_of = [split_variable(path)[0].absolute() for image in files.images for path in image.paths]
+        check_cluster(scheduler, store.folder.parent, inputs_of)
+    with (
+        _staging(out, store, resumed) as staged,
+        files.named(),
+        showing(progress, "fusing") as report,
+        ExitStack() as stack,
+    ):
         if images.by_windows and not requested:
             requested = _is_large(files, staged, job.geometry, memory_gb)
         if not requested:
@@ -284,13 +297,15 @@ def fuse_tiles(
                 whole.image.header, expected, whole.match, whole.model, whole.notes, whole.windows, whole.preview
             )
         images.refuse_whole()
+        stack.enter_context(store.locked())
         pair = staged.stage(files)
         with closing(pair.open()) as source:
             side = tile or (store.described("tile") if resumed else None)
             side = side or _tile_side(_match_headers(source, job.geometry), job)
             job = replace(job, tile=side)
-            store.start(_fingerprint(files, job), resume=resume, overwrite=overwrite)
+            restored = store.start(fingerprint(files, job), resume=resume, overwrite=overwrite)
             key = f"{os.getpid()}-{started}"
+            job = replace(job, digest=digest_of(files, job))
             opener = SceneFile(pair, store, chosen.name, options, device, key)
             target = FileTarget(store, opener, images)
             with _removed_if_empty(store):
@@ -298,9 +313,9 @@ def fuse_tiles(
             shown = None
             if preview is not None:
                 shown = read_preview(source, fusion.match, preview, images.read)
-    store.remove()
+        store.remove()
     count, held = fusion.windows
-    notes = (*staged.notes, *fusion.notes, f"fused in tiles, {held} of {count} with data")
+    notes = (*staged.notes, *restored, *fusion.notes, f"fused in tiles, {held} of {count} with data")
     return replace(fusion, notes=notes, preview=shown)
 
 
@@ -322,6 +337,8 @@ def _staging(out: str | Path, store: TileStore, resumed: bool) -> Iterator[Stage
     staged = StagedFiles(out, resume=resumed)
     try:
         yield staged
+    except LockedError:  # they belong to another process
+        raise
     except BaseException:
         if not store.folder.exists():
             staged.remove()
@@ -376,19 +393,3 @@ def _runner(workers: int, scheduler: str | None, key: str) -> Runner:
     if workers > 1:
         return partial(run_in_processes, workers=workers, threads=max(1, torch.get_num_threads() // workers))
     return run_here
-
-
-def _fingerprint(files: PairFiles, job: FusionJob) -> dict[str, Any]:
-    """Return everything that decides the values of tiles; ``overlap`` as requested."""
-    return {
-        "inputs": [image.identity() for image in files.images],
-        "reading": [image.reading() for image in files.images],
-        "geometry": describe_geometry(job.geometry),
-        "tile": job.tile,
-        "overlap": job.overlap,
-        "method": job.method.name,
-        "settings": job.settings.model_dump(mode="json"),
-        "seed": job.seed,
-        "device": job.device.type,
-        "version": __version__,
-    }

@@ -36,6 +36,7 @@ class FusionJob:
         workers: processes that fuse tiles at the same time.
         images: how many images will be written.
         inputs: names of the inputs for the history.
+        digest: of what is computed, by which a result that is complete is recognised.
         started: ``time.monotonic`` from which a budget counts.
     """
 
@@ -50,6 +51,7 @@ class FusionJob:
     workers: int = 1
     images: int = 0
     inputs: Mapping[str, str] | None = None
+    digest: str | None = None
     started: float = field(default_factory=time.monotonic)
 
     @property

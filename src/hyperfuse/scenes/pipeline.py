@@ -145,7 +145,7 @@ def fuse_windows(
     count, gaps = int(scene.bands.sum()), has_gaps(plan, held, store)
     more: dict[str, Any] = {} if job.inputs is None else {"inputs": dict(job.inputs)}
     if job.tile is not None:
-        more["tiles"] = {"tile": job.tile, "overlap": job.margin(scene.sensor, scene.model)}
+        more["tiles"] = {"tile": job.tile, "overlap": job.margin(scene.sensor, scene.model), "job": job.digest}
     fit = scene.model.details if scene.model is not None else {}
     step = history_step(scene, job.seed, {**fit, **(details if job.tile is None else {})}, more)
     header, uncertain = result_header(scene, gaps, step), None

@@ -16,6 +16,7 @@ from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io import check_output, write
+from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import WriteOptions
 from hyperfuse.io.formats.targets import WindowTarget
 from hyperfuse.io.windows.open import open_windows
@@ -130,7 +131,8 @@ def _opened(file: SceneFile) -> Scene:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", HyperfuseWarning)  # reported when the scene was matched
         source = file.files.open()
-    return Scene.restore(source, get_method(file.method), file.settings, device, state)
+    with damage_reported(f"{file.store.folder} cannot be resumed: model.pt is damaged; remove the folder"):
+        return Scene.restore(source, get_method(file.method), file.settings, device, state)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+import contextlib
+import logging
+import os
+import queue
+import secrets
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from hyperfuse.errors import HyperfuseError, InputError
+from hyperfuse.runtime.code import code_digest
 from hyperfuse.runtime.optional import require
 from hyperfuse.scenes.tiling.plan import Tile
+from hyperfuse.version import __version__
 
 _RETRIES = 3
-_TIMEOUT_SECONDS = 30
+_CONNECT_SECONDS, _ANSWER_SECONDS = 5, 15
+# How often it is looked whether there are workers, and how often none may be found in a row.
+_WATCH_SECONDS, _WATCHES = 15, 4
+# Evaluated by workers before it is known that they have this package, and in the same version.
+_VERSION = "(__import__('hyperfuse').__version__, __import__('hyperfuse.runtime.code').runtime.code.code_digest())"
+
+
+def check_cluster(scheduler: str, folder: Path, inputs: Sequence[Path]) -> None:
+    """Refuse a cluster that could not process the tiles of a job, within seconds and before any work.
+
+    Args:
+        scheduler: its address.
+        folder: where tiles are written; made where there is none, and left empty.
+        inputs: files that workers read.
+
+    Raises:
+        MissingDependencyError: dask.distributed is not installed.
+        InputError: no scheduler answers, it has no workers, or they have another version of this package or do not
+            share the files.
+    """
+    with _client(scheduler) as client:
+        if not _workers(client):
+            raise InputError(
+                f"the scheduler at {scheduler} has no workers; start some by `dask worker {scheduler}`",
+                parameter="scheduler",
+            )
+        here = (__version__, code_digest())
+        for worker, found in _asked(client, eval, _VERSION).items():
+            if isinstance(found, BaseException):
+                raise InputError(
+                    f"the worker {worker} has no hyperfuse, or one of another version ({found}); install hyperfuse"
+                    f" {__version__} there",
+                    parameter="scheduler",
+                )
+            if tuple(found) != here:
+                what = f"version {found[0]}" if found[0] != here[0] else "code"
+                raise InputError(
+                    f"the worker {worker} has another {what} of hyperfuse than this process ({__version__}); install"
+                    " the same, and restart it",
+                    parameter="scheduler",
+                )
+        token = secrets.token_hex(8)
+        mark = folder / f".hyperfuse-{token}"
+        try:
+            mark.write_text(token)
+            found_files = _asked(client, shares_files, str(mark), token, [str(path) for path in inputs])
+        finally:
+            for path in [mark, *folder.glob(f"{mark.name}.*")]:
+                path.unlink(missing_ok=True)
+        for worker, missing in found_files.items():
+            if missing is not None:
+                raise InputError(
+                    f"the worker {worker} cannot {missing}; inputs and output have to be on a file system that all"
+                    " workers see under the same path",
+                    parameter="scheduler",
+                )
+
+
+def shares_files(mark: str, token: str, inputs: Sequence[str]) -> str | None:
+    """Return what this process cannot do with the files of a job, or None."""
+    path = Path(mark)
+    try:
+        if path.read_text() != token:
+            return f"see what this process writes to {path.parent}"
+    except OSError as error:
+        return f"read {path.parent} ({error.strerror})"
+    own = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        own.write_text(token)
+        own.unlink()
+    except OSError as error:
+        return f"write to {path.parent} ({error.strerror})"
+    return next((f"read {one}" for one in inputs if not os.access(one, os.R_OK)), None)
 
 
 def run_on_scheduler(
@@ -29,27 +112,92 @@ def run_on_scheduler(
     Raises:
         MissingDependencyError: dask.distributed is not installed.
         InputError: no scheduler answers at this address.
-        HyperfuseError: several workers were killed at one tile.
+        HyperfuseError: several workers were killed at one tile, or none is left.
     """
     dask = require("distributed", "fusion on a dask cluster")
-    try:
-        client = dask.Client(scheduler, timeout=_TIMEOUT_SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no scheduler of dask.distributed answers at {scheduler}; write tcp://HOST:PORT") from error
-    with client:
+    with _client(scheduler) as client:
         # Keys must not be found again from an earlier call: an interrupted job leaves tiles, not tasks.
-        futures = [client.submit(task, tile, pure=False, retries=_RETRIES, key=f"{tile.name}-{key}") for tile in tiles]
+        waiting = {client.submit(task, tile, pure=False, retries=_RETRIES, key=f"{tile.name}-{key}") for tile in tiles}
+        empty = 0
         try:
-            # The loop of this client: another client of this program may be the default one.
-            for future in dask.as_completed(futures, loop=client.loop):
-                if future.status == "error":
-                    raise future.exception()
-                # Nothing is gathered: the tile is on disk, and a message lost with its worker is not needed.
-                future.release()
-                yield True
+            while waiting:
+                try:
+                    # The loop of this client: another client of this program may be the default one.
+                    for future in dask.as_completed(list(waiting), loop=client.loop, timeout=_WATCH_SECONDS):
+                        waiting.discard(future)
+                        if future.status == "error":
+                            raise future.exception()
+                        if future.status != "finished":
+                            raise HyperfuseError(f"the scheduler at {scheduler} dropped the job; resume it")
+                        # Nothing is gathered: the tile is on disk, and a message lost with its worker is not needed.
+                        future.release()
+                        yield True
+                except dask.TimeoutError:
+                    empty = 0 if _workers(client) else empty + 1
+                    if empty == _WATCHES:
+                        raise HyperfuseError(
+                            f"the scheduler at {scheduler} has no workers any more; start some, then resume"
+                        ) from None
         except dask.KilledWorker as error:
             raise HyperfuseError(
                 "several workers were killed at one tile (too little memory?); choose a smaller tile, then resume"
             ) from error
         finally:
-            client.cancel(futures)
+            with contextlib.suppress(Exception):  # a scheduler that is gone holds no tasks
+                client.cancel(list(waiting))
+
+
+@contextmanager
+def _client(scheduler: str) -> Iterator[Any]:
+    """Connect to a scheduler; what distributed logs about connections is left out, errors say it in one line."""
+    dask = require("distributed", "fusion on a dask cluster")
+    loggers = [logging.getLogger(name) for name in ("distributed", "asyncio", "tornado")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        try:
+            client = dask.Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
+            raise InputError(
+                f"no scheduler of dask.distributed answers at {scheduler}; write tcp://HOST:PORT", parameter="scheduler"
+            ) from error
+        try:
+            yield client
+        finally:
+            with contextlib.suppress(Exception):
+                client.close(timeout=_CONNECT_SECONDS)
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _workers(client: Any) -> Mapping[str, Any]:
+    """Return the workers of a scheduler by address."""
+    found: Mapping[str, Any] = client.run_on_scheduler(lambda dask_scheduler: dict.fromkeys(dask_scheduler.workers))
+    return found
+
+
+def _asked(client: Any, function: Callable[..., Any], *arguments: Any) -> Mapping[str, Any]:
+    """Return what every worker returns or raises; a worker that hangs is not waited for.
+
+    Raises:
+        InputError: not all answer in time.
+    """
+    answers: queue.Queue[Any] = queue.Queue()
+
+    def ask() -> None:
+        try:
+            answers.put(client.run(function, *arguments, on_error="return"))
+        except BaseException as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=_ANSWER_SECONDS)
+    except queue.Empty:
+        answer = TimeoutError(f"no answer within {_ANSWER_SECONDS} s")
+    if isinstance(answer, BaseException):
+        raise InputError(f"not all workers of the scheduler answer ({answer}); restart them", parameter="scheduler")
+    found: Mapping[str, Any] = answer
+    return found
