@@ -57,7 +57,7 @@ def to_nanometres(
 
 def _numbers(values: ArrayLike | None) -> NDArray[np.float64] | None:
     numbers = np.asarray(() if values is None else values, np.float64).ravel()
-    return numbers if np.isfinite(numbers).any() else None
+    return np.where(np.isfinite(numbers), numbers, np.nan) if np.isfinite(numbers).any() else None
 
 
 def _scaled(values: NDArray[np.float64] | None, factor: float) -> NDArray[np.float64] | None:

@@ -111,7 +111,7 @@ def test_options_as_a_whole_or_as_keywords(function, tmp_path):
     assert whole.header.coding == keywords.header.coding
     with pytest.raises(InputError, match="options and bands are both given; put bands into options"):
         function(file, ReadOptions(), bands="2")
-    with pytest.raises(TypeError, match="colour"):
+    with pytest.raises(InputError, match="no parameter .colour."):
         function(file, colour="red")
 
 
@@ -142,3 +142,10 @@ def test_errors_that_name_the_file_keep_the_parameter(tmp_path, reader):
     with pytest.raises(InputError, match=r"b\.tif: interleave='bsq' is not one of") as caught:
         write(tmp_path / "b.tif", Cube(data=np.ones((2, 3, 4))), interleave="bsq")
     assert caught.value.parameter == "interleave"
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, f"1-{'9' * 5000}"])
+def test_bands_of_thousands_of_digits(text):
+    with pytest.raises(InputError, match="is neither a number nor a range") as caught:
+        parse_bands(text, 5)
+    assert len(str(caught.value)) < 300

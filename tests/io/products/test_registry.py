@@ -181,3 +181,11 @@ def test_zarr_folders_are_not_searched(tmp_path):
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / "MTD_MSIL2A.xml").touch()
     assert find_product(tmp_path / "a.zarr") is None
+
+
+def test_a_member_whose_name_begins_with_nul(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("XX-METADATA.XML", "<a/>")
+    (tmp_path / "a.zip").write_bytes((tmp_path / "a.zip").read_bytes().replace(b"XX-META", b"\0X-META"))
+    with pytest.raises(InputError, match=r"a\.zip: is an archive without a product"):
+        read(tmp_path / "a.zip")

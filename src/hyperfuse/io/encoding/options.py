@@ -15,6 +15,7 @@ from hyperfuse.calls import checked_fields
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.io.encoding.band_centres import centres_of_read_bands, parse_wavelengths
+from hyperfuse.text import shortened
 
 QUALITIES = ("standard", "clear")
 Options = TypeVar("Options")
@@ -213,13 +214,13 @@ def parse_bands(text: str, count: int) -> list[int]:
     """
 
     def refuse(fault: str) -> InputError:
-        return InputError(f"bands={text!r}: {fault}", "bands")
+        return InputError(f"bands={shortened(text)!r}: {fault}", "bands")
 
     bands: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", part)
         if match is None:
-            raise refuse(f"{part.strip()!r} is neither a number nor a range; write 1-31,40")
+            raise refuse(f"{shortened(part.strip())!r} is neither a number nor a range; write 1-31,40")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise refuse(f"the range {part.strip()} runs backwards")

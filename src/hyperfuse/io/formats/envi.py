@@ -66,8 +66,8 @@ class EnviTarget(WindowTarget):
                 target.scales, target.offsets = [coding.scale] * header.bands, [coding.offset] * header.bands
         # GDAL describes an image by the path it was written to, here that of a scratch file.
         file = self.path.with_suffix(".hdr")
-        text = file.read_text("utf-8", errors="surrogateescape")
-        file.write_text(text.replace(f"description = {{\n{self.path}}}\n", ""), "utf-8", errors="surrogateescape")
+        described = b"description = {\n" + os.fsencode(self.path) + b"}\n"
+        file.write_bytes(file.read_bytes().replace(described, b""))
 
     def _reserve(self) -> None:
         """Give the data file its full size, filled with gaps."""

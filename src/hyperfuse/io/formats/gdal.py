@@ -97,10 +97,17 @@ def _is_damaged_xml(path: Path) -> bool:
     return False
 
 
-def _why_not(path: Path) -> str:
+def is_utf8(path: Path) -> bool:
+    """Return whether the name of a file is UTF-8, as GDAL needs it."""
     try:
-        os.fsencode(path).decode("utf-8")
-    except UnicodeDecodeError:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _why_not(path: Path) -> str:
+    if not is_utf8(path):
         return "has a name that is not UTF-8, which GDAL cannot open; rename it"
     lone = path.suffix.lower() in (*envi_header.DATA_SUFFIXES, "") and not envi_header.header_of(path)
     hint = "; an ENVI file needs its header (.hdr) next to it" if lone else ""

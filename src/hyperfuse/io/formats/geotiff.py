@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import warnings
+import os
+import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError  # what the COG driver raises when it closes; it has no public name
 from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.shutil import copy
 
 from hyperfuse.cube.crs import parse_crs
@@ -24,11 +25,12 @@ from hyperfuse.cube.record import encode_record, encode_tags, is_plain_text, spl
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.encoding.options import default_compression
-from hyperfuse.io.formats.gdal import threads
+from hyperfuse.io.formats.gdal import GDAL_ERRORS, messages, threads
 from hyperfuse.io.formats.targets import WindowTarget
 
 COMPRESSIONS = ("none", "deflate", "zstd", "lzw")
 _TILE = 256
+_STDERR = threading.RLock()
 
 
 class GeoTiffTarget(WindowTarget):
@@ -83,6 +85,11 @@ class GeoTiffTarget(WindowTarget):
         with _writing():
             self._file.write(stored, window=tuple((axis.start, axis.stop) for axis in window.slices))
 
+    def abandon(self) -> None:
+        """Close the file."""
+        with contextlib.suppress(OSError), _writing():
+            self._file.close()
+
     def finish(self) -> None:
         """Close the file, and make a COG of it if one is requested."""
         with _writing():
@@ -120,12 +127,39 @@ class GeoTiffTarget(WindowTarget):
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """Raise what GDAL raises when it fails to write as ``OSError``."""
-    with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+    """Raise what GDAL raises when it fails to write as ``OSError``; what libtiff prints in addition is not shown."""
+    with rasterio.Env(), messages(), _without_libtiff():
         try:
             yield
-        except (RasterioError, CPLE_BaseError) as error:
+        except GDAL_ERRORS as error:
             raise OSError(str(error.__cause__ or error)) from error
+
+
+@contextmanager
+def _without_libtiff() -> Iterator[None]:
+    """Keep the lines off stderr that libtiff prints there itself for every failed write; others come afterwards."""
+    with _STDERR, _memory_file() as kept:
+        try:
+            stderr = os.dup(2)
+        except OSError:  # it is closed
+            yield
+            return
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            kept.seek(0)
+            others = [line for line in kept.read().splitlines(keepends=True) if not line.startswith(b"_tiff")]
+            with contextlib.suppress(OSError):
+                os.write(2, b"".join(others))
+
+
+def _memory_file() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):  # the disk may be full
+        return os.fdopen(os.memfd_create("stderr"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _tiff_options(header: CubeHeader, compression: str, dtype: np.dtype[Any], interleave: str) -> dict[str, Any]:

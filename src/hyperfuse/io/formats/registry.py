@@ -72,8 +72,12 @@ class Format:
             writer(path, cube, options, variable)
             return
         target = writer(path, cube.header, options, variable, has_gaps=cube.valid is not None)
-        target.write(Window(0, 0, cube.rows, cube.cols), cube)
-        target.finish()
+        try:
+            target.write(Window(0, 0, cube.rows, cube.cols), cube)
+            target.finish()
+        except BaseException:
+            target.abandon()
+            raise
 
     def check_variable(self, variable: str | None) -> None:
         """Refuse the name of a variable where a file holds none."""

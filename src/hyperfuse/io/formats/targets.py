@@ -18,6 +18,7 @@ from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import WriteOptions
 from hyperfuse.io.encoding.scratch import recover
 from hyperfuse.io.formats.envi_header import data_files
+from hyperfuse.io.formats.gdal import is_utf8
 from hyperfuse.io.formats.registry import Format, format_of, split_variable, writable_extensions
 
 # What GDAL keeps next to a raster, by the ending of its name.
@@ -53,6 +54,8 @@ def prepare(path: str | Path, options: WriteOptions, *, overwrite: bool) -> Targ
         if entry.writer is None:
             raise InputError(f"{entry.name} is only read; write one of {', '.join(writable_extensions())}")
         entry.check_variable(variable)
+        if entry.reader.startswith("raster:") and not is_utf8(file):
+            raise InputError("has a name that is not UTF-8, which GDAL cannot write; give another name")
         for name in options.of_format:
             if name not in entry.options:
                 known = f"it takes {', '.join(entry.options)}" if entry.options else "it takes none of its own"
@@ -118,3 +121,6 @@ class WindowTarget(ABC):
     @abstractmethod
     def finish(self) -> None:
         """End the file and check that it is whole."""
+
+    def abandon(self) -> None:  # noqa: B027  (most have nothing open)
+        """Close what is open of a file that is not finished."""

@@ -81,8 +81,9 @@ class Source:
 class _ZipMembers(Members):
     def __init__(self, root: Path) -> None:
         with damage_reported(_DAMAGED_ARCHIVE), zipfile.ZipFile(root) as archive:
-            entries = archive.infolist()
-        super().__init__(root, (entry.filename for entry in entries if not entry.is_dir()))
+            # A name that begins with NUL is cut off to none.
+            names = [entry.filename for entry in archive.infolist() if entry.filename and not entry.is_dir()]
+        super().__init__(root, names)
 
     def raster(self, name: str) -> Path:
         return Path(f"/vsizip/{{{self.root.absolute()}}}/{name}")

@@ -53,5 +53,9 @@ def writing_windows(
             raise InputError(f"{output.format.name} is written whole; a large result goes to .tif, .img or .zarr")
         with replacing(output.path, stale=output.outdated) as scratch, rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
             target: WindowTarget = resolve(output.format.writer or "")(scratch, header, how, output.variable)
-            yield target
-            target.finish()
+            try:
+                yield target
+                target.finish()
+            except BaseException:
+                target.abandon()
+                raise
