@@ -43,7 +43,8 @@ def test_every_writable_format_is_tested():
 @given(st.data())
 def test_any_cube_survives(ending, folder, cubes, assert_same, data):
     cube = data.draw(cubes)
-    file = folder / f"any.{ending}"
+    file = folder / ending / f"any.{ending}"
+    file.parent.mkdir(exist_ok=True)
     with warnings.catch_warnings():
         # A header of ENVI cannot place an image whose transform turns it upside down; ours says so and keeps it.
         warnings.filterwarnings("ignore", "any.*an ENVI header", HyperfuseWarning)

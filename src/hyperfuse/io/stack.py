@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperfuse.cube.crs import same_crs
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import InputError
@@ -19,6 +18,8 @@ _TOLERANCE = 1e-3
 
 def same_grid(first: CubeHeader, second: CubeHeader) -> bool:
     """Return whether two images have the same pixels: size, transform and CRS."""
+    from hyperfuse.cube.crs import same_crs  # it loads rasterio
+
     if first.shape[1:] != second.shape[1:] or not same_crs(first.crs, second.crs):
         return False
     if first.transform is None or second.transform is None:

@@ -212,7 +212,7 @@ def test_cut_off(tmp_path, fraction):
 
 def test_what_another_program_changed_since_wins_over_our_record(scene, tmp_path):
     own = scene.replace(
-        crs="+proj=laea +lat_0=50 +lon_0=7", transform=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0), band_names="äöüßé"
+        crs="+proj=laea +lat_0=50 +lon_0=7", transform=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0), band_names=list("äöüßé")
     )
     write(tmp_path / "a.tif", own)
     with rasterio.open(tmp_path / "a.tif", "r+") as file:

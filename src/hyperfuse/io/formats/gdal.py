@@ -23,6 +23,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from hyperfuse.errors import InputError, warn
 from hyperfuse.io.formats import envi_header
+from hyperfuse.io.formats.registry import is_utf8
 
 # What GDAL and rasterio raise about a file; names and texts that are not UTF-8 fail in rasterio.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeError)
@@ -95,15 +96,6 @@ def _is_damaged_xml(path: Path) -> bool:
     except _XML_ERRORS:
         return True
     return False
-
-
-def is_utf8(path: Path) -> bool:
-    """Return whether the name of a file is UTF-8, as GDAL needs it."""
-    try:
-        str(path).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _why_not(path: Path) -> str:

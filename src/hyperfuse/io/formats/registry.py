@@ -150,6 +150,15 @@ def format_to_read(file: Path) -> Format:
     return entry
 
 
+def is_utf8(path: Path) -> bool:
+    """Return whether the name of a file is UTF-8, as GDAL needs it."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def split_variable(path: str | Path) -> tuple[Path, str | None]:
     r"""Split ``file.mat:name`` into the file and the variable; a file whose name has a colon is itself.
 

@@ -18,8 +18,7 @@ from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import WriteOptions
 from hyperfuse.io.encoding.scratch import recover
 from hyperfuse.io.formats.envi_header import data_files
-from hyperfuse.io.formats.gdal import is_utf8
-from hyperfuse.io.formats.registry import Format, format_of, split_variable, writable_extensions
+from hyperfuse.io.formats.registry import Format, format_of, is_utf8, split_variable, writable_extensions
 
 # What GDAL keeps next to a raster, by the ending of its name.
 SIDE_FILES = (".aux.xml", ".ovr", ".msk")
