@@ -6,8 +6,8 @@ import hyperfuse.methods.algorithms.gsa
 import hyperfuse.methods.algorithms.local_regression
 import hyperfuse.methods.algorithms.mtf_glp_hs
 import hyperfuse.methods.algorithms.regression
+import hyperfuse.methods.algorithms.trained_network
 import hyperfuse.methods.feinfn.method
-import hyperfuse.methods.trained_network  # noqa: F401
 from hyperfuse.methods.contract.method import (
     WHOLE,
     BytesPerPixel,

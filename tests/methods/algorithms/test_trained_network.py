@@ -10,7 +10,7 @@ from hyperfuse import InputError, fuse, fuse_tiles, simulate
 from hyperfuse.cube.cube import Cube
 from hyperfuse.io import read, write
 from hyperfuse.methods import PairTensors, get_method, list_methods
-from hyperfuse.methods.trained_network import _Axis
+from hyperfuse.methods.algorithms.trained_network import _Axis
 from hyperfuse.networks import create_network
 from hyperfuse.networks.pretrained import save_pretrained
 from hyperfuse.sensor.model import Sensor
