@@ -311,6 +311,31 @@ def test_an_msi_of_8_bits_beside_reflectance_is_scaled_and_reported(pair, method
     np.testing.assert_allclose(one.image.data, plain.data, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("factor", [1e38, 1e-40])
+@pytest.mark.parametrize("method", ["gsa", "local-regression", "feinfn"])
+def test_values_at_the_ends_of_float32_are_fused_as_any_others(pair, factor, method):
+    hsi, msi, sensor, _ = pair
+    top = float(max(hsi.data.max(), msi.data.max()))
+    job = {"method": method, "sensor": sensor, "settings": {"effort": "fast"} if method == "feinfn" else {}}
+    plain = fuse(hsi, msi, **job).data / top
+    scaled = [one.replace(data=(one.data / top * np.float64(factor)).astype(np.float32)) for one in (hsi, msi)]
+    found = fuse(*scaled, **job).data / np.float64(factor)
+    np.testing.assert_allclose(found, plain, atol=2e-3 if factor < 1 else 1e-5)
+
+
+def test_negative_values_that_a_method_reads_as_0_are_reported(pair):
+    hsi, msi, sensor, _ = pair
+    data = hsi.data.copy()
+    data[:, :2] *= -0.1
+    found = fuse(hsi.replace(data=data), msi, sensor=sensor, method="cnmf", return_details=True)
+    assert any("of the HSI's values are negative, and cnmf reads them as 0" in note for note in found.notes)
+    assert not any(
+        "are negative" in note for note in fuse(hsi, msi, sensor=sensor, method="cnmf", return_details=True).notes
+    )
+    found = fuse(hsi.replace(data=data), msi, sensor=sensor, method="gsa", return_details=True)
+    assert not any("are negative" in note for note in found.notes)
+
+
 # ---- what a method is given
 
 

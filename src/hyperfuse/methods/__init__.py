@@ -7,7 +7,7 @@ import hyperfuse.methods.algorithms.local_regression
 import hyperfuse.methods.algorithms.mtf_glp_hs
 import hyperfuse.methods.algorithms.regression
 import hyperfuse.methods.algorithms.trained_network
-import hyperfuse.methods.feinfn.method
+import hyperfuse.methods.feinfn.method  # noqa: F401
 from hyperfuse.methods.contract.method import (
     WHOLE,
     BytesPerPixel,

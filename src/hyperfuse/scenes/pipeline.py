@@ -20,8 +20,8 @@ from hyperfuse.progress import Progress, part, silent
 from hyperfuse.scenes.gaps import GapRegression
 from hyperfuse.scenes.job import FusionJob
 from hyperfuse.scenes.matching.blind import Match, match_headers, match_samples
-from hyperfuse.scenes.matching.grid import MatchedPair
-from hyperfuse.scenes.matching.undeclared import find_undeclared
+from hyperfuse.scenes.matching.grid import MatchedPair, binary_exponent, largest_values
+from hyperfuse.scenes.matching.undeclared import find_undeclared, undeclared_pixels, without_undeclared
 from hyperfuse.scenes.preview import Preview
 from hyperfuse.scenes.record import UNCERTAINTY, history_step, result_header
 from hyperfuse.scenes.samples import (
@@ -33,7 +33,7 @@ from hyperfuse.scenes.samples import (
     sample_plan,
     spread,
 )
-from hyperfuse.scenes.saturation import saturation_note
+from hyperfuse.scenes.saturation import negative_note, saturation_note
 from hyperfuse.scenes.source import MatchedSource, PairSource
 from hyperfuse.scenes.tiling.blend import ImageTarget, assemble, has_gaps
 from hyperfuse.scenes.tiling.local import Runner
@@ -191,7 +191,9 @@ def match_scene(source: PairSource, job: FusionJob) -> MatchedScene:
     if not whole:
         looked_at += parts_at_the_border(matched)
     undeclared, doubts = find_undeclared(looked_at, bands, headers, whole=whole)
-    before = replace(before, undeclared=undeclared, notes=(*before.notes, *doubts))
+    known = [without_undeclared(part.hsi, undeclared_pixels(part.hsi, undeclared.hsi)) for part in looked_at]
+    exponent = binary_exponent(largest_values(known, known)[0])
+    before = replace(before, exponent=exponent, undeclared=undeclared, notes=(*before.notes, *doubts))
     match = match_samples(
         before,
         headers,
@@ -226,6 +228,9 @@ def fit_scene(source: PairSource, job: FusionJob, ready: dict[str, ReadyWindow],
         saturation_note("HSI", [part.hsi for part in found.parts]),
         saturation_note("MSI", [part.msi for part in found.parts]),
     ]
+    if job.method.capabilities.nonnegative:
+        notes += [negative_note("HSI", [part.hsi for part in found.parts], job.method.name)]
+        notes += [negative_note("MSI", [part.msi for part in found.parts], job.method.name)]
     scene = Scene(found.source, found.bands, found.msi_bands, job.method, job.settings, job.device)
     shared = job.method.capabilities.shared_model
     plan, count = sample_plan(found.source, found.whole, None if shared else job.tile, job.memory_gb)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,8 @@ def history_step(scene: Scene, seed: int, details: Mapping[str, Any], more: Mapp
     """
     values = dict(details)
     rmse, fractions = values.pop("held_out_rmse", None), values.pop("network_fraction", None)
+    if rmse is not None and scene.source.match.exponent:
+        rmse = [float(f"{math.ldexp(value, scene.source.match.exponent):.3g}") for value in rmse]
     if fractions is not None:
         values["network_fraction"] = _by_band_groups(fractions, np.flatnonzero(scene.bands) + 1)
     notes = [_coverage(scene, rmse), *scene.notes, _end(values, fractions)]

@@ -1,4 +1,4 @@
-"""Pixels at the end of a sensor's range: the scene was brighter there than the values state, which a note says."""
+"""Values at the ends of a range, which notes report: saturated pixels, and negative ones where a method has none."""
 
 from __future__ import annotations
 
@@ -51,6 +51,16 @@ def saturation_note(name: str, parts: Sequence[Cube]) -> str:
         return ""
     text = f"{fraction:.1%}" if fraction >= 0.001 else "less than 0.1 %"
     return f"{text} of the {name}'s pixels are saturated in some band: the result there is too dark or off in colour"
+
+
+def negative_note(name: str, parts: Sequence[Cube], method: str) -> str:
+    """Return a sentence about the negative values of an image for a method that reads them as 0; empty without any."""
+    values = [part.data[part.usable_bands] for part in parts]
+    fraction = sum(int((one < 0).sum()) for one in values) / max(1, sum(int(np.isfinite(one).sum()) for one in values))
+    if fraction == 0:
+        return ""
+    text = f"{fraction:.1%}" if fraction >= 0.001 else "less than 0.1 %"
+    return f"{text} of the {name}'s values are negative, and {method} reads them as 0"
 
 
 def _valid(part: Cube, band: np.intp) -> NDArray[np.bool_]:

@@ -153,12 +153,21 @@ class MatchedSource:
     def read_declared_hsi(self, window: Window) -> tuple[Cube, Bools | None]:
         """Return a window of the LR-HSI as it is, and the pixels (rows, cols) that are taken for gaps, if any."""
         cube = self.hsi.read(self._in_hsi(window))
-        return cube, undeclared_pixels(cube, self.match.undeclared.hsi)
+        return self.scaled(cube), undeclared_pixels(cube, self.match.undeclared.hsi)
 
     def read_declared_msi(self, window: Window) -> tuple[Cube, Bools | None]:
         """Return a window of the HR-MSI as it is, and the pixels (rows, cols) that are taken for gaps, if any."""
         cube = self.msi.read(self._in_msi(window))
-        return cube, undeclared_pixels(cube, self.match.undeclared.msi, warped=self.match.grid is not None)
+        found = undeclared_pixels(cube, self.match.undeclared.msi, warped=self.match.grid is not None)
+        return self.scaled(cube), found
+
+    def scaled(self, cube: Cube, *, back: bool = False) -> Cube:
+        """Return a cube divided by 2 to the power of the match's exponent; ``back``: multiplied."""
+        exponent = self.match.exponent
+        if exponent == 0:
+            return cube
+        data = np.ldexp(cube.data.astype(np.float64), exponent if back else -exponent)
+        return cube.replace(data=data.astype(cube.data.dtype))
 
     def read(self, tile: Tile) -> MatchedPair:
         """Return what a tile reads of both images."""

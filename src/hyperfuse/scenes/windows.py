@@ -141,6 +141,14 @@ class Scene:
             outcome = self.method.fuse(pair, self.settings, progress)
         else:
             outcome = self.model.apply(pair, progress)
+        exponent = self.source.match.exponent
+        if exponent:
+            image, uncertainty = (
+                None if one is None else torch.ldexp(one.double(), torch.tensor(exponent)).to(one.dtype)
+                for one in (outcome.image, outcome.uncertainty)
+            )
+            assert image is not None
+            outcome = Outcome(image, uncertainty, outcome.details)
         if not bool(torch.isfinite(outcome.image).all()):
             raise InputError(
                 f"the method {self.method.name} gave values that are not finite; choose another one by method=..."

@@ -73,7 +73,7 @@ class CnmfSettings(MethodSettings):
         " data fusion, IEEE TGRS 50(2), 2012, doi 10.1109/TGRS.2011.2161320"
     ),
     cost="seconds",
-    capabilities=Capabilities(needs_srf=True, seed=True),
+    capabilities=Capabilities(needs_srf=True, seed=True, nonnegative=True),
 )
 def cnmf(
     hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, settings: CnmfSettings, progress: Progress
@@ -92,7 +92,7 @@ def cnmf(
     HSI) and passes on only its start. Here the sensor ties them throughout, so that the product ``W H`` explains both.
 
     Negative values, which no mixture explains, are read as zero; the result has none. The result depends on units by
-    their factor only.
+    their factor only, and on the number of threads by the rounding of sums (1e-5 of the largest value).
     """
     dtype = torch.promote_types(hsi.dtype, torch.float32)
     spectra, msi_spectra = (image.to(dtype).clamp(min=0).flatten(1) for image in (hsi, msi))

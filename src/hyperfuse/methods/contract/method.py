@@ -128,6 +128,7 @@ class Capabilities:
         weights: takes the setting ``weights``: a network that was trained before.
         seed: takes the setting ``seed``.
         needs_srf: needs the spectral responses of the MSI.
+        nonnegative: reads negative values as 0, which a note then says.
         shared_model: one model holds for the whole scene; otherwise every window is fitted as its own sample.
         margin: ``(sensor, settings) -> LR pixels`` that a window needs around it at most, before anything is fitted.
         bytes_per_pixel: memory of a window.
@@ -138,6 +139,7 @@ class Capabilities:
     weights: bool = False
     seed: bool = False
     needs_srf: bool = False
+    nonnegative: bool = False
     shared_model: bool = False
     margin: Callable[[Sensor, Any], int] = default_margin
     bytes_per_pixel: BytesPerPixel = field(default_factory=BytesPerPixel)

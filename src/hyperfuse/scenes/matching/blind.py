@@ -61,6 +61,8 @@ class Match:
         radiometry: of the MSI, or None.
         alignment: shift, rotation and scale; None where the position is specified.
         estimate: responses and radiometry as estimated; None where they were not, or a job was resumed.
+        exponent: values are read divided by 2 to the power of this, exactly: squares of the values as they are would
+            leave the range of float32. 0 of all but odd units.
         undeclared: spectra of pixels that nothing declares as gaps and that are gaps for all fits.
         notes: what was estimated and decided, a sentence each.
     """
@@ -72,6 +74,7 @@ class Match:
     radiometry: Radiometry | None = None
     alignment: Alignment | None = None
     estimate: SensorEstimate | None = None
+    exponent: int = 0
     undeclared: Undeclared = field(default_factory=Undeclared)
     notes: tuple[str, ...] = ()
 
@@ -88,6 +91,7 @@ class Match:
             "grid": None if grid is None else grid.state(),
             "radiometry": None if radiometry is None else [radiometry.gain.tolist(), radiometry.offset.tolist()],
             "alignment": None if self.alignment is None else asdict(self.alignment),
+            "exponent": self.exponent,
             "undeclared": [None if spectrum is None else list(spectrum) for spectrum in self.undeclared],
             "notes": list(self.notes),
         }
@@ -104,6 +108,7 @@ class Match:
             grid=None if grid is None else WarpGrid.restore(grid),
             radiometry=None if radiometry is None else Radiometry(*(np.array(one) for one in radiometry)),
             alignment=None if alignment is None else Alignment(**{**alignment, "centre": tuple(alignment["centre"])}),
+            exponent=int(state["exponent"]),
             undeclared=Undeclared(*(None if one is None else tuple(one) for one in state["undeclared"])),
             notes=tuple(state["notes"]),
         )

@@ -33,6 +33,8 @@ _OVERHANG = 1.0
 _SAME_PHASE = 0.05
 # Values whose 99th percentiles differ by more than this factor are not in one unit.
 _UNIT_FACTOR = 100.0
+# Values whose squares, and the quotients of these, are far from the ends of float32.
+_USUAL = (1e-12, 1e12)
 
 
 @dataclass(frozen=True)
@@ -317,6 +319,11 @@ def refuse_other_units(hsi: Sequence[Cube], msi: Sequence[Cube]) -> None:
             f"HSI values reach {upper[0]:.4g} and MSI values {upper[1]:.4g}: one is scaled (reflectance x 10000?);"
             " pass scale=..."
         )
+
+
+def binary_exponent(largest: float) -> int:
+    """Return by which power of 2 values are divided so that their squares stay within float32; 0 of usual ones."""
+    return 0 if largest == 0 or _USUAL[0] < largest < _USUAL[1] else math.frexp(largest)[1]
 
 
 def in_other_units(largest: Two) -> bool:
