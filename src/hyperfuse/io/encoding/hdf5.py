@@ -56,9 +56,7 @@ def read_values(item: h5py.Dataset, selection: Any = (), *, damaged: str) -> NDA
         HyperfuseError: values that do not fit into memory.
     """
     with damage_reported(damaged):
-        outside = bool(item.external)
-        if item.is_virtual:
-            outside |= any(source.file_name != "." for source in item.virtual_sources())
+        outside = not is_inside(item)
         file_bytes = Path(item.file.filename).stat().st_size
         text = h5py.check_string_dtype(item.dtype) is not None
     if outside:
@@ -68,6 +66,13 @@ def read_values(item: h5py.Dataset, selection: Any = (), *, damaged: str) -> NDA
     check_size(str(item.name), _shape(item.shape, selection), item.dtype, file_bytes)
     with damage_reported(damaged):
         return np.asarray(item.asstr()[selection] if text else item[selection])
+
+
+def is_inside(item: h5py.Dataset) -> bool:
+    """Return whether the values of a dataset are in its file, not in others that it names."""
+    if item.is_virtual:
+        return all(source.file_name == "." for source in item.virtual_sources())
+    return not item.external
 
 
 def _shape(shape: Sequence[int], selection: Any) -> list[int]:

@@ -17,7 +17,7 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.coding import encode
 from hyperfuse.io.encoding.damage import damage_reported
-from hyperfuse.io.encoding.hdf5 import find, read_values
+from hyperfuse.io.encoding.hdf5 import find, is_inside, read_values
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions
 from hyperfuse.io.encoding.sizes import NUMBERS, check_size
 from hyperfuse.io.formats.array_files import decode_arrays, encode_arrays, load_arrays, ordered
@@ -46,6 +46,15 @@ def read_matlab(path: Path, options: ReadOptions, variable: str | None = None) -
             shapes[variable] = ((), "field")
         array, vectors, tags = load_arrays(shapes, load, variable, path.name)
     return decode_arrays(ordered(array, vectors, options, "rcb"), vectors, tags, options, path.name)
+
+
+def read_tables(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of numbers in a MATLAB file that have one or two dimensions other than 1, by name."""
+    with ExitStack() as stack:
+        shapes, load = _list_73(path, stack) if is_version_73(path) else _list_5(path)
+        known = {name: sum(size != 1 for size in shape) for name, (shape, kind) in shapes.items() if kind in NUMBERS}
+        arrays = load([name for name, dimensions in known.items() if dimensions in (1, 2)])
+    return {name: np.squeeze(array) for name, array in arrays.items() if array.size}
 
 
 def is_version_73(path: Path) -> bool:
@@ -102,7 +111,9 @@ def _list_73(path: Path, stack: ExitStack) -> _Content:
         names = [key for key in file if isinstance(key, str) and isinstance(file.get(key, getlink=True), h5py.HardLink)]
         found = {key: item for key in names if isinstance(item := file[key], h5py.Dataset)}
         sets = {key: item for key, item in found.items() if item.shape and "MATLAB_empty" not in item.attrs}
-        return {key: (item.shape[::-1], _class(item)) for key, item in sets.items()}, load
+        inside = {key: is_inside(item) for key, item in sets.items()}
+        kinds = {key: _class(item) if inside[key] else "in another file" for key, item in sets.items()}
+        return {key: (item.shape[::-1], kinds[key]) for key, item in sets.items()}, load
 
 
 def _class(item: h5py.Dataset) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.errors import HyperfuseWarning, InputError
-from hyperfuse.io.encoding.damage import damage_reported
+from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.formats.registry import split_variable
+from hyperfuse.runtime.isolation import call
 from hyperfuse.sensor.srf.curves import MIN_COVERAGE, srf_from_curves
 from hyperfuse.sensor.srf.srf import HsiBands, Srf
 
@@ -134,8 +135,8 @@ def _read(file: Path, variable: str | None) -> tuple[NDArray[np.float64], list[s
 
 
 def _read_mat(file: Path, variable: str | None) -> NDArray[np.float64]:
-    with damage_reported(f"{file}: not a MATLAB file that can be read", reason=True):
-        arrays = _mat_arrays(file)
+    with named(file):
+        arrays: dict[str, NDArray[Any]] = call("hyperfuse.io.formats.matlab:read_tables", file)
     names = ", ".join(sorted(arrays)) or "none"
     if variable is not None and variable not in arrays:
         raise InputError(f"{file}: no table {variable!r}; it holds {names}")
@@ -143,35 +144,6 @@ def _read_mat(file: Path, variable: str | None) -> NDArray[np.float64]:
         held = f"several tables, name one as {file.name}:{min(arrays)} ({names})" if arrays else "none"
         raise InputError(f"{file}: one table is needed and the file holds {held}")
     return arrays[variable or min(arrays)].astype(np.float64)
-
-
-def _mat_arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of numbers in a MATLAB file, of up to two dimensions that are not 1, by name."""
-    # A built-in SRF needs neither.
-    import h5py
-    import scipy.io
-
-    if not h5py.is_hdf5(file):
-        content = scipy.io.loadmat(file)
-    else:
-        with h5py.File(file, "r") as opened:
-            stored = {name: item for name, item in opened.items() if _is_stored_inside(item)}
-            content = {name: item[()].T for name, item in stored.items()}
-    squeezed = {name: np.squeeze(array) for name, array in content.items() if isinstance(array, np.ndarray)}
-    return {
-        name: array
-        for name, array in squeezed.items()
-        if array.dtype.kind in "fiub" and array.ndim in (1, 2) and array.size > 1
-    }
-
-
-def _is_stored_inside(item: Any) -> bool:
-    """Whether an HDF5 object is a numeric array of MATLAB that is held in the file itself, not in another."""
-    import h5py
-
-    if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub" or item.external or item.is_virtual:
-        return False
-    return "MATLAB_empty" not in item.attrs and item.attrs.get("MATLAB_class") != b"char"
 
 
 def _read_text(file: Path) -> tuple[NDArray[np.float64], list[str] | None]:
