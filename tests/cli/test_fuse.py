@@ -1,5 +1,7 @@
+import gc
 import json
 import re
+import sys
 import time
 from contextlib import nullcontext
 
@@ -7,7 +9,9 @@ import numpy as np
 import pytest
 from affine import Affine
 
+import hyperfuse.runtime.processes
 import hyperfuse.scenes.fuse
+from hyperfuse.cli import main
 from hyperfuse.cli.session import Session
 from hyperfuse.cube.header import six_numbers
 from hyperfuse.errors import HyperfuseWarning
@@ -368,6 +372,16 @@ def test_a_budget_reaches_the_method_less_what_is_spent_already(run, files, monk
     code, _, _ = run("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--budget", "2min")
     assert code == 0
     assert 100 < asked[0] < 120
+    # The process of a command was started for it: what starting took counts, and shows what ending will take.
+    words = [str(files / name) for name in ("hsi.tif", "msi.tif", "fused.tif")]
+    monkeypatch.setattr(hyperfuse.runtime.processes, "seconds_alive", lambda: 50.0)
+    monkeypatch.setattr(sys, "argv", ["hyperfuse", "fuse", *words, "--budget", "2min", "--overwrite"])
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    assert main() == 0
+    assert 50 < asked[1] < 65.01
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--report", str(files / "page.html")])
+    assert main() == 0
+    assert 20 < asked[2] < 35.01
 
 
 def test_a_report_states_what_went_in_and_what_came_out(run, files):

@@ -1,9 +1,21 @@
 """Several child processes at a time; what a single one does is tested with the benchmark that starts it."""
 
+import subprocess
+import sys
+import time
+
 import pytest
 
 import hyperfuse.runtime.processes as processes
 from hyperfuse.runtime.processes import run_children
+
+
+def test_a_process_knows_how_long_it_has_been_alive():
+    call = "from hyperfuse.runtime.processes import seconds_alive; print(seconds_alive())"
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
+    taken = time.monotonic() - start
+    assert 0.01 < float(done.stdout) < taken + 0.1
 
 
 class Finished:

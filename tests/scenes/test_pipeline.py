@@ -8,7 +8,8 @@ import sys
 import textwrap
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -20,8 +21,11 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io import read, write
+from hyperfuse.methods import get_method
 from hyperfuse.methods.feinfn.method import FeinfnSettings
+from hyperfuse.scenes import pipeline
 from hyperfuse.scenes.fuse import fuse, fuse_tiles
+from hyperfuse.scenes.job import FusionJob
 from hyperfuse.scenes.simulate import simulate
 from hyperfuse.sensor.estimation.sampling import lr_positions, sample_through
 from hyperfuse.sensor.estimation.views import Motion
@@ -207,3 +211,16 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
     while time.monotonic() < deadline and alive():
         time.sleep(0.1)
     assert alive() == []
+
+
+def test_of_a_budget_matching_and_writing_are_subtracted_as_slow_as_the_machine_is(monkeypatch):
+    scene = SimpleNamespace(hsi_header=SimpleNamespace(bands=100), match=SimpleNamespace(msi=(0, 0, 1000, 1500)))
+    method = get_method("feinfn")
+    job = FusionJob(
+        method=method, settings=method.configure(budget_seconds=100), geometry=PairGeometry(), device="cpu", images=1,
+        started=time.monotonic() - 20, computed=time.process_time() - 20,
+    )  # fmt: skip
+    idle = pipeline._fit_settings(job, scene).budget_seconds
+    assert idle == pytest.approx(100 - 20 - 4, abs=0.5)  # 600 MB at 150 MB per second
+    busy = pipeline._fit_settings(replace(job, computed=time.process_time() - 5), scene).budget_seconds
+    assert busy == pytest.approx(100 - 20 - 16, abs=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import warnings
@@ -59,11 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Read when Python starts: to no process that libraries start is a file torch.py in the working folder torch.
     os.environ["PYTHONSAFEPATH"] = "1"
     reserve_descriptors()
-    return _run(sys.argv[1:])
+    return _run(sys.argv[1:], alone=True)
 
 
-def _run(words: list[str]) -> int:
-    session = Session(words=words, debug="--debug" in words)
+def _run(words: list[str], *, alone: bool = False) -> int:
+    session = Session(words=words, debug="--debug" in words, alone=alone)
     prepare_stdout()
     with warnings.catch_warnings():
         # Warnings of libraries are for developers; those meant for users come as one line each.
@@ -75,6 +76,9 @@ def _run(words: list[str]) -> int:
             with signals_raised():
                 run_words(words, session)
                 session.flush()
+            if alone:
+                # The process ends: to look for garbage among all objects of torch takes longer than some commands.
+                gc.freeze()
             return 0
         except CycloptsError as error:
             session.error(describe_misuse(error))

@@ -26,12 +26,16 @@ class Session:
         warnings: that were shown.
         debug: tracebacks and the warnings of libraries are shown.
         quiet: no notes and no progress.
+        alone: the process was started for this call.
     """
 
-    def __init__(self, *, words: Sequence[str] = (), debug: bool = False, quiet: bool = False) -> None:
+    def __init__(
+        self, *, words: Sequence[str] = (), debug: bool = False, quiet: bool = False, alone: bool = False
+    ) -> None:
         self.words = list(words)
         self.debug = debug
         self.quiet = quiet
+        self.alone = alone
         self.warnings: list[str] = []
         self._start = time.monotonic()
 
@@ -39,6 +43,12 @@ class Session:
     def seconds(self) -> float:
         """Seconds since the command started."""
         return time.monotonic() - self._start
+
+    def spent(self) -> float:
+        """Return the seconds that the user has waited, from the start of the process where it was started for this."""
+        from hyperfuse.runtime.processes import seconds_alive
+
+        return seconds_alive() if self.alone else self.seconds
 
     def result(self, text: str) -> None:
         """Write a line of results.

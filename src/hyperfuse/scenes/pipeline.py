@@ -44,8 +44,9 @@ from hyperfuse.scenes.windows import FuseTile, ReadyWindow, Scene
 _EMPTY = "no pixel holds data in both HSI and MSI; the result would be empty"
 # Progress reached when a model is fitted, of one window and of many, and when the windows are fused.
 _FITTED_WHOLE, _FITTED, _FUSED = 0.9, 0.1, 0.9
-# Of a budget: seconds that are left at least to a method, and what is written per second, uncompressed.
-_MIN_SECONDS, _BYTES_PER_SECOND = 0.1, 150e6
+# Of a budget: seconds that are left at least to a method, what is written per second, uncompressed, on a machine that
+# does nothing else, and how many times longer it may take at most on another.
+_MIN_SECONDS, _BYTES_PER_SECOND, _SLOWEST = 0.1, 150e6, 10.0
 
 ImageT = TypeVar("ImageT", Cube, CubeHeader)
 
@@ -258,8 +259,11 @@ def _fit_settings(job: FusionJob, source: MatchedSource) -> MethodSettings:
     if job.budget_seconds is None:
         return job.settings
     rows, cols = source.match.msi[2:]
-    writing = 4 * source.hsi_header.bands * rows * cols * job.images / _BYTES_PER_SECOND
-    seconds = job.budget_seconds - (time.monotonic() - job.started) - writing
+    taken = time.monotonic() - job.started
+    # A machine with other work takes longer for all, for writing as for matching.
+    slowness = min(max(1.0, taken / max(time.process_time() - job.computed, 0.01)), _SLOWEST)
+    writing = slowness * 4 * source.hsi_header.bands * rows * cols * job.images / _BYTES_PER_SECOND
+    seconds = job.budget_seconds - taken - writing
     return job.settings.model_copy(update={"budget_seconds": max(seconds, _MIN_SECONDS)})
 
 

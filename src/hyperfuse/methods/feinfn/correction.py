@@ -123,11 +123,13 @@ class TimeLimit:
         deadline: of ``time.monotonic``, without the linear part of applying the model.
         required: a correction is fitted at least once, whatever time is left.
         passes: of the network on a sample's area that applying the model to the scene takes.
+        slowness: wall time per CPU time so far; one measurement of a second is no measure of a machine with other work.
     """
 
     deadline: float
     required: bool
     passes: float
+    slowness: float
 
 
 def fit_correction(
@@ -270,14 +272,15 @@ def _patches_per_step(errors: Sequence[torch.Tensor], fit: PairFitOptions) -> in
 
 
 def _within(limit: TimeLimit, fit: PairFitOptions, network: FeINFN, tasks: Sequence[HeldOutTask]) -> PairFitOptions:
-    started = time.monotonic()
+    started = time.process_time()
     pair = tasks[0].pairs[0]
     with torch.inference_mode():
         correction(network, pair.hsi[None], pair.guidance[None])
-    now = time.monotonic()
+    taken = limit.slowness * (time.process_time() - started)
     # After the fit, the network runs once on each masked pair and once on the scene.
-    afterwards = (sum(len(task.pairs) for task in tasks) + limit.passes) * (now - started)
-    return replace(fit, steps=_UNLIMITED_STEPS, seconds=max(_MIN_SECONDS, limit.deadline - now - afterwards))
+    afterwards = (sum(len(task.pairs) for task in tasks) + limit.passes) * taken
+    seconds = limit.deadline - time.monotonic() - afterwards
+    return replace(fit, steps=_UNLIMITED_STEPS, seconds=max(_MIN_SECONDS, seconds))
 
 
 def _create(encoding: Encoding, options: FeINFNOptions, seed: int) -> FeINFN:

@@ -98,7 +98,7 @@ class FeinfnModel(StoredModel):
     @classmethod
     def fit(cls, samples: Sequence[PairTensors], settings: FeinfnSettings, progress: Progress) -> FeinfnModel:
         """Fit the linear part, then the network, to samples of a scene."""
-        started, budget = time.monotonic(), settings.budget_seconds
+        started, computed, budget = time.monotonic(), time.process_time(), settings.budget_seconds
         start = _start(settings, samples[0])
         steps = _STEPS[settings.effort] if settings.steps is None else settings.steps
         if budget is not None:
@@ -109,7 +109,11 @@ class FeinfnModel(StoredModel):
         linear, image = LinearModel.fit(samples, part(progress, 0.0, 0.25 if learns else 1.0), budget)
         if not learns:
             return cls(linear, None, False, {"steps": 0}, _fitted=_keep(samples, image, None))
-        limit = None if budget is None else _time_limit(samples, settings, started, started + budget)
+        limit = None
+        if budget is not None:
+            taken = time.monotonic() - started
+            slowness = taken / max(time.process_time() - computed, 1e-3)
+            limit = _time_limit(samples, settings, taken, slowness, started + budget)
         images = (linear.apply(one) for one in samples) if image is None else iter([image])
         hsis = [linear.without_noise(one.hsi) for one in samples]
         encoding = fit_encoding(start, hsis, len(samples[0].msi), len(linear.whitening.matrix))
@@ -176,15 +180,25 @@ def _details(found: CorrectionFit, trained: bool) -> dict[str, Any]:
     return details
 
 
-def _time_limit(samples: Sequence[PairTensors], settings: FeinfnSettings, started: float, deadline: float) -> TimeLimit:
-    """Return when the network must be done, so that the model can be applied to the scene in time."""
-    taken, single = time.monotonic() - started, len(samples) == 1
+def _time_limit(
+    samples: Sequence[PairTensors], settings: FeinfnSettings, taken: float, slowness: float, deadline: float
+) -> TimeLimit:
+    """Return when the network must be done, so that the model can be applied to the scene in time.
+
+    Args:
+        samples: of the scene.
+        settings: of the method.
+        taken: seconds that fitting the linear part took.
+        slowness: wall time per CPU time of that.
+        deadline: of ``time.monotonic``, for everything.
+    """
+    single = len(samples) == 1
     # What one sample was fitted to is applied already; several stand for the scene.
     reserved = _CONSISTENCY_TIME if single else 1.0 + (_HELD_OUT_TIMES if settings.uncertainty else 0)
     fraction = covered_fraction(samples)
     # Without held-out errors there is no measure of the uncertainty, however short the time.
     required = settings.uncertainty and single
-    return TimeLimit(deadline - reserved * taken / fraction, required, len(samples) / fraction)
+    return TimeLimit(deadline - reserved * taken / fraction, required, len(samples) / fraction, slowness)
 
 
 def _start(settings: FeinfnSettings, sample: PairTensors) -> FeINFNOptions | TrainedNetwork:

@@ -80,13 +80,17 @@ def fit_to_pair(network: FeINFN, tasks: Sequence[HeldOutTask], options: PairFitO
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=_WEIGHT_DECAY)
     losses: list[float] = []
     end, checked = "steps", 0
+    checked_from = time.monotonic()
     validation.check(network)  # a pretrained network may need no fit
+    begun = time.monotonic()
+    # The last step is followed by another check.
+    seconds = None if options.seconds is None else options.seconds - (begun - start) - (begun - checked_from)
     network.train()
     try:
         while len(losses) < options.steps:
             done = len(losses) / options.steps
-            if options.seconds is not None:
-                done = max(done, (time.monotonic() - start) / options.seconds)
+            if seconds is not None:
+                done = max(done, (time.monotonic() - begun) / seconds if seconds > 0 else 1.0)
                 if done >= 1:
                     end = "time"
                     break
