@@ -12,7 +12,6 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from hyperfuse.cube.crs import parse_crs
 from hyperfuse.cube.header import CubeHeader, Shape, as_affine, six_numbers
 from hyperfuse.errors import InputError, warn
 
@@ -75,6 +74,8 @@ def _decode_transform(values: Any) -> Affine:
 
 
 def _decode_crs(value: Any) -> str:
+    from hyperfuse.cube.crs import parse_crs  # it loads rasterio
+
     parse_crs(_decode_text(value))
     return str(value)
 
