@@ -115,6 +115,8 @@ class Session:
     ) -> None:
         """Write a warning as one line; the signature is that of ``warnings.showwarning``."""
         text = single_line(message)
+        if text in self.warnings:  # as of a file that is opened twice
+            return
         self.warnings.append(text)
         where = f" ({category.__name__} at {filename}:{lineno})" if self.debug else ""
         self._to_stderr(f"warning: {text}{where}")

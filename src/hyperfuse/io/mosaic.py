@@ -90,7 +90,7 @@ def _are_bands(names: Sequence[str], options: ReadOptions) -> bool:
         raise InputError(f"{names[0]} and {len(names) - 1} more: {_CHOICE}", "stack")
     order = [Path(name).name for name in names]
     shown = ", ".join(order if len(order) < 7 else [*order[:3], "...", *order[-2:]])
-    warn(f"{len(names)} files of one band on one grid are stacked as bands: {shown}; stack=False merges them as tiles")
+    warn(f"{len(names)} files of one band on one grid are stacked as bands, not merged as tiles: {shown}")
     return True
 
 

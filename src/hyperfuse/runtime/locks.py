@@ -15,6 +15,9 @@ class LockedError(InputError):
     """Another process works on the same output."""
 
 
+_BEYOND = 2**30
+
+
 class FileLock:
     """The exclusive lock of a file, held until :meth:`release` or the end of the process.
 
@@ -99,6 +102,7 @@ def _lock(file: int) -> None:
     except ImportError:  # Windows
         import msvcrt
 
+        os.lseek(file, _BEYOND, os.SEEK_SET)  # a locked byte cannot be written
         try:
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
         except OSError as error:

@@ -303,3 +303,34 @@ def test_names_that_no_raster_can_have_and_those_with_control_characters(tmp_pat
         found = read(tmp_path / name)
         assert found.band_names == cube.band_names
         assert dict(found.attributes) == dict(cube.attributes)
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("hyperfuse.runtime.locks._lock", refuse)
+    write(tmp_path / "a.img", SMALL)
+    write(tmp_path / "a.img", LARGE, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.hdr", "a.img"]
+
+
+def test_moves_that_can_neither_be_made_nor_undone_are_made_later(tmp_path, monkeypatch):
+    write(tmp_path / "a.img", SMALL)
+    move = Path.replace
+
+    def fail(self, target):
+        if Path(target).name == "a.img":
+            monkeypatch.setattr(Path, "replace", broken)
+            raise OSError(errno.EIO, "Input/output error")
+        return move(self, target)
+
+    def broken(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(HyperfuseError, match="Input/output error"):
+        write(tmp_path / "a.img", LARGE, overwrite=True)
+    monkeypatch.undo()
+    assert np.array_equal(read(tmp_path / "a.img").data, LARGE.data)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.hdr", "a.img"]

@@ -1,6 +1,8 @@
 """Rasters are opened by drivers that read nothing but the file that is named; what GDAL says is one line."""
 
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -121,3 +123,16 @@ def test_many_bands_are_read_in_linear_time(tmp_path):
     assert isinstance(source.indexes, range)  # rasterio looks every band up in it
     source.close()
     assert np.array_equal(read(tmp_path / "a.tif").data, values)
+
+
+def test_the_header_of_a_lone_file_is_asked_for(tmp_path):
+    (tmp_path / "line.rfl").write_bytes(bytes(100))
+    with pytest.raises(InputError, match=r"line\.rfl: .*; an ENVI file needs its header \(\.hdr\) next to it"):
+        read(tmp_path / "line.rfl")
+
+
+def test_hooks_of_the_process_are_as_before(folder):
+    hook = sys.unraisablehook
+    with ThreadPoolExecutor(4) as pool:
+        assert all((cube.data == 7).all() for cube in pool.map(read, [folder / "own.tif"] * 20))
+    assert sys.unraisablehook is hook

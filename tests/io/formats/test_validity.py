@@ -76,7 +76,7 @@ def test_a_band_of_many_values_that_is_called_alpha_is_a_band(tmp_path):
     values = image()
     values[3] = np.random.default_rng(1).integers(0, 256, (48, 48))
     file = save(tmp_path / "a.tif", values, RGBA)
-    with pytest.warns(HyperfuseWarning, match=r"a\.tif: band 4 is marked as alpha .* is read as a band"):
+    with pytest.warns(HyperfuseWarning, match=r"a\.tif: band 4 is marked as alpha .* read as a band of values"):
         cube = read(file)
     assert cube.bands == 4
     assert cube.valid is None

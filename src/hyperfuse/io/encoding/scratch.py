@@ -28,6 +28,7 @@ _NEW, _OLD = "new", "old"
 # Errors of file systems that cannot sync a file or folder, as opposed to those that tell of lost data.
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)
 _LONGEST_NAME = 60
+_MANY = 200
 
 
 @contextmanager
@@ -37,15 +38,18 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=f".{name[:_LONGEST_NAME]}.", suffix=_SUFFIX, dir=parent))
     lock = None
     try:
-        lock = FileLock(folder / _LOCK)
-        # Only now it can be taken for one that was left behind.
-        (folder / _LOCK).write_text(str(os.getpid()))
+        with contextlib.suppress(OSError):  # a file system without locks: what a kill leaves there stays
+            lock = FileLock(folder / _LOCK)
+            # Only now it can be taken for one that was left behind.
+            (folder / _LOCK).write_text(str(os.getpid()))
         (folder / _NEW).mkdir()
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             lock.release()
+        # Moves that could neither be made nor undone are left to the next command.
+        if not (folder / _MOVES).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def recover(parent: Path) -> None:
@@ -95,6 +99,8 @@ def commit(scratch: Path, folder: Path, last: str = "", stale: Sequence[str] = (
         if (folder / name).exists():
             (scratch / _NEW / name).chmod(stat.S_IMODE((folder / name).stat().st_mode))
     _sync_all(scratch / _NEW)
+    if not names:
+        return
     if len(names) == 1 and not stale and not (folder / names[0]).is_dir():
         (scratch / _NEW / names[0]).replace(folder / names[0])
         _sync(folder)
@@ -105,6 +111,7 @@ def commit(scratch: Path, folder: Path, last: str = "", stale: Sequence[str] = (
     (scratch / f"{_MOVES}.new").replace(scratch / _MOVES)
     _sync(scratch)
     _move(scratch, folder, names, stale, undo=True)
+    (scratch / _MOVES).unlink()
 
 
 def _move(scratch: Path, folder: Path, names: Sequence[str], stale: Sequence[str], *, undo: bool) -> None:
@@ -155,10 +162,12 @@ def _plan(scratch: Path) -> tuple[Path, list[str], list[str]] | None:
 
 
 def _sync_all(path: Path) -> None:
-    for folder, _, files in os.walk(path):
-        for file in files:
-            _sync(Path(folder) / file)
-        _sync(Path(folder))
+    found = [Path(folder) / name for folder, _, files in os.walk(path) for name in (*files, "")]
+    if len(found) > _MANY and hasattr(os, "sync"):  # chunks of a Zarr store, of which each would wait for the disk
+        os.sync()
+        return
+    for file in found:
+        _sync(file)
 
 
 def _sync(path: Path) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from rasterio._err import CPLE_BaseError  # what GDAL raises besides RasterioErr
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from hyperfuse.errors import InputError, warn
-from hyperfuse.io.formats import envi_header
-from hyperfuse.io.formats.registry import is_utf8
+from hyperfuse.io.formats.envi_header import DATA_SUFFIXES, header_of
+from hyperfuse.io.formats.registry import format_of, is_utf8
 
 # What GDAL and rasterio raise about a file; names and texts that are not UTF-8 fail in rasterio.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeError)
@@ -72,7 +73,8 @@ def _open(path: Path, drivers: tuple[str, ...]) -> Raster:
         side = path.with_name(path.name + ending)
         if side.is_file() and not _head(side).startswith((*_TIFF, _HFA)):
             raise InputError(f"has a side file {side.name} that is no TIFF; remove it")
-    with rasterio.Env(GDAL_NUM_THREADS=threads()), messages() as said:
+    unplaced = warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning)
+    with unplaced, rasterio.Env(GDAL_NUM_THREADS=threads()), messages() as said:
         try:
             source = Raster(str(path), driver=list(drivers))
         except GDAL_ERRORS as error:
@@ -101,7 +103,7 @@ def _is_damaged_xml(path: Path) -> bool:
 def _why_not(path: Path) -> str:
     if not is_utf8(path):
         return "has a name that is not UTF-8, which GDAL cannot open; rename it"
-    lone = path.suffix.lower() in (*envi_header.DATA_SUFFIXES, "") and not envi_header.header_of(path)
+    lone = (format_of(path) is None or path.suffix.lower() in DATA_SUFFIXES) and not header_of(path)
     hint = "; an ENVI file needs its header (.hdr) next to it" if lone else ""
     return f"is not a raster that GDAL can open, or is damaged{hint}"
 
@@ -130,35 +132,54 @@ def failures() -> Iterator[None]:
 
 
 class _Collector(logging.Handler):
-    def __init__(self, said: list[str]) -> None:
+    """Keeps what rasterio reports as an error, in the thread that asks for it."""
+
+    def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self._said = said
+        self._said = threading.local()
+        self._lock, self._users, self._hook = threading.Lock(), 0, sys.unraisablehook
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._said.append(record.getMessage())
+        self._add(record.getMessage())
 
+    def _add(self, text: str) -> None:
+        for said in getattr(self._said, "lists", ()):
+            said.append(text)
 
-@contextmanager
-def messages() -> Iterator[list[str]]:
-    """Collect what GDAL reports as an error without failing, and keep rasterio's warnings and tracebacks off stderr."""
-    said: list[str] = []
-    log, collector, hook = logging.getLogger("rasterio._env"), _Collector(said), sys.unraisablehook
-
-    def swallow(caught: Any) -> None:
+    def _swallow(self, caught: Any) -> None:
         # rasterio decodes what GDAL says as UTF-8, in a callback that cannot raise.
         if issubclass(caught.exc_type, UnicodeDecodeError) and "rasterio" in str(caught.err_msg or caught.object):
-            said.append("it holds text that is not UTF-8")
+            self._add("it holds text that is not UTF-8")
         else:
-            hook(caught)
+            self._hook(caught)
 
-    log.addHandler(collector)
-    sys.unraisablehook = swallow
-    try:
-        with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+    @contextmanager
+    def collecting(self) -> Iterator[list[str]]:
+        said: list[str] = []
+        with self._lock:
+            if self._users == 0:
+                self._hook, sys.unraisablehook = sys.unraisablehook, self._swallow
+                logging.getLogger("rasterio._env").addHandler(self)
+            self._users += 1
+        before = getattr(self._said, "lists", ())
+        self._said.lists = (*before, said)
+        try:
             yield said
-    finally:
-        sys.unraisablehook = hook
-        log.removeHandler(collector)
+        finally:
+            self._said.lists = before
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    sys.unraisablehook = self._hook
+                    logging.getLogger("rasterio._env").removeHandler(self)
+
+
+_COLLECTOR = _Collector()
+
+
+def messages() -> AbstractContextManager[list[str]]:
+    """Collect what GDAL reports as an error without failing, and keep rasterio's tracebacks about it off stderr."""
+    return _COLLECTOR.collecting()
 
 
 def sources_of(path: Path) -> list[Path]:

@@ -7,6 +7,7 @@ import itertools
 import os
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.shutil import copy
 
 from hyperfuse.cube.crs import parse_crs
@@ -128,7 +130,8 @@ class GeoTiffTarget(WindowTarget):
 @contextmanager
 def _writing() -> Iterator[None]:
     """Raise what GDAL raises when it fails to write as ``OSError``; what libtiff prints in addition is not shown."""
-    with rasterio.Env(), messages(), _without_libtiff():
+    unplaced = warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning)
+    with unplaced, rasterio.Env(), messages(), _without_libtiff():
         try:
             yield
         except GDAL_ERRORS as error:

@@ -38,8 +38,8 @@ class Validity:
             kept = [band for band in everything if band not in alpha] or everything
             for band in measured:
                 warn(
-                    f"{where}: band {band + 1} is marked as alpha (transparency), but holds many values and is read as "
-                    f"a band; leave it out with bands=... if it is none"
+                    f"{where}: band {band + 1} is marked as alpha (transparency), but few of its pixels are opaque, "
+                    "so it is read as a band of values"
                 )
         self.bands = list(kept or ())
         self._alpha = [band for band in alpha if band not in self.bands]
