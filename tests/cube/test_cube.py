@@ -1,20 +1,25 @@
 """Cube: what it accepts, where its gaps are, and how metadata travels along."""
 
+import base64
 import copy
 import dataclasses
+import io
 import math
 import pickle
 import subprocess
 import sys
 
+import matplotlib.image
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from matplotlib.figure import Figure
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError, MissingDependencyError
+from hyperfuse.runtime.tensors import as_tensor, tensor_of
 from scenes import on_ground
 
 quick = settings(max_examples=25, deadline=None)
@@ -272,3 +277,72 @@ def test_the_module_loads_nothing_heavy():
     code = "import sys, hyperfuse.cube.cube; print(sorted({'torch', 'rasterio', 'xarray', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_cube_is_shown_in_a_line():
+    cube = Cube(
+        np.zeros((224, 300, 400), np.float32),
+        wavelengths=np.linspace(420, 2450, 224),
+        transform=(30, 0, 0, 0, -30, 0),
+        crs="EPSG:32633",
+        units="reflectance\n<b>",
+        history=({"step": "x" * 5000},),
+    )
+    assert repr(cube) == ("Cube(224 bands, 300 x 400 pixels, 420 to 2450 nm, EPSG:32633, pixel 30, reflectance <b>)")
+    assert repr(cube.header).startswith("CubeHeader(224 bands")
+    gaps = Cube(np.array([[[1.0, np.nan]]]), valid=np.array([[[True, False]]]))
+    assert repr(gaps) == "Cube(1 band, 1 x 2 pixels, float64, 50 % gaps)"
+
+
+def test_a_notebook_shows_a_thumbnail_and_facts():
+    data = np.zeros((3, 300, 500), np.float32)
+    data[0, :, 250:] = 1
+    page = Cube(data, wavelengths=[650, 550, 460], units="<script>")._repr_html_()
+    image = page.partition("base64,")[2].partition('"')[0]
+    pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(image)))
+    assert pixels.shape == (100, 167, 3)
+    np.testing.assert_array_equal(pixels[50, [0, -1]], [[0, 0, 0], [1, 0, 0]])
+    assert "<script>" not in page
+    assert "true colour (650, 550, 460 nm)" in page
+    assert len(page) < 10_000
+
+
+def test_a_cube_is_drawn_on_axes():
+    cube = Cube(np.random.default_rng(0).random((5, 8, 9)), wavelengths=[450, 550, 650, 750, 850])
+    axes = cube.plot(Figure().add_subplot())
+    assert axes.images[0].get_array().shape == (8, 9, 3)
+    assert axes.get_title() == "true colour (650, 550, 450 nm)"
+
+
+def test_the_spectrum_at_a_position():
+    data = np.arange(24.0).reshape(2, 3, 4)
+    assert Cube(data).spectrum(1, 2).tolist() == [9, 21]
+    cube = Cube(data, transform=(30, 0, 600, 0, -30, 900))
+    assert cube.spectrum(600.1, 899.9).tolist() == [0, 12]
+    assert cube.spectrum(719.9, 810.1).tolist() == [11, 23]
+    with pytest.raises(InputError, match="row 0, column 4, outside the 3 x 4 pixels"):
+        cube.spectrum(720, 899)
+
+
+def test_arrays_of_a_cube_are_read_only_and_those_of_the_caller_are_not():
+    data, valid = np.ones((2, 3, 4), np.float32), np.ones((2, 3, 4), np.bool_)
+    valid[0, 0, 0] = False
+    data[0, 0, 0] = np.nan
+    cube = Cube(data, valid=valid, wavelengths=[450, 550], fwhm=[5, 5], good_bands=[True, False])
+    for array in (cube.data, cube.valid, cube.wavelengths, cube.fwhm, cube.good_bands, cube.header.wavelengths):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 1
+    for changed in (cube.crop(0, 0, 2, 2), cube.select_bands([0]), cube.replace(units="1")):
+        assert not changed.data.flags.writeable
+    data[:] = 2
+    assert cube.data.copy().flags.writeable
+    assert np.asarray(cube) is not None
+    assert np.shares_memory(np.asarray(cube), cube.data)
+    assert np.array(cube, np.float64).dtype == np.float64
+
+
+def test_a_tensor_of_a_read_only_array_shares_its_memory_without_a_warning(recwarn):
+    cube = Cube(np.ones((2, 3, 4), np.float32))
+    assert tensor_of(cube.data).data_ptr() == cube.data.ctypes.data
+    assert as_tensor(cube).shape == (2, 3, 4)
+    assert not recwarn.list

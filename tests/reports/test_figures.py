@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.display import choose_display, match_display, render_rgb, stretch_limits
 from hyperfuse.errors import InputError
 from hyperfuse.reports import comparison_figure, save_figure
-from hyperfuse.reports.colours import choose_display, match_display, render_rgb, stretch_limits
 from hyperfuse.reports.figures import error_map
 
 
@@ -30,12 +30,27 @@ def test_a_bad_band_is_not_shown():
     [
         ([550, 650, 850, 900, 1000, 1100], (2, 1, 0), "false colour (infrared)"),
         ([2400, 2200, 2000, 1800, 1600, 1400], (1, 3, 4), "false colour"),
-        (None, (4, 2, 1), "false colour"),
+        (None, (4, 2, 1), "colours not stated"),
     ],
 )
 def test_without_visible_bands_the_colours_are_false(wavelengths, bands, name):
     display = choose_display(make_cube(wavelengths=wavelengths))
     assert (display.bands, display.name) == (bands, name)
+
+
+def test_three_bands_without_wavelengths_are_shown_as_their_names_say_or_in_their_order():
+    assert choose_display(make_cube(bands=3)) == ((0, 1, 2), None, "colours not stated")
+    named = choose_display(make_cube(bands=4, band_names=("", "Blue", "green", "red")))
+    assert named == ((3, 2, 1), None, "true colour")
+
+
+def test_positions_along_responses_decide_the_order_of_colours():
+    # The bands of a camera, in the order red, green, blue, at wavelengths that its responses state.
+    display = choose_display(make_cube(wavelengths=[460, 500, 550, 600, 650, 700]))
+    camera = np.array([640.0, 545.0, 470.0])
+    positions = (np.array([460.0, 500, 550, 600, 650, 700]), camera)
+    assert match_display(make_cube(bands=3), display, positions).bands == (0, 1, 2)
+    assert match_display(make_cube(bands=3), display, (positions[0], camera[::-1])).bands == (2, 1, 0)
 
 
 def test_a_single_band_is_grey():

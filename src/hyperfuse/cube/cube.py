@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,18 +15,24 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from hyperfuse.calls import checked_fields
-from hyperfuse.cube.header import Coding, CubeHeader, Shaped
+from hyperfuse.calls import checked, checked_fields
+from hyperfuse.cube.display import Display, choose_display, png, render_rgb, stretch_limits
+from hyperfuse.cube.header import Coding, CubeHeader, Shaped, read_only
 from hyperfuse.errors import InputError
+from hyperfuse.runtime.optional import require
 
 if TYPE_CHECKING:
     import xarray
 
+_THUMBNAIL = 240  # pixels along the longer side
+
 
 @checked_fields()
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Cube(Shaped):
     """An image of shape (bands, rows, cols) with its metadata. Immutable; use :meth:`replace` for a changed copy.
+
+    Arrays are read-only: ``cube.data.copy()`` can be written to. Those that are passed are not copied.
 
     Attributes:
         data: float32 (float64 is kept), shape (bands, rows, cols), in ``units``; (rows, cols) is one band. Gaps hold
@@ -90,6 +99,7 @@ class Cube(Shaped):
         kept = np.float64 if data.dtype.newbyteorder("=") == np.float64 else np.float32
         put(self, "data", data.astype(kept, copy=False))
         self._check_gaps()
+        put(self, "data", read_only(self.data))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The read-only view of the attributes cannot be pickled; a cube must, to travel between processes.
@@ -124,9 +134,85 @@ class Cube(Shaped):
         if valid.all():
             object.__setattr__(self, "valid", None)
             return
-        object.__setattr__(self, "valid", valid)
+        object.__setattr__(self, "valid", read_only(valid))
         if not np.isnan(self.data[~valid]).all():
             object.__setattr__(self, "data", np.where(valid, self.data, np.array(np.nan, self.data.dtype)))
+
+    def __repr__(self) -> str:
+        return f"Cube({', '.join(self._facts())})"
+
+    def _repr_html_(self) -> str:
+        """Return facts and a thumbnail for notebooks."""
+        display, image = self._picture(max(1, -(-max(self.rows, self.cols) // _THUMBNAIL)))
+        source = base64.b64encode(png(image)).decode("ascii")
+        facts = "<br>".join(html.escape(fact) for fact in ("Cube", *self._facts(), f"shown: {display.label}"))
+        return f'<img src="data:image/png;base64,{source}" style="float:left;margin-right:1em"><div>{facts}</div>'
+
+    def _facts(self) -> list[str]:
+        facts = self.header.facts()
+        if self.data.dtype != np.float32:
+            facts.insert(2, str(self.data.dtype))
+        if self.valid is not None:
+            facts.append(f"{100 * float(np.mean(~self.valid)):.3g} % gaps")
+        return facts
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the cube in colour: the bands nearest to red, green and blue, or those that show it best.
+
+        Args:
+            axes: of matplotlib to draw on; default: those of a new figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            MissingDependencyError: matplotlib is not installed.
+        """
+        require("matplotlib", "Cube.plot")
+        display, image = self._picture(1)
+        if axes is None:
+            from matplotlib import pyplot
+
+            axes = pyplot.subplots()[1]
+        axes.imshow(image, interpolation="nearest")
+        axes.set(title=display.label, xlabel="column", ylabel="row")
+        return axes
+
+    @checked
+    def spectrum(self, x: float, y: float) -> NDArray[Any]:
+        """Return the values of the pixel at (x, y), shape (bands,), NaN in gaps.
+
+        Args:
+            x: coordinate in the CRS of the cube; of a cube without a transform the column, from 0.
+            y: likewise; the row.
+
+        Raises:
+            InputError: a position outside the image.
+
+        Example:
+            >>> import numpy as np
+            >>> cube = Cube(np.arange(24).reshape(2, 3, 4), transform=(30, 0, 600, 0, -30, 900))
+            >>> cube.spectrum(650, 860).tolist()
+            [5.0, 17.0]
+        """
+        if self.transform is None:
+            row, col = round(y), round(x)
+        else:
+            column, line = ~self.transform @ (x, y)
+            row, col = math.floor(line), math.floor(column)
+        if not (0 <= row < self.rows and 0 <= col < self.cols):
+            raise InputError(f"({x:g}, {y:g}) is row {row}, column {col}, outside the {self.rows} x {self.cols} pixels")
+        return self.data[:, row, col].copy()
+
+    def _picture(self, step: int) -> tuple[Display, NDArray[np.float64]]:
+        """Return how the cube is shown best, and every ``step``-th pixel so, (rows, cols, 3) in [0, 1]."""
+        display = choose_display(self)
+        small = Cube(
+            data=self.data[list(display.bands), ::step, ::step],
+            valid=None if self.valid is None else self.valid[list(display.bands), ::step, ::step],
+        )
+        drawn = Display((0, 1, 2), None, display.name)
+        return display, render_rgb(small, drawn, stretch_limits(small, drawn))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the values (bands, rows, cols) for ``np.asarray``, NaN in gaps."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,9 +17,10 @@ from affine import Affine
 from numpy.typing import ArrayLike, NDArray
 
 from hyperfuse.errors import InputError
-from hyperfuse.text import shortened
+from hyperfuse.text import shortened, single_line
 
 Shape = tuple[int, int, int]
+_CRS_NAME = re.compile(r'[A-Z0-9_]+\["([^"]+)"')  # of WKT
 _PER_BAND = {"wavelengths": np.float64, "fwhm": np.float64, "good_bands": np.bool_}
 _CODING = ("scale", "offset", "nodata", "units")
 
@@ -62,7 +64,7 @@ class Shaped:
         return self.shape[2]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class CubeHeader(Shaped):
     """The metadata of an image of shape (bands, rows, cols). Immutable; use :meth:`replace` for a changed copy.
 
@@ -102,7 +104,7 @@ class CubeHeader(Shaped):
                     ) from None
                 if array.size != self.bands:
                     raise InputError(f"{name} holds {array.size} values for {self.bands} bands", name)
-                put(self, name, array)
+                put(self, name, read_only(array))
         if self.band_names is not None:
             put(self, "band_names", tuple(str(name) for name in self.band_names))
             if len(self.band_names) != self.bands:
@@ -111,6 +113,25 @@ class CubeHeader(Shaped):
             put(self, "transform", as_affine(self.transform))
         put(self, "attributes", MappingProxyType(dict(self.attributes)))
         put(self, "history", tuple(self.history))
+
+    def __repr__(self) -> str:
+        return f"CubeHeader({', '.join(self.facts())})"
+
+    def facts(self) -> list[str]:
+        """Return the main facts in a few words each: size, wavelengths, CRS, pixel and units, as far as known."""
+        found = [f"{self.bands} {'band' if self.bands == 1 else 'bands'}", f"{self.rows} x {self.cols} pixels"]
+        known = None if self.wavelengths is None else self.wavelengths[np.isfinite(self.wavelengths)]
+        if known is not None and known.size:
+            found.append(f"{known.min():.6g} to {known.max():.6g} nm")
+        if self.crs is not None:
+            named = _CRS_NAME.match(self.crs)
+            found.append(single_line(shortened(self.crs if named is None else named[1], 40)))
+        if self.resolution is not None:
+            y, x = (f"{size:.6g}" for size in self.resolution)
+            found.append(f"pixel {y}" if y == x else f"pixel {y} x {x} (y, x)")
+        if self.coding.units:
+            found.append(single_line(shortened(self.coding.units, 40)))
+        return found
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The read-only view of the attributes cannot be pickled; a header must, to travel between processes.
@@ -181,6 +202,13 @@ class Grid:
     cols: int
     transform: Affine | None
     crs: str | None
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view of an array that cannot be written to; the memory is shared."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def as_affine(transform: Any) -> Affine:

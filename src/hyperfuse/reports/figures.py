@@ -15,9 +15,9 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.display import Display, choose_display, match_display, render_rgb, stretch_limits
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.atomic import replacing
-from hyperfuse.reports.colours import Display, choose_display, match_display, render_rgb, stretch_limits
 
 # Inches. Panels have explicit positions and one size, with any number of pixels; the colour bar is next to the last.
 _CELL = 2.9

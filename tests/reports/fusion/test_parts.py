@@ -112,7 +112,7 @@ def test_an_image_comes_back_from_its_text():
         ([460, 550, 650, 850], ["true colour", "false colour (infrared)"]),
         ([460, 550, 650, 700], ["true colour"]),
         ([550, 650, 850, 1640, 2200], ["false colour (infrared)", "false colour (shortwave infrared)"]),
-        (None, ["false colour"]),
+        (None, ["colours not stated"]),
     ],
 )
 def test_a_second_display_is_there_where_its_bands_are(wavelengths, names):

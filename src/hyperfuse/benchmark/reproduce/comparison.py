@@ -15,9 +15,9 @@ from hyperfuse.benchmark.reproduce.experiment import Experiment
 from hyperfuse.benchmark.reproduce.networks import RequiredNetwork
 from hyperfuse.benchmark.reproduce.results import SCORES, Artefact, Networks, Result, artefact, compare
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.display import choose_display, render_rgb, stretch_limits
 from hyperfuse.cube.window import Window
 from hyperfuse.datasets import get_dataset
-from hyperfuse.reports.colours import choose_display, render_rgb, stretch_limits
 from hyperfuse.reports.figures import error_map
 from hyperfuse.tables import Column
 

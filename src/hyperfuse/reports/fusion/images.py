@@ -14,7 +14,7 @@ from matplotlib.image import imsave
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.reports.colours import (
+from hyperfuse.cube.display import (
     INFRARED,
     SHORTWAVE_INFRARED,
     Display,

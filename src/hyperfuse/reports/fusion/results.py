@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.display import NOT_STATED, Display, match_display, render_rgb, stretch_limits
 from hyperfuse.cube.window import Window
-from hyperfuse.reports.colours import Display, match_display, render_rgb, stretch_limits
 from hyperfuse.reports.fusion.close_ups import Point
 from hyperfuse.reports.fusion.content import ReportContent
 from hyperfuse.reports.fusion.images import RGB, DisplayedPair, display_step, lr_index, picture, show_pair, small_cube
@@ -63,11 +63,16 @@ def _panels(content: ReportContent, display: Display, window: Window) -> list[tu
         lr_index(content.sensor, 1, window.cols, content.hsi.cols, first=window.col),
     )
     fused = cut(content.fused, display.bands, window.slices)
-    msi = cut(content.msi, match_display(content.msi, display).bands, window.slices)
+    positions = None if content.msi_positions is None else (content.bands.positions, content.msi_positions)
+    msi_display = match_display(content.msi, display, positions)
+    msi = cut(content.msi, msi_display.bands, window.slices)
     limits = stretch_limits(fused, RGB)
     panels = [
         ("LR-HSI", render_rgb(cut(content.hsi, display.bands, lr_pixels), RGB, limits)),
-        ("HR-MSI", render_rgb(msi, RGB, stretch_limits(msi, RGB))),
+        (
+            f"HR-MSI, {NOT_STATED}" if msi_display.name == NOT_STATED else "HR-MSI",
+            render_rgb(msi, RGB, stretch_limits(msi, RGB)),
+        ),
         ("fused", render_rgb(fused, RGB, limits)),
     ]
     if content.reference is not None:

@@ -18,7 +18,7 @@ _ROW_SUM_TOLERANCE = 1e-6
 _KEYS = ("names", "source", "wavelengths_nm", "fwhm_nm", "matrix")
 
 
-@checked_fields("names")
+@checked_fields()
 @dataclass(frozen=True, eq=False)
 class Srf:
     """The spectral response functions of an MSI: band ``k`` of it is ``sum_i matrix[k, i] * hsi[i]``.

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import struct
+import zlib
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from hyperfuse.cube.cube import Cube
 
 # Names, and nm for red, green and blue.
 TRUE_COLOUR = "true colour", (650.0, 550.0, 460.0)
 INFRARED = "false colour (infrared)", (850.0, 650.0, 550.0)
 SHORTWAVE_INFRARED = "false colour (shortwave infrared)", (2200.0, 1640.0, 850.0)
+# Of bands that state no colour.
+NOT_STATED = "colours not stated"
+_COLOURS = ("red", "green", "blue")
 _TOLERANCE_NM = 40.0
 _GAP_COLOUR = 0.85
 _PERCENTILES = (1.0, 99.0)
+
+
+class Shown(Protocol):
+    """What is shown of a cube."""
+
+    @property
+    def data(self) -> NDArray[Any]:
+        """Values, (bands, rows, cols), NaN in gaps."""
+
+    @property
+    def wavelengths(self) -> NDArray[np.float64] | None:
+        """Centres of the bands in nm."""
+
+    @property
+    def band_names(self) -> tuple[str, ...] | None:
+        """Names of the bands."""
+
+    @property
+    def usable_bands(self) -> NDArray[np.bool_]:
+        """Bands that are neither bad nor empty, (bands,)."""
 
 
 class Display(NamedTuple):
@@ -32,13 +55,16 @@ class Display(NamedTuple):
         return f"{self.name} ({', '.join(known)} nm)" if known else self.name
 
 
-def choose_display(cube: Cube) -> Display:
+def choose_display(cube: Shown) -> Display:
     """Choose the bands that show a cube best.
 
     True colour (650, 550, 460 nm) where usable bands lie within 40 nm of it, else colour infrared (850, 650, 550 nm),
-    else three bands spread over the range, else one band as grey. Bands without wavelengths are spread by index.
+    else three bands spread over the range, else one band as grey. Without wavelengths the bands named red, green and
+    blue are shown, as files name bands by their colour interpretation; without these, three bands are shown in their
+    order, more are spread by index, and the name says that the colours are not stated.
 
     Example:
+        >>> from hyperfuse.cube.cube import Cube
         >>> cube = Cube(data=np.zeros((4, 2, 2)), wavelengths=[460, 550, 650, 850])
         >>> choose_display(cube).bands
         (2, 1, 0)
@@ -50,13 +76,19 @@ def choose_display(cube: Cube) -> Display:
     usable, centres = _usable(cube)
     if usable.size < 3:
         return _display(cube, usable[[0, 0, 0]], "grey")
-    if centres is not None:
+    if centres is None:
+        named = _named_colours(cube)
+        if named is not None:
+            return _display(cube, named, TRUE_COLOUR[0])
+        if usable.size == 3:
+            return _display(cube, usable, NOT_STATED)
+    else:
         usable = usable[np.argsort(centres)]
     spread = usable[np.round(np.array([5, 3, 1]) / 6 * (usable.size - 1)).astype(int)]
-    return _display(cube, spread, "false colour")
+    return _display(cube, spread, "false colour" if centres is not None else NOT_STATED)
 
 
-def find_display(cube: Cube, name: str, targets: tuple[float, float, float]) -> Display | None:
+def find_display(cube: Shown, name: str, targets: tuple[float, float, float]) -> Display | None:
     """Return the usable bands nearest to three wavelengths in nm; None without three distinct ones within 40 nm."""
     usable, centres = _usable(cube)
     if centres is None:
@@ -67,15 +99,28 @@ def find_display(cube: Cube, name: str, targets: tuple[float, float, float]) -> 
     return _display(cube, usable[nearest], name)
 
 
-def match_display(cube: Cube, display: Display) -> Display:
-    """Choose the bands of another cube, such as the MSI, that lie nearest to those of ``display``."""
+def match_display(
+    cube: Shown, display: Display, positions: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+) -> Display:
+    """Choose the bands of another cube, such as the MSI, that lie nearest to those of ``display``.
+
+    Args:
+        cube: the other one.
+        display: of the first.
+        positions: of the bands of the first cube and of the other along one axis, such as that of responses, where
+            they are known otherwise than by wavelengths.
+    """
+    if positions is not None and np.isfinite(positions[1][cube.usable_bands]).all():
+        usable = np.flatnonzero(cube.usable_bands)
+        targets = tuple(positions[0][list(display.bands)].tolist())
+        return _display(cube, usable[_nearest(positions[1][usable], targets)], display.name)
     if display.wavelengths is None or cube.wavelengths is None or not np.isfinite(cube.wavelengths).all():
         return choose_display(cube)
     usable = np.flatnonzero(cube.usable_bands)
     return _display(cube, usable[_nearest(cube.wavelengths[usable], display.wavelengths)], display.name)
 
 
-def stretch_limits(cube: Cube, display: Display) -> NDArray[np.float64]:
+def stretch_limits(cube: Shown, display: Display) -> NDArray[np.float64]:
     """Return the values shown as black and as full red, green and blue, shape (3, 2): percentiles 1 and 99."""
     limits = np.zeros((3, 2))
     for channel, band in enumerate(display.bands):
@@ -85,7 +130,7 @@ def stretch_limits(cube: Cube, display: Display) -> NDArray[np.float64]:
     return limits
 
 
-def render_rgb(cube: Cube, display: Display, limits: NDArray[np.float64]) -> NDArray[np.float64]:
+def render_rgb(cube: Shown, display: Display, limits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return a cube as an image (rows, cols, 3) in [0, 1] by :func:`stretch_limits`; gaps are light grey."""
     channels = cube.data[list(display.bands)].astype(np.float64)
     low, high = limits[:, 0, None, None], limits[:, 1, None, None]
@@ -95,9 +140,31 @@ def render_rgb(cube: Cube, display: Display, limits: NDArray[np.float64]) -> NDA
     return np.moveaxis(scaled, 0, -1)
 
 
-def _usable(cube: Cube) -> tuple[NDArray[np.intp], NDArray[np.float64] | None]:
+def png(image: NDArray[np.float64]) -> bytes:
+    """Return an image (rows, cols, 3) in [0, 1] as a PNG."""
+    pixels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    rows, cols = pixels.shape[:2]
+    lines = b"".join(b"\0" + line.tobytes() for line in pixels)  # each after its filter: none
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", cols, rows, 8, 2, 0, 0, 0)  # 8 bits, RGB
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+
+
+def _named_colours(cube: Shown) -> NDArray[np.intp] | None:
+    """Return the bands named red, green and blue, of usable bands; None where one is missing or not the only one."""
+    names = [name.strip().lower() for name in cube.band_names or ()]
+    if any(names.count(colour) != 1 for colour in _COLOURS):
+        return None
+    bands = np.array([names.index(colour) for colour in _COLOURS], np.intp)
+    return bands if cube.usable_bands[bands].all() else None
+
+
+def _usable(cube: Shown) -> tuple[NDArray[np.intp], NDArray[np.float64] | None]:
     """Return the indices of the usable bands, of all where none is, and their centres in nm, where all are known."""
-    usable = np.flatnonzero(cube.usable_bands if cube.usable_bands.any() else np.ones(cube.bands))
+    usable = np.flatnonzero(cube.usable_bands if cube.usable_bands.any() else np.ones(len(cube.data)))
     known = cube.wavelengths is not None and bool(np.isfinite(cube.wavelengths[usable]).all())
     return usable, cube.wavelengths[usable] if cube.wavelengths is not None and known else None
 
@@ -106,7 +173,7 @@ def _nearest(centres: NDArray[np.float64], targets: tuple[float, ...]) -> list[i
     return [int(np.argmin(np.abs(centres - target))) for target in targets]
 
 
-def _display(cube: Cube, bands: NDArray[Any], name: str) -> Display:
+def _display(cube: Shown, bands: NDArray[Any], name: str) -> Display:
     red, green, blue = bands.tolist()
     known = cube.wavelengths is not None and bool(np.isfinite(cube.wavelengths[bands]).all())
     centres = tuple(cube.wavelengths[bands].tolist()) if cube.wavelengths is not None and known else None
