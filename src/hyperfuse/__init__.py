@@ -11,6 +11,14 @@ Example:
 
 from __future__ import annotations
 
+import os
+import sys
+
 import lazy_loader
+
+# Read when OpenMP is loaded, with torch. Threads that wait by spinning hold the core that the one they wait for needs
+# as soon as anything else runs on the machine. Where torch is loaded already, runtime/threads.py does what it can.
+if "torch" not in sys.modules:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

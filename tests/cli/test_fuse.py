@@ -402,6 +402,7 @@ def test_a_report_states_what_went_in_and_what_came_out(run, files):
         (("--report", "fused.tif"), "is another file of this call"),
         (("--report", "hsi.tif"), "is another file of this call"),
         (("--report", "reference.tif"), "exists already"),
+        (("--report", "/proc/report.html"), "the folder /proc cannot be written to"),
         (("--reference", "reference.tif"), "give --report"),
     ],
 )

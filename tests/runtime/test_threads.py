@@ -53,3 +53,24 @@ def test_usable_threads_are_the_limit_or_the_cores(monkeypatch):
     assert 1 <= cores <= (os.cpu_count() or 1)
     with limit(1):
         assert usable_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "policy", "pool"),
+    [("hyperfuse", None, False), ("torch", None, True), ("torch", "active", False), ("hyperfuse", "active", False)],
+)
+def test_idle_threads_do_not_spin_whichever_package_is_loaded_first(first, policy, pool):
+    code = f"""
+import {first}, os, threading, hyperfuse
+if {first!r} == "hyperfuse":
+    assert os.environ["OMP_WAIT_POLICY"] == {policy or "passive"!r}
+import torch
+from hyperfuse.runtime.threads import let_idle_threads_sleep
+let_idle_threads_sleep()
+let_idle_threads_sleep()
+names = [thread.name for thread in threading.enumerate()]
+assert names.count("hyperfuse-idle-pool") == {int(pool)}, names
+"""
+    variables = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    variables |= {} if policy is None else {"OMP_WAIT_POLICY": policy}
+    subprocess.run([sys.executable, "-c", code], check=True, env=variables, timeout=120)

@@ -7,6 +7,7 @@ import math
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -165,7 +166,11 @@ def test_text_in_csv_comes_back_and_is_no_formula(text):
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\x00-1"])
 def test_formulas_are_text_in_csv(text):
     assert render_csv(one_cell(text)).splitlines()[1] == f"'{text[-2:] if text[0] < ' ' else text},1"
-    assert "-3" in render_csv(Table((Column("n", "n"),), [{"n": -3}])).splitlines()
+    assert (
+        render_csv(Table((Column(text, "n"),), [])) == render_csv(one_cell(text)).splitlines()[1].split(",")[0] + "\n"
+    )
+    for number in (-3, -3.5, np.float32(-2.5), -1e-300):
+        assert f"{number}" in render_csv(Table((Column("n", "n"),), [{"n": number}])).splitlines()
 
 
 @given(st.text())

@@ -51,9 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         hyperfuse 0.1.0
         0
     """
-    # Read when OpenMP is loaded, with torch. Threads that wait by spinning hold the core that the one they wait for
-    # needs as soon as anything else runs on the machine: a call next to three other jobs took 150 s, and 55 s without.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if argv is not None:
         with signals_restored():
             return _run(list(argv))

@@ -17,6 +17,7 @@ from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.methods.contract.method import MethodSettings, Model
 from hyperfuse.progress import Progress, part, silent
+from hyperfuse.runtime.threads import let_idle_threads_sleep
 from hyperfuse.scenes.gaps import GapRegression
 from hyperfuse.scenes.job import FusionJob
 from hyperfuse.scenes.matching.blind import Match, match_headers, match_samples
@@ -178,6 +179,7 @@ def match_scene(source: PairSource, job: FusionJob) -> MatchedScene:
     Raises:
         InputError: images that do not fit together, or of which one holds no data.
     """
+    let_idle_threads_sleep()
     headers = (source.hsi.header, source.msi.header)
     matched = source.matched(match_headers(*headers, job.geometry))
     capabilities = job.method.capabilities

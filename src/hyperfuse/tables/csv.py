@@ -23,7 +23,9 @@ def render_csv(table: Table) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     pairs = {column.key for column in table.columns if any(isinstance(r.get(column.key), MeanStd) for r in table.rows)}
     keys = [column.key for column in table.columns]
-    writer.writerow([name for key in keys for name in ((f"{key}_mean", f"{key}_std") if key in pairs else (key,))])
+    writer.writerow(
+        [_cell(name) for key in keys for name in ((f"{key}_mean", f"{key}_std") if key in pairs else (key,))]
+    )
     for row in table.rows:
         values: list[Any] = []
         for key in keys:

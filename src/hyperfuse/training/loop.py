@@ -18,6 +18,7 @@ from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.blocks.upsample import resample
 from hyperfuse.progress import Progress, silent
 from hyperfuse.runtime.optional import check_installed
+from hyperfuse.runtime.threads import let_idle_threads_sleep
 from hyperfuse.training.averaging import WeightAverage
 from hyperfuse.training.checkpoints import BEST, RunState, load_checkpoint, save_best, save_checkpoint
 from hyperfuse.training.configuration import TrainingConfig
@@ -87,6 +88,7 @@ def train(
         raise InputError(f"the configuration {named} base, and train() was given {given}; set both or neither")
     if config.log.tensorboard:
         check_installed("tensorboard", TENSORBOARD_PURPOSE)
+    let_idle_threads_sleep()
     processes = Processes(config)
     try:
         # The loop seeds torch's generator; the caller's own is as before afterwards.

@@ -30,6 +30,10 @@ def check_target(path: Path, *, overwrite: bool, companions: Sequence[Path] = ()
         if existing.exists() and not overwrite:
             named = "" if existing == path else f"its companion {existing.name} "
             raise InputError(f"{named}exists already; use overwrite=True to replace it")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise InputError(f"the folder {path.parent} cannot be written to ({error.strerror})") from error
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from hyperfuse.errors import InputError
 from hyperfuse.progress import Progress, part, silent
+from hyperfuse.runtime.threads import let_idle_threads_sleep
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.settings import Settings, describe
 
@@ -194,6 +195,7 @@ class Method(Generic[S]):
         Raises:
             InputError: shapes, types or values that do not fit together.
         """
+        let_idle_threads_sleep()
         chosen = self.configure(**(settings or {})) if settings is None or isinstance(settings, Mapping) else settings
         if not isinstance(chosen, self.settings):
             raise InputError(f"the method {self.name} takes {self.settings.__name__}, got {type(chosen).__name__}")
