@@ -5,10 +5,11 @@ import subprocess
 import sys
 
 SCRIPT = r"""
-import builtins, os, pathlib, signal, sys, warnings
+import builtins, os, pathlib, signal, sys, types, warnings
 
 # Packages that do without these on Windows themselves.
-import h5py, matplotlib.pyplot, numpy as np, psutil, pydantic, rasterio, rich.progress, safetensors, scipy.optimize, torch
+import h5py, matplotlib.pyplot, numpy as np, psutil, pydantic, rasterio, rich.progress, safetensors
+import scipy.optimize, torch
 import multiprocessing.util, subprocess, tempfile, cyclopts
 
 ABSENT = {"resource", "fcntl", "pwd", "grp", "termios", "tty", "pty", "syslog"}
@@ -20,8 +21,9 @@ def load(name, scope=None, *rest, **more):
     return find(name, scope, *rest, **more)
 
 builtins.__import__ = load
+sys.modules["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, LK_UNLCK=0, locking=lambda *_: None)
 for name in ("sysconf", "sched_getaffinity", "getuid", "geteuid", "getgid", "killpg", "setsid", "getpgid", "fork",
-             "statvfs", "posix_fadvise", "mkfifo", "O_DIRECTORY", "O_NOFOLLOW", "wait4", "getloadavg", "fchown", "chown"):
+             "statvfs", "posix_fadvise", "mkfifo", "O_DIRECTORY", "O_NOFOLLOW", "wait4", "fchown", "chown"):
     if hasattr(os, name):
         delattr(os, name)
 for name in ("SIGHUP", "SIGKILL", "SIGUSR1", "SIGALRM", "alarm", "setitimer", "pthread_sigmask"):
