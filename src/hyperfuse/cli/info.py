@@ -36,9 +36,11 @@ def info(
         common: Options of every command.
         session: Where results and notes go.
     """
-    from hyperfuse.io import read_mosaic, summary
+    from hyperfuse.io import OVERVIEW_SIDE, is_product, read_mosaic, summary
 
     options = reading.keywords()
+    if not more and is_product(file):
+        options["overview"] = OVERVIEW_SIDE
     cube = read_mosaic([file, *more], **options) if more else read_image(file, **options)
     found = summary(cube)
     if json:
@@ -74,7 +76,9 @@ def _lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines.append(("nodata", f"{nodata}; {100 * found['gap_fraction']:.3g} % of the values are gaps"))
     if found["value_range"]:
         low, high = found["value_range"]
-        lines.append(("values", f"{low:.6g} to {high:.6g}, mean {found['mean']:.6g} {found['units'] or ''}".rstrip()))
+        text = f"{low:.6g} to {high:.6g}, mean {found['mean']:.6g} {found['units'] or ''}".rstrip()
+        every = f" (one of {found['every']} x {found['every']} pixels)" if found["every"] > 1 else ""
+        lines.append(("values", text + every))
     else:
         lines.append(("values", "none: all are gaps"))
     if (found["scale"], found["offset"]) != (1.0, 0.0):

@@ -1,19 +1,21 @@
 """Reading and writing of cubes: GeoTIFF, COG, ENVI, netCDF, MATLAB, NumPy and Zarr."""
 
-from hyperfuse.io.describe import summary
+from hyperfuse.io.describe import OVERVIEW_SIDE, summary
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, parse_bands
-from hyperfuse.io.files import axes_are_free, check_output, read, write
+from hyperfuse.io.files import axes_are_free, check_output, is_product, read, write
 from hyperfuse.io.formats.registry import FORMATS, Format, format_of, split_variable
 from hyperfuse.io.mosaic import read_mosaic
 
 __all__ = [
     "FORMATS",
+    "OVERVIEW_SIDE",
     "Format",
     "ReadOptions",
     "WriteOptions",
     "axes_are_free",
     "check_output",
     "format_of",
+    "is_product",
     "parse_bands",
     "read",
     "read_mosaic",

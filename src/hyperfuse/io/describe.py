@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from affine import Affine
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.header import six_numbers
+from hyperfuse.cube.header import CubeHeader, six_numbers
+
+# Sides of the part of a product that describes its values.
+OVERVIEW_SIDE = 512
 
 
 def summary(cube: Cube) -> dict[str, Any]:
     """Describe a cube in values that JSON can hold; what the cube does not have is None. Bands are counted from 1.
+
+    Of an overview of a product (``overview`` of ``ReadOptions``) size and position are those of the whole, the
+    values those of the pixels that were read.
 
     Returns:
         ``bands``, ``rows``, ``cols``, ``dtype``; ``crs``, ``crs_units``, ``resolution`` (y, x), ``transform``,
         ``bounds`` (west, south, east, north); ``wavelength_range_nm``, ``wavelengths_nm``, ``fwhm_nm``,
         ``band_names``; ``empty_bands`` and ``bad_bands`` (lists); ``gap_fraction`` of the values outside empty bands
         and ``empty_pixel_fraction``; ``value_range``, ``mean``, ``units``, ``nodata``, ``scale``, ``offset``;
-        ``attributes``, ``history``.
+        ``every`` (each how many-th pixel the values are of, along an axis), ``attributes``, ``history``.
 
     Example:
         >>> import numpy as np
@@ -27,6 +35,7 @@ def summary(cube: Cube) -> dict[str, Any]:
     """
     from hyperfuse.cube.crs import crs_units, parse_crs
 
+    whole, every = _whole(cube)
     known = None if cube.wavelengths is None else cube.wavelengths[np.isfinite(cube.wavelengths)]
     values = cube.data if cube.valid is None else cube.data[cube.valid]
     filled = ~cube.empty_bands
@@ -34,14 +43,14 @@ def summary(cube: Cube) -> dict[str, Any]:
     nodata = None if cube.nodata is None else cube.nodata if np.isfinite(cube.nodata) else str(cube.nodata)
     return {
         "bands": cube.bands,
-        "rows": cube.rows,
-        "cols": cube.cols,
+        "rows": whole.rows,
+        "cols": whole.cols,
         "dtype": cube.data.dtype.name,
         "crs": cube.crs,
         "crs_units": None if cube.crs is None else crs_units(parse_crs(cube.crs)),
-        "resolution": None if cube.resolution is None else list(cube.resolution),
-        "transform": None if cube.transform is None else list(six_numbers(cube.transform)),
-        "bounds": _bounds(cube),
+        "resolution": None if whole.resolution is None else list(whole.resolution),
+        "transform": None if whole.transform is None else list(six_numbers(whole.transform)),
+        "bounds": _bounds(whole),
         "wavelength_range_nm": None if known is None or not known.size else [float(known.min()), float(known.max())],
         "wavelengths_nm": _numbers(cube.wavelengths),
         "fwhm_nm": _numbers(cube.fwhm),
@@ -56,6 +65,7 @@ def summary(cube: Cube) -> dict[str, Any]:
         "nodata": nodata,
         "scale": cube.scale,
         "offset": cube.offset,
+        "every": every,
         "attributes": dict(cube.attributes),
         "history": [dict(step) for step in cube.history],
     }
@@ -65,7 +75,19 @@ def _numbers(values: np.ndarray[Any, np.dtype[np.float64]] | None) -> list[float
     return None if values is None else [float(value) if np.isfinite(value) else None for value in values]
 
 
-def _bounds(cube: Cube) -> list[float] | None:
+def _whole(cube: Cube) -> tuple[CubeHeader, int]:
+    """Return the header of the image that a cube is an overview of, and of how many pixels it has one."""
+    read = cube.history[-1].get("overview") if cube.history else None
+    if not isinstance(read, Mapping):
+        return cube.header, 1
+    rows, cols = int(read["rows"]), int(read["cols"])
+    transform = cube.transform
+    if transform is not None:
+        transform @= Affine.scale(cube.cols / cols, cube.rows / rows)
+    return cube.header.replace(shape=(cube.bands, rows, cols), transform=transform), int(read["step"])
+
+
+def _bounds(cube: CubeHeader) -> list[float] | None:
     if cube.transform is None:
         return None
     corners = [cube.transform @ (col, row) for col in (0, cube.cols) for row in (0, cube.rows)]

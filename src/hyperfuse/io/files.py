@@ -69,9 +69,10 @@ def read(path: str | Path, options: ReadOptions | None = None, **keywords: Unpac
                     raise InputError(f"is {product.name}, which states its axes; leave out axes", "axes")
                 return _relabelled(product.read(source, how), how, file)
             entry = format_to_read(file)
-            if how.quality is not None:
-                known = ", ".join(product.name for product in PRODUCTS)
-                raise InputError(f"quality is for products ({known}), and this is none; leave it out", "quality")
+            for name in ("quality", "overview"):
+                if getattr(how, name) is not None:
+                    known = ", ".join(product.name for product in PRODUCTS)
+                    raise InputError(f"{name} is for products ({known}), and this is none; leave it out", name)
             return _relabelled(entry.read(file, how, variable), how, file)
     except MemoryError as error:
         raise HyperfuseError(f"{file}: does not fit into memory; read fewer bands") from error
@@ -84,6 +85,13 @@ def axes_are_free(path: str | Path) -> bool:
     file, variable = split_variable(path)
     entry = format_of(file)
     return entry is not None and entry.axes and (variable is not None or find_product(file) is None)
+
+
+def is_product(path: str | Path) -> bool:
+    """Return whether a path is that of a product, not of a plain file."""
+    file, variable = split_variable(path)
+    with named(file):
+        return variable is None and find_product(file) is not None
 
 
 def _relabelled(cube: Cube, how: ReadOptions, file: Path) -> Cube:

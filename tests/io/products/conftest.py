@@ -5,6 +5,8 @@ import pytest
 import rasterio
 from rasterio import Affine
 
+from hyperfuse.io import read, summary
+
 CRS = "EPSG:32633"
 
 
@@ -37,3 +39,29 @@ def centres():
         return c + a * (np.arange(cube.cols) + 0.5), f + e * (np.arange(cube.rows) + 0.5)
 
     return of
+
+
+@pytest.fixture
+def assert_overview():
+    """Check that an overview of a product holds every n-th pixel of it, and that its description is that of the whole."""
+
+    def compare(path, side, *, step, exact=True, **options):
+        whole, low = read(path, **options), read(path, overview=side, **options)
+        rows, cols = (
+            ((np.arange(-(-n // step)) + 0.5) * n / -(-n // step)).astype(int) for n in (whole.rows, whole.cols)
+        )
+        picked = whole.data[:, rows[:, None], cols]
+        assert low.data.shape == picked.shape
+        assert max(low.rows, low.cols) <= side
+        if exact:
+            assert np.array_equal(low.data, picked, equal_nan=True)
+            assert np.isnan(picked).any()
+        about = {key: value for key, value in summary(whole).items() if key in ("rows", "cols", "crs", "bands")}
+        found = summary(low)
+        assert {key: found[key] for key in about} == about
+        assert np.allclose(found["transform"], whole.transform[:6])
+        assert np.allclose(found["bounds"], summary(whole)["bounds"])
+        assert (found["every"], summary(whole)["every"]) == (step, 1)
+        return low
+
+    return compare

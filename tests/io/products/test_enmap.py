@@ -119,6 +119,10 @@ def test_a_scene_under_another_name_is_known_by_its_metadata(scene, assert_same)
         assert again.history[0]["product"] == "EnMAP L2A"
 
 
+def test_an_overview(scene, assert_overview):
+    assert_overview(scene, 3, step=2)
+
+
 def test_clear_takes_clouds_shadows_haze_and_cirrus(scene):
     standard, clear = read(scene), read(scene, quality="clear")
     taken = np.zeros((5, 6), bool)

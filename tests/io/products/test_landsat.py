@@ -124,6 +124,11 @@ def test_a_text_without_its_last_line_is_whole(scene, assert_same, ending):
     assert_same(read(scene), cube)
 
 
+def test_an_overview(scene, assert_overview):
+    assert_overview(scene, 3, step=2)
+    assert_overview(scene, 2, step=4, quality="clear")
+
+
 def test_clear_takes_clouds_shadows_and_cirrus(scene):
     standard, clear = read(scene), read(scene, quality="clear")
     taken = np.zeros((4, 5), bool)

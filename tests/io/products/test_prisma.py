@@ -142,6 +142,10 @@ def test_without_error_matrices(file):
         assert read(file).history[0]["gaps"] == ["no data"]
 
 
+def test_an_overview(file, assert_overview):
+    assert_overview(file, 3, step=2, exact=False)
+
+
 def test_it_has_no_cloud_mask(file):
     with pytest.raises(InputError, match="needs a cloud mask, which PRISMA L2D does not have"):
         read(file, quality="clear")

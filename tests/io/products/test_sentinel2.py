@@ -148,6 +148,26 @@ def test_the_callers_coding_is_said_once(safe, stored):
     assert np.array_equal(cube.data[0, 3], stored["B02"][3])
 
 
+def test_an_overview(safe, stored, assert_overview):
+    low = assert_overview(safe, 4, step=2, exact=False)
+    mask = np.zeros((ROWS // 2, COLS // 2), bool)
+    mask[0, :2] = True  # no data and saturated in the classification
+    assert np.isnan(low.data[0][mask]).all()
+    assert np.isfinite(low.data[0][~mask]).all()
+    assert np.array_equal(np.isfinite(low.data[3]), ~mask & (stored["B05"] != 0))
+    # Bands of 20 m have the pixels of an overview with a step of 2.
+    expected = np.where(np.isnan(low.data[3]), np.nan, linear(stored, "B05"))
+    assert np.allclose(low.data[3], expected, atol=1e-6, equal_nan=True)
+    with pytest.raises(InputError, match="overview"):
+        read(safe, overview=0)
+
+
+def test_an_overview_is_of_products_alone(tmp_path):
+    np.save(tmp_path / "cube.npy", np.ones((2, 3, 4)))
+    with pytest.raises(InputError, match="overview is for products"):
+        read(tmp_path / "cube.npy", overview=2)
+
+
 def test_clear_takes_clouds_shadows_and_cirrus(safe):
     standard, clear = read(safe, bands="1"), read(safe, bands="1", quality="clear")
     taken = np.zeros((ROWS, COLS), bool)

@@ -46,6 +46,8 @@ class ReadOptions:
         wavelengths: of the bands, in place of those that the file states: ``"400:700:10"``, ``"450,550"``, a text or
             CSV file (``"bands.csv:COLUMN"``), or numbers, in nm (or µm, by their size); one for each band of the file,
             or for each that is read. Held as numbers in nm.
+        overview: of a product: read every 2nd, 4th, ... pixel only, so that no side has more than so many. The step of
+            the history that records the reading states the size of the whole.
         stack: of several files: whether they hold bands of one image (True) or its tiles (False); None: bands where
             each holds one and all lie on the same grid, else tiles.
 
@@ -65,6 +67,7 @@ class ReadOptions:
     quality: str | None = None
     wavelengths: str | Sequence[float] | None = None
     stack: bool | None = None
+    overview: int | None = None
 
     def __post_init__(self) -> None:
         if self.quality is not None and self.quality not in QUALITIES:
@@ -74,6 +77,8 @@ class ReadOptions:
                 raise InputError(f"{name}={value} is not a finite number", name)
         if self.scale == 0:
             raise InputError("scale=0 would make every value the same", "scale")
+        if self.overview is not None and self.overview < 1:
+            raise InputError(f"overview={self.overview} is less than 1", "overview")
         if self.axes is not None:
             parse_axes(self.axes)
         if self.wavelengths is not None:
@@ -116,6 +121,7 @@ class ReadKeywords(TypedDict, total=False):
     quality: str | None
     wavelengths: str | Sequence[float] | None
     stack: bool | None
+    overview: int | None
 
 
 def merge_options(kind: type[Options], options: Options | None, keywords: Mapping[str, Any]) -> Options:

@@ -19,7 +19,7 @@ from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.members import Members, Source, base_name, match
 from hyperfuse.io.products.names import DLR_FILE, DLR_METADATA
 from hyperfuse.io.products.rasters import grid_of, opened
-from hyperfuse.io.products.reflectance import Reflectance, in_blocks, selected_bands
+from hyperfuse.io.products.reflectance import Reflectance, decimated, decimated_size, in_blocks, selected_bands
 from hyperfuse.io.products.xml import Metadata
 
 # Both specifications name this one as the background of L2A images.
@@ -159,18 +159,24 @@ def read_scene(
             raise InputError(f"has {source.count} bands, but {metadata.name} describes {len(scene.bands)}")
         grid = grid_of(source)
         reflectance = Reflectance((len(index), grid.rows, grid.cols), options, base_name(scene.image))
-        gaps = list(find_gaps(scene, (grid.rows, grid.cols)))
+        step = reflectance.step
+        low = decimated_size((grid.rows, grid.cols), step)
+        gaps = [
+            (reason, bands, decimated(pixels, step))
+            for reason, bands, pixels in find_gaps(scene, (grid.rows, grid.cols))
+        ]
         stated = metadata.find("backgroundValue")
         background = _BACKGROUND if stated is None else metadata.number(stated, "backgroundValue")
         other = {value for value in source.nodatavals if value is not None and not np.isnan(value)} - {background}
         for window, block in in_blocks(index):
-            masked = np.zeros((len(block), grid.rows, grid.cols), np.bool_)
+            masked = np.zeros((len(block), *low), np.bool_)
             for _, bands, pixels in gaps:
                 concerned = np.zeros(len(scene.bands), np.bool_)
                 concerned[bands] = True
                 masked[concerned[block]] |= pixels
             coding = BandCoding(scales[block].tolist(), offsets[block].tolist(), (background,), masked, sorted(other))
-            reflectance.put(window, source.read([band + 1 for band in block]), coding)
+            stored = source.read([band + 1 for band in block], out_shape=(len(block), *low))
+            reflectance.put(window, stored, coding)
     return reflectance.cube(
         f"{layout.mission} L2A",
         scene.name,

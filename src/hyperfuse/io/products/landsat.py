@@ -20,7 +20,7 @@ from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.members import Members, Source, base_name, finite_number, match
 from hyperfuse.io.products.names import LANDSAT_METADATA
 from hyperfuse.io.products.rasters import grid_of, opened, read_layer
-from hyperfuse.io.products.reflectance import Reflectance, selected_bands, warn
+from hyperfuse.io.products.reflectance import Reflectance, decimated_size, selected_bands, warn
 from hyperfuse.io.products.xml import Metadata
 
 Groups = dict[str, dict[str, str]]
@@ -108,15 +108,16 @@ def read_landsat(source: Source, options: ReadOptions) -> Cube:
         grid = grid_of(raster)
     size = (grid.rows, grid.cols)
     clear = options.quality == "clear"
-    quality_mask = _quality_mask(mtl, size, clear)
-    saturation = _saturation(mtl, size)
     reflectance = Reflectance((len(names), *size), options, mtl.scene)
+    step = reflectance.step
+    quality_mask = _quality_mask(mtl, size, clear, step)
+    saturation = _saturation(mtl, size, step)
     for number, (name, file, (scale, offset)) in enumerate(zip(names, files, codings, strict=True)):
         masked = quality_mask
         if saturation is not None:
             masked = quality_mask | ((saturation >> (int(name[1:]) - 1)) & 1).astype(np.bool_)
         coding = BandCoding((scale,), (offset,), (_FILL,), masked)
-        reflectance.put(np.s_[number : number + 1], read_layer(members, file, size)[None], coding)
+        reflectance.put(np.s_[number : number + 1], read_layer(members, file, size, step)[None], coding)
     start = f"{mtl.image.get('DATE_ACQUIRED', '')}T{mtl.image.get('SCENE_CENTER_TIME', '')}"
     limits = np.array([_LIMITS[name] for name in names], np.float64)
     saturated = [] if saturation is None else ["saturated"]
@@ -183,18 +184,18 @@ def _parse_json(text: str, name: str) -> Groups:
     }
 
 
-def _quality_mask(mtl: _Mtl, size: Size, clear: bool) -> NDArray[np.bool_]:
+def _quality_mask(mtl: _Mtl, size: Size, clear: bool, step: int) -> NDArray[np.bool_]:
     key = "FILE_NAME_QUALITY_L1_PIXEL"
     found = mtl.required_file(key, "QA_PIXEL.TIF") if clear else mtl.file(key)
     if found is None:
-        return np.zeros(size, np.bool_)  # the bands have their own fill
+        return np.zeros(decimated_size(size, step), np.bool_)  # the bands have their own fill
     bits = _FILL_BIT | _NOT_CLEAR_BITS if clear else _FILL_BIT
-    return np.asarray((read_layer(mtl.members, found, size).astype(np.int64) & bits) != 0)
+    return np.asarray((read_layer(mtl.members, found, size, step).astype(np.int64) & bits) != 0)
 
 
-def _saturation(mtl: _Mtl, size: Size) -> NDArray[np.int64] | None:
+def _saturation(mtl: _Mtl, size: Size, step: int) -> NDArray[np.int64] | None:
     found = mtl.file("FILE_NAME_QUALITY_L1_RADIOMETRIC_SATURATION")
     if found is None:
         warn(f"{mtl.scene}: QA_RADSAT is missing in {mtl.members.root}; saturated values are not known")
         return None
-    return read_layer(mtl.members, found, size).astype(np.int64)
+    return read_layer(mtl.members, found, size, step).astype(np.int64)

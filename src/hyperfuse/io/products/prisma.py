@@ -23,7 +23,7 @@ from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products import hdf5
 from hyperfuse.io.products.members import Source
 from hyperfuse.io.products.names import PRISMA_FILE
-from hyperfuse.io.products.reflectance import Reflectance, selected_bands, warn
+from hyperfuse.io.products.reflectance import Reflectance, decimated_index, decimated_size, selected_bands, warn
 
 _SWATHS = "HDFEOS/SWATHS"
 _FIELDS = f"{_SWATHS}/PRS_L2D_HCO/Data Fields"
@@ -85,9 +85,11 @@ def read_prisma(source: Source, options: ReadOptions) -> Cube:
         selected = [bands[number] for number in selected_bands(options, len(bands))]
         reflectance = Reflectance((len(selected), rows, cols), options, path.name)
         acquired = [np.array([band.index for band in bands if band.cube == number], np.intp) for number in (0, 1)]
-        for start in range(0, rows, _ROWS):
-            window = slice(start, min(start + _ROWS, rows))
-            _read_rows(cubes, selected, acquired, window, reflectance)
+        low_rows, low_cols = decimated_size((rows, cols), reflectance.step)
+        at_rows, at_cols = decimated_index(rows, low_rows), decimated_index(cols, low_cols)
+        for start in range(0, low_rows, _ROWS):
+            window = slice(start, min(start + _ROWS, low_rows))
+            _read_rows(cubes, selected, acquired, (window, at_rows[window], at_cols), reflectance)
         flagged = all(cube.errors is not None for cube in cubes)
         transform, crs = _placement(file, rows, cols, path.name)
         return reflectance.cube(
@@ -154,16 +156,31 @@ def _bands(file: h5py.File, number: int, name: str, cubes: list[_Detector]) -> l
     ]
 
 
+def _pixels(item: h5py.Dataset, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[np.uint16]:
+    """Return the given rows and columns of a cube (rows, bands, cols)."""
+    if len(rows) == rows[-1] - rows[0] + 1:
+        block = hdf5.stored(item, np.s_[int(rows[0]) : int(rows[-1]) + 1])
+    else:
+        block = np.concatenate([hdf5.stored(item, np.s_[row : row + 1]) for row in rows.tolist()])
+    return block if len(cols) == block.shape[2] else block[:, :, cols]
+
+
 def _read_rows(
-    cubes: list[_Detector], selected: list[_Band], acquired: list[NDArray[np.intp]], rows: slice, target: Reflectance
+    cubes: list[_Detector],
+    selected: list[_Band],
+    acquired: list[NDArray[np.intp]],
+    window: tuple[slice, NDArray[np.intp], NDArray[np.intp]],
+    target: Reflectance,
 ) -> None:
-    blocks = [hdf5.stored(cube.values, np.s_[rows]) for cube in cubes]
+    """Read a window: its rows in the target, and its rows and columns in the file."""
+    rows, *pixels = window
+    blocks = [_pixels(cube.values, *pixels) for cube in cubes]
     outside = np.ones((blocks[0].shape[0], blocks[0].shape[2]), np.bool_)
     for block, index in zip(blocks, acquired, strict=True):
         outside &= ~block[:, index].any(axis=1)
     codes = np.stack([blocks[band.cube][:, band.index] for band in selected])
     masked = np.broadcast_to(outside, codes.shape).copy()
-    errors = [None if cube.errors is None else hdf5.stored(cube.errors, np.s_[rows]) for cube in cubes]
+    errors = [None if cube.errors is None else _pixels(cube.errors, *pixels) for cube in cubes]
     for number, band in enumerate(selected):
         flags = errors[band.cube]
         if flags is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
@@ -37,7 +38,9 @@ class Reflectance:
         check_size(shape[1], shape[2])
         if shape[0] > _MAX_BANDS:
             raise InputError(f"has {shape[0]} bands; no product has")
-        self._data = np.empty(shape, np.float32)
+        self._whole = shape[1:]
+        self.step = decimation(options, *shape[1:])
+        self._data = np.empty((shape[0], *decimated_size(self._whole, self.step)), np.float32)
         self._valid: Valid = None
         self._options, self._where = options, where
         self._codes: set[tuple[float, float]] = set()
@@ -73,7 +76,7 @@ class Reflectance:
         gaps: Sequence[str],
         attributes: Mapping[str, str | None],
         *,
-        steps: Mapping[str, str] | None = None,
+        steps: Mapping[str, Any] | None = None,
         **header: Any,
     ) -> Cube:
         """Return the cube once all bands are in, with the step of its history that records the reading.
@@ -83,6 +86,12 @@ class Reflectance:
         """
         scale, offset = next(iter(self._codes)) if len(self._codes) == 1 else (1.0, 0.0)
         step = {"step": "read", "product": product, "scene": scene, "quality": self._options.quality or "standard"}
+        if self.step > 1:
+            rows, cols = self._whole
+            steps = {**(steps or {}), "overview": {"rows": rows, "cols": cols, "step": self.step}}
+            if header.get("transform") is not None:
+                low_rows, low_cols = self._data.shape[1:]
+                header["transform"] @= Affine.scale(cols / low_cols, rows / low_rows)
         return Cube(
             data=self._data,
             valid=self._valid,
@@ -94,6 +103,33 @@ class Reflectance:
             history=({**step, "gaps": list(gaps), **(steps or {}), "version": __version__},),
             **header,
         )
+
+
+def decimation(options: ReadOptions, rows: int, cols: int) -> int:
+    """Return which pixels of a scene are read along an axis, every n-th, n a power of 2."""
+    step = 1
+    while options.overview is not None and max(rows, cols) > step * options.overview:
+        step *= 2
+    return step
+
+
+def decimated_size(size: tuple[int, int], step: int) -> tuple[int, int]:
+    """Return the size (rows, cols) of an image of which every ``step``-th pixel is read."""
+    return -(-size[0] // step), -(-size[1] // step)
+
+
+def decimated(layer: NDArray[Any], step: int) -> NDArray[Any]:
+    """Return every ``step``-th pixel of a layer (rows, cols), the nearest to the centres, as GDAL takes them."""
+    if step == 1:
+        return layer
+    size = (layer.shape[0], layer.shape[1])
+    rows, cols = (decimated_index(full, low) for full, low in zip(size, decimated_size(size, step), strict=True))
+    return np.asarray(layer[rows[:, None], cols])
+
+
+def decimated_index(full: int, low: int) -> NDArray[np.intp]:
+    """Return the pixels that are read along an axis, ``low`` of ``full``."""
+    return ((np.arange(low) + 0.5) * full / low).astype(np.intp)
 
 
 def check_size(rows: int, cols: int) -> None:

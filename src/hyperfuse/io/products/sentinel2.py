@@ -23,7 +23,7 @@ from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.members import Members, Source, base_name, open_folder
 from hyperfuse.io.products.names import SENTINEL2_FILE
 from hyperfuse.io.products.rasters import grid_of, opened, read_layer
-from hyperfuse.io.products.reflectance import Reflectance, selected_bands, warn
+from hyperfuse.io.products.reflectance import Reflectance, decimated, selected_bands, warn
 from hyperfuse.io.products.xml import Metadata
 
 # The land bands and their pixel size in m; those of 60 m serve the atmospheric correction.
@@ -86,15 +86,23 @@ def read_sentinel2(source: Source, options: ReadOptions) -> Cube:
     grid = _fine_grid(safe)
     scene = about.find("PRODUCT_URI") or base_name(safe.members.root.as_posix())
     clear = options.quality == "clear"
-    coarse_mask = _classified(safe, scene, (grid.rows // 2, grid.cols // 2), clear)
-    fine_mask = coarse_mask.repeat(2, axis=0).repeat(2, axis=1)
     reflectance = Reflectance((len(names), grid.rows, grid.cols), options, scene)
+    step, whole = reflectance.step, {10: (grid.rows, grid.cols), 20: (grid.rows // 2, grid.cols // 2)}
+    coarse_mask = _classified(safe, scene, whole[20], clear)
+    if step > 1:
+        # Overviews of classes are no classes; those of 20 m have the size of those of 10 m.
+        fine_mask = coarse_mask = decimated(coarse_mask, step // 2)
+    else:
+        fine_mask = coarse_mask.repeat(2, axis=0).repeat(2, axis=1)
     saturated = safe.special("SATURATED", _SATURATED)
     for number, (name, (scale, offset, nodata)) in enumerate(zip(names, codings, strict=True)):
-        mask = fine_mask if _BANDS[name] == _FINE else coarse_mask
-        stored = read_layer(safe.members, safe.image(name, _BANDS[name]), mask.shape)
+        pixel = _BANDS[name]
+        mask, every = (fine_mask, step) if pixel == _FINE else (coarse_mask, max(1, step // 2))
+        stored = read_layer(safe.members, safe.image(name, pixel), whole[pixel], every)
         coding = BandCoding((scale,), (offset,), (nodata,), mask | (stored == saturated))
-        reflectance.put(np.s_[number : number + 1], stored[None], coding, double if mask is coarse_mask else None)
+        reflectance.put(
+            np.s_[number : number + 1], stored[None], coding, double if pixel > _FINE and step == 1 else None
+        )
     return reflectance.cube(
         "Sentinel-2 L2A",
         scene,
