@@ -143,7 +143,7 @@ def test_without_error_matrices(file):
 
 
 def test_an_overview(file, assert_overview):
-    assert_overview(file, 3, step=2, exact=False)
+    assert_overview(file, 3, step=2)
 
 
 def test_it_has_no_cloud_mask(file):
