@@ -67,7 +67,7 @@ def test_a_scheduler_that_does_not_answer_is_reported(fails, files, monkeypatch)
     pytest.importorskip("distributed")
     import hyperfuse.scenes.tiling.cluster as module
 
-    monkeypatch.setattr(module, "_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(module, "_CONNECT_SECONDS", 0.5)
     code, message = fails(*call(files, "out.tif", *TILES, "--scheduler", "tcp://127.0.0.1:1"))
     assert code == 2
     assert "no scheduler of dask.distributed answers at tcp://127.0.0.1:1" in message

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
+import re
 import secrets
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from hyperfuse.errors import HyperfuseError, InputError
-from hyperfuse.runtime.code import code_digest
 from hyperfuse.runtime.optional import require
+from hyperfuse.runtime.peers import code_digest, missing_access
 from hyperfuse.scenes.tiling.plan import Tile
 from hyperfuse.version import __version__
 
+_ADDRESS = re.compile(r"((tcp|tls|ucx|wss?)://)?[^/\s]+:\d+|inproc://\S+")
 _RETRIES = 3
-_CONNECT_SECONDS, _ANSWER_SECONDS = 5, 15
+_CONNECT_SECONDS, _ANSWER_SECONDS = 5, 30
 # How often it is looked whether there are workers, and how often none may be found in a row.
 _WATCH_SECONDS, _WATCHES = 15, 4
 # Evaluated by workers before it is known that they have this package, and in the same version.
-_VERSION = "(__import__('hyperfuse').__version__, __import__('hyperfuse.runtime.code').runtime.code.code_digest())"
+_VERSION = "(__import__('hyperfuse').__version__, __import__('hyperfuse.runtime.peers').runtime.peers.code_digest())"
 
 
 def check_cluster(scheduler: str, folder: Path, inputs: Sequence[Path]) -> None:
@@ -65,7 +66,7 @@ def check_cluster(scheduler: str, folder: Path, inputs: Sequence[Path]) -> None:
         mark = folder / f".hyperfuse-{token}"
         try:
             mark.write_text(token)
-            found_files = _asked(client, shares_files, str(mark), token, [str(path) for path in inputs])
+            found_files = _asked(client, missing_access, str(mark), token, [str(path) for path in inputs])
         finally:
             for path in [mark, *folder.glob(f"{mark.name}.*")]:
                 path.unlink(missing_ok=True)
@@ -76,23 +77,6 @@ def check_cluster(scheduler: str, folder: Path, inputs: Sequence[Path]) -> None:
                     " workers see under the same path",
                     parameter="scheduler",
                 )
-
-
-def shares_files(mark: str, token: str, inputs: Sequence[str]) -> str | None:
-    """Return what this process cannot do with the files of a job, or None."""
-    path = Path(mark)
-    try:
-        if path.read_text() != token:
-            return f"see what this process writes to {path.parent}"
-    except OSError as error:
-        return f"read {path.parent} ({error.strerror})"
-    own = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        own.write_text(token)
-        own.unlink()
-    except OSError as error:
-        return f"write to {path.parent} ({error.strerror})"
-    return next((f"read {one}" for one in inputs if not os.access(one, os.R_OK)), None)
 
 
 def run_on_scheduler(
@@ -151,6 +135,11 @@ def run_on_scheduler(
 def _client(scheduler: str) -> Iterator[Any]:
     """Connect to a scheduler; what distributed logs about connections is left out, errors say it in one line."""
     dask = require("distributed", "fusion on a dask cluster")
+    problem = InputError(
+        f"no scheduler of dask.distributed answers at {scheduler or 'no address'}; write tcp://HOST:PORT", "scheduler"
+    )
+    if not _ADDRESS.fullmatch(scheduler):  # an empty one would start a cluster here
+        raise problem
     loggers = [logging.getLogger(name) for name in ("distributed", "asyncio", "tornado")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -159,9 +148,7 @@ def _client(scheduler: str) -> Iterator[Any]:
         try:
             client = dask.Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
-            raise InputError(
-                f"no scheduler of dask.distributed answers at {scheduler}; write tcp://HOST:PORT", parameter="scheduler"
-            ) from error
+            raise problem from error
         try:
             yield client
         finally:
