@@ -20,3 +20,25 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def groups(tmp_path, monkeypatch):
+    """Make control groups: lines of /proc/self/cgroup, and files below /sys/fs/cgroup; the machine has 64 GB."""
+    import psutil
+
+    from hyperfuse.runtime import cgroups
+
+    def make(lines, files):
+        (tmp_path / "self").mkdir()
+        (tmp_path / "self" / "cgroup").write_text("".join(f"{line}\n" for line in lines))
+        for name, text in files.items():
+            path = tmp_path / "fs" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        monkeypatch.setattr(cgroups, "_SELF", tmp_path / "self")
+        monkeypatch.setattr(cgroups, "_CGROUPS", tmp_path / "fs")
+        machine = type("Memory", (), {"total": 64 * 2**30, "available": 32 * 2**30})
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: machine)
+
+    return make

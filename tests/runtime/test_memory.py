@@ -1,31 +1,9 @@
 import numpy as np
-import psutil
 import pytest
 
-from hyperfuse.runtime import memory
 from hyperfuse.runtime.memory import free_bytes, peak_bytes, reset_peak, total_bytes
 
 GB = 2**30
-
-
-@pytest.fixture
-def groups(tmp_path, monkeypatch):
-    """Make control groups: lines of /proc/self/cgroup, and files below /sys/fs/cgroup."""
-
-    def make(lines, files):
-        (tmp_path / "self").mkdir()
-        (tmp_path / "self" / "cgroup").write_text("".join(f"{line}\n" for line in lines))
-        for name, text in files.items():
-            path = tmp_path / "fs" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        monkeypatch.setattr(memory, "_SELF", tmp_path / "self")
-        monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "fs")
-        monkeypatch.setattr(
-            psutil, "virtual_memory", lambda: type("Memory", (), {"total": 64 * GB, "available": 32 * GB})
-        )
-
-    return make
 
 
 def test_without_a_limit_memory_is_the_machines(groups):
@@ -52,6 +30,21 @@ def test_a_limit_of_version_1_counts(groups):
     groups(["12:cpu,cpuacct:/docker/x", "11:memory:/docker/x", "1:name=systemd:/docker/x"], files)
     assert total_bytes() == 4 * GB
     assert free_bytes() == 1.5 * GB
+
+
+def test_the_lowest_of_nested_limits_counts_also_where_it_slows_down(groups):
+    files = {"memory.max": f"{16 * GB}", "memory.current": f"{10 * GB}"}
+    files |= {"a/memory.max": f"{8 * GB}", "a/memory.high": f"{6 * GB}", "a/memory.current": f"{5 * GB}"}
+    groups(["0::/a"], files)
+    assert total_bytes() == 6 * GB
+    assert free_bytes() == 1 * GB
+
+
+def test_both_versions_may_be_mounted(groups):
+    files = {"memory/memory.limit_in_bytes": f"{9223372036854771712}", "memory/memory.usage_in_bytes": "7"}
+    files |= {"unified/x/memory.max": f"{2 * GB}", "unified/x/memory.current": "0"}
+    groups(["4:memory:/", "0::/x"], files)
+    assert total_bytes() == 2 * GB
 
 
 @pytest.mark.parametrize("lines", [[], ["0::/../../etc"], ["nonsense", "0:"]])

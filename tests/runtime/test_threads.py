@@ -5,7 +5,16 @@ import sys
 import pytest
 import torch
 
-from hyperfuse.runtime.threads import environment, limit, limit_children, usable_threads
+from hyperfuse.errors import InputError
+from hyperfuse.runtime.threads import (
+    check_threads,
+    environment,
+    limit,
+    limit_children,
+    limit_to_quota,
+    usable_cores,
+    usable_threads,
+)
 
 NAMES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS")
 
@@ -74,3 +83,44 @@ assert names.count("hyperfuse-idle-pool") == {int(pool)}, names
     variables = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     variables |= {} if policy is None else {"OMP_WAIT_POLICY": policy}
     subprocess.run([sys.executable, "-c", code], check=True, env=variables, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("lines", "files", "cores"),
+    [
+        (["0::/a"], {"a/cpu.max": "200000 100000\n"}, 2),
+        (["0::/a/b"], {"a/b/cpu.max": "max 100000", "a/cpu.max": "150000 100000"}, 2),
+        (
+            ["3:cpu,cpuacct:/x"],
+            {"cpu,cpuacct/x/cpu.cfs_quota_us": "50000", "cpu,cpuacct/x/cpu.cfs_period_us": "100000"},
+            1,
+        ),
+        (["3:cpu:/host/path"], {"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        (["3:cpu:/"], {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        (["0::/"], {"cpu.max": "nonsense"}, 8),
+        ([], {}, 8),
+    ],
+)
+def test_the_processors_of_a_container_count(groups, monkeypatch, lines, files, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    groups(lines, files)
+    assert usable_cores() == cores
+    assert usable_threads() == cores
+    with monkeypatch.context() as patch:
+        for name in NAMES:
+            patch.setenv(name, "")
+            patch.delenv(name)
+        limit_to_quota()
+        assert os.environ.get("OMP_NUM_THREADS") == (None if cores == 8 else str(cores))
+        patch.delenv("OMP_NUM_THREADS", raising=False)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 99_999, 10**30])
+def test_threads_that_no_machine_has_are_refused(threads):
+    with pytest.raises(InputError, match=r"threads is 1 to \d+ on this machine, got") as caught:
+        check_threads(threads)
+    assert caught.value.parameter == "threads"
+    check_threads(None)
+    check_threads(64)

@@ -18,7 +18,7 @@ from hyperfuse.io import read, write
 from hyperfuse.scenes import windows
 from hyperfuse.scenes.fuse import fuse, fuse_tiles
 from hyperfuse.scenes.simulate import simulate
-from hyperfuse.scenes.tiling.memory import tile_side
+from hyperfuse.scenes.tiling.memory import default_memory_gb, tile_side
 from hyperfuse.scenes.tiling.store import TileStore
 from scenes import mixture, smooth_abundances
 
@@ -551,3 +551,19 @@ def test_tiles_follow_from_the_memory_and_the_workers(tmp_path):
     assert sizes[4, 8.0] > sizes[4, 2.0]
     with pytest.raises(InputError, match="memory_gb is more than 0"):
         fuse_tiles(hsi, msi, tmp_path / "out.tif", sensor=made.sensor, memory_gb=0)
+
+
+def test_a_container_has_the_memory_of_its_limit(tmp_path, groups):
+    made, hsi, msi = pair(tmp_path)
+    job = {"sensor": made.sensor, "method": "bicubic"}
+    needed = 6 * 4 * 6 * 96 * 128
+    groups(["0::/box"], {"box/memory.max": str(int(2 * 1.01 * needed)), "box/memory.current": "0"})
+    assert fuse_tiles(hsi, msi, tmp_path / "whole.tif", **job).windows == (1, 1)
+    (tmp_path / "fs" / "box" / "memory.max").write_text(str(int(2 * 0.99 * needed)))
+    assert fuse_tiles(hsi, msi, tmp_path / "tiles.tif", **job).windows == (4, 4)
+    (tmp_path / "fs" / "box" / "memory.max").write_text(str(10**9))
+    assert default_memory_gb() == 0.8
+    with pytest.raises(InputError, match=r"9 workers take .* GB are free; choose at most \d"):
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **job, workers=9)
+    (tmp_path / "fs" / "box" / "memory.max").write_text("max")
+    assert default_memory_gb() == 2.0

@@ -18,7 +18,7 @@ from hyperfuse.cli.session import Session
 from hyperfuse.cli.signals import signals_raised, signals_restored
 from hyperfuse.cli.streams import flush_stdout, prepare_stdout, reserve_descriptors, silence_stdout
 from hyperfuse.errors import HyperfuseWarning, InputError
-from hyperfuse.runtime.threads import limit
+from hyperfuse.runtime.threads import check_threads, limit, limit_to_quota
 from hyperfuse.version import __version__
 
 # The first line of each command's own text, so that the list of commands needs none of their modules.
@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(list(argv))
     # Read when Python starts: to no process that libraries start is a file torch.py in the working folder torch.
     os.environ["PYTHONSAFEPATH"] = "1"
+    limit_to_quota()
     reserve_descriptors()
     return _run(sys.argv[1:], alone=True)
 
@@ -107,9 +108,8 @@ def run_words(words: list[str], session: Session) -> None:
         return
     common = bound.arguments.get("common", COMMON)
     session.quiet = common.quiet
-    if common.threads is not None and common.threads < 1:
-        raise InputError(f"--threads is 1 or more, got {common.threads}")
     try:
+        check_threads(common.threads)
         with limit(common.threads):
             command(*bound.args, **bound.kwargs, session=session)
     except InputError as error:

@@ -24,12 +24,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from hyperfuse.errors import HyperfuseError, InputError
-from hyperfuse.runtime.threads import environment, usable_threads
+from hyperfuse.runtime.processes import die_with_parent, start_python
+from hyperfuse.runtime.threads import usable_threads
 
 # What a call may take, and what it may take longer for what it reads: a slow network drive, unpacked by one core.
 _SECONDS = 60.0
 _BYTES_PER_SECOND = 5e6
 _IDLE_SECONDS = 20.0
+_OF_MAIN = "of-main-thread"
 # Value, warnings, exception, and whether the child can be used again.
 _Outcome = tuple[Any, list[tuple[str, type[Warning]]], BaseException | None, bool]
 _HEAD = struct.Struct("<cQ")
@@ -104,19 +106,10 @@ def _give_back(child: _Child) -> None:
 
 class _Child:
     def __init__(self) -> None:
-        variables = {**os.environ, **environment(usable_threads())}
-        # The package may have been found by other means than an installation; the process must find the same one.
-        home = str(Path(__file__).parents[2])
-        variables["PYTHONPATH"] = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._owner = os.getpid()
-        self._process = subprocess.Popen(
-            # -P: a file h5py.py in the working folder is not h5py.
-            [sys.executable, "-P", "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=variables,
-        )
+        # A thread may end before this process, and the child works for others then.
+        words = ["-m", __name__, *([_OF_MAIN] if threading.current_thread() is threading.main_thread() else [])]
+        self._process = start_python(words, usable_threads(), subprocess.DEVNULL, stdout=subprocess.PIPE)
 
     @property
     def usable(self) -> bool:
@@ -231,6 +224,8 @@ def _exactly(stream: IO[bytes], size: int) -> bytearray:
 def _serve() -> None:
     """Answer calls until the process at the other end of stdin is gone, or does not call for a while."""
     global _expect
+    if _OF_MAIN in sys.argv:
+        die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this one
     source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with Path(os.devnull).open("r+b") as nowhere:  # what a library prints is no answer

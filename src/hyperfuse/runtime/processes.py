@@ -27,7 +27,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def start_python(
-    words: Sequence[str], threads: int, errors: IO[Any], *, stdout: int = subprocess.DEVNULL, **variables: str
+    words: Sequence[str], threads: int, errors: IO[Any] | int, *, stdout: int = subprocess.DEVNULL, **variables: str
 ) -> subprocess.Popen[bytes]:
     """Start this Python with a pipe to its stdin.
 
@@ -57,15 +57,20 @@ def start_python(
     )
 
 
+def die_with_parent() -> None:
+    """Have this process killed when the thread that started it ends, on systems that can."""
+    if sys.platform == "linux":
+        # A thread cannot act while a library computes, or hangs, without releasing Python's lock; the kernel can.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def end_with_parent(receive: Callable[[bytes], None] = lambda data: None) -> None:
     """End this process when its parent does, however that ends: its stdin is a pipe that the parent holds open.
 
     Args:
         receive: called with what comes through that pipe, in another thread.
     """
-    if sys.platform == "linux":
-        # A thread cannot act while a library computes, or hangs, without releasing Python's lock; the kernel can.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     pipe = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

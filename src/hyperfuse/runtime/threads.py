@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hyperfuse.errors import InputError
+from hyperfuse.runtime.cgroups import processor_limit
+
 # Read when the libraries are first loaded, so they have to be set before a process starts.
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS")
+# Systems refuse to start some thousands, and libraries end with a segmentation fault then.
+_MOST_THREADS = 256
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -86,10 +92,35 @@ def let_idle_threads_sleep() -> None:
     started.wait()
 
 
-def usable_threads() -> int:
-    """Return how many threads this process may compute with: its limit where it has one, else the machine's cores."""
+def usable_cores() -> int:
+    """Return how many cores this process may use, within the limit of the container where there is one."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    quota = processor_limit()
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def limit_to_quota() -> None:
+    """Limit the libraries that this process has not loaded yet where a container may use fewer than all cores."""
+    cores = usable_cores()
+    if cores < (os.cpu_count() or 1) and _VARIABLES[0] not in os.environ:
+        os.environ.update(environment(cores))
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuse a number of threads that no machine of this size can use.
+
+    Raises:
+        InputError: less than 1, or so many that the system may refuse to start them.
+    """
+    most = max(_MOST_THREADS, 4 * usable_cores())
+    if threads is not None and not 1 <= threads <= most:
+        raise InputError(f"threads is 1 to {most} on this machine, got {threads}", parameter="threads")
+
+
+def usable_threads() -> int:
+    """Return how many threads this process may compute with: its limit where it has one, else the machine's cores."""
+    cores = usable_cores()
     if _VARIABLES[0] not in os.environ:
         return cores
     torch = sys.modules.get("torch")

@@ -36,7 +36,7 @@ from hyperfuse.scenes.resume import digest_of, fingerprint, refuse_finished
 from hyperfuse.scenes.source import MatchedSource, PairSource
 from hyperfuse.scenes.targets import FileTarget, MemoryTarget, Outputs, SceneFile
 from hyperfuse.scenes.tiling.local import Runner, run_here, run_in_processes
-from hyperfuse.scenes.tiling.memory import MEMORY_GB, tile_side
+from hyperfuse.scenes.tiling.memory import check_workers, default_memory_gb, tile_side
 from hyperfuse.scenes.tiling.store import TileStore
 from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
@@ -261,7 +261,7 @@ def fuse_tiles(
         device=find_device(device),
         seed=seed,
         overlap=overlap,
-        memory_gb=MEMORY_GB if memory_gb is None else memory_gb,
+        memory_gb=default_memory_gb() if memory_gb is None else memory_gb,
         workers=workers,
         images=len(images.files),
         inputs=inputs,
@@ -325,6 +325,7 @@ def _check_tiling(tile: int | None, workers: int, memory_gb: float | None, sched
             raise InputError(f"{name} is 1 or more, got {value}", parameter=name)
     if memory_gb is not None and not memory_gb > 0:
         raise InputError(f"memory_gb is more than 0, got {memory_gb:g}", parameter="memory_gb")
+    check_workers(workers)
     if scheduler is not None and workers != 1:
         raise InputError("workers are processes of this machine, scheduler is a cluster; pass one of them")
     if scheduler is not None:

@@ -13,7 +13,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.methods import list_methods
 from hyperfuse.methods.contract.method import Method, MethodSettings, Model
 from hyperfuse.scenes.record import describe_geometry
-from hyperfuse.scenes.tiling.memory import MEMORY_GB
+from hyperfuse.scenes.tiling.memory import default_memory_gb
 from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
 
@@ -48,7 +48,7 @@ class FusionJob:
     seed: int = 0
     tile: int | None = None
     overlap: int | None = None
-    memory_gb: float = MEMORY_GB
+    memory_gb: float = field(default_factory=default_memory_gb)
     workers: int = 1
     images: int = 0
     inputs: Mapping[str, str] | None = None

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 import math
 
-MEMORY_GB = 2.0
+from hyperfuse.errors import InputError
+from hyperfuse.runtime.memory import free_bytes, total_bytes
+
+_MEMORY_GB, _MACHINE_FRACTION = 2.0, 0.8
 SMALLEST_TILE, _LARGEST_TILE = 64, 1024
 # Measured on 31 to 200 bands: bytes of the program, of one more process that shares its libraries, and of buffers whose
 # size does not depend on the tile.
 _PROGRAM, _WORKER, _BUFFERS = 350e6, 180e6, 100e6
 # Freed memory that is not returned differs between jobs: at a fraction of 0.92 two workers took 2.03 of 2 GB.
 _USED_FRACTION = 0.86
+
+
+def default_memory_gb() -> float:
+    """Return the memory of all processes where none is specified, less on a machine or in a container of little."""
+    return min(_MEMORY_GB, _MACHINE_FRACTION * total_bytes() / 1e9)
+
+
+def check_workers(workers: int) -> None:
+    """Refuse more worker processes than there is memory for, before any tile.
+
+    Raises:
+        InputError: their programs alone would take more than is free.
+    """
+    free = free_bytes()
+    if workers > 1 and workers * _WORKER > free:
+        raise InputError(
+            f"{workers} workers take {workers * _WORKER / 1e9:.1f} GB for their programs alone, {free / 1e9:.1f} GB are"
+            f" free; choose at most {max(int(free / _WORKER), 1)}",
+            parameter="workers",
+        )
 
 
 def tile_side(bytes_per_pixel: float, ratio: float, margin: int, workers: int, memory_gb: float) -> int:
