@@ -20,7 +20,7 @@ _SAME_BAND_NM = 1.0
 _SAME_BAND_FRACTION = 0.25
 # Values are in another unit where one image is more than this many times the other, and of nearly its shape.
 _UNIT_FACTOR = 5.0
-_LEAST_COSINE = 0.9
+_LEAST_COSINE = 0.97
 _SAMPLES = 200_000
 
 
