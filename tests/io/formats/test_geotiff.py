@@ -239,10 +239,10 @@ def test_png_as_an_image_of_three_bands(tmp_path):
         write(tmp_path / "b.png", Cube(data=stored))
 
 
-def force(file, wavelengths, scale="10000.000", unit="micrometers"):
+def force(file, wavelengths, scale="10000.000", unit="micrometers", driver="GTiff"):
     """A file as FORCE writes it: what is known about the bands is in a domain of its own."""
     stored = np.full((len(wavelengths), 2, 3), 2500, np.int16)
-    with create(file, stored, nodata=-9999) as target:
+    with create(file, stored, nodata=-9999, driver=driver) as target:
         target.write(stored)
         for band, centre in enumerate(wavelengths, 1):
             tags = {"Domain": "B", "Wavelength": centre, "Wavelength_unit": unit, "Scale": scale, "Sensor": "LND08"}
@@ -250,8 +250,9 @@ def force(file, wavelengths, scale="10000.000", unit="micrometers"):
     return file
 
 
-def test_domain_of_force(tmp_path):
-    cube = read(force(tmp_path / "a.tif", ["0.482", "0.561", "0.865"]), bands="2-3")
+@pytest.mark.parametrize(("name", "driver"), [("a.tif", "GTiff"), ("a.dat", "ENVI")])
+def test_domain_of_force(tmp_path, name, driver):
+    cube = read(force(tmp_path / name, ["0.482", "0.561", "0.865"], driver=driver), bands="2-3")
     assert cube.wavelengths.tolist() == [561.0, 865.0]
     assert np.allclose(cube.data, 0.25)
     assert (cube.scale, cube.nodata) == (1e-4, -9999)

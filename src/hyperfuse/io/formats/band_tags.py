@@ -45,10 +45,11 @@ def spectral_fields(source: Raster, items: Mapping[str, str], where: str) -> dic
         items: of the header of an ENVI file; empty for another.
         where: name of the file, for warnings.
     """
-    if items:
-        return envi_header.spectral_items(items, source.count, where)
-    found: dict[str, Any] = {}
-    for domain in _DOMAINS:
+    found = envi_header.spectral_items(items, source.count, where) if items else {}
+    if found.get("wavelengths") is not None or found.get("fwhm") is not None:
+        return found
+    # Of an ENVI file GDAL makes tags from the header; FORCE writes its own next to it.
+    for domain in (_FORCE,) if items else _DOMAINS:
         tags = _tags(source, domain)
         centres, widths = _column(tags, domain.wavelength, where), _column(tags, domain.fwhm, where)
         if domain is _FORCE and centres is not None:
@@ -59,7 +60,9 @@ def spectral_fields(source: Raster, items: Mapping[str, str], where: str) -> dic
         units = domain.units if domain.name == "IMAGERY" else units
         found["wavelengths"], found["fwhm"] = to_nanometres(centres, units, widths, where=where)
         break
-    else:
+    if items:
+        return found
+    if found.get("wavelengths") is None:
         listed = source.tags(ns="ENVI")
         if "wavelength" in {key.lower() for key in listed}:
             found |= envi_header.spectral_items(listed, source.count, where)
@@ -87,7 +90,7 @@ def stated_coding(source: Raster, items: Mapping[str, str], bands: Sequence[int]
     if items:
         gain, offset = envi_header.linear_items(items, source.count, where)
         scales, offsets = scales if gain is None else gain, offsets if offset is None else offset
-    elif (scales == 1).all() and (offsets == 0).all():
+    if (scales == 1).all() and (offsets == 0).all():
         divisors = _column(_tags(source, _FORCE), "scale", where)
         if divisors is not None:
             known = np.isfinite(divisors) & (divisors > 0)
