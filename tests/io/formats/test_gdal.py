@@ -1,7 +1,10 @@
 """Rasters are opened by drivers that read nothing but the file that is named; what GDAL says is one line."""
 
+import contextlib
+import gc
 import shutil
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -132,7 +135,33 @@ def test_the_header_of_a_lone_file_is_asked_for(tmp_path):
 
 
 def test_hooks_of_the_process_are_as_before(folder):
-    hook = sys.unraisablehook
+    hooks = sys.unraisablehook, sys.excepthook
     with ThreadPoolExecutor(4) as pool:
         assert all((cube.data == 7).all() for cube in pool.map(read, [folder / "own.tif"] * 20))
-    assert sys.unraisablehook is hook
+    assert (sys.unraisablehook, sys.excepthook) == hooks
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"\xc3(", b"&", b"PIXE\\"])
+@pytest.mark.parametrize("at", ["<VRTDataset ", "<VRTRasterBand ", "<SourceFilename", "INTERLEAVE"])
+def test_bytes_that_are_no_text_in_a_vrt(folder, text, at, capfd):
+    more = "<Metadata domain='IMAGE_STRUCTURE'><MDI key='INTERLEAVE'>PIXEL</MDI></Metadata>"
+    whole = vrt("own.tif", more=more).encode()
+    (folder / "a.vrt").write_bytes(whole.replace(at.encode(), at.encode() + text))
+    with contextlib.suppress(InputError):
+        read(folder / "a.vrt")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"\xc3(", b"\x80"])
+def test_bytes_that_are_no_text_in_the_metadata_of_a_tiff(tmp_path, text, capfd):
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", width=4, height=4, count=1, dtype="uint8") as file:
+        file.update_tags(key="abcdefgh")
+        file.write(np.ones((1, 4, 4), np.uint8))
+    raw = (tmp_path / "a.tif").read_bytes()
+    for part in (b"abcdefgh", b"GDALMetadata", b"<Item"):
+        assert part in raw
+        (tmp_path / "a.tif").write_bytes(raw.replace(part, text + part[len(text) :], 1))
+        with warnings.catch_warnings(action="ignore", category=HyperfuseWarning), contextlib.suppress(InputError):
+            read(tmp_path / "a.tif")
+    gc.collect()
+    assert capfd.readouterr().err == ""

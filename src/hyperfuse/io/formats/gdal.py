@@ -26,8 +26,9 @@ from hyperfuse.errors import InputError, warn
 from hyperfuse.io.formats.envi_header import DATA_SUFFIXES, header_of
 from hyperfuse.io.formats.registry import format_of, is_utf8
 
-# What GDAL and rasterio raise about a file; names and texts that are not UTF-8 fail in rasterio.
-GDAL_ERRORS = (RasterioError, CPLE_BaseError, UnicodeError)
+# What GDAL and rasterio raise about a file: ValueError for names and texts that are not UTF-8, or that rasterio does
+# not know.
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, ValueError)
 
 # Drivers that read the file that is named, and side files with its name.
 _DRIVERS = (
@@ -124,6 +125,8 @@ def failures() -> Iterator[None]:
     try:
         with rasterio.Env(), messages():
             yield
+    except InputError:
+        raise
     except GDAL_ERRORS as error:
         # rasterio hides what GDAL said in the cause; its last part names the fault.
         text = (str(error.__cause__ or error).splitlines() or ["no details"])[0]
@@ -137,7 +140,8 @@ class _Collector(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self._said = threading.local()
-        self._lock, self._users, self._hook = threading.Lock(), 0, sys.unraisablehook
+        self._lock, self._users = threading.Lock(), 0
+        self._hooks = sys.unraisablehook, sys.excepthook
 
     def emit(self, record: logging.LogRecord) -> None:
         self._add(record.getMessage())
@@ -147,18 +151,24 @@ class _Collector(logging.Handler):
             said.append(text)
 
     def _swallow(self, caught: Any) -> None:
-        # rasterio decodes what GDAL says as UTF-8, in a callback that cannot raise.
+        # rasterio decodes what GDAL says as UTF-8, in a callback that cannot raise: Cython prints the exception, and
+        # Python that it is ignored.
         if issubclass(caught.exc_type, UnicodeDecodeError) and "rasterio" in str(caught.err_msg or caught.object):
             self._add("it holds text that is not UTF-8")
         else:
-            self._hook(caught)
+            self._hooks[0](caught)
+
+    def _swallow_print(self, kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not issubclass(kind, UnicodeDecodeError):
+            self._hooks[1](kind, error, trace)
 
     @contextmanager
     def collecting(self) -> Iterator[list[str]]:
         said: list[str] = []
         with self._lock:
             if self._users == 0:
-                self._hook, sys.unraisablehook = sys.unraisablehook, self._swallow
+                self._hooks = sys.unraisablehook, sys.excepthook
+                sys.unraisablehook, sys.excepthook = self._swallow, self._swallow_print
                 logging.getLogger("rasterio._env").addHandler(self)
             self._users += 1
         before = getattr(self._said, "lists", ())
@@ -170,7 +180,7 @@ class _Collector(logging.Handler):
             with self._lock:
                 self._users -= 1
                 if self._users == 0:
-                    sys.unraisablehook = self._hook
+                    sys.unraisablehook, sys.excepthook = self._hooks
                     logging.getLogger("rasterio._env").removeHandler(self)
 
 

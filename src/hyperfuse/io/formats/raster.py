@@ -64,7 +64,8 @@ class RasterImage:
             raise
         # GDAL reads blocks that a sparse GeoTIFF leaves out as nodata, or as 0.
         self._may_be_sparse = source.driver == "GTiff" and (source.nodata is not None or options.nodata == 0)
-        self._planes = source.indexes if str(source.profile.get("interleave")).lower() == "band" else (1,)
+        by_plane = source.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "BAND"
+        self._planes = source.indexes if by_plane else range(1, 2)
         self._blocks: dict[tuple[int, int], bool] = {}
 
     def read(self, window: Window | None = None) -> Cube:

@@ -10,13 +10,11 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError  # what GDAL says beyond RasterioError; public under no other name
-from rasterio.errors import RasterioError
 
 from hyperfuse.cube.crs import crs_text
 from hyperfuse.cube.header import Grid
 from hyperfuse.errors import InputError
-from hyperfuse.io.formats.gdal import open_raster
+from hyperfuse.io.formats.gdal import failures, open_raster
 from hyperfuse.io.products.members import Members
 from hyperfuse.io.products.reflectance import check_size, decimated_size
 
@@ -29,15 +27,13 @@ def opened(members: Members, name: str, *, bands: int = 1) -> Iterator[rasterio.
         InputError: no raster, a damaged one, complex values, or too few bands.
     """
     try:
-        with open_raster(members.raster(name)) as source:
+        with open_raster(members.raster(name)) as source, failures():
             check_size(source.height, source.width)
             if source.count < bands:
                 raise InputError(f"has {source.count} bands, not {bands}")
             yield source
     except InputError as error:
         raise InputError(f"{name} {error}", error.parameter) from error.__cause__
-    except (RasterioError, CPLE_BaseError) as error:
-        raise InputError(f"{name} cannot be read; it is cut off or damaged") from error
 
 
 def grid_of(source: rasterio.DatasetReader) -> Grid:
