@@ -283,8 +283,10 @@ class Cube(Shaped):
         """Build a cube from a ``DataArray`` with a band (or wavelength) dimension and two spatial ones, in any order.
 
         Dimensions are recognised by their names (band, wavelength; y, lat, row; x, lon, col, ...), else they are
-        (bands, rows, cols). NaN is a gap where the array declares it: ``_FillValue``, ``missing_value`` or ``nodata``
-        in its attributes or encoding.
+        (bands, rows, cols). What the attributes state about stored numbers (``scale_factor``, ``add_offset``, also
+        for each band, ``_FillValue``, ``valid_range``, ``_Unsigned``) is applied; what the encoding states has been.
+        ``wavelength``, ``fwhm`` and ``bbl`` may be coordinates or attributes, as rioxarray gives them. NaN is a gap
+        where the array declares it: ``_FillValue``, ``missing_value`` or ``nodata`` in its attributes or encoding.
 
         Raises:
             InputError: other than two or three dimensions, values that are no real numbers, or undeclared NaN.

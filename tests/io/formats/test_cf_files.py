@@ -457,8 +457,13 @@ def test_the_axis_as_long_as_the_wavelengths_are_the_bands(tmp_path, order):
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file["cube"] = stored
         file["cube"].attrs["wavelength"] = [450.0, 550.0, 650.0]
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["cube"], file["about/wavelength"] = stored, [[450.0], [550.0], [650.0]]
+    with h5py.File(tmp_path / "e.h5", "w") as file:
+        file["swath/cube"] = stored
+        file["swath"].attrs["wavelengths"] = np.float32([450, 550, 650])
     np.savez(tmp_path / "c.npz", cube=stored, wavelengths=np.array([450.0, 550.0, 650.0]))
-    for name in ("a.h5", "b.h5", "c.npz"):
+    for name in ("a.h5", "b.h5", "c.npz", "d.h5", "e.h5"):
         cube = read(tmp_path / name)
         np.testing.assert_array_equal(cube.data, values)
         assert cube.wavelengths.tolist() == [450.0, 550.0, 650.0]

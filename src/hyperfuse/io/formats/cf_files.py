@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,10 +143,15 @@ def _axes(name: str, item: Stored, options: ReadOptions, counts: Collection[int]
 
 def _wavelength_counts(stored: Mapping[str, Stored], attrs: Mapping[str, Any]) -> set[int]:
     """Return the numbers of wavelengths that a file states, in variables or attributes."""
-    vectors = {item.shape[0] for key, item in stored.items() if len(item.shape) == 1 and is_wavelengths(key)}
+    vectors = {max(item.shape) for key, item in stored.items() if _is_vector(item.shape) and is_wavelengths(key)}
     texts = [value for item in (attrs, *(item.attrs for item in stored.values())) for key, value in item.items()
              if is_wavelengths(key)]  # fmt: skip
     return {count for count in (*vectors, *(len(as_numbers(text) or ()) for text in texts)) if count > 1}
+
+
+def _is_vector(shape: tuple[int, ...]) -> bool:
+    """Return whether an array may be a coordinate: one axis, or two of which one has one entry."""
+    return len(shape) in (1, 2) and 0 < max(shape) == math.prod(shape) <= _LARGEST_COORDINATE
 
 
 def _with_axis(choice: Shapes, counts: Collection[int]) -> str | None:
@@ -162,7 +168,7 @@ def _header(
     coordinates = {
         key: Variable(other.dims, other.load(()), other.attrs)
         for key, other in stored.items()
-        if len(other.shape) <= 1 and np.prod(other.shape, dtype=int) <= _LARGEST_COORDINATE
+        if not other.shape or _is_vector(other.shape)
     }
     swath = [key for key, other in stored.items() if other.shape == shape[1:] and key != name]
     about = {**item.attrs, "coordinates": " ".join(swath)}

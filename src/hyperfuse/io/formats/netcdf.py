@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import netcdf_file
 
-from hyperfuse.cube.cf import DIMENSIONS, encode_attributes, encode_coordinates, encode_variable
+from hyperfuse.cube.cf import DIMENSIONS, encode_attributes, encode_coordinates, encode_variable, per_band
 from hyperfuse.cube.cf_grid import Variable
 from hyperfuse.cube.cube import Cube
 from hyperfuse.io.encoding.coding import encode
@@ -39,22 +39,26 @@ def read_netcdf(path: Path, options: ReadOptions, variable: str | None = None) -
         found: dict[str, Stored] = {}
         with damage_reported(_DAMAGED):
             source = stack.enter_context(h5py.File(path, "r"))
-            source.visititems(lambda name, item: _collect(found, _text_of(name), item))
             attrs = plain_attributes(dict(source.attrs))
+            source.visititems(lambda name, item: _collect(found, attrs, _text_of(name), item))
         return CubeVariable(path, found, attrs, options, variable).read()
 
 
-def _collect(found: dict[str, Stored], name: str, item: Any) -> None:
+def _collect(found: dict[str, Stored], attrs: dict[str, Any], name: str, item: Any) -> None:
+    if isinstance(item, h5py.Group):
+        # Wavelengths of bands may be attributes of any group.
+        spectral = {key: value for key, value in plain_attributes(dict(item.attrs)).items() if per_band(key, value)}
+        attrs.update({key: value for key, value in spectral.items() if key not in attrs})
     if not isinstance(item, h5py.Dataset) or item.shape is None:
         return
     if plain(item.attrs.get("NAME", "")).startswith(_NOT_A_VARIABLE):
         return
-    attrs = {key: value for key, value in item.attrs.items() if key not in _STRUCTURE}
+    own = {key: value for key, value in item.attrs.items() if key not in _STRUCTURE}
 
     def load(selection: Selection) -> NDArray[Any]:
         return read_values(item, selection, damaged=_DAMAGED)
 
-    found[name] = Stored(_dims(item, name), item.shape, item.dtype.name, plain_attributes(attrs), load)
+    found[name] = Stored(_dims(item, name), item.shape, item.dtype.name, plain_attributes(own), load)
 
 
 def _text_of(name: str | bytes | None) -> str:
