@@ -32,6 +32,7 @@ for table in enmap-x4 remote-x4 cave-x4; do
     for snr in 30 20; do renew default-$table-${snr}db.md default.py "$data" --table $table --set steps=0 --snr $snr; done
 done
 renew calibration.md calibration.py "$data"
+renew budget.md budget.py "$data"
 renew weights.md weights.py "$data" --threads 1
 renew ablation.md ablation.py "$data" --steps 200
 for part in paris shifts sensor; do renew blind-$part.md blind.py "$data" --part $part; done

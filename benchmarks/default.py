@@ -179,7 +179,9 @@ def line(scene: str, row: dict[str, Any]) -> str:
         if network is None
         else [f"{network['sam_bright']:.3f}", f"{network['steps']} ({network['end']}), {network['seconds']:.0f} s"]
     )
-    cells += [_ABSENT if linear is None else f"{linear['seconds']:.0f} s"]
+    # Seconds are compared where the same call measured both, under one load of the machine.
+    together = linear is not None and network is not None and linear["source"] == network["source"]
+    cells += [f"{linear['seconds']:.0f} s" if linear is not None and together else _ABSENT]
     for key, form in (("psnr", ".2f"), ("sam", ".3f")):
         cells += [_ABSENT if classical is None else f"{classical[key][0]:{form}} ({classical[key][1]})"]
     return f"| {' | '.join(cells)} |"
