@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from hyperfuse import metrics
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseWarning, InputError
@@ -142,3 +143,14 @@ def test_transforms_that_are_rounded_are_one_grid():
     rounded = (30 + 1e-6, 0, 600_000.4, 0, -30, 5_000_000)
     aligned = align_images(image(), image(transform=rounded))
     assert aligned.notes == ()
+
+
+@pytest.mark.parametrize("metric", [metrics.psnr, metrics.sam_degrees, metrics.ssim, metrics.rmse_per_band])
+def test_a_single_metric_refuses_cubes_that_have_to_be_aligned(metric):
+    metric(image(), image())
+    metric(image().data, south_up(image()).data)
+    for other in (south_up(image()), image().select_bands([2, 0, 3, 1])):
+        with pytest.raises(InputError, match=r"hyperfuse\.evaluate"):
+            metric(image(), other)
+    with pytest.raises(InputError, match="other coordinate systems"):
+        metric(image(), image(crs="EPSG:32634"))

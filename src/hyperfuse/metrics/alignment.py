@@ -124,6 +124,13 @@ def align_images(
     return Aligned(one, other, window, keep, tuple(notes))
 
 
+def refuse_unaligned(first: Cube, second: Cube) -> None:
+    """Refuse two cubes of one shape whose values do not belong together as they are stored; see `align_images`."""
+    aligned = align_images(first, second, scale=False)
+    if aligned.first is not first or aligned.second is not second:
+        raise InputError(f"{'; '.join(aligned.notes)}: only hyperfuse.evaluate does that")
+
+
 def reference_on_grid(fused: Cube, reference: Cube) -> tuple[Cube, tuple[str, ...]]:
     """Return a reference on the grid of a fused image, a gap where it says nothing, and notes; see `align_images`."""
     names = ("the fused image", "the reference")

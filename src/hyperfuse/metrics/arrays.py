@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
+from hyperfuse.metrics.alignment import refuse_unaligned
 
 Ratio = float | Sequence[float]
 
@@ -88,12 +89,14 @@ def check_finite(array: NDArray[Any], mask: NDArray[np.bool_] | None, name: str)
 
 
 def as_pair(reference: Any, fused: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return both images as arrays (bands, rows, cols) of one shape."""
+    """Return both images as arrays (bands, rows, cols) of one shape; cubes whose metadata differ are refused."""
     a, b = as_bands(reference, "the reference"), as_bands(fused, "the fused image")
     if a.shape != b.shape:
         raise InputError(
             f"the reference has the shape {a.shape}, the fused image {b.shape} (bands, rows, cols); they must be equal"
         )
+    if isinstance(reference, Cube) and isinstance(fused, Cube):
+        refuse_unaligned(reference, fused)
     return a, b
 
 
