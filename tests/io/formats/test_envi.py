@@ -268,6 +268,14 @@ def test_map_info_that_only_counts_pixels_is_no_georeference(tmp_path, projectio
     assert (cube.transform, cube.crs) == (None, None)
 
 
+def test_an_arbitrary_map_info_with_a_coordinate_system_is_a_georeference(tmp_path):
+    system = rasterio.crs.CRS.from_epsg(3035).to_wkt(version="WKT1_ESRI")
+    more = f"map info = {{Arbitrary, 1, 1, 400, 900, 30, 30}}\ncoordinate system string = {{{system}}}"
+    cube = read(by_hand(tmp_path, more=more))
+    assert tuple(cube.transform)[:6] == (30, 0, 400, 0, -30, 900)
+    assert "LAEA" in rasterio.crs.CRS.from_user_input(cube.crs).to_wkt()
+
+
 def test_a_transform_without_a_crs_comes_back_but_not_one_that_was_changed_since(tmp_path):
     write(tmp_path / "a.img", Cube(data=np.ones((1, 2, 2)), transform=(3, 0, 10, 0, -3, 20)))
     assert tuple(read(tmp_path / "a.img").transform)[:6] == (3, 0, 10, 0, -3, 20)

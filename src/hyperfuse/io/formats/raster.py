@@ -132,11 +132,12 @@ def _header(source: Raster, items: Mapping[str, str], where: str) -> CubeHeader:
 def _grid(source: Raster, recorded: CubeHeader, arbitrary: bool) -> dict[str, Any]:
     """Return transform and CRS; where the record states the same more exactly than the format can, the record's.
 
-    A file that says itself that its coordinates only count pixels (``arbitrary``) has neither.
+    A file that says itself that its coordinates only count pixels (``arbitrary``) has neither, unless it names a CRS.
     """
     stated, exact, crs = six_numbers(source.transform), recorded.transform, crs_text(source.crs)
     same = exact is not None and np.allclose(stated, six_numbers(exact), rtol=1e-9, atol=1e-9 * abs(exact.a))
-    if arbitrary or (crs is None and source.crs):
+    local = crs is None or crs.startswith(("LOCAL_CS", "ENGCRS"))
+    if (arbitrary and local) or (crs is None and source.crs):
         return {"transform": exact if same else None, "crs": recorded.crs if same else None}
     transform = exact if same or stated == six_numbers(Affine.identity()) else source.transform
     if crs is None or (recorded.crs is not None and same_crs(crs, recorded.crs)):
