@@ -6,6 +6,7 @@ or a web service, through which a file from elsewhere would read any other file 
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -232,10 +233,17 @@ def _check_vrt(path: Path, folder: Path, depth: int) -> list[Path]:
             found += _check_vrt(source, folder, depth + 1)
         elif not raw:
             try:
-                _open(source, _DRIVERS).close()
+                state = source.stat()
+                _check_raster(source, state.st_size, state.st_mtime_ns)
             except InputError as error:
                 raise InputError(f"names {source.name}, which {error}") from error
     return found
+
+
+@functools.lru_cache(maxsize=100_000)
+def _check_raster(path: Path, _size: int, _changed: int) -> None:
+    """Refuse a file that is no raster; one that has not changed is opened once."""
+    _open(path, _DRIVERS).close()
 
 
 def _source(path: Path, folder: Path, text: str, relative: bool) -> Path:
