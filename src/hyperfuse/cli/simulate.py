@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from hyperfuse.cli.inputs import file_of, naming, read_image
+from hyperfuse.cli.inputs import file_of, files_named, naming, read_image
 from hyperfuse.cli.options import COMMON, INPUT, OUTPUT, CommonOptions, InputOptions, OutputOptions, parse_pair
 from hyperfuse.cli.outputs import check_folder, writing_folder
 from hyperfuse.cli.session import Session
@@ -66,7 +66,7 @@ def simulate(
     assert factor is not None  # a required option
     extension = file_of(reference).suffix if format is None else f".{format.removeprefix('.')}"
     names = (f"hsi{extension}", f"msi{extension}")
-    check_folder(outdir, names, ["sensor.yaml"], writing, inputs=[reference])
+    check_folder(outdir, names, ["sensor.yaml"], writing, inputs=files_named(reference))
 
     cube = read_image(reference, **reading.keywords())
     with naming(reference):
@@ -85,7 +85,7 @@ def simulate(
     images: dict[str, Cube] = {names[0]: pair.hsi, names[1]: pair.msi}
     if (pair.reference.rows, pair.reference.cols) != (cube.rows, cube.cols):
         cropped = f"reference{extension}"
-        check_folder(outdir, [cropped], [], writing, inputs=[reference])
+        check_folder(outdir, [cropped], [], writing, inputs=files_named(reference))
         images[cropped] = pair.reference
         session.note(
             f"the reference of {cube.rows}x{cube.cols} pixels was cropped at the top left to "
