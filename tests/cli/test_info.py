@@ -36,7 +36,7 @@ def test_tiles_are_merged_and_described(run, tiles):
     code, out, err = run("info", *paths)
     assert (code, err) == (0, "")
     lines = labelled(out)
-    assert lines["file"] == f"{paths[0]} and 3 more, merged"
+    assert lines["file"] == f"{paths[0]} and 3 more"
     assert lines["size"] == "24 rows, 36 columns, 24 bands, float32"
     assert lines["CRS"] == "EPSG:32633"
     assert lines["pixel"] == "10 m"
