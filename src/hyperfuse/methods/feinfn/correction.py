@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,8 +36,6 @@ _NO_TIME = PairFit(0, (), (0.0, 0.0), NO_TIME)
 _NOTHING = PairFit(0, (), (0.0, 0.0), NOTHING_LEARNT)
 # Errors below this fraction of the values are rounding: there is nothing to learn.
 _ROUNDING = 1e-6
-# A network that was trained on other scenes and does not help after this fraction of its fit will not.
-_TRAINED_PATIENCE = 0.09
 
 
 @dataclass(frozen=True)
@@ -168,13 +167,12 @@ def fit_correction(
     network = _placed(network, errors[0])
     done = _NO_FIT
     if fit.steps:
-        if isinstance(start, TrainedNetwork):
-            fit = replace(fit, patience=_TRAINED_PATIENCE)
         fit = replace(fit, patch=_patch_side(tasks[0].sensor))
         fit = replace(fit, batch=_patches_per_step(errors, fit))
         if limit is not None:
             fit = _within(limit, fit, network, tasks)
-        done = fit_to_pair(network, tasks, fit, part(progress, 0.15, 0.85))
+        accepts = partial(_is_accepted, tasks, masked) if isinstance(start, TrainedNetwork) else None
+        done = fit_to_pair(network, tasks, fit, part(progress, 0.15, 0.85), accepts)
     progress(0.9, "validating the correction")
     with torch.inference_mode():
         basis = tasks[0].basis
@@ -257,6 +255,15 @@ def _predict(network: FeINFN, masked: _MaskedImage, basis: torch.Tensor) -> torc
         output = masked.predictors.degrade(correction(network, pair.hsi[None], pair.guidance[None])[0])
         predicted = torch.where(pair.held_out, expand(basis, output), predicted)
     return predicted
+
+
+def _is_accepted(tasks: Sequence[HeldOutTask], masked: Sequence[_MaskedImage], network: FeINFN) -> bool:
+    """Return whether any of a network's correction would be applied."""
+    network.eval()
+    with torch.inference_mode():
+        factor = shrinkage_factor(tasks, [_predict(network, one, tasks[0].basis) for one in masked])
+    network.train()
+    return bool((factor > 0).any())
 
 
 def _patch_side(sensor: Sensor) -> int:

@@ -20,6 +20,7 @@ _LARGEST_GRADIENT = 1.0
 _WEIGHT_DECAY = 1e-3
 _CHECKS = 10  # validations during a fit
 _CHECK_BATCHES = 6
+_PATIENCE = 0.35  # fraction of the fit after which validation must have improved
 NO_TIME = "no time"  # the end of a fit for which the budget left no time
 NOTHING_LEARNT = "nothing learnt"
 
@@ -36,7 +37,6 @@ class PairFitOptions:
         batch: patches per step.
         seed: of the sampling of patches.
         keep_best: on KeyboardInterrupt, end with the best weights so far instead of raising.
-        patience: fraction of the fit after which validation must have improved.
     """
 
     steps: int
@@ -46,7 +46,6 @@ class PairFitOptions:
     batch: int = 8
     seed: int = 0
     keep_best: bool = False
-    patience: float = 0.35
 
 
 @dataclass(frozen=True)
@@ -66,12 +65,19 @@ class PairFit:
     end: str
 
 
-def fit_to_pair(network: FeINFN, tasks: Sequence[HeldOutTask], options: PairFitOptions, progress: Progress) -> PairFit:
+def fit_to_pair(
+    network: FeINFN,
+    tasks: Sequence[HeldOutTask],
+    options: PairFitOptions,
+    progress: Progress,
+    accepts: Callable[[FeINFN], bool] | None = None,
+) -> PairFit:
     """Fit the network, in place, to the errors at held-out LR pixels of a pair or of parts of one.
 
     AdamW on random patches of random masked pairs; the learning rate rises, then falls as a cosine to 0 at the end of
     the steps or of the time. The network is validated at intervals on pixels that no step uses: the weights with the
-    lowest validation loss are selected, and a fit without improvement after ``patience`` ends.
+    lowest validation loss are selected, and a fit without improvement after a third of its length ends. So does one
+    whose network ``accepts`` does not accept then.
     """
     start = time.monotonic()
     patches = ScenePatches(tasks, options.patch, options.batch)
@@ -97,7 +103,7 @@ def fit_to_pair(network: FeINFN, tasks: Sequence[HeldOutTask], options: PairFitO
             if done * _CHECKS >= checked + 1:
                 checked = int(done * _CHECKS)
                 validation.check(network)
-                if done > options.patience and not validation.improved:
+                if done > _PATIENCE and not (validation.improved and (accepts is None or accepts(network))):
                     end = NOTHING_LEARNT
                     break
             for group in optimiser.param_groups:
