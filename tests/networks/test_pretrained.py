@@ -2,8 +2,10 @@ import json
 import os
 import pickle
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -126,3 +128,61 @@ def test_hub_upload_without_the_package(monkeypatch, tmp_path):
     with pytest.raises(MissingDependencyError, match=r"hyperfuse\[hub\]"):
         push_to_hub(build(), tmp_path / "x", "owner/name")
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"options": {"encoder_blocks": 10_000_000}}, "encoder_blocks"),
+        ({"options": {"encoder_blocks": 1000, "width": 65_536}}, "would take .* GB, .* GB are free"),
+        ({"options": {"hidden": [65_536] * 32}}, "would take .* GB"),
+        ({"options": {"hidden": [8] * 100_000}}, "hidden"),
+        ({"options": {"latent": 10**30}}, "latent"),
+        ({"options": []}, "options are a mapping"),
+        ({"network": ["feinfn"]}, "network is a name"),
+        ({"hsi_bands": 10**12}, "hsi_bands must be a whole number from 1 to 100000"),
+        ({"msi_bands": 10**5, "options": {"width": 65_536}}, "would take .* GB"),
+        ({"hsi_bands": "9" * 5000}, "hsi_bands is a whole number"),
+    ],
+)
+def test_networks_of_absurd_sizes_are_refused_before_they_are_built(tmp_path, change, said):
+    folder = save_pretrained(create_network("feinfn", hsi_bands=4, msi_bands=2, width=8), tmp_path / "weights")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    started = time.monotonic()
+    with pytest.raises(InputError, match=said) as caught:
+        from_pretrained(folder)
+    assert time.monotonic() - started < 30
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"format": ' + "9" * 5000 + "}", " " * (2**20 + 1), '"\x00"', "\ufeff{}"]
+)
+def test_configurations_that_are_none_are_refused(tmp_path, text):
+    folder = save_pretrained(create_network("feinfn", hsi_bands=4, msi_bands=2, width=8), tmp_path / "weights")
+    (folder / "config.json").write_text(text, "utf-8")
+    with pytest.raises(InputError, match=r"config\.json: (not|larger)") as caught:
+        from_pretrained(folder)
+    assert len(str(caught.value)) < 500
+
+
+def test_headers_of_weights_of_any_content_are_refused_or_read(tmp_path):
+    folder = save_pretrained(create_network("feinfn", hsi_bands=4, msi_bands=2, width=8), tmp_path / "weights")
+    whole = (folder / "model.safetensors").read_bytes()
+    size = int.from_bytes(whole[:8], "little")
+    rng = np.random.default_rng(5)
+    refused = 0
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(int(rng.integers(1, 4))):
+            data[int(rng.integers(8 + size))] = int(rng.choice([0, 48, 57, 34, 44, 91, 123, 125, 255]))
+        if rng.random() < 0.2:
+            data = data[: int(rng.integers(len(data)))]
+        (folder / "model.safetensors").write_bytes(data)
+        try:
+            from_pretrained(folder)
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error)  # noqa: PT017
+    assert refused > 100

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from hyperfuse.networks.blocks.gabor import Activation
 from hyperfuse.networks.blocks.upsample import Upsampler
 from hyperfuse.networks.kernels.precision import Precision
 from hyperfuse.settings import Settings
 
+# Of blocks and layers, of hidden layers, and of channels: far beyond what is trained, and still built in seconds.
+_MOST_LAYERS, _MOST_HIDDEN, _MOST_CHANNELS = 1000, 32, 2**16
+Layers = Annotated[int, Field(gt=0, le=_MOST_LAYERS)]
+Channels = Annotated[int, Field(gt=0, le=_MOST_CHANNELS)]
+
 
 class NetworkOptions(Settings):
     """Base of every network's options."""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the network may be so large that its size is to be computed before it is built."""
+        return True
 
 
 class FeINFNSize(NetworkOptions):
@@ -36,15 +46,21 @@ class FeINFNSize(NetworkOptions):
         (256, 128)
     """
 
-    width: PositiveInt = 128
-    encoder_blocks: int = Field(default=4, ge=0)
-    hidden: tuple[PositiveInt, ...] = Field(default=(256, 128), min_length=1)
-    latent: PositiveInt | None = None
-    decoder_width: PositiveInt = 128
-    decoder_depth: PositiveInt = 3
+    width: Channels = 128
+    encoder_blocks: int = Field(default=4, ge=0, le=_MOST_LAYERS)
+    hidden: tuple[Channels, ...] = Field(default=(256, 128), min_length=1, max_length=_MOST_HIDDEN)
+    latent: Channels | None = None
+    decoder_width: Channels = 128
+    decoder_depth: Layers = 3
     gabor_frequency: float = 30.0
     gabor_scale: float = 10.0
     precision: Precision = "float32"
+
+    @property
+    def is_large(self) -> bool:
+        """See :attr:`NetworkOptions.is_large`."""
+        layers = (self.encoder_blocks, self.decoder_depth, len(self.hidden))
+        return max(layers) > 8 or max(self.width, self.latent or 0, self.decoder_width, *self.hidden) > 512
 
 
 class FeINFNOptions(FeINFNSize):
@@ -64,7 +80,7 @@ class FeINFNOptions(FeINFNSize):
     activation: Activation = "gabor"
     upsampler: Upsampler = "implicit"
     phase_kernel: Literal[1, 3] = 1
-    shuffle_ratio: int | None = Field(default=None, ge=1)
+    shuffle_ratio: int | None = Field(default=None, ge=1, le=64)
 
     @model_validator(mode="after")
     def _check(self) -> FeINFNOptions:

@@ -17,9 +17,11 @@ from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.registry import create_network
 from hyperfuse.runtime.optional import require
+from hyperfuse.text import shortened, single_line
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 CONFIG_FORMAT = 1
+_MOST_CONFIG_BYTES = 2**20
 # Weights that ship: a folder each, with a model card.
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -204,9 +206,13 @@ def push_to_hub(
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > _MOST_CONFIG_BYTES:
+            raise InputError(f"{path}: larger than {_MOST_CONFIG_BYTES} bytes, which no configuration of a network is")
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable JSON ({error})") from None
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not readable JSON ({shortened(single_line(error))})") from None
     if not isinstance(config, dict) or config.get("format") != CONFIG_FORMAT:
         raise InputError(f"{path}: not a configuration of format {CONFIG_FORMAT}; was it written by save_pretrained?")
     return config
@@ -216,6 +222,8 @@ def _build(config: dict[str, Any], path: Path) -> FusionNetwork:
     missing = {"network", "hsi_bands", "msi_bands", "options"} - config.keys()
     if missing:
         raise InputError(f"{path}: {', '.join(sorted(missing))} missing")
+    if not isinstance(config["network"], str) or not isinstance(config["options"], dict):
+        raise InputError(f"{path}: network is a name and options are a mapping")
     try:
         return create_network(
             config["network"], hsi_bands=config["hsi_bands"], msi_bands=config["msi_bands"], **config["options"]

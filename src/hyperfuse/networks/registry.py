@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from pydantic import ValidationError
 
 from hyperfuse.calls import checked
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.options import NetworkOptions
+from hyperfuse.runtime.memory import free_bytes
 from hyperfuse.settings import describe
+from hyperfuse.text import shortened
 
 NetworkClass = TypeVar("NetworkClass", bound=type[FusionNetwork])
+
+_MOST_BANDS, _MANY_BANDS = 100_000, 1000
 
 _NETWORKS: dict[str, type[FusionNetwork]] = {}
 
@@ -78,9 +83,26 @@ def create_network(name: str, *, hsi_bands: int, msi_bands: int, **options: Any)
     """
     network = _network_class(name)
     for bands, what in ((hsi_bands, "hsi_bands"), (msi_bands, "msi_bands")):
-        if isinstance(bands, bool) or not isinstance(bands, int) or bands < 1:
-            raise InputError(f"{what} must be a whole number of at least 1, not {bands!r}")
-    return network(hsi_bands, msi_bands, parse_options(name, options))
+        if isinstance(bands, bool) or not isinstance(bands, int) or not 1 <= bands <= _MOST_BANDS:
+            raise InputError(f"{what} must be a whole number from 1 to {_MOST_BANDS}, not {shortened(repr(bands))}")
+    parsed = parse_options(name, options)
+    if parsed.is_large or max(hsi_bands, msi_bands) > _MANY_BANDS:
+        _refuse_huge(network, hsi_bands, msi_bands, parsed)
+    return network(hsi_bands, msi_bands, parsed)
+
+
+def _refuse_huge(network: type[FusionNetwork], hsi_bands: int, msi_bands: int, options: NetworkOptions) -> None:
+    """Refuse a network whose weights do not fit into memory, before it is built."""
+    try:
+        with torch.device("meta"):  # shapes without values
+            weights = sum(one.nbytes for one in network(hsi_bands, msi_bands, options).state_dict().values())
+    except (NotImplementedError, RuntimeError, ValueError, TypeError):  # it computes with its first values
+        return
+    if weights > free_bytes():
+        raise InputError(
+            f"the weights of this network would take {weights / 1e9:.1f} GB, {free_bytes() / 1e9:.1f} GB are free;"
+            " choose fewer blocks, layers or channels"
+        )
 
 
 def parse_options(name: str, options: dict[str, Any]) -> NetworkOptions:

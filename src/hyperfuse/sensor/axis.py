@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 
 # Outputs computed by one dense product. Few enough that the block of the band-diagonal matrix holds few zeros.
 _BLOCK = 128
+# A PSF may reach as many samples beyond an image as it has, and this many.
+_WIDEST = 64
 
 
 class AxisOperator:
@@ -102,6 +104,11 @@ def sampling_operator(
     size_in: int, size_out: int, profile: AxisProfile, *, ratio: float, phase: float, boundary: Boundary
 ) -> AxisOperator:
     """Return the operator ``y_i = sum_n profile(n - p_i) x_n`` with ``p_i = phase + ratio i``, in fine samples."""
+    if profile.radius > size_in + _WIDEST:
+        raise InputError(
+            f"the PSF reaches {profile.radius:g} MSI pixels, beyond an image of {size_in}; it is stated in MSI pixels",
+            parameter="psf",
+        )
     centres = phase + ratio * np.arange(size_out)
     first = np.ceil(centres - profile.radius - 1e-9).astype(np.int64)
     index = first[:, None] + np.arange(int(np.floor(2 * profile.radius + 1e-9)) + 1)

@@ -261,7 +261,7 @@ def number_pair(value: Any, name: str) -> tuple[float, float]:
     """
     try:
         values = np.atleast_1d(np.asarray(value, dtype=np.float64)).ravel()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         values = np.empty(0)
     if values.size not in (1, 2) or not np.isfinite(values).all():
         raise InputError(f"the {name} is one number or a pair (y, x), got {shortened(repr(value))}", parameter=name)

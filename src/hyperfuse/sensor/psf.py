@@ -14,7 +14,9 @@ from hyperfuse.sensor.axis import AxisProfile, Floats
 from hyperfuse.settings import Settings
 
 Pair = tuple[float, float]
-Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# In HR pixels: far beyond any sensor, and its kernel still fits into memory.
+_LONGEST = 4096
+Length = Annotated[float, Field(gt=0, le=4 * _LONGEST, allow_inf_nan=False)]
 
 
 class SeparableFactor(NamedTuple):
@@ -129,6 +131,8 @@ def create_psf(text: str, ratio: Pair) -> GaussianPsf | BoxPsf:
     except ValueError:
         numbers = []
     pair = (numbers[0], numbers[-1]) if len(numbers) in (1, 2) and all(0 < n < math.inf for n in numbers) else None
+    if pair is not None and max(pair) > _LONGEST:
+        raise InputError(f"the PSF {text!r} is wider than {_LONGEST} MSI pixels; its unit is the MSI pixel", "psf")
     match kind, pair:
         case "sigma", (y, x):
             return GaussianPsf(sigma=(y, x))

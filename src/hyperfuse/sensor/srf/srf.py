@@ -215,5 +215,5 @@ def srf_boxes(count: int, hsi: HsiBands | int) -> Srf:
 def _numbers(values: Any, what: str) -> NDArray[np.float64]:
     try:
         return np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{what} must be numbers in lists of equal length") from error
