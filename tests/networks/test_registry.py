@@ -58,7 +58,7 @@ def test_values_that_do_not_fit_are_refused_in_one_line(options, message):
 
 @pytest.mark.parametrize("bands", [0, -1, 2.0, True])
 def test_bands_must_be_a_positive_whole_number(bands):
-    with pytest.raises(InputError, match="hsi_bands (must be|is) a whole number"):
+    with pytest.raises(InputError, match=r"hsi_bands (must be|is) a whole number"):
         create_network("feinfn", hsi_bands=bands, msi_bands=3)
 
 
