@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.errors import CRSError
 
-from hyperfuse.cube.crs import crs_text, is_geographic, parse_crs, same_crs
+from hyperfuse.cube.crs import crs_text, is_geographic, metres_per_unit, parse_crs, same_crs
 from hyperfuse.cube.header import Shape, six_numbers
 from hyperfuse.cube.map_info import decode_map_info
 from hyperfuse.cube.packing import as_numbers, decode_packing
@@ -246,10 +245,7 @@ def _factor(unit: str, crs: str | None, attrs: Mapping[str, Any]) -> float | Non
         return 1.0 if degrees else math.degrees(radians) if radians else None
     if degrees:
         return None
-    try:
-        own = float(parse_crs(crs).linear_units_factor[1])
-    except CRSError:
-        own = 1.0
+    own = metres_per_unit(crs)
     if radians:  # scan angles of a geostationary satellite; its CRS has them times its height
         height = as_numbers(attrs.get("perspective_point_height", parse_crs(crs).to_dict().get("h", "")))
         return None if height is None else radians * height[0] / own

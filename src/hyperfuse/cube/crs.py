@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from rasterio.crs import CRS
-from rasterio.errors import CRSError
+from typing import TYPE_CHECKING
 
 from hyperfuse.errors import InputError
+
+if TYPE_CHECKING:
+    from rasterio.crs import CRS
 
 # What GDAL makes of the map info of an ENVI header that names no projection.
 _NO_CRS = ('LOCAL_CS["Arbitrary"', 'ENGCRS["Arbitrary"')
@@ -13,6 +15,10 @@ _NO_CRS = ('LOCAL_CS["Arbitrary"', 'ENGCRS["Arbitrary"')
 
 def parse_crs(text: str) -> CRS:
     """Return the CRS of a WKT, PROJ string or authority code; another text raises an ``InputError``."""
+    # Most images of laboratories have none, and rasterio takes as long to import as all else of a reader.
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
     try:
         return CRS.from_user_input(text)
     except CRSError as error:
@@ -54,6 +60,16 @@ def crs_units(crs: CRS) -> str:
         return "degree"
     name = str(crs.linear_units)
     return "m" if name.lower() in ("metre", "meter") else name
+
+
+def metres_per_unit(text: str) -> float:
+    """Return the length in metres of the unit of a projected CRS; 1 where it names none."""
+    from rasterio.errors import CRSError
+
+    try:
+        return float(parse_crs(text).linear_units_factor[1])
+    except CRSError:
+        return 1.0
 
 
 def is_geographic(text: str) -> bool:

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hyperfuse.cube.crs import same_crs
@@ -488,3 +488,26 @@ def test_zarr_is_coded_alike(tmp_path, zarr_format):
     np.testing.assert_array_equal(read(tmp_path / "a.zarr").data.ravel(), [10, 127, 128, np.nan])
     source = open_windows(tmp_path / "a.zarr")
     np.testing.assert_array_equal(source.read(Window(1, 0, 1, 2)).data.ravel(), [128, np.nan])
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["i1", "u1", "i2", ">i2", "u2", "i4", "f4", "f8"]),
+    st.sampled_from([None, 0.5, 1e-4, -2.0]),
+    st.sampled_from([None, 0.0, 10.0]),
+    st.sampled_from([None, "_FillValue", "missing_value"]),
+    st.sampled_from([None, "true", "false"]),
+)
+def test_values_are_those_of_xarray(tmp_path, dtype, scale, offset, mark, unsigned):
+    kind = np.dtype(dtype)
+    if unsigned is not None and (kind.kind != {"true": "i", "false": "u"}[unsigned] or dtype == ">i2"):
+        unsigned = None  # of big-endian numbers xarray 2026.9 does not find the fill value then
+    low, high = (np.iinfo(kind).min, np.iinfo(kind).max) if kind.kind != "f" else (-1e30, 1e30)
+    stored = np.array([[[0, 1, 7, 100]], [[low, high, 3, 2]]]).astype(kind)
+    named = {"scale_factor": scale, "add_offset": offset, "_Unsigned": unsigned}
+    attrs = {key: value for key, value in named.items() if value is not None}
+    if mark is not None:
+        attrs[mark] = kind.newbyteorder("=").type(7)
+    path = store(tmp_path / "a.nc", stored, **attrs)
+    found, expected = read(path).data, by_xarray(path).data
+    np.testing.assert_allclose(found, expected.astype(np.float64), rtol=2e-6)

@@ -9,7 +9,6 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import netcdf_file
 
 from hyperfuse.cube.cf import DIMENSIONS, encode_attributes, encode_coordinates, encode_variable, per_band
 from hyperfuse.cube.cf_grid import Variable
@@ -73,6 +72,8 @@ def _dims(item: h5py.Dataset, name: str) -> tuple[str, ...]:
 
 
 def _read_classic(path: Path, options: ReadOptions, variable: str | None) -> Cube:
+    from scipy.io import netcdf_file  # the usual netCDF-4 is HDF5, and does without
+
     with damage_reported("is a classic netCDF file that is cut off or damaged"):
         source = netcdf_file(path, "r", mmap=False)
     found = {}
