@@ -80,3 +80,25 @@ def test_fuse_keeps_the_header_of_its_input(folder, capsys):
     report = [str(folder / name) for name in ("x.img", "m.tif", "y.tif")]
     assert main(["fuse", *report, "--overwrite", "--report", str(folder / "x.hdr")]) == 2
     assert (folder / "x.hdr").read_bytes() == header
+
+
+SCENE = "LC09_L2SP_193024_20220724_20230407_02_T1"
+
+
+@pytest.mark.parametrize("named", ["", f"{SCENE}_MTL.txt"])
+def test_files_of_a_product_belong_to_it(tmp_path, named):
+    folder = tmp_path / SCENE
+    (folder / "GRANULE" / "IMG").mkdir(parents=True)
+    for ending in ("MTL.txt", "SR_B1.TIF", "QA_PIXEL.TIF"):
+        (folder / f"{SCENE}_{ending}").write_text("x")
+    for output in (f"{SCENE}_SR_B1.TIF", f"{SCENE}_QA_PIXEL.TIF", "GRANULE/IMG/a.tif"):
+        with pytest.raises(InputError, match=r"belongs to .*, an input of this call"):
+            refuse_inputs([folder / output], [folder / named])
+    (folder / "results").mkdir()
+    others = [folder / "fused.tif", folder / "results" / "fused.tif", tmp_path / "fused.tif"]
+    refuse_inputs(others, [folder / named])
+
+
+def test_nothing_is_written_into_an_input_that_is_a_folder(folder):
+    with pytest.raises(InputError, match=r"belongs to .*x\.zarr, an input"):
+        refuse_inputs([folder / "x.zarr" / "a.tif"], [folder / "x.zarr"])

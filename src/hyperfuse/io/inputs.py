@@ -10,9 +10,13 @@ from hyperfuse.io.formats.envi_header import data_file, header_of
 from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.io.formats.targets import SIDE_FILES
 from hyperfuse.io.products import find_product
+from hyperfuse.io.products.members import Source
+from hyperfuse.io.products.registry import Product
 
 # Files of a product bear the name of the scene, of which the start distinguishes it from others.
 _SCENE_LETTERS = 10
+# Folders in that of a Sentinel-2 product.
+_FOLDERS = ("GRANULE", "DATASTRIP", "AUX_DATA")
 
 
 def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | Path]) -> None:
@@ -27,10 +31,14 @@ def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | Path]) -> None
     """
     written = {path.resolve(): path for path in outputs}
     for name in inputs:
-        for file in _files_of(split_variable(name)[0]):
+        named = split_variable(name)[0]
+        # Results may be written to the folder of a product, but not to those in it.
+        product = named if named.is_dir() and _product_of(named) is not None else None
+        for file in _files_of(named):
             found = file.resolve()
             for path, shown in written.items():
-                if path == found or _same(path, found) or path in found.parents:
+                inside = found in path.parents and found.is_dir() and file != product
+                if path == found or inside or _same(path, found) or path in found.parents:
                     belongs = "is an input" if str(shown) == str(name) else f"belongs to {name}, an input"
                     raise InputError(f"{shown}: {belongs} of this call; write elsewhere")
 
@@ -39,16 +47,23 @@ def _same(first: Path, second: Path) -> bool:
     return first.exists() and second.exists() and first.samefile(second)
 
 
+def _product_of(path: Path) -> tuple[Product, Source] | None:
+    try:
+        return find_product(path)
+    except InputError:
+        return None
+
+
 def _files_of(path: Path) -> Iterator[Path]:
     """Give a file with its side files, or the files of a product or virtual raster."""
     yield path
     if not path.exists():
         return
+    product = _product_of(path)
     try:
-        product = find_product(path)
         data = path if path.is_dir() else data_file(path)
     except InputError:  # reading it reports what is wrong
-        product, data = None, path
+        data = path
     yield from (data, *(data.with_name(data.name + ending) for ending in SIDE_FILES))
     header = None if data.is_dir() else header_of(data)
     if header is not None:
@@ -62,3 +77,5 @@ def _files_of(path: Path) -> Iterator[Path]:
         members = source.members
         start = (source.chosen or next(iter(members.find(entry.files)), "/"))[:_SCENE_LETTERS]
         yield from (members.root / each for each in members.names if "/" in each or each.startswith(start))
+        if members.root.is_dir():
+            yield from (members.root / folder for folder in _FOLDERS if (members.root / folder).is_dir())
