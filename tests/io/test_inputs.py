@@ -1,5 +1,7 @@
 """No output replaces a file that is read, or one that belongs to it."""
 
+import errno
+
 import numpy as np
 import pytest
 import rasterio
@@ -102,3 +104,14 @@ def test_files_of_a_product_belong_to_it(tmp_path, named):
 def test_nothing_is_written_into_an_input_that_is_a_folder(folder):
     with pytest.raises(InputError, match=r"belongs to .*x\.zarr, an input"):
         refuse_inputs([folder / "x.zarr" / "a.tif"], [folder / "x.zarr"])
+
+
+def test_no_message_names_the_scratch_of_the_check(folder, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write(folder / "m.tif", Cube(data=np.ones((2, 8, 8))))
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("hyperfuse.io.formats.geotiff.GeoTiffTarget._create", full)
+    assert main(["fuse", "x.img", "m.tif", "out.tif", "--method", "bicubic"]) == 1
+    assert capsys.readouterr().err.strip() == "error: out.tif: no space left on the disk; free some or write elsewhere"

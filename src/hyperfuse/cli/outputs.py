@@ -123,11 +123,11 @@ def _probe(parent: Path, path: str, writing: OutputOptions) -> dict[str, bool]:
 
     from hyperfuse.cube.cube import Cube
     from hyperfuse.io import write
+    from hyperfuse.io.encoding.atomic import without_scratch
     from hyperfuse.io.encoding.scratch import scratch_folder
 
     file = file_of(path)
     name = file.name + path.removeprefix(str(file))
-    shown = str(file).removesuffix(file.name)
     try:
         with scratch_folder(parent, _SCRATCH) as scratch:
             new = scratch / "new"
@@ -136,8 +136,8 @@ def _probe(parent: Path, path: str, writing: OutputOptions) -> dict[str, bool]:
                     warnings.simplefilter("ignore")
                     tiny = Cube(data=np.zeros((1, 2, 2), np.float32))
                     write(f"{new}{os.sep}{name}", tiny, dtype=writing.dtype, compress=writing.compress)
-            except InputError as error:
-                raise InputError(str(error).replace(f"{new}{os.sep}", shown), error.parameter) from error
+            except HyperfuseError as error:
+                raise without_scratch(error, scratch, parent) from error
             found = {part.name: part.is_dir() for part in new.iterdir()}
             return dict(sorted(found.items(), key=lambda item: item[0] != file.name))  # the named one first
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -63,18 +64,19 @@ def replacing(path: Path, *, stale: Sequence[Path] = ()) -> Iterator[Path]:
                 yield scratch / "new" / target.name
                 commit(scratch, target.parent, target.name, [file.name for file in stale])
             except HyperfuseError as error:
-                raise _without(error, scratch, target.parent) from error.__cause__
+                raise without_scratch(error, scratch, target.parent) from error.__cause__
             except OSError as error:
-                raise _without(HyperfuseError(_reason(error, target.parent)), scratch, target.parent) from error
+                raise without_scratch(HyperfuseError(_reason(error, target.parent)), scratch, target.parent) from error
     except OSError as error:
         raise HyperfuseError(_reason(error, target.parent)) from error
 
 
-def _without(error: HyperfuseError, scratch: Path, folder: Path) -> HyperfuseError:
+def without_scratch(error: HyperfuseError, scratch: Path, folder: Path) -> HyperfuseError:
     """Return an error whose message names no scratch folder."""
     if str(scratch) not in str(error) or type(error) not in (InputError, HyperfuseError):
         return error
-    text = str(error).replace(str(scratch / "new"), str(folder)).replace(str(scratch), str(folder))
+    shown = "" if str(folder) == "." else f"{folder}{os.sep}"
+    text = str(error).replace(f"{scratch / 'new'}{os.sep}", shown).replace(str(scratch), str(folder))
     return InputError(text, error.parameter) if isinstance(error, InputError) else HyperfuseError(text)
 
 
