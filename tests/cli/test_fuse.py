@@ -7,7 +7,9 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
+from rasterio.control import GroundControlPoint
 
 import hyperfuse.runtime.processes
 import hyperfuse.scenes.fuse
@@ -185,6 +187,35 @@ def test_the_axes_of_the_hsi_do_not_reach_an_msi_that_states_its_own(run, files,
     code, _, err = run("fuse", files / "hsi.npy", files / "msi.tif", files / "fused.tif", *words, "--same-ground")
     assert code == 0, err
     assert read(files / "fused.tif").transform == pair.msi.transform
+
+
+def test_an_undeclared_collar_is_asked_about_in_the_options_of_the_command(run, files, pair):
+    data = pair.msi.data.copy()
+    data[:, :6] = 0
+    write(files / "msi.tif", pair.msi.replace(data=data), overwrite=True)
+    words = ("fuse", files / "hsi.tif", files / "msi.tif", files / "fused.tif", "--method", "gsa")
+    words += ("--psf", "mtf:0.3", "--no-align", "--overwrite")
+    code, _, err = run(*words)
+    assert code == 0
+    assert err.startswith(
+        "note: 25 % of the MSI's pixels are 0 in all bands: a gap? --msi-nodata 0 declares it; the HSI"
+    )
+    assert any("msi_nodata=0" in note for note in read(files / "fused.tif").history[-1]["notes"])
+    code, _, err = run(*words, "--msi-nodata", "0")
+    assert "a gap?" not in err
+    assert read(files / "fused.tif").empty_pixels.sum() == 6 * pair.msi.cols
+
+
+def test_ground_control_points_alone_are_no_position(fails, files, pair):
+    points = [GroundControlPoint(row, col, 6e5 + 10 * col, 4e6 - 10 * row) for row, col in ((0, 0), (24, 0), (0, 36))]
+    shape = {"count": 4, "height": 24, "width": 36, "dtype": "float32"}
+    with rasterio.open(files / "gcp.tif", "w", driver="GTiff", **shape) as file:
+        file.write(pair.msi.data)
+        file.gcps = (points, "EPSG:32633")
+    code, message = fails("fuse", files / "hsi.tif", files / "gcp.tif", files / "fused.tif")
+    assert code == 2
+    assert "the HSI is georeferenced and the MSI is not" in message
+    assert "--same-ground" in message
 
 
 def test_bands_are_those_of_the_hsi_and_msi_bands_those_of_the_msi(run, files):
