@@ -62,6 +62,8 @@ def test_without_time_the_linear_part_is_the_result(make_pair):
     )
     assert asked.uncertainty is not None
     assert bool((asked.uncertainty > 0).any())
+    # For the network there is none left, not even to run once.
+    assert (asked.details["steps"], asked.details["end"]) == (0, "no time")
 
 
 def test_tiny_images_are_fused_by_the_linear_part_alone(make_pair):

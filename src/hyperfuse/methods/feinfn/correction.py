@@ -27,7 +27,6 @@ from hyperfuse.training.self_supervised.task import HeldOutTask, MaskedPair, cor
 _VALIDATION_FRACTION = 0.12
 _UNLIMITED_STEPS = 10**9
 _MIN_PATCHES = 2
-_MIN_SECONDS = 1e-3
 _PATCH_HR = 64
 _MIN_PATCH = 8
 _STEPS_PER_IMAGE = 3  # a step uses at most about a third of the image
@@ -120,7 +119,7 @@ class TimeLimit:
 
     Attributes:
         deadline: of ``time.monotonic``, without the linear part of applying the model.
-        required: a correction is fitted at least once, whatever time is left.
+        required: held-out pixels are predicted whatever time is left: the uncertainty is known from them.
         passes: of the network on a sample's area that applying the model to the scene takes.
         slowness: wall time per CPU time so far; one measurement of a second is no measure of a machine with other work.
     """
@@ -171,6 +170,8 @@ def fit_correction(
         fit = replace(fit, batch=_patches_per_step(errors, fit))
         if limit is not None:
             fit = _within(limit, fit, network, tasks)
+            if not fit.seconds and not isinstance(start, TrainedNetwork):
+                return CorrectionFit(None, errors, _NO_TIME)
         accepts = partial(_is_accepted, tasks, masked) if isinstance(start, TrainedNetwork) else None
         done = fit_to_pair(network, tasks, fit, part(progress, 0.15, 0.85), accepts)
     progress(0.9, "validating the correction")
@@ -279,6 +280,9 @@ def _patches_per_step(errors: Sequence[torch.Tensor], fit: PairFitOptions) -> in
 
 
 def _within(limit: TimeLimit, fit: PairFitOptions, network: FeINFN, tasks: Sequence[HeldOutTask]) -> PairFitOptions:
+    """Return how long the network may be fitted: 0.0 seconds where there is no time."""
+    if time.monotonic() >= limit.deadline:
+        return replace(fit, steps=_UNLIMITED_STEPS, seconds=0.0)
     started = time.process_time()
     pair = tasks[0].pairs[0]
     with torch.inference_mode():
@@ -287,7 +291,7 @@ def _within(limit: TimeLimit, fit: PairFitOptions, network: FeINFN, tasks: Seque
     # After the fit, the network runs once on each masked pair and once on the scene.
     afterwards = (sum(len(task.pairs) for task in tasks) + limit.passes) * taken
     seconds = limit.deadline - time.monotonic() - afterwards
-    return replace(fit, steps=_UNLIMITED_STEPS, seconds=max(_MIN_SECONDS, seconds))
+    return replace(fit, steps=_UNLIMITED_STEPS, seconds=max(0.0, seconds))
 
 
 def _create(encoding: Encoding, options: FeINFNOptions, seed: int) -> FeINFN:
