@@ -86,6 +86,12 @@ def test_dimensions_in_any_order_and_a_window(cube):
     same(found, cube.crop(1, 2, 4, 3).select_bands([2, 0]))
 
 
+def test_axes_of_one_entry_are_dropped(cube):
+    array = cube.to_xarray().expand_dims(time=["2024-05-01"], level=[1])
+    assert array.ndim == 5
+    same(Cube.from_xarray(array), cube)
+
+
 def test_one_band(cube):
     found = Cube.from_xarray(cube.to_xarray().isel(band=2))
     assert found.data.shape == (1, 5, 6)

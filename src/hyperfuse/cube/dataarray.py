@@ -48,6 +48,8 @@ def decode_dataarray(array: xarray.DataArray) -> tuple[CubeHeader, NDArray[Any],
     if not (hasattr(array, "dims") and hasattr(array, "attrs") and hasattr(array, "values") and hasattr(array, "ndim")):
         raise InputError(f"a {type(array).__name__} is no DataArray; pass one variable of it, or Cube(array)", "array")
     name = str(array.name or "the DataArray")
+    single = [dim for dim in array.dims if array.sizes[dim] == 1 and not cf.is_axis(str(dim))]
+    array = array.isel(dict.fromkeys(single[: max(array.ndim - 3, 0)], 0))
     if array.ndim not in (2, 3):
         raise InputError(f"{name} has the dimensions {array.dims}; a cube needs a band dimension and two spatial ones")
     values = np.asarray(array.values)

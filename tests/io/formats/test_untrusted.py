@@ -43,7 +43,7 @@ def test_no_byte_of_a_matlab_file_crashes_this_process(tmp_path):
 def test_a_byte_count_of_zero(tmp_path):
     scipy.io.savemat(tmp_path / "a.mat", {"cube": VALUES.transpose(1, 2, 0)})
     whole = bytearray((tmp_path / "a.mat").read_bytes())
-    for at in range(128, len(whole) - 3, 4):
+    for at in range(128, len(whole) - 3, 8):
         changed = bytearray(whole)
         changed[at : at + 4] = struct.pack("<I", 0)
         (tmp_path / "b.mat").write_bytes(changed)
