@@ -134,6 +134,8 @@ def _writing() -> Iterator[None]:
     with unplaced, rasterio.Env(), messages(), _without_libtiff():
         try:
             yield
+        except HyperfuseError:
+            raise
         except GDAL_ERRORS as error:
             raise OSError(str(error.__cause__ or error)) from error
 
