@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 
 import hyperfuse as hf
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.display import choose_display
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseError, InputError
-from hyperfuse.reports.fusion import Provenance, ReportContent, render_report, this_process, write_report
+from hyperfuse.reports.fusion import Provenance, ReportContent, render_report, results, this_process, write_report
 from hyperfuse.reports.fusion.inputs import inputs
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import GaussianPsf, KernelPsf
@@ -373,3 +375,32 @@ def test_what_does_not_fit_together_is_refused(change, message):
     given = {"hsi": content.hsi, "msi": content.msi, "fused": content.fused, "sensor": content.sensor}
     with pytest.raises(InputError, match=re.escape(message)):
         ReportContent(**given | change(content))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_an_msi_without_wavelengths_is_shown_in_the_order_of_its_responses_or_names(order, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "hyperfuse.reports.fusion.results.render_rgb",
+        lambda cube, display, limits: shown.append(cube.data[..., 0, 0]) or np.zeros((*cube.shape[1:], 3)),
+    )
+
+    def panels(msi, sensor=None):
+        shown.clear()
+        with_sensor = content.sensor.replace(srf=None) if sensor is None else sensor
+        given = {"hsi": content.hsi, "msi": msi, "fused": content.fused, "sensor": with_sensor}
+        made = ReportContent(**given)
+        names = [name for name, _ in results._panels(made, choose_display(made.fused), Window(0, 0, 8, 8))]
+        return names[1], shown[1]
+
+    # Of a camera, in the order red, green, blue.
+    content = make_content(srf="nikon-d700", scene=make_scene(wavelengths=np.linspace(420, 700, 12)))
+    colours = content.msi.data[:, 0, 0]
+    plain = Cube(data=content.msi.data[list(order)])
+    rows = [content.sensor.srf.matrix[row] for row in order]
+    name, first = panels(plain, content.sensor.replace(srf=hf.Srf(rows)))
+    assert (name, first.tolist()) == ("HR-MSI", colours.tolist())
+    named = plain.replace(band_names=tuple(("red", "green", "blue")[band] for band in order))
+    assert panels(named)[1].tolist() == colours.tolist()
+    assert panels(plain)[0] == "HR-MSI, colours not stated"
+    assert panels(plain)[1].tolist() == colours[list(order)].tolist()
