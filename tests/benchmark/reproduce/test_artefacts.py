@@ -14,7 +14,7 @@ from hyperfuse.benchmark.reproduce import (
     reproduce,
 )
 from hyperfuse.benchmark.reproduce.networks import run_folder
-from hyperfuse.benchmark.reproduce.published import PUBLISHED
+from hyperfuse.benchmark.reproduce.published import PUBLISHED, REFERENCES
 from hyperfuse.benchmark.reproduce.recipes import full_config, recipe_file
 from hyperfuse.benchmark.reproduce.results import Check, Result, compare
 from hyperfuse.errors import HyperfuseError, InputError
@@ -124,6 +124,7 @@ def test_an_order_holds_only_where_the_numbers_differ():
 def test_published_numbers_are_those_known_here():
     assert PUBLISHED["cave", 4]["FeINFN"] == (52.47, 1.91, 0.98, 0.998)
     assert PUBLISHED["harvard", 4]["FeINFN"] == (49.06, 2.10, 1.78, 0.989)
+    assert {name for scores in PUBLISHED.values() for name in scores} == set(REFERENCES)
     assert set(PUBLISHED) == {("cave", 4), ("cave", 8), ("harvard", 4), ("harvard", 8)}
 
 

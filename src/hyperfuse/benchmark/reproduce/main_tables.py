@@ -8,7 +8,7 @@ from hyperfuse.benchmark.entries import method_entry
 from hyperfuse.benchmark.reproduce.charts import score_chart
 from hyperfuse.benchmark.reproduce.experiment import Experiment
 from hyperfuse.benchmark.reproduce.networks import RequiredNetwork
-from hyperfuse.benchmark.reproduce.published import PUBLISHED
+from hyperfuse.benchmark.reproduce.published import PUBLISHED, REFERENCES
 from hyperfuse.benchmark.reproduce.results import PARAMETERS, SCORES, SECONDS, Artefact, Networks, Result, compare
 from hyperfuse.datasets import get_dataset
 from hyperfuse.methods import get_method, list_methods
@@ -44,9 +44,10 @@ def main_table(kind: str, ratio: int) -> Artefact:
         ]
         text = ["Means over the test scenes; degradation `uestc`."]
         if published:
+            cited = "; ".join(f"{name}: {REFERENCES[name]}" for name in published)
             text.append(
-                "Rows marked published were not computed here: second-hand tables, full training data, deviations "
-                "unknown."
+                "Rows marked published were not computed here: full training data, deviations unknown, cited from "
+                f"compilations ({cited})."
             )
         if experiment.quick:
             text.append("Methods that take minutes per scene are left out of quick tables.")

@@ -14,7 +14,6 @@ PUBLISHED: dict[tuple[str, int], dict[str, PublishedScores]] = {
         "DHIF": (51.07, None, None, None),
         "MIMO-SST": (50.98, None, None, None),
         "PSRT": (50.47, None, None, None),
-        "Fusformer": (44.52, None, None, None),
         "SFNO (split dhif)": (52.71, None, None, None),
     },
     ("cave", 8): {"SFNO (split dhif)": (50.04, None, None, None)},
@@ -25,6 +24,19 @@ PUBLISHED: dict[tuple[str, int], dict[str, PublishedScores]] = {
         "HSRNet": (48.29, None, None, None),
     },
     ("harvard", 8): {},
+}
+
+# Where a score was first published. They are cited from compilations of the papers' tables.
+REFERENCES = {
+    "FeINFN": "Liang et al., NeurIPS 2024",
+    "BDT": "Deng et al., IJCAI 2023",
+    "3DT-Net": "Ma et al., Information Fusion 2023",
+    "DSPNet": "Sun et al., IEEE TGRS 2023",
+    "DHIF": "Huang et al., IEEE TCI 2022",
+    "MIMO-SST": "Fang et al., IEEE TGRS 2024",
+    "PSRT": "Deng et al., IEEE TGRS 2023",
+    "HSRNet": "Hu et al., IEEE TNNLS 2022",
+    "SFNO (split dhif)": "the page of its program, weili419/SFNO",
 }
 
 # Parameters of the released program at 31 and 3 bands, counted by building it.
