@@ -2,10 +2,12 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hyperfuse.cube.crs import same_crs
 from hyperfuse.cube.cube import Cube
-from hyperfuse.errors import InputError, MissingDependencyError
+from hyperfuse.errors import HyperfuseError, InputError, MissingDependencyError
 from hyperfuse.io import read, write
 
 zarr = pytest.importorskip("zarr")
@@ -164,7 +166,7 @@ def test_metadata_that_is_no_json(tmp_path):
 
 def test_common_codecs_are_read(tmp_path):
     codecs = zarr.codecs
-    for number, given in enumerate(
+    for number, options in enumerate(
         [
             {"compressors": codecs.BloscCodec()},
             {"compressors": codecs.GzipCodec()},
@@ -173,8 +175,8 @@ def test_common_codecs_are_read(tmp_path):
             {"zarr_format": 2},
         ]
     ):
-        root = zarr.create_group(tmp_path / f"{number}.zarr", zarr_format=given.pop("zarr_format", 3))
-        root.create_array("toa", data=VALUES, **given)
+        root = zarr.create_group(tmp_path / f"{number}.zarr", zarr_format=options.pop("zarr_format", 3))
+        root.create_array("toa", data=VALUES, **options)
         np.testing.assert_array_equal(read(tmp_path / f"{number}.zarr").data, VALUES)
 
 
@@ -186,3 +188,29 @@ def test_millions_of_absent_chunks_are_refused_at_once(tmp_path):
     with pytest.raises(InputError, match="toa is stored in 4000000 chunks, too many to read; rechunk it"):
         read(tmp_path / "a.zarr")
     assert not open_windows(tmp_path / "a.zarr").read(Window(5, 7, 4, 4)).data.any()
+
+
+JUNK = [None, 5, -1, 1e300, "x", "", [], {}, [1, 2], True, 10**30, {"a": [{}]}, "NaN"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_changed_metadata_are_one_line(tmp_path, data):
+    import contextlib
+    import json
+
+    folder = tmp_path / "a.zarr"
+    write(folder, Cube(data=VALUES, wavelengths=[450.0, 550.0], transform=(30, 0, 0, 0, -30, 0)), overwrite=True)
+    file = folder / data.draw(st.sampled_from([".", "cube", "y", "wavelength"])) / "zarr.json"
+    part = metadata = json.loads(file.read_text())
+    while True:
+        key = data.draw(st.sampled_from(sorted(part) if isinstance(part, dict) else range(len(part))))
+        below = part[key]
+        if not isinstance(below, dict | list) or not below or data.draw(st.booleans()):
+            break
+        part = below
+    part[key] = data.draw(st.sampled_from(JUNK))
+    file.write_text(json.dumps(metadata))
+    with contextlib.suppress(HyperfuseError):
+        read(folder)

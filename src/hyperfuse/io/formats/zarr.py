@@ -35,9 +35,9 @@ def open_zarr(path: Path, options: ReadOptions, variable: str | None) -> CubeVar
     with damage_reported("is a damaged Zarr folder"):
         root = zarr.open(path, mode="r")
         arrays = dict(root.arrays()) if isinstance(root, zarr.Group) else {path.stem: root}
-        attrs = dict(root.attrs)
-    stored = {name: _stored(array) for name, array in arrays.items()}
-    return CubeVariable(path, stored, plain_attributes(attrs), options, variable)
+        attrs = plain_attributes(dict(root.attrs))
+        stored = {name: _stored(array) for name, array in arrays.items()}
+    return CubeVariable(path, stored, attrs, options, variable)
 
 
 def _zarr() -> Any:
