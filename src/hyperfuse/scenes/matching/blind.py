@@ -176,7 +176,11 @@ def match_samples(
         match, note = _in_one_unit(match, largest_values(*images), headers[1].bands)
         notes.append(note)
     if not all(any(one) for one in zip(*(part.varies for part in parts), strict=True)):
-        return replace(match, notes=(*notes, "one of the images is constant: neither PSF nor shift is estimated"))
+        why = "one of the images is constant"
+        notes += [] if geometry.describes_psf else [f"{PSF_ASSUMED} ({why})"]
+        notes += [f"alignment not checked: {why}"] if geometry.estimates_position else []
+        notes += [f"spectral responses not estimated: {why}"] if estimates_srf and match.sensor.srf is None else []
+        return replace(match, notes=tuple(notes))
     if not geometry.describes_psf:
         match, note = _with_psf(match, parts, known_phase=geometry.describes_position or not geometry.align)
         parts = [part.moved((0, 0), match.sensor.psf) for part in parts]
