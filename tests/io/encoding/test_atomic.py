@@ -19,6 +19,7 @@ from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io import check_output, read, write
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.io.encoding.scratch import recover, scratch_folder
+from hyperfuse.runtime.locks import FileLock
 
 ENDINGS = ["tif", "img", "nc", "mat", "npy", "npz", "zarr"]
 LARGE = Cube(data=np.random.default_rng(0).random((4, 200, 200), dtype=np.float32))
@@ -203,13 +204,31 @@ def test_scratch_of_a_living_process_stays_and_that_of_a_dead_one_goes(tmp_path)
     with scratch_folder(tmp_path, "a.tif") as mine:
         recover(tmp_path)
         assert mine.is_dir()
-    dead = tmp_path / ".a.tif.x.part"
+    dead = tmp_path / ".a.tif.abcd_123.part"
     (dead / "new").mkdir(parents=True)
-    (dead / "lock").write_text("1")
-    foreign = tmp_path / ".other.part"
-    foreign.mkdir()
+    (dead / "lock").touch()
+    (tmp_path / ".a.tif.abcd_124.part").mkdir()  # killed before it was locked
+    for foreign in (".other.part", ".a.tif.abcd_125.part"):
+        (tmp_path / foreign).mkdir()
+        (tmp_path / foreign / "file").touch()
     write(tmp_path / "b.npy", SMALL)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.part", "b.npy"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.tif.abcd_125.part", ".other.part", "b.npy"]
+
+
+def test_a_scratch_folder_that_another_process_removes_before_it_is_locked(tmp_path, monkeypatch):
+    taken = []
+
+    class Late(FileLock):
+        def __init__(self, path):
+            if len(taken) < 2:
+                taken.append(path.parent)
+                recover(tmp_path)
+            super().__init__(path)
+
+    monkeypatch.setattr("hyperfuse.io.encoding.scratch.FileLock", Late)
+    with scratch_folder(tmp_path, "a.tif") as mine:
+        assert mine.is_dir()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -218,7 +237,7 @@ def test_scratch_of_a_living_process_stays_and_that_of_a_dead_one_goes(tmp_path)
      '{"folder": ".", "names": [5], "stale": [".."]}', '{"folder": "/", "names": [], "stale": ["etc"]}'],
 )  # fmt: skip
 def test_moves_that_lead_elsewhere_are_not_made(tmp_path, plan):
-    dead = tmp_path / "here" / ".a.tif.x.part"
+    dead = tmp_path / "here" / ".a.tif.abcd_123.part"
     (dead / "new").mkdir(parents=True)
     (dead / "new" / "a").write_text("new")
     (dead / "lock").write_text("1")

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -22,6 +23,8 @@ from typing import Any
 from hyperfuse.runtime.locks import FileLock
 
 _SUFFIX = ".part"
+# As tempfile makes them.
+_NAME = re.compile(r"\..+\.[a-z0-9_]{8}\.part", re.DOTALL)
 _LOCK = "lock"
 _MOVES = "moves.json"
 _NEW, _OLD = "new", "old"
@@ -35,13 +38,8 @@ _MANY = 200
 def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
     """Give a new folder ``.NAME.*.part`` in ``parent``, with an empty folder ``new``; it is removed at the end."""
     recover(parent)
-    folder = Path(tempfile.mkdtemp(prefix=f".{name[:_LONGEST_NAME]}.", suffix=_SUFFIX, dir=parent))
-    lock = None
+    folder, lock = _locked(parent, name)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks: what a kill leaves there stays
-            lock = FileLock(folder / _LOCK)
-            # Only now it can be taken for one that was left behind.
-            (folder / _LOCK).write_text(str(os.getpid()))
         (folder / _NEW).mkdir()
         yield folder
     finally:
@@ -52,10 +50,25 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _locked(parent: Path, name: str) -> tuple[Path, FileLock | None]:
+    """Make a scratch folder and lock it; None on a file system without locks, where what a kill leaves stays."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{name[:_LONGEST_NAME]}.", suffix=_SUFFIX, dir=parent))
+        try:
+            lock = FileLock(folder / _LOCK)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # another process has taken it for one that was left behind
+        except OSError:
+            return folder, None
+        if (folder / _LOCK).exists():
+            return folder, lock
+        lock.release()
+
+
 def recover(parent: Path) -> None:
     """Finish what a process that was killed was moving in a folder, and remove the scratch of dead ones."""
     with contextlib.suppress(OSError):
-        found = [entry.name for entry in os.scandir(parent) if entry.name[:1] == "." and entry.name.endswith(_SUFFIX)]
+        found = [entry.name for entry in os.scandir(parent) if _NAME.fullmatch(entry.name)]
         for name in found:
             with contextlib.suppress(OSError):  # it may belong to another user, or be gone
                 _recover(parent / name)
@@ -63,10 +76,12 @@ def recover(parent: Path) -> None:
 
 def _recover(scratch: Path) -> None:
     state, own = scratch.lstat(), getattr(os, "geteuid", lambda: state.st_uid)()
-    locked = scratch / _LOCK
-    if not stat.S_ISDIR(state.st_mode) or state.st_uid != own or not locked.is_file() or not locked.stat().st_size:
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != own:
         return
-    lock = FileLock(locked)
+    if not (scratch / _LOCK).is_file():
+        scratch.rmdir()  # where it is empty: its process ended before it locked it
+        return
+    lock = FileLock(scratch / _LOCK)
     try:
         plan = _plan(scratch)
         if plan is not None:
