@@ -47,7 +47,17 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
             lock.release()
         # Moves that could neither be made nor undone are left to the next command.
         if not (folder / _MOVES).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+
+
+def _remove(scratch: Path) -> None:
+    """Remove a scratch folder, its lock last: without one it would be taken for that of another program."""
+    with contextlib.suppress(OSError):
+        for part in scratch.iterdir():
+            if part.name != _LOCK:
+                shutil.rmtree(part) if part.is_dir() and not part.is_symlink() else part.unlink()
+        (scratch / _LOCK).unlink(missing_ok=True)
+        scratch.rmdir()
 
 
 def _locked(parent: Path, name: str) -> tuple[Path, FileLock | None]:
@@ -86,7 +96,7 @@ def _recover(scratch: Path) -> None:
         plan = _plan(scratch)
         if plan is not None:
             _move(scratch, *plan, undo=False)
-        shutil.rmtree(scratch, ignore_errors=True)
+        _remove(scratch)
     finally:
         lock.release()
 
