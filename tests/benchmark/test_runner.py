@@ -19,6 +19,7 @@ from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.methods.contract.registry import get_method
 from hyperfuse.networks import create_network
 from hyperfuse.networks.pretrained import save_pretrained
+from hyperfuse.runtime.locks import exclusive
 from hyperfuse.runtime.processes import Child
 from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.simulate import simulate
@@ -84,9 +85,33 @@ def test_results_are_not_replaced_unasked(plan, tmp_path, counted):
         run_plan(plan, tmp_path, workers=0, resume=True, overwrite=True)
     stray = tmp_path / JOBS / "old.json"
     stray.write_text("{}")
+    outdated = tmp_path / JOBS / "x4-paints-gsa-0123ab.json"
+    outdated.write_text("{}")
     run_plan(plan, tmp_path, workers=0, overwrite=True)
     assert len(counted) == 8
-    assert not stray.exists()
+    assert stray.exists()  # it is not a record, and belongs to somebody else
+    assert not outdated.exists()
+
+
+def test_a_foreign_folder_of_jobs_is_left_alone(plan, tmp_path):
+    (tmp_path / JOBS / "x").mkdir(parents=True)
+    (tmp_path / JOBS / "x" / "thesis.json").write_text("{}")
+    (tmp_path / JOBS / "x4-notes.json").write_text("{}")
+    run_plan(plan, tmp_path, workers=0, overwrite=True)
+    assert (tmp_path / JOBS / "x" / "thesis.json").exists()
+    assert (tmp_path / JOBS / "x4-notes.json").exists()
+
+
+def test_two_benchmarks_do_not_write_to_one_folder(plan, tmp_path):
+    with exclusive(tmp_path / ".lock", "held"), pytest.raises(InputError, match="another benchmark writes to it"):
+        run_plan(plan, tmp_path, workers=0)
+    assert not (tmp_path / JOBS).exists()
+
+
+def test_threads_that_no_machine_has_are_refused(plan, tmp_path):
+    with pytest.raises(InputError, match="threads is 1 to"):
+        run_plan(plan, tmp_path / "out", threads=99_999)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_fails_is_recorded_and_the_rest_goes_on(cave, made, tmp_path, monkeypatch):

@@ -1,11 +1,13 @@
 """Large scenes by the command line: killed and resumed, on a cluster, and in tiles by themselves where large."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 from hyperfuse.io import read
@@ -13,6 +15,7 @@ from hyperfuse.scenes import fuse as scenes_fuse
 
 JOB = ("--method", "local-regression", "--ratio", "3", "--psf", "mtf:0.3", "--no-align", "--threads", "1")
 TILES = ("--tile", "6")
+ENDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "the terminal was closed"}
 
 
 def call(files, out, *words):
@@ -40,6 +43,46 @@ def test_a_killed_job_resumes_to_the_file_of_an_unbroken_one(run, fails, files):
     assert run(*call(files, "whole.tif", *TILES))[0] == 0
     assert (files / "out.tif").read_bytes() == (files / "whole.tif").read_bytes()
     assert not list(files.glob(".*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["at the start of workers", "at work"])
+@pytest.mark.parametrize(("how", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129), ("SIGKILL", -9)])
+def test_a_signal_ends_all_workers_and_the_job_resumes(run, files, how, code, moment):
+    state = files / ".out.tif.tiles"
+    words = map(str, call(files, "out.tif", *TILES, "--workers", "2"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hyperfuse", *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    children, end = {}, time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        children |= {one.pid: one for one in psutil.Process(process.pid).children(recursive=True)}
+        if children and (moment != "at work" or list(state.glob("tile-*.npy"))):
+            break
+        time.sleep(0.005)
+    # As a terminal does: to all processes of the group.
+    os.killpg(process.pid, getattr(signal, how))
+    assert process.wait(30) == code
+    assert children
+    _, alive = psutil.wait_procs(children.values(), timeout=20)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+    lines = process.stderr.read().splitlines()
+    assert [line for line in lines if not line.startswith(("note: ", "sensor: "))] == (
+        [] if how == "SIGKILL" else [f"error: {ENDS[how]}"]
+    )
+    assert not (files / "out.tif").exists()
+    assert run(*call(files, "out.tif", *TILES, "--resume"))[0] == 0
+    assert run(*call(files, "whole.tif", *TILES))[0] == 0
+    assert (files / "out.tif").read_bytes() == (files / "whole.tif").read_bytes()
+    assert not list(files.glob(".*"))
+
+
+def test_a_job_that_is_complete_has_nothing_to_resume(run, files):
+    assert run(*call(files, "out.tif", *TILES))[0] == 0
+    code, _, err = run(*call(files, "out.tif", *TILES, "--resume"))
+    assert code == 0
+    assert err == f"note: {files / 'out.tif'}: is complete, there is nothing to resume\n"
+    assert run(*call(files, "out.tif", *TILES, "--resume", "--phase", "0"))[0] == 2
 
 
 def test_a_job_resumes_with_its_own_tiles_and_other_workers(run, files, interrupt_after_a_tile):

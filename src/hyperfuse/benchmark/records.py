@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from hyperfuse.io.encoding.atomic import replacing
 
 JOBS = "jobs"
 _FORMAT = 2
+# As BenchmarkJob.file makes them.
+_NAME = re.compile(r"x[-+.0-9e]+-.+-[0-9a-f]{6}\.json")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,11 @@ def write_record(folder: Path, record: Record) -> Path:
     with replacing(path) as scratch:
         scratch.write_text(json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
     return path
+
+
+def record_files(folder: Path) -> list[Path]:
+    """Return the files of records in ``folder/jobs``; what else lies there belongs to others."""
+    return [path for path in (folder / JOBS).glob("x*.json") if _NAME.fullmatch(path.name) and path.is_file()]
 
 
 def read_record(folder: Path, job: BenchmarkJob) -> Record | None:

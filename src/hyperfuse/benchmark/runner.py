@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,13 +10,14 @@ from pathlib import Path
 import torch
 
 from hyperfuse.benchmark.plan import BenchmarkJob, BenchmarkPlan
-from hyperfuse.benchmark.records import JOBS, Record, read_record, write_record
+from hyperfuse.benchmark.records import Record, read_record, record_files, write_record
 from hyperfuse.benchmark.worker import job_line, run_job
 from hyperfuse.errors import InputError
 from hyperfuse.progress import Progress, silent
+from hyperfuse.runtime.locks import exclusive
 from hyperfuse.runtime.memory import free_bytes
 from hyperfuse.runtime.processes import Child, run_children
-from hyperfuse.runtime.threads import usable_threads
+from hyperfuse.runtime.threads import check_threads, usable_threads
 
 _WORKER = "hyperfuse.benchmark.worker:do_job"
 # Of the free memory; the rest is for other programs.
@@ -66,9 +66,19 @@ def run_plan(
         HyperfuseError: records cannot be written.
     """
     folder = Path(folder)
+    check_threads(threads)
     check_folder(folder, resume=resume, overwrite=overwrite)
-    if overwrite and (folder / JOBS).is_dir():
-        shutil.rmtree(folder / JOBS)
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder / ".lock", f"{folder}: another benchmark writes to it; wait for it, or name another folder"):
+        for path in record_files(folder) if overwrite else ():
+            path.unlink()
+        return _run_jobs(plan, folder, workers, threads, done, progress)
+
+
+def _run_jobs(
+    plan: BenchmarkPlan, folder: Path, workers: int | None, threads: int | None, done: Done, progress: Progress
+) -> list[Record]:
+    """Do the jobs of which ``folder`` has no records; return the records of all."""
     records = {job.file: found for job in plan.jobs if (found := read_record(folder, job)) and not found.failure}
     todo = [job for job in plan.jobs if job.file not in records]
     total = len(plan.jobs)
@@ -102,8 +112,7 @@ def check_folder(folder: Path, *, resume: bool = False, overwrite: bool = False)
         raise InputError("pass resume=True or overwrite=True, not both")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder")
-    held = (folder / JOBS).is_dir() and any((folder / JOBS).iterdir())
-    if held and not (resume or overwrite):
+    if record_files(folder) and not (resume or overwrite):
         raise InputError(f"{folder} holds a benchmark already; resume=True continues it, overwrite=True restarts it")
 
 

@@ -19,6 +19,7 @@ from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io import read_mosaic, write
+from hyperfuse.io.encoding.damage import checksum
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.files import ImageLike, as_cube
 from hyperfuse.io.formats.registry import split_variable
@@ -26,7 +27,7 @@ from hyperfuse.io.windows.memory import MemorySource
 from hyperfuse.io.windows.open import open_windows
 from hyperfuse.io.windows.source import WindowSource
 from hyperfuse.scenes.source import PairSource, mask_pixels
-from hyperfuse.scenes.tiling.store import checksum, identity
+from hyperfuse.scenes.tiling.store import identity
 
 Paths = str | Path | Sequence[str | Path]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.atomic import replacing
-from hyperfuse.io.encoding.damage import named
+from hyperfuse.io.encoding.damage import checksum, named
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.pretrained import WEIGHTS, save_pretrained
 from hyperfuse.training.averaging import WeightAverage
@@ -66,7 +67,9 @@ def save_checkpoint(
     with _writing(target) as scratch:
         save_pretrained(network if average is None else average.network, scratch)
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, scratch / TENSORS)
-        _write_json(scratch / STATE, {**record, "averaged": average is not None})
+        record["averaged"] = average is not None
+        record["checksums"] = {file.name: checksum(file) for file in sorted(scratch.iterdir())}
+        _write_json(scratch / STATE, {**record, "checksum": _checksum_of(record)})
     for old in _checkpoints(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -104,6 +107,9 @@ def load_checkpoint(
     """
     record = _read_record(path)
     try:
+        for name, value in record.get("checksums", {}).items():
+            if checksum(path / name) != value:
+                raise _unreadable(path, f"{name} was changed")
         tensors = load_file(path / TENSORS)
         averaged = load_file(path / WEIGHTS) if average is not None else {}
     except (OSError, SafetensorError) as error:
@@ -138,18 +144,27 @@ def remove_partial(folder: Path) -> None:
 def _read_record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads((path / STATE).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(path, error) from None
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
-        raise InputError(f"{path}: not a checkpoint of format {_FORMAT}")
+        raise InputError(f"{path}: not a checkpoint of format {_FORMAT}; remove it to resume from the one before it")
+    if "checksum" in record and record.pop("checksum") != _checksum_of(record):
+        raise _unreadable(path, f"{STATE} was changed")
+    missing = {"averaged", *(one.name for one in fields(RunState))} - record.keys()
+    if missing:
+        raise _unreadable(path, f"{STATE} has no {', '.join(sorted(missing))}")
     return record
+
+
+def _checksum_of(record: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(record, sort_keys=True).encode())
 
 
 def _state(record: dict[str, Any]) -> RunState:
     return RunState(record["step"], record["best_step"], record["best_scores"], record["base"])
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
+def _unreadable(path: Path, error: Exception | str) -> InputError:
     return InputError(f"{path}: the checkpoint cannot be read ({error}); remove it to resume from the one before it")
 
 

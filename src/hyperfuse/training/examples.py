@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_all_start_methods
+from multiprocessing import get_all_start_methods, get_context
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,6 +84,11 @@ def load_batches(
 
     ``pinned`` puts them in pinned memory, for a GPU.
     """
+    if workers:
+        try:
+            get_context().Lock()
+        except (OSError, ImportError) as error:
+            raise _no_shared_memory(error) from error
     loader = DataLoader(
         examples,
         batch_sampler=sampler,
@@ -96,6 +102,15 @@ def load_batches(
     return _unwrapped(iter(loader))
 
 
+def _no_shared_memory(error: Exception) -> InputError:
+    said = " ".join(str(error).split())
+    return InputError(
+        f"workers=... need shared memory, and this system gives none ({said}): mount /dev/shm, larger in a"
+        " container (docker run --shm-size=2g), or set workers=0",
+        parameter="workers",
+    )
+
+
 def _unwrapped(batches: Iterator[ExampleBatch]) -> Iterator[ExampleBatch]:
     try:
         yield from batches
@@ -103,6 +118,10 @@ def _unwrapped(batches: Iterator[ExampleBatch]) -> Iterator[ExampleBatch]:
         # From a worker it comes with the traceback of that process around it; the last line is the message.
         message = str(error).splitlines()[-1]
         raise type(error)(message.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")) from error
+    except RuntimeError as error:
+        if not re.search(r"shared memory|/dev/shm|shm_|[Bb]us error", str(error)):
+            raise
+        raise _no_shared_memory(RuntimeError(str(error).splitlines()[-1])) from error
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from hyperfuse.training.initialisation import initial_network
 from hyperfuse.training.losses import weighted_loss
 from hyperfuse.training.order import ProcessBatches
 from hyperfuse.training.processes import Processes
-from hyperfuse.training.run_folder import open_run
+from hyperfuse.training.run_folder import open_run, run_locked
 from hyperfuse.training.run_log import TENSORBOARD_PURPOSE, RunLog
 from hyperfuse.training.scene_store import PatchCorner, SceneReader
 from hyperfuse.training.validation import validate
@@ -94,8 +94,9 @@ def train(
         # The loop seeds torch's generator; the caller's own is as before afterwards.
         with torch.random.fork_rng(devices=[]), _deterministic(config.deterministic):
             run = _Run(config, scenes, base, processes, note)
-            run.open(overwrite=overwrite)
-            return run.train(progress)
+            with run_locked(config.output) if processes.main else contextlib.nullcontext():
+                run.open(overwrite=overwrite)
+                return run.train(progress)
     finally:
         processes.end()
 
@@ -146,7 +147,9 @@ class _Run:
         checkpoint = open_run(self.config, self.processes, self.state.base, overwrite=overwrite)
         if checkpoint is not None:
             self.state = load_checkpoint(checkpoint, self.network, self.average, self.optimiser)
-            self.note(f"resuming {self.config.output} after step {self.state.step} of {self.steps}")
+            finished = self.state.step >= self.steps
+            where = f"after step {self.state.step} of {self.steps}"
+            self.note(f"{self.config.output} is complete" if finished else f"resuming {self.config.output} {where}")
 
     def train(self, progress: Progress) -> TrainingResult:
         """Take all steps that are left, then return the outcome."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.io.encoding.damage import named
+from hyperfuse.runtime.locks import exclusive
 from hyperfuse.training.checkpoints import BEST, CHECKPOINTS, latest_checkpoint, read_state, remove_partial
 from hyperfuse.training.configuration import TrainingConfig, differences, load_config, to_yaml
 from hyperfuse.training.processes import Processes
 from hyperfuse.training.run_log import LOG, TENSORBOARD
 
 CONFIG = "config.yaml"
+_LOCK = ".lock"
 _OURS = (CONFIG, LOG, TENSORBOARD, CHECKPOINTS, BEST)
 # Marks our file: a folder is only cleared where a run created it.
 _MARK = "# Configuration of a run of `hyperfuse train`, with every key.\n"
@@ -61,6 +65,23 @@ def open_run(config: TrainingConfig, processes: Processes, base: str | None, *, 
             scratch.write_text(_MARK + to_yaml(config), "utf-8")
     processes.accelerator.wait_for_everyone()
     return checkpoint
+
+
+@contextmanager
+def run_locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the folder of a run; it is made, and removed where nothing was written to it.
+
+    Raises:
+        LockedError: another process trains in it.
+    """
+    with suppress(OSError):  # reported where the folder is prepared
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with exclusive(folder / _LOCK, f"{folder}: another process trains in it; wait for it, or set output=FOLDER"):
+            yield
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _refuse_other_files(folder: Path) -> None:

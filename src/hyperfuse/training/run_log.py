@@ -63,15 +63,15 @@ class RunLog:
 
 
 def read_log(folder: str | os.PathLike[str]) -> list[dict[str, float]]:
-    """Return the entries of a run's log, oldest first; a line cut off by a kill is skipped.
+    """Return the entries of a run's log, oldest first; lines that are cut off or damaged are skipped.
 
     Each has ``step`` and ``patches``; then ``loss``, ``learning_rate``, ``gradient_norm`` and
     ``patches_per_second``, or ``validation/psnr_db`` and the other scores.
     """
     entries = []
-    for line in (Path(folder) / LOG).read_text("utf-8").splitlines():
-        with contextlib.suppress(ValueError):
+    for line in (Path(folder) / LOG).read_text("utf-8", "replace").splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
             entry = json.loads(line)
-            if isinstance(entry, dict) and "step" in entry:
+            if isinstance(entry, dict) and isinstance(entry.get("step"), int):
                 entries.append(entry)
     return entries

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hyperfuse.errors import HyperfuseError, InputError
+
+_BLOCK = 2**24
 
 
 @contextmanager
@@ -36,3 +39,12 @@ def damage_reported(what: str, *, reason: bool = False) -> Iterator[None]:
     except Exception as error:
         said = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{what} ({said})" if reason else what) from error
+
+
+def checksum(path: Path, size: int | None = None) -> int:
+    """Return the checksum of a file, or of its first bytes."""
+    value, left = 0, path.stat().st_size if size is None else size
+    with path.open("rb") as file:
+        while left > 0 and (block := file.read(min(left, _BLOCK))):
+            value, left = zlib.crc32(block, value), left - len(block)
+    return value

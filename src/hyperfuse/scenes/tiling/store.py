@@ -21,13 +21,13 @@ import torch
 from numpy.typing import NDArray
 
 from hyperfuse.errors import HyperfuseError, InputError
+from hyperfuse.io.encoding.damage import checksum
 from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.runtime.locks import exclusive
 
 _JOB, _MODEL = "job.json", "model.pt"
 # The end of every file: a mark, the checksum of what is before it, and whether a tile holds gaps.
 _TRAILER, _MAGIC = struct.Struct("<4sI?3x"), b"tile"
-_BLOCK = 2**24
 
 
 class Store(Protocol):
@@ -253,15 +253,6 @@ class TileStore:
     def remove(self) -> None:
         """Remove everything."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def checksum(path: Path, size: int | None = None) -> int:
-    """Return the checksum of a file, or of its first bytes."""
-    value, left = 0, path.stat().st_size if size is None else size
-    with path.open("rb") as file:
-        while left > 0 and (block := file.read(min(left, _BLOCK))):
-            value, left = zlib.crc32(block, value), left - len(block)
-    return value
 
 
 def _write(path: Path, *parts: bytes | memoryview, flag: bool = False) -> None:
