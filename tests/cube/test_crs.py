@@ -39,3 +39,10 @@ def test_units():
     assert crs_units(parse_crs("EPSG:2263")) == "US survey foot"
     assert is_geographic("EPSG:4326")
     assert not is_geographic("EPSG:3035")
+
+
+@pytest.mark.parametrize("text", ["+proj=lcc +datum=WGS84 +type=crs", "\udcff\udcfe", "EPSG:0", "9" * 5000])
+def test_what_is_no_crs_is_one_line_and_nothing_else(text, capfd):
+    with pytest.raises(InputError, match="is not understood"):
+        parse_crs(text)
+    assert capfd.readouterr() == ("", "")

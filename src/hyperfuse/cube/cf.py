@@ -232,7 +232,9 @@ def per_band(key: str, value: Any) -> Sequence[Any] | None:
     """Return the entries of an attribute that states something of each band, or None for another attribute."""
     key = key.lower()
     if key in _NAMES:
-        return [part.strip() for part in value.strip("{} ").split(",")] if isinstance(value, str) else list(value)
+        if isinstance(value, str):
+            return [part.strip() for part in value.strip("{} ").split(",")]
+        return list(value) if isinstance(value, list | tuple | np.ndarray) and np.ndim(value) == 1 else None
     return as_numbers(value) if key in _CENTRES | _WIDTHS | _GOOD | _CODES else None
 
 

@@ -17,11 +17,13 @@ def parse_crs(text: str) -> CRS:
     """Return the CRS of a WKT, PROJ string or authority code; another text raises an ``InputError``."""
     # Most images of laboratories have none, and rasterio takes as long to import as all else of a reader.
     from rasterio.crs import CRS
+    from rasterio.env import Env
     from rasterio.errors import CRSError
 
     try:
-        return CRS.from_user_input(text)
-    except CRSError as error:
+        with Env():  # without one PROJ writes what it does not understand to stderr
+            return CRS.from_user_input(text)
+    except (CRSError, ValueError) as error:  # a text may be no UTF-8
         shown = text if len(text) <= 60 else f"{text[:60]}…"
         raise InputError(f"the CRS {shown!r} is not understood; give a code such as EPSG:32633, or WKT") from error
 

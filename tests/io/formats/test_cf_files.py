@@ -1,5 +1,7 @@
 """netCDF, HDF5 and Zarr as others write them: coded, placed and oriented as their attributes state."""
 
+import contextlib
+
 import h5py
 import numpy as np
 import pytest
@@ -511,3 +513,12 @@ def test_values_are_those_of_xarray(tmp_path, dtype, scale, offset, mark, unsign
     path = store(tmp_path / "a.nc", stored, **attrs)
     found, expected = read(path).data, by_xarray(path).data
     np.testing.assert_allclose(found, expected.astype(np.float64), rtol=2e-6)
+
+
+@pytest.mark.parametrize("value", [5, np.nan, np.array([[1, 2], [3, 4]]), "red", b"\xff\xfe"])
+@pytest.mark.parametrize("key", ["band_names", "wavelength", "bbl", "valid_range", "Data_Ignore_Value", "grid_mapping"])
+@pytest.mark.filterwarnings("ignore")
+def test_attributes_of_another_kind_are_no_failure(tmp_path, key, value):
+    path = store(tmp_path / "a.nc", np.ones((2, 3, 4), np.float32), **{key: value})
+    with contextlib.suppress(InputError):
+        assert read(path).band_names is None
