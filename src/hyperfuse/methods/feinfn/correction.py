@@ -34,7 +34,7 @@ _NO_FIT = PairFit(0, (), (0.0, 0.0), "steps")
 _NO_TIME = PairFit(0, (), (0.0, 0.0), NO_TIME)
 _NOTHING = PairFit(0, (), (0.0, 0.0), NOTHING_LEARNT)
 # Errors below this fraction of the values are rounding: there is nothing to learn.
-_ROUNDING = 1e-6
+_ROUNDING = 1e-7
 
 
 @dataclass(frozen=True)
