@@ -33,8 +33,8 @@ _STEPS_PER_IMAGE = 3  # a step uses at most about a third of the image
 _NO_FIT = PairFit(0, (), (0.0, 0.0), "steps")
 _NO_TIME = PairFit(0, (), (0.0, 0.0), NO_TIME)
 _NOTHING = PairFit(0, (), (0.0, 0.0), NOTHING_LEARNT)
-# Errors below this fraction of the values are rounding: there is nothing to learn.
-_ROUNDING = 1e-7
+# Bands that vary by less than this fraction of the values are constant: there is nothing to learn.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def fit_correction(
     errors = [one.error for one in masked]
     if fit.steps == 0 and not isinstance(start, TrainedNetwork):
         return CorrectionFit(None, errors, _NO_FIT)
-    if all(float(one.error.abs().max()) <= _ROUNDING * float(one.hsi.abs().max()) for one in masked):
+    if all(_is_constant(one.hsi) for one in masked):
         return CorrectionFit(None, errors, _NOTHING)
     network = start.network if isinstance(start, TrainedNetwork) else _create(encoding, start, fit.seed)
     network = _placed(network, errors[0])
@@ -256,6 +256,11 @@ def _predict(network: FeINFN, masked: _MaskedImage, basis: torch.Tensor) -> torc
         output = masked.predictors.degrade(correction(network, pair.hsi[None], pair.guidance[None])[0])
         predicted = torch.where(pair.held_out, expand(basis, output), predicted)
     return predicted
+
+
+def _is_constant(hsi: torch.Tensor) -> bool:
+    low, high = hsi.flatten(1).aminmax(dim=1)
+    return bool((high - low <= _ROUNDING * torch.maximum(high.abs(), low.abs())).all())
 
 
 def _is_accepted(tasks: Sequence[HeldOutTask], masked: Sequence[_MaskedImage], network: FeINFN) -> bool:
