@@ -68,7 +68,7 @@ def local_models(hsi, predictors):
 def test_predictions_are_those_of_a_literal_loop(weight):
     _, hsi, predictors = case()
     slopes = global_slopes(predictors, hsi)
-    neighbours = similar_pixels(weight, hsi, predictors).search(hsi, predictors, fine=True)
+    neighbours = similar_pixels(weight, hsi, predictors).search_hr(hsi, predictors)
     found = _predict(neighbours, torch.from_numpy(slopes.T), None)
     values, positions = predictors.fine.flatten(1).T.numpy(), predictors.positions(fine=True).numpy()
     start = predictors.positions(fine=False)[0].numpy()  # the literal loop counts from the first LR pixel
@@ -79,7 +79,7 @@ def test_predictions_are_those_of_a_literal_loop(weight):
 
 def test_a_pixel_never_predicts_itself():
     _, hsi, predictors = case()
-    neighbours = similar_pixels(0.1, hsi, predictors).search(hsi, predictors, fine=False)
+    neighbours = similar_pixels(0.1, hsi, predictors).search_lr(hsi, predictors)[1]
     assert not (neighbours.index == torch.arange(len(neighbours.index))[:, None]).any()
     slopes = global_slopes(predictors, hsi)
     found = _predict(neighbours, torch.from_numpy(slopes.T), None)
@@ -91,7 +91,8 @@ def test_a_pixel_never_predicts_itself():
 
 def test_held_out_pixels_have_no_influence():
     _, hsi, predictors = case()
-    models = local_models(hsi, predictors).with_similar_pixels([hsi], [predictors])
+    local = local_models(hsi, predictors)
+    models = local.with_similar_pixels([local.on(hsi, predictors)])
     known = torch.ones(hsi.shape[-2:], dtype=torch.bool)
     known[::2, ::2] = False
     spoilt = torch.where(known, hsi, 100.0)
@@ -102,7 +103,7 @@ def test_materials_that_a_window_mixes_remain_separate():
     image, hsi, predictors = case()
     local = local_models(hsi, predictors)
     plain = local.on(hsi, predictors)
-    models = local.with_similar_pixels([hsi], [predictors])
+    models = local.with_similar_pixels([local.on(hsi, predictors)])
     assert models.similar.factor.mean() > 0.5
     better = models.on(hsi, predictors)
     assert (better.apply() - image).square().mean() < 0.3 * (plain.apply() - image).square().mean()
@@ -143,16 +144,16 @@ def test_a_window_uses_the_similar_pixels_of_the_whole_scene():
     _, hsi, predictors = case()
     whole = similar_pixels(0.03, hsi, predictors)
     slopes = torch.from_numpy(global_slopes(predictors, hsi).T)
-    expected = _predict(whole.search(hsi, predictors, fine=True), slopes, None).T.reshape(5, 64, 64)
+    expected = _predict(whole.search_hr(hsi, predictors), slopes, None).T.reshape(5, 64, 64)
     known = ~held_out_patterns((16, 16))[1]
-    without = _predict(whole.search(hsi, predictors, fine=True), slopes, known).T.reshape(5, 64, 64)
-    held_out = _predict(whole.search(hsi, predictors, fine=False), slopes, None).T.reshape(5, 16, 16)
+    without = _predict(whole.search_hr(hsi, predictors), slopes, known).T.reshape(5, 64, 64)
+    held_out = _predict(whole.search_lr(hsi, predictors)[1], slopes, None).T.reshape(5, 16, 16)
     images, windows = halves(hsi, predictors)
     model = SimilarPixels(0.03, torch.ones(5, dtype=hsi.dtype), PixelBank.of(images, windows))
     for image, window, columns in zip(images, windows, (slice(0, 9), slice(7, 16)), strict=True):
-        inside, neighbours = slice(4 * columns.start, 4 * columns.stop), model.search(image, window, fine=True)
+        inside, neighbours = slice(4 * columns.start, 4 * columns.stop), model.search_hr(image, window)
         torch.testing.assert_close(_predict(neighbours, slopes, None).T.reshape(5, 64, 36), expected[..., inside])
         fine = _predict(neighbours, slopes, known[:, columns]).T.reshape(5, 64, 36)
         torch.testing.assert_close(fine, without[..., inside])
-        coarse = _predict(model.search(image, window, fine=False), slopes, None).T.reshape(5, 16, 9)
+        coarse = _predict(model.search_lr(image, window)[1], slopes, None).T.reshape(5, 16, 9)
         torch.testing.assert_close(coarse, held_out[..., columns])

@@ -95,7 +95,7 @@ def test_models_of_several_ridges_are_blended_and_predict_pixels_left_out():
     weights = {1e-3: 0.25, 1e-1: 0.5}
     blended = sum(weight * model.blend(*tensors, {ridge: 1.0}) for ridge, weight in weights.items())
     torch.testing.assert_close(model.blend(*tensors, weights), blended)
-    predicted = model.held_out(*tensors, weights)
+    predicted = model.predictions(*tensors, weights)[1]
     for i in range(5):
         for j in range(6):
             models = sum(

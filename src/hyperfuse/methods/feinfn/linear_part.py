@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from hyperfuse.methods.contract.method import PairTensors, covered_fraction
 from hyperfuse.methods.feinfn.band_psf import BandPsf, undersamples
 from hyperfuse.methods.feinfn.detail_injection import DetailInjection
+from hyperfuse.methods.feinfn.residual_regression import GuidedImage, ResidualRegression
 from hyperfuse.methods.local_linear.denoising import denoise
 from hyperfuse.methods.local_linear.models import LocalModels, WindowModels
 from hyperfuse.methods.local_linear.msi_noise import estimate_msi_noise
@@ -38,6 +39,7 @@ class LinearModel:
         residual_models: of the HSI minus what both predict.
         shrinkage: of these, at low radiance.
         injection: of detail; None under a PSF that undersamples, which shows it at LR.
+        regression: of what remains, on patches of the MSI; None where it was not fitted or predicts nothing.
     """
 
     msi_noise: torch.Tensor
@@ -48,10 +50,11 @@ class LinearModel:
     residual_models: LocalModels
     shrinkage: RadianceShrinkage
     injection: DetailInjection | None
+    regression: ResidualRegression | None = None
 
     @classmethod
     def fit(
-        cls, samples: Sequence[PairTensors], progress: Progress, seconds: float | None = None
+        cls, samples: Sequence[PairTensors], progress: Progress, seconds: float | None = None, *, regress: bool = False
     ) -> tuple[LinearModel, LinearImage | None]:
         """Fit everything to samples of a scene.
 
@@ -61,6 +64,7 @@ class LinearModel:
             samples: of the scene.
             progress: called with the fraction done.
             seconds: wall time there is for this, or None. Where it is short, similar pixels are not searched.
+            regress: whether the residual is regressed on patches.
 
         Returns:
             The model; and where there is one sample, what it makes of that.
@@ -77,16 +81,17 @@ class LinearModel:
         noise = signal.band_errors(deviations.square()).sqrt().to(measured[0].dtype)
         hsis = [signal.expand(signal.project(hsi)) for hsi in measured]
         models = LocalModels.fit(hsis, windows, noise, progress=part(progress, 0.1, 0.4))
+        plain = [models.on(*one) for one in zip(hsis, windows, strict=True)]
         undersampled = undersamples(samples[0].sensor)
         taken = time.monotonic() - start
         # What one sample was fitted to is applied already; of several, everything is applied to the scene afterwards.
         times = _TIMES_AS_LONG * (1 if len(samples) == 1 else 1 + 1 / covered_fraction(samples))
         if undersampled and (seconds is None or seconds - taken >= times * taken):
             progress(0.4, "searching similar pixels")
-            models = models.with_similar_pixels(hsis, windows)
+            models = models.with_similar_pixels(plain)
         images, held_out = [], []
-        for hsi, one in zip(hsis, windows, strict=True):
-            fitted = models.on(hsi, one)
+        while plain:  # freed one by one
+            fitted = replace(plain.pop(0), models=models)
             images.append(fitted.apply())
             held_out.append(fitted.held_out())
         progress(0.5, "correcting the PSF of each band")
@@ -104,28 +109,39 @@ class LinearModel:
         )
         injection = None if undersampled else DetailInjection.fit(held_out, hsis, windows)
         model = cls(msi_noise, whitening, signal, models, band_psf, residual_models, shrinkage, injection)
-        if len(samples) > 1:
-            return model, None
-        image = model._add_residual(image, on_residuals[0].apply(), windows[0])
-        return model, LinearImage(model, samples[0].msi, hsis[0], fitted, image)
+        single = None
+        if len(samples) == 1:
+            image = model._add_residual(image, on_residuals[0].apply(), windows[0])
+            single = LinearImage(model, samples[0].msi, hsis[0], fitted, on_residuals[0], image)
+        if regress:
+            progress(0.9, "regressing the residual on patches")
+            applied = (model.apply(one) for one in samples) if single is None else iter([single])
+            found = ResidualRegression.fit(((one.guided(), one.residual()) for one in applied), hsis)
+            if found is not None:
+                model = replace(model, regression=found[0])
+                single = None if single is None else single.corrected(model)
+        return model, single
 
     def apply(self, pair: PairTensors) -> LinearImage:
         """Return what the model makes of a window of the scene."""
         predictors = Predictors.of(pair, self.whitening, denoise(pair.msi, self.msi_noise))
         hsi = self.without_noise(pair.hsi)
-        fitted = self.models.on(hsi, predictors)
-        return LinearImage(self, pair.msi, hsi, fitted, self._finish(hsi, fitted, None))
+        linear = self._finish(pair.msi, hsi, self.models.on(hsi, predictors), None)
+        return linear if self.regression is None else linear.corrected(self)
 
     def without_noise(self, hsi: torch.Tensor) -> torch.Tensor:
         """Return an HSI (bands, h, w) without the components that are noise."""
         return self.signal.expand(self.signal.project(hsi))
 
-    def _finish(self, hsi: torch.Tensor, fitted: WindowModels, known: torch.Tensor | None) -> torch.Tensor:
-        """Return the image (bands, H, W) of models fitted to a window, by its ``known`` LR pixels (h, w)."""
+    def _finish(
+        self, msi: torch.Tensor, hsi: torch.Tensor, fitted: WindowModels, known: torch.Tensor | None
+    ) -> LinearImage:
+        """Return the image of models fitted to a window by its ``known`` LR pixels (h, w), without the regression."""
         predictors = fitted.predictors
         image = self.band_psf.correct(fitted.apply(known), predictors.extent)
         residual = self.residual_models.on(hsi - predictors.degrade(image), predictors)
-        return self._add_residual(image, residual.apply(known), predictors)
+        image = self._add_residual(image, residual.apply(known), predictors)
+        return LinearImage(self, msi, hsi, fitted, residual, image)
 
     def _add_residual(self, image: torch.Tensor, residual: torch.Tensor, predictors: Predictors) -> torch.Tensor:
         image = image + self.shrinkage.of(image) * residual
@@ -141,6 +157,7 @@ class LinearImage:
         msi: HR-MSI as it was measured, (msi_bands, H, W).
         hsi: LR-HSI without the components that are noise, (bands, h, w).
         fitted: models of the HSI on this window.
+        fitted_residual: those of the residual.
         image: the result, (bands, H, W).
     """
 
@@ -148,6 +165,7 @@ class LinearImage:
     msi: torch.Tensor
     hsi: torch.Tensor
     fitted: WindowModels
+    fitted_residual: WindowModels
     image: torch.Tensor
 
     @property
@@ -155,6 +173,25 @@ class LinearImage:
         """The denoised MSI."""
         return self.fitted.predictors
 
+    def guided(self) -> GuidedImage:
+        """Return the image with what its residual is predicted from."""
+        return GuidedImage(self.image, self.msi, self.predictors)
+
+    def corrected(self, model: LinearModel) -> LinearImage:
+        """Return the image corrected by a model's regression of the residual."""
+        assert model.regression is not None
+        return replace(self, model=model, image=self.image + model.regression.predict(self.guided()))
+
+    def residual(self) -> torch.Tensor:
+        """Return the HSI minus its held-out prediction by all but the regression, (bands, h, w), in closed form.
+
+        It is the residual of the image itself, plus what each LR pixel has added to its own prediction.
+        """
+        shrinkage = self.predictors.degrade(self.model.shrinkage.of(self.image)[None])[0]
+        own = self.fitted.own_influence() + shrinkage * self.fitted_residual.own_influence()
+        return self.hsi - self.predictors.degrade(self.image) + own
+
     def without(self, held_out: torch.Tensor) -> torch.Tensor:
         """Return the image as it would be had the held-out LR pixels, bool (h, w), not been measured."""
-        return self.model._finish(self.hsi, self.fitted, ~held_out)
+        linear = self.model._finish(self.msi, self.hsi, self.fitted, ~held_out)
+        return (linear if self.model.regression is None else linear.corrected(self.model)).image

@@ -94,16 +94,17 @@ class LocalModels:
             errors, variance = subspace.band_errors(errors), subspace.band_errors(variance)
         return cls(_average_weights(errors, variance, noise.double().square(), windows, ridges), slopes, subspace)
 
-    def with_similar_pixels(self, images: Sequence[torch.Tensor], predictors: Sequence[Predictors]) -> LocalModels:
+    def with_similar_pixels(self, windows: Sequence[WindowModels]) -> LocalModels:
         """Return the models with those over similar pixels blended in, as far as held-out pixels support it.
 
         Args:
-            images: of each sample the LR image, (bands, h, w).
-            predictors: of each sample the MSI.
+            windows: these models fitted to each sample.
         """
-        windows = [self.on(*sample) for sample in zip(images, predictors, strict=True)]
         similar = SimilarPixels.fit(
-            [one.targets for one in windows], predictors, [one.held_out_targets() for one in windows], self.slopes
+            [one.targets for one in windows],
+            [one.predictors for one in windows],
+            [one.held_out_targets() for one in windows],
+            self.slopes,
         )
         return replace(self, similar=similar)
 
@@ -127,6 +128,8 @@ class WindowModels:
     targets: torch.Tensor
     predictors: Predictors
     _neighbours: list[Neighbours] = field(default_factory=list, repr=False)  # of HR pixels, once they are found
+    # Of the models in windows alone, once they are made: with every LR pixel and without it.
+    _predictions: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list, repr=False)
 
     def apply(self, known: torch.Tensor | None = None, progress: Progress = silent) -> torch.Tensor:
         """Fit at LR, interpolate the coefficients bilinearly and evaluate at HR: (bands, H, W).
@@ -161,7 +164,7 @@ class WindowModels:
         similar = self.models.similar
         if similar is not None:
             if not self._neighbours:
-                self._neighbours.append(similar.search(targets, self.predictors, fine=True))
+                self._neighbours.append(similar.search_hr(targets, self.predictors))
             fused = similar.blend(fused, self._neighbours[0], slopes, known)
         return self._bands(fused)
 
@@ -169,18 +172,39 @@ class WindowModels:
         """Return the prediction of every LR pixel by models fitted without it, (bands, h, w)."""
         predicted, similar = self.held_out_targets(), self.models.similar
         if similar is not None:
-            neighbours = similar.search(self.targets, self.predictors, fine=False)
-            predicted = similar.blend(predicted, neighbours, self.models.slopes, None)
+            predicted = similar.blend(predicted, self._similar_lr_pixels()[1], self.models.slopes, None)
         return self._bands(predicted)
+
+    def own_influence(self) -> torch.Tensor:
+        """Return what the measurement of every LR pixel adds to its own prediction, (bands, h, w)."""
+        (fitted, predicted), similar = self._window_predictions(), self.models.similar
+        if similar is not None:
+            with_itself, without = self._similar_lr_pixels()
+            fitted = similar.blend(fitted, with_itself, self.models.slopes, None)
+            predicted = similar.blend(predicted, without, self.models.slopes, None)
+        change, subspace = fitted - predicted, self.models.subspace
+        return change if subspace is None else subspace.part(slice(None)).expand(change)
 
     def held_out_targets(self) -> torch.Tensor:
         """Return the same in components, and by the models in windows alone."""
-        result = torch.empty_like(self.targets)
-        ridges = [(WindowedRidge(self.predictors.coarse, window), one) for window, one in self.models.weights.items()]
-        for chunk in _chunks(self.targets, self.predictors):
-            some, slopes = self.targets[chunk].double(), self.models.slopes[chunk]
-            result[chunk] = sum(ridge.held_out(some, slopes, weights) for ridge, weights in ridges)
-        return result
+        return self._window_predictions()[1]
+
+    def _window_predictions(self) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self._predictions:
+            fitted, held_out = torch.empty_like(self.targets), torch.empty_like(self.targets)
+            ridges = [
+                (WindowedRidge(self.predictors.coarse, window), one) for window, one in self.models.weights.items()
+            ]
+            for chunk in _chunks(self.targets, self.predictors):
+                some, slopes = self.targets[chunk].double(), self.models.slopes[chunk]
+                parts = [ridge.predictions(some, slopes, weights) for ridge, weights in ridges]
+                fitted[chunk], held_out[chunk] = (sum(kind) for kind in zip(*parts, strict=True))
+            self._predictions.append((fitted, held_out))
+        return self._predictions[0]
+
+    def _similar_lr_pixels(self) -> tuple[Neighbours, Neighbours]:
+        assert self.models.similar is not None
+        return self.models.similar.search_lr(self.targets, self.predictors)
 
     def _slopes(self, known: torch.Tensor | None) -> torch.Tensor:
         """Return the prior mean of the slopes; of a whole scene the held-out pixels must not decide it either."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
+from torch.nn import functional as F
 
 from hyperfuse.methods.local_linear.predictors import Predictors
 
@@ -135,7 +136,7 @@ class SimilarPixels:
         for weight in _SPATIAL_WEIGHTS:
             models = cls(weight, torch.ones_like(truth[:, 0]), bank)
             predicted = [
-                _predict(models.search(image, one, fine=False), slopes, None)
+                _predict(models.search_lr(image, one)[1], slopes, None)
                 for image, one in zip(targets, predictors, strict=True)
             ]
             change = (torch.cat(predicted) - known.T).double().T
@@ -147,35 +148,32 @@ class SimilarPixels:
                 best, chosen = score, cls(weight, factor.to(truth.dtype), bank)
         return chosen if chosen is not None and bool((chosen.factor > 0).any()) else None
 
-    def search(self, targets: torch.Tensor, predictors: Predictors, *, fine: bool) -> Neighbours:
-        """Find the neighbours of the HR pixels of a window, or of its LR pixels, which are never their own.
+    def search_hr(self, targets: torch.Tensor, predictors: Predictors) -> Neighbours:
+        """Find the neighbours of the HR pixels of a window.
 
         Args:
             targets: the LR image (components, h, w).
             predictors: the MSI.
-            fine: for HR pixels.
         """
-        own = PixelBank.of_window(targets, predictors)
-        pixels = self.bank.outside(predictors).after(own)
-        values = (predictors.fine if fine else predictors.coarse).flatten(1).T
-        # The window's own pixels in double precision; a bank keeps what is stored.
-        coarse = torch.cat([predictors.coarse.flatten(1).T, pixels.predictors[len(own.positions) :].double()])
-        tree = cKDTree(self._joint(coarse, pixels.positions))
-        query = self._joint(values.double(), predictors.positions(fine=fine))
-        distance, index = tree.query(query, k=_COUNT + (0 if fine else 1), workers=torch.get_num_threads())
-        if not fine:
-            # Usually the first; among pixels that are equal in everything it may be any: put it first.
-            itself = index == np.arange(len(index))[:, None]
-            itself[:, -1] |= ~itself.any(axis=1)
-            order = np.argsort(~itself, axis=1, kind="stable")[:, 1:]
-            distance, index = np.take_along_axis(distance, order, 1), np.take_along_axis(index, order, 1)
-        reach = distance.max(axis=1, keepdims=True) + 1e-9
-        weight = np.exp(-2 * (distance / reach) ** 2)
-        return Neighbours(
-            values.to(targets.dtype),
-            torch.from_numpy(index).to(targets.device),
-            torch.from_numpy(weight / weight.sum(axis=1, keepdims=True)).to(targets),
-            pixels,
+        return _Search(self, targets, predictors).neighbours(fine=True)
+
+    def search_lr(self, targets: torch.Tensor, predictors: Predictors) -> tuple[Neighbours, Neighbours]:
+        """Find the neighbours of the LR pixels of a window: each among its own neighbours, and never among them.
+
+        Args:
+            targets: the LR image (components, h, w).
+            predictors: the MSI.
+        """
+        search = _Search(self, targets, predictors)
+        distance, index = search.nearest(fine=False, count=_COUNT + 1)
+        # Usually the first; among pixels that are equal in everything it may be any: put it first.
+        itself = index == np.arange(len(index))[:, None]
+        itself[:, -1] |= ~itself.any(axis=1)
+        order = np.argsort(~itself, axis=1, kind="stable")
+        distance, index = np.take_along_axis(distance, order, 1), np.take_along_axis(index, order, 1)
+        return (
+            search.weighted(distance[:, :-1], index[:, :-1], fine=False),
+            search.weighted(distance[:, 1:], index[:, 1:], fine=False),
         )
 
     def blend(
@@ -194,8 +192,44 @@ class SimilarPixels:
         found = _predict(neighbours, slopes, known)
         return image + self.factor[:, None, None] * (found.T.reshape(image.shape) - image)
 
+
+class _Search:
+    """The tree of all LR pixels that a window has, and its queries."""
+
+    def __init__(self, similar: SimilarPixels, targets: torch.Tensor, predictors: Predictors) -> None:
+        self._weight, self._predictors, self._like = similar.spatial_weight, predictors, targets
+        own = PixelBank.of_window(targets, predictors)
+        self._pixels = similar.bank.outside(predictors).after(own)
+        # The window's own pixels in double precision; a bank keeps what is stored.
+        values = torch.cat([predictors.coarse.flatten(1).T, self._pixels.predictors[len(own.positions) :].double()])
+        self._tree = cKDTree(self._joint(values, self._pixels.positions))
+
+    def neighbours(self, *, fine: bool) -> Neighbours:
+        """Return the neighbours of all HR or LR pixels."""
+        return self.weighted(*self.nearest(fine=fine, count=_COUNT), fine=fine)
+
+    def nearest(self, *, fine: bool, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return distances and numbers of the nearest LR pixels of every HR or LR pixel, (n, count)."""
+        query = self._joint(self._values(fine).double(), self._predictors.positions(fine=fine))
+        distance, index = self._tree.query(query, k=count, workers=torch.get_num_threads())
+        return distance, index
+
+    def weighted(self, distance: np.ndarray, index: np.ndarray, *, fine: bool) -> Neighbours:
+        """Return neighbours with weights that fall with their distance."""
+        reach = distance.max(axis=1, keepdims=True) + 1e-9
+        weight = np.exp(-2 * (distance / reach) ** 2)
+        return Neighbours(
+            self._values(fine).to(self._like.dtype),
+            torch.from_numpy(index).to(self._like.device),
+            torch.from_numpy(weight / weight.sum(axis=1, keepdims=True)).to(self._like),
+            self._pixels,
+        )
+
+    def _values(self, fine: bool) -> torch.Tensor:
+        return (self._predictors.fine if fine else self._predictors.coarse).flatten(1).T
+
     def _joint(self, values: torch.Tensor, positions: torch.Tensor) -> np.ndarray:
-        return np.hstack([values.cpu().numpy(), self.spatial_weight * positions.cpu().numpy()])
+        return np.hstack([values.cpu().numpy(), self._weight * positions.cpu().numpy()])
 
 
 def _predict(neighbours: Neighbours, slopes: torch.Tensor, known: torch.Tensor | None) -> torch.Tensor:
@@ -215,12 +249,17 @@ def _predict(neighbours: Neighbours, slopes: torch.Tensor, known: torch.Tensor |
         if usable is not None:
             weight = weight * usable[index]
             weight = weight / weight.sum(1, keepdim=True).clamp_min(1e-12)
-        near_x, near_y = x[index], y[index]
-        mean_x, mean_y = torch.einsum("nk,nki->ni", weight, near_x), torch.einsum("nk,nkb->nb", weight, near_y)
-        centred = near_x - mean_x[:, None]
-        weighted = (weight[..., None] * centred).mT
-        normal = weighted @ centred + ridge
-        right = weighted @ (near_y - mean_y[:, None]) + ridge @ prior
-        local = torch.cholesky_solve(right, torch.linalg.cholesky(normal))
-        result[part] = mean_y + ((neighbours.predictors[part] - mean_x)[:, None] @ local)[:, 0]
+        near = x[index]
+        mean = torch.einsum("nk,nki->ni", weight, near)
+        centred = near - mean[:, None]
+        weighted = weight[..., None] * centred
+        # The prediction is linear in the targets: with the weights of the neighbours as one right side to solve for,
+        # instead of one per target, the targets are gathered once, in a weighted sum.
+        normal = weighted.mT @ centred + ridge
+        solved = torch.cholesky_solve(
+            (neighbours.predictors[part] - mean)[..., None], torch.linalg.cholesky(normal)
+        )
+        effective = weight + (weighted @ solved)[..., 0]
+        result[part] = F.embedding_bag(index, y, per_sample_weights=effective, mode="sum")
+        result[part].addmm_(_RIDGE * solved[..., 0], prior)
     return result

@@ -69,22 +69,25 @@ class WindowedRidge:
             ridges: to compare.
             pixels: flat indices of the pixels to predict, all of them known.
         """
-        x, y, moments = self._without_centre(targets, pixels)
+        x, y, moments = self._without_centre(targets, pixels, self._sums(targets, pixels))
         return torch.stack(
             [(_predict(moments.solve(slopes, {ridge: 1.0}), x) - y).square().mean(0) for ridge in ridges]
         )
 
-    def held_out(self, targets: torch.Tensor, slopes: torch.Tensor, weights: dict[float, float]) -> torch.Tensor:
-        """Return the prediction of :meth:`blend` for every pixel left out of its own window, (bands, h, w)."""
+    def predictions(
+        self, targets: torch.Tensor, slopes: torch.Tensor, weights: dict[float, float]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what :meth:`blend` predicts at every pixel, and what it would without that pixel, (bands, h, w) each."""
         pixels = torch.arange(targets.shape[-2] * targets.shape[-1], device=targets.device)
-        x, _, moments = self._without_centre(targets, pixels)
-        return _predict(moments.solve(slopes, weights), x).T.reshape(targets.shape)
+        sums = self._sums(targets, pixels)
+        x, _, others = self._without_centre(targets, pixels, sums)
+        fitted, held_out = (_predict(one.solve(slopes, weights), x) for one in (_Moments.of(sums), others))
+        return fitted.T.reshape(targets.shape), held_out.T.reshape(targets.shape)
 
     def _without_centre(
-        self, targets: torch.Tensor, pixels: torch.Tensor
+        self, targets: torch.Tensor, pixels: torch.Tensor, sums: _Sums
     ) -> tuple[torch.Tensor, torch.Tensor, _Moments]:
         x, y = self._x.flatten(1).T[pixels], targets.flatten(1).T[pixels]
-        sums = self._sums(targets, pixels)
         others = _Sums(  # the centre of a window has weight 1
             sums.mass - 1,
             sums.x - x,
