@@ -6,6 +6,7 @@ import torch
 from hyperfuse.methods.contract.method import PairTensors
 from hyperfuse.methods.local_linear.models import LocalModels
 from hyperfuse.methods.local_linear.predictors import Predictors, Whitening
+from hyperfuse.methods.local_linear.windowed_ridge import WindowedRidge
 from hyperfuse.statistics.noise import estimate_noise
 
 
@@ -56,3 +57,25 @@ def test_held_out_predictions_are_those_of_fits_without_the_pixel(make_pair):
     spoilt[:, 5, 6] = 100.0
     other = window.models.on(spoilt, predictors).held_out()[:, 5, 6]
     torch.testing.assert_close(window.held_out()[:, 5, 6], other)
+
+
+def test_the_influence_of_a_pixel_on_itself_is_its_prediction_minus_that_without_it(make_pair):
+    hsi, predictors, noise = sample(make_pair)
+    plain = LocalModels.fit([hsi], [predictors], noise, windows=(1.0,), ridges=(1e-2,)).on(hsi, predictors)
+    coefficients = WindowedRidge(predictors.coarse, 1.0).blend(hsi, plain.models.slopes, {1e-2: 1.0})
+    fitted = coefficients[:, 0] + (coefficients[:, 1:] * predictors.coarse).sum(1)
+    torch.testing.assert_close(plain.own_influence(), fitted - plain.held_out())
+
+
+def test_similar_pixels_count_themselves_in_their_influence(make_pair):
+    """A pixel with another measurement moves its own prediction in proportion; the one without it stays."""
+    hsi, predictors, noise = sample(make_pair)
+    models = LocalModels.fit([hsi], [predictors], noise)
+    models = models.with_similar_pixels([models.on(hsi, predictors)])
+    changed = hsi.clone()
+    changed[:, 5, 6] += 0.1
+    before, after = (models.on(image, predictors) for image in (hsi, changed))
+    torch.testing.assert_close(before.held_out()[:, 5, 6], after.held_out()[:, 5, 6])
+    moved = (after.own_influence() - before.own_influence())[:, 5, 6]
+    assert bool((moved > 0).all())
+    assert bool((moved < 0.1).all())

@@ -209,12 +209,7 @@ def fit_encoding(
     return ComponentEncoding.fit(pooled(hsis), msi_components)
 
 
-def held_out_error(linear: LinearImage) -> torch.Tensor:
-    """Return the measured HSI of a window minus its held-out prediction by linear models, (bands, h, w)."""
-    return _mask(linear, None).error
-
-
-def _mask(linear: LinearImage, encoding: Encoding | None, deadline: float = math.inf) -> _MaskedImage:
+def _mask(linear: LinearImage, encoding: Encoding, deadline: float = math.inf) -> _MaskedImage:
     """Predict every LR pixel from the others, unless that would take longer than there is."""
     predictors = linear.predictors
     pairs, error = [], torch.zeros_like(linear.hsi)
@@ -222,8 +217,7 @@ def _mask(linear: LinearImage, encoding: Encoding | None, deadline: float = math
     for number, held_out in enumerate(patterns):
         started = time.monotonic()
         image = linear.without(held_out)
-        if encoding is not None:
-            pairs.append(encoding.encode(linear, image, held_out))
+        pairs.append(encoding.encode(linear, image, held_out))
         error = torch.where(held_out, linear.hsi - predictors.degrade(image), error)
         now = time.monotonic()
         if now + (len(patterns) - 1 - number) * (now - started) > deadline:

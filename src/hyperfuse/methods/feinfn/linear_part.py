@@ -118,7 +118,7 @@ class LinearModel:
             applied = (model.apply(one) for one in samples) if single is None else iter([single])
             found = ResidualRegression.fit(((one.guided(), one.residual()) for one in applied), hsis)
             if found is not None:
-                model = replace(model, regression=found[0])
+                model = replace(model, regression=found)
                 single = None if single is None else single.corrected(model)
         return model, single
 
@@ -190,6 +190,11 @@ class LinearImage:
         shrinkage = self.predictors.degrade(self.model.shrinkage.of(self.image)[None])[0]
         own = self.fitted.own_influence() + shrinkage * self.fitted_residual.own_influence()
         return self.hsi - self.predictors.degrade(self.image) + own
+
+    def error(self) -> torch.Tensor:
+        """Return the measured HSI minus its held-out prediction, the regression's among it, (bands, h, w)."""
+        residual, regression = self.residual(), self.model.regression
+        return residual if regression is None else regression.inflation[:, None, None] * residual
 
     def without(self, held_out: torch.Tensor) -> torch.Tensor:
         """Return the image as it would be had the held-out LR pixels, bool (h, w), not been measured."""

@@ -26,7 +26,6 @@ from hyperfuse.methods.feinfn.correction import (
     TimeLimit,
     fit_correction,
     fit_encoding,
-    held_out_error,
 )
 from hyperfuse.methods.feinfn.linear_part import LinearImage, LinearModel
 from hyperfuse.methods.feinfn.pretrained import TrainedNetwork, load_for_pair
@@ -37,7 +36,8 @@ from hyperfuse.networks.options import FeINFNOptions
 from hyperfuse.progress import Progress, part, silent
 from hyperfuse.training.self_supervised.fit import NOTHING_LEARNT, PairFitOptions
 
-_STEPS = {"fast": 0, "normal": 600, "best": 3000}
+# Fitted to one pair, a network adds little to the regression on patches, and costs minutes.
+_STEPS = {"fast": 0, "normal": 0, "best": 3000}
 _MIN_SIDE = 8  # LR pixels; below, there is nothing to learn from
 # Enforcing consistency takes less time than a tenth of what fitting the linear part took; predicting the held-out
 # pixels of a window, as long as applying the linear part four times.
@@ -47,7 +47,10 @@ _CONSISTENCY_TIME, _HELD_OUT_TIMES = 0.1, 4
 class FeinfnSettings(MethodSettings):
     """Settings of ``feinfn``."""
 
-    effort: Literal["fast", "normal", "best"] = Field(default="normal", description="how long the network is fitted")
+    effort: Literal["fast", "normal", "best"] = Field(
+        default="normal",
+        description="fast: local models; normal: and regression on patches; best: and a network",
+    )
     steps: int | None = Field(default=None, ge=0, description="optimisation steps, in place of the effort's")
     budget_seconds: float | None = Field(
         default=None, gt=0, description="wall time for everything; the network is fitted in what remains of it"
@@ -68,14 +71,14 @@ class FeinfnSettings(MethodSettings):
 @register_method(
     "feinfn",
     settings=FeinfnSettings,
-    summary="local models refined by FeINFN, fitted to the pair itself on held-out LR pixels",
+    summary="local models, regression on patches and FeINFN, fitted to the pair itself on held-out LR pixels",
     reference="Liang et al., Fourier-enhanced implicit neural fusion network, NeurIPS 2024, arXiv 2404.15174",
     cost="minutes",
     capabilities=Capabilities(uncertainty=True, budget=True, weights=True, seed=True, shared_model=True),
 )
 @dataclass(frozen=True)
 class FeinfnModel(StoredModel):
-    """Local linear models, the PSF of each band, and a FeINFN that predicts the errors of both.
+    """Local linear models, the PSF of each band, regression on patches, and a FeINFN that predicts the errors of all.
 
     Every step is fitted or weighted by LR pixels that are held out of it; nothing else is needed.
 
@@ -105,10 +108,12 @@ class FeinfnModel(StoredModel):
             steps = 1  # as many as there is time for
         if max(min(one.hsi.shape[-2:]) for one in samples) < _MIN_SIDE:
             steps = 0
-        learns = steps > 0 or settings.uncertainty or isinstance(start, TrainedNetwork)
-        linear, image = LinearModel.fit(samples, part(progress, 0.0, 0.25 if learns else 1.0), budget)
+        learns = steps > 0 or isinstance(start, TrainedNetwork)
+        linear, image = LinearModel.fit(
+            samples, part(progress, 0.0, 0.25 if learns else 1.0), budget, regress=settings.effort != "fast"
+        )
         if not learns:
-            return cls(linear, None, False, {"steps": 0}, _fitted=_keep(samples, image, None))
+            return cls(linear, None, settings.uncertainty, _details(linear, None), _fitted=_keep(samples, image, None))
         limit = None
         if budget is not None:
             taken = time.monotonic() - started
@@ -124,7 +129,7 @@ class FeinfnModel(StoredModel):
             linear,
             found.correction,
             settings.uncertainty,
-            _details(found, isinstance(start, TrainedNetwork)),
+            _details(linear, found, trained=isinstance(start, TrainedNetwork)),
             _fitted=_keep(samples, image, error),
         )
 
@@ -143,7 +148,7 @@ class FeinfnModel(StoredModel):
         if self.uncertainty:
             progress(0.8, "predicting the error")
             if error is None:
-                error = held_out_error(linear) if self.correction is None else self.correction.held_out_error(linear)
+                error = linear.error() if self.correction is None else self.correction.held_out_error(linear)
             expected = predict_error(linear, error)
         progress(1.0, "done")
         return Outcome(result, expected)
@@ -168,8 +173,14 @@ def _keep(samples: Sequence[PairTensors], image: LinearImage | None, error: torc
     return [] if image is None else [_FittedSample(samples[0], image, error)]
 
 
-def _details(found: CorrectionFit, trained: bool) -> dict[str, Any]:
-    details: dict[str, Any] = {"steps": found.fit.steps, "end": found.fit.end}
+def _details(linear: LinearModel, found: CorrectionFit | None, *, trained: bool = False) -> dict[str, Any]:
+    details: dict[str, Any] = {"steps": 0 if found is None else found.fit.steps}
+    if linear.regression is not None:
+        details["regression_gain_db"] = float(f"{linear.regression.gain_db:.3g}")
+        details["held_out_rmse"] = [float(f"{value:.3g}") for value in linear.regression.rmse.tolist()]
+    if found is None:
+        return details
+    details["end"] = found.fit.end
     if found.correction is not None:
         details["network_fraction"] = [round(value, 3) for value in found.correction.factor.tolist()]
     elif found.fit.steps or found.fit.end == NOTHING_LEARNT or trained:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -16,7 +16,7 @@ from hyperfuse.statistics.shrinkage import RadianceShrinkage
 from hyperfuse.statistics.subspace import Subspace, fit_subspace, model_subspace
 
 _RADIUS = 2  # of a patch, HR pixels
-_MAX_COMPONENTS = 4  # of the MSI, of which patches are taken: with more, few LR pixels would decide many weights
+_MAX_COMPONENTS = 4  # of the MSI and of the image, of which patches are taken: more inputs dilute each random feature
 _IMAGE_COMPONENTS = 6
 _RANDOM = 800  # random features
 _SEED = 1
@@ -58,7 +58,7 @@ class PatchEncoding:
     A random feature is ``relu(w . z + b)`` with fixed random ``w`` and ``b`` (Rahimi and Recht, Random features for
     large-scale kernel machines, NeurIPS 2007) of a pixel's standardised description ``z``: the whitened MSI, the
     differences with large ones compressed, the logarithm of the mean radiance and each band's fraction of it, and
-    leading components of the image that is to be corrected.
+    leading components of the image that is to be corrected, with their differences to the eight neighbours.
 
     Attributes:
         components: of the image.
@@ -79,7 +79,7 @@ class PatchEncoding:
         """Take the units of all features from samples of a scene."""
         pixels = sum(one.msi[0].numel() for one in windows)
         radiance = sum(float(one.msi.mean()) * one.msi[0].numel() for one in windows) / pixels
-        contrast = _weighted_mean([_differences(one.predictors).abs() for one in windows]).clamp_min(_TINY)
+        contrast = _weighted_mean([_msi_differences(one.predictors).abs() for one in windows]).clamp_min(_TINY)
         plain = cls(components, radiance, contrast, contrast.new_zeros(1), contrast.new_ones(1))
         described = [plain._describe(one) for one in windows]
         mean = _weighted_mean(described)
@@ -97,7 +97,7 @@ class PatchEncoding:
 
     def maps(self, window: _Description) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yield all features of a window a few at a time: their numbers, and their maps (n, H, W)."""
-        differences = _differences(window.predictors)
+        differences = _msi_differences(window.predictors)
         for start in range(0, len(differences), _CHUNK):
             part = slice(start, min(start + _CHUNK, len(differences)))
             yield part, differences[part]
@@ -116,12 +116,13 @@ class PatchEncoding:
 
     def _describe(self, window: _Description) -> torch.Tensor:
         """Return what random features are made of, not standardised: (d, H, W)."""
-        differences = _differences(window.predictors)
+        differences = _msi_differences(window.predictors)
         compressed = differences.sign() * (differences.abs() / self.contrast[:, None, None]).log1p()
         floor = max(_FLOOR * abs(self.radiance), _TINY)
         mean = window.msi.mean(0, keepdim=True).clamp_min(floor)
         fractions = (window.msi / mean).clamp(-1.0, 1.0 + len(window.msi))
-        return torch.cat([window.predictors.fine, compressed, mean.log(), fractions, window.components])
+        nearby = _differences(window.components[:_MAX_COMPONENTS], 1)
+        return torch.cat([window.predictors.fine, compressed, mean.log(), fractions, window.components, nearby])
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ class ResidualRegression:
         subspace: the components; None for the bands themselves.
         shrinkage: of the correction, at low radiance.
         gain_db: fall of the validation error, mean over bands.
+        rmse: root mean squared validation error of each band, (bands,).
+        inflation: that, relative to the same of pixels that the weights were fitted to, (bands,).
     """
 
     encoding: PatchEncoding
@@ -144,11 +147,13 @@ class ResidualRegression:
     subspace: Subspace | None
     shrinkage: RadianceShrinkage
     gain_db: float
+    rmse: torch.Tensor
+    inflation: torch.Tensor
 
     @classmethod
     def fit(
         cls, samples: Iterable[tuple[GuidedImage, torch.Tensor]], hsis: Sequence[torch.Tensor]
-    ) -> tuple[ResidualRegression, list[torch.Tensor]] | None:
+    ) -> ResidualRegression | None:
         """Solve for the weights, with the ridge of each component that predicts blocks of LR pixels best from others.
 
         Args:
@@ -157,7 +162,7 @@ class ResidualRegression:
             hsis: of each sample the LR-HSI, (bands, h, w).
 
         Returns:
-            The regression, and its held-out predictions of the residuals; None where it predicts nothing.
+            The regression; None where it predicts nothing.
         """
         if sum(one[0].numel() for one in hsis) < _MIN_PIXELS:
             return None
@@ -175,19 +180,23 @@ class ResidualRegression:
         solved = _solve(features, targets, folds)
         if not bool(solved.accepted.any()):
             return None
-        predicted = solved.held_out.to(residual.dtype)[:, None]
-        predicted = predicted if subspace is None else subspace.part(slice(None)).expand(predicted)
-        measured = pooled(hsis)
-        shrinkage = RadianceShrinkage.fit(measured - residual, predicted, measured)
-        predicted = shrinkage.of(measured - residual) * predicted
-        before, after = (one.flatten(1).double().square().mean(1) for one in (residual, residual - predicted))
-        gain = float(10 * (before.clamp_min(1e-300) / after.clamp_min(1e-300)).log10().mean())
+        estimate = pooled(hsis) - residual
+        fitted = solved.weights @ (features - solved.offset[:, None])
+        fitted, predicted = (
+            one if subspace is None else subspace.part(slice(None)).expand(one)
+            for one in (fitted[:, None], solved.held_out[:, None])
+        )
+        shrinkage = RadianceShrinkage.fit(estimate, predicted, estimate + residual)
+        factor = shrinkage.of(estimate)
+        before, inside, after = (
+            one.flatten(1).double().square().mean(1).clamp_min(_TINY**2)
+            for one in (residual, residual - factor * fitted, residual - factor * predicted)
+        )
+        gain = float(10 * (before / after).log10().mean())
         if gain <= 0:
             return None
-        model = cls(encoding, solved.offset, solved.weights, subspace, shrinkage, gain)
-        sizes = [one.shape for one in residuals]
-        parts = predicted.flatten(1).split([rows * cols for _, rows, cols in sizes], dim=1)
-        return model, [part.reshape(size) for part, size in zip(parts, sizes, strict=True)]
+        rmse, inflation = after.sqrt().to(residual.dtype), (after / inside).sqrt().to(residual.dtype)
+        return cls(encoding, solved.offset, solved.weights, subspace, shrinkage, gain, rmse, inflation)
 
     def predict(self, window: GuidedImage) -> torch.Tensor:
         """Return the residual that is expected at every HR pixel of a window, (bands, H, W)."""
@@ -208,7 +217,7 @@ class _Solved:
     weights: torch.Tensor
     offset: torch.Tensor
     held_out: torch.Tensor
-    accepted: torch.Tensor = field(repr=False)
+    accepted: torch.Tensor
 
 
 def _solve(features: torch.Tensor, targets: torch.Tensor, folds: torch.Tensor) -> _Solved:
@@ -251,14 +260,17 @@ def _at_lr(encoding: PatchEncoding, window: _Description) -> torch.Tensor:
     return torch.cat([window.predictors.degrade(maps).flatten(1) for _, maps in encoding.maps(window)])
 
 
-def _differences(predictors: Predictors) -> torch.Tensor:
-    """Return the neighbours of each pixel in a patch minus the pixel, ((patch^2 - 1) components, H, W)."""
+def _msi_differences(predictors: Predictors) -> torch.Tensor:
     # Components are in ascending order of their variance.
-    image = predictors.fine[-_MAX_COMPONENTS:]
+    return _differences(predictors.fine[-_MAX_COMPONENTS:], _RADIUS)
+
+
+def _differences(image: torch.Tensor, radius: int) -> torch.Tensor:
+    """Return the neighbours of each pixel of (n, H, W) in a patch minus the pixel, ((patch^2 - 1) n, H, W)."""
     rows, cols = image.shape[-2:]
-    padded = F.pad(image[None], (_RADIUS,) * 4, mode="replicate")[0]
-    side = range(2 * _RADIUS + 1)
-    shifted = [padded[:, y : y + rows, x : x + cols] - image for y in side for x in side if (y, x) != (_RADIUS,) * 2]
+    padded = F.pad(image[None], (radius,) * 4, mode="replicate")[0]
+    side = range(2 * radius + 1)
+    shifted = [padded[:, y : y + rows, x : x + cols] - image for y in side for x in side if (y, x) != (radius, radius)]
     return torch.cat(shifted)
 
 

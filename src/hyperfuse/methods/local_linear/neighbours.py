@@ -256,9 +256,7 @@ def _predict(neighbours: Neighbours, slopes: torch.Tensor, known: torch.Tensor |
         # The prediction is linear in the targets: with the weights of the neighbours as one right side to solve for,
         # instead of one per target, the targets are gathered once, in a weighted sum.
         normal = weighted.mT @ centred + ridge
-        solved = torch.cholesky_solve(
-            (neighbours.predictors[part] - mean)[..., None], torch.linalg.cholesky(normal)
-        )
+        solved = torch.cholesky_solve((neighbours.predictors[part] - mean)[..., None], torch.linalg.cholesky(normal))
         effective = weight + (weighted @ solved)[..., 0]
         result[part] = F.embedding_bag(index, y, per_sample_weights=effective, mode="sum")
         result[part].addmm_(_RIDGE * solved[..., 0], prior)

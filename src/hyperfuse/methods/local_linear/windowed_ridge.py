@@ -77,7 +77,7 @@ class WindowedRidge:
     def predictions(
         self, targets: torch.Tensor, slopes: torch.Tensor, weights: dict[float, float]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what :meth:`blend` predicts at every pixel, and what it would without that pixel, (bands, h, w) each."""
+        """Return what :meth:`blend` predicts at every pixel, and what it would without it, (bands, h, w) each."""
         pixels = torch.arange(targets.shape[-2] * targets.shape[-1], device=targets.device)
         sums = self._sums(targets, pixels)
         x, _, others = self._without_centre(targets, pixels, sums)

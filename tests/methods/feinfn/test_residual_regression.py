@@ -1,0 +1,103 @@
+"""Residuals regressed on patches: found where the MSI holds them, left alone where it does not."""
+
+import numpy as np
+import pytest
+import torch
+
+from hyperfuse.methods.feinfn import residual_regression
+from hyperfuse.methods.feinfn.residual_regression import GuidedImage, ResidualRegression, _solve
+from hyperfuse.methods.local_linear.predictors import Predictors, Whitening
+from hyperfuse.sensor.presets import create_sensor
+from hyperfuse.statistics.folds import FOLDS, block_folds
+
+RATIO, SHAPE = 4, (24, 28)
+
+
+@pytest.fixture
+def window():
+    """A textured MSI of two bands, and an image of three bands."""
+    generator = torch.Generator().manual_seed(0)
+    rows, cols = SHAPE[0] * RATIO, SHAPE[1] * RATIO
+    coarse = torch.rand(1, 2, rows // 8, cols // 8, generator=generator)
+    msi = torch.nn.functional.interpolate(coarse, size=(rows, cols), mode="bicubic", align_corners=False)[0]
+    contrast = torch.rand(1, 1, rows // 12, cols // 12, generator=generator)
+    contrast = torch.nn.functional.interpolate(contrast, size=(rows, cols), mode="bilinear")[0]
+    msi = (msi + 0.4 * contrast * torch.rand(2, rows, cols, generator=generator)).clamp_min(0.01)
+    sensor = create_sensor("mtf", RATIO)
+    fine = Whitening.fit([msi])(msi)
+    predictors = Predictors(fine, sensor.degrade(fine, SHAPE).double(), sensor)
+    return GuidedImage(torch.stack([msi[0], msi[1], msi.mean(0)]), msi, predictors)
+
+
+def fit(window, residual):
+    lr = window.predictors.degrade(residual)
+    return ResidualRegression.fit([(window, lr)], [window.predictors.degrade(window.image) + lr])
+
+
+def test_an_error_that_depends_on_the_patch_is_predicted(window):
+    msi = window.msi[0]
+    edge = 0.1 * (msi.roll(1, 0) + msi.roll(-1, 0) - 2 * msi).abs()
+    residual = torch.stack([edge, -edge, 0.05 * (window.msi[1] - 0.5).square()])
+    residual = residual - residual.mean((1, 2), keepdim=True)
+    found = fit(window, residual)
+    predicted = found.predict(window)
+    # The edges of single pixels are seen at LR through a wide PSF alone.
+    for truth, band, fraction in zip(residual, predicted, (0.7, 0.7, 0.1), strict=True):
+        assert float((band - truth).var()) < fraction * float(truth.var())
+    assert found.gain_db > 6
+
+
+def test_noise_is_not_predicted(window):
+    noise = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1))
+    hsi = window.predictors.degrade(window.image)
+    found = ResidualRegression.fit([(window, 0.01 * noise)], [hsi + 0.01 * noise])
+    if found is not None:
+        change = window.predictors.degrade(found.predict(window))
+        assert float(change.square().mean()) < 0.02 * 0.01**2
+
+
+def test_few_pixels_are_not_regressed_on(window):
+    assert fit(window, window.image) is not None
+    rows = slice(0, 8 * RATIO)
+    part = window.predictors
+    small = Predictors(part.fine[:, rows, :32], part.coarse[:, :8, :8], part.sensor, part.extent)
+    few = GuidedImage(window.image[:, rows, :32], window.msi[:, rows, :32], small)
+    assert fit(few, few.image) is None
+
+
+def test_a_window_has_the_residual_of_the_scene(window):
+    found = fit(window, 0.1 * window.msi[:1].roll(1, 0).expand(3, -1, -1))
+    whole = found.predict(window)
+    part = window.predictors
+    rows, cols = slice(20, 60), slice(12, 80)
+    inside = Predictors(part.fine[:, rows, cols], part.coarse[:, 5:15, 3:20], part.sensor, part.extent)
+    alone = found.predict(GuidedImage(window.image[:, rows, cols], window.msi[:, rows, cols], inside))
+    torch.testing.assert_close(alone[:, 2:-2, 2:-2], whole[:, rows, cols][:, 2:-2, 2:-2], atol=1e-5, rtol=1e-4)
+
+
+def test_samples_of_a_scene_count_together(window):
+    lr = window.predictors.degrade(0.1 * window.msi[:1].square().expand(3, -1, -1))
+    hsi = window.predictors.degrade(window.image) + lr
+    once, twice = (ResidualRegression.fit([(window, lr)] * n, [hsi] * n) for n in (1, 2))
+    torch.testing.assert_close(once.predict(window), twice.predict(window), atol=2e-4, rtol=1e-2)
+
+
+def test_weights_are_those_of_ridge_regression_and_folds_are_predicted_by_the_others(monkeypatch):
+    monkeypatch.setattr(residual_regression, "_RIDGES", (0.1,))
+    generator = torch.Generator().manual_seed(3)
+    features = torch.randn(5, 256, generator=generator).double()
+    targets = torch.stack([features[0] + 0.1 * features[3], features[1]])
+    folds = block_folds((16, 16)).flatten()
+    targets[1, folds % 2 == 0] *= -1  # what each half of the folds teaches is wrong for the other
+    solved = _solve(features, targets, folds)
+    x = features.numpy()
+    x = (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)
+    for fold in range(FOLDS):
+        out = folds.numpy() == fold
+        rest = x[:, ~out]
+        weights = np.linalg.solve(rest @ rest.T + 0.1 * rest.shape[1] * np.eye(5), rest @ targets.numpy()[:, ~out].T)
+        np.testing.assert_allclose(solved.held_out[0, out], weights.T[0] @ x[:, out], rtol=1e-6)
+    assert solved.accepted.tolist() == [True, False]
+    assert not solved.weights[1].any()
+    whole = np.linalg.solve(x @ x.T + 25.6 * np.eye(5), x @ targets.numpy()[0])
+    np.testing.assert_allclose(solved.weights[0] * features.std(1, correction=0), whole, rtol=1e-6)
