@@ -16,8 +16,9 @@ from hyperfuse.errors import InputError
 Boundary = Literal["reflect", "circular"]
 Floats = NDArray[np.float64]
 
-# Outputs computed by one dense product. Few enough that the block of the band-diagonal matrix holds few zeros.
-_BLOCK = 128
+# Outputs computed by one dense product: at most, and at least. Few enough that the block of the band-diagonal matrix
+# holds about as many zeros as weights, many enough for a product to be worth its call.
+_MAX_BLOCK, _MIN_BLOCK = 128, 32
 # A PSF may reach as many samples beyond an image as it has, and this many.
 _WIDEST = 64
 
@@ -56,8 +57,9 @@ class AxisOperator:
         key = (dtype, device)
         if key not in self._blocks:
             blocks: list[tuple[slice | torch.Tensor, torch.Tensor]] = []
-            for start in range(0, self.size_out, _BLOCK):
-                rows = self.matrix[start : start + _BLOCK]
+            size = self._block_size()
+            for start in range(0, self.size_out, size):
+                rows = self.matrix[start : start + size]
                 read = np.unique(rows.indices) if rows.nnz else np.zeros(1, np.intp)
                 window: slice | torch.Tensor = slice(int(read[0]), int(read[-1]) + 1)
                 # Cached for later calls: created in inference mode, these tensors could not be used in training.
@@ -68,6 +70,11 @@ class AxisOperator:
                 blocks.append((window, dense))
             self._blocks[key] = blocks
         return self._blocks[key]
+
+    def _block_size(self) -> int:
+        taps = self.matrix.nnz / max(1, self.size_out)
+        stride = self.size_in / max(1, self.size_out)
+        return int(min(_MAX_BLOCK, max(_MIN_BLOCK, taps / stride)))
 
 
 def fold(index: NDArray[np.int64], size: int, boundary: Boundary) -> NDArray[np.int64]:

@@ -5,19 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy import sparse
+from torch.nn import functional as F
 
 from hyperfuse.methods.contract.method import WHOLE, Extent
 from hyperfuse.methods.local_linear.predictors import Predictors
+from hyperfuse.sensor.axis import AxisOperator
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.folds import FOLDS, block_folds
 from hyperfuse.statistics.shrinkage import RadianceShrinkage
 
-# Derivatives are of Gaussians of these scales, in HR pixels; the first ones are also weighted by position, because
-# shifts may grow with it (lateral chromatic aberration).
+
+class _Term(NamedTuple):
+    """A derivative of a Gaussian: its scale in HR pixels, its orders along (y, x), and the axis of its position."""
+
+    sigma: float
+    orders: tuple[int, int]
+    position: int | None = None  # weighted by the position along y (0) or x (1), which is -1 to 1 over the scene
+
+
 _SCALES = (0.7, 1.5)
-_ORDERS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))  # derivatives along (y, x)
+_RADIUS = 4  # of the kernels of the largest scale
+_ORDERS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))
+# The first derivatives are also weighted by position, because shifts may grow with it (lateral chromatic aberration).
+_TERMS = (
+    *(_Term(sigma, orders) for sigma in _SCALES for orders in _ORDERS),
+    *(_Term(sigma, orders, axis) for sigma in _SCALES for orders in _ORDERS[:2] for axis in (0, 1)),
+)
 # Kernels to choose from, as the derivatives they are made of: none, those of the first scale, the same with shifts
 # that grow with position, and all. The later ones pay only where the HSI resolves fine detail.
 _FIRST, _POSITIONAL = tuple(range(5)), tuple(range(10, 14))
@@ -93,16 +111,11 @@ class BandPsf:
         tried = _KERNELS[:2] if wide else _KERNELS
         choices, weights = [], []
         changes = torch.zeros_like(measured)
+        degraded = [_DegradedTerms.of(one, tried[-1]) for one in windows]
         for band in range(len(measured)):
             residual = (measured[band] - predicted[band]).double()
             best, chosen, selected = float(residual.square().mean()), 0, torch.zeros(0)
-            every = torch.cat(
-                [
-                    one.degrade(_derivatives(image[band], tried[-1], one.extent)).double().flatten(1)
-                    for image, one in zip(images, windows, strict=True)
-                ],
-                dim=1,
-            )
+            every = torch.cat([one(image[band]) for image, one in zip(images, degraded, strict=True)], dim=1)
             for index, kernel in enumerate(tried):
                 if index == 0 or best == 0.0:
                     continue
@@ -122,45 +135,95 @@ class BandPsf:
     def correct(self, image: torch.Tensor, extent: Extent = WHOLE) -> torch.Tensor:
         """Return the corrected image (bands, H, W) of a window."""
         result, factor = image.clone(), self.shrinkage.of(image)
-        for band, (choice, weight) in enumerate(zip(self.choices, self.weights, strict=True)):
-            if choice:
-                features = _derivatives(image[band], _KERNELS[choice], extent)
-                result[band] += factor * torch.tensordot(weight.to(image.dtype), features, dims=1)
+        positions = [one.to(image) for one in _positions(image.shape[-2:], extent)]
+        for axis in (None, 0, 1):
+            # All terms of one position make one kernel per band.
+            kernels = {}
+            for band, (choice, weight) in enumerate(zip(self.choices, self.weights, strict=True)):
+                pairs = [
+                    (_TERMS[number], float(one)) for number, one in zip(_KERNELS[choice], weight.tolist(), strict=True)
+                ]
+                if any(term.position == axis for term, _ in pairs):
+                    kernels[band] = torch.stack(
+                        [one * _kernel(term, image) for term, one in pairs if term.position == axis]
+                    ).sum(0)
+            if not kernels:
+                continue
+            bands = list(kernels)
+            padded = F.pad(image[bands][None], (_RADIUS,) * 4, mode="replicate")
+            change = F.conv2d(padded, torch.stack(list(kernels.values()))[:, None], groups=len(bands))[0]
+            if axis is not None:
+                change *= positions[axis][:, None] if axis == 0 else positions[axis]
+            result[bands] += factor * change
         return result
 
 
-def _derivatives(band: torch.Tensor, kernel: tuple[int, ...], extent: Extent = WHOLE) -> torch.Tensor:
-    """Return the derivatives of one band (H, W) that a kernel is made of, (n, H, W), in units of one HR pixel.
+class _DegradedTerms:
+    """The terms of a kernel as the HSI's sensor records them, by one operator along each axis from HR to LR."""
 
-    Their order: the five of the first scale, those of the second, then the first derivatives of the first scale, then
-    of the second, each times y and times x, which go from -1 to 1 over the scene.
-    """
-    rows, cols = band.shape
-    y = torch.linspace(extent[0], extent[1], rows, dtype=band.dtype, device=band.device)[:, None]
-    x = torch.linspace(extent[2], extent[3], cols, dtype=band.dtype, device=band.device)[None, :]
-    plain = len(_SCALES) * len(_ORDERS)
-    maps = []
-    for index in kernel:
-        if index < plain:
-            maps.append(_gaussian_derivative(band, _SCALES[index // len(_ORDERS)], *_ORDERS[index % len(_ORDERS)]))
-        else:
-            scale, order, along_x = (index - plain) // 4, (index - plain) // 2 % 2, (index - plain) % 2
-            maps.append(maps[kernel.index(scale * len(_ORDERS) + order)] * (x if along_x else y))
-    return torch.stack(maps)
+    def __init__(self, pairs: list[list[tuple[AxisOperator, AxisOperator]]]) -> None:
+        self._pairs = pairs  # for each term those of every factor of the PSF
+
+    @classmethod
+    def of(cls, window: Predictors, kernel: tuple[int, ...]) -> _DegradedTerms:
+        """Combine the sensor's operators with those of the derivatives; operators along y are shared."""
+        positions = [one.numpy() for one in _positions(window.fine_shape, window.extent)]
+        factors = window.sensor.sampling(window.fine_shape, window.shape)
+        known: dict[tuple[int, int, float, int, bool], AxisOperator] = {}
+
+        def along(factor: int, axis: int, term: _Term) -> AxisOperator:
+            key = (factor, axis, term.sigma, term.orders[axis], term.position == axis)
+            if key not in known:
+                matrix = _derivative_matrix(window.fine_shape[axis], term.sigma, term.orders[axis])
+                if term.position == axis:
+                    matrix = sparse.diags_array(positions[axis]) @ matrix
+                known[key] = AxisOperator(sparse.csr_matrix(factors[factor][axis].matrix @ matrix))
+            return known[key]
+
+        numbers = range(len(factors))
+        return cls([[(along(n, 0, _TERMS[index]), along(n, 1, _TERMS[index])) for n in numbers] for index in kernel])
+
+    def __call__(self, band: torch.Tensor) -> torch.Tensor:
+        """Return the terms of one band (H, W) at LR, float64 (terms, h w)."""
+        by_rows: dict[AxisOperator, torch.Tensor] = {}
+        terms = []
+        for pairs in self._pairs:
+            for along_y, _ in pairs:
+                if along_y not in by_rows:
+                    by_rows[along_y] = along_y(band, -2)
+            parts = [along_x(by_rows[along_y], -1) for along_y, along_x in pairs]
+            terms.append(torch.stack(parts).sum(0))
+        return torch.stack(terms).double().flatten(1)
 
 
-def _gaussian_derivative(band: torch.Tensor, sigma: float, order_y: int, order_x: int) -> torch.Tensor:
-    radius = max(1, int(3 * sigma))
-    padded = torch.nn.functional.pad(band[None, None], (radius,) * 4, mode="replicate")
-    along_y = _profile(sigma, order_y, band)[None, None, :, None]
-    along_x = _profile(sigma, order_x, band)[None, None, None, :]
-    return torch.nn.functional.conv2d(torch.nn.functional.conv2d(padded, along_y), along_x)[0, 0]
+def _positions(shape: tuple[int, ...], extent: Extent) -> list[torch.Tensor]:
+    """Return the positions of rows and of columns of a window, float64; from -1 to 1 over the scene."""
+    return [
+        torch.linspace(*ends, size, dtype=torch.float64)
+        for size, ends in zip(shape, (extent[:2], extent[2:]), strict=True)
+    ]
 
 
-def _profile(sigma: float, order: int, like: torch.Tensor) -> torch.Tensor:
+def _kernel(term: _Term, like: torch.Tensor) -> torch.Tensor:
+    """Return the derivative as a convolution kernel, in units of one HR pixel."""
+    along_y, along_x = (_profile(term.sigma, order) for order in term.orders)
+    margin = _RADIUS - len(along_y) // 2
+    return F.pad(along_y[:, None] * along_x, (margin,) * 4).to(like)
+
+
+def _derivative_matrix(size: int, sigma: float, order: int) -> sparse.csr_matrix:
+    """Return the same along one axis as a matrix, the border sample repeated."""
+    profile = _profile(sigma, order).numpy()
+    offsets = np.arange(len(profile)) - len(profile) // 2
+    rows = np.repeat(np.arange(size), len(profile))
+    columns = np.clip(np.arange(size)[:, None] + offsets, 0, size - 1).ravel()
+    return sparse.coo_matrix((np.tile(profile, size), (rows, columns)), shape=(size, size)).tocsr()
+
+
+def _profile(sigma: float, order: int) -> torch.Tensor:
     """Sample a Gaussian or its derivative, scaled to give 1 for ``1``, ``t`` or ``t^2 / 2`` and 0 for lower powers."""
     radius = max(1, int(3 * sigma))
-    t = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
+    t = torch.arange(-radius, radius + 1, dtype=torch.float64)
     gaussian = torch.exp(-0.5 * (t / sigma) ** 2)
     gaussian = gaussian / gaussian.sum()
     if order == 0:
