@@ -41,14 +41,14 @@ def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def default() -> list[str]:
     """The default, its linear part alone, and the best of the others on every scene."""
-    rows, sources = [], {"network": set[str](), "linear": set[str](), "classical": set[str]()}
+    rows, sources = [], {"default": set[str](), "linear": set[str](), "classical": set[str]()}
     for name, pair in _PAIRS.items():
         stored = json.loads((RESULTS / f"default-{name}.json").read_text("utf-8"))
         for scene, row in stored.items():
             for part, found in sources.items():
                 found |= {row[part]["source"]} if part in row else set()
             best = [f"{row['classical'][key][0]:{form}} ({row['classical'][key][1]})" for key, form in _BEST]
-            rows.append([pair, scene, *(_scores(row.get(part)) for part in ("network", "linear")), *best])
+            rows.append([pair, scene, *(_scores(row.get(part)) for part in ("default", "linear")), *best])
     titles = [
         "pair",
         "scene",
@@ -64,13 +64,13 @@ def default() -> list[str]:
         *_measured("python benchmarks/default.py DATA"),
     ]
     if len(set.union(*sources.values())) == 1:
-        return [*lines, f"at {_listed(sources['network'])}."]
+        return [*lines, f"at {_listed(sources['default'])}."]
     lines += [
-        f"at {_listed(sources['network'])}; the linear part at {_listed(sources['linear'])}, the others at "
+        f"at {_listed(sources['default'])}; the linear part at {_listed(sources['linear'])}, the others at "
         f"{_listed(sources['classical'])}."
     ]
-    if sources["network"] != sources["linear"]:
-        lines += ["Since these differ, the difference between the two columns is not the network's gain alone."]
+    if sources["default"] != sources["linear"]:
+        lines += ["Since these differ, the difference between the two columns is not the gain of the regression alone."]
     return lines
 
 

@@ -63,7 +63,7 @@ def test_the_record_of_tiles_is_that_of_the_whole(tmp_path):
     reference = scene(96, 128)
     made = simulate(reference, ratio=4, srf="gaussian:480/60,560/60,640/60")
     msi = made.msi.replace(data=np.minimum(made.msi.data, np.quantile(made.msi.data, 0.97)))  # saturated
-    job = {"method": "feinfn", "settings": {"steps": 5, "width": 8}, "psf": "mtf:0.3"}
+    job = {"method": "feinfn", "settings": {"effort": "fast", "steps": 5, "width": 8}, "psf": "mtf:0.3"}
     whole = fuse(made.hsi, msi, **job, return_details=True)
     tiled = fuse_tiles(*files(tmp_path, made.hsi, msi), **job, tile=32)
     steps = [fusion.image.history[-1] for fusion in (whole, tiled)]

@@ -22,6 +22,8 @@ from hyperfuse.statistics.subspace import Subspace, signal_subspace
 
 # What follows the first models takes a few times as long as they did, and the search for similar pixels as long again.
 _TIMES_AS_LONG = 6.0
+# The regression takes about half as long as everything before it.
+_LINEAR_FRACTION = 0.6
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class LinearModel:
         if len(samples) == 1:
             image = model._add_residual(image, on_residuals[0].apply(), windows[0])
             single = LinearImage(model, samples[0].msi, hsis[0], fitted, on_residuals[0], image)
-        if regress:
+        if regress and (seconds is None or time.monotonic() - start < _LINEAR_FRACTION * seconds):
             progress(0.9, "regressing the residual on patches")
             applied = (model.apply(one) for one in samples) if single is None else iter([single])
             found = ResidualRegression.fit(((one.guided(), one.residual()) for one in applied), hsis)
