@@ -12,11 +12,12 @@ from hyperfuse.methods.contract.method import PairTensors, covered_fraction
 from hyperfuse.methods.feinfn.band_psf import BandPsf, undersamples
 from hyperfuse.methods.feinfn.detail_injection import DetailInjection
 from hyperfuse.methods.feinfn.residual_regression import GuidedImage, ResidualRegression
-from hyperfuse.methods.local_linear.denoising import denoise
+from hyperfuse.methods.local_linear.denoising import denoise, remaining_error
 from hyperfuse.methods.local_linear.models import LocalModels, WindowModels
 from hyperfuse.methods.local_linear.msi_noise import estimate_msi_noise
 from hyperfuse.methods.local_linear.predictors import Predictors, Whitening, pooled, pooled_noise
 from hyperfuse.progress import Progress, part
+from hyperfuse.statistics.linear import apply_linear, fit_linear
 from hyperfuse.statistics.shrinkage import RadianceShrinkage
 from hyperfuse.statistics.subspace import Subspace, signal_subspace
 
@@ -24,6 +25,7 @@ from hyperfuse.statistics.subspace import Subspace, signal_subspace
 _TIMES_AS_LONG = 6.0
 # The regression takes about half as long as everything before it.
 _LINEAR_FRACTION = 0.6
+_NOISE_SIDE = 128  # HR pixels, on which the effect of noise on the regression is measured
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ class LinearModel:
         if regress and (seconds is None or time.monotonic() - start < _LINEAR_FRACTION * seconds):
             progress(0.9, "regressing the residual on patches")
             applied = (model.apply(one) for one in samples) if single is None else iter([single])
-            found = ResidualRegression.fit(((one.guided(), one.residual()) for one in applied), hsis)
+            noisy = model._with_noise(samples[0], windows[0], hsis[0])
+            found = ResidualRegression.fit(((one.guided(), one.residual()) for one in applied), hsis, noisy)
             if found is not None:
                 model = replace(model, regression=found)
                 single = None if single is None else single.corrected(model)
@@ -134,6 +137,28 @@ class LinearModel:
     def without_noise(self, hsi: torch.Tensor) -> torch.Tensor:
         """Return an HSI (bands, h, w) without the components that are noise."""
         return self.signal.expand(self.signal.project(hsi))
+
+    def _with_noise(
+        self, sample: PairTensors, predictors: Predictors, hsi: torch.Tensor
+    ) -> tuple[GuidedImage, GuidedImage] | None:
+        """Return a part of a sample, and the same with as much noise again as denoising has left in the MSI."""
+        if not bool((self.msi_noise > 0).any()):
+            return None
+        starts = [max(0, (size - _NOISE_SIDE) // 2) for size in predictors.fine_shape]
+        part = (slice(None), *(slice(start, start + _NOISE_SIDE) for start in starts))
+        fine, deviation = predictors.fine[part], remaining_error(sample.msi[part], self.msi_noise).sqrt()
+        generator = torch.Generator().manual_seed(0)
+        noise = deviation[:, None, None] * torch.randn(len(deviation), *fine.shape[1:], generator=generator).to(fine)
+        change = (self.whitening.matrix @ noise.flatten(1)).reshape(fine.shape)
+        slopes = fit_linear(predictors.coarse, hsi)
+        return (
+            GuidedImage(apply_linear(slopes, fine), self.whitening.restore(fine), replace(predictors, fine=fine)),
+            GuidedImage(
+                apply_linear(slopes, fine + change),
+                self.whitening.restore(fine + change),
+                replace(predictors, fine=fine + change),
+            ),
+        )
 
     def _finish(
         self, msi: torch.Tensor, hsi: torch.Tensor, fitted: WindowModels, known: torch.Tensor | None
@@ -177,7 +202,7 @@ class LinearImage:
 
     def guided(self) -> GuidedImage:
         """Return the image with what its residual is predicted from."""
-        return GuidedImage(self.image, self.msi, self.predictors)
+        return GuidedImage(self.image, self.model.whitening.restore(self.predictors.fine), self.predictors)
 
     def corrected(self, model: LinearModel) -> LinearImage:
         """Return the image corrected by a model's regression of the residual."""

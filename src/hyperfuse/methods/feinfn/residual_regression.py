@@ -22,8 +22,8 @@ _RANDOM = 800  # random features
 _SEED = 1
 _RIDGES = (1e-3, 1e-2, 1e-1, 0.3, 1.0, 3.0, 10.0)  # relative to the features' correlation matrix
 _MIN_PIXELS = 256  # LR pixels of all samples; below, there is nothing to learn from
-# The held-out error must fall to this fraction: by more than chance, as neighbouring errors are correlated.
-_MIN_GAIN = 0.998
+# The held-out mean squared error must fall to this fraction: smaller gains at LR, under noise, were none at HR.
+_MIN_GAIN = 0.98
 _CHUNK = 64  # feature maps at a time
 _FLOOR = 1e-3  # of the mean radiance: the smallest of which a logarithm is taken
 _TINY = 1e-12
@@ -34,8 +34,8 @@ class GuidedImage(NamedTuple):
 
     Attributes:
         image: to be corrected, (bands, H, W).
-        msi: as it was measured, (msi_bands, H, W).
-        predictors: the MSI, denoised and whitened.
+        msi: denoised, (msi_bands, H, W).
+        predictors: the same, whitened.
     """
 
     image: torch.Tensor
@@ -152,14 +152,21 @@ class ResidualRegression:
 
     @classmethod
     def fit(
-        cls, samples: Iterable[tuple[GuidedImage, torch.Tensor]], hsis: Sequence[torch.Tensor]
+        cls,
+        samples: Iterable[tuple[GuidedImage, torch.Tensor]],
+        hsis: Sequence[torch.Tensor],
+        noisy: tuple[GuidedImage, GuidedImage] | None = None,
     ) -> ResidualRegression | None:
         """Solve for the weights, with the ridge of each component that predicts blocks of LR pixels best from others.
+
+        Noise of the MSI averages out in an LR pixel, not in an HR pixel: the error that it would cause there is added
+        to what the weights minimise, and to the validation error.
 
         Args:
             samples: of a scene, used one after the other: the image, and the residual: the HSI minus its held-out
                 prediction, (bands, h, w).
             hsis: of each sample the LR-HSI, (bands, h, w).
+            noisy: a part of the scene as it is, and with as much noise again as it holds; None where it holds none.
 
         Returns:
             The regression; None where it predicts nothing.
@@ -177,7 +184,10 @@ class ResidualRegression:
         residual = pooled(residuals)
         subspace = model_subspace(residual)
         targets = (residual if subspace is None else subspace.project(residual)).flatten(1)
-        solved = _solve(features, targets, folds)
+        change = features.new_zeros(len(features), 1)
+        if noisy is not None:
+            change = torch.sub(*(_at_hr(encoding, one) for one in reversed(noisy)))
+        solved = _solve(features, targets, folds, change)
         if not bool(solved.accepted.any()):
             return None
         estimate = pooled(hsis) - residual
@@ -220,32 +230,38 @@ class _Solved:
     accepted: torch.Tensor
 
 
-def _solve(features: torch.Tensor, targets: torch.Tensor, folds: torch.Tensor) -> _Solved:
-    """Regress targets (components, n) on features (k, n), and predict each fold by weights fitted to the others."""
+def _solve(features: torch.Tensor, targets: torch.Tensor, folds: torch.Tensor, change: torch.Tensor) -> _Solved:
+    """Regress targets (components, n) on features (k, n), and predict each fold by weights fitted to the others.
+
+    ``change`` (k, m) is what noise does to the features of m HR pixels.
+    """
     offset = features.mean(1, keepdim=True)
     deviation = features.std(1, correction=0, keepdim=True)
-    centred = (features - offset) / torch.where(deviation > _TINY, deviation, torch.inf)
+    deviation = torch.where(deviation > _TINY, deviation, torch.inf)
+    centred, change = (features - offset) / deviation, change / deviation
+    noise = (change @ change.T).double() / change.shape[1]
     targets = targets.to(features.dtype)
     normal, right, out = [], [], []
     for fold in range(FOLDS):
         out.append(folds == fold)
         some = centred[:, out[-1]]
-        normal.append((some @ some.T).double())
+        normal.append((some @ some.T).double() + some.shape[1] * noise)
         right.append((some @ targets[:, out[-1]].T).double())
     all_normal, all_right = torch.stack(normal).sum(0), torch.stack(right).sum(0)
     held_out = torch.zeros(len(_RIDGES), *targets.shape, dtype=targets.dtype, device=targets.device)
+    errors = torch.zeros(held_out.shape[:2], dtype=noise.dtype, device=targets.device)
     for number, mask in enumerate(out):
-        pixels = int((~mask).sum())
+        fraction = float(mask.double().mean())
         for index, ridge in enumerate(_RIDGES):
-            weights = _ridge(all_normal - normal[number], all_right - right[number], ridge * pixels)
+            weights = _ridge(all_normal - normal[number], all_right - right[number], ridge * int((~mask).sum()))
             held_out[index][:, mask] = weights.to(targets.dtype).T @ centred[:, mask]
-    errors = (targets - held_out).double().square().mean(-1)
+            errors[index] += fraction * (weights * (noise @ weights)).sum(0)
+    errors += (targets - held_out).double().square().mean(-1)
     least, best = errors.min(0)
     accepted = least < _MIN_GAIN * targets.double().square().mean(1)
     chosen = torch.arange(len(targets), device=targets.device)
     by_ridge = torch.stack([_ridge(all_normal, all_right, ridge * len(folds)).T for ridge in _RIDGES])
-    weights = torch.where(accepted[:, None], by_ridge[best, chosen], 0.0).to(features.dtype)
-    weights = weights / torch.where(deviation > _TINY, deviation, torch.inf).T
+    weights = torch.where(accepted[:, None], by_ridge[best, chosen], 0.0).to(features.dtype) / deviation.T
     return _Solved(weights, offset[:, 0], torch.where(accepted[:, None], held_out[best, chosen], 0.0), accepted)
 
 
@@ -258,6 +274,11 @@ def _ridge(normal: torch.Tensor, right: torch.Tensor, ridge: float) -> torch.Ten
 def _at_lr(encoding: PatchEncoding, window: _Description) -> torch.Tensor:
     """Return the features of a window as the HSI's sensor would record them, (features, h w)."""
     return torch.cat([window.predictors.degrade(maps).flatten(1) for _, maps in encoding.maps(window)])
+
+
+def _at_hr(encoding: PatchEncoding, window: GuidedImage) -> torch.Tensor:
+    """Return the features of a window, (features, H W)."""
+    return torch.cat([maps.flatten(1) for _, maps in encoding.maps(encoding.describe(window))])
 
 
 def _msi_differences(predictors: Predictors) -> torch.Tensor:

@@ -57,6 +57,12 @@ class Whitening:
         """Return the components (k, H, W) of an MSI."""
         return (self.matrix @ (msi - self.mean[:, None, None]).flatten(1)).reshape(-1, *msi.shape[1:])
 
+    def restore(self, components: torch.Tensor) -> torch.Tensor:
+        """Return the MSI (msi_bands, H, W) of components (k, H, W); what was dropped is its mean."""
+        inverse = torch.linalg.pinv(self.matrix.double()).to(components)
+        restored: torch.Tensor = (inverse @ components.flatten(1)).reshape(-1, *components.shape[1:])
+        return restored + self.mean[:, None, None]
+
 
 @dataclass(frozen=True)
 class Predictors:
