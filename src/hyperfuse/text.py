@@ -47,13 +47,12 @@ def shortened(value: Any, length: int = 80) -> str:
 
 def escape_json(text: str) -> str:
     """Return JSON with its control and format characters escaped; what it states stays the same."""
-    if text.isascii():
-        return text  # the control characters of ASCII are escaped in JSON
     return "".join(c if c in _LAYOUT_CONTROLS or not _is_control(c) else _escaped(c) for c in text)
 
 
 def _is_control(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cf", "Cs")
+    # Zl and Zp: separators of lines and paragraphs, where some readers begin another line.
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def _escaped(character: str) -> str:

@@ -109,7 +109,7 @@ def test_two_benchmarks_do_not_write_to_one_folder(plan, tmp_path):
 
 
 def test_threads_that_no_machine_has_are_refused(plan, tmp_path):
-    with pytest.raises(InputError, match="threads is 1 to"):
+    with pytest.raises(InputError, match=r"takes 1 to \d+ threads"):
         run_plan(plan, tmp_path / "out", threads=99_999)
     assert not (tmp_path / "out").exists()
 

@@ -200,6 +200,7 @@ def test_ctrl_c_gives_130_and_no_traceback(tmp_path, files):
 
     script = (
         "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where tests run in the background
         "import hyperfuse.scenes.fuse as scenes\n"
         "def fuse(*args, **kwargs): os.kill(os.getpid(), signal.SIGINT); time.sleep(10)\n"
         "scenes.fuse_tiles = fuse\n"

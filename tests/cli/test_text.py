@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hyperfuse.cube.cube import Cube
@@ -16,6 +16,8 @@ EVIL = "a\x1b]0;title\x07b\x9b31m\n\rerror: c\u202ed"
 
 
 @given(st.text())
+@example("a\x7fb")
+@example("a\u2028b\u2029")
 def test_json_states_the_same_without_control_characters(text):
     shown = escape_json(json.dumps(text, ensure_ascii=False))
     assert json.loads(shown) == text

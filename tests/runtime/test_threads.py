@@ -119,7 +119,7 @@ def test_the_processors_of_a_container_count(groups, monkeypatch, lines, files, 
 
 @pytest.mark.parametrize("threads", [0, -1, 99_999, 10**30])
 def test_threads_that_no_machine_has_are_refused(threads):
-    with pytest.raises(InputError, match=r"threads is 1 to \d+ on this machine, got") as caught:
+    with pytest.raises(InputError, match=r"this machine takes 1 to \d+ threads, got") as caught:
         check_threads(threads)
     assert caught.value.parameter == "threads"
     check_threads(None)

@@ -4,9 +4,13 @@ import tracemalloc
 
 import pytest
 
+from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import InputError
+from hyperfuse.scenes.matching.grid import match_grids
 from hyperfuse.sensor.axis import sampling_operator
+from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, create_psf
 from hyperfuse.sensor.srf.srf import Srf
 
@@ -25,6 +29,26 @@ def test_psf_texts(text):
     with pytest.raises(InputError, match="is wider than 4096 MSI pixels; its unit is the MSI pixel") as caught:
         create_psf(text, (3.0, 3.0))
     assert caught.value.parameter == "psf"
+
+
+def test_ratios():
+    for make in (
+        lambda: Sensor(ratio=5000, psf=BoxPsf(width=(3, 3))),
+        lambda: create_sensor("mtf", 1e6),
+        lambda: create_psf("mtf:0.3", (3.0, 33171.0)),
+        lambda: create_psf("box", (1e9, 1e9)),
+        lambda: match_grids(grid(331_710.0), grid(10.0), PairGeometry(psf="mtf:0.3")),
+        lambda: match_grids(grid(331_710.0), grid(10.0), PairGeometry()),
+    ):
+        with pytest.raises(InputError, match=r"a ratio of \S+ MSI pixels per HSI pixel is beyond 4096") as caught:
+            make()
+        assert caught.value.parameter == "ratio"
+    with pytest.raises(InputError, match="a modulation of 1e-300 at Nyquist makes a PSF wider than 4096 MSI pixels"):
+        create_psf("mtf:1e-300", (4096.0, 1.0))
+
+
+def grid(pixel):
+    return CubeHeader(shape=(2, 4, 4), transform=(pixel, 0, 0, 0, -pixel, 0))
 
 
 @pytest.mark.parametrize(

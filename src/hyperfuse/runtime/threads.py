@@ -115,7 +115,7 @@ def check_threads(threads: int | None) -> None:
     """
     most = max(_MOST_THREADS, 4 * usable_cores())
     if threads is not None and not 1 <= threads <= most:
-        raise InputError(f"threads is 1 to {most} on this machine, got {threads}", parameter="threads")
+        raise InputError(f"this machine takes 1 to {most} threads, got {threads}", parameter="threads")
 
 
 def usable_threads() -> int:

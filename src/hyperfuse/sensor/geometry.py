@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hyperfuse.calls import checked_fields
-from hyperfuse.sensor.model import Sensor, number_pair, ratio_pair
-from hyperfuse.sensor.psf import Pair, Psf, create_psf
+from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.psf import Pair, Psf, create_psf, number_pair, ratio_pair
 from hyperfuse.sensor.srf.srf import Srf
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import numpy as np
 import torch
 import yaml
 from numpy.typing import ArrayLike
@@ -19,10 +18,9 @@ from hyperfuse.calls import checked, checked_fields
 from hyperfuse.errors import InputError
 from hyperfuse.runtime.tensors import as_tensor
 from hyperfuse.sensor.axis import AxisOperator, AxisProfile, Boundary, interpolation_operator, sampling_operator
-from hyperfuse.sensor.psf import Psf
+from hyperfuse.sensor.psf import Psf, number_pair, ratio_pair
 from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.settings import describe
-from hyperfuse.text import shortened
 from hyperfuse.yaml_text import load_yaml
 
 T = TypeVar("T")
@@ -234,35 +232,5 @@ class Sensor:
         return made
 
 
-def ratio_pair(value: Any) -> tuple[float, float]:
-    """Return the ratio along (y, x) of one number or a pair.
-
-    Raises:
-        InputError: anything else, or a ratio below 1.
-    """
-    ratio = number_pair(value, "ratio")
-    if min(ratio) < 1:
-        raise InputError(
-            f"a ratio is 1 or more, got {min(ratio):g}: it counts MSI pixels per HSI pixel; are HSI and MSI swapped?",
-            parameter="ratio",
-        )
-    return ratio
-
-
 def _mix(matrix: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     return (matrix @ image.flatten(-2)).reshape(*image.shape[:-3], matrix.shape[0], *image.shape[-2:])
-
-
-def number_pair(value: Any, name: str) -> tuple[float, float]:
-    """Return one number, or a pair along (y, x), as a pair; ``name`` is the parameter that an error names.
-
-    Raises:
-        InputError: anything else, or numbers that are not finite.
-    """
-    try:
-        values = np.atleast_1d(np.asarray(value, dtype=np.float64)).ravel()
-    except (TypeError, ValueError, OverflowError):
-        values = np.empty(0)
-    if values.size not in (1, 2) or not np.isfinite(values).all():
-        raise InputError(f"the {name} is one number or a pair (y, x), got {shortened(repr(value))}", parameter=name)
-    return float(values[0]), float(values[-1])

@@ -7,8 +7,8 @@ from typing import Literal, get_args
 
 from hyperfuse.calls import checked
 from hyperfuse.errors import InputError, nearest_name
-from hyperfuse.sensor.model import Sensor, ratio_pair
-from hyperfuse.sensor.psf import GaussianPsf, gaussian_from_mtf
+from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.psf import GaussianPsf, gaussian_from_mtf, ratio_pair
 from hyperfuse.sensor.srf.srf import Srf
 
 Ratio = float | tuple[float, float]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -12,6 +12,7 @@ from hyperfuse.calls import checked
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.axis import AxisProfile, Floats
 from hyperfuse.settings import Settings
+from hyperfuse.text import shortened
 
 Pair = tuple[float, float]
 # In HR pixels: far beyond any sensor, and its kernel still fits into memory.
@@ -95,6 +96,41 @@ class KernelPsf(Settings):
 Psf = Annotated[GaussianPsf | BoxPsf | KernelPsf, Field(discriminator="kind")]
 
 
+def number_pair(value: Any, name: str) -> tuple[float, float]:
+    """Return one number, or a pair along (y, x), as a pair; ``name`` is the parameter that an error names.
+
+    Raises:
+        InputError: anything else, or numbers that are not finite.
+    """
+    try:
+        values = np.atleast_1d(np.asarray(value, dtype=np.float64)).ravel()
+    except (TypeError, ValueError, OverflowError):
+        values = np.empty(0)
+    if values.size not in (1, 2) or not np.isfinite(values).all():
+        raise InputError(f"the {name} is one number or a pair (y, x), got {shortened(repr(value))}", parameter=name)
+    return float(values[0]), float(values[-1])
+
+
+def ratio_pair(value: Any) -> tuple[float, float]:
+    """Return the ratio along (y, x) of one number or a pair.
+
+    Raises:
+        InputError: anything else, or a ratio below 1 or beyond any sensor's.
+    """
+    ratio = number_pair(value, "ratio")
+    if min(ratio) < 1:
+        raise InputError(
+            f"a ratio is 1 or more, got {min(ratio):g}: it counts MSI pixels per HSI pixel; are HSI and MSI swapped?",
+            parameter="ratio",
+        )
+    if max(ratio) > _LONGEST:
+        raise InputError(
+            f"a ratio of {max(ratio):.6g} MSI pixels per HSI pixel is beyond {_LONGEST}; are the pixel sizes right?",
+            parameter="ratio",
+        )
+    return ratio
+
+
 def gaussian_from_fwhm(fwhm: Pair) -> GaussianPsf:
     """Return the Gaussian of the given full width at half maximum along (y, x), in HR pixels."""
     factor = 2 * math.sqrt(2 * math.log(2))
@@ -110,6 +146,10 @@ def gaussian_from_mtf(mtf_at_nyquist: float, ratio: Pair, radius: Pair | None = 
     if not 0 < mtf_at_nyquist < 1:
         raise InputError(f"the modulation at Nyquist lies between 0 and 1, got {mtf_at_nyquist}")
     factor = math.sqrt(2 * math.log(1 / mtf_at_nyquist)) / math.pi
+    if factor * max(ratio) > _LONGEST:
+        raise InputError(
+            f"a modulation of {mtf_at_nyquist:g} at Nyquist makes a PSF wider than {_LONGEST} MSI pixels", "psf"
+        )
     return GaussianPsf(sigma=(factor * ratio[0], factor * ratio[1]), radius=radius)
 
 
@@ -123,9 +163,9 @@ def create_psf(text: str, ratio: Pair) -> GaussianPsf | BoxPsf:
         ratio: HR pixels per LR pixel along (y, x).
 
     Raises:
-        InputError: a text that is none of these.
+        InputError: a text that is none of these, or a PSF or ratio beyond any sensor's.
     """
-    kind, _, rest = text.partition(":")
+    ratio, (kind, _, rest) = ratio_pair(ratio), text.partition(":")
     try:
         numbers = [float(part) for part in rest.split(",")] if rest else []
     except ValueError:
