@@ -121,7 +121,7 @@ class LinearModel:
             progress(0.9, "regressing the residual on patches")
             applied = (model.apply(one) for one in samples) if single is None else iter([single])
             noisy = model._with_noise(samples[0], windows[0], hsis[0])
-            found = ResidualRegression.fit(((one.guided(), one.residual()) for one in applied), hsis, noisy)
+            found = ResidualRegression.fit((one.held_out() for one in applied), hsis, noisy)
             if found is not None:
                 model = replace(model, regression=found)
                 single = None if single is None else single.corrected(model)
@@ -209,18 +209,24 @@ class LinearImage:
         assert model.regression is not None
         return replace(self, model=model, image=self.image + model.regression.predict(self.guided()))
 
-    def residual(self) -> torch.Tensor:
-        """Return the HSI minus its held-out prediction by all but the regression, (bands, h, w), in closed form.
+    def held_out(self) -> tuple[GuidedImage, torch.Tensor]:
+        """Return the image, and the HSI minus it at LR (bands, h, w), as they were without each LR pixel.
 
-        It is the residual of the image itself, plus what each LR pixel has added to its own prediction.
+        In closed form: the image itself, minus what each LR pixel has added to its own prediction. Without the
+        regression.
         """
+        own = self._own_influence()
+        image = self.image - self.predictors.sensor.upsample(own, self.predictors.fine_shape, "linear")
+        return self.guided()._replace(image=image), self.hsi - self.predictors.degrade(self.image) + own
+
+    def _own_influence(self) -> torch.Tensor:
         shrinkage = self.predictors.degrade(self.model.shrinkage.of(self.image)[None])[0]
-        own = self.fitted.own_influence() + shrinkage * self.fitted_residual.own_influence()
-        return self.hsi - self.predictors.degrade(self.image) + own
+        return self.fitted.own_influence() + shrinkage * self.fitted_residual.own_influence()
 
     def error(self) -> torch.Tensor:
         """Return the measured HSI minus its held-out prediction, the regression's among it, (bands, h, w)."""
-        residual, regression = self.residual(), self.model.regression
+        residual = self.hsi - self.predictors.degrade(self.image) + self._own_influence()
+        regression = self.model.regression
         return residual if regression is None else regression.inflation[:, None, None] * residual
 
     def without(self, held_out: torch.Tensor) -> torch.Tensor:
