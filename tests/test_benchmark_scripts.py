@@ -62,7 +62,7 @@ def test_a_table_of_parts_that_were_measured_apart_says_so(script, monkeypatch, 
     tables = script("readme_tables")
     scores = {"psnr_db": 50.0, "sam_degrees": 1.0, "ergas": 0.5, "ssim": 0.99, "source": "hyperfuse 1.0 (a)"}
     linear = {**scores, "psnr_db": 49.0}
-    row = {"network": scores, "linear": linear, "classical": {"psnr": [40.0, "gsa"], "sam": [2.0, "gsa"], **scores}}
+    row = {"default": scores, "linear": linear, "classical": {"psnr": [40.0, "gsa"], "sam": [2.0, "gsa"], **scores}}
     for name in tables._PAIRS:
         (tmp_path / f"default-{name}.json").write_text(json.dumps({"scene": row}))
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
@@ -71,7 +71,7 @@ def test_a_table_of_parts_that_were_measured_apart_says_so(script, monkeypatch, 
     assert last == "at hyperfuse 1.0 (a)."
     linear["source"] = "hyperfuse 1.0 (b)"
     (tmp_path / "default-paris-x3.json").write_text(json.dumps({"scene": row}))
-    assert "is not the network's gain" in tables.default()[-1]
+    assert "is not the gain of the regression" in tables.default()[-1]
 
 
 @pytest.mark.parametrize("file", [pytest.param(file, id=file.stem) for file in RESULTS])

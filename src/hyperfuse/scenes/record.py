@@ -119,11 +119,11 @@ def _end(details: Mapping[str, Any], fractions: Sequence[float] | None) -> str:
     if details.get("end") == "interrupted":
         return f"interrupted after {details['steps']} steps; the result is the best so far"
     if details.get("end") == "no time":
-        return "the budget left no time to fit the network; the result is the linear part alone"
+        return "the budget left no time to fit the network; the result is without it"
     if fractions is not None and not any(fractions):
         return (
-            "nothing learnt: the network's correction helps on no held-out pixels and is not applied; the result is the"
-            f" linear part alone (after {details['steps']} steps)"
+            "nothing learnt: the network's correction helps on no held-out pixels and is not applied; the result is"
+            f" without it (after {details['steps']} steps)"
         )
     return ""
 

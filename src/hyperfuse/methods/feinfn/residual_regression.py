@@ -27,6 +27,7 @@ _MIN_GAIN = 0.98
 _CHUNK = 64  # feature maps at a time
 _FLOOR = 1e-3  # of the mean radiance: the smallest of which a logarithm is taken
 _TINY = 1e-12
+_ROUNDING = 1e-6
 
 
 class GuidedImage(NamedTuple):
@@ -62,6 +63,7 @@ class PatchEncoding:
 
     Attributes:
         components: of the image.
+        unit: deviation of the first of them.
         radiance: mean of the MSI over the scene.
         contrast: mean absolute value of every difference, (differences,).
         mean: of ``z`` over the scene, (d,).
@@ -69,6 +71,7 @@ class PatchEncoding:
     """
 
     components: Subspace
+    unit: float
     radiance: float
     contrast: torch.Tensor
     mean: torch.Tensor
@@ -80,11 +83,12 @@ class PatchEncoding:
         pixels = sum(one.msi[0].numel() for one in windows)
         radiance = sum(float(one.msi.mean()) * one.msi[0].numel() for one in windows) / pixels
         contrast = _weighted_mean([_msi_differences(one.predictors).abs() for one in windows]).clamp_min(_TINY)
-        plain = cls(components, radiance, contrast, contrast.new_zeros(1), contrast.new_ones(1))
+        unit = max(max(float(one.components[0].std()) for one in windows), _TINY)
+        plain = cls(components, unit, radiance, contrast, contrast.new_zeros(1), contrast.new_ones(1))
         described = [plain._describe(one) for one in windows]
         mean = _weighted_mean(described)
         deviation = _weighted_mean([(one - mean[:, None, None]).square() for one in described]).sqrt()
-        return cls(components, radiance, contrast, mean, torch.where(deviation > 1e-6, deviation, torch.inf))
+        return cls(components, unit, radiance, contrast, mean, torch.where(deviation > _ROUNDING, deviation, torch.inf))
 
     @property
     def count(self) -> int:
@@ -121,8 +125,9 @@ class PatchEncoding:
         floor = max(_FLOOR * abs(self.radiance), _TINY)
         mean = window.msi.mean(0, keepdim=True).clamp_min(floor)
         fractions = (window.msi / mean).clamp(-1.0, 1.0 + len(window.msi))
-        nearby = _differences(window.components[:_MAX_COMPONENTS], 1)
-        return torch.cat([window.predictors.fine, compressed, mean.log(), fractions, window.components, nearby])
+        components = window.components / self.unit
+        nearby = _differences(components[:_MAX_COMPONENTS], 1)
+        return torch.cat([window.predictors.fine, compressed, mean.log(), fractions, components, nearby])
 
 
 @dataclass(frozen=True)
@@ -182,6 +187,8 @@ class ResidualRegression:
         features = torch.cat([_at_lr(encoding, one) for one in windows], dim=1)
         folds = torch.cat([block_folds(one.predictors.shape, features.device).flatten() for one in windows])
         residual = pooled(residuals)
+        if float(residual.norm()) <= _ROUNDING * float(pooled(hsis).norm()):
+            return None
         subspace = model_subspace(residual)
         targets = (residual if subspace is None else subspace.project(residual)).flatten(1)
         change = features.new_zeros(len(features), 1)
@@ -237,7 +244,9 @@ def _solve(features: torch.Tensor, targets: torch.Tensor, folds: torch.Tensor, c
     """
     offset = features.mean(1, keepdim=True)
     deviation = features.std(1, correction=0, keepdim=True)
-    deviation = torch.where(deviation > _TINY, deviation, torch.inf)
+    # What varies by rounding alone is constant.
+    varies = deviation > _ROUNDING * offset.abs().amax().clamp_min(_TINY)
+    deviation = torch.where(varies, deviation, torch.inf)
     centred, change = (features - offset) / deviation, change / deviation
     noise = (change @ change.T).double() / change.shape[1]
     targets = targets.to(features.dtype)
