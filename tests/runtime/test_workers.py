@@ -8,6 +8,7 @@ import textwrap
 import time
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,6 +16,12 @@ import pytest
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.runtime.processes import Child
 from hyperfuse.runtime.workers import WorkersKilledError, run_in_workers
+
+
+@pytest.fixture(autouse=True)
+def tests_are_found(monkeypatch):
+    """Worker processes import the functions of this file by its name, which is relative to the repository."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
 
 
 def settings_of(name):
