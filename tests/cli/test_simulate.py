@@ -1,5 +1,6 @@
 import errno
 
+import h5py
 import numpy as np
 import pytest
 
@@ -25,6 +26,17 @@ def test_a_pair_and_its_sensor_are_written(run, files, pair, tmp_path):
     assert Sensor.load(out / "sensor.yaml").to_dict() == pair.sensor.to_dict()
     assert err.splitlines()[-1].startswith(f"wrote {out}: hsi.tif 8x12x24, msi.tif 24x36x4 ")
     assert "cropped" not in err
+
+
+def test_a_reference_of_a_format_that_is_only_read(run, tmp_path):
+    reference = tmp_path / "a.h5"
+    with h5py.File(reference, "w") as file:
+        file["cube"] = np.ones((4, 6, 6))
+    words = ("simulate", reference, tmp_path / "pair", "--ratio", 2, "--srf", "boxes:2")
+    assert run(*words)[::2] == (
+        2,
+        f"error: {reference}: files of its format are only read; state --format tif or the like\n",
+    )
 
 
 @pytest.mark.usefixtures("quick")

@@ -98,5 +98,12 @@ def test_other_numbers_of_bands(tmp_path, whole):
     paths = save(tmp_path, [whole.crop(0, 0, 10, 8), whole.crop(0, 8, 10, 6).select_bands([0, 1])])
     with pytest.raises(InputError, match=r"tile_1\.tif: cannot be merged with .*tile_0\.tif: 2 bands, not 3"):
         read_mosaic(paths)
+    (tmp_path / "same").mkdir()
+    same = save(tmp_path / "same", [whole, whole.select_bands([0, 1])])
+    with pytest.raises(InputError, match=r"2 bands, not 3; stack=True stacks them"):
+        read_mosaic(same)
+    assert read_mosaic(same, stack=True).bands == 5
     with pytest.raises(InputError, match="no file is named"):
         read_mosaic([])
+    with pytest.raises(InputError, match="does not exist; read_mosaic takes the files that a pattern matches"):
+        read(tmp_path / "tile_*.tif")

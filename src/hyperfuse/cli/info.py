@@ -53,7 +53,8 @@ def info(
 
 def _lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return labels and texts for what is known; what is not known has no line."""
-    size = f"{found['rows']} rows, {found['cols']} columns, {found['bands']} bands, {found['dtype']}"
+    bands = "1 band" if found["bands"] == 1 else f"{found['bands']} bands"
+    size = f"{found['rows']} rows, {found['cols']} columns, {bands}, {found['dtype']}"
     lines = [("size", size)]
     if found["crs"]:
         lines.append(("CRS", found["crs"]))

@@ -11,6 +11,7 @@ from hyperfuse.cli.inputs import file_of, files_named, naming, read_image
 from hyperfuse.cli.options import COMMON, INPUT, OUTPUT, CommonOptions, InputOptions, OutputOptions, parse_pair
 from hyperfuse.cli.outputs import check_folder, writing_folder
 from hyperfuse.cli.session import Session
+from hyperfuse.errors import InputError
 
 if TYPE_CHECKING:
     from hyperfuse.cube.cube import Cube
@@ -60,11 +61,14 @@ def simulate(
         session: Where results and notes go.
     """
     from hyperfuse.io import write
+    from hyperfuse.io.formats.registry import format_of
     from hyperfuse.scenes.simulate import simulate as simulate_pair
 
     factor, start = parse_pair(ratio, "--ratio"), parse_pair(phase, "--phase")
     assert factor is not None  # a required option
     extension = file_of(reference).suffix if format is None else f".{format.removeprefix('.')}"
+    if format is None and ((known := format_of(Path(f"_{extension}"))) is None or known.writer is None):
+        raise InputError(f"{reference}: files of its format are only read; state format=tif or the like", "format")
     names = (f"hsi{extension}", f"msi{extension}")
     check_folder(outdir, names, ["sensor.yaml"], writing, inputs=files_named(reference))
 

@@ -7,6 +7,7 @@ CRS as WKT and GDAL's ``GeoTransform``. Source: CF Metadata Conventions 1.11, se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -35,10 +36,10 @@ _AXES = {
         "crosstrack", "across_track", "ncols", "projection_x_coordinate", "grid_longitude", "xc",
     },
 }  # fmt: skip
-_CENTRES = {
-    "wavelength", "wavelengths", "wavelength_nm", "wavelengths_nm", "radiation_wavelength", "central_wavelength",
-    "central_wavelengths", "center_wavelength", "center_wavelengths", "band_center", "band_centers", "wl", "lambda",
-}  # fmt: skip
+_CENTRES = {"wavelength"}
+_CENTRE_NAMES = re.compile(
+    r"((band|radiation|cent(er|re|ral))s?_?)*(wave_?lengths?|wvls?|wls?|lambdas?)(_?(nm|um|cent(er|re)s?|list))*|band_?cent(er|re)s?"
+)
 _WIDTHS = {"fwhm", "fwhm_nm", "bandwidth", "bandwidths"}
 _GOOD = {"good_wavelengths", "good_bands", "bbl"}
 _NAMES = {"band_name", "band_names"}
@@ -139,16 +140,17 @@ def is_axis(name: str | None) -> bool:
     return any(_base(name) in names for names in _AXES.values())
 
 
-def orient(shape: Sequence[int], counts: Collection[int], default: str) -> str:
+def orient(shape: Sequence[int], counts: Collection[int], default: str, *, usual: bool = True) -> str:
     """Return the order of axes of an array whose bands are as many as one of ``counts``, wavelengths most likely.
 
-    Where no axis has as many entries, or the first axes of ``default`` have, it is ``default``.
+    Where no axis has as many entries it is ``default``, and so it is where several have, if that is the ``usual`` order
+    of its format.
 
     Example:
         >>> orient((512, 400, 31), {31}, "brc"), orient((31, 512, 400), {31}, "rcb")
         ('rcb', 'brc')
     """
-    if len(shape) != 3 or not counts or shape[default.index("b")] in counts:
+    if len(shape) != 3 or not counts or (usual and shape[default.index("b")] in counts):
         return default
     bands = [axis for axis, size in enumerate(shape) if size in counts]
     if not bands:
@@ -159,7 +161,9 @@ def orient(shape: Sequence[int], counts: Collection[int], default: str) -> str:
 
 
 def _base(name: str | None) -> str:
-    return (name or "").lower().rsplit("/", 1)[-1].strip()
+    """Return the name of a variable without its groups, in lower case; ``wavelength`` for what names wavelengths."""
+    base = (name or "").lower().rsplit("/", 1)[-1].strip()
+    return "wavelength" if _CENTRE_NAMES.fullmatch(base.replace(" ", "_")) else base
 
 
 def decode_header(
@@ -193,7 +197,7 @@ def decode_header(
     taken = {*_STRUCTURE, RECORD_TAG.lower(), HISTORY_TAG.lower(), *_UNITS}
     used = [kind for kind, found in ((_CENTRES, centres), (_WIDTHS, widths), (_GOOD, good), (_NAMES, names)) if found]
     taken.update(*used)
-    others = {key: text for key, text in attrs.items() if key.lower() not in taken}
+    others = {key: text for key, text in attrs.items() if key.lower() not in taken and _base(key) not in taken}
     axes = [_AXES[letter] for letter in "rc"]
     transform, crs = decode_grid(variables, values, axes, dims, shape, recorded.crs, where)
     stated = values.get("units")
@@ -230,7 +234,7 @@ def _spectral(
 
 def per_band(key: str, value: Any) -> Sequence[Any] | None:
     """Return the entries of an attribute that states something of each band, or None for another attribute."""
-    key = key.lower()
+    key = _base(key)
     if key in _NAMES:
         if isinstance(value, str):
             return [part.strip() for part in value.strip("{} ").split(",")]
@@ -241,7 +245,7 @@ def per_band(key: str, value: Any) -> Sequence[Any] | None:
 def _stated(attrs: Mapping[str, Any], names: set[str], bands: int) -> Variable | None:
     """Return an attribute of one of the names that has one entry per band, as a variable."""
     for key, value in attrs.items():
-        entries = per_band(key, value) if key.lower() in names else None
+        entries = per_band(key, value) if _base(key) in names else None
         if entries is not None and len(entries) == bands:
             return Variable(("",), np.asarray(entries, object if names is _NAMES else np.float64))
     return None

@@ -19,12 +19,19 @@ from numpy.typing import NDArray
 from hyperfuse.errors import InputError, warn
 from hyperfuse.text import shortened
 
-# The values of floats that were never written (NC_FILL_FLOAT, NC_FILL_DOUBLE).
-NEVER_WRITTEN = 9.969209968386869e36
+# The numbers of values that were never written (NC_FILL_FLOAT, NC_FILL_SHORT and so on), by type. Those of unsigned
+# types are the largest ones, which may be values.
+NEVER_WRITTEN = {
+    **dict.fromkeys(("float32", "float64"), 9.969209968386869e36),
+    **{"int16": -32767.0, "int32": -2147483647.0},
+}
 
 _MARKS = ("fillvalue", "missingvalue", "dataignorevalue", "ignorevalue", "nodata", "nodatavalue")
-_SCALES = ("scalefactor", "scalingfactor", "reflectancescalefactor", "scale")
-_OFFSETS = ("addoffset", "offsets", "offset")
+_SCALES = ("scalefactor", "scalingfactor", "reflectancescalefactor", "scale", "gain", "slope", "multiplier")
+_OFFSETS = ("addoffset", "offsets", "offset", "intercept")
+
+# A scale_factor of this or more is rather what a writer who does not know CF divides by.
+_LARGE = 100
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def decode_packing(attrs: Mapping[str, Any], dtype: Any, where: str, *, scaled: 
     Args:
         attrs: of the variable: numbers, texts, or arrays of them.
         dtype: numpy's, or its name.
-        where: name of the file, for warnings.
+        where: name of the file, for warnings; empty for a coordinate.
         scaled: the caller states the scale, so that one which can be understood in two ways is no obstacle.
 
     Raises:
@@ -144,6 +151,8 @@ def _scale(attrs: Mapping[str, Any], named: Mapping[str, str], where: str, scale
         if 0 in found:
             raise InputError(f"its attribute {key} is 0, which makes every value the same; state scale=", "scale")
         if set(found) != {1.0}:
+            if where and _may_divide(found) and found[0] >= _LARGE and not scaled:
+                warn(f"{where}: {key} {found[0]:g} multiplies the stored numbers, as CF has it; state scale= if not")
             return found
     named = {name: key for name, key in named.items() if key != "scale_factor"}
     other = next((named[name] for name in _SCALES if name in named), None)
@@ -152,13 +161,17 @@ def _scale(attrs: Mapping[str, Any], named: Mapping[str, str], where: str, scale
     found = _required(attrs, other, (1.0,))
     if _letters(other) == "reflectancescalefactor" and 0 not in found:  # of ENVI, which divides
         return tuple(1.0 / value for value in found)
-    if len(found) == 1 and found[0] > 1 and math.log10(found[0]).is_integer():
+    if _may_divide(found):
         warn(f"{where}: {other} {found[0]:g} is taken as the divisor of the stored numbers; state scale= if it is not")
         return (1.0 / found[0],)
     if not all(0 < value <= 1 for value in found):
         shown = ", ".join(f"{value:g}" for value in found[:3])
         raise InputError(f"its attribute {other} {shown} may multiply or divide the numbers; state scale=", "scale")
     return found
+
+
+def _may_divide(scale: tuple[float, ...]) -> bool:
+    return len(scale) == 1 and scale[0] > 1 and math.log10(scale[0]).is_integer()
 
 
 def _limits(attrs: Mapping[str, Any], named: Mapping[str, str], where: str) -> list[tuple[float, bool]]:

@@ -155,7 +155,8 @@ def _check(first: Cube, first_name: str, cube: Cube, name: str) -> None:
     if cube.transform is None or first.transform is None:
         raise refuse("a tile without a transform has no position on the grid")
     if cube.bands != first.bands:
-        raise refuse(f"{cube.bands} bands, not {first.bands}")
+        other = "; stack=True stacks them" if same_grid(first.header, cube.header) else ""
+        raise refuse(f"{cube.bands} bands, not {first.bands}{other}")
     if not same_crs(cube.crs, first.crs):
         raise refuse(f"its CRS is {_short(cube.crs)}, not {_short(first.crs)}; reproject it")
     vectors, others = ([t.a, t.b, t.d, t.e] for t in (cube.transform, first.transform))

@@ -173,7 +173,9 @@ def place(
         there.row <= 0 <= there.row + there.rows - first.rows and there.col <= 0 <= there.col + there.cols - first.cols
     )
     if not inside and not around:
-        raise InputError(f"{names[1]} is shifted: {_apart(first, there, names)}")
+        raise InputError(
+            f"{names[1]} is shifted: {_apart(first, there, names)}; correct it, or cut both to what they share"
+        )
     notes = []
     ways = [word for word, flip in zip(("rows", "columns"), placement.flipped, strict=True) if flip]
     if placement.transposed:
@@ -326,9 +328,8 @@ def _pixel(header: CubeHeader) -> str:
 def _apart(first: CubeHeader, there: Window, names: tuple[str, str]) -> str:
     y, x = first.resolution or (1.0, 1.0)
     return (
-        f"{names[1]} starts {there.row} rows and {there.col} columns from the first pixel of {names[0]} "
-        f"({there.row * y:.6g} and {there.col * x:.6g} in units of its coordinates); {_size(first)} and "
-        f"{there.rows} rows, {there.cols} columns"
+        f"it starts {there.row} rows and {there.col} columns from the first pixel of {names[0]} "
+        f"({there.row * y:.6g} and {there.col * x:.6g} in units of its coordinates)"
     )
 
 

@@ -365,6 +365,29 @@ def test_a_fill_value_is_cast_to_the_stored_type(tmp_path):
     np.testing.assert_array_equal(np.isnan(read(store(tmp_path / "b.nc", never, units="1")).data), [[[0, 0], [1, 1]]])
 
 
+def test_integers_that_were_never_written_are_gaps(tmp_path):
+    stored = np.array([[[-32767, 1], [2, 3]]], np.int16)
+    assert np.isnan(read(store(tmp_path / "a.nc", stored, scale_factor=0.1)).data).tolist() == [[[1, 0], [0, 0]]]
+    assert read(store(tmp_path / "b.nc", stored, _FillValue=np.int16(1))).data[0, 0, 0] == -32767
+
+
+@pytest.mark.parametrize(("attrs", "value"), [
+    ({"gain": 1e-4}, 0.2), ({"slope": 1e-4, "intercept": 0.1}, 0.3), ({"multiplier": 1e-4}, 0.2),
+])  # fmt: skip
+def test_other_words_for_scale_and_offset(tmp_path, attrs, value):
+    assert read(store(tmp_path / "a.h5", np.full((2, 2, 2), 2000, np.int16), **attrs)).data[0, 0, 0] == np.float32(
+        value
+    )
+
+
+def test_a_scale_factor_that_reads_as_a_divisor_is_named(tmp_path):
+    path = store(tmp_path / "a.h5", np.ones((2, 2, 2), np.int16), scale_factor=1e4)
+    with pytest.warns(HyperfuseWarning, match="scale_factor 10000 multiplies the stored numbers, as CF has it"):
+        assert read(path).data[0, 0, 0] == 1e4
+    with pytest.warns(HyperfuseWarning, match="of the call are used instead"):
+        assert read(path, scale=1e-4).data[0, 0, 0] == np.float32(1e-4)
+
+
 @pytest.mark.parametrize(("attrs", "said"), [
     ({"scale_factor": "a tenth"}, "its attribute scale_factor 'a tenth' is no number"),
     ({"scale_factor": 0.0}, "its attribute scale_factor is 0"),
@@ -471,12 +494,25 @@ def test_the_axis_as_long_as_the_wavelengths_are_the_bands(tmp_path, order):
         assert cube.wavelengths.tolist() == [450.0, 550.0, 650.0]
 
 
-def test_wavelengths_that_fit_two_axes_are_no_guide(tmp_path):
+@pytest.mark.parametrize("name", [
+    "wvl", "WL", "lambda_nm", "CenterWavelength", "band_wavelengths", "Central Wavelengths", "wavelength_list", "wl_nm",
+    "band_centres",
+])  # fmt: skip
+def test_names_of_wavelengths(tmp_path, name):
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["cube"], file["wavelengths"] = np.ones((4, 3, 3)), [450.0, 550.0, 650.0]
-    with pytest.raises(InputError, match=r"its 3 wavelengths fit several axes of \(4, 3, 3\); state axes="):
+        file["cube"], file[f"about/{name}"] = np.ones((4, 5, 3)), [450.0, 550.0, 650.0]
+        file[f"about/{name}_units"] = [1.0, 2.0, 3.0]
+    cube = read(tmp_path / "a.h5")
+    assert (cube.shape, cube.wavelengths.tolist()) == ((3, 4, 5), [450.0, 550.0, 650.0])
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 3), (3, 4, 3), (3, 3, 4), (3, 3, 3)])
+def test_wavelengths_that_fit_two_axes_are_no_guide(tmp_path, shape):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["cube"], file["wavelengths"] = np.ones(shape), [450.0, 550.0, 650.0]
+    with pytest.raises(InputError, match=r"its 3 wavelengths fit several axes of \(.*\); state axes="):
         read(tmp_path / "a.h5")
-    assert read(tmp_path / "a.h5", axes="rows,cols,bands").data.shape == (3, 4, 3)
+    assert read(tmp_path / "a.h5", axes="rows,cols,bands").data.shape == (shape[2], *shape[:2])
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])

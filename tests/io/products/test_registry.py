@@ -71,7 +71,7 @@ def test_parts_of_names():
 def test_info_describes_a_product(scene, capsys):
     assert main(["info", str(scene)]) == 0
     lines = {line[:14].strip(): line[14:] for line in capsys.readouterr().out.splitlines()}
-    assert lines["size"] == "4 rows, 5 columns, 1 bands, float32"
+    assert lines["size"] == "4 rows, 5 columns, 1 band, float32"
     assert lines["wavelengths"] == "401.9 to 401.9 nm, 2.9 to 2.9 nm wide"
     assert lines["values"] == "0.25 to 0.25, mean 0.25 reflectance"
     assert lines["coded as"] == "0.0001 * stored + 0 (applied)"

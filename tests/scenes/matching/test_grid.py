@@ -90,6 +90,25 @@ def test_without_transforms_the_ratio_comes_from_the_sizes():
     assert match_pair(cube(8, 6, 5), cube(4, 24, 20)).sensor.offset == (1.5, 1.5)
 
 
+@pytest.mark.parametrize("crs", [None, 'LOCAL_CS["Image",UNIT["metre",1]]'])
+@pytest.mark.parametrize("corner", ["zero", "half", "rows"])
+def test_coordinates_that_count_pixels_are_no_position(crs, corner):
+    images = []
+    for bands, rows, cols in ((8, 6, 5), (3, 24, 20)):
+        x, y = {"zero": (0, 0), "half": (-0.5, 0.5), "rows": (0, rows)}[corner]
+        images.append(cube(bands, rows, cols, (1, 0, x, 0, -1, y), crs))
+    pair = match_pair(*images)
+    assert (pair.sensor.ratio, pair.msi.shape) == ((4.0, 4.0), (3, 24, 20))
+    assert any("only count pixels" in note for note in pair.notes)
+
+
+def test_pixels_of_one_metre_with_a_position_are_believed():
+    fine = cube(3, 24, 20, (1, 0, 0, 0, -1, 0), UTM33)
+    assert match_pair(cube(8, 6, 5, (1, 0, 0, 0, -1, 0), UTM33), fine).msi.shape == (3, 6, 5)
+    placed = match_pair(cube(8, 6, 5, (1, 0, 3, 0, -1, -2)), fine.replace(crs=None))
+    assert (placed.sensor.ratio, placed.msi.shape) == ((1.0, 1.0), (3, 6, 5))
+
+
 @pytest.mark.parametrize("given_as", [4, 4.0, np.int64(4), np.float32(4), (4, 4), [4, 4], np.array([4, 4])])
 def test_a_given_ratio_that_agrees_is_taken(given_as):
     assert match_pair(cube(8, 6, 5), cube(4, 24, 20), ratio=given_as).sensor.ratio == (4, 4)

@@ -92,6 +92,14 @@ def test_codings_are_named_by_their_stored_value(pair):
     assert any("are 0 in all bands: a gap? msi_nodata=0" in note for note in notes)
 
 
+@pytest.mark.parametrize("value", [np.finfo(np.float32).min, -0.1234567])
+def test_a_value_is_named_in_all_its_digits(pair, value):
+    silent, _ = with_collar(pair.msi, np.float32(value), ROWS)
+    notes = fuse(pair.hsi, silent, return_details=True, **KNOWN).notes
+    named = next(note for note in notes if "a gap?" in note).split("msi_nodata=")[1].split()[0]
+    assert np.float32(named) == np.float32(value)
+
+
 def test_in_tiles_and_on_another_grid(pair, tmp_path):
     silent, declared = with_collar(pair.msi, 0, ROWS)
     for name, cube in (("hsi", pair.hsi), ("silent", silent), ("declared", declared.replace(nodata=0.0))):

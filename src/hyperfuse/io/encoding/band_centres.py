@@ -142,7 +142,8 @@ def centres_of_read_bands(
             f"{where}: bands=... changes the order, which the wavelengths may follow or not; list the bands upwards"
         )
     if values.size != header.bands:
-        raise _refuse(f"{where}: {len(given)} wavelengths for {header.bands} bands")
+        axes = "; or state the order of its axes, axes=" if values.size in header.shape[1:] else ""
+        raise _refuse(f"{where}: {len(given)} wavelengths for {header.bands} bands{axes}")
     own = header.wavelengths
     if own is not None and not np.allclose(own, values, rtol=1e-4, equal_nan=True):
         warn(f"{where}: states other wavelengths, from {own[0]:g} nm; those of the call are used instead")

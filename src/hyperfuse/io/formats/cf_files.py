@@ -134,7 +134,7 @@ def _axes(name: str, item: Stored, options: ReadOptions, counts: Collection[int]
     labelled = [part.strip() for part in labels.split(",")]
     stated = axes_of(dims) or (axes_of(labelled) if len(labelled) == len(shape) else None)
     known = options.axes or stated
-    axes = options.axes_or(known or "brc") if known else orient(shape, counts, "brc"[3 - len(shape) :])
+    axes = options.axes_or(known or "brc") if known else orient(shape, counts, "brc"[3 - len(shape) :], usual=False)
     axes = axes.replace("b", "") if len(shape) == 2 else axes
     if len(axes) != len(shape):
         raise InputError(f"the variable {name} has the shape {item.shape}, which axes={options.axes} does not fit")
@@ -185,7 +185,8 @@ def _coding(packing: Packing, bands: int, chosen: Sequence[int] | None) -> BandC
         values if len(values) == 1 or chosen is None else tuple(values[band] for band in chosen)
         for values in (packing.scale, packing.offset)
     )
-    more = (*packing.marks[1:], *((NEVER_WRITTEN,) if packing.dtype.kind == "f" and not packing.marks else ()))
+    unwritten = NEVER_WRITTEN.get(packing.dtype.name)
+    more = packing.marks[1:] if packing.marks or unwritten is None else (unwritten,)
     return BandCoding(scale, offset, packing.marks[:1] or (None,), None, more, packing.valid_range)
 
 

@@ -133,7 +133,8 @@ def format_of(path: Path) -> Format | None:
 def format_to_read(file: Path) -> Format:
     """Return the format of a file, which has to exist: by its extension, else HDF5 or a raster by its content."""
     if not file.exists():
-        raise InputError("does not exist")
+        pattern = any(letter in file.name for letter in "*?[")
+        raise InputError(f"does not exist{'; read_mosaic takes the files that a pattern matches' if pattern else ''}")
     entry = format_of(file)
     if entry is not None and entry.markers:
         if not entry.is_folder(file):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ from hyperfuse.sensor.srf.names import create_srf
 Two = tuple[float, float]
 
 PSF_ASSUMED = "PSF not known: Gaussian with a modulation of 0.3 at Nyquist"
+
+_COUNTED = "the coordinates of both images only count pixels: the ratio is that of the sizes"
 
 # A ratio that is whole up to a drift of this many HR pixels over the image is whole: transforms are rounded.
 _DRIFT = 0.05
@@ -86,6 +88,9 @@ def match_grids(hsi: CubeHeader, msi: CubeHeader, geometry: PairGeometry) -> Gri
         InputError: grids that do not fit together (other CRS, no overlap, rotated, a ratio below 1 or other than the
             one specified), or only one of them has a transform and nobody states that both cover the same ground.
     """
+    counted = hsi.shape[1:] != msi.shape[1:] and _counts_pixels(hsi) and _counts_pixels(msi)
+    if counted:
+        hsi, msi = hsi.replace(transform=None), msi.replace(transform=None)
     _refuse_one_position(hsi, msi, geometry)
     placement = _relative_grid(hsi, msi)
     ratio = _choose_ratio(hsi, msi, geometry.ratio_pair, placement.ratio if placement is not None else None)
@@ -99,7 +104,8 @@ def match_grids(hsi: CubeHeader, msi: CubeHeader, geometry: PairGeometry) -> Gri
         matched = matched.replace(psf=psf)
     if geometry.srf is not None:
         matched = matched.replace(srf=None if isinstance(geometry.srf, str) else geometry.srf)
-    return common_extent(matched, hsi, msi, whole=whole)
+    found = common_extent(matched, hsi, msi, whole=whole)
+    return replace(found, notes=(_COUNTED, *found.notes)) if counted else found
 
 
 def common_extent(sensor: Sensor, hsi: CubeHeader, msi: CubeHeader, *, whole: bool, why: str = "") -> GridMatch:
@@ -194,6 +200,16 @@ def _refuse_one_position(hsi: CubeHeader, msi: CubeHeader, geometry: PairGeometr
         " (gdalwarp applies ground control points), or pass same_ground=True where both cover the same ground",
         "same_ground",
     )
+
+
+def _counts_pixels(header: CubeHeader) -> bool:
+    """Return whether a transform only counts pixels from a corner of the image, as that of images with no position."""
+    transform = header.transform
+    if transform is None or not (header.crs is None or header.crs.startswith(("LOCAL_CS", "ENGCRS"))):
+        return False
+    start = {sign * 0.5 + corner for sign in (-1, 0, 1) for corner in (0, header.rows)}
+    unit = abs(transform.a) == abs(transform.e) == 1 and transform.b == transform.d == 0
+    return unit and transform.c in (-0.5, 0.0, 0.5) and transform.f in start
 
 
 def _relative_grid(hsi: CubeHeader, msi: CubeHeader) -> _Placement | None:

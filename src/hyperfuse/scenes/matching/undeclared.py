@@ -212,13 +212,22 @@ def _note(name: str, header: CubeHeader, common: _Common, doubted: bool, where: 
     """Return a sentence about pixels that may be gaps; empty about a spectrum that is none of a mark."""
     fraction = common.fraction
     values = np.array([value for value in common.spectrum or () if np.isfinite(value)])
-    stored = np.round((values - header.coding.offset) / header.coding.scale, 3) + 0.0  # no -0
+    coding = header.coding
+    stored = values if coding.is_identity else np.round((values - coding.offset) / coding.scale, 3)
     one = bool((stored == stored[0]).all())
+    shown = _exact(float(stored[0]))
     if not (one or doubted):
         return ""
     text = f"{100 * fraction:.0f} %" if fraction >= 0.01 else f"{100 * fraction:.1f} %"
     prefix, of, other = ("", "HSI", "MSI") if name == "hsi" else ("msi_", "MSI", "HSI")
-    what = f"are {stored[0]:g} in all bands" if one else "have exactly the same spectrum"
-    ask = f"a gap? {prefix}nodata={stored[0]:g} declares it" if one else "a gap? mask=... leaves them out"
+    what = f"are {shown} in all bands" if one else "have exactly the same spectrum"
+    ask = f"a gap? {prefix}nodata={shown} declares it" if one else "a gap? mask=... leaves them out"
     then = f"; the {other} shows a scene there, so fits leave them out, and the result follows the {other}"
     return f"{text} of the {of}'s pixels{where} {what}: {ask}{then if doubted else ''}"
+
+
+def _exact(value: float) -> str:
+    """Return the shortest text that reads as the same number, of float32 where it is one."""
+    short = f"{value + 0.0:g}"  # no -0
+    exact = str(np.float32(value)) if float(np.float32(value)) == value else repr(value)
+    return short if float(short) == value else exact
