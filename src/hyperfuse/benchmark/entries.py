@@ -46,7 +46,7 @@ class Entry:
     @property
     def uses_network(self) -> bool:
         """Whether a network is applied, or fitted to the pair."""
-        return self.weights is not None or (self.method is not None and get_method(self.method).cost == "minutes")
+        return self.weights is not None or (self.method is not None and get_method(self.method).capabilities.weights)
 
     def conditions(self) -> dict[str, Any]:
         """Return what its results depend on; the path of the weights is not part of it."""

@@ -28,9 +28,8 @@ def main_table(kind: str, ratio: int) -> Artefact:
     ]
 
     def make(experiment: Experiment, networks: Networks) -> Result:
-        # Methods that take minutes per scene are scored on the full data only.
-        methods = [method.name for method in list_methods() if method.cost == "seconds" or not experiment.quick]
-        # The linear part alone, so that nobody credits the network fitted to the pair with it.
+        methods = [method.name for method in list_methods()]
+        # The linear part alone, so that nobody credits what corrects it with it.
         without = [method_entry(name, {"effort": "fast"}) for name in methods if get_method(name).capabilities.budget]
         entries = [*map(method_entry, methods), *without, *(one.entry for one in networks.values())]
         rows: list[dict[str, Any]] = [
@@ -49,8 +48,6 @@ def main_table(kind: str, ratio: int) -> Artefact:
                 "Rows marked published were not computed here: full training data, deviations unknown, cited from "
                 f"compilations ({cited})."
             )
-        if experiment.quick:
-            text.append("Methods that take minutes per scene are left out of quick tables.")
         best = max(methods, key=lambda name: psnr[name])
         checks = [
             compare(f"the trained network above {name}", psnr[_NETWORK], psnr[name], whose="own")
