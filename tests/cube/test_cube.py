@@ -320,6 +320,9 @@ def test_the_spectrum_at_a_position():
     cube = Cube(data, transform=(30, 0, 600, 0, -30, 900))
     assert cube.spectrum(600.1, 899.9).tolist() == [0, 12]
     assert cube.spectrum(719.9, 810.1).tolist() == [11, 23]
+    for position in ((float("nan"), 0.0), (600.0, float("inf"))):
+        with pytest.raises(InputError, match="a position has finite coordinates"):
+            cube.spectrum(*position)
     with pytest.raises(InputError, match="row 0, column 4, outside the 3 x 4 pixels"):
         cube.spectrum(720, 899)
 

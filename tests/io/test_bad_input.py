@@ -1,5 +1,6 @@
 """Every wrong input is refused in one line that names the file and what to do."""
 
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,12 @@ from hyperfuse.errors import InputError
 from hyperfuse.io import FORMATS, read, write
 
 EXTENSIONS = sorted({suffix for entry in FORMATS for suffix in entry.extensions if not entry.markers})
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+def test_a_name_that_no_file_can_have():
+    with pytest.raises(InputError, match=r"^a{80}…: cannot be opened \(file name too long\)$"):
+        read(f"{'a' * 5000}.tif")
 
 
 @pytest.mark.parametrize("suffix", [*EXTENSIONS, ".zarr", "", ".foo"])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperfuse.errors import InputError
-from hyperfuse.metrics import d_lambda, d_lambda_khan, d_s, hqnr, qnr
+from hyperfuse.metrics import d_lambda, d_lambda_khan, d_s, evaluate_without_reference, hqnr, qnr
 from hyperfuse.metrics.block_quality import block_edges, blocks, hypercomplex_quality, pairwise_quality
 
 
@@ -283,6 +283,18 @@ def test_blocks_less_than_half_scored_do_not_count():
     mask[:, :20] = mask[:, 32:52] = False
     with pytest.raises(InputError, match="leave no block"):
         d_lambda(hsi, fused, mask=mask)
+
+
+def test_files_are_images(tmp_path):
+    hsi, msi, fused = scene()
+    names = [tmp_path / f"{name}.npy" for name in ("hsi", "msi", "fused")]
+    for name, image in zip(names, (hsi, msi, fused), strict=True):
+        np.save(name, image)
+    scores = evaluate_without_reference(*names, cells)
+    assert scores == evaluate_without_reference(hsi, msi, fused, cells)
+    with pytest.raises(InputError, match=r"absent\.npy: does not exist") as caught:
+        evaluate_without_reference(names[0], tmp_path / "absent.npy", fused, cells)
+    assert caught.value.parameter == "msi"
 
 
 # Bad input

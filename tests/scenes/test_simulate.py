@@ -263,6 +263,8 @@ def test_metadata_goes_along():
         (image(), {"preset": "uestc", "ratio": 2.5}, "use mtf"),
         (image(), {"ratio": 0.5}, "a ratio is 1 or more, got 0.5"),
         (image(), {"ratio": 40}, "holds no LR pixel"),
+        (image(), {"hsi_snr_db": -1e9}, "hsi_snr_db=-1e+09 is no SNR in dB, which is -100 or more"),
+        (image(), {"msi_snr_db": float("nan")}, "msi_snr_db=nan is no SNR in dB"),
         (image(), {"psf": "sigma"}, "no PSF 'sigma'"),
         (image(), {"srf": "boxes:9"}, "9 boxes cannot be cut from 3 usable bands"),
         (image(), {"srf": Srf([[0.5, 0.5]])}, "for 2 bands, the reference has 3"),

@@ -195,6 +195,8 @@ class Cube(Shaped):
             >>> cube.spectrum(650, 860).tolist()
             [5.0, 17.0]
         """
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise InputError(f"a position has finite coordinates, got ({x:g}, {y:g})")
         if self.transform is None:
             row, col = round(y), round(x)
         else:

@@ -112,7 +112,10 @@ def as_cube(image: Any, name: str) -> Cube:
     if isinstance(image, Cube):
         return image
     if isinstance(image, str | Path):
-        return read(image)
+        try:
+            return read(image)
+        except InputError as error:
+            raise InputError(str(error), error.parameter or name) from error
     try:
         if isinstance(image, CubeHeader) or image is None:
             raise InputError(f"is a {type(image).__name__}; pass a Cube, an array (bands, rows, cols) or a file")

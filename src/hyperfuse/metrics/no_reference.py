@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.calls import checked
 from hyperfuse.errors import InputError
-from hyperfuse.metrics.arrays import as_bands, scored_pixels, usable_bands, varying_bands
+from hyperfuse.metrics.arrays import as_bands, as_image, scored_pixels, usable_bands, varying_bands
 from hyperfuse.metrics.block_quality import block_edges, blocks, hypercomplex_quality, pairwise_quality
 from hyperfuse.metrics.ground import Degrade, Ground, checked_msi, common_ground, degraded, scored_blocks
 
@@ -187,7 +187,7 @@ def evaluate_without_reference(
     MSI bands are left out as well.
 
     Args:
-        hsi: the LR-HSI: Cube, array or torch tensor, (bands, rows, cols).
+        hsi: the LR-HSI: Cube, file, array, torch tensor or ``DataArray``, (bands, rows, cols).
         msi: the HR-MSI, likewise, (MSI bands, HR rows, HR cols).
         fused: the fused image, likewise, (bands, HR rows, HR cols).
         degrade: blur and decimation of the LR-HSI's sensor, for any number of bands.
@@ -208,6 +208,7 @@ def evaluate_without_reference(
         >>> round(scores["qnr"], 6), round(scores["hqnr"], 6), scores["bands_used"]
         (1.0, 1.0, 3)
     """
+    hsi, msi, fused = as_image(hsi, "hsi"), as_image(msi, "msi"), as_image(fused, "fused")
     low, high, fine = (as_bands(*pair) for pair in ((hsi, "the HSI"), (fused, "the fused image"), (msi, "the MSI")))
     if len(low) != len(high):
         raise InputError(f"the HSI has {len(low)} bands and the fused image {len(high)}; they must be the same bands")

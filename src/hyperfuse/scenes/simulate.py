@@ -24,6 +24,7 @@ from hyperfuse.version import __version__
 
 # An LR pixel of which the PSF covers less than this fraction of valid HR pixels is a gap.
 _VALID_FRACTION = 0.5
+_WORST_SNR_DB = 100.0  # below it, noise 1e5 times the image and more
 
 
 class Pair(NamedTuple):
@@ -79,6 +80,10 @@ def simulate(
     cube = as_cube(reference, "reference")
     if seed < 0:
         raise InputError(f"seed is 0 or more, got {seed}", "seed")
+    for name, decibels in (("hsi_snr_db", hsi_snr_db), ("msi_snr_db", msi_snr_db)):
+        # Infinite is without noise.
+        if decibels is not None and not decibels >= -_WORST_SNR_DB:
+            raise InputError(f"{name}={decibels:g} is no SNR in dB, which is {-_WORST_SNR_DB:g} or more", name)
     if srf is None:
         raise InputError("an MSI needs spectral responses: srf='sentinel-2a', 'nikon-d700', 'boxes:6' or a table")
     sensor = create_sensor(preset, ratio)

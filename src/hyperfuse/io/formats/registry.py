@@ -13,6 +13,7 @@ from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions
 from hyperfuse.runtime.isolation import call
+from hyperfuse.text import shortened
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,11 @@ def split_variable(path: str | Path) -> tuple[Path, str | None]:
         ('orig', None)
     """
     text = str(path)
-    if Path(text).exists():
+    try:
+        exists = Path(text).exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise InputError(f"{shortened(text)}: cannot be opened ({(error.strerror or str(error)).lower()})") from None
+    if exists:
         return Path(text), None
     # The first colon may belong to a drive (C:\scene.mat), where what is before it has no extension.
     for at, letter in enumerate(text):
