@@ -36,9 +36,13 @@ def with_options(error: InputError, options: Mapping[str, str]) -> str:
     Example:
         >>> with_options(InputError("pass nodata=nan or align=False"), {"nodata": "--nodata", "no_align": "--no-align"})
         'pass --nodata nan or --no-align'
+        >>> with_options(InputError("memory_gb is more than 0, got -1", "memory_gb"), {"memory": "--memory"})
+        '--memory is more than 0, got -1'
     """
-    message = with_options_in_text(str(error), options)
-    option = options.get(_OPTION_NAMES.get(error.parameter or "", error.parameter or ""))
+    message, name = with_options_in_text(str(error), options), error.parameter or ""
+    option = options.get(_OPTION_NAMES.get(name, name))
+    if option is not None and name and message.startswith(f"{name} "):  # as in "tile is 1 or more, got 0"
+        return f"{option}{message.removeprefix(name)}"
     return message if option is None or option in message else f"{option}: {message}"
 
 

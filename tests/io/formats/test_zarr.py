@@ -1,3 +1,4 @@
+import json
 import sys
 
 import numpy as np
@@ -154,6 +155,16 @@ def test_codecs_and_types_are_from_a_list(tmp_path, change, said):
     change(metadata)
     file.write_text(json.dumps(metadata))
     with pytest.raises(InputError, match=said):
+        read(tmp_path / "a.zarr")
+
+
+def test_chunks_of_no_size(tmp_path):
+    array = {"zarr_format": 2, "shape": [2, 4, 4], "chunks": [0, 0, 0], "dtype": "<f4", "order": "C"}
+    (tmp_path / "a.zarr" / "cube").mkdir(parents=True)
+    (tmp_path / "a.zarr" / ".zgroup").write_text('{"zarr_format": 2}')
+    rest = {"compressor": None, "filters": None, "fill_value": 0}
+    (tmp_path / "a.zarr" / "cube" / ".zarray").write_text(json.dumps({**array, **rest}))
+    with pytest.raises(InputError, match=r"a\.zarr: the array cube states chunks of no size"):
         read(tmp_path / "a.zarr")
 
 

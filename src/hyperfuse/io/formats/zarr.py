@@ -54,7 +54,8 @@ def _stored(array: Any) -> Stored:
         attrs["_FillValue"] = array.fill_value
 
     def load(selection: Selection) -> NDArray[Any]:
-        count = _chunks(array, selection)
+        with damage_reported(f"the array {array.basename} states chunks of no size"):
+            count = _chunks(array, selection)
         if count > _MOST_CHUNKS:
             raise InputError(f"the array {array.basename} is stored in {count} chunks, too many to read; rechunk it")
         if not selection:
