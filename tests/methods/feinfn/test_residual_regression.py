@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from hyperfuse.methods.feinfn import residual_regression
-from hyperfuse.methods.feinfn.residual_regression import GuidedImage, ResidualRegression, _solve
+from hyperfuse.methods.feinfn.patch_features import GuidedImage
+from hyperfuse.methods.feinfn.residual_regression import ResidualRegression, _solve
 from hyperfuse.methods.local_linear.predictors import Predictors, Whitening
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.statistics.folds import FOLDS, block_folds
@@ -115,3 +116,10 @@ def test_what_noise_would_do_at_hr_is_part_of_the_error_that_is_minimised():
     ridge = residual_regression._RIDGES[0]
     whole = torch.linalg.solve(features @ features.T / 256 + (0.5 + ridge) * torch.eye(5), features @ targets[0] / 256)
     torch.testing.assert_close(solved.weights[0], whole, atol=1e-6, rtol=1e-6)
+
+
+def test_strips_give_what_the_whole_gives(window, monkeypatch):
+    found = fit(window, 0.1 * window.msi[:1].roll(1, 0).expand(3, -1, -1))
+    whole = found.predict(window)
+    monkeypatch.setattr(residual_regression, "_STRIP_PIXELS", 11 * window.image.shape[2])
+    torch.testing.assert_close(found.predict(window), whole, atol=1e-6, rtol=1e-4)

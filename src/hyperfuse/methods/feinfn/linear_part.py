@@ -11,7 +11,8 @@ import torch
 from hyperfuse.methods.contract.method import PairTensors, covered_fraction
 from hyperfuse.methods.feinfn.band_psf import BandPsf, undersamples
 from hyperfuse.methods.feinfn.detail_injection import DetailInjection
-from hyperfuse.methods.feinfn.residual_regression import GuidedImage, ResidualRegression
+from hyperfuse.methods.feinfn.patch_features import GuidedImage
+from hyperfuse.methods.feinfn.residual_regression import ResidualRegression
 from hyperfuse.methods.local_linear.denoising import denoise, remaining_error
 from hyperfuse.methods.local_linear.models import LocalModels, WindowModels
 from hyperfuse.methods.local_linear.msi_noise import estimate_msi_noise

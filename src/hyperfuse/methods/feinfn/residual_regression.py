@@ -2,132 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
-from torch.nn import functional as F
 
-from hyperfuse.methods.local_linear.predictors import Predictors, pooled
+from hyperfuse.methods.feinfn.patch_features import RADIUS, Description, GuidedImage, PatchEncoding, leading_components
+from hyperfuse.methods.local_linear.predictors import pooled
 from hyperfuse.statistics.folds import FOLDS, block_folds
 from hyperfuse.statistics.shrinkage import RadianceShrinkage
-from hyperfuse.statistics.subspace import Subspace, fit_subspace, model_subspace
+from hyperfuse.statistics.subspace import Subspace, model_subspace
 
-_RADIUS = 2  # of a patch, HR pixels
-_MAX_COMPONENTS = 4  # of the MSI and of the image, of which patches are taken: more inputs dilute each random feature
-_IMAGE_COMPONENTS = 6
-_RANDOM = 800  # random features
-_SEED = 1
 _RIDGES = (1e-3, 1e-2, 1e-1, 0.3, 1.0, 3.0, 10.0)  # relative to the features' correlation matrix
 _MIN_PIXELS = 256  # LR pixels of all samples; below, there is nothing to learn from
 # The held-out mean squared error must fall to this fraction: smaller gains at LR, under noise, were none at HR.
 _MIN_GAIN = 0.98
-_CHUNK = 64  # feature maps at a time
-_FLOOR = 1e-3  # of the mean radiance: the smallest of which a logarithm is taken
+_STRIP_PIXELS = 2**18  # of an image at a time
 _TINY = 1e-12
 _ROUNDING = 1e-6
-
-
-class GuidedImage(NamedTuple):
-    """A window of which the residual is predicted.
-
-    Attributes:
-        image: to be corrected, (bands, H, W).
-        msi: denoised, (msi_bands, H, W).
-        predictors: the same, whitened.
-    """
-
-    image: torch.Tensor
-    msi: torch.Tensor
-    predictors: Predictors
-
-
-class _Description(NamedTuple):
-    """What features are made of: leading components of the image, the MSI and its whitened form."""
-
-    components: torch.Tensor
-    msi: torch.Tensor
-    predictors: Predictors
-
-
-@dataclass(frozen=True)
-class PatchEncoding:
-    """Feature maps of the MSI around each pixel: differences to the centre of a patch, and random features.
-
-    A random feature is ``relu(w . z + b)`` with fixed random ``w`` and ``b`` (Rahimi and Recht, Random features for
-    large-scale kernel machines, NeurIPS 2007) of a pixel's standardised description ``z``: the whitened MSI, the
-    differences with large ones compressed, the logarithm of the mean radiance and each band's fraction of it, and
-    leading components of the image that is to be corrected, with their differences to the eight neighbours.
-
-    Attributes:
-        components: of the image.
-        unit: deviation of the first of them.
-        radiance: mean of the MSI over the scene.
-        contrast: mean absolute value of every difference, (differences,).
-        mean: of ``z`` over the scene, (d,).
-        deviation: of ``z``, (d,).
-    """
-
-    components: Subspace
-    unit: float
-    radiance: float
-    contrast: torch.Tensor
-    mean: torch.Tensor
-    deviation: torch.Tensor
-
-    @classmethod
-    def fit(cls, components: Subspace, windows: Sequence[_Description]) -> PatchEncoding:
-        """Take the units of all features from samples of a scene."""
-        pixels = sum(one.msi[0].numel() for one in windows)
-        radiance = sum(float(one.msi.mean()) * one.msi[0].numel() for one in windows) / pixels
-        contrast = _weighted_mean([_msi_differences(one.predictors).abs() for one in windows]).clamp_min(_TINY)
-        unit = max(max(float(one.components[0].std()) for one in windows), _TINY)
-        plain = cls(components, unit, radiance, contrast, contrast.new_zeros(1), contrast.new_ones(1))
-        described = [plain._describe(one) for one in windows]
-        mean = _weighted_mean(described)
-        deviation = _weighted_mean([(one - mean[:, None, None]).square() for one in described]).sqrt()
-        return cls(components, unit, radiance, contrast, mean, torch.where(deviation > _ROUNDING, deviation, torch.inf))
-
-    @property
-    def count(self) -> int:
-        """Number of features."""
-        return len(self.contrast) + _RANDOM
-
-    def describe(self, window: GuidedImage) -> _Description:
-        """Return what the features of a window are made of."""
-        return _Description(self.components.project(window.image), window.msi, window.predictors)
-
-    def maps(self, window: _Description) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Yield all features of a window a few at a time: their numbers, and their maps (n, H, W)."""
-        differences = _msi_differences(window.predictors)
-        for start in range(0, len(differences), _CHUNK):
-            part = slice(start, min(start + _CHUNK, len(differences)))
-            yield part, differences[part]
-        del differences
-        described = self._describe(window)
-        shape = described.shape[1:]
-        flat = described.flatten(1)
-        weights, biases = _random_weights(len(flat))
-        weights = (weights.to(flat) / self.deviation).contiguous()
-        biases = biases.to(flat) - weights @ self.mean
-        first = len(self.contrast)
-        for start in range(0, _RANDOM, _CHUNK):
-            some = slice(start, min(start + _CHUNK, _RANDOM))
-            values = torch.addmm(biases[some, None], weights[some], flat).relu_()
-            yield slice(first + some.start, first + some.stop), values.reshape(-1, *shape)
-
-    def _describe(self, window: _Description) -> torch.Tensor:
-        """Return what random features are made of, not standardised: (d, H, W)."""
-        differences = _msi_differences(window.predictors)
-        compressed = differences.sign() * (differences.abs() / self.contrast[:, None, None]).log1p()
-        floor = max(_FLOOR * abs(self.radiance), _TINY)
-        mean = window.msi.mean(0, keepdim=True).clamp_min(floor)
-        fractions = (window.msi / mean).clamp(-1.0, 1.0 + len(window.msi))
-        components = window.components / self.unit
-        nearby = _differences(components[:_MAX_COMPONENTS], 1)
-        return torch.cat([window.predictors.fine, compressed, mean.log(), fractions, components, nearby])
 
 
 @dataclass(frozen=True)
@@ -178,10 +70,10 @@ class ResidualRegression:
         """
         if sum(one[0].numel() for one in hsis) < _MIN_PIXELS:
             return None
-        components = fit_subspace(pooled(hsis), _IMAGE_COMPONENTS)
+        components = leading_components(hsis)
         windows, residuals = [], []
         for window, one in samples:  # of the images only the components are kept
-            windows.append(_Description(components.project(window.image), window.msi, window.predictors))
+            windows.append(Description(components.project(window.image), window.msi, window.predictors))
             residuals.append(one)
         encoding = PatchEncoding.fit(components, windows)
         features = torch.cat([_at_lr(encoding, one) for one in windows], dim=1)
@@ -217,14 +109,23 @@ class ResidualRegression:
 
     def predict(self, window: GuidedImage) -> torch.Tensor:
         """Return the residual that is expected at every HR pixel of a window, (bands, H, W)."""
+        rows, cols = window.image.shape[1:]
+        step = max(4 * RADIUS, _STRIP_PIXELS // cols)
+        strips = []
+        for start in range(0, rows, step):
+            first, stop = max(0, start - RADIUS), min(rows, start + step + RADIUS)
+            residual = self._predict(window.rows(slice(first, stop)))
+            strips.append(residual[:, start - first : start - first + step])
+        return self.shrinkage.of(window.image) * torch.cat(strips, dim=1)
+
+    def _predict(self, window: GuidedImage) -> torch.Tensor:
         weights = self.weights.to(window.image)
         constant = -(weights @ self.offset.to(weights))
         total = constant[:, None].expand(-1, window.image[0].numel()).contiguous()
         for part, maps in self.encoding.maps(self.encoding.describe(window)):
             total.addmm_(weights[:, part], maps.flatten(1))
         residual = total.reshape(-1, *window.image.shape[1:])
-        residual = residual if self.subspace is None else self.subspace.part(slice(None)).expand(residual)
-        return self.shrinkage.of(window.image) * residual
+        return residual if self.subspace is None else self.subspace.part(slice(None)).expand(residual)
 
 
 @dataclass(frozen=True)
@@ -280,7 +181,7 @@ def _ridge(normal: torch.Tensor, right: torch.Tensor, ridge: float) -> torch.Ten
     return torch.cholesky_solve(right, torch.linalg.cholesky(regular))
 
 
-def _at_lr(encoding: PatchEncoding, window: _Description) -> torch.Tensor:
+def _at_lr(encoding: PatchEncoding, window: Description) -> torch.Tensor:
     """Return the features of a window as the HSI's sensor would record them, (features, h w)."""
     return torch.cat([window.predictors.degrade(maps).flatten(1) for _, maps in encoding.maps(window)])
 
@@ -288,30 +189,3 @@ def _at_lr(encoding: PatchEncoding, window: _Description) -> torch.Tensor:
 def _at_hr(encoding: PatchEncoding, window: GuidedImage) -> torch.Tensor:
     """Return the features of a window, (features, H W)."""
     return torch.cat([maps.flatten(1) for _, maps in encoding.maps(encoding.describe(window))])
-
-
-def _msi_differences(predictors: Predictors) -> torch.Tensor:
-    # Components are in ascending order of their variance.
-    return _differences(predictors.fine[-_MAX_COMPONENTS:], _RADIUS)
-
-
-def _differences(image: torch.Tensor, radius: int) -> torch.Tensor:
-    """Return the neighbours of each pixel of (n, H, W) in a patch minus the pixel, ((patch^2 - 1) n, H, W)."""
-    rows, cols = image.shape[-2:]
-    padded = F.pad(image[None], (radius,) * 4, mode="replicate")[0]
-    side = range(2 * radius + 1)
-    shifted = [padded[:, y : y + rows, x : x + cols] - image for y in side for x in side if (y, x) != (radius, radius)]
-    return torch.cat(shifted)
-
-
-def _weighted_mean(images: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the mean of each channel over the pixels of several images (channels, H, W), (channels,)."""
-    pixels = sum(one[0].numel() for one in images)
-    return torch.stack([one.mean((1, 2)) * (one[0].numel() / pixels) for one in images]).sum(0)
-
-
-def _random_weights(inputs: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return fixed random weights (features, inputs) and biases (features,) for standardised inputs."""
-    generator = torch.Generator().manual_seed(_SEED)
-    weights = torch.randn(_RANDOM, inputs, generator=generator) / math.sqrt(inputs)
-    return weights, 2 * torch.rand(_RANDOM, generator=generator) - 1

@@ -1,0 +1,161 @@
+"""Feature maps of the MSI around each pixel: patches, and random features of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional as F
+
+from hyperfuse.methods.local_linear.predictors import Predictors, pooled
+from hyperfuse.statistics.subspace import Subspace, fit_subspace
+
+RADIUS = 2  # of a patch, HR pixels
+_MAX_COMPONENTS = 4  # of the MSI and of the image, of which patches are taken: more inputs dilute each random feature
+_IMAGE_COMPONENTS = 6
+_RANDOM = 800  # random features
+_SEED = 1
+_CHUNK = 64  # feature maps at a time
+_FLOOR = 1e-3  # of the mean radiance: the smallest of which a logarithm is taken
+_TINY = 1e-12
+_ROUNDING = 1e-6
+
+
+class GuidedImage(NamedTuple):
+    """A window of which the residual is predicted.
+
+    Attributes:
+        image: to be corrected, (bands, H, W).
+        msi: denoised, (msi_bands, H, W).
+        predictors: the same, whitened.
+    """
+
+    image: torch.Tensor
+    msi: torch.Tensor
+    predictors: Predictors
+
+    def rows(self, rows: slice) -> GuidedImage:
+        """Return some rows of HR pixels; the LR pixels remain those of the window."""
+        predictors = replace(self.predictors, fine=self.predictors.fine[:, rows])
+        return GuidedImage(self.image[:, rows], self.msi[:, rows], predictors)
+
+
+class Description(NamedTuple):
+    """What features are made of: leading components of the image, the MSI and its whitened form."""
+
+    components: torch.Tensor
+    msi: torch.Tensor
+    predictors: Predictors
+
+
+@dataclass(frozen=True)
+class PatchEncoding:
+    """Feature maps of the MSI around each pixel: differences to the centre of a patch, and random features.
+
+    A random feature is ``relu(w . z + b)`` with fixed random ``w`` and ``b`` (Rahimi and Recht, Random features for
+    large-scale kernel machines, NeurIPS 2007) of a pixel's standardised description ``z``: the whitened MSI, the
+    differences with large ones compressed, the logarithm of the mean radiance and each band's fraction of it, and
+    leading components of the image that is to be corrected, with their differences to the eight neighbours.
+
+    Attributes:
+        components: of the image.
+        unit: deviation of the first of them.
+        radiance: mean of the MSI over the scene.
+        contrast: mean absolute value of every difference, (differences,).
+        mean: of ``z`` over the scene, (d,).
+        deviation: of ``z``, (d,).
+    """
+
+    components: Subspace
+    unit: float
+    radiance: float
+    contrast: torch.Tensor
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    @classmethod
+    def fit(cls, components: Subspace, windows: Sequence[Description]) -> PatchEncoding:
+        """Take the units of all features from samples of a scene; components from :func:`leading_components`."""
+        pixels = sum(one.msi[0].numel() for one in windows)
+        radiance = sum(float(one.msi.mean()) * one.msi[0].numel() for one in windows) / pixels
+        contrast = _weighted_mean([_msi_differences(one.predictors).abs() for one in windows]).clamp_min(_TINY)
+        unit = max(max(float(one.components[0].std()) for one in windows), _TINY)
+        plain = cls(components, unit, radiance, contrast, contrast.new_zeros(1), contrast.new_ones(1))
+        described = [plain._describe(one) for one in windows]
+        mean = _weighted_mean(described)
+        deviation = _weighted_mean([(one - mean[:, None, None]).square() for one in described]).sqrt()
+        return cls(components, unit, radiance, contrast, mean, torch.where(deviation > _ROUNDING, deviation, torch.inf))
+
+    @property
+    def count(self) -> int:
+        """Number of features."""
+        return len(self.contrast) + _RANDOM
+
+    def describe(self, window: GuidedImage) -> Description:
+        """Return what the features of a window are made of."""
+        return Description(self.components.project(window.image), window.msi, window.predictors)
+
+    def maps(self, window: Description) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield all features of a window a few at a time: their numbers, and their maps (n, H, W)."""
+        differences = _msi_differences(window.predictors)
+        for start in range(0, len(differences), _CHUNK):
+            part = slice(start, min(start + _CHUNK, len(differences)))
+            yield part, differences[part]
+        del differences
+        described = self._describe(window)
+        shape = described.shape[1:]
+        flat = described.flatten(1)
+        weights, biases = _random_weights(len(flat))
+        weights = (weights.to(flat) / self.deviation).contiguous()
+        biases = biases.to(flat) - weights @ self.mean
+        first = len(self.contrast)
+        for start in range(0, _RANDOM, _CHUNK):
+            some = slice(start, min(start + _CHUNK, _RANDOM))
+            values = torch.addmm(biases[some, None], weights[some], flat).relu_()
+            yield slice(first + some.start, first + some.stop), values.reshape(-1, *shape)
+
+    def _describe(self, window: Description) -> torch.Tensor:
+        """Return what random features are made of, not standardised: (d, H, W)."""
+        differences = _msi_differences(window.predictors)
+        compressed = differences.sign() * (differences.abs() / self.contrast[:, None, None]).log1p()
+        floor = max(_FLOOR * abs(self.radiance), _TINY)
+        mean = window.msi.mean(0, keepdim=True).clamp_min(floor)
+        fractions = (window.msi / mean).clamp(-1.0, 1.0 + len(window.msi))
+        components = window.components / self.unit
+        nearby = _differences(components[:_MAX_COMPONENTS], 1)
+        return torch.cat([window.predictors.fine, compressed, mean.log(), fractions, components, nearby])
+
+
+def leading_components(hsis: Sequence[torch.Tensor]) -> Subspace:
+    """Return the components of an image that features are made of, by the LR-HSI (bands, h, w) of each sample."""
+    return fit_subspace(pooled(hsis), _IMAGE_COMPONENTS)
+
+
+def _msi_differences(predictors: Predictors) -> torch.Tensor:
+    # Components are in ascending order of their variance.
+    return _differences(predictors.fine[-_MAX_COMPONENTS:], RADIUS)
+
+
+def _differences(image: torch.Tensor, radius: int) -> torch.Tensor:
+    """Return the neighbours of each pixel of (n, H, W) in a patch minus the pixel, ((patch^2 - 1) n, H, W)."""
+    rows, cols = image.shape[-2:]
+    padded = F.pad(image[None], (radius,) * 4, mode="replicate")[0]
+    side = range(2 * radius + 1)
+    shifted = [padded[:, y : y + rows, x : x + cols] - image for y in side for x in side if (y, x) != (radius, radius)]
+    return torch.cat(shifted)
+
+
+def _weighted_mean(images: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the mean of each channel over the pixels of several images (channels, H, W), (channels,)."""
+    pixels = sum(one[0].numel() for one in images)
+    return torch.stack([one.mean((1, 2)) * (one[0].numel() / pixels) for one in images]).sum(0)
+
+
+def _random_weights(inputs: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return fixed random weights (features, inputs) and biases (features,) for standardised inputs."""
+    generator = torch.Generator().manual_seed(_SEED)
+    weights = torch.randn(_RANDOM, inputs, generator=generator) / math.sqrt(inputs)
+    return weights, 2 * torch.rand(_RANDOM, generator=generator) - 1
