@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -89,11 +89,11 @@ class Fusion(Generic[ImageT]):
 
     image: ImageT
     uncertainty: ImageT | None
-    match: Match
-    model: Model | None
+    match: Match = field(repr=False)
+    model: Model | None = field(repr=False)
     notes: tuple[str, ...]
     windows: tuple[int, int]
-    preview: Preview | None = None
+    preview: Preview | None = field(default=None, repr=False)
 
 
 def fuse_windows(

@@ -165,3 +165,11 @@ def test_bytes_that_are_no_text_in_the_metadata_of_a_tiff(tmp_path, text, capfd)
             read(tmp_path / "a.tif")
     gc.collect()
     assert capfd.readouterr().err == ""
+
+
+def test_a_file_of_a_driver_that_gives_no_transform(tmp_path):
+    (tmp_path / "a.ppm").write_bytes(b"P6 2 1 255 " + bytes([1, 2, 3, 4, 5, 6]))
+    image = read(tmp_path / "a.ppm")
+    assert (image.data.tolist(), image.transform) == ([[[1, 4]], [[2, 5]], [[3, 6]]], None)
+    (tmp_path / "a.wld").write_text("10\n0\n0\n-10\n400005\n5599995\n")
+    assert read(tmp_path / "a.ppm").transform == (10, 0, 400000, 0, -10, 5600000)

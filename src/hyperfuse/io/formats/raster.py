@@ -139,7 +139,10 @@ def _grid(source: Raster, recorded: CubeHeader, arbitrary: bool) -> dict[str, An
     local = crs is None or crs.startswith(("LOCAL_CS", "ENGCRS"))
     if (arbitrary and local) or (crs is None and source.crs):
         return {"transform": exact if same else None, "crs": recorded.crs if same else None}
-    transform = exact if same or stated == six_numbers(Affine.identity()) else source.transform
+    # Of a PNM file without a world file the driver gives whatever its memory holds.
+    invented = source.driver == "PNM" and not Path(source.name).with_suffix(".wld").exists()
+    unknown = invented or stated == six_numbers(Affine.identity())
+    transform = exact if same or unknown else source.transform
     if crs is None or (recorded.crs is not None and same_crs(crs, recorded.crs)):
         crs = recorded.crs
     return {"transform": transform, "crs": crs}

@@ -188,7 +188,8 @@ def _quality_mask(mtl: _Mtl, size: Size, clear: bool, step: int) -> NDArray[np.b
     key = "FILE_NAME_QUALITY_L1_PIXEL"
     found = mtl.required_file(key, "QA_PIXEL.TIF") if clear else mtl.file(key)
     if found is None:
-        return np.zeros(decimated_size(size, step), np.bool_)  # the bands have their own fill
+        warn(f"{mtl.scene}: QA_PIXEL is missing in {mtl.members.root}; only the fill of the bands themselves is known")
+        return np.zeros(decimated_size(size, step), np.bool_)
     bits = _FILL_BIT | _NOT_CLEAR_BITS if clear else _FILL_BIT
     return np.asarray((read_layer(mtl.members, found, size, step).astype(np.int64) & bits) != 0)
 
