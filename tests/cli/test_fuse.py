@@ -517,3 +517,16 @@ def test_a_reference_on_another_grid_is_reported_and_not_scored(run, files, pair
     assert code == 0, err
     assert "warning: not scored: the result and the reference are in other coordinate systems" in err
     assert "other coordinate systems" in (files / "page.html").read_text("utf-8")
+
+
+def test_paths_are_written_in_any_way(run, files, monkeypatch):
+    monkeypatch.chdir(files)
+    (files / "out").mkdir()
+    for hsi, out in (("./hsi.tif", "./fused.tif"), (".//hsi.tif", "out/../out//fused.mat:x"), ("hsi.tif", "./a.zarr/")):
+        code, _, err = run("fuse", hsi, "./msi.tif", out, "--method", "bicubic", "--no-align", "--report", "./r.html")
+        assert code == 0, err
+        assert "hsi.tif./" not in (files / "r.html").read_text("utf-8")
+        (files / "r.html").unlink()
+    assert (files / "fused.tif").exists()
+    assert (files / "out" / "fused.mat").exists()
+    assert (files / "a.zarr").is_dir()

@@ -108,5 +108,7 @@ def file_of(path: str) -> Path:
 
 def name_of(path: str) -> str:
     """Return the name of an image in records: the file's name, with the variable, without its folders."""
-    file = file_of(path)
-    return file.name + path.removeprefix(str(file))
+    from hyperfuse.io import split_variable
+
+    file, variable = split_variable(path)
+    return file.name if variable is None else f"{file.name}:{variable}"

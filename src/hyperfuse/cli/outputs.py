@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyperfuse.cli.inputs import file_of
+from hyperfuse.cli.inputs import file_of, name_of
 from hyperfuse.cli.options import OutputOptions
 from hyperfuse.errors import HyperfuseError, InputError
 
@@ -126,8 +126,7 @@ def _probe(parent: Path, path: str, writing: OutputOptions) -> dict[str, bool]:
     from hyperfuse.io.encoding.atomic import without_scratch
     from hyperfuse.io.encoding.scratch import scratch_folder
 
-    file = file_of(path)
-    name = file.name + path.removeprefix(str(file))
+    file, name = file_of(path), name_of(path)
     try:
         with scratch_folder(parent, _SCRATCH) as scratch:
             new = scratch / "new"
