@@ -171,3 +171,9 @@ def test_a_pair_in_files_of_single_bands(tmp_path, tile):
         words = ["fuse", str(tmp_path / "hsi_*.tif"), str(tmp_path / "msi_*.tif"), str(tmp_path / "two.tif")]
         assert main([*words, "--stack", "--msi-stack", "--method", "gsa", "--no-align"]) == 0
         assert np.array_equal(read(tmp_path / "two.tif").data, read(out).data)
+
+
+def test_bands_that_are_variables_have_their_names(tmp_path):
+    np.savez(tmp_path / "a.npz", red=np.ones((4, 5)), nir=np.ones((4, 5)))
+    stacked = read_mosaic([f"{tmp_path / 'a.npz'}:{name}" for name in ("red", "nir")], stack=True)
+    assert stacked.band_names == ("red", "nir")

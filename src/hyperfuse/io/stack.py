@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -31,8 +30,8 @@ def same_grid(first: CubeHeader, second: CubeHeader) -> bool:
 def stack(cubes: Sequence[Cube], names: Sequence[str]) -> Cube:
     """Return the bands of all cubes as one, in their order.
 
-    Bands without a name get that of their file. Attributes and history are kept where all have the same; scale and
-    offset likewise (the values are decoded).
+    Bands without a name get that of their variable, else of their file. Attributes and history are kept where all have
+    the same; scale and offset likewise (the values are decoded).
 
     Args:
         cubes: on one grid.
@@ -56,7 +55,7 @@ def stack(cubes: Sequence[Cube], names: Sequence[str]) -> Cube:
     bands = [
         own or (stem if cube.bands == 1 else f"{stem} {band + 1}")
         for cube, name in zip(cubes, names, strict=True)
-        for stem in [Path(split_variable(name)[0]).stem]
+        for stem in [_stem(name)]
         for band, own in enumerate(cube.band_names or [""] * cube.bands)
     ]
     whole = [cube.valid if cube.valid is not None else np.ones(cube.shape, np.bool_) for cube in cubes]
@@ -84,6 +83,11 @@ def common_attributes(cubes: Sequence[Cube]) -> dict[str, str]:
     """Return the attributes that are the same in all cubes."""
     first = cubes[0].attributes
     return {key: text for key, text in first.items() if all(cube.attributes.get(key) == text for cube in cubes)}
+
+
+def _stem(name: str) -> str:
+    file, variable = split_variable(name)
+    return file.stem if variable is None else variable.rsplit("/", 1)[-1]
 
 
 def _per_band(cubes: Sequence[Cube], name: str, unknown: float | bool) -> np.ndarray | None:

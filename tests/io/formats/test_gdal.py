@@ -172,4 +172,4 @@ def test_a_file_of_a_driver_that_gives_no_transform(tmp_path):
     image = read(tmp_path / "a.ppm")
     assert (image.data.tolist(), image.transform) == ([[[1, 4]], [[2, 5]], [[3, 6]]], None)
     (tmp_path / "a.wld").write_text("10\n0\n0\n-10\n400005\n5599995\n")
-    assert read(tmp_path / "a.ppm").transform == (10, 0, 400000, 0, -10, 5600000)
+    assert read(tmp_path / "a.ppm").transform[:6] == (10, 0, 400000, 0, -10, 5600000)
