@@ -52,6 +52,11 @@ def refused(values, kind=Camera, **words):
         ({"blur": {"kind": "gaussian", "sgima": 1}}, "no key 'blur.sgima'; did you mean 'sigma'?"),
         ({"blur": {"kind": "box", "width": [0, 1]}}, "blur.width.0: input should be greater than 0 (given: 0)"),
         ({"blur": 3}, "blur: should be a mapping (given: 3)"),
+        ({"exposure": float("nan")}, "exposure: input should be a finite number (given: nan)"),
+        (
+            {"blur": {"kind": "gaussian", "sigma": float("inf")}},
+            "blur.sigma: input should be a finite number (given: inf)",
+        ),
     ],
 )
 def test_the_first_error_is_one_line_that_names_the_key(values, message):

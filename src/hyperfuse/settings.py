@@ -16,13 +16,13 @@ from hyperfuse.text import shortened
 
 
 class Settings(BaseModel):
-    """Base of everything that is set by name: it cannot be changed, and an unknown name is refused.
+    """Base of everything that is set by name: it cannot be changed; unknown names, NaN and infinity are refused.
 
     Attributes:
         renamed: former names of fields, with their names now: a file that uses one is refused with the new name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     renamed: ClassVar[Mapping[str, str]] = {}
 

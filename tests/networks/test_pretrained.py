@@ -134,6 +134,8 @@ def test_hub_upload_without_the_package(monkeypatch, tmp_path):
     ("change", "said"),
     [
         ({"options": {"encoder_blocks": 10_000_000}}, "encoder_blocks"),
+        ({"options": {"gabor_frequency": 1e308}}, "gabor_frequency: input should be less than or equal to 1000000"),
+        ({"options": {"gabor_scale": float("nan")}}, "gabor_scale: input should be a finite number"),
         ({"options": {"encoder_blocks": 1000, "width": 65_536}}, "would take .* GB, .* GB are free"),
         ({"options": {"hidden": [65_536] * 32}}, "would take .* GB"),
         ({"options": {"hidden": [8] * 100_000}}, "hidden"),

@@ -15,6 +15,7 @@ from hyperfuse.settings import Settings
 _MOST_LAYERS, _MOST_HIDDEN, _MOST_CHANNELS = 1000, 32, 2**16
 Layers = Annotated[int, Field(gt=0, le=_MOST_LAYERS)]
 Channels = Annotated[int, Field(gt=0, le=_MOST_CHANNELS)]
+Gabor = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class NetworkOptions(Settings):
@@ -52,8 +53,8 @@ class FeINFNSize(NetworkOptions):
     latent: Channels | None = None
     decoder_width: Channels = 128
     decoder_depth: Layers = 3
-    gabor_frequency: float = 30.0
-    gabor_scale: float = 10.0
+    gabor_frequency: Gabor = 30.0
+    gabor_scale: Gabor = 10.0
     precision: Precision = "float32"
 
     @property

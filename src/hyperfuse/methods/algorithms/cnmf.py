@@ -52,7 +52,7 @@ class CnmfSettings(MethodSettings):
     sum_to_one: float = Field(
         default=0.03,
         ge=0,
-        allow_inf_nan=False,
+        le=1e4,
         description="weight of the row that makes abundances sum to one, relative to the rms value of the HSI; a small"
         " one leaves room for shade",
     )
