@@ -15,6 +15,7 @@ from hyperfuse.calls import checked
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader, shifted
 from hyperfuse.errors import InputError, warn
+from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, merge_options
 from hyperfuse.io.files import read
 from hyperfuse.io.formats.registry import split_variable
@@ -71,7 +72,8 @@ def read_mosaic(
         stacked = stack([read(path, whole) for path in paths], names)
         index = how.band_index(stacked.bands)
         stacked = stacked if index is None else stacked.select_bands(index)
-        changes = how.band_changes(stacked.header, names[0])
+        with named(f"{names[0]} and {len(names) - 1} more"):
+            changes = how.band_changes(stacked.header, names[0])
         return stacked.replace(**changes) if changes else stacked
     return merge([read(path, each) for path in paths], names, certain=how.stack is False)
 

@@ -92,8 +92,9 @@ def test_a_file_of_any_format_gets_them(tmp_path, name):
     assert whole.wavelengths.tolist() == [400, 410, 420, 430, 440]
     assert read(path, bands="2,4", wavelengths="400:440:10").wavelengths.tolist() == [410, 430]
     assert read(path, bands="4,5", wavelengths="430,440").wavelengths.tolist() == [430, 440]
-    with pytest.raises(InputError, match="4 wavelengths for 5 bands"):
+    with pytest.raises(InputError) as caught:
         read(path, wavelengths="400:430:10")
+    assert str(caught.value).startswith(f"{path}: 4 wavelengths for 5 bands")
     with pytest.raises(InputError, match="changes the order"):
         read(path, bands="2,1", wavelengths="400,410")
     if name.endswith((".tif", ".zarr", ".img")):

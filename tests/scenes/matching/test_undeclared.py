@@ -90,6 +90,9 @@ def test_codings_are_named_by_their_stored_value(pair):
     hsi = pair.hsi.replace(data=pair.hsi.data * 1e-4 - 0.1)
     notes = fuse(hsi, silent, return_details=True, **KNOWN).notes
     assert any("are 0 in all bands: a gap? msi_nodata=0" in note for note in notes)
+    high, _ = with_collar(coded, np.float32(65535e-4 - 0.1), ROWS)
+    notes = fuse(hsi, high, return_details=True, **KNOWN).notes
+    assert any("are 65535 in all bands: a gap? msi_nodata=65535 " in note for note in notes)
 
 
 @pytest.mark.parametrize("value", [np.finfo(np.float32).min, -0.1234567])

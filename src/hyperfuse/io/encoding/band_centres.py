@@ -125,7 +125,7 @@ def centres_of_read_bands(
         given: as many as are read, in their order, or as many as the file has bands.
         selected: returns the indices of the bands that are read among so many, or None for all.
         header: of the bands that are read.
-        where: names the file in messages.
+        where: names the file in warnings.
 
     Raises:
         InputError: another number of wavelengths.
@@ -138,12 +138,10 @@ def centres_of_read_bands(
     if index is not None and values.size != header.bands:
         values = values[index]
     elif index is not None and index != sorted(index):
-        raise _refuse(
-            f"{where}: bands=... changes the order, which the wavelengths may follow or not; list the bands upwards"
-        )
+        raise _refuse("bands=... changes the order, which the wavelengths may follow or not; list the bands upwards")
     if values.size != header.bands:
         axes = "; or state the order of its axes, axes=" if values.size in header.shape[1:] else ""
-        raise _refuse(f"{where}: {len(given)} wavelengths for {header.bands} bands{axes}")
+        raise _refuse(f"{len(given)} wavelengths for {header.bands} bands{axes}")
     own = header.wavelengths
     if own is not None and not np.allclose(own, values, rtol=1e-4, equal_nan=True):
         warn(f"{where}: states other wavelengths, from {own[0]:g} nm; those of the call are used instead")

@@ -210,9 +210,10 @@ def _in_one_unit(match: Match, largest: tuple[float, float], msi_bands: int) -> 
     """
     gain = float(f"{largest[1] / largest[0]:.3g}")
     radiometry = Radiometry(np.full(msi_bands, gain), np.zeros(msi_bands))
+    brought = f"divided by {gain:g}" if gain > 1 else f"multiplied by {1 / gain:.4g}"
     note = (
-        f"HSI values reach {largest[0]:.4g} and MSI values {largest[1]:.4g}, which is another unit: the MSI is divided"
-        f" by {gain:g}, and the result is in the HSI's unit (scale=... where a file does not state how it is coded)"
+        f"HSI values reach {largest[0]:.4g} and MSI values {largest[1]:.4g}, which is another unit: the MSI is"
+        f" {brought}, and the result is in the HSI's unit (scale=... where a file does not state how it is coded)"
     )
     return replace(match, radiometry=radiometry), note
 

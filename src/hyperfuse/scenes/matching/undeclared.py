@@ -213,7 +213,7 @@ def _note(name: str, header: CubeHeader, common: _Common, doubted: bool, where: 
     fraction = common.fraction
     values = np.array([value for value in common.spectrum or () if np.isfinite(value)])
     coding = header.coding
-    stored = values if coding.is_identity else np.round((values - coding.offset) / coding.scale, 3)
+    stored = values if coding.is_identity else _whole((values - coding.offset) / coding.scale)
     one = bool((stored == stored[0]).all())
     shown = _exact(float(stored[0]))
     if not (one or doubted):
@@ -224,6 +224,12 @@ def _note(name: str, header: CubeHeader, common: _Common, doubted: bool, where: 
     ask = f"a gap? {prefix}nodata={shown} declares it" if one else "a gap? mask=... leaves them out"
     then = f"; the {other} shows a scene there, so fits leave them out, and the result follows the {other}"
     return f"{text} of the {of}'s pixels{where} {what}: {ask}{then if doubted else ''}"
+
+
+def _whole(stored: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return stored numbers as computed from float32 values: whole where they nearly are."""
+    whole = np.rint(stored)
+    return np.where(np.abs(stored - whole) <= 1e-3 + 1e-6 * np.abs(stored), whole, np.round(stored, 3))
 
 
 def _exact(value: float) -> str:
