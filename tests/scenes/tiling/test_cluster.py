@@ -79,6 +79,13 @@ def test_a_scheduler_that_does_not_answer_is_reported_before_any_work(tmp_path, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hsi.tif", "msi.tif"]
 
 
+def test_an_encrypted_address_without_certificates_is_refused(tmp_path, job):
+    hsi, msi, options = job
+    with pytest.raises(InputError, match="needs certificates") as caught:
+        fuse_tiles(hsi, msi, tmp_path / "out.tif", **options, scheduler="tls://127.0.0.1:9")
+    assert caught.value.parameter == "scheduler"
+
+
 def test_a_scheduler_without_workers_is_reported(tmp_path):
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as empty,

@@ -140,6 +140,9 @@ def _client(scheduler: str) -> Iterator[Any]:
     )
     if not _ADDRESS.fullmatch(scheduler):  # an empty one would start a cluster here
         raise problem
+    if scheduler.startswith("tls:") and dask.Security().get_connection_args("client").get("ssl_context") is None:
+        # A client that finds this out by itself prints a traceback when it is collected.
+        raise InputError(f"{scheduler} needs certificates; name them in dask's configuration", "scheduler")
     loggers = [logging.getLogger(name) for name in ("distributed", "asyncio", "tornado")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
