@@ -54,6 +54,25 @@ def test_the_rest_of_the_scene_is_as_good_as_with_declared_gaps(pair, image, val
     assert "a gap?" not in " ".join(right.notes)
 
 
+@pytest.mark.parametrize("value", [0, -9999, 65535])
+@pytest.mark.parametrize("rows", [4, 6])
+def test_a_collar_that_the_psf_mixes_with_the_scene_everywhere(pair, value, rows):
+    silent, declared = with_collar(pair.msi, value, rows)
+    found = fuse(pair.hsi, silent, return_details=True, **KNOWN)
+    assert found.match.undeclared.msi == (float(value),) * 4
+    assert np.array_equal(found.image.data[REST], fuse(pair.hsi, declared, **KNOWN).data[REST])
+
+
+@pytest.mark.parametrize("psf", ["mtf:0.3", "sigma:1.5", "sigma:3"])
+@pytest.mark.parametrize("area", [np.s_[:, :6], np.s_[:, 40:46], np.s_[:, 30:36, 20:60]])
+def test_a_narrow_black_area_is_data(pair, area, psf):
+    scene = pair.reference.data.copy()
+    scene[area] = 0
+    dark = simulate(pair.reference.replace(data=scene), ratio=RATIO, srf="boxes:4")
+    found = fuse(dark.hsi, dark.msi, return_details=True, **KNOWN | {"psf": psf})
+    assert found.match.undeclared == (None, None)
+
+
 def test_a_collar_in_both_is_a_gap_where_neither_image_shows_anything(pair):
     hsi, _ = with_collar(pair.hsi, 0, ROWS // RATIO)
     msi = pair.msi.data.copy()

@@ -23,12 +23,16 @@ _MIN_FRACTION, _REPORTED = 0.004, 0.01
 _MAX_FRACTION = 0.95
 _PIXELS = 65536
 # An LR pixel lies in a region, or outside of it, where so much of its PSF does.
-_INSIDE, _OUTSIDE = 0.999, 0.001
+_INSIDE, _MOSTLY, _OUTSIDE = 0.999, 0.5, 0.001
 # LR pixels in the region and outside that are needed to compare the images, and how many are compared.
 _MIN_INSIDE, _MIN_OUTSIDE, _MAX_OUTSIDE = 4, 32, 4096
 # The other image contradicts a spectrum where its prediction is off by more than this fraction of the variance of the
 # scene, and by this factor more than elsewhere. A dark background is predicted far better.
 _CONTRADICTION, _FACTOR = 0.05, 4.0
+# That fraction of the variance where a region is so narrow that the PSF mixes it with the scene in every LR pixel.
+_NARROW_CONTRADICTION = 1.0
+# There, this fraction of the other image's values are within their range elsewhere.
+_USUAL = 0.9
 # Cubic interpolation has mixed gaps into pixels as far away as this.
 _REACH = 2
 _ROUNDING = 1e-5
@@ -94,7 +98,9 @@ def find_undeclared(
     common = [
         _most_common([getattr(part, name) for part in parts], used) for name, used in zip(_NAMES, bands, strict=True)
     ]
-    contradicted = _contradicted(parts, bands, Undeclared(*(one.spectrum for one in common)))
+    spectra = Undeclared(*(one.spectrum for one in common))
+    edge = whole and common[1].extreme and common[1].fraction >= _REPORTED and _has_a_side(parts[0].msi, spectra.msi)
+    contradicted = _contradicted(parts, bands, spectra, narrow=edge)
     where = "" if whole else f" in {len(parts)} parts of the scene"
     notes = [
         _note(name, header, one, doubted, where)
@@ -103,6 +109,12 @@ def find_undeclared(
     ]
     kept = (one.spectrum if doubted else None for one, doubted in zip(common, contradicted, strict=True))
     return Undeclared(*kept), tuple(note for note in notes if note)
+
+
+def _has_a_side(msi: Cube, spectrum: Spectrum | None) -> bool:
+    """Return whether all pixels of a side of the image have a spectrum."""
+    found = undeclared_pixels(msi, spectrum)
+    return found is not None and any(bool(side.all()) for side in (found[0], found[-1], found[:, 0], found[:, -1]))
 
 
 class _Common(NamedTuple):
@@ -141,21 +153,31 @@ def _most_common(cubes: Sequence[Cube], used: Bools) -> _Common:
 
 
 class _LowResolution(NamedTuple):
-    """LR pixels of a part: HSI (bands, n), degraded MSI (msi_bands, n), and what of each lies in its region, (n,)."""
+    """LR pixels of a part: HSI (bands, n), degraded MSI (msi_bands, n), and what of each lies in its region, (n,).
+
+    ``msi_mostly``: where at least the half of a pixel does.
+    """
 
     hsi: torch.Tensor
     msi: torch.Tensor
     hsi_inside: torch.Tensor
     msi_inside: torch.Tensor
+    msi_mostly: torch.Tensor
     outside: torch.Tensor
 
 
-def _contradicted(parts: Sequence[MatchedPair], bands: tuple[Bools, Bools], common: Undeclared) -> tuple[bool, bool]:
-    """Return of HSI and MSI whether the other image shows something else where it has its most common spectrum."""
+def _contradicted(
+    parts: Sequence[MatchedPair], bands: tuple[Bools, Bools], common: Undeclared, *, narrow: bool
+) -> tuple[bool, bool]:
+    """Return of HSI and MSI whether the other image shows something else where it has its most common spectrum.
+
+    ``narrow``: the MSI's is along a side of the image; where no LR pixel lies in its region, those that mostly do are
+    compared as they are mixed.
+    """
     if common.hsi is None and common.msi is None:
         return False, False
     found = [_at_low_resolution(part, bands, common) for part in parts]
-    hsi, msi, hsi_inside, msi_inside, outside = (torch.cat(one, dim=-1) for one in zip(*found, strict=True))
+    hsi, msi, hsi_inside, msi_inside, msi_mostly, outside = (torch.cat(one, dim=-1) for one in zip(*found, strict=True))
     known = torch.nonzero(outside).flatten()
     if known.numel() < _MIN_OUTSIDE:
         return False, False
@@ -167,24 +189,42 @@ def _contradicted(parts: Sequence[MatchedPair], bands: tuple[Bools, Bools], comm
     ):
         enough = spectrum is not None and int(inside.sum()) >= _MIN_INSIDE
         results.append(enough and _differs(own, other, known, inside, np.array(spectrum, np.float64)[used]))
+    if narrow and common.msi is not None and int(msi_inside.sum()) < _MIN_INSIDE:
+        mixed = msi_mostly & ~hsi_inside
+        marked = np.array(common.msi, np.float64)[bands[1]]
+        low, high = hsi[:, known].amin(1, keepdim=True), hsi[:, known].amax(1, keepdim=True)
+        # With a PSF that is not quite right, what is as dark as nothing else would be extrapolated.
+        usual = ((hsi[:, mixed] >= low) & (hsi[:, mixed] <= high)).double().mean()
+        results[1] = (
+            int(mixed.sum()) >= _MIN_INSIDE
+            and bool(usual > _USUAL)
+            and _differs(msi, hsi, known, mixed, marked, mixed=True, contradiction=_NARROW_CONTRADICTION)
+        )
     return results[0], results[1]
 
 
 def _differs(
-    own: torch.Tensor, other: torch.Tensor, known: torch.Tensor, inside: torch.Tensor, spectrum: NDArray[np.float64]
+    own: torch.Tensor,
+    other: torch.Tensor,
+    known: torch.Tensor,
+    inside: torch.Tensor,
+    spectrum: NDArray[np.float64],
+    *,
+    mixed: bool = False,
+    contradiction: float = _CONTRADICTION,
 ) -> bool:
-    """Return whether what the other image predicts inside is not the spectrum."""
+    """Return whether what the other image predicts inside is not the spectrum; ``mixed``: not the image's own value."""
     value = torch.from_numpy(spectrum)[:, None]
     scene, predicting = own[:, known], other[:, known]
     variance = scene.var(1, correction=0, keepdim=True).clamp_min(1e-300)
     to_own = LinearMap.fit(predicting, scene)
     elsewhere = to_own(predicting[:, None])[:, 0] - scene
-    residual = to_own(other[:, None, inside])[:, 0] - value
+    residual = to_own(other[:, None, inside])[:, 0] - (own[:, inside] if mixed else value)
     # At the end of its range an image may be clipped: a prediction beyond is no contradiction.
     at_top, at_bottom = value >= scene.amax(1, keepdim=True), value <= scene.amin(1, keepdim=True)
     residual = torch.where(at_top, residual.clamp_max(0), torch.where(at_bottom, residual.clamp_min(0), residual))
     off, usual = (float((one.square() / variance).mean()) for one in (residual, elsewhere))
-    return off > max(_CONTRADICTION, _FACTOR * usual)
+    return off > max(contradiction, _FACTOR * usual)
 
 
 def _at_low_resolution(part: MatchedPair, bands: tuple[Bools, Bools], common: Undeclared) -> _LowResolution:
@@ -204,6 +244,7 @@ def _at_low_resolution(part: MatchedPair, bands: tuple[Bools, Bools], common: Un
         degraded.flatten(1),
         usable & regions[0].flatten(),
         usable & (region > _INSIDE).flatten(),
+        usable & (region > _MOSTLY).flatten(),
         usable & ~regions[0].flatten() & (region < _OUTSIDE).flatten(),
     )
 
