@@ -89,7 +89,7 @@ def paris_scenes(folder: Path) -> Iterator[Scene]:
     """Give Hyperion, reduced, with ALI's own image; its responses are not specified."""
     reference, msi = read_paris(folder)
     sensor = hf.create_sensor("mtf", 3)
-    hsi = sensor.degrade(torch.from_numpy(reference.data)).numpy()
+    hsi = sensor.degrade(torch.tensor(reference.data)).numpy()
     yield "paris_hyperion_ali", hf.Pair(hf.Cube(data=hsi), msi, sensor, reference)
 
 
