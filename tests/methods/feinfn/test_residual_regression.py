@@ -32,7 +32,7 @@ def window():
 
 def fit(window, residual):
     lr = window.predictors.degrade(residual)
-    return ResidualRegression.fit([(window, lr)], [window.predictors.degrade(window.image) + lr])
+    return ResidualRegression.fit([(window, lr)], [window.predictors.degrade(window.image) + lr], torch.zeros(3))
 
 
 def test_an_error_that_depends_on_the_patch_is_predicted(window):
@@ -50,7 +50,7 @@ def test_an_error_that_depends_on_the_patch_is_predicted(window):
 def test_noise_is_not_predicted(window):
     noise = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1))
     hsi = window.predictors.degrade(window.image)
-    found = ResidualRegression.fit([(window, 0.01 * noise)], [hsi + 0.01 * noise])
+    found = ResidualRegression.fit([(window, 0.01 * noise)], [hsi + 0.01 * noise], torch.full((3,), 0.01))
     if found is not None:
         change = window.predictors.degrade(found.predict(window))
         assert float(change.square().mean()) < 0.02 * 0.01**2
@@ -78,7 +78,7 @@ def test_a_window_has_the_residual_of_the_scene(window):
 def test_samples_of_a_scene_count_together(window):
     lr = window.predictors.degrade(0.1 * window.msi[:1].square().expand(3, -1, -1))
     hsi = window.predictors.degrade(window.image) + lr
-    once, twice = (ResidualRegression.fit([(window, lr)] * n, [hsi] * n) for n in (1, 2))
+    once, twice = (ResidualRegression.fit([(window, lr)] * n, [hsi] * n, torch.zeros(3)) for n in (1, 2))
     torch.testing.assert_close(once.predict(window), twice.predict(window), atol=2e-4, rtol=1e-2)
 
 
@@ -123,3 +123,12 @@ def test_strips_give_what_the_whole_gives(window, monkeypatch):
     whole = found.predict(window)
     monkeypatch.setattr(residual_regression, "_STRIP_PIXELS", 11 * window.image.shape[2])
     torch.testing.assert_close(found.predict(window), whole, atol=1e-6, rtol=1e-4)
+
+
+def test_of_a_noisy_hsi_the_image_itself_is_no_feature(window):
+    lr = window.predictors.degrade(0.1 * window.msi[:1].roll(1, 0).expand(3, -1, -1))
+    hsi = window.predictors.degrade(window.image) + lr
+    clean, noisy = (ResidualRegression.fit([(window, lr)], [hsi], torch.full((3,), one)) for one in (0.0, 1.0))
+    assert (clean.encoding.components.basis.shape[1], noisy.encoding.components.basis.shape[1]) == (3, 0)
+    changed = window._replace(image=window.image.flip(1))
+    assert torch.equal(noisy.encoding.describe(changed).components, noisy.encoding.describe(window).components)

@@ -82,7 +82,8 @@ class LinearModel:
         whitening = Whitening.fit(clean)
         windows = [Predictors.of(one, whitening, msi) for one, msi in zip(samples, clean, strict=True)]
         measured = [one.hsi for one in samples]
-        signal, deviations = signal_subspace(pooled(measured), pooled_noise(measured))
+        hsi_noise = pooled_noise(measured)
+        signal, deviations = signal_subspace(pooled(measured), hsi_noise)
         noise = signal.band_errors(deviations.square()).sqrt().to(measured[0].dtype)
         hsis = [signal.expand(signal.project(hsi)) for hsi in measured]
         models = LocalModels.fit(hsis, windows, noise, progress=part(progress, 0.1, 0.4))
@@ -122,7 +123,7 @@ class LinearModel:
             progress(0.9, "regressing the residual on patches")
             applied = (model.apply(one) for one in samples) if single is None else iter([single])
             noisy = model._with_noise(samples[0], windows[0], hsis[0])
-            found = ResidualRegression.fit((one.held_out() for one in applied), hsis, noisy)
+            found = ResidualRegression.fit((one.held_out() for one in applied), hsis, hsi_noise, noisy)
             if found is not None:
                 model = replace(model, regression=found)
                 single = None if single is None else single.corrected(model)

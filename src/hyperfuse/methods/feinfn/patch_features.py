@@ -14,8 +14,8 @@ from hyperfuse.methods.local_linear.predictors import Predictors, pooled
 from hyperfuse.statistics.subspace import Subspace, fit_subspace
 
 RADIUS = 2  # of a patch, HR pixels
-_MAX_COMPONENTS = 4  # of the MSI and of the image, of which patches are taken: more inputs dilute each random feature
-_IMAGE_COMPONENTS = 6
+_MSI_COMPONENTS = 4  # of which patches are taken: with more, few LR pixels would decide many weights
+_IMAGE_COMPONENTS = 6  # more serve some scenes and harm others
 _RANDOM = 800  # random features
 _SEED = 1
 _CHUNK = 64  # feature maps at a time
@@ -58,7 +58,8 @@ class PatchEncoding:
     A random feature is ``relu(w . z + b)`` with fixed random ``w`` and ``b`` (Rahimi and Recht, Random features for
     large-scale kernel machines, NeurIPS 2007) of a pixel's standardised description ``z``: the whitened MSI, the
     differences with large ones compressed, the logarithm of the mean radiance and each band's fraction of it, and
-    leading components of the image that is to be corrected, with their differences to the eight neighbours.
+    leading components of the image that is to be corrected with their differences to the eight neighbours, unless the
+    HSI is noisy.
 
     Attributes:
         components: of the image.
@@ -82,7 +83,7 @@ class PatchEncoding:
         pixels = sum(one.msi[0].numel() for one in windows)
         radiance = sum(float(one.msi.mean()) * one.msi[0].numel() for one in windows) / pixels
         contrast = _weighted_mean([_msi_differences(one.predictors).abs() for one in windows]).clamp_min(_TINY)
-        unit = max(max(float(one.components[0].std()) for one in windows), _TINY)
+        unit = max(max(float(one.components[:1].std()) for one in windows), _TINY) if components.basis.shape[1] else 1.0
         plain = cls(components, unit, radiance, contrast, contrast.new_zeros(1), contrast.new_ones(1))
         described = [plain._describe(one) for one in windows]
         mean = _weighted_mean(described)
@@ -125,22 +126,24 @@ class PatchEncoding:
         mean = window.msi.mean(0, keepdim=True).clamp_min(floor)
         fractions = (window.msi / mean).clamp(-1.0, 1.0 + len(window.msi))
         components = window.components / self.unit
-        nearby = _differences(components[:_MAX_COMPONENTS], 1)
+        nearby = _differences(components, 1)
         return torch.cat([window.predictors.fine, compressed, mean.log(), fractions, components, nearby])
 
 
-def leading_components(hsis: Sequence[torch.Tensor]) -> Subspace:
+def leading_components(hsis: Sequence[torch.Tensor], count: int = _IMAGE_COMPONENTS) -> Subspace:
     """Return the components of an image that features are made of, by the LR-HSI (bands, h, w) of each sample."""
-    return fit_subspace(pooled(hsis), _IMAGE_COMPONENTS)
+    return fit_subspace(pooled(hsis), _IMAGE_COMPONENTS).part(slice(count))
 
 
 def _msi_differences(predictors: Predictors) -> torch.Tensor:
     # Components are in ascending order of their variance.
-    return _differences(predictors.fine[-_MAX_COMPONENTS:], RADIUS)
+    return _differences(predictors.fine[-_MSI_COMPONENTS:], RADIUS)
 
 
 def _differences(image: torch.Tensor, radius: int) -> torch.Tensor:
     """Return the neighbours of each pixel of (n, H, W) in a patch minus the pixel, ((patch^2 - 1) n, H, W)."""
+    if not len(image):
+        return image
     rows, cols = image.shape[-2:]
     padded = F.pad(image[None], (radius,) * 4, mode="replicate")[0]
     side = range(2 * radius + 1)

@@ -17,6 +17,8 @@ _RIDGES = (1e-3, 1e-2, 1e-1, 0.3, 1.0, 3.0, 10.0)  # relative to the features' c
 _MIN_PIXELS = 256  # LR pixels of all samples; below, there is nothing to learn from
 # The held-out mean squared error must fall to this fraction: smaller gains at LR, under noise, were none at HR.
 _MIN_GAIN = 0.98
+# Variance of the HSI's noise relative to that of the residual, beyond which components of the image are no features.
+_MAX_NOISE = 0.5
 _STRIP_PIXELS = 2**18  # of an image at a time
 _TINY = 1e-12
 _ROUNDING = 1e-6
@@ -52,6 +54,7 @@ class ResidualRegression:
         cls,
         samples: Iterable[tuple[GuidedImage, torch.Tensor]],
         hsis: Sequence[torch.Tensor],
+        noise: torch.Tensor,
         noisy: tuple[GuidedImage, GuidedImage] | None = None,
     ) -> ResidualRegression | None:
         """Solve for the weights, with the ridge of each component that predicts blocks of LR pixels best from others.
@@ -63,6 +66,7 @@ class ResidualRegression:
             samples: of a scene, used one after the other: the image, and the residual: the HSI minus its held-out
                 prediction, (bands, h, w).
             hsis: of each sample the LR-HSI, (bands, h, w).
+            noise: standard deviation of the HSI's noise, (bands,).
             noisy: a part of the scene as it is, and with as much noise again as it holds; None where it holds none.
 
         Returns:
@@ -75,10 +79,15 @@ class ResidualRegression:
         for window, one in samples:  # of the images only the components are kept
             windows.append(Description(components.project(window.image), window.msi, window.predictors))
             residuals.append(one)
+        residual = pooled(residuals)
+        variance = residual.flatten(1).double().square().mean(1).clamp_min(_TINY**2)
+        if float((noise.double().square() / variance).mean()) > _MAX_NOISE:
+            # The image around a pixel holds a little of that pixel's own noise, which would be taken for knowledge.
+            components = leading_components(hsis, 0)
+            windows = [one._replace(components=one.components[:0]) for one in windows]
         encoding = PatchEncoding.fit(components, windows)
         features = torch.cat([_at_lr(encoding, one) for one in windows], dim=1)
         folds = torch.cat([block_folds(one.predictors.shape, features.device).flatten() for one in windows])
-        residual = pooled(residuals)
         if float(residual.norm()) <= _ROUNDING * float(pooled(hsis).norm()):
             return None
         subspace = model_subspace(residual)
