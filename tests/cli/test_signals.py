@@ -16,6 +16,15 @@ NAMES = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, nam
 ENDS = {"SIGINT": (130, "interrupted"), "SIGTERM": (143, "terminated"), "SIGHUP": (129, "the terminal was closed")}
 
 
+@pytest.fixture(autouse=True)
+def default_signals():
+    """Handle signals as a terminal's processes do, wherever tests run and whatever ran before."""
+    with signals_restored():
+        for name in NAMES:
+            signal.signal(getattr(signal, name), signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
+        yield
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_signal_ends_a_command_in_one_line_and_is_handled_as_before_afterwards(name, run, monkeypatch):
     cleaned = []
