@@ -42,7 +42,7 @@ class Aligned(NamedTuple):
     notes: tuple[str, ...]
 
 
-class Placement(NamedTuple):
+class GridPlacement(NamedTuple):
     """How the pixels of an image lie on the grid of another: mirrored and transposed by whole pixels.
 
     Attributes:
@@ -144,7 +144,7 @@ def reference_on_grid(fused: Cube, reference: Cube) -> tuple[Cube, tuple[str, ..
 
 def place(
     first: CubeHeader, second: CubeHeader, names: tuple[str, str] = ("the reference", "the fused image")
-) -> tuple[Placement | None, list[str]]:
+) -> tuple[GridPlacement | None, list[str]]:
     """Return how ``second`` lies on the grid of ``first``, with what is to be said of it; None without two transforms.
 
     Raises:
@@ -188,7 +188,7 @@ def place(
     return placement, notes
 
 
-def _placement(first: CubeHeader, second: CubeHeader, names: tuple[str, str]) -> Placement:
+def _placement(first: CubeHeader, second: CubeHeader, names: tuple[str, str]) -> GridPlacement:
     """Return how the pixels of ``second`` lie on the grid of ``first``; other grids are refused."""
     on_first = np.linalg.solve(_matrix(first), _matrix(second))  # (col, row) of the second to those of the first
     turn = np.rint(on_first[:2, :2])
@@ -209,7 +209,7 @@ def _placement(first: CubeHeader, second: CubeHeader, names: tuple[str, str]) ->
     transposed = bool(turn[0, 0] == 0)
     flips = (turn[1, 0], turn[0, 1]) if transposed else (turn[1, 1], turn[0, 0])
     rows, cols = (second.cols, second.rows) if transposed else (second.rows, second.cols)
-    return Placement(
+    return GridPlacement(
         transposed, (bool(flips[0] < 0), bool(flips[1] < 0)), Window(int(whole[1]), int(whole[0]), rows, cols)
     )
 
