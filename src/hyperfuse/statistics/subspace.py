@@ -40,6 +40,10 @@ class Subspace:
         )
         return flat.reshape(-1, *components.shape[1:])
 
+    def expand_change(self, components: torch.Tensor) -> torch.Tensor:
+        """Return what a change of components changes in the image: :meth:`expand` without the mean."""
+        return self.part(slice(None)).expand(components)
+
     def band_errors(self, errors: torch.Tensor) -> torch.Tensor:
         """Return mean squared errors of bands (..., bands) from those of components (..., components).
 

@@ -219,15 +219,18 @@ class LinearImage:
         """
         own = self._own_influence()
         image = self.image - self.predictors.sensor.upsample(own, self.predictors.fine_shape, "linear")
-        return self.guided()._replace(image=image), self.hsi - self.predictors.degrade(self.image) + own
+        return self.guided()._replace(image=image), self._residual(own)
 
     def _own_influence(self) -> torch.Tensor:
         shrinkage = self.predictors.degrade(self.model.shrinkage.of(self.image)[None])[0]
         return self.fitted.own_influence() + shrinkage * self.fitted_residual.own_influence()
 
+    def _residual(self, own: torch.Tensor) -> torch.Tensor:
+        return self.hsi - self.predictors.degrade(self.image) + own
+
     def error(self) -> torch.Tensor:
         """Return the measured HSI minus its held-out prediction, the regression's among it, (bands, h, w)."""
-        residual = self.hsi - self.predictors.degrade(self.image) + self._own_influence()
+        residual = self._residual(self._own_influence())
         regression = self.model.regression
         return residual if regression is None else regression.inflation[:, None, None] * residual
 

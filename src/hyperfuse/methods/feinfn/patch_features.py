@@ -90,11 +90,6 @@ class PatchEncoding:
         deviation = _weighted_mean([(one - mean[:, None, None]).square() for one in described]).sqrt()
         return cls(components, unit, radiance, contrast, mean, torch.where(deviation > _ROUNDING, deviation, torch.inf))
 
-    @property
-    def count(self) -> int:
-        """Number of features."""
-        return len(self.contrast) + _RANDOM
-
     def describe(self, window: GuidedImage) -> Description:
         """Return what the features of a window are made of."""
         return Description(self.components.project(window.image), window.msi, window.predictors)

@@ -43,7 +43,7 @@ def load_for_pair(weights: str, hsi: torch.Tensor, msi: torch.Tensor) -> Trained
     if base is None or base["method"] != _BASE or not base.get("guidance") or not isinstance(network, FeINFN):
         raise InputError(
             f"{weights}: was not trained to improve the images of {_BASE} (base.method={_BASE}, base.guidance=true); "
-            "a network that stands alone is run by `hyperfuse benchmark --weights`"
+            "a network that stands alone is run by `hyperfuse fuse --network`"
         )
     bands, msi_bands = network.hsi_bands, network.msi_bands - network.hsi_bands
     if (bands, msi_bands) != (hsi.shape[0], msi.shape[0]):

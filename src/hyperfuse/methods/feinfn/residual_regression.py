@@ -101,7 +101,7 @@ class ResidualRegression:
         estimate = pooled(hsis) - residual
         fitted = solved.weights @ (features - solved.offset[:, None])
         fitted, predicted = (
-            one if subspace is None else subspace.part(slice(None)).expand(one)
+            one if subspace is None else subspace.expand_change(one)
             for one in (fitted[:, None], solved.held_out[:, None])
         )
         shrinkage = RadianceShrinkage.fit(estimate, predicted, estimate + residual)
@@ -134,7 +134,7 @@ class ResidualRegression:
         for part, maps in self.encoding.maps(self.encoding.describe(window)):
             total.addmm_(weights[:, part], maps.flatten(1))
         residual = total.reshape(-1, *window.image.shape[1:])
-        return residual if self.subspace is None else self.subspace.part(slice(None)).expand(residual)
+        return residual if self.subspace is None else self.subspace.expand_change(residual)
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,8 @@ class WindowModels:
     targets: torch.Tensor
     predictors: Predictors
     _neighbours: list[Neighbours] = field(default_factory=list, repr=False)  # of HR pixels, once they are found
+    # Of LR pixels, likewise: with every pixel among its own, and without it.
+    _lr_neighbours: list[tuple[Neighbours, Neighbours]] = field(default_factory=list, repr=False)
     # Of the models in windows alone, once they are made: with every LR pixel and without it.
     _predictions: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list, repr=False)
 
@@ -183,7 +185,7 @@ class WindowModels:
             fitted = similar.blend(fitted, with_itself, self.models.slopes, None)
             predicted = similar.blend(predicted, without, self.models.slopes, None)
         change, subspace = fitted - predicted, self.models.subspace
-        return change if subspace is None else subspace.part(slice(None)).expand(change)
+        return change if subspace is None else subspace.expand_change(change)
 
     def held_out_targets(self) -> torch.Tensor:
         """Return the same in components, and by the models in windows alone."""
@@ -204,7 +206,9 @@ class WindowModels:
 
     def _similar_lr_pixels(self) -> tuple[Neighbours, Neighbours]:
         assert self.models.similar is not None
-        return self.models.similar.search_lr(self.targets, self.predictors)
+        if not self._lr_neighbours:
+            self._lr_neighbours.append(self.models.similar.search_lr(self.targets, self.predictors))
+        return self._lr_neighbours[0]
 
     def _slopes(self, known: torch.Tensor | None) -> torch.Tensor:
         """Return the prior mean of the slopes; of a whole scene the held-out pixels must not decide it either."""

@@ -155,7 +155,8 @@ class SimilarPixels:
             targets: the LR image (components, h, w).
             predictors: the MSI.
         """
-        return _Search(self, targets, predictors).neighbours(fine=True)
+        search = _Search(self, targets, predictors)
+        return search.weighted(*search.nearest(fine=True, count=_COUNT), fine=True)
 
     def search_lr(self, targets: torch.Tensor, predictors: Predictors) -> tuple[Neighbours, Neighbours]:
         """Find the neighbours of the LR pixels of a window: each among its own neighbours, and never among them.
@@ -203,10 +204,6 @@ class _Search:
         # The window's own pixels in double precision; a bank keeps what is stored.
         values = torch.cat([predictors.coarse.flatten(1).T, self._pixels.predictors[len(own.positions) :].double()])
         self._tree = cKDTree(self._joint(values, self._pixels.positions))
-
-    def neighbours(self, *, fine: bool) -> Neighbours:
-        """Return the neighbours of all HR or LR pixels."""
-        return self.weighted(*self.nearest(fine=fine, count=_COUNT), fine=fine)
 
     def nearest(self, *, fine: bool, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return distances and numbers of the nearest LR pixels of every HR or LR pixel, (n, count)."""
