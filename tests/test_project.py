@@ -1,6 +1,8 @@
 """What an index, a citation and an environment take from the project's files."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -70,3 +72,14 @@ def test_every_target_that_make_names_has_a_rule():
 def test_what_a_source_distribution_holds_exists():
     for name in PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]:
         assert (ROOT / name).exists(), name
+
+
+def test_what_other_pythons_test_is_collected_without_torch():
+    listed = re.findall(r"tests/\S+", (ROOT / ".ci" / "pythons").read_text("utf-8"))
+    assert len(listed) > 5
+    code = (
+        "import sys, pytest; sys.modules.update(dict.fromkeys(['torch', 'matplotlib', 'rioxarray', 'dask', 'pyrsr'])); "
+        "sys.exit(pytest.main(['--collect-only', '-qq', '-p', 'no:cacheprovider', '-p', 'no:xdist', *sys.argv[1:]]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *listed], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]

@@ -9,13 +9,11 @@ import pickle
 import subprocess
 import sys
 
-import matplotlib.image
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from matplotlib.figure import Figure
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError, MissingDependencyError
@@ -295,11 +293,12 @@ def test_a_cube_is_shown_in_a_line():
 
 
 def test_a_notebook_shows_a_thumbnail_and_facts():
+    images = pytest.importorskip("matplotlib.image")
     data = np.zeros((3, 300, 500), np.float32)
     data[0, :, 250:] = 1
     page = Cube(data, wavelengths=[650, 550, 460], units="<script>")._repr_html_()
     image = page.partition("base64,")[2].partition('"')[0]
-    pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(image)))
+    pixels = images.imread(io.BytesIO(base64.b64decode(image)))
     assert pixels.shape == (100, 167, 3)
     np.testing.assert_array_equal(pixels[50, [0, -1]], [[0, 0, 0], [1, 0, 0]])
     assert "<script>" not in page
@@ -308,8 +307,9 @@ def test_a_notebook_shows_a_thumbnail_and_facts():
 
 
 def test_a_cube_is_drawn_on_axes():
+    figure = pytest.importorskip("matplotlib.figure").Figure()
     cube = Cube(np.random.default_rng(0).random((5, 8, 9)), wavelengths=[450, 550, 650, 750, 850])
-    axes = cube.plot(Figure().add_subplot())
+    axes = cube.plot(figure.add_subplot())
     assert axes.images[0].get_array().shape == (8, 9, 3)
     assert axes.get_title() == "true colour (650, 550, 450 nm)"
 

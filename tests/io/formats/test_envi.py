@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import rasterio
 
-from hyperfuse import fuse
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io import read, write
@@ -284,18 +283,6 @@ def test_a_transform_without_a_crs_comes_back_but_not_one_that_was_changed_since
         header.replace("map info = {Arbitrary, 1, 1, 10", "map info = {Arbitrary, 1, 1, 11")
     )
     assert read(tmp_path / "a.img").transform is None
-
-
-def test_two_files_with_an_arbitrary_map_info_take_the_ratio_of_their_sizes(tmp_path):
-    rng = np.random.default_rng(0)
-    more = "map info = {Arbitrary, 1, 1, 0, 0, 1, 1, 0, North}"
-    for name, (bands, side) in {"hsi": (4, 16), "msi": (2, 48)}.items():
-        stored = rng.integers(100, 1000, (bands, side, side)).astype("<i2")
-        stored.tofile(tmp_path / f"{name}.img")
-        text = HEADER.format(offset=0, more=more).replace("samples = 4\nlines = 3\nbands = 2", "")
-        (tmp_path / f"{name}.hdr").write_text(text + f"samples = {side}\nlines = {side}\nbands = {bands}\n")
-    fusion = fuse(read(tmp_path / "hsi.img"), read(tmp_path / "msi.img"), method="gsa", ratio=3, align=False)
-    assert fusion.shape == (4, 48, 48)
 
 
 @pytest.mark.parametrize("ending", [".rfl", ".rad", ".corr", ".RFL", ""])

@@ -5,7 +5,6 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
-from hyperfuse import fuse_tiles
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseWarning
 from hyperfuse.io import read
@@ -112,22 +111,3 @@ def test_masks_of_a_vrt(tmp_path, common, expected):
     assert [int(rows) for rows in (~cube.valid[:, :, 0]).sum(axis=1)] == expected
     some = read(tmp_path / "a.vrt", bands="2")
     assert 1 - some.valid.mean() == HIDDEN
-
-
-def test_a_transparent_collar_does_not_change_the_rest_of_a_fusion(tmp_path):
-    """A scene in tiles, its MSI as RGBA: outside of the collar as if those rows had been declared as nodata."""
-    rng = np.random.default_rng(0)
-    ground = np.kron(rng.integers(20, 200, (12, 12)), np.ones((4, 4))) + rng.integers(0, 5, (48, 48))
-    values = np.stack([ground, ground * 0.8 + 3, ground * 0.5 + 9, np.full((48, 48), 255)]).astype(np.uint8)
-    values[:, :9] = 0
-    hsi = np.stack([values[band].reshape(12, 4, 12, 4).mean(axis=(1, 3)) for band in (0, 1, 2, 1)]).astype(np.float32)
-    save(tmp_path / "hsi.tif", hsi[:, 3:], transform=rasterio.Affine(40, 0, 0, 0, -40, 360), crs="EPSG:32633")
-    place = {"transform": rasterio.Affine(10, 0, 0, 0, -10, 480), "crs": "EPSG:32633"}
-    save(tmp_path / "rgba.tif", values, RGBA, **place)
-    save(tmp_path / "rgb.tif", values[:3], nodata=0, **place)
-    results = []
-    for name in ("rgba", "rgb"):
-        out = tmp_path / f"{name}_fused.tif"
-        fuse_tiles(tmp_path / "hsi.tif", tmp_path / f"{name}.tif", out, method="gsa", ratio=4, align=False, tile=24)
-        results.append(read(out).data)
-    assert np.array_equal(*results, equal_nan=True)
