@@ -17,7 +17,6 @@ from hypothesis.extra import numpy as hnp
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError, MissingDependencyError
-from hyperfuse.runtime.tensors import as_tensor, tensor_of
 from scenes import on_ground
 
 quick = settings(max_examples=25, deadline=None)
@@ -342,10 +341,3 @@ def test_arrays_of_a_cube_are_read_only_and_those_of_the_caller_are_not():
     assert np.asarray(cube) is not None
     assert np.shares_memory(np.asarray(cube), cube.data)
     assert np.array(cube, np.float64).dtype == np.float64
-
-
-def test_a_tensor_of_a_read_only_array_shares_its_memory_without_a_warning(recwarn):
-    cube = Cube(np.ones((2, 3, 4), np.float32))
-    assert tensor_of(cube.data).data_ptr() == cube.data.ctypes.data
-    assert as_tensor(cube).shape == (2, 3, 4)
-    assert not recwarn.list
