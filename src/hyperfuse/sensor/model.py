@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
 import yaml
 from numpy.typing import ArrayLike
@@ -18,6 +19,7 @@ from hyperfuse.calls import checked, checked_fields
 from hyperfuse.errors import InputError
 from hyperfuse.runtime.tensors import as_tensor
 from hyperfuse.sensor.axis import AxisOperator, AxisProfile, Boundary, interpolation_operator, sampling_operator
+from hyperfuse.sensor.displacement import Displacement, Floats
 from hyperfuse.sensor.psf import Psf, number_pair, ratio_pair
 from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.settings import describe
@@ -44,6 +46,8 @@ class Sensor:
         psf: the blur.
         srf: spectral responses of the MSI, or None where unknown (then ``respond`` is refused).
         boundary: how the image continues beyond its border: ``reflect`` or ``circular``.
+        displacement: of the LR samples from these positions, or None: sample (i, j) then lies at
+            ``phase + ratio * (i, j) + displacement.at(i, j)``.
     """
 
     ratio: tuple[float, float]
@@ -51,6 +55,7 @@ class Sensor:
     phase: tuple[float, float] | None = None
     srf: Srf | None = None
     boundary: Boundary = "reflect"
+    displacement: Displacement | None = None
     _operators: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -60,6 +65,11 @@ class Sensor:
         object.__setattr__(self, "phase", phase)
         if self.boundary not in ("reflect", "circular"):
             raise InputError(f"no boundary {self.boundary!r}; write reflect or circular")
+        if self.displacement is not None and self.displacement.folds(ratio):
+            raise InputError(
+                "the displacement folds: neighbouring LR samples change their order; make it smoother",
+                parameter="displacement",
+            )
 
     @property
     def offset(self) -> tuple[float, float]:
@@ -84,6 +94,17 @@ class Sensor:
         if min(rows, cols) < 1:
             raise InputError(f"an image of {shape[0]}x{shape[1]} pixels holds no LR pixel at the ratio {self.ratio}")
         return rows, cols
+
+    def positions(self, lr_shape: Shape) -> Floats:
+        """Return the HR positions (2, h, w), along y and x, of the samples of an LR image of ``lr_shape`` (h, w)."""
+        regular = [
+            phase + ratio * np.arange(size)
+            for phase, ratio, size in zip(self.offset, self.ratio, lr_shape, strict=True)
+        ]
+        positions = np.stack(np.meshgrid(*regular, indexing="ij"))
+        if self.displacement is not None:
+            positions += self.displacement.at(*map(np.arange, lr_shape))
+        return positions
 
     def degrade(self, image: torch.Tensor | ArrayLike, shape: Shape | None = None) -> torch.Tensor:
         """Blur and sample: (..., H, W) to (..., h, w), with ``shape = (h, w)``; default: :meth:`lr_shape`.
@@ -140,39 +161,45 @@ class Sensor:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a YAML or JSON file; :meth:`from_dict` reads them back."""
+        displacement = {} if self.displacement is None else {"displacement": self.displacement.to_dict()}
         return {
             "ratio": list(self.ratio),
             "phase": list(self.offset),
             "boundary": self.boundary,
             "psf": self.psf.model_dump(mode="json", exclude_none=True),
             "srf": None if self.srf is None else self.srf.to_dict(),
+            **displacement,
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Sensor:
-        """Build a sensor from ``ratio``, ``psf`` (with ``kind``) and optionally ``phase``, ``srf``, ``boundary``.
+        """Build a sensor from ``ratio``, ``psf`` (with ``kind``) and what else :meth:`to_dict` returns, if any.
 
         Raises:
             InputError: a key is missing, unknown or wrong.
         """
         if not isinstance(values, Mapping):
-            raise InputError("a sensor is a mapping with the keys ratio, psf and optionally phase, srf, boundary")
-        unknown = {str(key) for key in values} - {"ratio", "phase", "boundary", "psf", "srf"}
+            raise InputError(
+                "a sensor is a mapping with the keys ratio, psf and optionally phase, srf, boundary, displacement"
+            )
+        keys = ("ratio", "phase", "boundary", "psf", "srf", "displacement")
+        unknown = {str(key) for key in values} - set(keys)
         missing = {"ratio", "psf"} - set(values)
         if unknown or missing:
             what = f"unknown key {sorted(unknown)[0]!r}" if unknown else f"the key {sorted(missing)[0]!r} is missing"
-            raise InputError(f"{what} in the sensor; keys are ratio, phase, boundary, psf, srf")
+            raise InputError(f"{what} in the sensor; keys are {', '.join(keys)}")
         try:
             psf = _PSF_ADAPTER.validate_python(values["psf"])
         except ValidationError as error:
             raise InputError(f"the sensor is wrong: {describe(error, Psf, root='psf')}") from None
-        srf = values.get("srf")
+        srf, displacement = values.get("srf"), values.get("displacement")
         return cls(
             ratio=values["ratio"],
             phase=values.get("phase"),
             psf=psf,
             srf=None if srf is None else Srf.from_dict(srf),
             boundary=values.get("boundary", "reflect"),
+            displacement=None if displacement is None else Displacement.from_dict(displacement),
         )
 
     @checked
@@ -203,7 +230,13 @@ class Sensor:
             raise InputError(f"{path}: {error}") from error
 
     def sampling(self, fine: Shape, coarse: Shape) -> list[tuple[AxisOperator, AxisOperator]]:
-        """Return the operators along y and x from ``fine`` to ``coarse`` (rows, cols), a pair for each PSF factor."""
+        """Return the operators along y and x from ``fine`` to ``coarse`` (rows, cols), a pair for each PSF factor.
+
+        Raises:
+            InputError: displaced samples have no operators along the axes.
+        """
+        if self.displacement is not None:
+            raise InputError("samples of a displaced sensor are not regular along y and x", parameter="displacement")
 
         def along(profile: AxisProfile, axis: int) -> AxisOperator:
             ratio, phase = self.ratio[axis], self.offset[axis]
