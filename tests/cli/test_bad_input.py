@@ -189,6 +189,12 @@ def test_a_device_that_is_not_there(refuse):
     assert "device 'cuda:77'" in refuse("--device", "cuda:77")
 
 
+@pytest.mark.parametrize("option", ["--threads", "--tile", "--workers", "--seed"])
+@pytest.mark.parametrize("text", ["3.9", "inf", "nan", "x", "1e-3"])
+def test_a_whole_number_is_not_rounded(refuse, option, text):
+    assert refuse(option, text) == f"invalid value for {option}: '{text}' is not a whole number"
+
+
 @pytest.mark.parametrize("threads", ["0", "-2"])
 def test_no_threads(refuse, threads):
     pattern = rf"--threads: this machine takes 1 to \d+ threads, got {threads}"

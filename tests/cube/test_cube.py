@@ -165,7 +165,7 @@ def test_a_bad_band_does_not_make_a_pixel_a_gap():
 
 
 @quick
-@given(st.tuples(*[st.floats(-100, 100)] * 6), st.data())
+@given(st.tuples(*[st.floats(-100, 100)] * 6).filter(lambda t: abs(t[0] * t[4] - t[1] * t[3]) > 1e-3), st.data())
 def test_a_window_lies_where_it_lay(transform, data):
     cube = Cube(data=np.arange(2 * 7 * 9).reshape(2, 7, 9), transform=transform)
     row, col = data.draw(st.integers(0, 6)), data.draw(st.integers(0, 8))

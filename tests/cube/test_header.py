@@ -110,6 +110,17 @@ def test_a_transform_is_an_affine_or_its_six_numbers():
     assert six_numbers(as_affine(numbers)) == numbers
     with pytest.raises(InputError, match=r"six numbers \(a, b, c, d, e, f\), got range"):
         as_affine(range(9))
+    for flat in ((0, 0, 5, 0, 0, 5), (1, 2, 0, 2, 4, 0), (float("nan"), 0, 0, 0, 1, 0), (1, 0, float("inf"), 0, 1, 0)):
+        with pytest.raises(InputError, match="a transform with pixels of no size"):
+            as_affine(flat)
+
+
+@pytest.mark.parametrize("name", ["wavelengths", "fwhm"])
+@pytest.mark.parametrize("value", [-1, 0, float("inf")])
+def test_wavelengths_and_widths_are_positive_or_unknown(name, value):
+    with pytest.raises(InputError, match=f"{name} are in nm, NaN where unknown; got {value}") as caught:
+        CubeHeader(shape=(3, 1, 1), **{name: [500, float("nan"), value]})
+    assert caught.value.parameter == name
 
 
 def test_windows_are_seen_from_other_images():

@@ -49,3 +49,13 @@ def test_nothing_known():
     assert to_nanometres([np.nan], "nm") == (None, None)
     assert to_nanometres(None, None) == (None, None)
     assert to_nanometres(None, "um", [0.01])[1].tolist() == [10.0]
+
+
+def test_what_is_not_positive_is_unknown():
+    with pytest.warns(
+        HyperfuseWarning, match="a.tif: 1 of 3 wavelengths are not positive, such as -1; taken as unknown"
+    ):
+        centres, widths = to_nanometres([-1, 500, 600], "nm", [10, 0, 10], where="a.tif")
+    assert np.array_equal(centres, [np.nan, 500, 600], equal_nan=True)
+    assert np.array_equal(widths, [10, np.nan, 10], equal_nan=True)
+    assert to_nanometres([0, 0], "nm", [0, 0]) == (None, None)

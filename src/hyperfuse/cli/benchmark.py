@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from hyperfuse.cli.options import COMMON, CommonOptions, parse_value
+from hyperfuse.cli.options import COMMON, CommonOptions, Whole, WholeOrNone, parse_value
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import HyperfuseError, InputError
 
@@ -35,9 +35,9 @@ def benchmark(
     preset: str = "uestc",
     srf: str = "nikon-d700",
     drop_uncovered: bool = False,
-    seed: int = 0,
+    seed: Whole = 0,
     device: str = "auto",
-    workers: int | None = None,
+    workers: WholeOrNone = None,
     scale: float | None = None,
     offset: float | None = None,
     resume: bool = False,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from hyperfuse.errors import InputError
 
@@ -17,6 +17,19 @@ _WRITING = Group("Writing", sort_key=2)
 _TILES = Group("Large scenes", sort_key=2)
 _COMMON = Group("Common", sort_key=3)
 
+
+def _whole_number(_: object, tokens: Sequence[Token]) -> int:
+    """Return a whole number; cyclopts alone would round a fraction."""
+    text = tokens[0].value
+    if re.fullmatch(r"[+-]?[0-9]{1,30}", text):
+        return int(text)
+    if re.fullmatch(r"[+-]?[0-9]{1,30}(\.0*)?(e[0-9]{1,2})?", text, re.IGNORECASE):
+        return int(float(text))
+    raise ValueError(f"{text!r} is not a whole number")
+
+
+Whole = Annotated[int, Parameter(converter=_whole_number)]
+WholeOrNone = Annotated[int | None, Parameter(converter=_whole_number)]
 Dtype = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
 
 
@@ -25,7 +38,7 @@ Dtype = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32"
 class CommonOptions:
     """Options of every command."""
 
-    threads: Annotated[int | None, Parameter(help="Threads to compute with; default: all cores.")] = None
+    threads: Annotated[WholeOrNone, Parameter(help="Threads to compute with; default: all cores.")] = None
     quiet: Annotated[bool, Parameter(help="No progress and no notes on stderr; warnings and errors stay.")] = False
     debug: Annotated[bool, Parameter(help="Show the traceback of an error and all warnings.")] = False
 
@@ -128,8 +141,8 @@ class OutputOptions:
 class TileOptions:
     """How a scene larger than memory is fused: in tiles, from file to file (GeoTIFF, COG, ENVI, Zarr)."""
 
-    tile: Annotated[int | None, Parameter(help="Fuse in tiles with sides of N MSI pixels.")] = None
-    workers: Annotated[int, Parameter(help="Processes on this machine that fuse tiles.")] = 1
+    tile: Annotated[WholeOrNone, Parameter(help="Fuse in tiles with sides of N MSI pixels.")] = None
+    workers: Annotated[Whole, Parameter(help="Processes on this machine that fuse tiles.")] = 1
     memory: Annotated[
         float | None,
         Parameter(help="Memory in GB for all processes; default: 2 in tiles, else half of the machine's."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from hyperfuse.cli.options import COMMON, CommonOptions
+from hyperfuse.cli.options import COMMON, CommonOptions, Whole, WholeOrNone
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.tables import Column, Table
@@ -24,10 +24,10 @@ def reproduce(
     data: Path | None = None,
     harvard: Path | None = None,
     out: Path = Path("reproduction"),
-    steps: int | None = None,
-    seed: int = 0,
+    steps: WholeOrNone = None,
+    seed: Whole = 0,
     device: str = "auto",
-    workers: int | None = None,
+    workers: WholeOrNone = None,
     overwrite: bool = False,
     common: CommonOptions = COMMON,
     session: Annotated[Session, Parameter(parse=False)],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from hyperfuse.cli.inputs import file_of, files_named, naming, read_image
-from hyperfuse.cli.options import COMMON, INPUT, OUTPUT, CommonOptions, InputOptions, OutputOptions, parse_pair
+from hyperfuse.cli.options import COMMON, INPUT, OUTPUT, CommonOptions, InputOptions, OutputOptions, Whole, parse_pair
 from hyperfuse.cli.outputs import check_folder, writing_folder
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError
@@ -29,7 +29,7 @@ def simulate(
     phase: str | None = None,
     snr_hsi: float | None = None,
     snr_msi: float | None = None,
-    seed: int = 0,
+    seed: Whole = 0,
     drop_uncovered: bool = False,
     format: str | None = None,
     reading: InputOptions = INPUT,

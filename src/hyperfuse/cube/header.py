@@ -104,6 +104,9 @@ class CubeHeader(Shaped):
                     ) from None
                 if array.size != self.bands:
                     raise InputError(f"{name} holds {array.size} values for {self.bands} bands", name)
+                if array.dtype == np.float64 and not (np.isnan(array) | ((array > 0) & np.isfinite(array))).all():
+                    wrong = array[~(array > 0) & ~np.isnan(array) | np.isinf(array)][0]
+                    raise InputError(f"{name} are in nm, NaN where unknown; got {wrong:g}", name)
                 put(self, name, read_only(array))
         if self.band_names is not None:
             put(self, "band_names", tuple(str(name) for name in self.band_names))
@@ -221,6 +224,9 @@ def as_affine(transform: Any) -> Affine:
         raise InputError(
             f"a transform has six numbers (a, b, c, d, e, f), got {shortened(repr(transform), 60)}", "transform"
         )
+    a, b, _, d, e, _ = numbers[:6]
+    if not all(map(math.isfinite, numbers)) or a * e - b * d == 0:
+        raise InputError(f"a transform with pixels of no size, {tuple(numbers[:6])}", "transform")
     return Affine(*numbers[:6])
 
 

@@ -52,7 +52,20 @@ def to_nanometres(
         if centres is not None or widths is not None:
             warn(f"{where}: the wavelength unit {units!r} is not a length; the wavelengths are left out")
         return None, None
-    return _scaled(centres, factor), _scaled(widths, factor)
+    return _scaled(_positive(centres, "wavelengths", where), factor), _scaled(
+        _positive(widths, "widths", where), factor
+    )
+
+
+def _positive(values: NDArray[np.float64] | None, what: str, where: str) -> NDArray[np.float64] | None:
+    wrong = np.empty(0) if values is None else values[values <= 0]
+    if values is None or wrong.size == 0:
+        return values
+    if wrong.any():  # 0 is the usual sign of an unknown one
+        warn(
+            f"{where}: {wrong.size} of {values.size} {what} are not positive, such as {wrong.min():g}; taken as unknown"
+        )
+    return np.where(values <= 0, np.nan, values) if (values > 0).any() else None
 
 
 def _numbers(values: ArrayLike | None) -> NDArray[np.float64] | None:
