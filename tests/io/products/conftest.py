@@ -5,7 +5,9 @@ import pytest
 import rasterio
 from rasterio import Affine
 
+from hyperfuse.cube.window import Window
 from hyperfuse.io import read, summary
+from hyperfuse.io.windows.open import open_windows
 
 CRS = "EPSG:32633"
 
@@ -61,5 +63,26 @@ def assert_overview():
         assert np.allclose(found["bounds"], summary(whole)["bounds"])
         assert (found["every"], summary(whole)["every"]) == (step, 1)
         return low
+
+    return compare
+
+
+@pytest.fixture
+def assert_windows():
+    """Check that windows of a product hold the values of the whole, and that their header is that of the whole."""
+
+    def compare(path, **options):
+        whole = read(path, **options)
+        source = open_windows(path, **options)
+        assert source.header.shape == whole.shape
+        assert (source.header.coding, source.header.history) == (whole.header.coding, whole.history)
+        middle = Window(1, 2, max(1, whole.rows - 3), max(1, whole.cols - 3))
+        corner = Window(whole.rows - 2, whole.cols - 1, 2, 1)
+        for window in (middle, corner, Window(0, 0, 1, whole.cols), Window(0, 0, *whole.shape[1:])):
+            part, expected = source.read(window), whole.crop(*window)
+            assert np.array_equal(part.data, expected.data, equal_nan=True)
+            assert part.transform == expected.transform
+        source.close()
+        return whole
 
     return compare

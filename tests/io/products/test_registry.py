@@ -35,8 +35,8 @@ def test_every_product_has_its_reader_and_confirmation(tmp_path):
     for name in names:
         (tmp_path / name).write_bytes(b"<other/>")
     for product in PRODUCTS:
-        assert callable(pkgutil.resolve_name(product.function("read")))
-        assert (product.hints is None) == (product.module in ("sentinel2", "landsat"))
+        assert callable(pkgutil.resolve_name(product.function("open" if product.windows else "read")))
+        assert product.hints is None or callable(pkgutil.resolve_name(product.function("is")))
         assert not any(product.confirms(tmp_path / name) for name in names)
 
 
@@ -49,7 +49,7 @@ def test_every_product_has_its_reader_and_confirmation(tmp_path):
         ("PRS_L1_STD_OFFL_20200813103056_20200813103100_0001.he5", "PRISMA L2D"),
         ("EMIT_L2A_RFL_001_20230316T045133_2307503_005.nc", "EMIT L2A"),
         ("EMIT_L1B_RAD_001_20230316T045133_2307503_005.nc", "EMIT L2A"),
-        ("MTD_MSIL1C.xml", "Sentinel-2 L2A"),
+        ("MTD_MSIL1C.xml", "Sentinel-2"),
         ("LC09_L2SP_193023_20220724_20230406_02_T1_MTL.txt", "Landsat 8/9 Collection 2 Level 2"),
         ("MTL.json", "Landsat 8/9 Collection 2 Level 2"),
         ("MTD_TL.xml", None),

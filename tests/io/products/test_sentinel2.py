@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io import read
-from hyperfuse.io.products.sentinel2 import double, full_width
+from hyperfuse.io.products.reflectance import double
+from hyperfuse.io.products.sentinel2 import full_width
 
 NAME = "S2A_MSIL2A_20230821T100601_N0509_R022_T33UUU_20230821T162000"
 GRANULE = "GRANULE/L2A_T33UUU_A042640_20230821T100602"
@@ -214,7 +215,7 @@ def test_without_responses_the_widths_are_unknown(safe):
     text = metadata().replace("Spectral_Response", "Other")
     (safe / "MTD_MSIL2A.xml").write_text(text)
     cube = read(safe)
-    assert np.isnan(cube.fwhm).all()
+    assert cube.fwhm is None
     assert cube.wavelengths[0] == 492.7
 
 
@@ -233,11 +234,15 @@ def test_missing_files_are_named(safe, part, message):
 
 
 def test_other_level(safe):
-    (safe / "MTD_MSIL2A.xml").unlink()
-    (safe / "MTD_MSIL1C.xml").write_text(metadata(level="Level-1C"))
-    for path in (safe, safe / "MTD_MSIL1C.xml"):
-        with pytest.raises(InputError, match="is Sentinel-2 Level-1C; take the L2A product, which holds surface"):
+    (safe / "MTD_MSIL2A.xml").write_text(metadata(level="Level-1B"))
+    for path in (safe, safe / "MTD_MSIL2A.xml"):
+        with pytest.raises(InputError, match="is Sentinel-2 Level-1B; the L2A and L1C products are read"):
             read(path)
+
+
+def test_windows(safe, assert_windows):
+    assert_windows(safe)
+    assert_windows(safe, quality="clear", bands="4,1,10")
 
 
 @pytest.mark.parametrize("fraction", [0.5, 0.05])

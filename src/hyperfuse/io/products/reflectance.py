@@ -18,7 +18,7 @@ from hyperfuse.version import __version__
 
 # Twice the rows of the largest scene of any product (Sentinel-2, 10980), for both axes.
 _MAX_SIDE = 22_000
-_MAX_BANDS = 2_000
+MAX_BANDS = 2_000
 _BLOCK = 16
 
 Valid = NDArray[np.bool_] | None
@@ -36,7 +36,7 @@ class Reflectance:
 
     def __init__(self, shape: tuple[int, int, int], options: ReadOptions, where: str) -> None:
         check_size(shape[1], shape[2])
-        if shape[0] > _MAX_BANDS:
+        if shape[0] > MAX_BANDS:
             raise InputError(f"has {shape[0]} bands; no product has")
         self._whole = shape[1:]
         self.step = decimation(options, *shape[1:])
@@ -85,7 +85,6 @@ class Reflectance:
         empty are left out; ``steps`` is what else reading did, by name; ``header``: wavelengths, transform, …
         """
         scale, offset = next(iter(self._codes)) if len(self._codes) == 1 else (1.0, 0.0)
-        step = {"step": "read", "product": product, "scene": scene, "quality": self._options.quality or "standard"}
         if self.step > 1:
             rows, cols = self._whole
             steps = {**(steps or {}), "overview": {"rows": rows, "cols": cols, "step": self.step}}
@@ -100,9 +99,17 @@ class Reflectance:
             offset=offset,
             units="reflectance",
             attributes={key: text for key, text in {"scene": scene, **attributes}.items() if text},
-            history=({**step, "gaps": list(gaps), **(steps or {}), "version": __version__},),
+            history=(reading_step(product, scene, self._options, gaps, steps),),
             **header,
         )
+
+
+def reading_step(
+    product: str, scene: str, options: ReadOptions, gaps: Sequence[str], steps: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the step of the history that records the reading of a product; see :meth:`Reflectance.cube`."""
+    step = {"step": "read", "product": product, "scene": scene, "quality": options.quality or "standard"}
+    return {**step, "gaps": list(gaps), **(steps or {}), "version": __version__}
 
 
 def decimation(options: ReadOptions, rows: int, cols: int) -> int:
@@ -154,3 +161,37 @@ def in_blocks(bands: Sequence[int]) -> Iterator[tuple[slice, list[int]]]:
 def warn(message: str) -> None:
     """Report something about a product that the user should know."""
     warnings.warn(message, HyperfuseWarning, stacklevel=3)
+
+
+def double(data: NDArray[Any], valid: NDArray[np.bool_] | None) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Interpolate bilinearly between pixel centres onto pixels of half the size.
+
+    The centre of a fine pixel lies a quarter of a coarse one off the centre of the coarse pixel around it, so its
+    weights are 3/4 and 1/4 along each axis. At the border and next to gaps the weights of valid pixels are normalised.
+
+    From (bands, rows, cols), NaN in gaps, and where they are no gaps (None: everywhere), it makes both of shape
+    (bands, 2 rows, 2 cols); the fine pixels within a coarse gap are gaps.
+
+    Example:
+        >>> double(np.array([[[0.0, 4.0]]]), None)[0][0, 0].tolist()
+        [0.0, 1.0, 3.0, 4.0]
+    """
+    if valid is None:
+        return _along(_along(data, 1), 2), None
+    weights = _along(_along(valid.astype(data.dtype), 1), 2)
+    sums = _along(_along(np.where(valid, data, data.dtype.type(0)), 1), 2)
+    fine = valid.repeat(2, axis=1).repeat(2, axis=2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        np.divide(sums, weights, out=sums)
+    sums[~fine] = np.nan
+    return sums, fine
+
+
+def _along(data: NDArray[Any], axis: int) -> NDArray[Any]:
+    moved = np.moveaxis(data, axis, 0)
+    before, after = np.concatenate([moved[:1], moved[:-1]]), np.concatenate([moved[1:], moved[-1:]])
+    fine = np.empty((2 * moved.shape[0], *moved.shape[1:]), data.dtype)
+    near, far = data.dtype.type(0.75), data.dtype.type(0.25)
+    fine[0::2] = near * moved + far * before
+    fine[1::2] = near * moved + far * after
+    return np.moveaxis(fine, 0, axis)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products import names
+from hyperfuse.io.products.image import ProductImage
+from hyperfuse.io.products.isolated import IsolatedImage
 from hyperfuse.io.products.members import Source, base_name, is_archive, match, open_archive, open_folder
 from hyperfuse.runtime.isolation import call
 
@@ -21,7 +24,10 @@ _COMPRESSED = re.compile(r".*\.(tar\.\w+|tgz|tbz2?|gz|7z|rar)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Product:
-    """A product of a satellite; its module has ``read_MODULE``, and ``is_MODULE`` that knows it by a file's content.
+    """A product of a satellite.
+
+    Its module has ``read_MODULE``, or ``open_MODULE`` of a :class:`~.image.ProductImage` where ``windows``, and
+    ``is_MODULE`` that knows it by a file's content.
 
     Attributes:
         name: as its provider calls it.
@@ -32,6 +38,7 @@ class Product:
         hints: pattern of names that other files may have too: the content decides. None where it is not looked at.
         archived: whether it is read out of an archive.
         isolated: whether its files are HDF5, which a child process reads: on damaged files HDF5 may crash or loop.
+        windows: whether windows are read; a whole image is then one window.
     """
 
     name: str
@@ -41,18 +48,29 @@ class Product:
     hints: str | None = None
     archived: bool = False
     isolated: bool = False
+    windows: bool = False
 
     def read(self, source: Source, options: ReadOptions) -> Cube:
         """Read a product of this kind."""
+        if self.windows:
+            with closing(self.open(source, options)) as image:
+                return image.read()
         cube: Cube = self._call("read", source, options)
         return cube
+
+    def open(self, source: Source, options: ReadOptions) -> ProductImage | IsolatedImage:
+        """Open a product of this kind, of which windows are read."""
+        if self.isolated:
+            return IsolatedImage(self.function("open"), source, options)
+        image: ProductImage = self._call("open", source, options)
+        return image
 
     def confirms(self, path: Path) -> bool:
         """Return whether a file that may be one of this product is one."""
         return self.hints is not None and bool(match(self.hints, path.name)) and bool(self._call("is", path))
 
     def function(self, verb: str) -> str:
-        """Return the name, "module:function", of what reads ("read") or knows ("is") this product."""
+        """Return the name, "module:function", of what reads ("read", "open") or knows ("is") this product."""
         return f"{__package__}.{self.module}:{verb}_{self.module}"
 
     def _call(self, verb: str, *arguments: Any) -> Any:
@@ -65,7 +83,7 @@ PRODUCTS = (
     Product("DESIS L2A", "desis", names.DESIS_FILE, names.DESIS_FOLDER, names.DLR_FILE, archived=True),
     Product("PRISMA L2D", "prisma", names.PRISMA_FILE, hints=r".* \. (?: he5 | h5 | hdf5)", isolated=True),
     Product("EMIT L2A", "emit", names.EMIT_FILE, hints=r".* \. nc4?", isolated=True),
-    Product("Sentinel-2 L2A", "sentinel2", names.SENTINEL2_FILE, names.SENTINEL2_FOLDER, archived=True),
+    Product("Sentinel-2", "sentinel2", names.SENTINEL2_FILE, names.SENTINEL2_FOLDER, archived=True, windows=True),
     Product("Landsat 8/9 Collection 2 Level 2", "landsat", names.LANDSAT_METADATA, names.LANDSAT_FOLDER, archived=True),
 )
 

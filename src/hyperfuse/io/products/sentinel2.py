@@ -1,29 +1,27 @@
-"""Sentinel-2 L2A: surface reflectance, a SAFE folder or its zip.
+"""Sentinel-2 L2A (surface reflectance) and L1C (reflectance at the top of the atmosphere): a SAFE folder or its zip.
 
-Format: ESA, "Sentinel-2 Products Specification Document" (S2-PDGS-TAS-DI-PSD, issues 14 and 15), L2A product: the
-metadata MTD_MSIL2A.xml, the images in IMG_DATA, the scene classification SCL; and ESA's notes on processing baseline
-04.00 for the offset of the stored values.
+Format: ESA, "Sentinel-2 Products Specification Document" (S2-PDGS-TAS-DI-PSD, issues 14 and 15): the metadata
+MTD_MSIL2A.xml and MTD_MSIL1C.xml, the images in IMG_DATA, the scene classification SCL of L2A and the mask
+MSK_CLASSI_B00 of L1C; and ESA's notes on processing baseline 04.00 for the offset of the stored values.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import Grid
 from hyperfuse.errors import InputError
-from hyperfuse.io.encoding.coding import BandCoding
 from hyperfuse.io.encoding.options import ReadOptions
+from hyperfuse.io.products.image import About, ProductBand, ProductImage
 from hyperfuse.io.products.members import Members, Source, base_name, open_folder
 from hyperfuse.io.products.names import SENTINEL2_FILE
-from hyperfuse.io.products.rasters import grid_of, opened, read_layer
-from hyperfuse.io.products.reflectance import Reflectance, decimated, selected_bands, warn
+from hyperfuse.io.products.rasters import QualityLayer, RasterBands, grid_of, opened
+from hyperfuse.io.products.reflectance import warn
 from hyperfuse.io.products.xml import Metadata
 
 # The land bands and their pixel size in m; those of 60 m serve the atmospheric correction.
@@ -34,30 +32,59 @@ _FINE = 10
 # Classes of SCL: no data, saturated or defective; and cloud shadow, clouds of medium and high probability, thin cirrus.
 _UNUSABLE = (0, 1)
 _NOT_CLEAR = (3, 8, 9, 10)
+# Layers of MSK_CLASSI_B00, which has pixels of 60 m: opaque clouds, cirrus (the third is snow).
+_CLASSI_LAYERS, _CLASSI_PIXEL = (1, 2), 6
 _OFFSET_SINCE = 4.0
 _NODATA, _SATURATED = 0.0, 65535.0
 
 
 @dataclass(frozen=True)
+class _Level:
+    """What differs between the levels: names of elements, and how images are named at a pixel size in m."""
+
+    name: str
+    offset: str
+    quantification: tuple[str, ...]
+    image: str
+
+
+_LEVELS = {
+    "2A": _Level(
+        "L2A",
+        "BOA_ADD_OFFSET",
+        ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE"),
+        "_{layer}_{size}m",
+    ),
+    "1C": _Level("L1C", "RADIO_ADD_OFFSET", ("QUANTIFICATION_VALUE",), "_{layer}"),
+}
+
+
+@dataclass(frozen=True)
 class _Safe:
-    """A SAFE product: its files, its metadata, and the images of its one granule."""
+    """A SAFE product: its files, its metadata, its level, and the rasters of its one granule."""
 
     members: Members
     metadata: Metadata
-    images: list[str]
+    level: _Level
+    rasters: list[str]
 
     def image(self, layer: str, size: int) -> str:
         """Return the image of a band or layer at a pixel size in m."""
-        ending = f"_{layer}_{size}m"
         found = self.optional_image(layer, size)
         if found is None:
+            ending = self.level.image.format(layer=layer, size=size)
             raise InputError(f"the image …{ending}.jp2 is missing in {self.members.root}")
         return found
 
     def optional_image(self, layer: str, size: int) -> str | None:
         """Return the image of a layer, or None where it is missing."""
-        ending = f"_{layer}_{size}m".upper()
-        return next((name for name in self.images if PurePosixPath(name).stem.upper().endswith(ending)), None)
+        ending = self.level.image.format(layer=layer, size=size).upper()
+        images = (name for name in self.rasters if "IMG_DATA" in PurePosixPath(name).parts)
+        return next((name for name in images if PurePosixPath(name).stem.upper().endswith(ending)), None)
+
+    def quality(self, name: str) -> str | None:
+        """Return a raster of QI_DATA, or None where it is missing."""
+        return next((each for each in self.rasters if PurePosixPath(each).stem.upper() == name), None)
 
     def special(self, name: str, usual: float) -> float:
         """Return the stored value with a special meaning."""
@@ -67,59 +94,49 @@ class _Safe:
         return usual
 
 
-def read_sentinel2(source: Source, options: ReadOptions) -> Cube:
-    """Read a Sentinel-2 L2A product: ten bands on the 10 m grid, those of 20 m interpolated bilinearly onto it.
+def open_sentinel2(source: Source, options: ReadOptions) -> ProductImage:
+    """Open a Sentinel-2 L2A or L1C product: ten bands on the 10 m grid, those of 20 m interpolated bilinearly onto it.
 
-    Gaps are what the bands or the scene classification (SCL) call no data or saturated; with ``quality="clear"`` also
-    its cloud shadows, clouds and thin cirrus. Wavelengths and widths are those of the responses in the metadata.
+    Gaps are what the bands or the scene classification (SCL) of L2A call no data or saturated; with ``quality="clear"``
+    also its cloud shadows, clouds and thin cirrus, of L1C opaque clouds and cirrus of ``MSK_CLASSI_B00``. Wavelengths
+    and widths are those of the responses in the metadata.
 
     Raises:
-        InputError: L1C, a missing image, a damaged one, several granules.
+        InputError: another level, a missing image, a damaged one, several granules.
     """
     safe = _open(source)
     about = safe.metadata
-    names = [list(_BANDS)[index] for index in selected_bands(options, len(_BANDS))]
     spectral = {_short(each.get("physicalBand") or ""): each for each in about.elements("{*}Spectral_Information")}
-    codings = [_coding(safe, name, spectral, options) for name in names]
+    wanted = options.band_index(len(_BANDS))
+    bands = [
+        _band(safe, name, spectral, options) if wanted is None or number in wanted else ProductBand(name)
+        for number, name in enumerate(_BANDS)
+    ]
     if options.scale is None and not _states_offset(safe):
         options = replace(options, offset=None)  # it is the product's now, with the product's scale
     grid = _fine_grid(safe)
     scene = about.find("PRODUCT_URI") or base_name(safe.members.root.as_posix())
     clear = options.quality == "clear"
-    reflectance = Reflectance((len(names), grid.rows, grid.cols), options, scene)
-    step, whole = reflectance.step, {10: (grid.rows, grid.cols), 20: (grid.rows // 2, grid.cols // 2)}
-    coarse_mask = _classified(safe, scene, whole[20], clear)
-    if step > 1:
-        # Overviews of classes are no classes; those of 20 m have the size of those of 10 m.
-        fine_mask = coarse_mask = decimated(coarse_mask, step // 2)
-    else:
-        fine_mask = coarse_mask.repeat(2, axis=0).repeat(2, axis=1)
-    saturated = safe.special("SATURATED", _SATURATED)
-    for number, (name, (scale, offset, nodata)) in enumerate(zip(names, codings, strict=True)):
-        pixel = _BANDS[name]
-        mask, every = (fine_mask, step) if pixel == _FINE else (coarse_mask, max(1, step // 2))
-        stored = read_layer(safe.members, safe.image(name, pixel), whole[pixel], every)
-        coding = BandCoding((scale,), (offset,), (nodata,), mask | (stored == saturated))
-        reflectance.put(
-            np.s_[number : number + 1], stored[None], coding, double if pixel > _FINE and step == 1 else None
-        )
-    return reflectance.cube(
-        "Sentinel-2 L2A",
-        scene,
-        ["no data", "saturated"] + (["cloud shadow", "cloud", "cirrus"] if clear else []),
-        {
-            "sensor": about.find("SPACECRAFT_NAME"),
-            "start_time": about.find("DATATAKE_SENSING_START", "PRODUCT_START_TIME"),
-            "baseline": about.find("PROCESSING_BASELINE"),
-        },
-        steps={"resampled": "bands of 20 m to 10 m, bilinear"},
-        wavelengths=np.array(
-            [about.number(spectral[_short(name)].findtext("{*}Wavelength/{*}CENTRAL"), "CENTRAL") for name in names]
+    first = safe.level.name == "L1C"
+    layers = _cloud_mask(safe) if first and clear else [] if first else _classes(safe, scene, clear)
+    reasons = (["cloud", "cirrus"] if first else ["cloud shadow", "cloud", "cirrus"]) if clear else []
+    return ProductImage(
+        grid,
+        bands,
+        RasterBands(safe.members, bands, layers, (grid.rows, grid.cols)),
+        options,
+        About(
+            f"Sentinel-2 {safe.level.name}",
+            scene,
+            ["no data", "saturated", *reasons],
+            {
+                "sensor": about.find("SPACECRAFT_NAME"),
+                "start_time": about.find("DATATAKE_SENSING_START", "PRODUCT_START_TIME"),
+                "baseline": about.find("PROCESSING_BASELINE"),
+                "quantity": "top-of-atmosphere reflectance" if first else None,
+            },
+            {"resampled": "bands of 20 m to 10 m, bilinear"},
         ),
-        fwhm=np.array([_width(about, spectral[_short(name)]) for name in names]),
-        band_names=tuple(names),
-        transform=grid.transform,
-        crs=grid.crs,
     )
 
 
@@ -130,11 +147,10 @@ def _open(source: Source) -> _Safe:
         found = members.find(SENTINEL2_FILE)
         name = found[0] if len(found) == 1 else members.find_one(r"MTD_MSIL2A\.xml", "MTD_MSIL2A.xml")
     metadata = Metadata(members, name)
-    level = metadata.find("PROCESSING_LEVEL") or ""
-    if "2A" not in level or "L1C" in base_name(name).upper():
-        raise InputError(
-            f"is Sentinel-2 {level or base_name(name)}; take the L2A product, which holds surface reflectance"
-        )
+    stated = metadata.find("PROCESSING_LEVEL") or ""
+    level = next((level for code, level in _LEVELS.items() if code in stated), None)
+    if level is None:
+        raise InputError(f"is Sentinel-2 {stated or base_name(name)}; the L2A and L1C products are read")
     if members.root.is_dir():
         members = open_folder(members.root, deep=True)
     inside = PurePosixPath(name).parent / "GRANULE"
@@ -146,7 +162,22 @@ def _open(source: Source) -> _Safe:
     tiles = {PurePosixPath(each).relative_to(inside).parts[0] for each in images}
     if len(tiles) > 1:
         raise InputError(f"holds {len(tiles)} granules; products of one granule are read ({', '.join(sorted(tiles))})")
-    return _Safe(members, metadata, images)
+    return _Safe(members, metadata, level, rasters)
+
+
+def _band(safe: _Safe, name: str, spectral: dict[str, Element], options: ReadOptions) -> ProductBand:
+    about, short = safe.metadata, _short(name)
+    scale, offset = _coding(safe, name, spectral, options)
+    return ProductBand(
+        name,
+        about.number(spectral[short].findtext("{*}Wavelength/{*}CENTRAL"), "CENTRAL"),
+        _width(about, spectral[short]),
+        scale,
+        offset,
+        (safe.special("NODATA", _NODATA), safe.special("SATURATED", _SATURATED)),
+        pixel=_BANDS[name] // _FINE,
+        file=safe.image(name, _BANDS[name]),
+    )
 
 
 def _short(band: str) -> str:
@@ -154,52 +185,62 @@ def _short(band: str) -> str:
     return "B" + band.strip().upper().removeprefix("B").lstrip("0")
 
 
-def _classified(safe: _Safe, scene: str, size: tuple[int, int], clear: bool) -> NDArray[np.bool_]:
-    """Return the pixels of 20 m that the scene classification calls unusable, or not clear, bool (rows, cols)."""
+def _classes(safe: _Safe, scene: str, clear: bool) -> list[QualityLayer]:
+    """Return the scene classification of L2A, of pixels of 20 m: what it calls unusable, or not clear."""
     layer = safe.image("SCL", 20) if clear else safe.optional_image("SCL", 20)
     if layer is None:
         warn(f"{scene}: SCL is missing in {safe.members.root}; defective pixels and missing detectors are not known")
-        return np.zeros(size, np.bool_)
-    classes = read_layer(safe.members, layer, size)
-    return np.asarray(np.isin(classes, (*_UNUSABLE, *_NOT_CLEAR) if clear else _UNUSABLE))
+        return []
+    marks = (*_UNUSABLE, *_NOT_CLEAR) if clear else _UNUSABLE
+    return [QualityLayer(layer, lambda classes: np.isin(classes, marks), pixel=2)]
+
+
+def _cloud_mask(safe: _Safe) -> list[QualityLayer]:
+    """Return the layers of the cloud mask of L1C."""
+    file = safe.quality("MSK_CLASSI_B00")
+    if file is None:
+        raise InputError(
+            f"the mask QI_DATA/MSK_CLASSI_B00.jp2 is missing in {safe.members.root}, which quality='clear' needs; before"
+            " baseline 04.00 the mask is a GML file, which is not read"
+        )
+    return [QualityLayer(file, lambda flags: flags != 0, number, pixel=_CLASSI_PIXEL) for number in _CLASSI_LAYERS]
 
 
 def _states_offset(safe: _Safe) -> bool:
     """Return whether the offset of the stored values follows from the metadata."""
     about = safe.metadata
     before = about.number(about.text("PROCESSING_BASELINE"), "PROCESSING_BASELINE") < _OFFSET_SINCE
-    return before or bool(about.elements("{*}BOA_ADD_OFFSET"))
+    return before or bool(about.elements(f"{{*}}{safe.level.offset}"))
 
 
-def _coding(safe: _Safe, band: str, spectral: dict[str, Element], options: ReadOptions) -> tuple[float, float, float]:
-    """Return scale, offset and the stored value of no data of a band.
+def _coding(safe: _Safe, band: str, spectral: dict[str, Element], options: ReadOptions) -> tuple[float, float]:
+    """Return scale and offset of a band.
 
     Sen2Cor as users run it (baseline 99.99) states no offset of older inputs: then it is the caller's.
     """
     about = safe.metadata
     if _short(band) not in spectral:
         raise InputError(f"{about.name} has no Spectral_Information of {band}; it is cut off or of another format")
-    tags = ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
+    tags, offset_tag = safe.level.quantification, safe.level.offset
     quantification = about.number(about.text(*tags), tags[0])
     if quantification <= 0:
         raise InputError(f"{about.name}: {tags[0]} is {quantification:g}, which has to be above 0")
     number = spectral[_short(band)].get("bandId")
-    stated = [each for each in about.elements("{*}BOA_ADD_OFFSET") if each.get("band_id") == number]
+    stated = [each for each in about.elements(f"{{*}}{offset_tag}") if each.get("band_id") == number]
     baseline = about.number(about.text("PROCESSING_BASELINE"), "PROCESSING_BASELINE")
-    nodata = safe.special("NODATA", _NODATA)
     if not stated and baseline >= _OFFSET_SINCE:
         if options.offset is None:
             raise InputError(
-                f"{about.name} has no BOA_ADD_OFFSET of {band}, which baseline {baseline:05.2f} has to state; pass"
+                f"{about.name} has no {offset_tag} of {band}, which baseline {baseline:05.2f} has to state; pass"
                 " offset=-0.1 where 1000 was added to the stored values (inputs of baseline 04.00 and later), else"
                 " offset=0",
                 "offset",
             )
         if options.scale is None and abs(options.offset) > 1:
             raise InputError(f"offset={options.offset:g} is in reflectance, such as -0.1", "offset")
-        return 1.0 / quantification, options.offset, nodata
-    offset = about.number(stated[0].text, "BOA_ADD_OFFSET") if stated else 0.0
-    return 1.0 / quantification, offset / quantification, nodata
+        return 1.0 / quantification, options.offset
+    offset = about.number(stated[0].text, offset_tag) if stated else 0.0
+    return 1.0 / quantification, offset / quantification
 
 
 def _fine_grid(safe: _Safe) -> Grid:
@@ -243,37 +284,3 @@ def full_width(values: NDArray[np.float64], step: float) -> float:
     start = first - (curve[first] - half) / (curve[first] - curve[first - 1])
     stop = last + (curve[last] - half) / (curve[last] - curve[last + 1])
     return float((stop - start) * step)
-
-
-def double(data: NDArray[Any], valid: NDArray[np.bool_] | None) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Interpolate bilinearly between pixel centres onto pixels of half the size.
-
-    The centre of a fine pixel lies a quarter of a coarse one off the centre of the coarse pixel around it, so its
-    weights are 3/4 and 1/4 along each axis. At the border and next to gaps the weights of valid pixels are normalised.
-
-    From (bands, rows, cols), NaN in gaps, and where they are no gaps (None: everywhere), it makes both of shape
-    (bands, 2 rows, 2 cols); the fine pixels within a coarse gap are gaps.
-
-    Example:
-        >>> double(np.array([[[0.0, 4.0]]]), None)[0][0, 0].tolist()
-        [0.0, 1.0, 3.0, 4.0]
-    """
-    if valid is None:
-        return _along(_along(data, 1), 2), None
-    weights = _along(_along(valid.astype(data.dtype), 1), 2)
-    sums = _along(_along(np.where(valid, data, data.dtype.type(0)), 1), 2)
-    fine = valid.repeat(2, axis=1).repeat(2, axis=2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        np.divide(sums, weights, out=sums)
-    sums[~fine] = np.nan
-    return sums, fine
-
-
-def _along(data: NDArray[Any], axis: int) -> NDArray[Any]:
-    moved = np.moveaxis(data, axis, 0)
-    before, after = np.concatenate([moved[:1], moved[:-1]]), np.concatenate([moved[1:], moved[-1:]])
-    fine = np.empty((2 * moved.shape[0], *moved.shape[1:]), data.dtype)
-    near, far = data.dtype.type(0.75), data.dtype.type(0.25)
-    fine[0::2] = near * moved + far * before
-    fine[1::2] = near * moved + far * after
-    return np.moveaxis(fine, 0, axis)

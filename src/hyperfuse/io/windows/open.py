@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Unpack
 
+from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import CubeHeader
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, merge_options
@@ -18,11 +21,11 @@ from hyperfuse.io.windows.source import WindowSource
 def open_windows(
     path: str | Path, options: ReadOptions | None = None, **keywords: Unpack[ReadKeywords]
 ) -> WindowSource:
-    """Open a file to read windows of it: GeoTIFF, COG, ENVI, other rasters that GDAL opens, and Zarr.
+    """Open a file to read windows of it: GeoTIFF, COG, ENVI, other rasters that GDAL opens, Zarr, and most products.
 
     Args:
         path: see :func:`hyperfuse.io.read`.
-        options: how it is read; products, and so ``quality``, are not read by windows.
+        options: how it is read.
         **keywords: fields of :class:`ReadOptions` in place of ``options``.
 
     Raises:
@@ -45,11 +48,33 @@ def open_windows(
     with named(file):
         product = None if variable is not None else find_product(file)
         entry = format_to_read(file) if product is None else product[0]
-        if not isinstance(entry, Format) or not entry.windows:
-            readable = "GeoTIFF, COG, ENVI and Zarr"
+        if not entry.windows:
+            readable = "GeoTIFF, COG, ENVI, Zarr and most products"
             raise InputError(f"is {entry.name}, which is read whole; windows are read of {readable}: convert it")
-        if how.quality is not None:
-            raise InputError("quality is for products, which are not read by windows; leave it out", "quality")
-        source: WindowSource = entry.open(file, how, variable)
+        source: WindowSource
+        if isinstance(entry, Format):
+            if how.quality is not None:
+                raise InputError("quality is for products, and this is none; leave it out", "quality")
+            source = entry.open(file, how, variable)
+        else:
+            source = _ProductSource(file, entry.open(product[1], how))
         changes = how.band_changes(source.header, file.name)
         return RelabelledSource(source, changes) if changes else source
+
+
+class _ProductSource:
+    """The image of a product; errors about it name what the caller named."""
+
+    def __init__(self, path: Path, source: WindowSource) -> None:
+        self._path, self._source = path, source
+        self.header: CubeHeader = source.header
+
+    def read(self, window: Window) -> Cube:
+        with named(self._path):
+            return self._source.read(window)
+
+    def may_hold_data(self, window: Window) -> bool:
+        return self._source.may_hold_data(window)
+
+    def close(self) -> None:
+        self._source.close()
