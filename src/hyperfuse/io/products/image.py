@@ -226,7 +226,7 @@ def _coarse_part(part: Part, pixel: int, whole: Window) -> Part:
 
 
 def _codings(bands: Sequence[ProductBand], options: ReadOptions, where: str) -> list[BandCoding]:
-    codings = []
+    codings: list[BandCoding] = []
     for band in bands:
         with warnings.catch_warnings():
             if codings:

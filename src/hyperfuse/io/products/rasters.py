@@ -108,7 +108,7 @@ class RasterBands:
         return np.concatenate(each)
 
     def gaps(self, bands: Sequence[int], part: Part) -> NDArray[np.bool_] | None:
-        """Return where layers of flags make gaps, (bands, rows, cols), or (1, rows, cols) where it is the same in all."""
+        """Return where flags make gaps, (bands, rows, cols), or (1, rows, cols) where it is the same in all bands."""
         concerned = [layer for layer in self._layers if layer.bands is None or not set(bands).isdisjoint(layer.bands)]
         if not concerned:
             return None

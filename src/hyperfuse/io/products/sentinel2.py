@@ -200,8 +200,8 @@ def _cloud_mask(safe: _Safe) -> list[QualityLayer]:
     file = safe.quality("MSK_CLASSI_B00")
     if file is None:
         raise InputError(
-            f"the mask QI_DATA/MSK_CLASSI_B00.jp2 is missing in {safe.members.root}, which quality='clear' needs; before"
-            " baseline 04.00 the mask is a GML file, which is not read"
+            f"the mask QI_DATA/MSK_CLASSI_B00.jp2 is missing in {safe.members.root}, which quality='clear' needs;"
+            " before baseline 04.00 the mask is a GML file, which is not read"
         )
     return [QualityLayer(file, lambda flags: flags != 0, number, pixel=_CLASSI_PIXEL) for number in _CLASSI_LAYERS]
 
