@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -202,12 +201,6 @@ class ProductImage:
         row, col = part.window.row - pixel * own.window.row, part.window.col - pixel * own.window.col
         cut = np.s_[:, row : row + part.window.rows, col : col + part.window.cols]
         return values[cut], None if valid is None else valid[cut]
-
-
-def read_whole(image: ProductImage) -> Cube:
-    """Return the whole image, and close it."""
-    with closing(image):
-        return image.read()
 
 
 def _refuse_windows() -> Window:

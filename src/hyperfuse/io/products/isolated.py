@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pkgutil
-from typing import Any
+from contextlib import closing
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
 from hyperfuse.io.encoding.options import ReadOptions
-from hyperfuse.io.products.image import read_whole
+from hyperfuse.io.products.image import ProductImage
 from hyperfuse.io.products.members import Source
 from hyperfuse.runtime.isolation import call
 
@@ -42,21 +42,16 @@ class IsolatedImage:
 
 def read_header(opener: str, source: Source, options: ReadOptions) -> CubeHeader:
     """Return the header of a product; see :class:`IsolatedImage`."""
-    image = _opened(opener, source, options)
-    image.close()
-    return image.header
+    with closing(_opened(opener, source, options)) as image:
+        return image.header
 
 
 def read_window(opener: str, source: Source, options: ReadOptions, window: Window | None) -> Cube:
     """Return a window of a product; see :class:`IsolatedImage`."""
-    image = _opened(opener, source, options)
-    if window is None:
-        return read_whole(image)
-    try:
+    with closing(_opened(opener, source, options)) as image:
         return image.read(window)
-    finally:
-        image.close()
 
 
-def _opened(opener: str, source: Source, options: ReadOptions) -> Any:
-    return pkgutil.resolve_name(opener)(source, options)
+def _opened(opener: str, source: Source, options: ReadOptions) -> ProductImage:
+    image: ProductImage = pkgutil.resolve_name(opener)(source, options)
+    return image

@@ -12,7 +12,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, merge_options
 from hyperfuse.io.encoding.scratch import recover
-from hyperfuse.io.formats.registry import Format, format_to_read, split_variable
+from hyperfuse.io.formats.registry import format_to_read, split_variable
 from hyperfuse.io.products import find_product
 from hyperfuse.io.windows.relabelled import RelabelledSource
 from hyperfuse.io.windows.source import WindowSource
@@ -46,20 +46,26 @@ def open_windows(
     how = merge_options(ReadOptions, options, keywords)
     recover(file.parent)
     with named(file):
-        product = None if variable is not None else find_product(file)
-        entry = format_to_read(file) if product is None else product[0]
-        if not entry.windows:
-            readable = "GeoTIFF, COG, ENVI, Zarr and most products"
-            raise InputError(f"is {entry.name}, which is read whole; windows are read of {readable}: convert it")
+        found = None if variable is not None else find_product(file)
         source: WindowSource
-        if isinstance(entry, Format):
+        if found is not None:
+            product, members = found
+            _check(product.windows, product.name)
+            source = _ProductSource(file, product.open(members, how))
+        else:
+            entry = format_to_read(file)
+            _check(entry.windows, entry.name)
             if how.quality is not None:
                 raise InputError("quality is for products, and this is none; leave it out", "quality")
             source = entry.open(file, how, variable)
-        else:
-            source = _ProductSource(file, entry.open(product[1], how))
         changes = how.band_changes(source.header, file.name)
         return RelabelledSource(source, changes) if changes else source
+
+
+def _check(windows: bool, name: str) -> None:
+    if not windows:
+        readable = "GeoTIFF, COG, ENVI, Zarr and most products"
+        raise InputError(f"is {name}, which is read whole; windows are read of {readable}: convert it")
 
 
 class _ProductSource:
