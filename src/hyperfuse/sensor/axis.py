@@ -107,15 +107,20 @@ class AxisProfile(NamedTuple):
         return np.asarray(weight / total)
 
 
+def check_reach(radius: float, size: int) -> None:
+    """Refuse a PSF that reaches far beyond an image of ``size`` samples along an axis."""
+    if radius > size + _WIDEST:
+        raise InputError(
+            f"the PSF reaches {radius:g} MSI pixels, beyond an image of {size}; it is stated in MSI pixels",
+            parameter="psf",
+        )
+
+
 def sampling_operator(
     size_in: int, size_out: int, profile: AxisProfile, *, ratio: float, phase: float, boundary: Boundary
 ) -> AxisOperator:
     """Return the operator ``y_i = sum_n profile(n - p_i) x_n`` with ``p_i = phase + ratio i``, in fine samples."""
-    if profile.radius > size_in + _WIDEST:
-        raise InputError(
-            f"the PSF reaches {profile.radius:g} MSI pixels, beyond an image of {size_in}; it is stated in MSI pixels",
-            parameter="psf",
-        )
+    check_reach(profile.radius, size_in)
     centres = phase + ratio * np.arange(size_out)
     first = np.ceil(centres - profile.radius - 1e-9).astype(np.int64)
     index = first[:, None] + np.arange(int(np.floor(2 * profile.radius + 1e-9)) + 1)
@@ -133,11 +138,12 @@ def interpolation_operator(
     reach = 1 if kernel == "linear" else 2
     index = np.floor(position).astype(np.int64)[:, None] + np.arange(1 - reach, reach + 1)
     distance = np.abs(index - position[:, None])
-    weight = np.clip(1.0 - distance, 0.0, None) if kernel == "linear" else _cubic(distance)
+    weight = np.clip(1.0 - distance, 0.0, None) if kernel == "linear" else cubic(distance)
     return _operator(np.clip(index, 0, size_in - 1), weight, size_in)
 
 
-def _cubic(distance: Floats, a: float = -0.5) -> Floats:
+def cubic(distance: Floats, a: float = -0.5) -> Floats:
+    """Return the kernel of Keys (1981) at absolute distances."""
     near = (a + 2) * distance**3 - (a + 3) * distance**2 + 1
     far = a * distance**3 - 5 * a * distance**2 + 8 * a * distance - 4 * a
     return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))

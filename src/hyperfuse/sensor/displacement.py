@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
+from scipy import ndimage, sparse
 
 from hyperfuse.calls import checked_fields
 from hyperfuse.errors import InputError
@@ -22,6 +22,8 @@ _LARGEST = 1e6
 _FINEST = 0.1  # LR pixels between control points, at least
 _CHECKS = 4  # positions per control point and axis at which a field is tested for folds
 _ROWS = 256  # of LR pixels evaluated at a time
+# Of the inversion: steps at most with one Jacobian, with new ones, how often these are halved; LR pixels left over.
+_CHORDS, _STEPS, _HALVINGS, _CLOSE = 4, 40, 12, 1e-8
 
 
 @checked_fields("coefficients", "spacing", "origin")
@@ -78,7 +80,7 @@ class Displacement:
             (2, n, m), along y and x, in HR pixels.
         """
         along_y, along_x = self.basis(rows, 0), self.basis(cols, 1)
-        return np.stack([(along_x @ (along_y @ values).T).T for values in self.coefficients])
+        return _field(along_y, self.coefficients, along_x)
 
     def at_points(self, rows: ArrayLike, cols: ArrayLike) -> Floats:
         """Return the displacement (2, n) at n scattered LR positions, in HR pixels."""
@@ -103,6 +105,74 @@ class Displacement:
         # Entries of one control point, as of outer ones that are repeated, are summed.
         entries = (weight.ravel(), (rows, np.clip(index, 0, count - 1).ravel()))
         return sparse.coo_array(entries, shape=(at.size, count)).tocsr()
+
+    def invert(self, rows: ArrayLike, cols: ArrayLike, ratio: Pair) -> Floats:
+        """Return where the LR positions lie that are displaced to a regular grid.
+
+        Args:
+            rows: lines of the grid along y, as LR positions, (n,).
+            cols: likewise along x, (m,).
+            ratio: HR pixels per LR pixel along (y, x).
+
+        Returns:
+            (2, n, m): LR positions ``p`` with ``p + displacement(p) / ratio`` on the grid.
+
+        Raises:
+            InputError: a field too irregular to be inverted.
+        """
+        lines, scale = [np.asarray(one, np.float64) for one in (rows, cols)], np.reshape(ratio, (2, 1, 1))
+        goal = np.stack(np.meshgrid(*lines, indexing="ij"))
+        values = self.coefficients / scale
+        plain, slope = ([self.basis(line, axis, d) for axis, line in enumerate(lines)] for d in (False, True))
+        # At first one Jacobian serves all steps: where it is taken, on the grid, it hardly differs.
+        slopes = (_field(slope[0], values, plain[1]), _field(plain[0], values, slope[1]))
+        found = goal - _solved(slopes, _field(plain[0], values, plain[1]))
+        for _ in range(_CHORDS):
+            excess = found + self._interpolated(found) / scale - goal
+            if np.abs(excess).max(initial=0.0) < _CLOSE:
+                return found
+            found -= _solved(slopes, excess)
+        points, target = found.reshape(2, -1), goal.reshape(2, -1)
+        excess = points + self.at_points(*points) / scale[:, 0] - target
+        for _ in range(_STEPS):
+            far = np.flatnonzero(np.abs(excess).max(axis=0) >= _CLOSE)
+            if far.size == 0:
+                return found
+            step, at = _solved(self._slopes_at(points[:, far], ratio), excess[:, far]), points[:, far]
+            # Newton's step, halved where it would not come closer.
+            for _ in range(_HALVINGS):
+                tried = at - step
+                after = tried + self.at_points(*tried) / scale[:, 0] - target[:, far]
+                farther = np.linalg.norm(after, axis=0) > np.linalg.norm(excess[:, far], axis=0)
+                if not farther.any():
+                    break
+                step[:, farther] /= 2
+            points[:, far], excess[:, far] = tried, after
+        raise InputError("the displacement is too irregular to be inverted; make it smoother", "displacement")
+
+    def _slopes_at(self, points: Floats, ratio: Pair) -> tuple[Floats, Floats]:
+        """Return the derivatives along y and along x, (2, n) each, at LR positions (2, n), in LR pixels."""
+        (plain_y, slope_y), (plain_x, slope_x) = (
+            [self.basis(points[axis], axis, derivative) for derivative in (False, True)] for axis in (0, 1)
+        )
+        scaled = [one / scale for one, scale in zip(self.coefficients, ratio, strict=True)]
+        return (
+            np.stack([np.asarray(plain_x.multiply(slope_y @ one).sum(axis=1)) for one in scaled]),
+            np.stack([np.asarray(slope_x.multiply(plain_y @ one).sum(axis=1)) for one in scaled]),
+        )
+
+    def _interpolated(self, positions: Floats) -> Floats:
+        """Return the displacement at LR positions (2, n, m)."""
+        count = self.coefficients.shape[1:]
+        # The outer control values are repeated as far as a spline reads them.
+        padded = np.pad(self.coefficients, ((0, 0), (2, 2), (2, 2)), mode="edge")
+        at = [
+            np.clip((positions[axis] - self.origin[axis]) / self.spacing[axis] + 2, 0, count[axis] + 3)
+            for axis in (0, 1)
+        ]
+        return np.stack(
+            [ndimage.map_coordinates(values, at, order=3, mode="nearest", prefilter=False) for values in padded]
+        )
 
     def moved(self, first: tuple[float, float]) -> Displacement:
         """Return the field as it is seen from a window whose LR pixel (0, 0) is the LR pixel ``first``."""
@@ -142,13 +212,9 @@ class Displacement:
         ]
         plain = [self.basis(line, axis) for axis, line in enumerate(lines)]
         slope = [self.basis(line, axis, derivative=True) for axis, line in enumerate(lines)]
-        y, x = (values / scale for values, scale in zip(self.coefficients, ratio, strict=True))
-
-        def field(along_y: sparse.csr_array, values: Floats, along_x: sparse.csr_array) -> Floats:
-            return np.asarray((along_x @ (along_y @ values).T).T)
-
-        yy, xx = 1 + field(slope[0], y, plain[1]), 1 + field(plain[0], x, slope[1])
-        shear = (field(plain[0], y, slope[1]) + field(slope[0], x, plain[1])) / 2
+        scaled = self.coefficients / np.reshape(ratio, (2, 1, 1))
+        (yy, yx), (xy, xx) = zip(_field(slope[0], scaled, plain[1]), _field(plain[0], scaled, slope[1]), strict=True)
+        yy, xx, shear = 1 + yy, 1 + xx, (yx + xy) / 2
         return bool((yy <= 0).any() or (xx <= 0).any() or (yy * xx <= shear**2).any())
 
     def to_dict(self) -> dict[str, Any]:
@@ -182,6 +248,18 @@ def _numbers(values: Any, name: str) -> Floats:
             f"the {name} of a displacement are numbers of at most {_LARGEST:g} HR pixels", parameter="displacement"
         )
     return array
+
+
+def _field(along_y: sparse.csr_array, values: Floats, along_x: sparse.csr_array) -> Floats:
+    """Return both components of control values (2, rows, cols) between weights along y and x."""
+    return np.stack([(along_x @ (along_y @ one).T).T for one in values])
+
+
+def _solved(slopes: tuple[Floats, Floats], right: Floats) -> Floats:
+    """Return ``(1 + slopes)^-1 right`` at every position, for derivatives (2, ...) along y and along x."""
+    (yy, xy), (yx, xx) = slopes
+    yy, xx = 1 + yy, 1 + xx
+    return np.asarray(np.stack([xx * right[0] - yx * right[1], yy * right[1] - xy * right[0]]) / (yy * xx - xy * yx))
 
 
 def _spline(offset: Floats) -> Floats:

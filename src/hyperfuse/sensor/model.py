@@ -18,9 +18,17 @@ from pydantic import TypeAdapter, ValidationError
 from hyperfuse.calls import checked, checked_fields
 from hyperfuse.errors import InputError
 from hyperfuse.runtime.tensors import as_tensor
-from hyperfuse.sensor.axis import AxisOperator, AxisProfile, Boundary, interpolation_operator, sampling_operator
+from hyperfuse.sensor.axis import (
+    AxisOperator,
+    AxisProfile,
+    Boundary,
+    check_reach,
+    interpolation_operator,
+    sampling_operator,
+)
 from hyperfuse.sensor.displacement import Displacement, Floats
 from hyperfuse.sensor.psf import Psf, number_pair, ratio_pair
+from hyperfuse.sensor.scattered import ScatteredOperator, scattered_interpolation, scattered_sampling
 from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.settings import describe
 from hyperfuse.yaml_text import load_yaml
@@ -106,6 +114,21 @@ class Sensor:
             positions += self.displacement.at(*map(np.arange, lr_shape))
         return positions
 
+    def inverse_positions(self, shape: Shape) -> Floats:
+        """Return the LR positions (2, H, W), row and column, not whole, of the pixels of an HR image of ``shape``."""
+        lines = [
+            (np.arange(size) - phase) / ratio for phase, ratio, size in zip(self.offset, self.ratio, shape, strict=True)
+        ]
+        displacement = self.displacement
+        if displacement is None:
+            return np.stack(np.meshgrid(*lines, indexing="ij"))
+        return self._cached(("inverse", shape), lambda: displacement.invert(lines[0], lines[1], self.ratio))
+
+    def window(self, first: Shape, phase: tuple[float, float]) -> Sensor:
+        """Return the sensor of a window whose first LR pixel is ``first``, at ``phase`` in its HR pixels."""
+        displacement = None if self.displacement is None else self.displacement.moved(first)
+        return self.replace(phase=phase, displacement=displacement)
+
     def degrade(self, image: torch.Tensor | ArrayLike, shape: Shape | None = None) -> torch.Tensor:
         """Blur and sample: (..., H, W) to (..., h, w), with ``shape = (h, w)``; default: :meth:`lr_shape`.
 
@@ -113,20 +136,31 @@ class Sensor:
         """
         image = as_tensor(image)
         size = (image.shape[-2], image.shape[-1])
+        if self.displacement is not None:
+            return self._scattered(size, shape or self.lr_shape(size))(image)
         operators = self.sampling(size, shape or self.lr_shape(size))
         return functools.reduce(torch.add, (along_x(along_y(image, -2), -1) for along_y, along_x in operators))
 
     def degrade_adjoint(self, image: torch.Tensor, shape: Shape) -> torch.Tensor:
         """Apply the transpose of :meth:`degrade`: (..., h, w) to (..., H, W) with ``shape = (H, W)``."""
+        if self.displacement is not None:
+            return self._scattered(shape, (image.shape[-2], image.shape[-1])).adjoint(image)
         operators = self.sampling(shape, (image.shape[-2], image.shape[-1]))
         terms = (along_y.transposed(along_x.transposed(image, -1), -2) for along_y, along_x in operators)
         return functools.reduce(torch.add, terms)
 
     def upsample(self, image: torch.Tensor, shape: Shape, kernel: Literal["linear", "cubic"] = "cubic") -> torch.Tensor:
-        """Interpolate (..., h, w) at every HR pixel, with regard to the phase: a linear ramp keeps its position.
+        """Interpolate (..., h, w) at every HR pixel, with regard to the samples' positions.
 
-        ``shape`` is (H, W); ``cubic`` is the kernel of Keys with a = -1/2.
+        A linear ramp keeps its position; with a displacement, a ramp over the LR pixels does. ``shape`` is (H, W);
+        ``cubic`` is the kernel of Keys with a = -1/2.
         """
+        if self.displacement is not None:
+            coarse = (image.shape[-2], image.shape[-1])
+            return self._cached(
+                ("up", kernel, coarse, shape),
+                lambda: scattered_interpolation(coarse, self.inverse_positions(shape), kernel),
+            )(image)
         for axis in (-2, -1):
             sizes = image.shape[axis], shape[axis]
             make = functools.partial(
@@ -246,6 +280,16 @@ class Sensor:
 
         return self._cached(
             ("down", fine, coarse), lambda: [(along(factor.y, 0), along(factor.x, 1)) for factor in self.psf.factors()]
+        )
+
+    def _scattered(self, fine: Shape, coarse: Shape) -> ScatteredOperator:
+        """Return the operator of displaced samples."""
+        factors = [(factor.y, factor.x) for factor in self.psf.factors()]
+        for axis in (0, 1):
+            check_reach(max(factor[axis].radius for factor in factors), fine[axis])
+        return self._cached(
+            ("scattered", fine, coarse),
+            lambda: scattered_sampling(fine, self.positions(coarse), factors, self.boundary),
         )
 
     def _response(self, image: torch.Tensor) -> torch.Tensor:
