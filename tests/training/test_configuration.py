@@ -172,6 +172,33 @@ def test_schedules_are_made_for_the_run(make):
     assert make().create_schedule(100)(12345) == 2e-3
 
 
+def test_a_schedule_in_steps(make):
+    halved = make(length="100 epochs", batch=8, schedule={"name": "steps", "factor": 0.5, "at": ["80 epochs", 7]})
+    rate = halved.create_schedule(1000)
+    assert [rate(seen) / 2e-3 for seen in (0, 55, 56, 79_999, 80_000)] == [1, 1, 0.5, 0.5, 0.25]
+    schedule = {"name": "steps", "factor": 0.95, "every": "5 epochs", "first": "1 epoch", "times": 3}
+    rate = make(length="100 epochs", schedule=schedule).create_schedule(10)
+    assert [rate(10 * epoch) / 2e-3 for epoch in (0, 1, 5, 6, 11, 99)] == pytest.approx(
+        [1, 0.95, 0.95, 0.95**2, 0.95**3, 0.95**3]
+    )
+    rate = make(length=9, batch=1, schedule={"name": "steps", "factor": 0.5, "every": 4}).create_schedule(10)
+    assert [rate(seen) / 2e-3 for seen in (3, 4, 8)] == [1, 0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        ({}, "factor"),
+        ({"factor": 0.5}, "needs either schedule.at"),
+        ({"factor": 0.5, "at": [3], "every": 2}, "needs either schedule.at"),
+        ({"factor": 0.5, "at": [3], "times": 2}, "belong to schedule.every"),
+    ],
+)
+def test_a_schedule_in_steps_that_is_not_whole(make, schedule, said):
+    with pytest.raises(ValueError, match=said):
+        make(schedule={"name": "steps", **schedule})
+
+
 def test_a_configuration_cannot_be_changed(make):
     with pytest.raises(ValueError, match="frozen"):
         make().batch = 3

@@ -182,6 +182,21 @@ def test_every_network_trains(make, scenes, name):
     assert result.steps == 3
 
 
+def test_adam_decays_by_the_gradient_and_adamw_by_the_weights(make, scenes, tmp_path):
+    """With a decay that outweighs all gradients Adam's first step is of the size of the rate, AdamW's a fraction."""
+    found = {}
+    for name in ("adam", "adamw"):
+        optimiser = {"name": name, "learning_rate": 1e-4, "weight_decay": 1e6 if name == "adam" else 100.0}
+        start = train(make(output=tmp_path / f"{name}0", length=1, optimiser={"learning_rate": 1e-30}), scenes)
+        after = train(make(output=tmp_path / name, length=1, optimiser=optimiser), scenes)
+        before, now = weights(start.folder), weights(after.folder)
+        found[name] = (before["spatial_encoder.head.weight"], now["spatial_encoder.head.weight"])
+    before, now = found["adam"]
+    torch.testing.assert_close(now, before - 1e-4 * before.sign(), rtol=0, atol=1e-6)
+    before, now = found["adamw"]
+    torch.testing.assert_close(now, 0.99 * before, rtol=0, atol=1.1e-4)
+
+
 def test_a_step_of_several_ratios_trains_one_network(make, scenes):
     result = train(make(length=8, degradation={"preset": "mtf", "ratios": [2, 3, 2.5]}), scenes)
     assert {"psnr_db", "x2/psnr_db", "x3/psnr_db", "x2.5/psnr_db"} <= result.scores.keys()

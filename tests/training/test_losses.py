@@ -5,7 +5,7 @@ import torch
 
 from hyperfuse.errors import InputError
 from hyperfuse.metrics import ssim
-from hyperfuse.training.losses import LOSS_TERMS, charbonnier, l1, mse, ssim_loss, weighted_loss
+from hyperfuse.training.losses import LOSS_TERMS, charbonnier, fourier_loss, l1, mse, ssim_loss, weighted_loss
 
 
 def images(*shape, seed=0, dtype=torch.float32):
@@ -43,6 +43,18 @@ def test_every_term_is_differentiable_and_lowest_at_the_reference(name):
     assert float(term(x, x)) < float(term(x + 0.1 * (y - x), x)) < float(term(y, x))
     y.requires_grad_()
     assert torch.autograd.gradcheck(lambda fused: term(fused, x), (y,))
+
+
+def test_the_fourier_term_by_sums():
+    x, y = images(1, 2, 3, 4, dtype=torch.float64)
+    rows, cols = torch.arange(3.0, dtype=torch.float64), torch.arange(4.0, dtype=torch.float64)
+    total = 0.0
+    for u in range(3):
+        for v in range(4):
+            angle = -2 * math.pi * (u * rows[:, None] / 3 + v * cols / 4)
+            wave = torch.complex(angle.cos(), angle.sin())
+            total += float(((x - y) * wave).sum((2, 3)).abs().sum())
+    assert float(fourier_loss(x, y)) == pytest.approx(total / 24, rel=1e-12)
 
 
 def test_a_loss_is_the_weighted_sum_of_its_terms():

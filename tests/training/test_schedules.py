@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from hyperfuse.training.schedules import constant, cosine, one_cycle
+from hyperfuse.training.schedules import constant, cosine, one_cycle, steps
 
 
 def stepped(steps, rate, make):
@@ -45,6 +45,12 @@ def test_a_rate_per_epoch_changes_at_epochs_only():
     schedule = cosine(1.0, 0.0, period=300 * 3920, unit=3920)
     assert schedule(3919) == schedule(0) == 1.0
     assert schedule(3920) == schedule(2 * 3920 - 1) < 1.0
+
+
+def test_steps_are_torchs():
+    expected = stepped(100, 3e-4, lambda o: lr_scheduler.MultiStepLR(o, milestones=[10, 40, 41], gamma=0.4))
+    schedule = steps(3e-4, 0.4, at=[8 * 41, 8 * 10, 8 * 40])
+    assert [schedule(8 * step) for step in range(100)] == pytest.approx(expected, rel=1e-9)
 
 
 def test_one_cycle_is_torchs():

@@ -13,7 +13,7 @@ from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.networks.kernels.precision import Precision
 from hyperfuse.settings import Settings, describe
 from hyperfuse.training.losses import LOSS_TERMS, SSIM_WINDOW
-from hyperfuse.training.schedules import Schedule, constant, cosine, one_cycle
+from hyperfuse.training.schedules import Schedule, constant, cosine, one_cycle, steps
 from hyperfuse.training.sections import (
     AugmentationSection,
     AverageSection,
@@ -28,6 +28,7 @@ from hyperfuse.training.sections import (
     NetworkSection,
     OneCycleScheduleSection,
     OptimiserSection,
+    StepsScheduleSection,
     ValidationSection,
 )
 from hyperfuse.yaml_text import load_yaml, parse_yaml
@@ -61,7 +62,8 @@ class TrainingConfig(Settings):
     losses: dict[str, float] = Field(default_factory=lambda: {"l1": 1.0})
     optimiser: OptimiserSection = OptimiserSection()
     schedule: Annotated[
-        ConstantScheduleSection | CosineScheduleSection | OneCycleScheduleSection, Field(discriminator="name")
+        ConstantScheduleSection | CosineScheduleSection | OneCycleScheduleSection | StepsScheduleSection,
+        Field(discriminator="name"),
     ] = ConstantScheduleSection()
     average: AverageSection | None = None
     validation: ValidationSection = ValidationSection()
@@ -115,8 +117,10 @@ class TrainingConfig(Settings):
         highest, section = self.optimiser.learning_rate, self.schedule
         if isinstance(section, ConstantScheduleSection):
             return constant(highest)
-        unit = epoch_patches if section.per == "epoch" else self.step_patches
         whole = self.length.patches(epoch_patches, self.step_patches)
+        if isinstance(section, StepsScheduleSection):
+            return steps(highest, section.factor, at=section.milestones(epoch_patches, self.step_patches, whole))
+        unit = epoch_patches if section.per == "epoch" else self.step_patches
         if isinstance(section, CosineScheduleSection):
             period = section.period.patches(epoch_patches, self.step_patches) if section.period else whole
             return cosine(highest, section.minimum, period=period, unit=unit, after=section.after)

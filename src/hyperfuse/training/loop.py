@@ -126,7 +126,8 @@ class _Run:
         self.network = initial_network(config, self.data).to(processes.device)
         average, settings = config.average, config.optimiser
         self.average = WeightAverage(self.network, average.decay, warm_up=average.warm_up) if average else None
-        self.optimiser = torch.optim.AdamW(
+        kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+        self.optimiser = kind(
             self.network.parameters(),
             lr=settings.learning_rate,
             betas=settings.betas,

@@ -52,7 +52,19 @@ def ssim_loss(fused: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     return 1 - (similar / ((squares + 0.01**2) * (variances + 0.03**2))).mean()
 
 
-LOSS_TERMS: Mapping[str, LossTerm] = {"l1": l1, "mse": mse, "charbonnier": charbonnier, "ssim": ssim_loss}
+def fourier_loss(fused: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Mean modulus of the difference of the bands' two-dimensional Fourier transforms, which are not normalised."""
+    modulus: torch.Tensor = torch.fft.fft2(fused - reference).abs()
+    return modulus.mean()
+
+
+LOSS_TERMS: Mapping[str, LossTerm] = {
+    "l1": l1,
+    "mse": mse,
+    "charbonnier": charbonnier,
+    "ssim": ssim_loss,
+    "fourier": fourier_loss,
+}
 
 
 def weighted_loss(weights: Mapping[str, float]) -> LossTerm:

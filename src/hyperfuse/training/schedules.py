@@ -6,7 +6,8 @@ In all, ``unit`` is the number of patches between changes of the rate: those of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 Schedule = Callable[[int], float]
@@ -61,6 +62,18 @@ def one_cycle(highest: float, minimum: float, *, start: float, rise: float, leng
         return _between(minimum, highest, (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2)
 
     return rate
+
+
+def steps(rate: float, factor: float, *, at: Sequence[int]) -> Schedule:
+    """Return the schedule that multiplies ``rate`` by ``factor`` once each of the numbers of patches ``at`` is seen.
+
+    Example:
+        >>> schedule = steps(1.0, 0.5, at=[80, 90])
+        >>> schedule(79), schedule(80), schedule(1000)
+        (1.0, 0.5, 0.25)
+    """
+    milestones = sorted(at)
+    return lambda patches: rate * factor ** bisect_right(milestones, patches)
 
 
 def _between(low: float, high: float, fraction: float) -> float:

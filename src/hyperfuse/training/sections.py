@@ -169,7 +169,13 @@ class BaseSection(Settings):
 
 
 class OptimiserSection(Settings):
-    """AdamW (Loshchilov and Hutter, 2019); larger gradients are scaled down to ``gradient_norm``."""
+    """AdamW (Loshchilov and Hutter, 2019), or Adam (Kingma and Ba, 2015).
+
+    The first takes ``weight_decay`` off the weights, the second adds it to the gradient. Larger gradients are scaled
+    down to ``gradient_norm``.
+    """
+
+    name: Literal["adamw", "adam"] = "adamw"
 
     learning_rate: PositiveFloat = 2e-4
     weight_decay: NonNegativeFloat = 0.0
@@ -204,6 +210,36 @@ class OneCycleScheduleSection(Settings):
     rise: Annotated[float, Field(gt=0, lt=1)] = 0.3
     start: Annotated[float, Field(gt=0, le=1)] = 0.04
     minimum: NonNegativeFloat = 0.0
+
+
+class StepsScheduleSection(Settings):
+    """The learning rate is multiplied by ``factor`` at the times ``at``, or ``every`` so often.
+
+    In the second case from ``first`` on (by default after the first such time), ``times`` times where that is given.
+    """
+
+    name: Literal["steps"] = "steps"
+    factor: Annotated[float, Field(gt=0, lt=1)]
+    at: tuple[DurationField, ...] = ()
+    every: DurationField | None = None
+    first: DurationField | None = None
+    times: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> StepsScheduleSection:
+        if bool(self.at) == (self.every is not None):
+            raise ValueError("a schedule in steps needs either schedule.at, such as [80 epochs], or schedule.every")
+        if self.every is None and (self.first is not None or self.times is not None):
+            raise ValueError("schedule.first and schedule.times belong to schedule.every; set it, or remove them")
+        return self
+
+    def milestones(self, epoch_patches: int, step_patches: int, whole: int) -> list[int]:
+        """Return the patches seen at each change of the rate, in a run of ``whole`` patches."""
+        if self.every is None:
+            return [one.patches(epoch_patches, step_patches) for one in self.at]
+        every = self.every.patches(epoch_patches, step_patches)
+        first = (self.first or self.every).patches(epoch_patches, step_patches)
+        return list(range(first, whole, every))[: self.times]
 
 
 class AverageSection(Settings):
