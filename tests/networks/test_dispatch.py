@@ -8,12 +8,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hyperfuse.errors import HyperfuseWarning
-from hyperfuse.networks import create_network, list_networks
+from hyperfuse.networks import create_network
 from hyperfuse.networks.kernels import dispatch, precision
 from hyperfuse.networks.kernels.dispatch import Path, force_path, rows_per_block, select_path
 from hyperfuse.networks.kernels.precision import available_precision, compute_dtype
-
-SMALL = {"width": 8, "encoder_blocks": 1, "hidden": (12, 8), "decoder_width": 10}
+from small_networks import FEINFN
+from small_networks import small_network as build
 
 
 class Operations(TorchDispatchMode):
@@ -28,12 +28,8 @@ class Operations(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def build(name, **options):
-    torch.manual_seed(0)
-    return create_network(name, hsi_bands=5, msi_bands=2, **SMALL, **options)
-
-
-@pytest.fixture(params=list_networks())
+# The compared networks are plain layers and have no switch.
+@pytest.fixture(params=FEINFN)
 def name(request):
     return request.param
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from hyperfuse.errors import InputError, MissingDependencyError
-from hyperfuse.networks import create_network, list_networks
 from hyperfuse.networks.export import export_onnx, export_program
+from small_networks import FEINFN
+from small_networks import small_network as build
 
 # A first size and others: more rows, another ratio, unlike in y and x, another batch.
 SIZES = {
@@ -16,13 +17,7 @@ SIZES = {
 }
 
 
-def build(name, **options):
-    torch.manual_seed(0)
-    sizes = {"width": 8, "encoder_blocks": 1, "hidden": (12, 8), "decoder_width": 10}
-    return create_network(name, hsi_bands=5, msi_bands=2, **sizes, **options)
-
-
-@pytest.mark.parametrize("name", list_networks())
+@pytest.mark.parametrize("name", FEINFN)
 def test_program_agrees_at_the_size_it_was_traced_at_and_at_others(name, pair):
     network = build(name)
     first = SIZES[name][0]
@@ -34,7 +29,7 @@ def test_program_agrees_at_the_size_it_was_traced_at_and_at_others(name, pair):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list_networks())
+@pytest.mark.parametrize("name", FEINFN)
 def test_onnxruntime_agrees_at_the_size_it_was_traced_at_and_at_others(name, pair, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     network = build(name)

@@ -12,12 +12,11 @@ import torch
 from hyperfuse.errors import InputError, MissingDependencyError
 from hyperfuse.networks import create_network, list_networks
 from hyperfuse.networks.pretrained import from_pretrained, push_to_hub, read_weights, save_pretrained
+from small_networks import small_network
 
 
 def build(name="feinfn", **options):
-    torch.manual_seed(0)
-    sizes = {"width": 8, "encoder_blocks": 1, "hidden": (12, 8), "decoder_width": 10}
-    return create_network(name, hsi_bands=5, msi_bands=2, **sizes, **options)
+    return small_network(name, **options)
 
 
 @pytest.mark.parametrize("name", list_networks())

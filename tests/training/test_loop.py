@@ -11,12 +11,13 @@ from safetensors.torch import load_file
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
-from hyperfuse.networks import list_networks
 from hyperfuse.networks.pretrained import from_pretrained
 from hyperfuse.training.checkpoints import latest_checkpoint
 from hyperfuse.training.examples import Base
 from hyperfuse.training.loop import train
 from hyperfuse.training.run_log import read_log
+from hyperfuse.training.sections import NetworkSection
+from small_networks import COMPARED, FEINFN, SMALL
 
 AUGMENTED = {
     "augmentation": {"symmetries": True, "random_starts": True, "gain": 0.2, "scales": [1, 1.5], "mix": 0.3},
@@ -172,13 +173,14 @@ def test_bfloat16_trains_nearly_the_same_and_keeps_weights_in_float32(make, scen
     assert {value.dtype for value in weights(half.folder).values()} == {torch.float32}
 
 
-@pytest.mark.parametrize("name", list_networks())
+# The compared networks have the size of their programs: the smallest stands for them where tests are to be fast.
+@pytest.mark.parametrize(
+    "name", [*FEINFN, *(pytest.param(n, marks=[pytest.mark.slow] if n != "ssrnet" else []) for n in COMPARED)]
+)
 def test_every_network_trains(make, scenes, name):
-    options = {"width": 4, "encoder_blocks": 1, "hidden": [8], "latent": 4, "decoder_width": 4}
-    config = make(length=3, network={"name": name, "options": options}, data={"validation": (), "hold_out": 0.3})
-    config = config.model_copy(update={"degradation": config.degradation.model_copy(update={"ratios": (2,)})})
-    # The held-out strips have 9 rows: the release form refuses ratios that are not even and whole.
-    result = train(config, scenes)
+    config = make(length=3, data={"validation": (), "hold_out": 0.3}, degradation={"ratios": [4]})
+    network = NetworkSection(name=name, options=SMALL.get(name, {}))
+    result = train(config.model_copy(update={"network": network}), scenes)
     assert result.steps == 3
 
 
@@ -195,6 +197,19 @@ def test_adam_decays_by_the_gradient_and_adamw_by_the_weights(make, scenes, tmp_
     torch.testing.assert_close(now, before - 1e-4 * before.sign(), rtol=0, atol=1e-6)
     before, now = found["adamw"]
     torch.testing.assert_close(now, 0.99 * before, rtol=0, atol=1.1e-4)
+
+
+def test_a_network_of_another_range_of_values_learns_those(make, scenes, tmp_path):
+    """Images are from 0 to 1 outside of the network, whatever it works on."""
+    found = []
+    for scale in (255, 1):
+        config = make(output=tmp_path / str(scale), length=2, degradation={"ratios": [4]})
+        network = NetworkSection(name="ssrnet", options={"variant": "uestc", "full_scale": scale})
+        result = train(config.model_copy(update={"network": network}), scenes)
+        found.append(result.scores["psnr_db"])
+        assert from_pretrained(result.best).full_scale == scale
+    assert found[0] != found[1]
+    assert all(0 < score < 100 for score in found)
 
 
 def test_a_step_of_several_ratios_trains_one_network(make, scenes):

@@ -8,13 +8,17 @@ Example:
     torch.Size([1, 31, 16, 18])
 """
 
+import hyperfuse.networks.restfnet
+import hyperfuse.networks.ssrnet  # noqa: F401
 from hyperfuse.networks.base import FusionNetwork
+from hyperfuse.networks.compared import ComparedNetwork
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.feinfn_release import FeINFNRelease
 from hyperfuse.networks.options import FeINFNOptions, FeINFNSize, NetworkOptions
 from hyperfuse.networks.registry import create_network, list_networks, network_options
 
 __all__ = [
+    "ComparedNetwork",
     "FeINFN",
     "FeINFNOptions",
     "FeINFNRelease",

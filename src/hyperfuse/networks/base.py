@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import nn
@@ -12,11 +12,33 @@ from hyperfuse.errors import InputError
 from hyperfuse.networks.options import NetworkOptions
 
 
+class Tiling(NamedTuple):
+    """How an image is cut into blocks for a network, in HR pixels.
+
+    Attributes:
+        multiple: sides of a block are multiples of it, and blocks start at multiples of it.
+        overlap: width of the border of a block in which the output depends on what is beyond it.
+        side: of a block, where nothing else is asked for.
+        spans_block: whether every pixel of the output depends on the whole block: another side gives another image.
+    """
+
+    multiple: int = 1
+    overlap: int = 24
+    side: int = 256
+    spans_block: bool = False
+
+
 class FusionNetwork(nn.Module, ABC):
     """Base of the networks: holds its bands and options, and checks its input.
 
     Attributes:
         name: the name it is registered under.
+        reference: the paper, in the field's short form.
+        year: of the paper.
+        program: the program that it equals, ``owner/name commit``, or None.
+        published: where its authors published weights, or None.
+        without_effect: patterns of the names of parameters that the authors' program has and does not use: they are
+            counted and saved, have no gradient, and may be missing in a file of the authors.
         options_class: class of its options.
         hsi_bands: bands of the LR-HSI and of the fused image.
         msi_bands: bands of the HR-MSI.
@@ -24,6 +46,11 @@ class FusionNetwork(nn.Module, ABC):
     """
 
     name: ClassVar[str]
+    reference: ClassVar[str]
+    year: ClassVar[int]
+    program: ClassVar[str | None] = None
+    published: ClassVar[str | None] = None
+    without_effect: ClassVar[tuple[str, ...]] = ()
     options_class: ClassVar[type[NetworkOptions]]
 
     def __init__(self, hsi_bands: int, msi_bands: int, options: NetworkOptions) -> None:
@@ -38,6 +65,15 @@ class FusionNetwork(nn.Module, ABC):
     @abstractmethod
     def zero_output_layer(self) -> None:
         """Set the last layer to 0: until it is trained, the network returns the HSI resampled to the MSI's grid."""
+
+    @property
+    def full_scale(self) -> float:
+        """Value that stands for the brightest of a scene in the network's input and output: 1 for most."""
+        return 1.0
+
+    def tiling(self) -> Tiling:
+        """Return how images are to be cut into blocks for this network."""
+        return Tiling()
 
     def check_pair(self, hsi: torch.Tensor, msi: torch.Tensor) -> None:
         """Refuse input that does not fit this network.

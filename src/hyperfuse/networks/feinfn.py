@@ -85,6 +85,11 @@ class FeINFN(FusionNetwork):
         torch.Size([1, 4, 16, 15])
     """
 
+    reference = (
+        "Liang, Cao, Deng, Deng, Dou, Deng: Fourier-enhanced Implicit Neural Fusion Network for Multispectral and "
+        "Hyperspectral Image Fusion, NeurIPS 2024, arXiv 2404.15174"
+    )
+    year = 2024
     options_class: ClassVar[type[NetworkOptions]] = FeINFNOptions
     options: FeINFNOptions
 

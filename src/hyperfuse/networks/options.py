@@ -16,6 +16,7 @@ _MOST_LAYERS, _MOST_HIDDEN, _MOST_CHANNELS = 1000, 32, 2**16
 Layers = Annotated[int, Field(gt=0, le=_MOST_LAYERS)]
 Channels = Annotated[int, Field(gt=0, le=_MOST_CHANNELS)]
 Gabor = Annotated[float, Field(ge=0, le=1e6)]
+Ratio = Annotated[int, Field(ge=1, le=64)]
 
 
 class NetworkOptions(Settings):
@@ -81,7 +82,7 @@ class FeINFNOptions(FeINFNSize):
     activation: Activation = "gabor"
     upsampler: Upsampler = "implicit"
     phase_kernel: Literal[1, 3] = 1
-    shuffle_ratio: int | None = Field(default=None, ge=1, le=64)
+    shuffle_ratio: Ratio | None = None
 
     @model_validator(mode="after")
     def _check(self) -> FeINFNOptions:

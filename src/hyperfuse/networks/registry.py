@@ -45,8 +45,8 @@ def list_networks() -> list[str]:
     """Return the names that :func:`create_network` knows, sorted.
 
     Example:
-        >>> list_networks()
-        ['feinfn', 'feinfn-release']
+        >>> "feinfn" in list_networks()
+        True
     """
     return sorted(_NETWORKS)
 
@@ -57,12 +57,12 @@ def network_options(name: str) -> type[NetworkOptions]:
     Raises:
         InputError: there is no such network.
     """
-    return _network_class(name).options_class
+    return network_class(name).options_class
 
 
 @checked
 def create_network(name: str, *, hsi_bands: int, msi_bands: int, **options: Any) -> FusionNetwork:
-    """Build a network with torch's default initialisation (seed with ``torch.manual_seed``).
+    """Build a network with weights drawn from torch's generator (seed with ``torch.manual_seed``).
 
     Args:
         name: one of :func:`list_networks`.
@@ -81,7 +81,7 @@ def create_network(name: str, *, hsi_bands: int, msi_bands: int, **options: Any)
         >>> sum(p.numel() for p in network.parameters())
         3161480
     """
-    network = _network_class(name)
+    network = network_class(name)
     for bands, what in ((hsi_bands, "hsi_bands"), (msi_bands, "msi_bands")):
         if isinstance(bands, bool) or not isinstance(bands, int) or not 1 <= bands <= _MOST_BANDS:
             raise InputError(f"{what} must be a whole number from 1 to {_MOST_BANDS}, not {shortened(repr(bands))}")
@@ -118,7 +118,12 @@ def parse_options(name: str, options: dict[str, Any]) -> NetworkOptions:
         raise InputError(f"network {name!r}: {describe(error, known, noun='option')}") from None
 
 
-def _network_class(name: str) -> type[FusionNetwork]:
+def network_class(name: str) -> type[FusionNetwork]:
+    """Return the class of the network ``name``: what it states of itself without being built.
+
+    Raises:
+        InputError: there is no such network.
+    """
     if name not in _NETWORKS:
         raise InputError(f"no network is called {name!r}{nearest_name(name, _NETWORKS)}")
     return _NETWORKS[name]

@@ -224,10 +224,10 @@ class _Run:
     def _forward(
         self, model: torch.nn.Module, hsi: torch.Tensor, msi: torch.Tensor, start: torch.Tensor | None
     ) -> torch.Tensor:
-        base = self.base
+        base, scale = self.base, self.network.full_scale
         guidance = [start] if start is not None and base is not None and base.guidance else []
         with self.processes.autocast(self.config.precision):
-            fused: torch.Tensor = model(hsi, torch.cat([msi, *guidance], 1) if guidance else msi)
+            fused: torch.Tensor = model(hsi * scale, torch.cat([msi, *guidance], 1) * scale) / scale
         if start is None or base is None:
             return fused
         # What a network adds to the interpolated HSI is added to the base instead.

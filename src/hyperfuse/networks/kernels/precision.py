@@ -86,6 +86,16 @@ def without_autocast(x: torch.Tensor) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+def autocast_to(dtype: torch.dtype, x: torch.Tensor) -> AbstractContextManager[object]:
+    """Return a context in which products on the device of ``x`` are computed in ``dtype`` of :func:`compute_dtype`.
+
+    Nothing is changed for float32 and float64, and on a device without autocast.
+    """
+    if dtype in (torch.bfloat16, torch.float16) and x.device.type in _AUTOCAST_DEVICES:
+        return torch.autocast(x.device.type, dtype=dtype)
+    return nullcontext()
+
+
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """Return ``F.linear`` of (..., C) in any memory layout as one matrix product."""
     return F.linear(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], weight.shape[0])
