@@ -27,6 +27,18 @@ def opened(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
+@contextmanager
+def kept_open(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file that stays open after the block, for an image that closes it, unless the block fails."""
+    with damage_reported(DAMAGED):
+        file = h5py.File(path, "r")
+    try:
+        yield file
+    except BaseException:
+        file.close()
+        raise
+
+
 def recognised(path: Path, test: Callable[[h5py.File], bool]) -> bool:
     """Return whether a file is HDF5 and passes a test."""
     with path.open("rb") as stream:

@@ -30,3 +30,12 @@ SENTINEL2_FOLDER = r"S2[A-Z]_ .* \.SAFE"
 # Landsat: https://www.usgs.gov/landsat-missions/landsat-collection-2 ; LC: OLI and TIRS, LO: OLI alone.
 LANDSAT_METADATA = r"(?:(?P<scene> .*) _)? MTL \. (?P<kind> txt | json | xml)"
 LANDSAT_FOLDER = r"L[CO] 0[89] _ (?P<level> L\d) .*"
+
+# NEON: https://data.neonscience.org/data-products/DP3.30006.001 ; DP1 are flight lines, DP3 tiles.
+NEON_FILE = r"NEON_D\d\d _ [A-Z]{4} _ DP[13] _ .* _ (?: reflectance | radiance) \.h5"
+
+# PlanetScope: https://docs.planet.com/data/imagery/planetscope/ ; 3B is orthorectified, 1B is not.
+PLANETSCOPE_FILE = r"""
+    (?P<scene> \d{8} _ \d{6} _ (?: \d{1,3} _)? (?P<satellite> [0-9a-f]{3,6})) _ (?P<level> 1B | 3B) _ AnalyticMS
+    (?P<sr> _SR)? (?: _\db)? (?: _harmonized)? (?: _clip)? \.tiff?
+"""

@@ -85,6 +85,8 @@ PRODUCTS = (
     Product("EMIT L2A", "emit", names.EMIT_FILE, hints=r".* \. nc4?", isolated=True),
     Product("Sentinel-2", "sentinel2", names.SENTINEL2_FILE, names.SENTINEL2_FOLDER, archived=True, windows=True),
     Product("Landsat 8/9 Collection 2 Level 2", "landsat", names.LANDSAT_METADATA, names.LANDSAT_FOLDER, archived=True),
+    Product("PlanetScope", "planetscope", names.PLANETSCOPE_FILE, archived=True, windows=True),
+    Product("NEON reflectance", "neon", names.NEON_FILE, hints=r".* \. (?: h5 | hdf5)", isolated=True, windows=True),
 )
 
 

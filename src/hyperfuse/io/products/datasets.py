@@ -1,0 +1,90 @@
+"""The bands and flags of a product in datasets of an HDF5 file, read by windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperfuse.io.products import hdf5
+from hyperfuse.io.products.image import Part
+
+
+@dataclass(frozen=True)
+class DatasetBand:
+    """A band in a dataset: its axes as letters of b (bands), r (rows) and c (cols), and the band's index there."""
+
+    dataset: h5py.Dataset
+    axes: str
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class FlagDataset:
+    """A dataset (rows, cols) or (rows, cols, values) of flags; ``marked`` returns where those of pixels make gaps."""
+
+    dataset: h5py.Dataset
+    marked: Callable[[NDArray[Any]], NDArray[np.bool_]]
+
+
+class DatasetBands:
+    """The bands of a product in an HDF5 file, and its flags; see :class:`~.image.Stored`.
+
+    Args:
+        file: open; it is closed with this.
+        bands: in the order of the product.
+        flags: of which some make gaps, in all bands.
+    """
+
+    def __init__(self, file: h5py.File, bands: Sequence[DatasetBand], flags: Sequence[FlagDataset] = ()) -> None:
+        self._file, self._bands, self._flags = file, bands, flags
+
+    def read(self, bands: Sequence[int], part: Part) -> NDArray[Any]:
+        """Return the numbers of bands in a part of their grid."""
+        chosen = [self._bands[index] for index in bands]
+        runs: list[list[DatasetBand]] = []
+        for band in chosen:
+            if not runs or runs[-1][-1].dataset != band.dataset:
+                runs.append([])
+            runs[-1].append(band)
+        return np.concatenate([_numbers(run, part) for run in runs])
+
+    def gaps(self, bands: Sequence[int], part: Part) -> NDArray[np.bool_] | None:
+        """Return where flags make gaps, (1, rows, cols); None where there are none."""
+        if not self._flags:
+            return None
+        gaps = np.zeros(part.shape, np.bool_)
+        for flag in self._flags:
+            window, (rows, cols) = part.window.slices, _within(part)
+            gaps |= flag.marked(hdf5.stored(flag.dataset, window)[rows[:, None], cols])
+        return gaps[None]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _numbers(bands: Sequence[DatasetBand], part: Part) -> NDArray[Any]:
+    """Return bands of one dataset, (bands, rows, cols)."""
+    item, axes = bands[0].dataset, bands[0].axes
+    wanted = np.array([band.index for band in bands], np.intp)
+    low, high = int(wanted.min()), int(wanted.max()) + 1
+    # h5py is much faster with slices than with lists.
+    taken: Any = slice(low, high) if high - low <= 4 * wanted.size else np.unique(wanted)
+    place = wanted - low if isinstance(taken, slice) else np.searchsorted(taken, wanted)
+    chosen = dict(zip("rc", part.window.slices, strict=True), b=taken)
+    block = hdf5.stored(item, tuple(chosen[axis] for axis in axes))
+    if "b" not in axes:
+        block, axes = block[None], f"b{axes}"
+    block = block.transpose([axes.index(letter) for letter in "brc"])
+    rows, cols = _within(part)
+    return block[place][:, rows[:, None], cols] if part.step > 1 else block[place]
+
+
+def _within(part: Part) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows and columns that are read, counted from the window's."""
+    return part.rows - part.window.row, part.cols - part.window.col
