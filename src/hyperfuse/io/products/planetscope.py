@@ -142,8 +142,8 @@ def _coefficients(scene: _Scene, count: int) -> list[float]:
             raise InputError(f"{name} states no reflectanceCoefficient of each of the {count} bands")
         return [factor for _, factor in sorted(zip(numbers, factors, strict=True))]
     raise InputError(
-        f"the metadata {scene.name}_3B_AnalyticMS*_metadata.xml of {count} bands is missing in {scene.members.root}, which"
-        " radiance needs to become reflectance; the SR product does not"
+        f"the metadata {scene.name}_3B_AnalyticMS*_metadata.xml of {count} bands is missing in {scene.members.root},"
+        " which radiance needs to become reflectance; the SR product does not"
     )
 
 
