@@ -39,3 +39,8 @@ PLANETSCOPE_FILE = r"""
     (?P<scene> \d{8} _ \d{6} _ (?: \d{1,3} _)? (?P<satellite> [0-9a-f]{3,6})) _ (?P<level> 1B | 3B) _ AnalyticMS
     (?P<sr> _SR)? (?: _\db)? (?: _harmonized)? (?: _clip)? \.tiff?
 """
+
+# WorldView: date, time, a code of product such as M2AS, and the number of the order; R1C1 of a tile.
+_WORLDVIEW = r"(?P<start> \d\d [A-Z]{3} \d{2,12} - [A-Z]\d[A-Z]{2}) (?: _R\d+C\d+)? (?P<order> - \d+ _ \d+ _ P\d+)"
+WORLDVIEW_FILE = rf"{_WORLDVIEW} \. (?: IMD | TIL | XML)"
+WORLDVIEW_IMAGE = rf"{_WORLDVIEW} \. TIFF?"

@@ -86,6 +86,7 @@ PRODUCTS = (
     Product("Sentinel-2", "sentinel2", names.SENTINEL2_FILE, names.SENTINEL2_FOLDER, archived=True, windows=True),
     Product("Landsat 8/9 Collection 2 Level 2", "landsat", names.LANDSAT_METADATA, names.LANDSAT_FOLDER, archived=True),
     Product("PlanetScope", "planetscope", names.PLANETSCOPE_FILE, archived=True, windows=True),
+    Product("WorldView", "worldview", names.WORLDVIEW_FILE, hints=names.WORLDVIEW_IMAGE, archived=True, windows=True),
     Product("NEON reflectance", "neon", names.NEON_FILE, hints=r".* \. (?: h5 | hdf5)", isolated=True, windows=True),
 )
 
