@@ -19,11 +19,11 @@ from hyperfuse.io.encoding.coding import BandCoding
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.members import Members, Source, base_name, finite_number, match
 from hyperfuse.io.products.names import LANDSAT_METADATA
+from hyperfuse.io.products.odl import Groups, read_odl
 from hyperfuse.io.products.rasters import grid_of, opened, read_layer
 from hyperfuse.io.products.reflectance import Reflectance, decimated_size, selected_bands, warn
 from hyperfuse.io.products.xml import Metadata
 
-Groups = dict[str, dict[str, str]]
 Size = tuple[int, int]
 
 # Nominal limits of the reflective bands in nm.
@@ -143,32 +143,14 @@ def _metadata_file(members: Members) -> str:
 
 
 def _parse(members: Members, name: str) -> Groups:
-    """Return the groups of an MTL file: XML, JSON, or ODL (``KEY = VALUE`` between GROUP and END_GROUP).
-
-    The last group that is closed ends an ODL file, with or without ``END`` after it: many copies lack that.
-    """
+    """Return the groups of an MTL file: XML, JSON, or ODL."""
     if name.lower().endswith(".xml"):
         return {
             group.tag: {item.tag: (item.text or "").strip() for item in group} for group in Metadata(members, name).root
         }
-    text = members.read_text(name).decode("utf-8", "replace")
     if name.lower().endswith(".json"):
-        return _parse_json(text, name)
-    groups: Groups = {}
-    current: list[str] = []
-    for line in text.splitlines():
-        key, equals, value = (part.strip() for part in line.partition("="))
-        if key == "GROUP":
-            current.append(value)
-        elif key == "END_GROUP":
-            current = current[:-1]
-        elif key == "END" and not equals:
-            return groups
-        elif equals and current:
-            groups.setdefault(current[-1], {}).setdefault(key, value.strip('"'))
-    if groups and not current:
-        return groups
-    raise InputError(f"{name} does not close its groups (END_GROUP); it is cut off or of another format")
+        return _parse_json(members.read_text(name).decode("utf-8", "replace"), name)
+    return read_odl(members, name)
 
 
 def _parse_json(text: str, name: str) -> Groups:

@@ -44,3 +44,21 @@ PLANETSCOPE_FILE = r"""
 _WORLDVIEW = r"(?P<start> \d\d [A-Z]{3} \d{2,12} - [A-Z]\d[A-Z]{2}) (?: _R\d+C\d+)? (?P<order> - \d+ _ \d+ _ P\d+)"
 WORLDVIEW_FILE = rf"{_WORLDVIEW} \. (?: IMD | TIL | XML)"
 WORLDVIEW_IMAGE = rf"{_WORLDVIEW} \. TIFF?"
+
+# Wyvern: https://guide.wyvern.space/data-product-guide ; before 2.0 without a level, which was L1B.
+WYVERN_FILE = r"""
+    wyvern _ (?P<platform> dragonette-\d{3}) _ (?P<time> \d{8}T\d{6}) _ [0-9a-f]{8} (?: _ (?P<level> l1b | l2a))?
+    \.tiff?
+"""
+
+# Hyperion: https://www.usgs.gov/centers/eros/science/earth-observing-1-eo-1 ; L1R is HDF4 in sensor geometry.
+HYPERION_FILE = r"EO1H .* _MTL .* \.TXT | EO1H .* \.L1R"
+HYPERION_FOLDER = r"EO1H .*"
+
+# Gaofen and Ziyuan: names as in public readers; VN and SW are the two detectors of AHSI.
+GAOFEN_IMAGE = r"""
+    (?: GF5 [AB]? _AHSI_ .* | ZY1 [EF] _AHSI_ .* _ (?: VN | SW)
+    | GF1 [BCD]? _ (?: WFV | PMS) \d _ .* | GF6_ (?: WFV | PMS) _ .*)
+    \. (?: geotiff | tiff?)
+"""
+NOTHING = r"(?!)"

@@ -87,6 +87,9 @@ PRODUCTS = (
     Product("Landsat 8/9 Collection 2 Level 2", "landsat", names.LANDSAT_METADATA, names.LANDSAT_FOLDER, archived=True),
     Product("PlanetScope", "planetscope", names.PLANETSCOPE_FILE, archived=True, windows=True),
     Product("WorldView", "worldview", names.WORLDVIEW_FILE, hints=names.WORLDVIEW_IMAGE, archived=True, windows=True),
+    Product("Wyvern", "wyvern", names.WYVERN_FILE, archived=True, windows=True),
+    Product("Hyperion L1T", "hyperion", names.HYPERION_FILE, names.HYPERION_FOLDER, archived=True, windows=True),
+    Product("Gaofen or Ziyuan", "gaofen", names.NOTHING, hints=names.GAOFEN_IMAGE, windows=True),
     Product("NEON reflectance", "neon", names.NEON_FILE, hints=r".* \. (?: h5 | hdf5)", isolated=True, windows=True),
 )
 
