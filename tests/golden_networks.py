@@ -1,5 +1,7 @@
 """Weights and inputs by formula, for which the authors' programs were run: see ``golden_networks.json``."""
 
+import copy
+import functools
 import json
 from pathlib import Path
 
@@ -49,7 +51,13 @@ def formula_pair(hsi_bands, msi_bands, side, ratio):
 
 def build(case):
     """The network of a case with its weights, and the pair."""
+    return copy.deepcopy(_build(case["case"])), *formula_pair(*case["bands"], case["lr"], case["ratio"])
+
+
+@functools.lru_cache(maxsize=2)
+def _build(name):
+    case = CASES[name]
     hsi_bands, msi_bands = case["bands"]
     network = create_network(case["network"], hsi_bands=hsi_bands, msi_bands=msi_bands, **case["options"]).eval()
     network.load_released_state_dict(formula_state(network, case["g"]))
-    return network, *formula_pair(hsi_bands, msi_bands, case["lr"], case["ratio"])
+    return network

@@ -4,16 +4,16 @@ import pytest
 import torch
 
 from hyperfuse.errors import InputError
-from hyperfuse.networks import FusionNetwork, NetworkOptions, list_networks, network_options
+from hyperfuse.networks import FusionNetwork, NetworkOptions, network_options
 from hyperfuse.networks.compared import matches
-from small_networks import COMPARED, FEINFN
+from small_networks import COMPARED, FEINFN, NETWORKS
 from small_networks import small_network as build
 
 # The tests of compilers take seconds for each.
 COMPILED = [*FEINFN, *(pytest.param(name, marks=pytest.mark.slow) for name in COMPARED)]
 
 
-@pytest.fixture(params=list_networks())
+@pytest.fixture(params=NETWORKS)
 def name(request):
     return request.param
 

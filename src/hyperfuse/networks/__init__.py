@@ -8,6 +8,10 @@ Example:
     torch.Size([1, 31, 16, 18])
 """
 
+import hyperfuse.networks.dhif
+import hyperfuse.networks.fusformer
+import hyperfuse.networks.hsrnet
+import hyperfuse.networks.mog_dcn
 import hyperfuse.networks.restfnet
 import hyperfuse.networks.ssrnet  # noqa: F401
 from hyperfuse.networks.base import FusionNetwork

@@ -12,7 +12,6 @@ from fnmatch import fnmatchcase
 from typing import ClassVar, Literal
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from hyperfuse.errors import InputError
@@ -205,11 +204,3 @@ def without_prefix(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Te
         if found and all(name.startswith(prefix) for name in found):
             found = {name.removeprefix(prefix): value for name, value in found.items()}
     return found
-
-
-def init_convolutions(network: nn.Module, weight: str) -> None:
-    """Draw the weights of 2-D convolutions, transposed ones too, anew by ``xavier_normal`` or ``xavier_uniform``."""
-    draw = {"xavier_normal": nn.init.xavier_normal_, "xavier_uniform": nn.init.xavier_uniform_}[weight]
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            draw(layer.weight)
