@@ -35,7 +35,7 @@ def summary(cube: Cube) -> dict[str, Any]:
     """
     from hyperfuse.cube.crs import crs_units, parse_crs
 
-    whole, every = _whole(cube)
+    whole, every = whole_header(cube)
     known = None if cube.wavelengths is None else cube.wavelengths[np.isfinite(cube.wavelengths)]
     values = cube.data if cube.valid is None else cube.data[cube.valid]
     filled = ~cube.empty_bands
@@ -75,7 +75,7 @@ def _numbers(values: np.ndarray[Any, np.dtype[np.float64]] | None) -> list[float
     return None if values is None else [float(value) if np.isfinite(value) else None for value in values]
 
 
-def _whole(cube: Cube) -> tuple[CubeHeader, int]:
+def whole_header(cube: Cube) -> tuple[CubeHeader, int]:
     """Return the header of the image that a cube is an overview of, and of how many pixels it has one."""
     read = cube.history[-1].get("overview") if cube.history else None
     if not isinstance(read, Mapping):

@@ -61,15 +61,15 @@ def read(path: str | Path, options: ReadOptions | None = None, **keywords: Unpac
     recover(file.parent)
     try:
         with named(file):
-            # A variable that is named is meant as it is stored.
-            found = None if variable is not None else find_product(file)
+            # A variable that is named is meant as it is stored, but for the images of a product.
+            found = find_product(file, variable)
             if found is not None:
                 product, source = found
                 if how.axes is not None:
                     raise InputError(f"is {product.name}, which states its axes; leave out axes", "axes")
-                return _relabelled(product.read(source, how), how, file)
+                return _relabelled(product.read([source], how), how, file)
             entry = format_to_read(file)
-            for name in ("quality", "overview"):
+            for name in ("quality", "overview", "like"):
                 if getattr(how, name) is not None:
                     known = ", ".join(product.name for product in PRODUCTS)
                     raise InputError(f"{name} is for products ({known}), and this is none; leave it out", name)
@@ -84,14 +84,14 @@ def axes_are_free(path: str | Path) -> bool:
     """Return whether a file is of a format of which the order of axes may be specified, and no product."""
     file, variable = split_variable(path)
     entry = format_of(file)
-    return entry is not None and entry.axes and (variable is not None or find_product(file) is None)
+    return entry is not None and entry.axes and find_product(file, variable) is None
 
 
 def is_product(path: str | Path) -> bool:
     """Return whether a path is that of a product, not of a plain file."""
     file, variable = split_variable(path)
     with named(file):
-        return variable is None and find_product(file) is not None
+        return find_product(file, variable) is not None
 
 
 def _relabelled(cube: Cube, how: ReadOptions, file: Path) -> Cube:
@@ -99,12 +99,13 @@ def _relabelled(cube: Cube, how: ReadOptions, file: Path) -> Cube:
     return cube.replace(**changes) if changes else cube
 
 
-def as_cube(image: Any, name: str) -> Cube:
+def as_cube(image: Any, name: str, *, like: CubeHeader | None = None) -> Cube:
     """Return what callers pass as an image: a Cube, array, torch tensor, ``DataArray``, or a file to read.
 
     Args:
         image: (bands, rows, cols), or (rows, cols) for one band.
         name: of the parameter, for errors.
+        like: the image on whose pixels a product in sensor geometry is put.
 
     Raises:
         InputError: anything else, and what :func:`read` and the constructors of :class:`Cube` refuse.
@@ -113,7 +114,7 @@ def as_cube(image: Any, name: str) -> Cube:
         return image
     if isinstance(image, str | Path):
         try:
-            return read(image)
+            return read(image, like=like if is_product(image) else None)
         except InputError as error:
             raise InputError(str(error), error.parameter or name) from error
     try:

@@ -21,7 +21,7 @@ from hyperfuse.io.files import read
 from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.io.products import find_product
 from hyperfuse.io.stack import common_attributes, same_grid, stack
-from hyperfuse.io.windows.open import open_windows
+from hyperfuse.io.windows.open import find_swaths, open_windows
 
 # Origins may be off the grid by this fraction of a pixel; more would be a shift worth resampling.
 _OFF_GRID = 1e-3
@@ -36,6 +36,8 @@ def read_mosaic(
     paths: Sequence[str | Path], options: ReadOptions | None = None, **keywords: Unpack[ReadKeywords]
 ) -> Cube:
     """Read tiles that lie on one grid and merge them (pixels that none covers are gaps), or bands and stack them.
+
+    Parts of one overpass in sensor geometry (EMIT) are put on one grid together, without a seam.
 
     Where tiles overlap the first one given counts, a later one fills its gaps. Attributes that are the same in all
     tiles are kept; a band is good where it is in all tiles. Files of one band each on one and the same grid are
@@ -67,6 +69,12 @@ def read_mosaic(
     each = replace(how, stack=None)
     if len(names) == 1:
         return read(paths[0], each)
+    swaths = find_swaths(paths, each)
+    if swaths is not None:
+        with named(f"{names[0]} and {len(names) - 1} more"):
+            cube = swaths[0].read(swaths[1], each)
+            changes = how.band_changes(cube.header, names[0])
+        return cube.replace(**changes) if changes else cube
     if _are_bands(names, how):
         whole = replace(each, bands=None, wavelengths=None)
         stacked = stack([read(path, whole) for path in paths], names)
@@ -99,7 +107,7 @@ def _are_bands(names: Sequence[str], options: ReadOptions) -> bool:
 def _header(name: str, options: ReadOptions) -> CubeHeader | None:
     """Return the header of a file; None of a product, which is never a single band."""
     file, variable = split_variable(name)
-    if variable is None and find_product(file) is not None:
+    if find_product(file, variable) is not None:
         return None
     try:
         with closing(open_windows(name, options)) as source:

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.header import CubeHeader
+from hyperfuse.cube.header import CubeHeader, Grid, shifted
 from hyperfuse.cube.window import Window
-from hyperfuse.errors import InputError
+from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io import read_mosaic, write
+from hyperfuse.io.describe import whole_header
 from hyperfuse.io.encoding.damage import checksum
 from hyperfuse.io.encoding.options import ReadOptions
-from hyperfuse.io.files import ImageLike, as_cube
+from hyperfuse.io.files import ImageLike, as_cube, is_product
 from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.io.windows.memory import MemorySource
-from hyperfuse.io.windows.open import open_windows
+from hyperfuse.io.windows.open import find_swaths, open_windows
 from hyperfuse.io.windows.source import WindowSource
 from hyperfuse.scenes.source import PairSource, mask_pixels
 from hyperfuse.scenes.tiling.store import identity
@@ -33,6 +34,8 @@ Paths = str | Path | Sequence[str | Path]
 
 # A mask lies on the MSI's grid where its pixels are off by no more than this fraction of a pixel.
 _OFF_GRID = 0.01
+# A product whose header alone is needed is read as an overview of this many pixels along a side.
+_FEW = 64
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,33 @@ class ImageFiles:
         Raises:
             InputError: it has to be read whole.
         """
-        if len(self.paths) > 1:
-            raise InputError(f"{self.label}: are read as one image, which is done whole")
         with self._parameters_named():
-            return open_windows(self.paths[0], self.options)
+            return open_windows(self.paths[0] if len(self.paths) == 1 else self.paths, self.options)
+
+    def grid(self) -> Grid | None:
+        """Return the grid of the image, of which several files may each cover a part; None where it has none."""
+        headers = [self._header(path) for path in self.paths]
+        first = headers[0].transform
+        if first is None:
+            return None
+        ends = [
+            ~first @ (header.transform @ corner)
+            for header in headers
+            if header.transform is not None
+            for corner in ((0, 0), (header.cols, 0), (0, header.rows), (header.cols, header.rows))
+        ]
+        (left, top), (right, bottom) = (tuple(round(end) for end in way(ends, axis=0)) for way in (np.min, np.max))
+        return Grid(bottom - top, right - left, shifted(first, top, left), headers[0].crs)
+
+    def _header(self, path: str) -> CubeHeader:
+        """Return the header of one of the files, read as far as it must be."""
+        one = replace(self, paths=(path,))
+        try:
+            with closing(one.open()) as source:
+                return source.header
+        except InputError:
+            few = _FEW if is_product(path) else None
+            return whole_header(replace(one, options=replace(self.options, overview=few)).read())[0]
 
     def identity(self) -> list[Any]:
         """Return what distinguishes the files from others, or from earlier versions."""
@@ -122,6 +148,19 @@ class PairFiles:
             ):
                 raise
             raise InputError(f"{self.hsi.label}, {self.msi.label}: {error}", error.parameter) from error.__cause__
+
+    def on_msi_grid(self) -> PairFiles:
+        """Return the pair with an HSI in sensor geometry to be put on pixels of the MSI, in one step.
+
+        Others, and a pair of which a file cannot be read (which is reported when it is), are returned as they are.
+        """
+        how = self.hsi.options
+        try:
+            if how.like is not None or find_swaths(self.hsi.paths, how) is None:
+                return self
+            return replace(self, hsi=replace(self.hsi, options=replace(how, like=self.msi.grid())))
+        except HyperfuseError:
+            return self
 
     def open(self) -> PairSource:
         """Open the files."""

@@ -136,7 +136,8 @@ def fuse(
         device=find_device(device),
         seed=seed,
     )
-    pair = as_cube(hsi, "hsi"), as_cube(msi, "msi")
+    other = as_cube(msi, "msi")
+    pair = as_cube(hsi, "hsi", like=other.header), other
     source = PairSource.of_cubes(*pair, None if mask is None else as_excluded(mask, pair[1].header))
     with showing(progress, "fusing") as report:
         fusion = _fuse_whole(source, job, return_details, report)
@@ -271,7 +272,7 @@ def fuse_tiles(
         ImageFiles.of("hsi", hsi, reading),
         ImageFiles.of("msi", msi, msi_reading),
         None if mask is None else ImageFiles.of("mask", mask),
-    )
+    ).on_msi_grid()
     requested = tile is not None or workers != 1 or scheduler is not None or resumed
     if resume and not resumed and not overwrite:
         refuse_finished(images.out, files, job)

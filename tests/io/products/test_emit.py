@@ -1,13 +1,19 @@
-"""EMIT L2A files of 4 x 3 sensor pixels, put on a grid of 5 x 6, in the structure of the user guide."""
+"""EMIT L2A files of 4 x 3 sensor pixels with a lookup table, and granules with a latitude and longitude each."""
 
 import h5py
 import numpy as np
 import pytest
 
+import emit_files
+import ground
+from emit_files import GEOTRANSFORM, SCENE, write_emit
+from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseWarning, InputError
-from hyperfuse.io import read, write
+from hyperfuse.io import read, read_mosaic, write
+from hyperfuse.io.windows.open import open_windows
+from hyperfuse.scenes.fuse import fuse_tiles
 
-SCENE = "20230316T045133_2307503_005"
 NAME = f"EMIT_L2A_RFL_001_{SCENE}"
 WAVELENGTHS = [381.0, 388.4, 1401.2, 2492.9]
 GLT_X = np.array(
@@ -16,7 +22,6 @@ GLT_X = np.array(
 GLT_Y = np.array(
     [[0, 0, 1, 1, 1, 0], [0, 1, 2, 2, 1, 0], [2, 2, 3, 2, 2, 1], [0, 3, 3, 4, 3, 0], [0, 0, 4, 4, 0, 0]], np.int32
 )
-GEOTRANSFORM = [12.5, 0.000542232520256367, 0.0, 45.25, 0.0, -0.000542232520256367]
 
 
 @pytest.fixture
@@ -28,23 +33,9 @@ def reflectance():
 
 @pytest.fixture
 def file(tmp_path, reflectance):
-    path = tmp_path / f"{NAME}.nc"
-    with h5py.File(path, "w") as target:
-        target["reflectance"] = reflectance
-        target["reflectance"].attrs["_FillValue"] = np.array([-9999], np.float32)
-        bands = target.create_group("sensor_band_parameters")
-        bands["wavelengths"] = np.array(WAVELENGTHS, np.float32)
-        bands["wavelengths"].attrs["units"] = np.bytes_("nm")
-        bands["fwhm"] = np.array([8.4, 8.4, 8.8, 8.9], np.float32)
-        bands["good_wavelengths"] = np.array([1, 1, 0, 1], np.uint8)
-        target["location/glt_x"], target["location/glt_y"] = GLT_X, GLT_Y
-        target["location/lat"] = target["location/lon"] = target["location/elev"] = np.zeros((4, 3))
-        target.attrs["geotransform"] = np.array(GEOTRANSFORM)
-        target.attrs["spatial_ref"] = (
-            'GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],PRIMEM["Greenwich",0],'
-            'UNIT["degree",0.0174532925199433,AUTHORITY["EPSG","9122"]],AUTHORITY["EPSG","4326"]]'
-        )
-        target.attrs["time_coverage_start"] = np.bytes_("2023-03-16T04:51:33+0000")
+    path = write_emit(tmp_path / f"{NAME}.nc", reflectance, WAVELENGTHS, tables=(GLT_X, GLT_Y), good=[1, 1, 0, 1])
+    with h5py.File(path, "r+") as target:
+        target["sensor_band_parameters/fwhm"][2] = 8.8
     return path
 
 
@@ -84,8 +75,8 @@ def test_values_wavelengths_and_position(file, reflectance, centres):
     assert (cube.crs, cube.units, cube.nodata) == ("EPSG:4326", "reflectance", -9999.0)
     x, y = centres(cube)
     step = GEOTRANSFORM[1]
-    assert np.allclose(x, 12.5 + step * (np.arange(6) + 0.5), rtol=0, atol=1e-12)
-    assert np.allclose(y, 45.25 - step * (np.arange(5) + 0.5), rtol=0, atol=1e-12)
+    assert np.allclose(x, 13.0 + step * (np.arange(6) + 0.5), rtol=0, atol=1e-12)
+    assert np.allclose(y, 52.45 - step * (np.arange(5) + 0.5), rtol=0, atol=1e-12)
     assert cube.attributes["start_time"] == "2023-03-16T04:51:33+0000"
     assert cube.history[0]["orthorectified"] == "GLT, nearest pixel"
 
@@ -165,8 +156,8 @@ def replaced(path, name, values):
     ("name", "values", "message"),
     [
         ("location/glt_x", GLT_X + 3, "its lookup table leaves the image of 4 x 3 pixels"),
-        ("location/glt_x", GLT_X - 1, "its lookup table leaves the image"),
-        ("location/glt_x", GLT_X * 0, "its lookup table .* places no pixel"),
+        ("location/glt_x", -GLT_X - 3, "its lookup table leaves the image"),
+        ("location/glt_x", GLT_X * 0, "its lookup table places no pixel"),
         ("location/glt_x", GLT_X[:3], r"its lookup tables have other shapes: \(3, 6\) and \(5, 6\)"),
         ("location/glt_x", GLT_X * 1.0, "location/glt_x holds float64, not whole numbers"),
         ("location/glt_y", None, "has no location/glt_y"),
@@ -216,3 +207,70 @@ def test_flipped_bytes_are_reported_or_harmless(file):
         except (InputError, HyperfuseWarning) as error:
             message = str(error)
         assert "\n" not in message
+
+
+def granules(folder):
+    """Two granules of one overpass, which abut."""
+    names = [f"EMIT_L2A_RFL_001_20230316T045133_2307503_{number:03}.nc" for number in (5, 6)]
+    return [
+        emit_files.granule(folder / names[0], rows=22),
+        emit_files.granule(folder / names[1], rows=18, start=(22, 0)),
+    ]
+
+
+@pytest.fixture
+def msi(tmp_path):
+    """An MSI of 10 m of the same ground, whose corner is on no round number."""
+    x, y = ground.positions(330, 300, 10.0)
+    srf = np.kron(np.eye(4), [[0.5, 0.5]])
+    values = np.einsum("mb,byx->myx", srf, ground.averaged(x + 3, y - 4, 10.0))
+    transform = (10, 0, ground.WEST + 3, 0, -10, ground.NORTH - 4)
+    write(tmp_path / "msi.tif", Cube(data=values.astype(np.float32), crs=ground.CRS, transform=transform))
+    return tmp_path / "msi.tif"
+
+
+def test_a_granule_is_put_on_utm(tmp_path):
+    path = emit_files.granule(tmp_path / f"{NAME}.nc")
+    cube = read(path)
+    assert (cube.crs, cube.resolution) == ("EPSG:32633", (60, 60))
+    x, y = ground.centres(cube)
+    expected = ground.averaged(x, y, 60.0)
+    # Half a diagonal of a pixel at most lies between a sample and the centre of the pixel that shows it.
+    assert np.abs(cube.data - expected)[cube.valid].max() < 0.06
+    assert np.sqrt(np.mean((cube.data - expected)[cube.valid] ** 2)) < 0.015
+    step = cube.history[0]
+    assert step["orthorectified"].startswith("by latitude and longitude, nearest sample within 45 m")
+    assert step["grid"] == "EPSG:32633, pixels of 60 m"
+    assert 20 < step["residual_rms_m"] < 26
+    low = read(path, overview=20)
+    assert max(low.rows, low.cols) <= 20
+
+
+def test_windows_of_a_granule(tmp_path, assert_same):
+    path = emit_files.granule(tmp_path / f"{NAME}.nc")
+    cube, source = read(path), open_windows(path)
+    assert source.header.shape == cube.shape
+    assert_same(source.read(Window(10, 12, 20, 15)), cube.crop(10, 12, 20, 15))
+
+
+def test_granules_are_one_image(tmp_path):
+    (tmp_path / "one").mkdir()
+    whole = read(emit_files.granule(tmp_path / "one" / f"{NAME}.nc"))
+    paths = granules(tmp_path)
+    assert np.allclose(read_mosaic(paths).data, whole.data, equal_nan=True)
+    source = open_windows(paths)
+    assert source.header.transform == whole.transform
+
+
+@pytest.mark.parametrize("tile", [None, 96])
+def test_granules_are_fused_on_the_grid_of_the_msi(tmp_path, msi, tile):
+    out = tmp_path / "out.tif"
+    fusion = fuse_tiles(granules(tmp_path), msi, out, method="local-regression", tile=tile, align=False, psf="box")
+    fused = read(out)
+    assert not [note for note in fusion.notes if "resampled" in note or "copy" in note]
+    x, y = ground.centres(fused)
+    truth = ground.averaged(x, y, 10.0)
+    error = np.sqrt(np.nanmean((fused.data - truth) ** 2))
+    assert error < 0.02
+    steps = [step for step in fused.history if step["step"] == "read"]
+    assert steps[0]["grid"] == "EPSG:32633, pixels of 60 m on the corners of the other image"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.calls import checked_fields
-from hyperfuse.cube.header import CubeHeader
+from hyperfuse.cube.header import CubeHeader, Grid
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.io.encoding.band_centres import centres_of_read_bands, parse_wavelengths
 from hyperfuse.text import shortened
@@ -46,6 +46,8 @@ class ReadOptions:
         wavelengths: of the bands, in place of those that the file states: ``"400:700:10"``, ``"450,550"``, a text or
             CSV file (``"bands.csv:COLUMN"``), or numbers, in nm (or µm, by their size); one for each band of the file,
             or for each that is read. Held as numbers in nm.
+        like: of a product in sensor geometry: the image that it is for (a Cube, its header, or a Grid), whose CRS and
+            pixel corners its grid gets; default: UTM. Fusion sets it. Held as a Grid.
         overview: of a product: read every 2nd, 4th, ... pixel only, so that no side has more than so many. The step of
             the history that records the reading states the size of the whole.
         stack: of several files: whether they hold bands of one image (True) or its tiles (False); None: bands where
@@ -68,6 +70,7 @@ class ReadOptions:
     wavelengths: str | Sequence[float] | None = None
     stack: bool | None = None
     overview: int | None = None
+    like: Any = None
 
     def __post_init__(self) -> None:
         if self.quality is not None and self.quality not in QUALITIES:
@@ -81,6 +84,11 @@ class ReadOptions:
             raise InputError(f"overview={self.overview} is less than 1", "overview")
         if self.axes is not None:
             parse_axes(self.axes)
+        if self.like is not None and not isinstance(self.like, Grid):
+            header = getattr(self.like, "header", self.like)
+            if not isinstance(header, CubeHeader):
+                raise InputError(f"like needs a Cube or its header, got {type(self.like).__name__}", "like")
+            object.__setattr__(self, "like", Grid(header.rows, header.cols, header.transform, header.crs))
         if self.wavelengths is not None:
             object.__setattr__(self, "wavelengths", parse_wavelengths(self.wavelengths))
 
@@ -122,6 +130,7 @@ class ReadKeywords(TypedDict, total=False):
     wavelengths: str | Sequence[float] | None
     stack: bool | None
     overview: int | None
+    like: Any
 
 
 def merge_options(kind: type[Options], options: Options | None, keywords: Mapping[str, Any]) -> Options:

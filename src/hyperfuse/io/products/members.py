@@ -8,7 +8,7 @@ import re
 import tarfile
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from hyperfuse.errors import InputError
@@ -68,10 +68,23 @@ class Members:
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a folder or archive, and which of them the user named (None: the folder or archive itself)."""
+    """The files of a folder or archive, and which of them the user named (None: the folder or archive itself).
+
+    ``part`` is that of several images in the file that is meant, or None for the main one.
+    """
 
     members: Members
     chosen: str | None = None
+    part: str | None = None
+
+    @property
+    def file(self) -> Path:
+        """The path of the file that was named."""
+        return self.members.root / (self.chosen or "")
+
+    def of(self, path: Path) -> Source:
+        """Return the same files, of which the one of a path is named."""
+        return replace(self, chosen=path.relative_to(self.members.root).as_posix())
 
     def path(self, pattern: str, what: str) -> Path:
         """Return the path of the file that was named, else of the one that matches; see :meth:`Members.find_one`."""

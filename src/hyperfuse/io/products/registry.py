@@ -1,20 +1,22 @@
-"""The products of satellites, recognised by the names of their files or by their content."""
+"""The products of satellites and aircraft, recognised by the names of their files or by their content."""
 
 from __future__ import annotations
 
 import pkgutil
 import re
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.options import ReadOptions
+from hyperfuse.io.geometry.placement import PlacedImage
 from hyperfuse.io.products import names
 from hyperfuse.io.products.image import ProductImage
 from hyperfuse.io.products.isolated import IsolatedImage
+from hyperfuse.io.products.located import Opener
 from hyperfuse.io.products.members import Source, base_name, is_archive, match, open_archive, open_folder
 from hyperfuse.runtime.isolation import call
 
@@ -24,10 +26,10 @@ _COMPRESSED = re.compile(r".*\.(tar\.\w+|tgz|tbz2?|gz|7z|rar)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Product:
-    """A product of a satellite.
+    """A product.
 
-    Its module has ``read_MODULE``, or ``open_MODULE`` of a :class:`~.image.ProductImage` where ``windows``, and
-    ``is_MODULE`` that knows it by a file's content.
+    Its module has ``read_MODULE``, or ``open_MODULE`` of a :class:`~.image.ProductImage` where ``windows`` (or a
+    :class:`~.located.Located` one, in sensor geometry), and ``is_MODULE`` that knows it by a file's content.
 
     Attributes:
         name: as its provider calls it.
@@ -39,6 +41,7 @@ class Product:
         archived: whether it is read out of an archive.
         isolated: whether its files are HDF5, which a child process reads: on damaged files HDF5 may crash or loop.
         windows: whether windows are read; a whole image is then one window.
+        images: names of images in its files other than the main one, as after the colon of a path.
     """
 
     name: str
@@ -49,21 +52,27 @@ class Product:
     archived: bool = False
     isolated: bool = False
     windows: bool = False
+    images: tuple[str, ...] = ()
 
-    def read(self, source: Source, options: ReadOptions) -> Cube:
-        """Read a product of this kind."""
+    def read(self, sources: Sequence[Source], options: ReadOptions) -> Cube:
+        """Read a product of this kind, or several in sensor geometry as one image."""
         if self.windows:
-            with closing(self.open(source, options)) as image:
-                return image.read()
+            return self._opener.read(sources, options)
+        (source,) = sources
         cube: Cube = self._call("read", source, options)
         return cube
 
-    def open(self, source: Source, options: ReadOptions) -> ProductImage | IsolatedImage:
-        """Open a product of this kind, of which windows are read."""
-        if self.isolated:
-            return IsolatedImage(self.function("open"), source, options)
-        image: ProductImage = self._call("open", source, options)
-        return image
+    def open(self, sources: Sequence[Source], options: ReadOptions) -> ProductImage | IsolatedImage | PlacedImage:
+        """Open a product of this kind to read windows, or several in sensor geometry as one image."""
+        return self._opener.open(sources, options)
+
+    def is_swath(self, source: Source, options: ReadOptions) -> bool:
+        """Return whether a product of this kind is in sensor geometry, with a position for each pixel."""
+        return self.windows and self._opener.is_swath(source, options)
+
+    @property
+    def _opener(self) -> Opener:
+        return Opener(self.function("open"), self.isolated)
 
     def confirms(self, path: Path) -> bool:
         """Return whether a file that may be one of this product is one."""
@@ -82,7 +91,7 @@ PRODUCTS = (
     Product("EnMAP L2A", "enmap", names.ENMAP_FILE, names.ENMAP_FOLDER, names.DLR_FILE, archived=True),
     Product("DESIS L2A", "desis", names.DESIS_FILE, names.DESIS_FOLDER, names.DLR_FILE, archived=True),
     Product("PRISMA L2D", "prisma", names.PRISMA_FILE, hints=r".* \. (?: he5 | h5 | hdf5)", isolated=True),
-    Product("EMIT L2A", "emit", names.EMIT_FILE, hints=r".* \. nc4?", isolated=True),
+    Product("EMIT L2A", "emit", names.EMIT_FILE, hints=r".* \. nc4?", isolated=True, windows=True),
     Product("Sentinel-2", "sentinel2", names.SENTINEL2_FILE, names.SENTINEL2_FOLDER, archived=True, windows=True),
     Product("Landsat 8/9 Collection 2 Level 2", "landsat", names.LANDSAT_METADATA, names.LANDSAT_FOLDER, archived=True),
     Product("PlanetScope", "planetscope", names.PLANETSCOPE_FILE, archived=True, windows=True),
@@ -94,12 +103,24 @@ PRODUCTS = (
 )
 
 
-def find_product(path: Path) -> tuple[Product, Source] | None:
+def find_product(path: Path, variable: str | None = None) -> tuple[Product, Source] | None:
     """Return the product that a folder, archive (zip, tar), metadata file or image is of, and its files; else None.
+
+    A ``variable`` that names no image of a product is that of a plain file, which is read as it is stored.
 
     Raises:
         InputError: several products, or an archive without one.
     """
+    if variable is None:
+        return _find(path)
+    name = variable.lower()
+    found = _find(path) if any(name in product.images for product in PRODUCTS) else None
+    if found is None or name not in found[0].images:
+        return None
+    return found[0], replace(found[1], part=name)
+
+
+def _find(path: Path) -> tuple[Product, Source] | None:
     if not path.exists():
         return None
     if path.is_dir():

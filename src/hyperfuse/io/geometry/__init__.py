@@ -1,0 +1,1 @@
+"""Positions of images that do not lie on a grid: lookup tables, and latitude and longitude of each pixel."""
