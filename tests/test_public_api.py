@@ -8,6 +8,7 @@ import hyperfuse
 
 PUBLIC = [
     "Cube",
+    "Displacement",
     "CubeHeader",
     "Fusion",
     "HyperfuseError",

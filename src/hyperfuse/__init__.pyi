@@ -26,6 +26,7 @@ from .scenes.fuse import fuse_tiles as fuse_tiles
 from .scenes.pipeline import Fusion as Fusion
 from .scenes.simulate import Pair as Pair
 from .scenes.simulate import simulate as simulate
+from .sensor.displacement import Displacement as Displacement
 from .sensor.geometry import PairGeometry as PairGeometry
 from .sensor.model import Sensor as Sensor
 from .sensor.presets import create_sensor as create_sensor

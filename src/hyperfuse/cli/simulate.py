@@ -31,6 +31,7 @@ def simulate(
     snr_msi: float | None = None,
     seed: Whole = 0,
     drop_uncovered: bool = False,
+    displacement_from: Path | None = None,
     format: str | None = None,
     reading: InputOptions = INPUT,
     writing: OutputOptions = OUTPUT,
@@ -54,6 +55,8 @@ def simulate(
         snr_msi: Signal-to-noise ratio of every band of the MSI in dB. Default: no noise.
         seed: Seed of the noise.
         drop_uncovered: Leave out MSI bands that REF does not cover, instead of failing.
+        displacement_from: YAML file of how far the HSI's pixels lie from their regular positions, or of a sensor that
+            displaces them.
         format: Extension of the files to write, such as tif. Default: that of REF.
         reading: How REF is read.
         writing: How the images are written.
@@ -63,6 +66,7 @@ def simulate(
     from hyperfuse.io import write
     from hyperfuse.io.formats.registry import format_of
     from hyperfuse.scenes.simulate import simulate as simulate_pair
+    from hyperfuse.sensor.displacement import Displacement
 
     factor, start = parse_pair(ratio, "--ratio"), parse_pair(phase, "--phase")
     assert factor is not None  # a required option
@@ -72,6 +76,7 @@ def simulate(
     names = (f"hsi{extension}", f"msi{extension}")
     check_folder(outdir, names, ["sensor.yaml"], writing, inputs=files_named(reference))
 
+    displacement = None if displacement_from is None else Displacement.load(displacement_from)
     cube = read_image(reference, **reading.keywords())
     with naming(reference):
         pair = simulate_pair(
@@ -85,6 +90,7 @@ def simulate(
             msi_snr_db=snr_msi,
             seed=seed,
             drop_uncovered=drop_uncovered,
+            displacement=displacement,
         )
     images: dict[str, Cube] = {names[0]: pair.hsi, names[1]: pair.msi}
     if (pair.reference.rows, pair.reference.cols) != (cube.rows, cube.cols):

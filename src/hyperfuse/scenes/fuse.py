@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import warnings
@@ -36,7 +37,7 @@ from hyperfuse.scenes.resume import digest_of, fingerprint, refuse_finished
 from hyperfuse.scenes.source import MatchedSource, PairSource
 from hyperfuse.scenes.targets import FileTarget, MemoryTarget, Outputs, SceneFile
 from hyperfuse.scenes.tiling.local import Runner, run_here, run_in_processes
-from hyperfuse.scenes.tiling.memory import check_workers, default_memory_gb, tile_side
+from hyperfuse.scenes.tiling.memory import check_workers, default_memory_gb, operator_bytes, tile_side
 from hyperfuse.scenes.tiling.store import TileStore
 from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
@@ -383,8 +384,11 @@ def _tile_side(source: MatchedSource, job: FusionJob) -> int:
     """Return the side of tiles in HR pixels, as memory allows."""
     cost = job.method.capabilities.bytes_per_pixel
     bytes_per_pixel = cost.hsi_band * source.hsi_header.bands + cost.msi_band * source.msi_header.bands
-    sensor = source.match.sensor
-    return tile_side(bytes_per_pixel, sensor.mean_ratio, job.margin(sensor), job.workers, job.memory_gb)
+    sensor, margin = source.match.sensor, job.margin(source.match.sensor)
+    if sensor.displacement is not None:
+        moved = sensor.displacement.largest(source.match.hsi[2:]) / min(sensor.ratio)
+        margin, bytes_per_pixel = margin + math.ceil(moved), bytes_per_pixel + operator_bytes(sensor)
+    return tile_side(bytes_per_pixel, sensor.mean_ratio, margin, job.workers, job.memory_gb)
 
 
 def _runner(workers: int, scheduler: str | None, key: str) -> Runner:

@@ -81,7 +81,7 @@ def read_preview(
         every = np.ones(msi.bands, np.bool_)
         msi = msi.replace(data=radiometry.normalise(tensor_of(msi.data), every).numpy())
     phase = (tile.y.phase + tile.y.hr[0] - window.row, tile.x.phase + tile.x.hr[0] - window.col)
-    sensor = match.sensor.replace(phase=phase)
+    sensor = match.sensor.window((tile.lr.row, tile.lr.col), phase)
     hsi, msi = source.scaled(hsi, back=True), source.scaled(msi, back=True)
     whole = [
         one.header if side is not None else one.read(Window(0, 0, *one.header.shape[1:]))

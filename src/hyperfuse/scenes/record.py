@@ -13,7 +13,6 @@ from hyperfuse.cube.header import CubeHeader
 from hyperfuse.scenes.simulate import hr_transform
 from hyperfuse.scenes.windows import Scene
 from hyperfuse.sensor.geometry import PairGeometry
-from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.srf.coverage import coverage_note, outside_coverage
 from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.version import __version__
@@ -45,7 +44,7 @@ def history_step(scene: Scene, seed: int, details: Mapping[str, Any], more: Mapp
         **({"run": values} if values else {}),
         **({} if rmse is None else {"held_out_rmse": rmse}),
         **more,
-        "sensor": _summary(scene.source.match.sensor),
+        "sensor": scene.source.match.sensor.to_record(),
         "seed": seed,
         "device": scene.device.type,
         "notes": [*scene.source.match.notes, *(note for note in notes if note)],
@@ -126,8 +125,3 @@ def _end(details: Mapping[str, Any], fractions: Sequence[float] | None) -> str:
             f" without it (after {details['steps']} steps)"
         )
     return ""
-
-
-def _summary(sensor: Sensor) -> dict[str, Any]:
-    """Return a sensor as plain values, of the responses their source only."""
-    return {**sensor.to_dict(), "srf": None if sensor.srf is None else sensor.srf.source}

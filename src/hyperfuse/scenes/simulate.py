@@ -14,6 +14,7 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import six_numbers
 from hyperfuse.errors import InputError
 from hyperfuse.io.files import ImageLike, as_cube
+from hyperfuse.sensor.displacement import Displacement
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.psf import create_psf
@@ -49,6 +50,7 @@ def simulate(
     msi_snr_db: float | None = None,
     seed: int = 0,
     drop_uncovered: bool = False,
+    displacement: Displacement | None = None,
 ) -> Pair:
     """Degrade a reference image into a pair.
 
@@ -63,6 +65,8 @@ def simulate(
         msi_snr_db: the same for the MSI.
         seed: of the noise.
         drop_uncovered: leave out MSI bands of a named ``srf`` that the reference does not cover, with a warning.
+        displacement: of the HSI's pixels from their regular positions, as two satellites disagree; the georeferencing
+            of the HSI knows nothing of it. Pixels displaced beyond the reference see it continued as its border is.
 
     Returns:
         The pair. Bands without any data stay empty and have no part in the MSI; gaps of the reference are gaps of
@@ -91,6 +95,8 @@ def simulate(
         sensor = sensor.replace(psf=create_psf(psf, sensor.ratio))
     if phase is not None:
         sensor = sensor.replace(phase=phase)
+    if displacement is not None:
+        sensor = sensor.replace(displacement=displacement)
     cube = _cropped(cube, sensor)
     if not cube.usable_bands.any():
         raise InputError("the reference holds no usable band: all are empty or marked as bad")
@@ -108,8 +114,7 @@ def simulate(
     step = {
         "step": "simulate",
         "preset": preset,
-        **sensor.to_dict(),
-        "srf": responses.source,
+        **sensor.to_record(),
         "seed": seed,
         "version": __version__,
     }

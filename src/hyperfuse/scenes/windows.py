@@ -18,7 +18,7 @@ from hyperfuse.scenes.gaps import GappyPair, GapRegression, fill_gaps
 from hyperfuse.scenes.matching.blind import Match
 from hyperfuse.scenes.source import MatchedSource, PairSource
 from hyperfuse.scenes.tiling.crop import DataPart
-from hyperfuse.scenes.tiling.plan import Tile
+from hyperfuse.scenes.tiling.plan import MSI_REACH, Tile
 from hyperfuse.scenes.tiling.store import Store
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.srf.restrict import restrict_responses
@@ -95,6 +95,7 @@ class Scene:
         if msi.valid is not None:
             msi_valid = np.asarray(msi.valid[self.msi_bands].all(axis=0))
         sensor = tile.sensor(self.sensor)
+        hsi_valid = hsi_valid & on_msi(hsi_valid.shape[1:], msi_valid.shape, sensor)
         valid = at_hr_pixels(hsi_valid, msi_valid.shape, sensor) & msi_valid
         # One image stands in where the other is taken for a gap that nothing declares; where both are, nothing does.
         if hsi_doubted is not None:
@@ -198,13 +199,30 @@ def at_hr_pixels(valid: NDArray[np.bool_], shape: tuple[int, ...], sensor: Senso
         sensor: relates the two.
 
     Returns:
-        bool (..., H, W).
+        bool (..., H, W). Where LR pixels are displaced, HR pixels far from all of them are not valid.
     """
+    if sensor.displacement is not None:
+        positions, size = sensor.inverse_positions((shape[0], shape[1])), np.reshape(valid.shape[-2:], (2, 1, 1))
+        rows, cols = np.clip(np.floor(positions + 0.5).astype(np.intp), 0, size - 1)
+        near = ((positions > -MSI_REACH) & (positions < size - 1 + MSI_REACH)).all(axis=0)
+        return np.asarray(valid[..., rows, cols] & near)
     index = []
     for axis in (0, 1):
         nearest = np.floor((np.arange(shape[axis]) - sensor.offset[axis]) / sensor.ratio[axis] + 0.5).astype(np.intp)
         index.append(np.clip(nearest, 0, valid.shape[axis - 2] - 1))
     return np.asarray(valid[..., index[0][:, None], index[1][None, :]])
+
+
+def on_msi(shape: tuple[int, ...], fine: tuple[int, ...], sensor: Sensor) -> NDArray[np.bool_]:
+    """Return the LR pixels, bool (h, w), of an image of ``shape`` that lie on an HR image of ``fine`` or next to it.
+
+    At regular positions all do, by how the two are cut; displaced ones may lie beyond, where nothing is known of them.
+    """
+    if sensor.displacement is None:
+        return np.ones(shape, np.bool_)
+    positions, ratio = sensor.positions((shape[0], shape[1])), np.reshape(sensor.ratio, (2, 1, 1))
+    inside = (positions > -ratio) & (positions < np.reshape(fine, (2, 1, 1)) - 1 + ratio)
+    return np.asarray(inside.all(axis=0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage, sparse
 
 from hyperfuse.calls import checked_fields
 from hyperfuse.errors import InputError
+from hyperfuse.yaml_text import load_yaml
 
 Floats = NDArray[np.float64]
 Pair = tuple[float, float]
@@ -21,6 +24,7 @@ _MOST_POINTS = 2**16
 _LARGEST = 1e6
 _FINEST = 0.1  # LR pixels between control points, at least
 _CHECKS = 4  # positions per control point and axis at which a field is tested for folds
+_RECORDED = 256  # control points of which a record holds the values
 _ROWS = 256  # of LR pixels evaluated at a time
 # Of the inversion: steps at most with one Jacobian, with new ones, how often these are halved; LR pixels left over.
 _CHORDS, _STEPS, _HALVINGS, _CLOSE = 4, 40, 12, 1e-8
@@ -224,6 +228,45 @@ class Displacement:
             "origin": list(self.origin),
             "coefficients": self.coefficients.tolist(),
         }
+
+    def to_record(self) -> dict[str, Any]:
+        """Return plain values of bounded size for a history, in HR pixels; control values where they are few."""
+        few = self.coefficients[0].size <= _RECORDED
+        return {
+            "control_points": list(self.coefficients.shape[1:]),
+            "spacing": list(self.spacing),
+            "origin": list(self.origin),
+            "rms": round(float(np.sqrt(np.mean(self.coefficients**2))), 4),
+            "largest": round(float(np.abs(self.coefficients).max()), 4),
+            **({"coefficients": self.coefficients.round(4).tolist()} if few else {}),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the field as YAML.
+
+        Raises:
+            InputError: a path that cannot be written to.
+        """
+        text = yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120)
+        try:
+            Path(path).write_text(text, "utf-8")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written to ({error.strerror})", "path") from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> Displacement:
+        """Read a field that :meth:`save` wrote, or that of a sensor in its file.
+
+        Raises:
+            InputError: no such file, not YAML, or no displacement.
+        """
+        values = load_yaml(path)
+        if isinstance(values, Mapping) and "ratio" in values:
+            values = values.get("displacement")
+        try:
+            return cls.from_dict(values)
+        except InputError as error:
+            raise InputError(f"{path}: {error}", error.parameter) from error
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Displacement:

@@ -205,6 +205,14 @@ class Sensor:
             **displacement,
         }
 
+    def to_record(self) -> dict[str, Any]:
+        """Return plain values of bounded size for a history: of the responses their source, of a displacement its size.
+
+        The control values of a displacement are among them where they are few.
+        """
+        displacement = {} if self.displacement is None else {"displacement": self.displacement.to_record()}
+        return {**self.to_dict(), "srf": None if self.srf is None else self.srf.source, **displacement}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Sensor:
         """Build a sensor from ``ratio``, ``psf`` (with ``kind``) and what else :meth:`to_dict` returns, if any.

@@ -62,7 +62,7 @@ def undersamples(sensor: Sensor) -> bool:
     for axis in (0, 1):
         size = max(64, int(16 * sensor.ratio[axis]))
         size -= size % 2
-        centred = sensor.replace(phase=(size / 2, size / 2), boundary="circular")
+        centred = sensor.replace(phase=(size / 2, size / 2), boundary="circular", displacement=None)
         along = centred.sampling((size, size), (1, 1))
         row = sum(factor[axis].matrix.toarray()[0] * factor[1 - axis].matrix.sum() for factor in along)
         wave = torch.cos(torch.pi * (torch.arange(size) - size / 2) / sensor.ratio[axis]).double()
@@ -159,16 +159,21 @@ class BandPsf:
 
 
 class _DegradedTerms:
-    """The terms of a kernel as the HSI's sensor records them, by one operator along each axis from HR to LR."""
+    """The terms of a kernel as the HSI's sensor records them, by one operator along each axis from HR to LR.
 
-    def __init__(self, pairs: list[list[tuple[AxisOperator, AxisOperator]]]) -> None:
+    Where its samples are displaced, the operators make the terms at HR, and the sensor degrades them.
+    """
+
+    def __init__(self, pairs: list[list[tuple[AxisOperator, AxisOperator]]], window: Predictors | None) -> None:
         self._pairs = pairs  # for each term those of every factor of the PSF
+        self._window = window
 
     @classmethod
     def of(cls, window: Predictors, kernel: tuple[int, ...]) -> _DegradedTerms:
         """Combine the sensor's operators with those of the derivatives; operators along y are shared."""
         positions = [one.numpy() for one in _positions(window.fine_shape, window.extent)]
-        factors = window.sensor.sampling(window.fine_shape, window.shape)
+        displaced = window.sensor.displacement is not None
+        factors = [] if displaced else window.sensor.sampling(window.fine_shape, window.shape)
         known: dict[tuple[int, int, float, int, bool], AxisOperator] = {}
 
         def along(factor: int, axis: int, term: _Term) -> AxisOperator:
@@ -177,11 +182,12 @@ class _DegradedTerms:
                 matrix = _derivative_matrix(window.fine_shape[axis], term.sigma, term.orders[axis])
                 if term.position == axis:
                     matrix = sparse.diags_array(positions[axis]) @ matrix
-                known[key] = AxisOperator(sparse.csr_matrix(factors[factor][axis].matrix @ matrix))
+                known[key] = AxisOperator(matrix if displaced else factors[factor][axis].matrix @ matrix)
             return known[key]
 
-        numbers = range(len(factors))
-        return cls([[(along(n, 0, _TERMS[index]), along(n, 1, _TERMS[index])) for n in numbers] for index in kernel])
+        numbers = range(1 if displaced else len(factors))
+        pairs = [[(along(n, 0, _TERMS[index]), along(n, 1, _TERMS[index])) for n in numbers] for index in kernel]
+        return cls(pairs, window if displaced else None)
 
     def __call__(self, band: torch.Tensor) -> torch.Tensor:
         """Return the terms of one band (H, W) at LR, float64 (terms, h w)."""
@@ -193,7 +199,8 @@ class _DegradedTerms:
                     by_rows[along_y] = along_y(band, -2)
             parts = [along_x(by_rows[along_y], -1) for along_y, along_x in pairs]
             terms.append(torch.stack(parts).sum(0))
-        return torch.stack(terms).double().flatten(1)
+        made = torch.stack(terms)
+        return (made if self._window is None else self._window.degrade(made)).double().flatten(1)
 
 
 def _positions(shape: tuple[int, ...], extent: Extent) -> list[torch.Tensor]:

@@ -12,6 +12,7 @@ import torch
 from hyperfuse.sensor.axis import AxisOperator
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import KernelPsf
+from hyperfuse.sensor.scattered import scattered_interpolation
 from hyperfuse.statistics.noise import estimate_noise
 from hyperfuse.statistics.subspace import signal_subspace
 
@@ -34,10 +35,10 @@ def enforce_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
     highest likelihood and ``N`` the noise as estimated from the HSI, so that a clean HSI is met to rounding and the
     noise of another is not fitted. Only components of the residual that differ from noise are corrected
     (:func:`~hyperfuse.statistics.subspace.signal_subspace`): errors of bands are correlated, their noise is not. They
-    are determined away from the border, where the HSI also holds light from beyond the image. With a separable PSF the
-    system is a Kronecker product and is solved by two eigendecompositions; with any other by conjugate gradients,
-    preconditioned by the system of the PSF's marginals, whose likelihood also chooses ``l`` and the ratio of noise to
-    prior.
+    are determined away from the border, where the HSI also holds light from beyond the image. With a separable PSF and
+    samples at regular positions the system is a Kronecker product and is solved by two eigendecompositions; with any
+    other by conjugate gradients, preconditioned by the system of the PSF's marginals at regular positions, whose
+    likelihood also chooses ``l`` and the ratio of noise to prior.
 
     Args:
         fused: image (bands, H, W).
@@ -53,7 +54,7 @@ def enforce_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
     kriging = _Kriging(separable(sensor), fine, coarse, fused.device)
     kriging.choose_length(residual, noise)
     result = fused.clone()
-    is_separable = len(sensor.psf.factors()) == 1
+    is_separable = len(sensor.psf.factors()) == 1 and sensor.displacement is None
     chunk = _CHUNK if is_separable else _SOLVER_CHUNK
     for start in range(0, len(residual), chunk):
         part = slice(start, start + chunk)
@@ -67,7 +68,8 @@ def enforce_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
 
 def _inner(residual: torch.Tensor, sensor: Sensor) -> torch.Tensor:
     """Return a residual (bands, h, w) without pixels whose PSF reaches beyond the image; all where few remain."""
-    y, x = (math.ceil(reach / ratio) for reach, ratio in zip(sensor.reach, sensor.ratio, strict=True))
+    moved = 0.0 if sensor.displacement is None else sensor.displacement.largest((residual.shape[1], residual.shape[2]))
+    y, x = (math.ceil((reach + moved) / ratio) for reach, ratio in zip(sensor.reach, sensor.ratio, strict=True))
     inner = residual[:, y : residual.shape[1] - y, x : residual.shape[2] - x]
     return inner if 2 * inner[0].numel() >= residual[0].numel() else residual
 
@@ -90,18 +92,29 @@ def model_error(error: torch.Tensor, sensor: Sensor, fine: tuple[int, int]) -> E
 
     Args:
         error: at LR.
-        sensor: the forward model; a PSF that is not separable is replaced by its marginals.
+        sensor: the forward model; a PSF that is not separable is replaced by its marginals, and around every sample
+            the error remains as around a regular one.
         fine: (H, W).
     """
     coarse = (error.shape[-2], error.shape[-1])
     kriging = _Kriging(separable(sensor), fine, coarse, error.device)
     bands = error.double()[error.flatten(1).square().sum(1) > 0]
     kriging.choose_length(bands, torch.zeros(len(bands), dtype=bands.dtype, device=bands.device))
-    return kriging.error_model()
+    model = kriging.error_model()
+    if sensor.displacement is None:
+        return model
+    regular = sensor.inverse_positions(fine) * np.reshape(sensor.ratio, (2, 1, 1))
+    regular += np.reshape(sensor.offset, (2, 1, 1))
+    return ErrorModel(model.at_lr, scattered_interpolation(fine, regular, "linear")(model.remaining))
 
 
 def separable(sensor: Sensor) -> Sensor:
-    """Return the sensor with the product of the PSF's marginals, which keeps its sum and its low frequencies."""
+    """Return the sensor with the product of the PSF's marginals, which keeps its sum and its low frequencies.
+
+    Its samples are at their regular positions.
+    """
+    if sensor.displacement is not None:
+        sensor = sensor.replace(displacement=None)
     if len(sensor.psf.factors()) == 1 or not isinstance(sensor.psf, KernelPsf):
         return sensor
     kernel = np.asarray(sensor.psf.weights)
@@ -147,7 +160,7 @@ class _Kriging:
         fine = (like.shape[-2], like.shape[-1])
 
         def spread(weights: torch.Tensor) -> torch.Tensor:
-            return y.covariance @ sensor.degrade_adjoint(weights, fine) @ x.covariance
+            return x.correlate(y.correlate(sensor.degrade_adjoint(weights, fine), -2), -1)
 
         def system(weights: torch.Tensor) -> torch.Tensor:
             return sensor.degrade(spread(weights), (weights.shape[-2], weights.shape[-1])) + ratio * weights
@@ -199,7 +212,7 @@ class _Axis:
         distance = torch.arange(operator.size_in, dtype=torch.float64, device=device) / ratio
         self._distance = (distance[:, None] - distance[None, :]).abs()
         self.values = self.vectors = self.spread = self._matrix
-        self._length = 1.0
+        self._length, self._ratio = 1.0, ratio
         self._known: dict[float, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
 
     @property
@@ -211,6 +224,16 @@ class _Axis:
     def covariance(self) -> torch.Tensor:
         """``C`` along this axis, at the current length."""
         return torch.exp(-self._distance / self._length)
+
+    def correlate(self, image: torch.Tensor, axis: int) -> torch.Tensor:
+        """Apply ``C`` along an axis of images: a recursion forth and back, for it is exponential."""
+        factor = math.exp(-1 / (self._ratio * self._length))
+        moved = image.movedim(axis, 0)
+        forth, back = (moved.clone(memory_format=torch.contiguous_format) for _ in range(2))
+        for lines in (forth.unbind(0), back.unbind(0)[::-1]):
+            for line, before in zip(lines[1:], lines[:-1], strict=True):
+                line.add_(before, alpha=factor)
+        return (forth + back - moved).movedim(0, axis)
 
     def set_length(self, length: float) -> None:
         self._length = length

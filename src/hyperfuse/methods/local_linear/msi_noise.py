@@ -15,6 +15,7 @@ _MIN_BANDS = 5  # below, bands do not predict each other well enough to distingu
 _PIXELS_PER_COMPONENT = 6
 _PIXELS_PER_SAMPLE = 4.0  # under a wide PSF the noise of neighbouring pixels is correlated
 _ROUNDING = 1e-12
+_WHITE = 4  # images of noise by which the variance that displaced samples pass is measured
 _HSI_NOISE_ERROR = 0.15  # relative error of the HSI's noise variance
 
 
@@ -76,6 +77,9 @@ def _unexplained(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.
 
 def _passed(sensor: Sensor, fine: tuple[int, int], coarse: tuple[int, int]) -> float:
     """Return the variance of :func:`laplacian_difference` after the PSF, of white noise of unit variance at HR."""
+    if sensor.displacement is not None:  # every sample passes another fraction
+        white = torch.randn(_WHITE, *fine, generator=torch.Generator().manual_seed(0))
+        return max(float(laplacian_difference(sensor.degrade(white, coarse)).square().mean()), 1e-12)
     variance = 1.0
     for operator in separable(sensor).sampling(fine, coarse)[0]:
         matrix = operator.matrix

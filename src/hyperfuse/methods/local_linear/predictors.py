@@ -102,14 +102,21 @@ class Predictors:
         return self.sensor.degrade(image, self.shape)
 
     def positions(self, *, fine: bool) -> torch.Tensor:
-        """Return the position of every HR or LR pixel in the scene, in LR pixels, float64 (n, 2)."""
-        axes, device = [], self.fine.device
+        """Return the position of every HR or LR pixel in the scene, in LR pixels, float64 (n, 2).
+
+        LR pixels are at their regular positions, one apart; HR pixels lie among them as the sensor displaces them.
+        """
+        axes, starts, device = [], [], self.fine.device
         for axis, (first, last) in enumerate((self.extent[:2], self.extent[2:])):
             size, ratio = self.fine_shape[axis], self.sensor.ratio[axis]
             start = round((first + 1) * (size - 1) / (last - first)) if last > first else 0  # HR pixels
+            starts.append((start + self.sensor.offset[axis]) / ratio)
             if fine:
                 axes.append((start + torch.arange(size, dtype=torch.float64, device=device)) / ratio)
             else:
                 along = torch.arange(self.shape[axis], dtype=torch.float64, device=device)
                 axes.append((start + self.sensor.offset[axis]) / ratio + along)
+        if fine and self.sensor.displacement is not None:
+            inverse = torch.from_numpy(self.sensor.inverse_positions(self.fine_shape)).to(device)
+            return inverse.flatten(1).T + torch.tensor(starts, dtype=torch.float64, device=device)
         return torch.cartesian_prod(*axes)

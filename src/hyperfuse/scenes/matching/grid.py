@@ -122,8 +122,11 @@ def common_extent(sensor: Sensor, hsi: CubeHeader, msi: CubeHeader, *, whole: bo
         InputError: no overlap.
     """
     (y, x), (ratio_y, ratio_x) = sensor.offset, sensor.ratio
-    rows = _Overlap.of(y, ratio_y, hsi.rows, msi.rows, "rows", whole)
-    cols = _Overlap.of(x, ratio_x, hsi.cols, msi.cols, "columns", whole)
+    moved = ((0.0, 0.0), (0.0, 0.0))
+    if sensor.displacement is not None:
+        moved = sensor.displacement.bounds((0, 0), (hsi.rows, hsi.cols))
+    rows = _Overlap.of(y, ratio_y, hsi.rows, msi.rows, "rows", whole, moved[0])
+    cols = _Overlap.of(x, ratio_x, hsi.cols, msi.cols, "columns", whole, moved[1])
     lr = Window(rows.first_lr, cols.first_lr, rows.lr, cols.lr)
     hr = Window(rows.first_hr, cols.first_hr, rows.hr, cols.hr)
     cuts = [
@@ -131,7 +134,7 @@ def common_extent(sensor: Sensor, hsi: CubeHeader, msi: CubeHeader, *, whole: bo
         for name, image, window in (("HSI", hsi, lr), ("MSI", msi, hr))
         if (window.rows, window.cols) != (image.rows, image.cols)
     ]
-    return GridMatch(sensor.replace(phase=(rows.phase, cols.phase)), lr, hr, tuple(cuts))
+    return GridMatch(sensor.window((lr.row, lr.col), (rows.phase, cols.phase)), lr, hr, tuple(cuts))
 
 
 def match_pair(hsi: Cube, msi: Cube, geometry: PairGeometry | None = None) -> MatchedPair:
@@ -171,22 +174,24 @@ class _Overlap:
     phase: float
 
     @classmethod
-    def of(cls, phase: float, ratio: float, coarse: int, fine: int, name: str, whole: bool) -> _Overlap:
-        """Return the overlap of ``coarse`` LR and ``fine`` HR pixels."""
+    def of(
+        cls, phase: float, ratio: float, coarse: int, fine: int, name: str, whole: bool, moved: tuple[float, float]
+    ) -> _Overlap:
+        """Return the overlap of ``coarse`` LR and ``fine`` HR pixels, of which LR pixels are displaced by ``moved``."""
         if whole and fine == math.ceil(coarse * ratio - 1e-6) and -0.5 <= phase <= ratio - 0.5:
             # A simulated pair: samples at any phase, each LR pixel belongs to the image, and so does each HR pixel.
             return cls(0, coarse, 0, fine, phase)
         corner = phase + 0.5 - ratio / 2
         overhang = min(_OVERHANG, ratio / 2) + 1e-6
-        first = max(0, math.ceil((-overhang - corner) / ratio))
-        last = min(coarse, math.floor((fine + overhang - corner) / ratio))
+        first = max(0, math.ceil((-overhang - corner - moved[1]) / ratio))
+        last = min(coarse, math.floor((fine + overhang - corner - moved[0]) / ratio))
         if last <= first:
-            low, high = corner, corner + ratio * coarse
+            low, high = corner + moved[0], corner + moved[1] + ratio * coarse
             raise InputError(
                 f"HSI and MSI do not overlap: the HSI covers the MSI {name} {low:.1f} to {high:.1f} of 0 to {fine}"
             )
-        start = max(0, math.floor(corner + ratio * first + 1e-6))
-        end = min(fine, math.ceil(corner + ratio * last - 1e-6))
+        start = max(0, math.floor(corner + moved[0] + ratio * first + 1e-6))
+        end = min(fine, math.ceil(corner + moved[1] + ratio * last - 1e-6))
         return cls(first, last - first, start, end - start, phase + ratio * first - start)
 
 

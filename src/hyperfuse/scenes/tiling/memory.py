@@ -6,6 +6,7 @@ import math
 
 from hyperfuse.errors import InputError
 from hyperfuse.runtime.memory import free_bytes, total_bytes
+from hyperfuse.sensor.model import Sensor
 
 _MEMORY_GB, _MACHINE_FRACTION = 2.0, 0.8
 SMALLEST_TILE, _LARGEST_TILE = 64, 1024
@@ -14,6 +15,8 @@ SMALLEST_TILE, _LARGEST_TILE = 64, 1024
 _PROGRAM, _WORKER, _BUFFERS = 350e6, 180e6, 100e6
 # Freed memory that is not returned differs between jobs: at a fraction of 0.92 two workers took 2.03 of 2 GB.
 _USED_FRACTION = 0.86
+# Bytes of one weight of a sparse operator with its index, and weights and positions per HR pixel of interpolation.
+_WEIGHT, _INTERPOLATION = 8, 4 + 16 + 2
 
 
 def default_memory_gb() -> float:
@@ -50,6 +53,12 @@ def tile_side(bytes_per_pixel: float, ratio: float, margin: int, workers: int, m
     pixels = (total / workers - _BUFFERS) / bytes_per_pixel
     side = math.sqrt(max(pixels, 0.0)) - 2 * margin * ratio
     return int(min(max(side, SMALLEST_TILE, 4 * ratio), _LARGEST_TILE))
+
+
+def operator_bytes(sensor: Sensor) -> float:
+    """Return the bytes per HR pixel of the operators of displaced samples: their weights, positions and transposes."""
+    taps = math.prod((2 * reach + 1) / ratio for reach, ratio in zip(sensor.reach, sensor.ratio, strict=True))
+    return _WEIGHT * (2 * taps + _INTERPOLATION)
 
 
 def pixels_within(bytes_per_pixel: float, memory_gb: float) -> float:

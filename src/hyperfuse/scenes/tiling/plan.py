@@ -20,6 +20,10 @@ _BLEND = 4
 MSI_REACH = 1.5
 _ROUNDING = 1e-6
 
+# Smallest and largest displacement of LR pixels along an axis, in HR pixels.
+Moved = tuple[float, float]
+UNMOVED: Moved = (0.0, 0.0)
+
 
 @dataclass(frozen=True)
 class TileSpan:
@@ -58,7 +62,9 @@ class AxisPlan:
     blends: tuple[int, ...]
 
     @classmethod
-    def cut(cls, coarse: int, fine: int, ratio: float, phase: float, size: int, margin: int) -> AxisPlan:
+    def cut(
+        cls, coarse: int, fine: int, ratio: float, phase: float, size: int, margin: int, moved: Moved = UNMOVED
+    ) -> AxisPlan:
         """Cut an axis of ``coarse`` LR and ``fine`` HR pixels.
 
         Args:
@@ -68,6 +74,7 @@ class AxisPlan:
             phase: HR position of the first LR pixel.
             size: maximum of LR pixels per tile without its margins.
             margin: LR pixels that are read around it.
+            moved: smallest and largest displacement of an LR pixel along the axis, in HR pixels.
         """
         corner = phase + 0.5 - ratio / 2
         count = max(1, math.ceil(coarse / size))
@@ -83,12 +90,15 @@ class AxisPlan:
         blend = min(narrowest // 2, math.floor(min(margin / 2, _BLEND) * ratio))
         spans = []
         for index, (first, last) in enumerate(itertools.pairwise(edges)):
-            low, high = max(0, first - margin), min(coarse, last + margin)
-            start, end = hr_span(low, high, coarse, fine, ratio, phase)
             output = (
                 cores[index][0] - (blend if index > 0 else 0),
                 cores[index][1] + (blend if index < count - 1 else 0),
             )
+            # An HR pixel lies among LR pixels that are displaced to it.
+            low = min(max(0, math.floor(first - margin - moved[1] / ratio)), coarse - 1)
+            high = max(min(coarse, math.ceil(last + margin - moved[0] / ratio)), low + 1)
+            start, end = hr_span(low, high, coarse, fine, ratio, phase, moved)
+            start, end = min(start, output[0]), max(end, output[1])
             spans.append(TileSpan((low, high), (start, end), output, cores[index], phase + ratio * low - start))
         return cls(tuple(spans), (blend,) * (count - 1))
 
@@ -153,7 +163,7 @@ class Tile:
 
     def sensor(self, whole: Sensor) -> Sensor:
         """Return the forward model between the LR and HR pixels that are read."""
-        return whole.replace(phase=(self.y.phase, self.x.phase))
+        return whole.window((self.y.lr[0], self.x.lr[0]), (self.y.phase, self.x.phase))
 
 
 @dataclass(frozen=True)
@@ -179,12 +189,13 @@ class TilePlan:
         """
         if margin < 0:
             raise InputError(f"the overlap of tiles is 0 or more LR pixels, got {margin}")
-        axes = []
+        axes, moved = [], displacements(sensor, coarse)
         for axis in (0, 1):
             size = math.floor(tile / sensor.ratio[axis] + _ROUNDING)
             if size < 1:
                 raise InputError(f"a tile of {tile} pixels is smaller than one HSI pixel; choose a larger one")
-            axes.append(AxisPlan.cut(coarse[axis], fine[axis], sensor.ratio[axis], sensor.offset[axis], size, margin))
+            ratio, phase = sensor.ratio[axis], sensor.offset[axis]
+            axes.append(AxisPlan.cut(coarse[axis], fine[axis], ratio, phase, size, margin, moved[axis]))
         return cls(*axes)
 
     @classmethod
@@ -216,7 +227,16 @@ class TilePlan:
         return self.along_y.weights(tile.row), self.along_x.weights(tile.col)
 
 
-def hr_span(low: int, high: int, coarse: int, fine: int, ratio: float, phase: float) -> tuple[int, int]:
+def displacements(sensor: Sensor, coarse: tuple[int, int], first: tuple[int, int] = (0, 0)) -> tuple[Moved, Moved]:
+    """Return the smallest and largest displacement along y, then x, of ``coarse`` LR pixels from ``first`` on."""
+    if sensor.displacement is None:
+        return UNMOVED, UNMOVED
+    return sensor.displacement.bounds(first, coarse)
+
+
+def hr_span(
+    low: int, high: int, coarse: int, fine: int, ratio: float, phase: float, moved: Moved = UNMOVED
+) -> tuple[int, int]:
     """Return the HR pixels to read with the LR pixels ``low`` to ``high`` - 1: as far as methods accept.
 
     Args:
@@ -226,10 +246,11 @@ def hr_span(low: int, high: int, coarse: int, fine: int, ratio: float, phase: fl
         fine: HR pixels of the axis.
         ratio: HR pixels per LR pixel.
         phase: HR position of the first LR pixel of the axis.
+        moved: smallest and largest displacement of an LR pixel.
     """
-    first, last = phase + ratio * low, phase + ratio * (high - 1)
-    start = 0 if low == 0 else max(0, math.floor(first - MSI_REACH * ratio) + 1)
-    end = fine if high == coarse else min(fine, math.ceil(last + MSI_REACH * ratio))
+    first, last = phase + ratio * low + moved[0], phase + ratio * (high - 1) + moved[1]
+    start = 0 if low == 0 else min(max(0, math.floor(first - MSI_REACH * ratio) + 1), fine - 1)
+    end = fine if high == coarse else max(min(fine, math.ceil(last + MSI_REACH * ratio)), start + 1)
     return start, end
 
 
