@@ -70,5 +70,5 @@ def test_what_is_refused(scene, tmp_path):
     with pytest.raises(InputError, match="SCALING_FACTOR_VNIR is 'none', not a number"):
         read(scene)
     (tmp_path / f"{NAME}.L1R").write_bytes(b"\x0e\x03\x13\x01")
-    with pytest.raises(InputError, match=r"is Hyperion L1R, in HDF4 .* take the L1T product"):
+    with pytest.raises(InputError, match=r"is Hyperion L1R, in HDF4 .* take L1T"):
         read(tmp_path / f"{NAME}.L1R")

@@ -267,7 +267,14 @@ def test_a_sensor_that_agrees_with_the_transforms_raises_no_warning():
 def test_without_a_psf_one_is_taken_and_noted():
     pair = match_pair(cube(8, 6, 5), cube(4, 24, 20))
     assert pair.sensor.psf == create_sensor("mtf", 4).psf
-    assert pair.notes == ("PSF not known: Gaussian with a modulation of 0.3 at Nyquist",)
+    assert pair.notes == ("PSF not known: a Gaussian with a modulation of 0.3 at Nyquist",)
+
+
+def test_the_psf_that_is_published_for_the_sensor_is_taken():
+    hsi = cube(8, 6, 5).replace(attributes={"sensor": "PRISMA"})
+    pair = match_pair(hsi, cube(4, 24, 20))
+    assert pair.sensor.psf.sigma == pytest.approx((4 * 0.733, 4 * 0.733), abs=0.01)
+    assert "modulation of 0.071 at Nyquist, published for PRISMA: 0.05 to 0.1" in pair.notes[0]
 
 
 def test_psf_and_responses_of_the_call_come_before_the_sensors():

@@ -1,5 +1,7 @@
 """Widths of Gaussians and boxes recovered from pairs, and when they are not accepted."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hyperfuse.sensor.estimation.sampling import PairPart
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import mtf
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
+from hyperfuse.sensor.published import psf_prior
 from hyperfuse.sensor.srf.srf import srf_boxes
 from scenes import mixture, power_law_fields
 
@@ -108,3 +111,27 @@ def test_several_parts_are_one_equation(snr_db):
     found = fit_psf(parts)
     assert found.accepted
     np.testing.assert_allclose(found.psf.sigma, (1.2, 2.2), rtol=0.02 if snr_db is None else 0.08)
+
+
+PRISMA = psf_prior({"sensor": "PRISMA"})
+
+
+def small_pair(seed, width, snr_db):
+    """A pair of few LR pixels of a noisy HSI, whose PSF has the standard deviation ``width`` in LR pixels."""
+    image = scene(rows=72, cols=72, seed=seed)
+    return [PairPart(*pair(GaussianPsf(sigma=(3 * width,) * 2), ratio=3, snr_db=snr_db, image=image))]
+
+
+def test_what_is_published_of_a_sensor_helps_where_the_pair_shows_little():
+    errors = {None: [], PRISMA: []}
+    for seed in range(6):
+        parts = small_pair(seed, 0.72, 12)
+        for prior, found in errors.items():
+            found.append(abs(math.log(fit_psf(parts, prior=prior).psf.factors()[0].y.radius / (4 * 3 * 0.72))))
+    assert np.mean(errors[PRISMA]) < 0.6 * np.mean(errors[None])
+
+
+def test_a_pair_that_shows_another_psf_wins_over_what_is_published():
+    found = fit_psf([PairPart(*pair(GaussianPsf(sigma=(1.4, 1.4)), snr_db=35))], prior=PRISMA)
+    assert found.accepted
+    np.testing.assert_allclose(found.psf.sigma, 1.4, rtol=0.05)

@@ -15,12 +15,12 @@ from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.scenes.matching.align import Alignment, Placement, align, pair_part, place
 from hyperfuse.scenes.matching.grid import (
-    PSF_ASSUMED,
     MatchedPair,
     common_extent,
     in_other_units,
     largest_values,
     match_grids,
+    psf_assumed,
     refuse_other_units,
 )
 from hyperfuse.scenes.matching.undeclared import Undeclared
@@ -30,6 +30,7 @@ from hyperfuse.sensor.estimation.sampling import PairPart
 from hyperfuse.sensor.estimation.sensor import SensorEstimate, estimate_sensor, psf_note
 from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.published import psf_prior
 from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.sensor.srf.srf import Srf
 
@@ -177,12 +178,13 @@ def match_samples(
         notes.append(note)
     if not all(any(one) for one in zip(*(part.varies for part in parts), strict=True)):
         why = "one of the images is constant"
-        notes += [] if geometry.describes_psf else [f"{PSF_ASSUMED} ({why})"]
+        notes += [] if geometry.describes_psf else [f"{psf_assumed(headers[0])} ({why})"]
         notes += [f"alignment not checked: {why}"] if geometry.estimates_position else []
         notes += [f"spectral responses not estimated: {why}"] if estimates_srf and match.sensor.srf is None else []
         return replace(match, notes=tuple(notes))
     if not geometry.describes_psf:
-        match, note = _with_psf(match, parts, known_phase=geometry.describes_position or not geometry.align)
+        known_phase = geometry.describes_position or not geometry.align
+        match, note = _with_psf(match, parts, headers[0], known_phase=known_phase)
         parts = [part.moved((0, 0), match.sensor.psf) for part in parts]
         notes.append(note)
     if geometry.estimates_position:
@@ -218,15 +220,19 @@ def _in_one_unit(match: Match, largest: tuple[float, float], msi_bands: int) -> 
     return replace(match, radiometry=radiometry), note
 
 
-def _with_psf(match: Match, parts: Sequence[PairPart], *, known_phase: bool) -> tuple[Match, str]:
-    """Return a match with the PSF that the pair shows, and a note; as it is where none can be estimated."""
+def _with_psf(match: Match, parts: Sequence[PairPart], hsi: CubeHeader, *, known_phase: bool) -> tuple[Match, str]:
+    """Return a match with the PSF that the pair shows, and a note; as it is where none can be estimated.
+
+    What is published of the HSI's sensor is the prior.
+    """
+    prior = psf_prior(hsi.attributes)
     try:
-        found = locate(parts, known_phase=known_phase, known_psf=False)
+        found = locate(parts, known_phase=known_phase, known_psf=False, prior=prior)
     except InputError as error:
-        return match, f"{PSF_ASSUMED} ({error})"
+        return match, f"{psf_assumed(hsi)} ({error})"
     assert found.psf_fit is not None  # it was not known
     sensor = match.sensor.replace(psf=found.sensor.psf)
-    return replace(match, sensor=sensor), psf_note(found.psf_fit, sensor)
+    return replace(match, sensor=sensor), psf_note(found.psf_fit, sensor, prior)
 
 
 def _moved(match: Match, placement: Placement, headers: tuple[CubeHeader, CubeHeader]) -> tuple[Match, tuple[str, ...]]:

@@ -18,12 +18,10 @@ from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.sensor.presets import mtf
+from hyperfuse.sensor.published import psf_prior
 from hyperfuse.sensor.srf.names import create_srf
 
 Two = tuple[float, float]
-
-PSF_ASSUMED = "PSF not known: Gaussian with a modulation of 0.3 at Nyquist"
 
 _COUNTED = "the coordinates of both images only count pixels: the ratio is that of the sizes"
 
@@ -82,7 +80,7 @@ def match_grids(hsi: CubeHeader, msi: CubeHeader, geometry: PairGeometry) -> Gri
 
     The ratio comes from the transforms, else from the geometry, else from the sizes; a specified ratio must agree. The
     phase is the specified one, else that of the transforms, else that of the specified sensor, else centred blocks.
-    Without a PSF a Gaussian with a modulation of 0.3 at Nyquist is assumed.
+    Without a PSF that of :func:`~hyperfuse.sensor.published.psf_prior` is assumed.
 
     Raises:
         InputError: grids that do not fit together (other CRS, no overlap, rotated, a ratio below 1 or other than the
@@ -98,7 +96,9 @@ def match_grids(hsi: CubeHeader, msi: CubeHeader, geometry: PairGeometry) -> Gri
     sensor = geometry.sensor
     # Sizes that match and a phase that is specified describe whole images; only transforms can contradict them.
     whole = placement is None or (sensor is not None and _distance(start, sensor.offset) <= _SAME_PHASE)
-    matched = (mtf(ratio) if sensor is None else sensor).replace(ratio=ratio, phase=start)
+    matched = (Sensor(ratio=ratio, psf=psf_prior(hsi.attributes).psf(ratio)) if sensor is None else sensor).replace(
+        ratio=ratio, phase=start
+    )
     psf = geometry.psf_at(ratio)
     if psf is not None:
         matched = matched.replace(psf=psf)
@@ -106,6 +106,11 @@ def match_grids(hsi: CubeHeader, msi: CubeHeader, geometry: PairGeometry) -> Gri
         matched = matched.replace(srf=None if isinstance(geometry.srf, str) else geometry.srf)
     found = common_extent(matched, hsi, msi, whole=whole)
     return replace(found, notes=(_COUNTED, *found.notes)) if counted else found
+
+
+def psf_assumed(hsi: CubeHeader) -> str:
+    """Return a sentence about the PSF that is assumed of an HSI."""
+    return f"PSF not known: {psf_prior(hsi.attributes)}"
 
 
 def common_extent(sensor: Sensor, hsi: CubeHeader, msi: CubeHeader, *, whole: bool, why: str = "") -> GridMatch:
@@ -151,7 +156,7 @@ def match_pair(hsi: Cube, msi: Cube, geometry: PairGeometry | None = None) -> Ma
     sensor = matched.sensor
     if isinstance(geometry.srf, str):
         sensor = sensor.replace(srf=create_srf(geometry.srf, hsi))
-    notes = matched.notes if geometry.describes_psf else (PSF_ASSUMED, *matched.notes)
+    notes = matched.notes if geometry.describes_psf else (psf_assumed(hsi.header), *matched.notes)
     return MatchedPair(hsi.crop(*matched.hsi), msi.crop(*matched.msi), sensor, notes)
 
 

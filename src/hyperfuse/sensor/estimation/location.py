@@ -16,6 +16,7 @@ from hyperfuse.sensor.estimation.sampling import PairPart, from_each, lr_positio
 from hyperfuse.sensor.estimation.views import Motion
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import GaussianPsf
+from hyperfuse.sensor.published import PsfPrior
 
 # Maximum number of rounds; they end when neither position (HR pixels) nor width (relative) changes by more.
 _ROUNDS, _SETTLED = 3, 0.01
@@ -101,11 +102,16 @@ class Location(NamedTuple):
 
 
 def locate(
-    parts: Sequence[PairPart], *, known_phase: bool, known_psf: bool, max_shift: float | None = None
+    parts: Sequence[PairPart],
+    *,
+    known_phase: bool,
+    known_psf: bool,
+    max_shift: float | None = None,
+    prior: PsfPrior | None = None,
 ) -> Location:
     """Find the phase and the PSF of a pair or of parts of a scene, those that are not known.
 
-    What is not accepted stays as assumed; ``max_shift`` as in :func:`fit_position`.
+    What is not accepted stays as assumed; ``max_shift`` as in :func:`fit_position`, ``prior`` as in :func:`fit_psf`.
 
     Raises:
         InputError: too few LR pixels lie on the MSI.
@@ -119,7 +125,7 @@ def locate(
         before = found
         # A position that is not accepted is not to be moved by the blur either.
         free = position is not None and position.accepted
-        psf_fit = fit_psf(found, free_phase=free)
+        psf_fit = fit_psf(found, free_phase=free, prior=prior)
         found = tuple(part.moved(psf_fit.shift, psf_fit.psf) for part in found)
         if position is None or not free:
             break

@@ -17,6 +17,7 @@ from hyperfuse.sensor.estimation.sampling import PairPart, from_each, lr_positio
 from hyperfuse.sensor.estimation.views import COMPONENTS, mix
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
+from hyperfuse.sensor.published import PsfPrior
 from hyperfuse.statistics.folds import BLOCK
 
 _WINDOW, _MIN_WINDOW = 64, 20  # LR pixels along a side of the window that is used, of one part and of many
@@ -24,6 +25,8 @@ _WINDOW, _MIN_WINDOW = 64, 20  # LR pixels along a side of the window that is us
 _NARROWEST, _WIDEST, _NARROWEST_HR = 0.08, 1.5, 0.25
 _LOG_WIDTHS = (math.log(_NARROWEST), math.log(_WIDEST))
 _STARTS = 13
+_USUAL_WIDTH = 0.494  # standard deviation of a modulation of 0.3 at Nyquist, in LR pixels
+_BOX_DEVIATIONS = math.sqrt(12)  # in the width of a box
 # A width changed by this factor must make a difference beyond chance, or the width is not accepted.
 _TESTED_FACTOR = 1.3
 _EVIDENCE = 2.0  # log-likelihood
@@ -53,7 +56,7 @@ class PsfFit:
         return self.evidence >= _EVIDENCE and not self.at_limit
 
 
-def fit_psf(parts: Sequence[PairPart], *, free_phase: bool = False) -> PsfFit:
+def fit_psf(parts: Sequence[PairPart], *, free_phase: bool = False, prior: PsfPrior | None = None) -> PsfFit:
     """Find the Gaussian, or box, through which the MSI is best predicted from the HSI's spectra.
 
     Both images come from one scene, ``hsi = degrade(X)`` and ``msi = R X``, so that ``R hsi = degrade(msi)``: the
@@ -62,11 +65,13 @@ def fit_psf(parts: Sequence[PairPart], *, free_phase: bool = False) -> PsfFit:
     between prediction and degraded MSI, on LR pixels held out of the fit of the map. By Cauchy and Schwarz the
     correlation is greatest for the true blur whatever the noise of the HSI, unlike the plain residual, which shrinks as
     any blur widens. With ``free_phase`` the error of the phase is found too: where the PSF is narrow, a wrong phase
-    looks like another blur. Too few LR pixels on the MSI are an InputError.
+    looks like another blur. What is published of the sensor (``prior``) is the prior of the logarithm of the width. Too
+    few LR pixels on the MSI are an InputError.
     """
-    view = _View(parts)
+    view = _View(parts, prior)
     ratio = parts[0].sensor.ratio
-    psf: GaussianPsf | BoxPsf = GaussianPsf(sigma=(0.494 * ratio[0], 0.494 * ratio[1]))
+    start = _USUAL_WIDTH if prior is None else prior.width
+    psf: GaussianPsf | BoxPsf = GaussianPsf(sigma=(start * ratio[0], start * ratio[1]))
     for _ in range(2):  # the ridge of the regression is chosen for the blur, and the other way round
         view.tune(psf)
         gaussian = _search(view, _gaussian(ratio))
@@ -115,8 +120,9 @@ def _gaussian(ratio: tuple[float, float]) -> Family:
 
 def _box(ratio: tuple[float, float]) -> Family:
     """Return boxes by their standard deviations in LR pixels; no narrower than an HR pixel."""
-    full = math.sqrt(12)
-    return lambda y, x: BoxPsf(width=(max(full * y * ratio[0], 1.0), max(full * x * ratio[1], 1.0)))
+    return lambda y, x: BoxPsf(
+        width=(max(_BOX_DEVIATIONS * y * ratio[0], 1.0), max(_BOX_DEVIATIONS * x * ratio[1], 1.0))
+    )
 
 
 def _search(view: _View, family: Family) -> _Candidate:
@@ -193,7 +199,10 @@ def _cut(part: PairPart, side: int) -> tuple[PairPart, NDArray[np.int64]]:
 class _View:
     """Windows of all parts, their spectra as one held-out fit, and components of the MSI that are common to them."""
 
-    def __init__(self, parts: Sequence[PairPart]) -> None:
+    def __init__(self, parts: Sequence[PairPart], prior: PsfPrior | None) -> None:
+        known = prior is not None and prior.log_deviation is not None
+        self.prior = prior if known else None
+        self.ratio = parts[0].sensor.ratio
         # A blur is the same everywhere: several parts make up about as many pixels as one.
         side = max(_MIN_WINDOW, round(_WINDOW / math.sqrt(len(parts))))
         cuts = from_each(parts, lambda part: _cut(part, side))
@@ -212,8 +221,18 @@ class _View:
         self.fit = HeldOutFit.choose(self.spectra, self.pixels, self._sampled(psf, (0.0, 0.0))[0])
 
     def cost(self, psf: GaussianPsf | BoxPsf, shift: tuple[float, float] = (0.0, 0.0)) -> float:
-        """Return the mean log fraction of variance that is not explained through a PSF, at a shifted phase."""
-        return float(np.log(self.fit.unexplained(*self._sampled(psf, shift))).mean())
+        """Return the mean log fraction of variance that is not explained through a PSF, at a shifted phase.
+
+        With a prior, minus two log-likelihoods of the width per block are added.
+        """
+        return float(np.log(self.fit.unexplained(*self._sampled(psf, shift))).mean()) + self._improbability(psf)
+
+    def _improbability(self, psf: GaussianPsf | BoxPsf) -> float:
+        if self.prior is None or self.prior.log_deviation is None:
+            return 0.0
+        widths = psf.sigma if isinstance(psf, GaussianPsf) else [width / _BOX_DEVIATIONS for width in psf.width]
+        logs = np.log([width / ratio / self.prior.width for width, ratio in zip(widths, self.ratio, strict=True)])
+        return float((np.square(logs) / self.prior.log_deviation**2).mean() / self.blocks)
 
     def _sampled(self, psf: GaussianPsf | BoxPsf, shift: tuple[float, float]) -> tuple[Array, Array]:
         """Return the degraded components, (n, k), and the noise that the PSF passes, which would count against it."""

@@ -25,6 +25,7 @@ from hyperfuse.sensor.estimation.sampling import PairPart, from_each, psf_deviat
 from hyperfuse.sensor.estimation.srf import fit_srf
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
+from hyperfuse.sensor.published import PsfPrior
 from hyperfuse.sensor.srf.srf import Srf
 
 _PIXELS = 4096
@@ -198,18 +199,22 @@ def _checked(parts: Sequence[PairPart], wavelengths: ArrayLike | None) -> Array 
     return centres if bool(np.isfinite(centres).all()) else None
 
 
-def psf_note(fit: PsfFit, sensor: Sensor) -> str:
-    """Return a sentence about the PSF that was estimated, or why it was not."""
+def psf_note(fit: PsfFit, sensor: Sensor, prior: PsfPrior | None = None) -> str:
+    """Return a sentence about the PSF that was estimated, or why it was not; ``prior`` is what was assumed before."""
+    prior = PsfPrior() if prior is None else prior
     if not fit.accepted:
         why = (
             "its best width is at the limit of the search" if fit.at_limit else "the images do not determine its width"
         )
-        return f"the PSF is not estimated: {why}; a Gaussian with a modulation of 0.3 at Nyquist is assumed"
+        return f"the PSF is not estimated: {why}; {prior} is assumed"
     psf = sensor.psf
     if isinstance(psf, GaussianPsf):
-        return f"PSF estimated from the pair: Gaussian, sigma {psf.sigma[0]:.2f},{psf.sigma[1]:.2f} HR pixels"
-    assert isinstance(psf, BoxPsf)
-    return f"PSF estimated from the pair: box, {psf.width[0]:.2f},{psf.width[1]:.2f} HR pixels wide"
+        shape = f"Gaussian, sigma {psf.sigma[0]:.2f},{psf.sigma[1]:.2f} HR pixels"
+    else:
+        assert isinstance(psf, BoxPsf)
+        shape = f"box, {psf.width[0]:.2f},{psf.width[1]:.2f} HR pixels wide"
+    before = f" (prior: {prior})" if prior.source else ""
+    return f"PSF estimated from the pair: {shape}{before}"
 
 
 def _radiometry_notes(names: tuple[str, ...], fit: RadiometryFit, accepted: NDArray[np.bool_]) -> list[str]:
