@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperfuse.errors import InputError
-from hyperfuse.statistics.linear import RIDGE, apply_linear, correlation, covariance, fit_linear, injection_gains
+from hyperfuse.statistics.linear import (
+    RIDGE,
+    apply_linear,
+    correlation,
+    covariance,
+    fit_linear,
+    injection_gains,
+    solve_small,
+)
 
 
 def random(*shape, seed=0, dtype=torch.float64):
@@ -130,3 +138,12 @@ def test_gains_are_slopes_and_zero_for_constant_images():
 def test_what_does_not_fit_is_refused(x, y, weights, message):
     with pytest.raises(InputError, match=message):
         fit_linear(x, y, weights)
+
+
+@pytest.mark.parametrize(("k", "right_sides", "values"), [(1, 1, 2**16), (4, 2, 2**16), (6, 6, 100)])
+def test_small_systems_are_solved_pixel_by_pixel(monkeypatch, k, right_sides, values):
+    monkeypatch.setattr("hyperfuse.statistics.linear._SMALL_VALUES", values)
+    factors, right = random(17, k, k + 1, seed=k), random(17, k, right_sides, seed=k + 1)
+    systems = factors @ factors.mT + 1e-6 * torch.eye(k, dtype=torch.float64)
+    found = solve_small(systems.permute(1, 2, 0), right.permute(1, 2, 0))
+    torch.testing.assert_close(found.permute(2, 0, 1), torch.linalg.solve(systems, right), rtol=1e-8, atol=1e-8)

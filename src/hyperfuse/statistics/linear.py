@@ -15,6 +15,8 @@ RIDGE = 1e-8
 # Pixels converted to float64 at a time when moments are summed over a whole HR image.
 _BLOCK_PIXELS = 16384
 
+_SMALL_VALUES = 2**16  # of systems that are solved together: they stay in cache
+
 # A band whose contrast is below this many rounding steps of its mean is constant; dividing by that contrast would
 # amplify rounding.
 _ROUNDING_STEPS = 8.0
@@ -59,6 +61,28 @@ def apply_linear(coefficients: torch.Tensor, predictors: torch.Tensor) -> torch.
     weights = coefficients.to(predictors.dtype)
     flat = torch.addmm(weights[:, :1], weights[:, 1:], predictors.flatten(1))
     return flat.view(-1, *predictors.shape[1:])
+
+
+def solve_small(systems: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Solve a small symmetric positive definite system at every pixel: (k, k, n) and (k, m, n) to (k, m, n).
+
+    Gauss-Jordan elimination, for which such systems need no pivoting; every step is taken for many pixels at once,
+    where libraries solve one system after the other.
+    """
+    k, n = len(systems), systems.shape[-1]
+    solved = torch.empty_like(right, memory_format=torch.contiguous_format)
+    step = max(1, _SMALL_VALUES // (k * (k + right.shape[1]))) if right.device.type == "cpu" else n
+    for start in range(0, n, step):
+        pixels = slice(start, start + step)
+        rows = torch.cat([systems[..., pixels], right[..., pixels]], dim=1)
+        for pivot in range(k):
+            row = rows[pivot, pivot + 1 :] / rows[pivot, pivot]
+            factor = rows[:, pivot].clone()
+            factor[pivot] = 0
+            rows[:, pivot + 1 :].addcmul_(factor[:, None], row, value=-1)
+            rows[pivot, pivot + 1 :] = row
+        solved[..., pixels] = rows[:, k:]
+    return solved
 
 
 def covariance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

@@ -180,7 +180,9 @@ def test_in_parts_it_is_the_same_as_at_once(monkeypatch):
     sensor = mtf(4)
     _, hsi, msi = pair(sensor, bands=9)
     at_once = run(hsi, msi, sensor)
-    monkeypatch.setattr("hyperfuse.methods.local_linear.models._SUM_BYTES", 4000)
+    monkeypatch.setattr("hyperfuse.methods.local_linear.windowed_ridge._SUM_BYTES", 4000)
+    monkeypatch.setattr("hyperfuse.methods.local_linear.windowed_ridge._BLOCK_VALUES", 50)
+    monkeypatch.setattr("hyperfuse.statistics.linear._SMALL_VALUES", 50)
     monkeypatch.setattr("hyperfuse.methods.local_linear.models._HR_BYTES", 9000)
     torch.testing.assert_close(run(hsi, msi, sensor), at_once, atol=1e-12, rtol=0)
 

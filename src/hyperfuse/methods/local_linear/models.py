@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -26,7 +26,6 @@ _MIN_WEIGHT = 0.05
 # The noise is an estimate: at least this fraction of an error is attributed to the model.
 _MIN_MODEL_FRACTION = 0.05
 _HELD_OUT_PIXELS = 4096
-_SUM_BYTES = 64 * 2**20
 _HR_BYTES = 64 * 2**20
 
 Weights = dict[float, dict[float, float]]
@@ -145,24 +144,18 @@ class WindowModels:
         fused = torch.empty((targets.shape[0], *shape), dtype=targets.dtype, device=targets.device)
         bands = max(1, _HR_BYTES // (fused.element_size() * shape[0] * shape[1] * (fine.shape[0] + 1)))
         weight = None if known is None else known.double()
-        ridges = [
-            (WindowedRidge(self.predictors.coarse, window, weight), weights)
-            for window, weights in self.models.weights.items()
-        ]
-        for chunk in _chunks(targets, self.predictors):
-            progress(chunk.start / targets.shape[0], "applying the local models")
-            some = targets[chunk].double()
-            total = torch.zeros((), dtype=some.dtype, device=some.device)
-            for ridge, weights in ridges:
-                total = total + ridge.blend(some, slopes[chunk], weights)
-            coefficients = total.to(targets.dtype)
-            for first in range(0, coefficients.shape[0], bands):
-                upsampled = sensor.upsample(coefficients[first : first + bands], shape, "linear")
-                image = fused[chunk.start + first : chunk.start + first + upsampled.shape[0]]
-                torch.mul(upsampled[:, 1], fine[0], out=image)
-                for k in range(1, fine.shape[0]):
-                    image.addcmul_(upsampled[:, k + 1], fine[k])
-                image += upsampled[:, 0]
+        coefficients = targets.new_zeros(len(targets), len(fine) + 1, *targets.shape[1:])
+        for done, (window, weights) in enumerate(self.models.weights.items()):
+            progress(done / (len(self.models.weights) + 1), "applying the local models")
+            ridge = WindowedRidge(self.predictors.coarse, window, weight)
+            coefficients += ridge.blend(targets.double(), slopes, weights)
+        for first in range(0, len(coefficients), bands):
+            upsampled = sensor.upsample(coefficients[first : first + bands], shape, "linear")
+            image = fused[first : first + bands]
+            torch.mul(upsampled[:, 1], fine[0], out=image)
+            for k in range(1, len(fine)):
+                image.addcmul_(upsampled[:, k + 1], fine[k])
+            image += upsampled[:, 0]
         similar = self.models.similar
         if similar is not None:
             if not self._neighbours:
@@ -193,14 +186,13 @@ class WindowModels:
 
     def _window_predictions(self) -> tuple[torch.Tensor, torch.Tensor]:
         if not self._predictions:
-            fitted, held_out = torch.empty_like(self.targets), torch.empty_like(self.targets)
-            ridges = [
-                (WindowedRidge(self.predictors.coarse, window), one) for window, one in self.models.weights.items()
+            parts = [
+                WindowedRidge(self.predictors.coarse, window).predictions(
+                    self.targets.double(), self.models.slopes, weights
+                )
+                for window, weights in self.models.weights.items()
             ]
-            for chunk in _chunks(self.targets, self.predictors):
-                some, slopes = self.targets[chunk].double(), self.models.slopes[chunk]
-                parts = [ridge.predictions(some, slopes, weights) for ridge, weights in ridges]
-                fitted[chunk], held_out[chunk] = (sum(kind) for kind in zip(*parts, strict=True))
+            fitted, held_out = (sum(kind).to(self.targets) for kind in zip(*parts, strict=True))
             self._predictions.append((fitted, held_out))
         return self._predictions[0]
 
@@ -256,25 +248,14 @@ def _candidate_errors(
     progress: Progress,
 ) -> torch.Tensor:
     """Return the mean squared error of predicting pixels without themselves, (windows, ridges, components)."""
-    pixels = _spread_pixels(*predictors.shape).to(targets.device)
+    # Pixels of a regular grid stand for all.
+    step = math.ceil(math.sqrt(targets[0].numel() / _HELD_OUT_PIXELS))
     errors = []
     for done, window in enumerate(windows):
         progress(done / len(windows), "weighting windows by held-out pixels")
-        model = WindowedRidge(predictors.coarse, window)
-        chunks = [
-            model.held_out_errors(targets[chunk].double(), slopes[chunk], ridges, pixels)
-            for chunk in _chunks(targets, predictors)
-        ]
-        errors.append(torch.cat(chunks, dim=1))
+        model = WindowedRidge(predictors.coarse, window, step=step)
+        errors.append(model.held_out_errors(targets.double(), slopes, ridges))
     return torch.stack(errors)
-
-
-def _spread_pixels(rows: int, cols: int) -> torch.Tensor:
-    """Return flat indices of about ``_HELD_OUT_PIXELS`` pixels spread over the image."""
-    step = math.ceil(rows * cols / _HELD_OUT_PIXELS)
-    while math.gcd(step, cols) > 1 and step > 1:
-        step += 1  # a step that has a factor in common with the width would visit a few columns only
-    return torch.arange(0, rows * cols, step)
 
 
 def _log_error(errors: torch.Tensor, variance: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
@@ -286,11 +267,3 @@ def _log_error(errors: torch.Tensor, variance: torch.Tensor, noise: torch.Tensor
     if not bool(varied.any()):
         return torch.zeros(errors.shape[:2], dtype=errors.dtype, device=errors.device)
     return (errors[..., varied] + 1e-12 * variance[varied]).log().mean(-1)
-
-
-def _chunks(targets: torch.Tensor, predictors: Predictors) -> Iterator[slice]:
-    """Cut the bands so that the window sums of one part stay small."""
-    size = 8 * targets.shape[-2] * targets.shape[-1] * (predictors.coarse.shape[0] + 1)
-    step = max(1, _SUM_BYTES // size)
-    for start in range(0, targets.shape[0], step):
-        yield slice(start, min(start + step, targets.shape[0]))
