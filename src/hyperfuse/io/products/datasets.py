@@ -10,8 +10,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperfuse.cube.wavelengths import to_nanometres
+from hyperfuse.errors import InputError
 from hyperfuse.io.products import hdf5
-from hyperfuse.io.products.image import Part
+from hyperfuse.io.products.image import Part, ProductBand
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,17 @@ class DatasetBands:
         file: open; it is closed with this.
         bands: in the order of the product.
         flags: of which some make gaps, in all bands.
+        others: files that the flags are in; they are closed too.
     """
 
-    def __init__(self, file: h5py.File, bands: Sequence[DatasetBand], flags: Sequence[FlagDataset] = ()) -> None:
-        self._file, self._bands, self._flags = file, bands, flags
+    def __init__(
+        self,
+        file: h5py.File,
+        bands: Sequence[DatasetBand],
+        flags: Sequence[FlagDataset] = (),
+        others: Sequence[h5py.File] = (),
+    ) -> None:
+        self._files, self._bands, self._flags = (file, *others), bands, flags
 
     def read(self, bands: Sequence[int], part: Part) -> NDArray[Any]:
         """Return the numbers of bands in a part of their grid."""
@@ -64,8 +73,39 @@ class DatasetBands:
         return gaps[None]
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the files."""
+        for file in self._files:
+            file.close()
+
+
+def cube_bands(dataset: h5py.Dataset, axes: str) -> list[DatasetBand]:
+    """Return all bands of a dataset."""
+    return [DatasetBand(dataset, axes, index) for index in range(dataset.shape[axes.index("b")])]
+
+
+def spectral_bands(
+    columns: tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None],
+    unit: str,
+    count: int,
+    where: str,
+    nodata: tuple[float, ...] = (),
+) -> list[ProductBand]:
+    """Return bands of centres and widths in a unit, and of numbers that are 0 where a band is bad; each may be None.
+
+    Raises:
+        InputError: other than ``count`` of them, or a unit that is no length.
+    """
+    for column, what in zip(columns, ("wavelengths", "widths", "flags of bands"), strict=True):
+        if column is not None and np.size(column) != count:
+            raise InputError(f"lists {np.size(column)} {what} for {count} bands")
+    centres, widths = to_nanometres(columns[0], unit, columns[1], where=where)
+    nan = np.full(count, np.nan)
+    known = (nan if centres is None else centres, nan if widths is None else widths)
+    good = np.ones(count) if columns[2] is None else columns[2]
+    return [
+        ProductBand(centre=float(centre), width=float(width), good=bool(use), nodata=nodata)
+        for centre, width, use in zip(*known, good, strict=True)
+    ]
 
 
 def _numbers(bands: Sequence[DatasetBand], part: Part) -> NDArray[Any]:

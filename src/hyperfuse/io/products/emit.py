@@ -23,7 +23,7 @@ from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.geometry.glt import place_by_table
 from hyperfuse.io.geometry.placement import Placement
 from hyperfuse.io.products import hdf5
-from hyperfuse.io.products.hdf5_bands import Flags, Hdf5Bands, read_bands, spectral_bands
+from hyperfuse.io.products.datasets import DatasetBands, FlagDataset, cube_bands, spectral_bands
 from hyperfuse.io.products.image import About, ProductBand, ProductImage
 from hyperfuse.io.products.located import LatLon, Located
 from hyperfuse.io.products.members import Source, match
@@ -54,23 +54,19 @@ def open_emit(source: Source, options: ReadOptions) -> Located:
         InputError: another level, a damaged file, a lookup table that leaves the image, or no MASK file where needed.
     """
     path = _file(source)
-    stored = Hdf5Bands(path)
-    with stored.opening():
-        file = stored.file
+    with hdf5.kept_open(path) as file:
         if not hdf5.holds(file, _VALUES) and hdf5.holds(file, "radiance"):
             raise InputError("is EMIT L1B (radiance at the sensor); take EMIT_L2A_RFL, which holds reflectance")
         item = hdf5.dataset(file, _VALUES, 3)
         rows, cols, count = item.shape
-        gaps = ["no data"]
-        if options.quality == "clear":
-            stored.flags = _clouds(path, source, (rows, cols), stored)
-            gaps += ["cloud", "cirrus"]
         bands = _bands(file, count, _fill_value(item), path.name)
-        stored.cubes = [(item, "rcb", range(count))]
+        clear = options.quality == "clear"
+        flags = [_clouds(path, source, (rows, cols))] if clear else []
+        stored = DatasetBands(file, cube_bands(item, "rcb"), flags, [flag.dataset.file for flag in flags])
         about = About(
             "EMIT L2A",
             path.stem,
-            gaps,
+            ["no data", "cloud", "cirrus"] if clear else ["no data"],
             {
                 "sensor": "EMIT",
                 "start_time": hdf5.text(file, "time_coverage_start"),
@@ -120,10 +116,8 @@ def _bands(file: h5py.File, count: int, fill: float, where: str) -> list[Product
         return values
 
     unit = hdf5.attribute(hdf5.dataset(file, f"{_BANDS}/wavelengths", 1), "units")
-    return spectral_bands(
-        column("wavelengths"), hdf5.plain_text("nm" if unit is None else unit), column("fwhm"), where,
-        good=column("good_wavelengths"), nodata=(fill,),
-    )  # fmt: skip
+    columns = (column("wavelengths"), column("fwhm"), column("good_wavelengths"))
+    return spectral_bands(columns, hdf5.plain_text("nm" if unit is None else unit), count, where, (fill,))
 
 
 def _placement(file: h5py.File) -> tuple[Affine, str | None]:
@@ -135,20 +129,20 @@ def _placement(file: h5py.File) -> tuple[Affine, str | None]:
     return Affine(a, b, c, d, e, f), crs_text(parse_crs(crs or "EPSG:4326"))
 
 
-def _clouds(path: Path, source: Source, size: tuple[int, int], stored: Hdf5Bands) -> Flags:
-    """Return what tells where the MASK file next to a reflectance file flags clouds or cirrus, in sensor geometry."""
+def _clouds(path: Path, source: Source, size: tuple[int, int]) -> FlagDataset:
+    """Return the flags of clouds and cirrus of the MASK file next to a reflectance file, in sensor geometry."""
     named = match(EMIT_REFLECTANCE, path.name)
     scene = named["scene"] if named else None
     pattern = rf"EMIT_L2A_MASK_\d+_{'.+' if scene is None else re.escape(scene)}\.nc"
     mask = source.members.find_one(pattern, f"EMIT_L2A_MASK_*_{scene or '*'}.nc (quality='clear' needs it)")
-    file = stored.also(source.members.root / mask)
-    item = hdf5.dataset(file, "mask", 3)
-    labels = hdf5.optional(file, f"{_BANDS}/mask_bands")
-    with damage_reported(f"{mask} {hdf5.DAMAGED}"):
-        texts = [] if labels is None else [hdf5.plain_text(text) for text in np.asarray(labels[()]).ravel()]
-    flags = [index for index, text in enumerate(texts) if any(flag in text.lower() for flag in _NOT_CLEAR)]
-    if not flags or max(flags) >= item.shape[2]:
-        raise InputError(f"{mask} names no flags of clouds ({_BANDS}/mask_bands)")
-    if item.shape[:2] != size:
-        raise InputError(f"{mask} has {item.shape[0]} x {item.shape[1]} pixels, not {size[0]} x {size[1]}")
-    return lambda _, part: (read_bands(item, "rcb", flags, part) == 1).any(axis=0, keepdims=True)
+    with hdf5.kept_open(source.members.root / mask) as file:
+        item = hdf5.dataset(file, "mask", 3)
+        labels = hdf5.optional(file, f"{_BANDS}/mask_bands")
+        with damage_reported(f"{mask} {hdf5.DAMAGED}"):
+            texts = [] if labels is None else [hdf5.plain_text(text) for text in np.asarray(labels[()]).ravel()]
+        flags = [index for index, text in enumerate(texts) if any(flag in text.lower() for flag in _NOT_CLEAR)]
+        if not flags or max(flags) >= item.shape[2]:
+            raise InputError(f"{mask} names no flags of clouds ({_BANDS}/mask_bands)")
+        if item.shape[:2] != size:
+            raise InputError(f"{mask} has {item.shape[0]} x {item.shape[1]} pixels, not {size[0]} x {size[1]}")
+        return FlagDataset(item, lambda values: (values[..., flags] == 1).any(axis=-1))

@@ -18,16 +18,12 @@ from hyperfuse.io.encoding.hdf5 import find, read_values
 DAMAGED = "is no HDF5 file, or it is cut off or damaged"
 
 
-def open_file(path: Path) -> h5py.File:
-    """Open an HDF5 file; another format, or a damaged file, is an InputError."""
-    with damage_reported(DAMAGED):
-        return h5py.File(path, "r")
-
-
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file for a while, see :func:`open_file`."""
-    with open_file(path) as file:
+    """Open an HDF5 file; another format, or a damaged file, is an InputError."""
+    with damage_reported(DAMAGED):
+        file = h5py.File(path, "r")
+    with file:
         yield file
 
 

@@ -23,6 +23,9 @@ EMIT_RADIANCE = r"EMIT_L1B_RAD_ .* \.nc"
 EMIT_REFLECTANCE = r"EMIT_L2A_RFL_ (?:(?P<version> \d+) _ (?P<scene> .+) | .*) \.nc"
 EMIT_FILE = rf"{EMIT_RADIANCE} | EMIT_L2A_RFL_ .* \.nc"
 
+# Tanager-1: https://docs.planet.com/data/imagery/tanager/
+TANAGER_FILE = r"\d{8}_\d{6}_ .* _ (?: basic | ortho) _ (?: radiance | sr) (?: _hdf5)? \.h5"
+
 # Sentinel-2: https://sentiwiki.copernicus.eu/web/s2-products
 SENTINEL2_FILE = r"MTD_MSI (?P<level> L1C | L2A) \.xml"
 SENTINEL2_FOLDER = r"S2[A-Z]_ .* \.SAFE"
