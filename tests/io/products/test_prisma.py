@@ -151,7 +151,7 @@ def test_it_has_no_cloud_mask(file):
         read(file, quality="clear")
 
 
-@pytest.mark.parametrize("level", ["L1", "L2B", "L2C"])
+@pytest.mark.parametrize("level", ["L1", "L2A"])
 def test_other_levels(tmp_path, level):
     path = tmp_path / f"PRS_{level}_STD_OFFL_20200813103056.he5"
     with h5py.File(path, "w") as target:

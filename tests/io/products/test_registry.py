@@ -46,7 +46,7 @@ def test_every_product_has_its_reader_and_confirmation(tmp_path):
         ("ENMAP01-____L2A-DT0000001867_20220724T104526Z_008_V010302_20230628T165614Z-METADATA.XML", "EnMAP L2A"),
         ("enmap01-x-spectral_image_swir_cog.tif", "EnMAP L2A"),
         (f"{DESIS}-METADATA.xml", "DESIS L2A"),
-        ("PRS_L1_STD_OFFL_20200813103056_20200813103100_0001.he5", "PRISMA L2D"),
+        ("PRS_L1_STD_OFFL_20200813103056_20200813103100_0001.he5", "PRISMA"),
         ("EMIT_L2A_RFL_001_20230316T045133_2307503_005.nc", "EMIT L2A"),
         ("EMIT_L1B_RAD_001_20230316T045133_2307503_005.nc", "EMIT L2A"),
         ("MTD_MSIL1C.xml", "Sentinel-2"),

@@ -194,19 +194,26 @@ def _nearest(
     index = np.full((grid.rows, grid.cols), -1, np.int32)
     if not points.size:
         return index, np.empty(0)
-    tree = KDTree(points, leafsize=32, balanced_tree=False, compact_nodes=False)
     assert grid.transform is not None
+    order = np.argsort(points[:, 1])
+    heights = points[order, 1]
     x = grid.transform.c + pixel * (np.arange(grid.cols) + 0.5)
     residuals = []
     for top in range(0, grid.rows, _BLOCK_ROWS):
         rows = np.arange(top, min(top + _BLOCK_ROWS, grid.rows))
         y = grid.transform.f - pixel * (rows + 0.5)
+        # Points of these rows alone: a tree of all of a large image would take much memory.
+        low, high = np.searchsorted(heights, (y[-1] - pixel, y[0] + pixel))
+        near = order[low:high]
+        if not near.size:
+            continue
+        tree = KDTree(points[near], leafsize=32, balanced_tree=False, compact_nodes=False)
         centres = np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)
         away, found = tree.query(centres, distance_upper_bound=_REACH * pixel)
         reached = np.isfinite(away)
         residuals.append(away[reached])
-        index[rows] = np.where(reached, numbers[np.where(reached, found, 0)], -1)
-    return index, np.concatenate(residuals)
+        index[rows] = np.where(reached, numbers[near[np.where(reached, found, 0)]], -1)
+    return index, np.concatenate([np.empty(0), *residuals])
 
 
 def _short(crs: str) -> str:

@@ -54,13 +54,7 @@ class DatasetBands:
 
     def read(self, bands: Sequence[int], part: Part) -> NDArray[Any]:
         """Return the numbers of bands in a part of their grid."""
-        chosen = [self._bands[index] for index in bands]
-        runs: list[list[DatasetBand]] = []
-        for band in chosen:
-            if not runs or runs[-1][-1].dataset != band.dataset:
-                runs.append([])
-            runs[-1].append(band)
-        return np.concatenate([_numbers(run, part) for run in runs])
+        return read_datasets([self._bands[index] for index in bands], part)
 
     def gaps(self, bands: Sequence[int], part: Part) -> NDArray[np.bool_] | None:
         """Return where flags make gaps, (1, rows, cols); None where there are none."""
@@ -76,6 +70,16 @@ class DatasetBands:
         """Close the files."""
         for file in self._files:
             file.close()
+
+
+def read_datasets(bands: Sequence[DatasetBand], part: Part) -> NDArray[Any]:
+    """Return the numbers of bands in a part of their grid, (bands, rows, cols)."""
+    runs: list[list[DatasetBand]] = []
+    for band in bands:
+        if not runs or runs[-1][-1].dataset != band.dataset:
+            runs.append([])
+        runs[-1].append(band)
+    return np.concatenate([_numbers(run, part) for run in runs])
 
 
 def cube_bands(dataset: h5py.Dataset, axes: str) -> list[DatasetBand]:

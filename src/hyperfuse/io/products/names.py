@@ -16,7 +16,7 @@ DESIS_FILE = rf"DESIS - .* - (?: {DLR_METADATA} | {DLR_IMAGE})"
 DESIS_FOLDER = r"DESIS-HSI- .*"
 
 # PRISMA: "PRISMA Products Specification Document", https://prisma.asi.it/missionselect/docs.php
-PRISMA_FILE = r"PRS_ (?P<level> L\w+) \.he5"
+PRISMA_FILE = r"PRS_ (?P<level> L[12][BCD]?) _ (?:.* _)? (?P<time> \d{14} _ \d{14}) .* \.he5 | PRS_L\w+ \.he5"
 
 # EMIT: https://lpdaac.usgs.gov/products/emitl2arflv001/ ; the scene is time, orbit and number within the orbit.
 EMIT_RADIANCE = r"EMIT_L1B_RAD_ .* \.nc"

@@ -90,7 +90,15 @@ class Product:
 PRODUCTS = (
     Product("EnMAP L2A", "enmap", names.ENMAP_FILE, names.ENMAP_FOLDER, names.DLR_FILE, archived=True),
     Product("DESIS L2A", "desis", names.DESIS_FILE, names.DESIS_FOLDER, names.DLR_FILE, archived=True),
-    Product("PRISMA L2D", "prisma", names.PRISMA_FILE, hints=r".* \. (?: he5 | h5 | hdf5)", isolated=True),
+    Product(
+        "PRISMA",
+        "prisma",
+        names.PRISMA_FILE,
+        hints=r".* \. (?: he5 | h5 | hdf5)",
+        isolated=True,
+        windows=True,
+        images=("pan",),
+    ),
     Product(
         "Tanager",
         "tanager",
