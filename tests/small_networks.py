@@ -14,6 +14,7 @@ NETWORKS = [*FEINFN, *(pytest.param(n, marks=[pytest.mark.slow] if n in LARGE el
 SMALL = {
     **{name: {"width": 8, "encoder_blocks": 1, "hidden": (12, 8), "decoder_width": 10} for name in FEINFN},
     "ssrnet": {"variant": "uestc"},
+    "dspnet": {"variant": "uestc"},
 }
 
 

@@ -28,7 +28,7 @@ def test_any_number_of_bands(name, hsi_bands, msi_bands, pair):
 
 
 def test_images_of_a_batch_do_not_mix(name, pair):
-    network = build(name).double()
+    network = build(name).double().eval()
     hsi, msi = pair(3, (4, 5), (16, 20), dtype=torch.float64)
     with torch.no_grad():
         together = network(hsi, msi)
@@ -73,7 +73,7 @@ def test_every_parameter_learns(name, pair):
 
 def test_bfloat16_by_autocast_and_by_option_agree(name, pair):
     hsi, msi = pair(1, (6, 5), (24, 20))
-    exact, rounded = build(name), build(name, precision="bfloat16")
+    exact, rounded = build(name).eval(), build(name, precision="bfloat16").eval()
     with torch.no_grad():
         reference = exact(hsi, msi)
         with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -8,12 +8,17 @@ Example:
     torch.Size([1, 31, 16, 18])
 """
 
+import hyperfuse.networks.bdt
 import hyperfuse.networks.dhif
+import hyperfuse.networks.dspnet
 import hyperfuse.networks.fusformer
 import hyperfuse.networks.hsrnet
+import hyperfuse.networks.mimo_sst
 import hyperfuse.networks.mog_dcn
+import hyperfuse.networks.psrt
 import hyperfuse.networks.restfnet
-import hyperfuse.networks.ssrnet  # noqa: F401
+import hyperfuse.networks.ssrnet
+import hyperfuse.networks.three_dt_net  # noqa: F401
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.compared import ComparedNetwork
 from hyperfuse.networks.feinfn import FeINFN

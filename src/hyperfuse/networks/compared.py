@@ -63,7 +63,7 @@ class ComparedNetwork(FusionNetwork):
 
     options_class: ClassVar[type[NetworkOptions]] = ComparedOptions
     ignored: ClassVar[tuple[str, ...]] = ()
-    residual_layer: ClassVar[str | None] = None
+    residual_layer: str | None = None
     options: ComparedOptions
 
     def __init__(self, hsi_bands: int, msi_bands: int, options: ComparedOptions) -> None:
@@ -74,7 +74,7 @@ class ComparedNetwork(FusionNetwork):
     def fuse(self, hsi: torch.Tensor, msi: torch.Tensor) -> torch.Tensor:
         """Map (B, hsi_bands, h, w) and (B, msi_bands, r h, r w) to (B, hsi_bands, r h, r w): the authors' equations.
 
-        Sides are multiples of ``tiling().multiple``; expensive products are under autocast where that is asked for.
+        Sides are multiples of ``side_multiple``; expensive products are under autocast where that is asked for.
         """
 
     def forward(self, hsi: torch.Tensor, msi: torch.Tensor) -> torch.Tensor:
@@ -179,8 +179,13 @@ class ComparedNetwork(FusionNetwork):
         ratio = "" if self.options.ratio is None else f" at the ratio {self.options.ratio}"
         return f"{self.name} for {self.hsi_bands} + {self.msi_bands} bands{ratio}"
 
+    @property
+    def side_multiple(self) -> int:
+        """HR pixels that sides are multiples of, the others being extended to such; the base: that of blocks."""
+        return self.tiling().multiple
+
     def _missing_lr_pixels(self, low: int, high: int) -> int:
-        multiple = self.tiling().multiple
+        multiple = self.side_multiple
         if multiple == 1 or high % multiple == 0:
             return 0
         ratio = high // low
