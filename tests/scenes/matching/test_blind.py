@@ -18,6 +18,7 @@ from hyperfuse.scenes.source import PairSource
 from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import GaussianPsf
+from hyperfuse.sensor.srf.satellites import srf_from_satellite
 from hyperfuse.sensor.srf.srf import Srf
 from scenes import fractions, gaussian_spectra, mixture, power_law_fields
 
@@ -195,3 +196,21 @@ def test_what_does_not_match_is_refused_as_before():
     hsi, msi = pair()
     with pytest.raises(InputError, match="swapped"):
         match_blind(msi, hsi)
+
+
+def test_responses_of_a_known_sensor_are_taken_and_recorded():
+    image = IMAGE
+    waves = np.linspace(420.0, 960.0, 20)
+    srf = srf_from_satellite("planetscope-superdove", waves, ["blue", "green", "red", "nir"])
+    sensor = Sensor(ratio=4, psf=GaussianPsf(sigma=(1.3, 1.3)), srf=srf)
+    hsi = Cube(data=sensor.degrade(image).float().numpy(), wavelengths=waves)
+    msi = Cube(
+        data=sensor.respond(image).float().numpy(),
+        band_names=srf.names,
+        attributes={"sensor": "planetscope-superdove"},
+    )
+    found = match_blind(hsi, msi)
+    np.testing.assert_allclose(found.pair.sensor.srf.matrix, srf.matrix, atol=1e-3)
+    source = "planetscope-superdove (nominal centres and widths, flat-topped): 4 as published"
+    assert found.pair.sensor.srf.source == source
+    assert any(source in note.replace(": MSI bands", ":") for note in found.pair.notes)

@@ -109,3 +109,26 @@ def test_one_hsi_band_and_flat_targets():
 def test_too_few_pixels_are_refused():
     with pytest.raises(InputError, match="too few"):
         fit_srf(np.ones((9, 3)), np.ones((9, 1)), PIXELS[:9])
+
+
+def test_responses_that_are_known_beforehand_are_kept_up_to_a_gain():
+    clean, noisy = spectra(noise=0.01)
+    msi = 0.8 * clean @ TRUE.T + 0.003 * np.random.default_rng(1).standard_normal((len(clean), 4))
+    prior = TRUE.copy()
+    prior[3] = np.nan
+    found = fit_srf(noisy, msi, PIXELS, WAVES, prior)
+    assert found.kept.tolist() == [True, True, True, False]
+    np.testing.assert_allclose(found.matrix[:3], TRUE[:3], atol=2e-3)
+    np.testing.assert_allclose(found.gain, 0.8, atol=0.02)
+    free = fit_srf(noisy, msi, PIXELS, WAVES)
+    assert not free.kept.any()
+    np.testing.assert_allclose(found.matrix[3], free.matrix[3])
+    assert np.abs(found.matrix - TRUE)[:3].sum() < 0.2 * np.abs(free.matrix - TRUE)[:3].sum()
+
+
+def test_the_pair_corrects_what_is_known_wrongly():
+    clean, noisy = spectra(noise=0.001)
+    wrong = np.stack([gaussian(540, 70), gaussian(560, 40), box(700, 760), box(780, 900)])
+    found = fit_srf(noisy, clean @ TRUE.T, PIXELS, WAVES, wrong)
+    assert found.kept.tolist() == [False, True, False, True]
+    np.testing.assert_allclose(found.matrix @ WAVES, TRUE @ WAVES, atol=15)

@@ -95,7 +95,12 @@ def test_texts_that_name_no_srf_are_refused(spec, message):
 def test_all_that_is_listed_can_be_made():
     wide = np.arange(350, 2600, 10.0)
     for name, line in list_srfs().items():
-        spec = {"boxes:N": "boxes:3", "gaussian:CENTRE/FWHM,...": "gaussian:450/60"}.get(name, name)
+        spec = {
+            "boxes:N": "boxes:3",
+            "gaussian:CENTRE/FWHM,...": "gaussian:450/60",
+            "flat:CENTRE/FWHM,...": "flat:450/60",
+        }.get(name, name)
         srf = create_srf(spec, wide.size, wavelengths=wide)
-        if line.startswith("satellite: "):
-            assert line == "satellite: " + ", ".join(srf.names)
+        if line.startswith("satellite"):
+            kind = "satellite, nominal" if "nominal" in srf.source else "satellite"
+            assert line == f"{kind}: " + ", ".join(srf.names)

@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 
 from hyperfuse.errors import HyperfuseWarning, InputError, MissingDependencyError
+from hyperfuse.io.products.nominal_bands import NOMINAL_BANDS
+from hyperfuse.sensor.srf.curves import FLAT_TOPPED, GAUSSIAN, srf_from_centres
 from hyperfuse.sensor.srf.satellites import find_satellite, list_satellites, srf_from_satellite
 from hyperfuse.sensor.srf.srf import HsiBands
 
 FINE = np.arange(350, 2600, 4.0)
 
 
-@pytest.mark.parametrize("name", list_satellites())
+@pytest.mark.parametrize("name", [name for name, known in list_satellites().items() if known.pyrsr_names])
 def test_the_bands_are_those_of_pyrsr_and_all_can_be_read(name):
     from pyrsr.sensorspecs import get_LayerBandsAssignment
 
@@ -77,7 +79,7 @@ def test_short_wave_bands_beyond_the_hsi_are_refused_or_left_out():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(InputError, match=r"did you mean 'sentinel-2[ab]'"):
+    with pytest.raises(InputError, match=r"did you mean 'sentinel-2[abc]'"):
         srf_from_satellite("sentinel-2", FINE)
     with pytest.raises(InputError, match="sentinel-2a has no band 'B13'; its bands are B2, B3"):
         srf_from_satellite("sentinel-2a", FINE, bands=["B13"])
@@ -106,3 +108,37 @@ def test_a_missing_pyrsr_is_an_error_that_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyrsr", None)
     with pytest.raises(MissingDependencyError, match=r"landsat-8 needs the package pyrsr: .*hyperfuse\[sensors\]"):
         srf_from_satellite("landsat-8", FINE)
+
+
+@pytest.mark.parametrize("name", [name for name, known in list_satellites().items() if not known.pyrsr_names])
+def test_nominal_bands_have_their_centres_and_widths(name):
+    satellite = list_satellites()[name]
+    nominal = {band: (centre, width) for band, centre, width in NOMINAL_BANDS[name]}
+    assert set(satellite.all_bands) == set(nominal)
+    fine = np.arange(300, 2700, 1.0)
+    srf = srf_from_satellite(name, fine, bands=list(dict.fromkeys(satellite.all_bands)))
+    assert srf.source == f"{name} (nominal centres and widths, flat-topped)"
+    for band, centre, width in zip(srf.names, srf.wavelengths, srf.fwhm, strict=True):
+        assert (centre, width) == pytest.approx(nominal[band], abs=0.1)
+    assert srf_from_satellite(name, fine).names == satellite.bands
+
+
+def test_flat_topped_responses_lie_within_their_width():
+    """A Gaussian has 24 % of its area beyond its FWHM; the published curves of multispectral sensors 2 to 8 %."""
+    fine = np.arange(500, 800, 0.5)
+    outside = np.abs(fine - 650) > 30
+    parts = {
+        exponent: srf_from_centres([650], [60], fine, exponent=exponent).matrix[0, outside].sum()
+        for exponent in (GAUSSIAN, FLAT_TOPPED)
+    }
+    assert parts[GAUSSIAN] == pytest.approx(0.239, abs=0.005)
+    assert parts[FLAT_TOPPED] == pytest.approx(0.051, abs=0.005)
+
+
+def test_satellites_whose_bands_have_names():
+    srf = srf_from_satellite("PlanetScope SuperDove", FINE, bands=["Blue", "NIR"])
+    assert srf.names == ("blue", "nir")
+    assert srf_from_satellite("worldview3", FINE, bands=["s1", "RE"]).names == ("S1", "RE")
+    assert srf_from_satellite("worldview-2", FINE, bands=["pan"]).names == ("P",)
+    with pytest.raises(InputError, match="worldview-2 has no band 'S1'; its bands are C, B, G"):
+        srf_from_satellite("worldview-2", FINE, bands=["S1"])

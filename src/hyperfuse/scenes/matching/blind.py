@@ -31,6 +31,7 @@ from hyperfuse.sensor.estimation.sensor import SensorEstimate, estimate_sensor, 
 from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.published import psf_prior
+from hyperfuse.sensor.srf.known import known_responses
 from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.sensor.srf.srf import Srf
 
@@ -198,7 +199,7 @@ def match_samples(
             notes += more
             parts = [pair_part(pair, *bands) for pair in read(match)]
     if estimates_srf:
-        match, more = _normalised(match, parts, bands, headers[0].wavelengths)
+        match, more = _normalised(match, parts, bands, headers)
         notes += more
         if other_units and (match.estimate is None or not match.estimate.accepted.all()):
             refuse_other_units(*images)
@@ -251,14 +252,19 @@ def _moved(match: Match, placement: Placement, headers: tuple[CubeHeader, CubeHe
 
 
 def _normalised(
-    match: Match, parts: Sequence[PairPart], bands: tuple[Bools, Bools], wavelengths: NDArray[np.float64] | None
+    match: Match, parts: Sequence[PairPart], bands: tuple[Bools, Bools], headers: tuple[CubeHeader, CubeHeader]
 ) -> tuple[Match, tuple[str, ...]]:
-    """Return a match with responses where they are not known, and with the radiometry of the MSI, and notes."""
+    """Return a match with responses where they are not known, and with the radiometry of the MSI, and notes.
+
+    Responses that the MSI's product states, or its operator publishes, are the prior of those of the pair.
+    """
     hsi_bands, msi_bands = bands
-    known = match.sensor.srf
+    known, wavelengths = match.sensor.srf, headers[0].wavelengths
     centres = None if wavelengths is None else wavelengths[hsi_bands]
+    published = known_responses(headers[1], headers[0], hsi_bands) if known is None else None
+    prior = None if published is None else published.restricted(hsi_bands, msi_bands)
     try:
-        found = estimate_sensor(parts, known_phase=True, known_psf=True, wavelengths=centres)
+        found = estimate_sensor(parts, known_phase=True, known_psf=True, wavelengths=centres, prior=prior)
     except InputError as error:
         what = "spectral responses" if known is None else "radiometry of the MSI"
         return match, (f"{what} not estimated: {error}",)

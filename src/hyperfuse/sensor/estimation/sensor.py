@@ -26,6 +26,7 @@ from hyperfuse.sensor.estimation.srf import fit_srf
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf
 from hyperfuse.sensor.published import PsfPrior
+from hyperfuse.sensor.srf.known import KnownResponses
 from hyperfuse.sensor.srf.srf import Srf
 
 _PIXELS = 4096
@@ -85,6 +86,7 @@ def estimate_sensor(
     known_phase: bool = False,
     known_psf: bool = False,
     wavelengths: ArrayLike | None = None,
+    prior: KnownResponses | None = None,
 ) -> SensorEstimate:
     """Estimate phase, PSF, responses and radiometry of a scene; what is known stays as given.
 
@@ -101,6 +103,7 @@ def estimate_sensor(
         known_phase: use the phases as given.
         known_psf: use the PSF as given.
         wavelengths: centres of the HSI bands in nm, any order, (bands,).
+        prior: responses that are known beforehand, between these bands; see :func:`fit_srf`.
 
     Raises:
         InputError: images, wavelengths or responses that do not fit together, or too few LR pixels.
@@ -124,11 +127,11 @@ def estimate_sensor(
         notes.append(f"phase estimated from the pair: {sensor.offset[0]:.2f},{sensor.offset[1]:.2f} HR pixels")
     if psf_fit is not None:
         notes.append(psf_note(psf_fit, sensor))
-    found = _with_radiometry(located, centres)
+    found = _with_radiometry(located, centres, prior)
     return replace(found, position=position, psf_fit=psf_fit, notes=(*notes, *found.notes))
 
 
-def _with_radiometry(parts: Sequence[PairPart], centres: Array | None) -> SensorEstimate:
+def _with_radiometry(parts: Sequence[PairPart], centres: Array | None, prior: KnownResponses | None) -> SensorEstimate:
     """Estimate the responses where they are not given, and gain and offset of each MSI band."""
     pixels, spectra, targets = _samples(parts)
     changed = changed_pixels(spectra, targets, pixels)
@@ -137,17 +140,19 @@ def _with_radiometry(parts: Sequence[PairPart], centres: Array | None) -> Sensor
     pixels, spectra, targets = pixels[~changed], spectra[~changed], targets[~changed]
     sensor = parts[0].sensor
     if sensor.srf is None:
-        responses = fit_srf(spectra, targets, pixels, centres)
+        responses = fit_srf(spectra, targets, pixels, centres, None if prior is None else prior.matrix)
         wavelengths = None if centres is None else responses.matrix @ centres
-        srf = Srf(responses.matrix, wavelengths=wavelengths, source="estimated from the pair")
+        source, prior_notes = _known_before(prior, responses.kept)
+        srf = Srf(responses.matrix, wavelengths=wavelengths, source=source)
         fit: RadiometryFit = responses
     else:
+        prior_notes = []
         srf, fit = sensor.srf, fit_radiometry(spectra @ sensor.srf.matrix.T, targets, pixels)
     missed = np.maximum(1 - fit.explained, 0)
     accepted = (fit.explained >= _MIN_EXPLAINED) & (fit.gain > 0)
     accepted &= (missed <= _MAX_MISSED * np.median(missed)) | (missed < 0.05)
     residual = targets - (spectra @ srf.matrix.T) * fit.gain - fit.offset
-    notes = _radiometry_notes(srf.names, fit, accepted)
+    notes = prior_notes + _radiometry_notes(srf.names, fit, accepted)
     fraction = float(changed.mean())
     if fraction > _CHANGED_FRACTION:
         notes.append(f"the images do not agree on {fraction:.1%} of the LR pixels (change, cloud, shadow or parallax)")
@@ -166,6 +171,17 @@ def _with_radiometry(parts: Sequence[PairPart], centres: Array | None) -> Sensor
         psf_fit=None,
         notes=tuple(notes),
     )
+
+
+def _known_before(prior: KnownResponses | None, kept: NDArray[np.bool_]) -> tuple[str, list[str]]:
+    """Return the source of the responses that were fitted to the pair, and a note where some were known before."""
+    if prior is None or not np.isfinite(prior.matrix).all(axis=1).any():
+        return "estimated from the pair", []
+    known = np.isfinite(prior.matrix).all(axis=1)
+    counts = (np.count_nonzero(kept), np.count_nonzero(known & ~kept), np.count_nonzero(~known))
+    what = ("as published", "corrected by the pair", "estimated from the pair")
+    bands = ", ".join(f"{number} {text}" for number, text in zip(counts, what, strict=True) if number)
+    return f"{prior.source}: {bands}", [f"spectral responses of {prior.source}: MSI bands {bands}"]
 
 
 def _samples(parts: Sequence[PairPart]) -> tuple[NDArray[np.int64], Array, Array]:

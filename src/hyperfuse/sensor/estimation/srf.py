@@ -19,6 +19,7 @@ from hyperfuse.statistics.folds import block_labels, position_folds
 # away from the window that by itself explains the MSI band best; the stiffest first.
 _SMOOTHNESS = (1e-2, 1e-5, 1e-8)
 _LOCALITY = (1.0, 1e-2, 1e-4, 1e-6, 0.0)
+_NOMINAL = (1e4, 1.0, 1e-2)  # of weights away from a response that is known beforehand
 _RIDGE = 1e-10
 # A stiffer response is taken where its additional error is not significant: at most this many standard errors, and at
 # most this fraction of the best error plus this fraction of the band's variance.
@@ -35,12 +36,20 @@ class SrfFit(RadiometryFit):
 
     Attributes:
         matrix: (msi_bands, hsi_bands), non-negative, rows sum to 1; equal weights where no response explains the band.
+        kept: (msi_bands,), True where it is the response that was known beforehand.
     """
 
     matrix: Array
+    kept: NDArray[np.bool_]
 
 
-def fit_srf(spectra: Array, targets: Array, pixels: NDArray[np.int64], wavelengths: Array | None = None) -> SrfFit:
+def fit_srf(
+    spectra: Array,
+    targets: Array,
+    pixels: NDArray[np.int64],
+    wavelengths: Array | None = None,
+    prior: Array | None = None,
+) -> SrfFit:
     """Estimate the responses that turn HSI spectra into the degraded MSI.
 
     For every MSI band z, ``min_{r >= 0, o} |Y r + o - z|^2 + a |D r|^2 + b |W r|^2``: non-negative least squares with
@@ -55,17 +64,23 @@ def fit_srf(spectra: Array, targets: Array, pixels: NDArray[np.int64], wavelengt
         targets: the MSI degraded to the same pixels (pixels, msi_bands).
         pixels: (row, col) of each pixel on the LR grid, (pixels, 2).
         wavelengths: centres of the HSI bands in nm, any order; without them the order of the bands defines neighbours.
+        prior: responses that are known beforehand, (msi_bands, hsi_bands), rows of NaN where they are not. ``c |r - p
+            sum(r)|^2`` holds a band at its response p up to a gain; the largest c is taken whose error is that of the
+            best, so that it is p itself unless held-out pixels show another.
     """
     if len(spectra) < LEAST_PIXELS:
         raise InputError(f"{len(spectra)} LR pixels are too few to estimate responses from; {LEAST_PIXELS} are needed")
     axis = _Axis.of(spectra.shape[1], wavelengths)
     data = _Data(without_noise(spectra, axis.order)[:, axis.order], pixels)
-    bands = [_fit_band(data, axis, targets[:, k]) for k in range(targets.shape[1])]
+    known = [None] * targets.shape[1] if prior is None else [row if np.isfinite(row).all() else None for row in prior]
+    bands = [
+        _fit_band(data, axis, targets[:, k], None if row is None else row[axis.order]) for k, row in enumerate(known)
+    ]
     matrix = np.zeros((len(bands), spectra.shape[1]))
     for row, band in zip(matrix, bands, strict=True):
         row[axis.order] = band.weights
-    _, gain, offset, explained, models = zip(*bands, strict=True)
-    return SrfFit(np.array(gain), np.array(offset), np.array(explained), models, matrix)
+    _, gain, offset, explained, models, kept = zip(*bands, strict=True)
+    return SrfFit(np.array(gain), np.array(offset), np.array(explained), models, matrix, np.array(kept))
 
 
 class _Band(NamedTuple):
@@ -74,6 +89,7 @@ class _Band(NamedTuple):
     offset: float
     explained: float
     model: RadiometricModel
+    kept: bool
 
 
 class _Axis(NamedTuple):
@@ -146,15 +162,19 @@ class _Data:
         return errors
 
 
-_Key = tuple[RadiometricModel, float, float]  # stiffness of steps, stiffness of locality
+# Stiffness of steps, of locality, and of the response that is known beforehand.
+_Key = tuple[RadiometricModel, float, float, float]
 
 
-def _fit_band(data: _Data, axis: _Axis, target: Array) -> _Band:
+def _fit_band(data: _Data, axis: _Axis, target: Array, known: Array | None = None) -> _Band:
     @functools.cache
     def away(model: RadiometricModel) -> Array:
         return _distance_from(_best_window(data, axis, target, model), axis)
 
-    def penalty(model: RadiometricModel, smooth: float, local: float) -> Array:
+    def penalty(model: RadiometricModel, smooth: float, local: float, nominal: float) -> Array:
+        if nominal and known is not None:
+            other = np.eye(known.size) - known[:, None]  # takes r to r - p sum(r)
+            return np.asarray(nominal * other.T @ other)
         return np.asarray(smooth * axis.steps.T @ axis.steps + local * np.diag(away(model) ** 2))
 
     found: dict[_Key, Array] = {}
@@ -168,9 +188,13 @@ def _fit_band(data: _Data, axis: _Axis, target: Array) -> _Band:
     # Others are compared with the error of the freest fits; a stiff one may still be the best of all.
     for model in (RadiometricModel.GAIN_AND_OFFSET, RadiometricModel.IDENTICAL):
         for smooth in (_SMOOTHNESS[0], _SMOOTHNESS[-1]):
-            tried((model, smooth, 0.0))
+            tried((model, smooth, 0.0, 0.0))
+    keys: list[_Key] = []
+    if known is not None:
+        keys += [(model, 0.0, 0.0, nominal) for nominal in _NOMINAL for model in RadiometricModel]
     # Locality first: it decides which bands take part at all.
-    for key in ((model, smooth, local) for local in _LOCALITY for model in RadiometricModel for smooth in _SMOOTHNESS):
+    keys += [(model, smooth, local, 0.0) for local in _LOCALITY for model in RadiometricModel for smooth in _SMOOTHNESS]
+    for key in keys:
         errors = tried(key)
         best = min(found.values(), key=lambda values: float(values.mean()))
         allowed = (1 + _TOLERATED_FRACTION) * best.mean() + _TOLERATED_VARIANCE * variance
@@ -181,7 +205,7 @@ def _fit_band(data: _Data, axis: _Axis, target: Array) -> _Band:
     weights, offset = data.solve(target, 0, key[0], penalty(*key))
     gain = float(weights.sum())
     weights = weights / gain if gain > 0 else np.full(len(weights), 1 / len(weights))
-    return _Band(weights, gain, offset, explained_fraction(found[key], target), key[0])
+    return _Band(weights, gain, offset, explained_fraction(found[key], target), key[0], key[3] == _NOMINAL[0])
 
 
 def _best_window(data: _Data, axis: _Axis, target: Array, model: RadiometricModel) -> tuple[int, int]:

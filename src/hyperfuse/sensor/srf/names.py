@@ -12,10 +12,13 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.sensor.srf.cameras import list_cameras, srf_camera
-from hyperfuse.sensor.srf.curves import srf_from_centres
+from hyperfuse.sensor.srf.curves import FLAT_TOPPED, GAUSSIAN, srf_from_centres
 from hyperfuse.sensor.srf.satellites import find_satellite, list_satellites, srf_from_satellite
 from hyperfuse.sensor.srf.srf import HsiBands, Srf, srf_boxes
 from hyperfuse.sensor.srf.tables import TABLE_SUFFIXES, srf_from_table
+
+# By the kind that a text begins with.
+_SHAPES = {"flat": FLAT_TOPPED, "gaussian": GAUSSIAN}
 
 
 @checked
@@ -35,7 +38,8 @@ def create_srf(
     ``nikon-d700``                 a camera of :func:`list_cameras`; R, G, B
     ``sentinel-2a``                a satellite of :func:`list_satellites`, its usual bands
     ``sentinel-2a:B2,B3,B4,B8``    the named bands of it; ``landsat-8:PAN`` the panchromatic one
-    ``gaussian:450/60,550/60``     Gaussian responses, centre and full width at half maximum in nm
+    ``flat:450/60,550/60``         flat-topped responses, centre and full width at half maximum in nm
+    ``gaussian:450/60,550/60``     Gaussian ones
     ``camera.csv``, ``srf.mat:P``  a file, see :func:`~hyperfuse.sensor.srf.tables.srf_from_table`
     ============================== ==================================================================
 
@@ -69,8 +73,14 @@ def create_srf(
         return srf_boxes(int(rest), bands)
     if text.lower() in list_cameras():
         return srf_camera(text.lower(), bands, drop_uncovered=drop_uncovered)
-    if kind == "gaussian":
-        return srf_from_centres(*_gaussians(text, rest), bands, source=text.lower(), drop_uncovered=drop_uncovered)
+    if kind in _SHAPES:
+        return srf_from_centres(
+            *_ranges(text, rest),
+            bands,
+            source=text.lower(),
+            exponent=_SHAPES[kind],
+            drop_uncovered=drop_uncovered,
+        )
     satellite = find_satellite(kind)
     if satellite is not None:
         chosen = rest.split(",") if ":" in text else None
@@ -91,17 +101,21 @@ def list_srfs() -> dict[str, str]:
     """
     return {
         "boxes:N": "N equal runs of HSI bands, averaged",
+        "flat:CENTRE/FWHM,...": "flat-topped responses, in nm",
         "gaussian:CENTRE/FWHM,...": "Gaussian responses, in nm",
         **dict.fromkeys(list_cameras(), "camera: R, G, B"),
-        **{name: f"satellite: {', '.join(sensor.bands)}" for name, sensor in list_satellites().items()},
+        **{
+            name: f"satellite{'' if sensor.pyrsr_names else ', nominal'}: {', '.join(sensor.bands)}"
+            for name, sensor in list_satellites().items()
+        },
     }
 
 
-def _gaussians(text: str, items: str) -> tuple[list[float], list[float]]:
+def _ranges(text: str, items: str) -> tuple[list[float], list[float]]:
     pairs = [item.split("/") for item in items.split(",")]
     try:
         return [float(centre) for centre, _ in pairs], [float(width) for _, width in pairs]
     except ValueError as error:
         raise InputError(
-            f"the SRF {text!r} is no list of centre/FWHM in nm; write gaussian:450/60,550/60", "srf"
+            f"the SRF {text!r} is no list of centre/FWHM in nm; write {text.partition(':')[0]}:450/60,550/60", "srf"
         ) from error

@@ -1,4 +1,4 @@
-"""Responses of satellite sensors, read from the package pyrsr, which carries the agencies' published curves."""
+"""Responses of satellite sensors: published curves where pyrsr holds them, else nominal, flat-topped ones."""
 
 from __future__ import annotations
 
@@ -9,31 +9,39 @@ from typing import NamedTuple
 from numpy.typing import ArrayLike
 
 from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.io.products.nominal_bands import NOMINAL_BANDS, nominal_ranges
 from hyperfuse.runtime.optional import require
-from hyperfuse.sensor.srf.curves import srf_from_curves
+from hyperfuse.sensor.srf.curves import FLAT_TOPPED, srf_from_centres, srf_from_curves
 from hyperfuse.sensor.srf.srf import HsiBands, Srf
 
 
 class Satellite(NamedTuple):
     """A satellite sensor; by default no panchromatic, thermal, cirrus or other atmospheric bands are taken.
 
-    ``pyrsr_names`` are satellite and sensor as pyrsr calls them, ``further_bands`` the others that it holds.
+    ``pyrsr_names`` are satellite and sensor as pyrsr calls them, None where it does not hold them and
+    :data:`~hyperfuse.io.products.nominal_bands.NOMINAL_BANDS` has centres and widths; ``further_bands`` are the others.
     """
 
     name: str
-    pyrsr_names: tuple[str, str]
+    pyrsr_names: tuple[str, str] | None
     bands: tuple[str, ...]
     further_bands: tuple[str, ...] = ()
     pan: str | None = None
 
     @property
     def all_bands(self) -> tuple[str, ...]:
-        """All bands that pyrsr holds."""
+        """All bands that are known."""
         return self.bands + self.further_bands
 
 
 def _sensor(name: str, satellite: str, sensor: str, bands: str, further: str = "", pan: str | None = None) -> Satellite:
     return Satellite(name, (satellite, sensor), tuple(bands.split()), tuple(further.split()), pan)
+
+
+def _nominal(name: str, further: str = "", pan: str | None = None) -> Satellite:
+    others = (*further.split(), *((pan,) if pan else ()))
+    bands = tuple(band for band, _, _ in NOMINAL_BANDS[name])
+    return Satellite(name, None, tuple(band for band in bands if band not in others) or others, others, pan)
 
 
 _SENTINEL_2 = ("B2 B3 B4 B5 B6 B7 B8 B8A B11 B12", "B1 B9 B10")
@@ -68,6 +76,15 @@ _SATELLITES = {
         _sensor("aster", "Terra", "ASTER", *_ASTER),
         _sensor("modis-terra", "Terra", "MODIS", *_MODIS),
         _sensor("modis-aqua", "Aqua", "MODIS", *_MODIS),
+        _nominal("sentinel-2c", "B1 B9 B10"),
+        _nominal("planetscope-superdove"),
+        _nominal("planetscope-0e"),
+        _nominal("worldview-2", pan="P"),
+        _nominal("worldview-3", "S1 S2 S3 S4 S5 S6 S7 S8", pan="P"),
+        _nominal("eo-1-ali", pan="PAN"),
+        _nominal("gaofen-1-wfv1"),
+        _nominal("gaofen-6-pms", pan="PAN"),
+        _nominal("prisma-pan", pan="PAN"),
     )
 }
 
@@ -88,7 +105,8 @@ def srf_from_satellite(
 ) -> Srf:
     """Return the responses of a satellite sensor of :func:`list_satellites` on the bands of an HSI.
 
-    The curves are those of the package pyrsr (Scheffler, GFZ Potsdam), which names the origin of each of them; other
+    The curves are those of the package pyrsr (Scheffler, GFZ Potsdam), which names the origin of each of them. Of a
+    sensor that it does not hold they are flat-topped, of nominal centres and widths, and ``source`` says so. Other
     arguments and errors as of :func:`srf_from_curves`.
 
     Args:
@@ -108,6 +126,17 @@ def srf_from_satellite(
     if len(set(chosen)) < len(chosen):
         raise InputError(f"a band of {satellite.name} is chosen twice: {', '.join(chosen)}")
 
+    if satellite.pyrsr_names is None:
+        centres, widths = zip(*nominal_ranges(satellite.name, chosen), strict=True)
+        return srf_from_centres(
+            centres,
+            widths,
+            hsi,
+            names=chosen,
+            source=f"{satellite.name} (nominal centres and widths, flat-topped)",
+            exponent=FLAT_TOPPED,
+            drop_uncovered=drop_uncovered,
+        )
     # Loads pandas, a quarter of a second that only this function needs.
     RSR = require("pyrsr", f"reading the spectral responses of {satellite.name}").RSR
     keys = [band.removeprefix("B") for band in chosen]
@@ -126,8 +155,9 @@ def _band(satellite: Satellite, text: str) -> str:
     band = text.strip().upper()
     if band == "PAN" and satellite.pan is not None:
         return satellite.pan
-    named = "B" + band.removeprefix("B").lstrip("0")
-    if named not in satellite.all_bands:
+    known = {name.upper(): name for name in satellite.all_bands}
+    named = known.get(band) or known.get("B" + band.removeprefix("B").lstrip("0"))
+    if named is None:
         what = "panchromatic band" if band == "PAN" else f"band {text.strip()!r}"
         raise InputError(f"{satellite.name} has no {what}; its bands are {', '.join(satellite.all_bands)}")
     return named
