@@ -65,3 +65,7 @@ GAOFEN_IMAGE = r"""
     \. (?: geotiff | tiff?)
 """
 NOTHING = r"(?!)"
+
+# HYPSO: https://github.com/NTNU-SmallSat-Lab/hypso-package ; PACE: https://oceandata.sci.gsfc.nasa.gov
+HYPSO_FILE = r"hypso [12]? _ .* \.nc"
+PACE_FILE = r"PACE_OCI \. .* \.nc"

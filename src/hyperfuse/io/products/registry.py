@@ -116,6 +116,8 @@ PRODUCTS = (
     Product("Wyvern", "wyvern", names.WYVERN_FILE, archived=True, windows=True),
     Product("Hyperion L1T", "hyperion", names.HYPERION_FILE, names.HYPERION_FOLDER, archived=True, windows=True),
     Product("Gaofen or Ziyuan", "gaofen", names.NOTHING, hints=names.GAOFEN_IMAGE, windows=True),
+    Product("HYPSO", "hypso", names.HYPSO_FILE, hints=r".* \. nc4?", isolated=True, windows=True),
+    Product("PACE OCI", "pace", names.PACE_FILE, hints=r".* \. nc4?", isolated=True, windows=True),
     Product("NEON reflectance", "neon", names.NEON_FILE, hints=r".* \. (?: h5 | hdf5)", isolated=True, windows=True),
 )
 
