@@ -33,21 +33,48 @@ def decode_map_info(texts: Mapping[str, str], where: str) -> tuple[Affine | None
     named = {re.sub(r"[^a-z0-9]", "", key.lower().rsplit("/", 1)[-1]): text for key, text in texts.items()}
     if "mapinfo" not in named:
         return None, None
-    parts = [part.strip() for part in named["mapinfo"].strip("{} ").split(",")]
+    parts = _parts(named["mapinfo"])
+    transform = map_transform(named["mapinfo"], where)
+    return transform, None if transform is None else _crs(named, parts, where)
+
+
+def map_transform(text: str, where: str) -> Affine | None:
+    """Return the transform of a map info; None of one that only counts pixels, or that is damaged (with a warning).
+
+    ``rotation`` is that of the image in degrees, counterclockwise, about the reference, wherever it stands.
+
+    Example:
+        >>> transform = map_transform("{UTM, 1, 1, 5000, 9000, 2, 2, 10, North, WGS-84, rotation = 90}", "a.hdr")
+        >>> transform @ (1, 0), transform @ (0, 1)
+        ((5000.0, 9002.0), (5002.0, 9000.0))
+    """
+    parts = _parts(text)
     try:
         column, row, x, y, width, height = (float(part) for part in parts[1:7])
-        turned = next((float(part.split("=")[1]) for part in parts if part.lower().startswith("rotation=")), 0.0)
+        degrees = map_rotation(text)
     except ValueError:
         warn(f"{where}: its map info is damaged and left out; the image has no transform")
-        return None, None
+        return None
     if parts[0].lower() in _WITHOUT_CRS:
-        return None, None
-    if not (width and height and all(map(math.isfinite, (column, row, x, y, width, height)))):
+        return None
+    if not (width and height and all(map(math.isfinite, (column, row, x, y, width, height, degrees)))):
         warn(f"{where}: its map info is damaged and left out; the image has no transform")
-        return None, None
-    # The reference is a position in the image, where (1, 1) is the outer corner of the first pixel.
-    grid = Affine.translation(x, y) @ Affine.rotation(turned) @ Affine.scale(width, -height)
-    return grid @ Affine.translation(1 - column, 1 - row), _crs(named, parts, where)
+        return None
+    # The reference is a position in the image, where (1, 1) is the outer corner of the first pixel. Of whole quarters
+    # of a circle the cosine or sine would be nearly 0.
+    cos, sin = (round(part, 15) for part in (math.cos(math.radians(degrees)), math.sin(math.radians(degrees))))
+    grid = Affine(cos * width, sin * height, x, sin * width, -cos * height, y)
+    return grid @ Affine.translation(1 - column, 1 - row)
+
+
+def map_rotation(text: str) -> float:
+    """Return the rotation of a map info in degrees, 0 where it states none; ValueError where it is no number."""
+    stated = (part.replace(" ", "").lower() for part in _parts(text))
+    return next((float(part.partition("=")[2]) for part in stated if part.startswith("rotation=")), 0.0)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.strip("{} ").split(",")]
 
 
 def _crs(named: Mapping[str, str], parts: list[str], where: str) -> str | None:

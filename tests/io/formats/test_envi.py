@@ -321,3 +321,68 @@ def test_a_header_with_a_number_of_thousands_of_digits(tmp_path):
     header.write_text(header.read_text().replace("header offset = 0", f"header offset = {'9' * 5000}"))
     with pytest.raises(InputError, match=r"line\.img: "):
         read(file)
+
+
+_HEADER = """ENVI
+samples = 5
+lines = 4
+bands = 2
+header offset = 0
+data type = 4
+interleave = bsq
+byte order = 0
+"""
+_UTM = "UTM, 1, 1, 500000, 4000000, 10, 10, 11, North, WGS-84"
+
+
+def _headed(folder, items):
+    (folder / "a.hdr").write_text(_HEADER + items + "\nwavelength = {\n 500, 600}\nwavelength units = Nanometers\n")
+    np.arange(40, dtype=np.float32).tofile(folder / "a.img")
+    return read(folder / "a.img")
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        f"map info = {{{_UTM}, units=Meters, rotation=30}}",
+        f"map info={{{_UTM}, units=Meters, rotation=30.000}}",
+        f"   map info = {{{_UTM}, rotation=30, units=Meters}}",
+        f"map info = {{ {_UTM.replace(',', ' ,')} , units=Meters , rotation = 30.0000 }}",
+        f"map info = {{\n {_UTM},\n units=Meters, rotation=30\n}}",
+        f"map info = {{{_UTM}, units=Meters, rotation=30",
+    ],
+)
+def test_a_rotation_is_counterclockwise_however_the_header_is_written(tmp_path, items):
+    cube = _headed(tmp_path, items)
+    cos, sin = 10 * np.cos(np.pi / 6), 10 * np.sin(np.pi / 6)
+    # Along a row the image runs to the east and north, along a column to the east and south.
+    assert cube.transform[:6] == pytest.approx((cos, sin, 500000, sin, -cos, 4000000))
+    assert cube.crs == "EPSG:32611"
+    assert cube.wavelengths.tolist() == [500, 600]
+
+
+@pytest.mark.parametrize(
+    ("degrees", "expected"),
+    [(90, (0, 10, 10, 0)), (270, (0, -10, -10, 0)), (-90, (0, -10, -10, 0)), (180, (-10, 0, 0, 10))],
+)
+def test_quarters_of_a_circle(tmp_path, degrees, expected):
+    items = f"map info = {{{_UTM}, units=Meters, rotation={degrees}}}"
+    if degrees == 180:
+        with pytest.warns(HyperfuseWarning, match="rotation=180 is read as that of a flight line"):
+            cube = _headed(tmp_path, items)
+    else:
+        cube = _headed(tmp_path, items)
+    a, b, c, d, e, f = cube.transform[:6]
+    assert (a, b, d, e, c, f) == (*expected, 500000, 4000000)
+
+
+def test_a_rotation_is_about_the_reference(tmp_path):
+    cube = _headed(tmp_path, f"map info = {{{_UTM.replace('1, 1', '3, 2', 1)}, rotation=90}}")
+    assert cube.transform @ (2, 1) == (500000, 4000000)
+
+
+def test_south_up_files_of_this_package_stay_as_they_are(tmp_path):
+    cube = Cube(data=np.ones((2, 4, 5), np.float32), crs="EPSG:32611", transform=(10, 0, 500000, 0, 10, 4000000))
+    with pytest.warns(HyperfuseWarning, match="cannot hold a sheared or south-up transform"):
+        write(tmp_path / "south.img", cube)
+    assert read(tmp_path / "south.img").transform == cube.transform

@@ -12,8 +12,10 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
+from hyperfuse.cube.map_info import map_rotation, map_transform
 from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG
 from hyperfuse.cube.wavelengths import to_nanometres
 from hyperfuse.errors import InputError, warn
@@ -30,6 +32,7 @@ _NO_DATA = (
 )
 _LARGEST = 64 * 2**20
 _LONGEST_NUMBER = 18
+_OPENING = re.compile(r"\s*[A-Za-z][\w ]*=\s*\{")
 
 # Items that describe the layout of the file or that a header has a field for; all others are attributes.
 STANDARD_ITEMS = {
@@ -105,6 +108,8 @@ def read_header(path: Path) -> dict[str, str]:
         # An item ends with its line, a value in braces with the line that closes them.
         parts = [value.strip()]
         while parts[0].startswith("{") and "}" not in parts[-1] and at <= last_brace:
+            if _OPENING.match(lines[at]):  # the brace of this one is missing
+                break
             parts.append(lines[at])
             at += 1
         items[key.strip().replace(" ", "_")] = " ".join(" ".join(parts).split())
@@ -156,6 +161,27 @@ def linear_items(items: Mapping[str, str], bands: int, where: str) -> tuple[Floa
         if factor is not None:
             gain = np.divide(1.0, factor, out=np.ones(bands), where=factor != 0)
     return gain, offset
+
+
+def rotated_transform(items: Mapping[str, str], where: str) -> Affine | None:
+    """Return the transform of a header whose map info states a rotation, else None.
+
+    GDAL drops a rotation with blanks around its equals sign, rotates about the first pixel instead of the reference,
+    and takes 180 degrees for a flip, which it writes so for images whose first row is the southernmost one.
+    """
+    text = next((value for key, value in items.items() if key.lower() == "map_info"), "")
+    try:
+        rotation = map_rotation(text)
+    except ValueError:
+        rotation = 0.0
+    if rotation % 360 == 0:
+        return None
+    if rotation % 360 == 180:
+        warn(
+            f"{where}: rotation=180 is read as that of a flight line; if another program wrote it for an image whose"
+            " first row is the southernmost one, the image is mirrored"
+        )
+    return map_transform(text, where)
 
 
 def states_no_position(items: Mapping[str, str]) -> bool:

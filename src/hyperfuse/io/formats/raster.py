@@ -120,7 +120,7 @@ def _header(source: Raster, items: Mapping[str, str], where: str) -> CubeHeader:
     # What the format states wins over the record: another program may have changed it since.
     stated = spectral_fields(source, items, where)
     header = recorded.update({"units": common_units(source, where), **stated})
-    header = header.replace(**_grid(source, recorded, envi_header.states_no_position(items)))
+    header = header.replace(**_grid(source, recorded, items, where))
     if header.transform is None and (source.gcps[0] or source.rpcs):
         warn(f"{where}: is placed by ground control points or RPCs, which are left out; orthorectify it first")
     return header.replace(
@@ -129,11 +129,13 @@ def _header(source: Raster, items: Mapping[str, str], where: str) -> CubeHeader:
     )
 
 
-def _grid(source: Raster, recorded: CubeHeader, arbitrary: bool) -> dict[str, Any]:
+def _grid(source: Raster, recorded: CubeHeader, items: Mapping[str, str], where: str) -> dict[str, Any]:
     """Return transform and CRS; where the record states the same more exactly than the format can, the record's.
 
-    A file that says itself that its coordinates only count pixels (``arbitrary``) has neither, unless it names a CRS.
+    An ENVI file whose header (``items``) says that its coordinates only count pixels has neither, unless it names a
+    CRS; where it states a rotation, that counts, not what GDAL makes of it.
     """
+    arbitrary = envi_header.states_no_position(items)
     stated, exact, crs = six_numbers(source.transform), recorded.transform, crs_text(source.crs)
     same = exact is not None and np.allclose(stated, six_numbers(exact), rtol=1e-9, atol=1e-9 * abs(exact.a))
     local = crs is None or crs.startswith(("LOCAL_CS", "ENGCRS"))
@@ -142,7 +144,8 @@ def _grid(source: Raster, recorded: CubeHeader, arbitrary: bool) -> dict[str, An
     # Of a PNM file without a world file the driver gives whatever its memory holds.
     invented = source.driver == "PNM" and not Path(source.name).with_suffix(".wld").exists()
     unknown = invented or stated == six_numbers(Affine.identity())
-    transform = exact if same or unknown else source.transform
+    rotated = None if same or unknown else envi_header.rotated_transform(items, where)
+    transform = exact if same or unknown else source.transform if rotated is None else rotated
     if crs is None or (recorded.crs is not None and same_crs(crs, recorded.crs)):
         crs = recorded.crs
     return {"transform": transform, "crs": crs}
