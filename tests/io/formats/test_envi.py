@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from hyperfuse.cube.crs import parse_crs
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io import read, write
@@ -357,7 +358,7 @@ def test_a_rotation_is_counterclockwise_however_the_header_is_written(tmp_path, 
     cos, sin = 10 * np.cos(np.pi / 6), 10 * np.sin(np.pi / 6)
     # Along a row the image runs to the east and north, along a column to the east and south.
     assert cube.transform[:6] == pytest.approx((cos, sin, 500000, sin, -cos, 4000000))
-    assert cube.crs == "EPSG:32611"
+    assert parse_crs(cube.crs).to_epsg() == 32611
     assert cube.wavelengths.tolist() == [500, 600]
 
 

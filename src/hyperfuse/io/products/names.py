@@ -26,6 +26,14 @@ EMIT_FILE = rf"{EMIT_RADIANCE} | EMIT_L2A_RFL_ .* \.nc"
 # Tanager-1: https://docs.planet.com/data/imagery/tanager/
 TANAGER_FILE = r"\d{8}_\d{6}_ .* _ (?: basic | ortho) _ (?: radiance | sr) (?: _hdf5)? \.h5"
 
+# AVIRIS: Classic, -NG, -3 and -5, https://aviris.jpl.nasa.gov ; not the uncertainty, positions or lookup tables.
+_AVIRIS = r"(?P<granule> f\d{6}t\d\dp\d\dr\d\d | ang\d{8}t\d{6} | av[35]\d{8}t\d{6} (?: _\d{3})?)"
+_AVIRIS_OTHER = r"(?! .* _(?: unc | glt | igm | loc | obs | h2o) (?: _ | \. | $))"
+AVIRIS_ENVI = (
+    rf"{_AVIRIS_OTHER} {_AVIRIS} \w* (?P<kind> rfl | refl | corr | rdn) \w* (?: \. (?: img | bin | dat | hdr))?"
+)
+AVIRIS_NETCDF = rf"{_AVIRIS_OTHER} {_AVIRIS} \w* (?P<kind> rfl | rdn) \w* \.nc"
+
 # Sentinel-2: https://sentiwiki.copernicus.eu/web/s2-products
 SENTINEL2_FILE = r"MTD_MSI (?P<level> L1C | L2A) \.xml"
 SENTINEL2_FOLDER = r"S2[A-Z]_ .* \.SAFE"

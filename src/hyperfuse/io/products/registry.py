@@ -108,6 +108,8 @@ PRODUCTS = (
         windows=True,
         images=("uncertainty",),
     ),
+    Product("AVIRIS (netCDF)", "aviris_netcdf", names.AVIRIS_NETCDF, isolated=True, windows=True),
+    Product("AVIRIS (ENVI)", "aviris", names.AVIRIS_ENVI, windows=True),
     Product("EMIT L2A", "emit", names.EMIT_FILE, hints=r".* \. nc4?", isolated=True, windows=True),
     Product("Sentinel-2", "sentinel2", names.SENTINEL2_FILE, names.SENTINEL2_FOLDER, archived=True, windows=True),
     Product("Landsat 8/9 Collection 2 Level 2", "landsat", names.LANDSAT_METADATA, names.LANDSAT_FOLDER, archived=True),
