@@ -8,6 +8,7 @@ import pytest
 
 from hyperfuse.cli.batch import find_pairs
 from hyperfuse.io import read, write
+from hyperfuse.scenes.simulate import simulate
 
 FAST = ("--method", "regression", "--ratio", "3", "--psf", "mtf:0.3", "--no-align")
 
@@ -99,3 +100,22 @@ def test_an_image_without_its_partner_is_a_failure_of_its_pair(run, pairs, tmp_p
     assert "failed: South: 1 HSI and 0 MSI are there; one of each is needed" in err
     assert (tmp_path / "out" / "north.tif").exists()
     assert {pair.name for pair in find_pairs(pairs)} == {"South", "broken", "north"}
+
+
+def test_further_msis_of_a_pair_are_used(run, pair, tmp_path):
+    folder = tmp_path / "pairs" / "north"
+    folder.mkdir(parents=True)
+    coarse = simulate(pair.msi.replace(history=()), ratio=1.5, srf="boxes:1").hsi.replace(band_names=None)
+    write(folder / "hsi.tif", pair.hsi)
+    write(folder / "msi.tif", pair.msi.select_bands([0, 1]))
+    write(folder / "msi2.tif", coarse.select_bands([2]))
+    words = ("--method", "regression", "--no-align")
+    code, _, err = run("batch", folder.parent, tmp_path / "out", *words)
+    assert code == 0, err
+    assert "note: " + str(folder / "msi2.tif") + ": 1 band with pixels of " in err
+    direct = run("fuse", *(folder / f"{name}.tif" for name in ("hsi", "msi", "msi2")), tmp_path / "out.tif", *words)
+    assert direct[0] == 0, direct[2]
+    assert np.array_equal(read(tmp_path / "out.tif").data, read(tmp_path / "out" / "north.tif").data)
+    assert read(tmp_path / "out.tif").history[-1]["inputs"]["msi"] == "msi.tif, msi2.tif"
+    write(folder / "msi2.img", coarse)
+    assert find_pairs(folder.parent)[0].fault == "several msi2 are there; one is needed"

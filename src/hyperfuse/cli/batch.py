@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 import warnings
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from hyperfuse.cli.session import Session
 from hyperfuse.errors import HyperfuseError, InputError
 
 _NAME = "{name}"
+_KINDS = re.compile(r"hsi|msi|msi[2-9]")
 # Sidecar files of images.
 _SIDECARS = (".hdr", ".xml", ".yaml", ".ovr", ".msk", ".txt", ".json")
 # Options of `fuse` that name a file of one pair.
@@ -31,18 +33,22 @@ class FoundPair:
     Attributes:
         name: of the pair in its folder.
         hsi: files found of the LR-HSI; a pair that can be fused has one.
-        msi: files found of the HR-MSI.
+        msi: files found of the HR-MSI; likewise.
+        more: files found of further MSIs (msi2, msi3) with pixels of other sizes; likewise of each.
     """
 
     name: str
     hsi: tuple[Path, ...]
     msi: tuple[Path, ...]
+    more: tuple[Path, ...] = ()
 
     @property
     def fault(self) -> str | None:
         """Why it cannot be fused, or None."""
         if len(self.hsi) == len(self.msi) == 1:
-            return None
+            kinds = [_kind(file) for file in self.more]
+            twice = next((kind for at, kind in enumerate(kinds) if kind in kinds[:at]), None)
+            return None if twice is None else f"several {twice} are there; one is needed"
         return f"{len(self.hsi)} HSI and {len(self.msi)} MSI are there; one of each is needed"
 
 
@@ -60,9 +66,9 @@ def batch(
     """Fuse every pair of a folder into another folder.
 
     A pair is a subfolder with hsi.EXT and msi.EXT (as `hyperfuse simulate` makes them), or two files NAME_hsi.EXT and
-    NAME_msi.EXT. A pair that fails is reported in one line and does not stop the others; the exit code is 1 if any
-    failed. All further options are those of `hyperfuse fuse`; {name} in one of them stands for the name of the pair,
-    as in --report 'reports/{name}.html'.
+    NAME_msi.EXT; further MSIs with other pixels are msi2.EXT, msi3.EXT. A pair that fails is reported in one line and
+    does not stop the others; the exit code is 1 if any failed. All further options are those of `hyperfuse fuse`;
+    {name} in one of them stands for the name of the pair, as in --report 'reports/{name}.html'.
 
     Args:
         pairs: Folder of pairs.
@@ -112,8 +118,8 @@ def find_pairs(folder: Path) -> list[FoundPair]:
         for file in sorted(parent.iterdir()):
             if file.name.startswith(".") or file.suffix.lower() in _SIDECARS:
                 continue
-            name, _, kind = file.stem.lower().rpartition("_")
-            if kind not in ("hsi", "msi") or bool(name) == (parent != folder):
+            name, kind = file.stem.lower().rpartition("_")[0], _kind(file)
+            if not _KINDS.fullmatch(kind) or bool(name) == (parent != folder):
                 continue
             known = parent.name if parent != folder else file.stem[: len(name)]
             images.setdefault((known, kind), []).append(file)
@@ -122,7 +128,21 @@ def find_pairs(folder: Path) -> list[FoundPair]:
             f"{folder}: holds no pairs, which are subfolders with hsi.EXT and msi.EXT, or NAME_hsi.EXT and NAME_msi.EXT"
         )
     names = sorted({name for name, _ in images})
-    return [FoundPair(name, *(tuple(images.get((name, kind), ())) for kind in ("hsi", "msi"))) for name in names]
+    kinds = sorted({kind for _, kind in images} - {"hsi", "msi"}, key=lambda kind: int(kind.removeprefix("msi")))
+    return [
+        FoundPair(
+            name,
+            tuple(images.get((name, "hsi"), ())),
+            tuple(images.get((name, "msi"), ())),
+            tuple(file for kind in kinds for file in images.get((name, kind), ())),
+        )
+        for name in names
+    ]
+
+
+def _kind(file: Path) -> str:
+    """Return the word of a file's name that says which image of a pair it is."""
+    return file.stem.lower().rpartition("_")[2]
 
 
 def _check(pairs: Sequence[FoundPair], options: Sequence[str]) -> None:
@@ -140,7 +160,7 @@ def _check(pairs: Sequence[FoundPair], options: Sequence[str]) -> None:
 
 
 def _words(pair: FoundPair, target: Path, options: Sequence[str], resume: bool, common: CommonOptions) -> list[str]:
-    words = ["fuse", str(pair.hsi[0]), str(pair.msi[0]), str(target)]
+    words = ["fuse", *map(str, (pair.hsi[0], pair.msi[0], *pair.more, target))]
     words += [option.replace(_NAME, pair.name) for option in options]
     if resume and target.with_name(f".{target.name}.tiles").exists():
         words.append("--resume")

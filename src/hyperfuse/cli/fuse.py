@@ -42,7 +42,7 @@ def fuse(
     msi: str,
     out: str,
     /,
-    *,
+    *more: Annotated[str, Parameter(show=False)],
     method: str | None = None,
     effort: str | None = None,
     budget: str | None = None,
@@ -61,6 +61,7 @@ def fuse(
     psf: str | None = None,
     ratio: str | None = None,
     phase: str | None = None,
+    msi_psf: str | None = None,
     no_align: bool = False,
     same_ground: bool = False,
     mask: str | None = None,
@@ -78,9 +79,12 @@ def fuse(
     A file may name a variable (scene.mat:cube); a quoted pattern ('tile_*.tif', '*_B[1-7].tif') is one
     image in several files: its tiles, or its bands.
 
+    Several MSIs may be named before OUT, `fuse HSI MSI1 MSI2 OUT`: bands with pixels of several sizes, such as a
+    panchromatic and a multispectral image. The finest pixels are those of OUT; coarser bands are first fused to them.
+
     Args:
         hsi: Hyperspectral image of low resolution.
-        msi: Multispectral or panchromatic image of high resolution, of the same area.
+        msi: Multispectral or panchromatic image of high resolution, of the same area; or several, see above.
         out: Image to write; its extension is its format.
         method: How to fuse; `hyperfuse methods` lists them and names the default.
         effort: How long the method works: fast, normal or best. Default: normal.
@@ -95,6 +99,8 @@ def fuse(
         psf: Blur of the HSI in MSI pixels: sigma:1.5, fwhm:3, mtf:0.3, box.
         ratio: MSI pixels per HSI pixel, such as 3 or 3.2, or 4,2 for y,x. Default: from the files.
         phase: Centre of the first HSI pixel in MSI pixels, one number or y,x. Default: from the files.
+        msi_psf: Of several MSIs, blur of the coarser ones in pixels of the finest; see --psf. Default: estimated.
+        more: The last one is OUT.
         no_align: Use the positions that the files state; a shift between the two is not estimated.
         same_ground: HSI and MSI cover the same ground, corner to corner, although only one of them is georeferenced.
         mask: One-band image on the MSI's grid; pixels that are not 0 (clouds) are not used and become gaps.
@@ -116,6 +122,8 @@ def fuse(
     from hyperfuse.scenes.fuse import fuse_tiles
     from hyperfuse.sensor.geometry import PairGeometry
 
+    words = [msi, out, *more]
+    msis, out = words[:-1], words[-1]
     if reference is not None and report is None:
         raise InputError("reference=... is for the report; give report=..., or use `hyperfuse evaluate`")
     if network is not None:
@@ -126,7 +134,8 @@ def fuse(
     settings = {**parse_settings(set_), **_settings_of(chosen, effort, budget, weights, best_so_far)}
     beside = None if sensor is not None else sensor_next_to(hsi)
     others = [path for path in (mask, sensor, reference) if path is not None] + ([str(beside)] if beside else [])
-    inputs = [*files_named(hsi), *files_named(msi), *others]
+    msi_files = [file for name in msis for file in files_named(name)]
+    inputs = [*files_named(hsi), *msi_files, *others]
     # Whether an output that exists is that of the job to resume shows when the job is known.
     checked = replace(writing, overwrite=writing.overwrite or tiles.resume)
     images = [(out, check_output(out, checked, inputs=inputs))]
@@ -144,18 +153,21 @@ def fuse(
         phase=parse_pair(phase, "--phase"),
         align=not no_align,
         same_ground=same_ground,
+        msi_psf=msi_psf,
     )
     with prefixed("msi_"):
-        msi_options = ReadOptions(**msi_reading.keywords(reading, files_named(msi)[0]))
+        msi_options = ReadOptions(**msi_reading.keywords(reading, msi_files[0]))
     if budget is not None:
         # Starting shows how fast the machine is at present; ending, and writing a report, take a part of its time.
         ending = (_ENDING + (0 if report is None else _REPORTING)) * session.spent()
         settings["budget_seconds"] = max(0.1, settings["budget_seconds"] - session.spent() - ending)
-    names = {"hsi": name_of(hsi), "msi": name_of(msi)} | ({} if mask is None else {"mask": name_of(mask)})
+    names = {"hsi": name_of(hsi), "msi": ", ".join(map(name_of, msis))} | (
+        {} if mask is None else {"mask": name_of(mask)}
+    )
     with session.progress("fusing") as progress:
         fusion = fuse_tiles(
             files_named(hsi),
-            files_named(msi),
+            msi_files,
             out,
             method=chosen,
             geometry=geometry,

@@ -37,7 +37,7 @@ def read(path: str | Path, options: ReadOptions | None = None, **keywords: Unpac
         path: the file, and after a colon the variable where it holds several; or the folder of a product.
         options: how it is read.
         **keywords: fields of :class:`ReadOptions` (``bands``, ``nodata``, ``scale``, ``offset``, ``axes``,
-            ``quality``, ``wavelengths``) in place of ``options``.
+            ``quality``, ``wavelengths``, ``pixel_size``) in place of ``options``.
 
     Returns:
         The cube, values as float32 (float64 where the file holds that, or integers beyond 2**24).
@@ -69,7 +69,7 @@ def read(path: str | Path, options: ReadOptions | None = None, **keywords: Unpac
                     raise InputError(f"is {product.name}, which states its axes; leave out axes", "axes")
                 return _relabelled(product.read([source], how), how, file)
             entry = format_to_read(file)
-            for name in ("quality", "overview", "like"):
+            for name in ("quality", "overview", "like", "pixel_size"):
                 if getattr(how, name) is not None:
                     known = ", ".join(product.name for product in PRODUCTS)
                     raise InputError(f"{name} is for products ({known}), and this is none; leave it out", name)

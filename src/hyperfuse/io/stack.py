@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
@@ -45,42 +48,54 @@ def stack(cubes: Sequence[Cube], names: Sequence[str]) -> Cube:
         >>> stack([red, green], ["red.png", "green.png"]).band_names
         ('red', 'green')
     """
-    first = cubes[0]
-    for cube, name in zip(cubes, names, strict=True):
-        if not same_grid(first.header, cube.header):
-            size = f"{cube.rows} x {cube.cols} pixels, {first.rows} x {first.cols} in the first"
-            raise InputError(f"{name}: is not on the grid of {names[0]} ({size}), so it is no band of the same image")
-        if cube.units != first.units:
-            raise InputError(f"{name}: its units are {cube.units}, not {first.units} as of {names[0]}")
-    bands = [
-        own or (stem if cube.bands == 1 else f"{stem} {band + 1}")
-        for cube, name in zip(cubes, names, strict=True)
-        for stem in [_stem(name)]
-        for band, own in enumerate(cube.band_names or [""] * cube.bands)
-    ]
+    header = stacked_header([cube.header for cube in cubes], names)
+    return Cube.from_header(header, *stacked_values(cubes))
+
+
+def stacked_values(cubes: Sequence[Cube]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return values and validity of the bands of all cubes as one."""
     whole = [cube.valid if cube.valid is not None else np.ones(cube.shape, np.bool_) for cube in cubes]
-    coded = {(cube.scale, cube.offset) for cube in cubes}
+    valid = None if all(cube.valid is None for cube in cubes) else np.concatenate(whole)
+    return np.concatenate([cube.data for cube in cubes]), valid
+
+
+def stacked_header(headers: Sequence[CubeHeader], names: Sequence[str]) -> CubeHeader:
+    """Return the header of the bands of all images as one; see :func:`stack`.
+
+    Raises:
+        InputError: another grid or unit than the first.
+    """
+    first = headers[0]
+    for header, name in zip(headers, names, strict=True):
+        if not same_grid(first, header):
+            size = f"{header.rows} x {header.cols} pixels, {first.rows} x {first.cols} in the first"
+            raise InputError(f"{name}: is not on the grid of {names[0]} ({size}), so it is no band of the same image")
+        if header.coding.units != first.coding.units:
+            raise InputError(f"{name}: its units are {header.coding.units}, not {first.coding.units} as of {names[0]}")
+    bands = [
+        own or (stem if header.bands == 1 else f"{stem} {band + 1}")
+        for header, name in zip(headers, names, strict=True)
+        for stem in [_stem(name)]
+        for band, own in enumerate(header.band_names or [""] * header.bands)
+    ]
+    coded = {(header.coding.scale, header.coding.offset) for header in headers}
     scale, offset = coded.pop() if len(coded) == 1 else (1.0, 0.0)
-    return Cube(
-        data=np.concatenate([cube.data for cube in cubes]),
-        valid=None if all(cube.valid is None for cube in cubes) else np.concatenate(whole),
-        wavelengths=_per_band(cubes, "wavelengths", np.nan),
-        fwhm=_per_band(cubes, "fwhm", np.nan),
-        good_bands=_per_band(cubes, "good_bands", True),
+    return CubeHeader(
+        shape=(len(bands), first.rows, first.cols),
+        wavelengths=_per_band(headers, "wavelengths", np.nan),
+        fwhm=_per_band(headers, "fwhm", np.nan),
+        good_bands=_per_band(headers, "good_bands", True),
         band_names=tuple(bands),
         transform=first.transform,
         crs=first.crs,
-        nodata=first.nodata,
-        units=first.units,
-        scale=scale,
-        offset=offset,
-        attributes=common_attributes(cubes),
-        history=first.history if all(cube.history == first.history for cube in cubes) else (),
+        coding=replace(first.coding, scale=scale, offset=offset),
+        attributes=common_attributes(headers),
+        history=first.history if all(header.history == first.history for header in headers) else (),
     )
 
 
-def common_attributes(cubes: Sequence[Cube]) -> dict[str, str]:
-    """Return the attributes that are the same in all cubes."""
+def common_attributes(cubes: Sequence[Cube | CubeHeader]) -> dict[str, str]:
+    """Return the attributes that are the same in all images."""
     first = cubes[0].attributes
     return {key: text for key, text in first.items() if all(cube.attributes.get(key) == text for cube in cubes)}
 
@@ -90,7 +105,7 @@ def _stem(name: str) -> str:
     return file.stem if variable is None else variable.rsplit("/", 1)[-1]
 
 
-def _per_band(cubes: Sequence[Cube], name: str, unknown: float | bool) -> np.ndarray | None:
+def _per_band(cubes: Sequence[CubeHeader], name: str, unknown: float | bool) -> np.ndarray | None:
     values = [getattr(cube, name) for cube in cubes]
     if all(value is None for value in values):
         return None

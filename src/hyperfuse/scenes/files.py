@@ -3,125 +3,31 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
-from hyperfuse.cube.header import CubeHeader, Grid, shifted
+from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseError, InputError
-from hyperfuse.io import read_mosaic, write
-from hyperfuse.io.describe import whole_header
+from hyperfuse.io import write
 from hyperfuse.io.encoding.damage import checksum
-from hyperfuse.io.encoding.options import ReadOptions
-from hyperfuse.io.files import ImageLike, as_cube, is_product
+from hyperfuse.io.files import ImageLike, as_cube
 from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.io.windows.memory import MemorySource
 from hyperfuse.io.windows.open import find_swaths, open_windows
 from hyperfuse.io.windows.source import WindowSource
+from hyperfuse.scenes.images import BandFiles, ImageFiles
 from hyperfuse.scenes.source import PairSource, mask_pixels
-from hyperfuse.scenes.tiling.store import identity
-
-Paths = str | Path | Sequence[str | Path]
 
 # A mask lies on the MSI's grid where its pixels are off by no more than this fraction of a pixel.
 _OFF_GRID = 0.01
-# A product whose header alone is needed is read as an overview of this many pixels along a side.
-_FEW = 64
-
-
-@dataclass(frozen=True)
-class ImageFiles:
-    """An image in a file, or in several that are merged.
-
-    Attributes:
-        name: of the image in a pair: hsi, msi or mask.
-        paths: one or more.
-        options: how they are read.
-    """
-
-    name: str
-    paths: tuple[str, ...]
-    options: ReadOptions = field(default_factory=ReadOptions)
-
-    @classmethod
-    def of(cls, name: str, paths: Paths, options: ReadOptions | None = None) -> ImageFiles:
-        """Return the image of a path or of several."""
-        several = [paths] if isinstance(paths, str | Path) else paths
-        return cls(name, tuple(str(path) for path in several), options or ReadOptions())
-
-    @property
-    def label(self) -> str:
-        """The paths for messages."""
-        return self.paths[0] if len(self.paths) == 1 else f"{self.paths[0]} and {len(self.paths) - 1} more"
-
-    def read(self) -> Cube:
-        """Return the whole image."""
-        with self._parameters_named():
-            return read_mosaic(self.paths, self.options)
-
-    def open(self) -> WindowSource:
-        """Open the file to read windows.
-
-        Raises:
-            InputError: it has to be read whole.
-        """
-        with self._parameters_named():
-            return open_windows(self.paths[0] if len(self.paths) == 1 else self.paths, self.options)
-
-    def grid(self) -> Grid | None:
-        """Return the grid of the image, of which several files may each cover a part; None where it has none."""
-        headers = [self._header(path) for path in self.paths]
-        first = headers[0].transform
-        if first is None:
-            return None
-        ends = [
-            ~first @ (header.transform @ corner)
-            for header in headers
-            if header.transform is not None
-            for corner in ((0, 0), (header.cols, 0), (0, header.rows), (header.cols, header.rows))
-        ]
-        (left, top), (right, bottom) = (tuple(round(end) for end in way(ends, axis=0)) for way in (np.min, np.max))
-        return Grid(bottom - top, right - left, shifted(first, top, left), headers[0].crs)
-
-    def _header(self, path: str) -> CubeHeader:
-        """Return the header of one of the files, read as far as it must be."""
-        one = replace(self, paths=(path,))
-        try:
-            with closing(one.open()) as source:
-                return source.header
-        except InputError:
-            few = _FEW if is_product(path) else None
-            return whole_header(replace(one, options=replace(self.options, overview=few)).read())[0]
-
-    def identity(self) -> list[Any]:
-        """Return what distinguishes the files from others, or from earlier versions."""
-        return [identity(path) for path in self.paths]
-
-    def reading(self) -> dict[str, Any]:
-        """Return how they are read as plain values."""
-        return asdict(self.options)
-
-    @contextmanager
-    def _parameters_named(self) -> Iterator[None]:
-        """Rename the parameters of reading the MSI in errors: nodata= to msi_nodata=."""
-        try:
-            yield
-        except InputError as error:
-            if self.name == "hsi":
-                raise
-            names = [one.name for one in fields(ReadOptions)]
-            message = re.sub(rf"(?<![\w.])(?=(?:{'|'.join(names)})=)", f"{self.name}_", str(error))
-            parameter = f"{self.name}_{error.parameter}" if error.parameter in names else error.parameter
-            raise InputError(message, parameter) from error.__cause__
 
 
 @dataclass(frozen=True)
@@ -129,11 +35,11 @@ class PairFiles:
     """A pair in files of which windows can be read; picklable."""
 
     hsi: ImageFiles
-    msi: ImageFiles
+    msi: ImageFiles | BandFiles
     mask: ImageFiles | None
 
     @property
-    def images(self) -> tuple[ImageFiles, ...]:
+    def images(self) -> tuple[ImageFiles | BandFiles, ...]:
         """Those there are."""
         return tuple(image for image in (self.hsi, self.msi, self.mask) if image is not None)
 
@@ -260,10 +166,22 @@ class StagedFiles:
         self._read: dict[str, Cube] = {}
         self._checked: dict[str, bool] = {}
 
-    def open(self, image: ImageFiles) -> WindowSource:
+    @property
+    def folder(self) -> Path:
+        """Where the copies lie."""
+        return self._folder
+
+    def open(self, image: ImageFiles | BandFiles) -> WindowSource:
         """Open an image: by windows, else a copy of it, else read whole."""
+        if isinstance(image, BandFiles):
+            return image.stacked([self.open(one) for one in image.fine])
         source = self._by_windows(image)
         return MemorySource(self._whole(image)) if source is None else source
+
+    def header(self, image: ImageFiles) -> CubeHeader:
+        """Return the header of an image."""
+        with closing(self.open(image)) as source:
+            return source.header
 
     def read(self, files: PairFiles) -> PairSource:
         """Return a pair in memory."""
@@ -276,13 +194,34 @@ class StagedFiles:
 
     def stage(self, files: PairFiles) -> PairFiles:
         """Return a pair of which windows can be read, copied where it must be."""
-        return PairFiles(self._staged(files.hsi), self._staged(files.msi), files.mask and self._staged(files.mask))
+        msi = files.msi
+        if isinstance(msi, BandFiles):
+            staged: ImageFiles | BandFiles = msi.replaced([self._staged(image) for image in msi.fine])
+        else:
+            staged = self._staged(msi)
+        return PairFiles(self._staged(files.hsi), staged, files.mask and self._staged(files.mask))
+
+    def holds(self, name: str, described: str) -> bool:
+        """Return whether a resumed job finds a file that is whole, and described like this, among the copies."""
+        copy = self._folder / name
+        try:
+            return self._resume and copy.with_suffix(".json").read_text("utf-8") == f"{checksum(copy)} {described}"
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def seal(self, name: str, described: str) -> None:
+        """State that a file among the copies is whole."""
+        copy = self._folder / name
+        copy.with_suffix(".json").write_text(f"{checksum(copy)} {described}", "utf-8")
 
     def remove(self) -> None:
         """Remove the copies."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _whole(self, image: ImageFiles) -> Cube:
+    def _whole(self, image: ImageFiles | BandFiles) -> Cube:
+        if isinstance(image, BandFiles):
+            whole = image.stacked([MemorySource(self._whole(one)) for one in image.fine])
+            return whole.read(Window(0, 0, whole.header.rows, whole.header.cols))
         if image.name not in self._read:
             self._read[image.name] = image.read()
         return self._read[image.name]
@@ -304,7 +243,7 @@ class StagedFiles:
                 )
                 self._folder.mkdir(exist_ok=True)
                 write(copy, self._whole(image), overwrite=True)
-                copy.with_suffix(".json").write_text(f"{checksum(copy)} {_described(image)}", "utf-8")
+                self.seal(copy.name, _described(image))
             self._read.pop(image.name, None)  # an image that is on disk need not be held
             return ImageFiles(image.name, (str(copy),))
         return replace(image, paths=tuple(_absolute(path) for path in image.paths))
@@ -314,15 +253,8 @@ class StagedFiles:
 
     def _has_copy(self, image: ImageFiles) -> bool:
         if image.name not in self._checked:
-            self._checked[image.name] = self._resume and self._is_whole(image)
+            self._checked[image.name] = self.holds(self._copy(image).name, _described(image))
         return self._checked[image.name]
-
-    def _is_whole(self, image: ImageFiles) -> bool:
-        copy = self._copy(image)
-        try:
-            return copy.with_suffix(".json").read_text("utf-8") == f"{checksum(copy)} {_described(image)}"
-        except (OSError, UnicodeDecodeError):
-            return False
 
 
 def _described(image: ImageFiles) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Literal, NamedTuple, Unpack, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hyperfuse.calls import checked
 from hyperfuse.cube.cube import Cube
@@ -23,17 +26,27 @@ from hyperfuse.io.encoding.options import ReadOptions, WriteKeywords, WriteOptio
 from hyperfuse.io.files import ImageLike, as_cube
 from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.methods import DEFAULT_METHOD, get_method
-from hyperfuse.progress import Progress, showing, silent
+from hyperfuse.progress import Progress, part, showing, silent
 from hyperfuse.runtime.devices import find_device
 from hyperfuse.runtime.locks import LockedError
 from hyperfuse.runtime.memory import total_bytes
 from hyperfuse.runtime.optional import check_installed
-from hyperfuse.scenes.files import ImageFiles, PairFiles, Paths, StagedFiles, as_excluded
+from hyperfuse.scenes.files import PairFiles, StagedFiles, as_excluded
+from hyperfuse.scenes.images import BandFiles, ImageFiles, MsiImage, Paths
 from hyperfuse.scenes.job import FusionJob, Settings, as_mapping, configure, predicts_uncertainty, specified_geometry
 from hyperfuse.scenes.matching.blind import match_headers
 from hyperfuse.scenes.pipeline import Fusion, fuse_windows
 from hyperfuse.scenes.preview import read_preview
 from hyperfuse.scenes.resume import digest_of, fingerprint, refuse_finished
+from hyperfuse.scenes.several import (
+    is_several,
+    msi_cubes,
+    msi_files,
+    refuse_msi_psf,
+    sharpening_job,
+    stacked_cube,
+    to_finest,
+)
 from hyperfuse.scenes.source import MatchedSource, PairSource
 from hyperfuse.scenes.targets import FileTarget, MemoryTarget, Outputs, SceneFile
 from hyperfuse.scenes.tiling.local import Runner, run_here, run_in_processes
@@ -45,31 +58,40 @@ from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
 from hyperfuse.sensor.srf.srf import Srf
 
 Number = float | tuple[float, float]
+Bools = NDArray[np.bool_]
+AnyPsf = GaussianPsf | BoxPsf | KernelPsf
 
 # A scene is fused whole where that takes no more than this fraction of the machine's memory, about this many images of
 # the size of the result in float32.
 _MEMORY_FRACTION = 0.5
 _IMAGES = 6
+# Progress reached when all bands of several MSIs have the pixels of the finest.
+_SHARPENED = 0.3
 
 
 @overload
-def fuse(hsi: ImageLike, msi: ImageLike, *, return_details: Literal[True], **options: Any) -> Fusion[Cube]: ...
+def fuse(
+    hsi: ImageLike, msi: ImageLike | Sequence[ImageLike], *, return_details: Literal[True], **options: Any
+) -> Fusion[Cube]: ...
 @overload
-def fuse(hsi: ImageLike, msi: ImageLike, *, return_details: Literal[False] = False, **options: Any) -> Cube: ...
+def fuse(
+    hsi: ImageLike, msi: ImageLike | Sequence[ImageLike], *, return_details: Literal[False] = False, **options: Any
+) -> Cube: ...
 @checked  # type: ignore[misc]  # the options of an overload are those below
 def fuse(
     hsi: ImageLike,
-    msi: ImageLike,
+    msi: ImageLike | Sequence[ImageLike],
     *,
     method: str = DEFAULT_METHOD,
     geometry: PairGeometry | None = None,
     sensor: Sensor | None = None,
     srf: Srf | str | None = None,
-    psf: GaussianPsf | BoxPsf | KernelPsf | str | None = None,
+    psf: AnyPsf | str | None = None,
     ratio: Number | None = None,
     phase: Number | None = None,
     align: bool = True,
     same_ground: bool = False,
+    msi_psf: AnyPsf | str | None = None,
     mask: ImageLike | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -82,6 +104,8 @@ def fuse(
     Args:
         hsi: LR-HSI, (bands, h, w): a :class:`Cube`, a ``DataArray``, a file, or an array or tensor without metadata.
         msi: HR-MSI of the same area in the same unit, (msi_bands, H, W), likewise; one band is a panchromatic image.
+            Or several, with pixels of several sizes: those of the finest are the result's, and coarser bands are first
+            fused to them. The bands of a Sentinel-2 product of 10 m and of 20 m are used so.
         method: name of a registered method.
         geometry: what is known about how the two relate; or its fields, which follow. What is not specified is taken
             from transforms and sizes, else estimated.
@@ -92,6 +116,7 @@ def fuse(
         phase: HR position of the first LR sample.
         align: estimate the shift between the two images where neither ``sensor`` nor ``phase`` states their position.
         same_ground: the two images cover the same ground although only one of them states its position.
+        msi_psf: of several MSIs: blur of the coarser ones in pixels of the finest; default: estimated.
         mask: bool (H, W), or an image of one band that is not 0, where the MSI must not be used (clouds, water): gaps
             in the result.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``.
@@ -133,16 +158,42 @@ def fuse(
             phase=phase,
             align=align,
             same_ground=same_ground,
+            msi_psf=msi_psf,
         ),
         device=find_device(device),
         seed=seed,
     )
-    other = as_cube(msi, "msi")
-    pair = as_cube(hsi, "hsi", like=other.header), other
-    source = PairSource.of_cubes(*pair, None if mask is None else as_excluded(mask, pair[1].header))
     with showing(progress, "fusing") as report:
-        fusion = _fuse_whole(source, job, return_details, report)
+        if is_several(msi):
+            images = msi_cubes(msi)
+            cube = as_cube(hsi, "hsi", like=images[0].header)
+            msi_cube, excluded, notes = _one_msi(images, cube, mask, job, part(report, 0.0, _SHARPENED))
+            job, report = replace(job, notes=notes), part(report, _SHARPENED, 1.0)
+        else:
+            refuse_msi_psf(job.geometry)
+            msi_cube = as_cube(msi, "msi")
+            cube = as_cube(hsi, "hsi", like=msi_cube.header)
+            excluded = None if mask is None else as_excluded(mask, msi_cube.header)
+        fusion = _fuse_whole(PairSource.of_cubes(cube, msi_cube, excluded), job, return_details, report)
     return fusion if return_details else fusion.image
+
+
+def _one_msi(
+    images: list[MsiImage[Cube]], hsi: Cube, mask: ImageLike | None, job: FusionJob, progress: Progress
+) -> tuple[Cube, Bools | None, tuple[str, ...]]:
+    """Return several MSIs as one, where it is excluded, and notes."""
+    excluded = None if mask is None else as_excluded(mask, images[0].header)
+    own = sharpening_job(job)
+
+    def sharpen(
+        image: MsiImage[Cube], finer: Sequence[MsiImage[Cube]], progress: Progress
+    ) -> tuple[Cube, Sequence[str]]:
+        source = PairSource.of_cubes(image.image, stacked_cube(finer), excluded)
+        fusion = _fuse_whole(source, own, False, progress)
+        return fusion.image, fusion.notes
+
+    used, notes = to_finest(images, hsi.header, sharpen, progress)
+    return stacked_cube(used), excluded, tuple(notes)
 
 
 def _fuse_whole(source: PairSource, job: FusionJob, preview: bool, progress: Progress) -> Fusion[Cube]:
@@ -166,11 +217,12 @@ def fuse_tiles(
     geometry: PairGeometry | None = None,
     sensor: Sensor | None = None,
     srf: Srf | str | None = None,
-    psf: GaussianPsf | BoxPsf | KernelPsf | str | None = None,
+    psf: AnyPsf | str | None = None,
     ratio: Number | None = None,
     phase: Number | None = None,
     align: bool = True,
     same_ground: bool = False,
+    msi_psf: AnyPsf | str | None = None,
     mask: str | Path | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -199,9 +251,10 @@ def fuse_tiles(
 
     Args:
         hsi: file of the LR-HSI (bands, h, w), or several that are merged.
-        msi: file of the HR-MSI (msi_bands, H, W) of the same area in the same unit, or several.
+        msi: file of the HR-MSI (msi_bands, H, W) of the same area in the same unit, or several: tiles or bands on one
+            grid are merged; of files with other pixels the finest are the result's, as for :func:`fuse`.
         out: image to write; GeoTIFF (COG with ``cog=True``), ENVI or Zarr where it is fused in tiles.
-        method: as for :func:`fuse`, as are geometry, sensor, srf, psf, ratio, phase, align and same_ground.
+        method: as for :func:`fuse`, as are geometry, sensor, srf, psf, ratio, phase, align, same_ground and msi_psf.
         geometry: see there.
         sensor: see there.
         srf: see there.
@@ -210,6 +263,7 @@ def fuse_tiles(
         phase: see there.
         align: see there.
         same_ground: see there.
+        msi_psf: see there.
         mask: file of one band on the MSI's grid, not 0 where the MSI must not be used.
         device: see :func:`fuse`.
         seed: see there.
@@ -259,6 +313,7 @@ def fuse_tiles(
             phase=phase,
             align=align,
             same_ground=same_ground,
+            msi_psf=msi_psf,
         ),
         device=find_device(device),
         seed=seed,
@@ -271,26 +326,47 @@ def fuse_tiles(
     )
     files = PairFiles(
         ImageFiles.of("hsi", hsi, reading),
-        ImageFiles.of("msi", msi, msi_reading),
+        msi_files(msi, msi_reading),
         None if mask is None else ImageFiles.of("mask", mask),
     ).on_msi_grid()
-    requested = tile is not None or workers != 1 or scheduler is not None or resumed
+    if isinstance(files.msi, ImageFiles):
+        refuse_msi_psf(job.geometry)
     if resume and not resumed and not overwrite:
         refuse_finished(images.out, files, job)
     images.check([path for image in files.images for path in image.paths])
-    if scheduler is not None:
+    tiling = _Tiling(tile, workers, memory_gb, scheduler, resume)
+    with files.named(), showing(progress, "fusing") as report:
+        return _fuse_files(files, images, job, tiling, preview, report)
+
+
+class _Tiling(NamedTuple):
+    """How files are fused in tiles; see :func:`fuse_tiles`."""
+
+    tile: int | None
+    workers: int
+    memory_gb: float | None
+    scheduler: str | None
+    resume: bool
+
+
+def _fuse_files(
+    files: PairFiles, images: Outputs, job: FusionJob, tiling: _Tiling, preview: int | None, report: Progress
+) -> Fusion[CubeHeader]:
+    """Fuse files, whole or in tiles."""
+    store = TileStore.next_to(images.out)
+    requested = tiling.tile is not None or tiling.workers != 1 or tiling.scheduler is not None or images.resumed
+    if tiling.scheduler is not None:
         from hyperfuse.scenes.tiling.cluster import check_cluster
 
         inputs_of = [split_variable(path)[0].absolute() for image in files.images for path in image.paths]
-        check_cluster(scheduler, store.folder.parent, inputs_of)
-    with (
-        _staging(out, store, resumed) as staged,
-        files.named(),
-        showing(progress, "fusing") as report,
-        ExitStack() as stack,
-    ):
+        check_cluster(tiling.scheduler, store.folder.parent, inputs_of)
+    with _staging(images.out, store, images.resumed) as staged, ExitStack() as stack:
+        described = files
+        if isinstance(files.msi, BandFiles) and not files.msi.fine:
+            files, notes = _sharpened(files, staged, job, tiling, part(report, 0.0, _SHARPENED))
+            job, report = replace(job, notes=notes), part(report, _SHARPENED, 1.0)
         if images.by_windows and not requested:
-            requested = _is_large(files, staged, job.geometry, memory_gb)
+            requested = _is_large(files, staged, job.geometry, tiling.memory_gb)
         if not requested:
             whole = _fuse_whole(staged.read(files), job, preview is not None, report)
             images.write(whole.image, whole.uncertainty)
@@ -302,16 +378,16 @@ def fuse_tiles(
         stack.enter_context(store.locked())
         pair = staged.stage(files)
         with closing(pair.open()) as source:
-            side = tile or (store.described("tile") if resumed else None)
+            side = tiling.tile or (store.described("tile") if images.resumed else None)
             side = side or _tile_side(_match_headers(source, job.geometry), job)
             job = replace(job, tile=side)
-            restored = store.start(fingerprint(files, job), resume=resume, overwrite=overwrite)
-            key = f"{os.getpid()}-{started}"
-            job = replace(job, digest=digest_of(files, job))
-            opener = SceneFile(pair, store, chosen.name, options, device, key)
+            restored = store.start(fingerprint(described, job), resume=tiling.resume, overwrite=images.overwrite)
+            key = f"{os.getpid()}-{job.started}"
+            job = replace(job, digest=digest_of(described, job))
+            opener = SceneFile(pair, store, job.method.name, job.settings, str(job.device), key)
             target = FileTarget(store, opener, images)
             with _removed_if_empty(store):
-                fusion = fuse_windows(source, target, job, _runner(workers, scheduler, key), report)
+                fusion = fuse_windows(source, target, job, _runner(tiling.workers, tiling.scheduler, key), report)
             shown = None
             if preview is not None:
                 shown = read_preview(source, fusion.match, preview, images.read)
@@ -319,6 +395,33 @@ def fuse_tiles(
     count, held = fusion.windows
     notes = (*staged.notes, *restored, *fusion.notes, f"fused in tiles, {held} of {count} with data")
     return replace(fusion, notes=notes, preview=shown)
+
+
+def _sharpened(
+    files: PairFiles, staged: StagedFiles, job: FusionJob, tiling: _Tiling, report: Progress
+) -> tuple[PairFiles, tuple[str, ...]]:
+    """Return files of which all bands of the MSI have the pixels of the finest, and notes."""
+    msi = files.msi
+    assert isinstance(msi, BandFiles)
+    own = sharpening_job(job)
+
+    def sharpen(
+        image: MsiImage[ImageFiles], finer: Sequence[MsiImage[ImageFiles]], progress: Progress
+    ) -> tuple[ImageFiles, Sequence[str]]:
+        name = f"{image.image.name}.tif"
+        pair = PairFiles(image.image, BandFiles(tuple(finer)), files.mask)
+        described = json.dumps(fingerprint(pair, own), default=str)
+        sharp = ImageFiles(image.image.name, (str(staged.folder / name),))
+        if staged.holds(name, described):
+            return sharp, ()
+        staged.folder.mkdir(exist_ok=True)
+        to = Outputs(sharp.paths[0], None, WriteOptions(nodata=math.nan), overwrite=True, resumed=False)
+        fusion = _fuse_files(pair, to, own, tiling._replace(resume=False), None, progress)
+        staged.seal(name, described)
+        return sharp, fusion.notes
+
+    used, notes = to_finest(msi.parts, staged.header(files.hsi), sharpen, report)
+    return replace(files, msi=BandFiles(tuple(used))), tuple(notes)
 
 
 def _check_tiling(tile: int | None, workers: int, memory_gb: float | None, scheduler: str | None) -> None:

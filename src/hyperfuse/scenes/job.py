@@ -38,6 +38,7 @@ class FusionJob:
         inputs: names of the inputs for the history.
         digest: of what is computed, by which a result that is complete is recognised.
         started: ``time.monotonic`` from which a budget counts.
+        notes: on what was done to the pair before.
         computed: ``time.process_time`` at that moment.
     """
 
@@ -53,6 +54,7 @@ class FusionJob:
     images: int = 0
     inputs: Mapping[str, str] | None = None
     digest: str | None = None
+    notes: tuple[str, ...] = ()
     started: float = field(default_factory=time.monotonic)
     computed: float = field(default_factory=time.process_time)
 

@@ -228,6 +228,7 @@ def fit_scene(source: PairSource, job: FusionJob, ready: dict[str, ReadyWindow],
     progress(0.0, "matching the pair")
     found = match_scene(source, job)
     notes = [
+        *job.notes,
         saturation_note("HSI", [part.hsi for part in found.parts]),
         saturation_note("MSI", [part.msi for part in found.parts]),
     ]

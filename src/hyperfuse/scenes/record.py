@@ -80,7 +80,7 @@ def result_header(scene: Scene, gaps: bool, step: Mapping[str, Any]) -> CubeHead
 
 def describe_geometry(geometry: PairGeometry) -> dict[str, Any]:
     """Return what a caller specifies of a pair as plain values."""
-    srf, psf = geometry.srf, geometry.psf
+    srf, psf, msi_psf = geometry.srf, geometry.psf, geometry.msi_psf
     return {
         "sensor": None if geometry.sensor is None else geometry.sensor.to_dict(),
         "srf": srf.matrix.tolist() if isinstance(srf, Srf) else srf,
@@ -89,6 +89,11 @@ def describe_geometry(geometry: PairGeometry) -> dict[str, Any]:
         "phase": geometry.phase,
         "align": geometry.align,
         "same_ground": geometry.same_ground,
+        **(
+            {}
+            if msi_psf is None
+            else {"msi_psf": msi_psf if isinstance(msi_psf, str) else msi_psf.model_dump(mode="json")}
+        ),
     }
 
 

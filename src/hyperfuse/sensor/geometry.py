@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hyperfuse.calls import checked_fields
+from hyperfuse.errors import InputError
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import Pair, Psf, create_psf, number_pair, ratio_pair
 from hyperfuse.sensor.srf.srf import Srf
@@ -25,6 +26,8 @@ class PairGeometry:
         ratio: HR pixels per LR pixel, one number or a pair along (y, x), 1 or more; held as a pair.
         phase: HR position of the first LR sample, one number or a pair along (y, x); held as a pair.
         align: estimate shift, rotation and scale where neither ``sensor`` nor ``phase`` states the position.
+        msi_psf: of an MSI in several images with pixels of several sizes: blur of the coarser ones in pixels of the
+            finest, a PSF or its text form; None: estimated from the images.
         same_ground: the two images cover the same ground, from corner to corner, although only one of them states
             its position.
 
@@ -44,6 +47,7 @@ class PairGeometry:
     phase: float | Pair | None = None
     align: bool = True
     same_ground: bool = False
+    msi_psf: Psf | str | None = None
 
     def __post_init__(self) -> None:
         if self.ratio is not None:
@@ -52,6 +56,11 @@ class PairGeometry:
             object.__setattr__(self, "phase", number_pair(self.phase, "phase"))
         if isinstance(self.psf, str):
             create_psf(self.psf, self.ratio_pair or (1.0, 1.0))  # refuses a text that is none
+        if isinstance(self.msi_psf, str):
+            try:
+                create_psf(self.msi_psf, (1.0, 1.0))
+            except InputError as error:
+                raise InputError(f"msi_psf: {error}", "msi_psf") from error
         object.__setattr__(self, "align", bool(self.align))
         object.__setattr__(self, "same_ground", bool(self.same_ground))
 

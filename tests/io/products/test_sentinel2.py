@@ -1,5 +1,6 @@
 """Sentinel-2 L2A SAFE folders of 6 x 8 pixels of 10 m in the structure of the products of baseline 05.09."""
 
+import sys
 import zipfile
 
 import numpy as np
@@ -80,8 +81,8 @@ def safe(tmp_path, raster, stored):
             raster(folder / image(band, 20), stored[band][::2, ::2], pixel=20, **corner)
     scl = np.full((ROWS // 2, COLS // 2), 4, np.uint8)
     scl[0, 0], scl[0, 1] = 0, 1
-    scl[1] = [3, 8, 9, 10]
-    scl[2] = [5, 6, 7, 11]
+    scl[1, :4] = [3, 8, 9, 10]
+    scl[2, :4] = [5, 6, 7, 11]
     raster(folder / image("SCL", 20), scl, pixel=20, **corner)
     raster(folder / image("TCI", 10), np.ones((3, ROWS, COLS), np.uint8), pixel=10, **corner)
     (folder / "MTD_MSIL2A.xml").write_text(metadata())
@@ -334,3 +335,70 @@ def test_weights_of_doubling_next_to_a_gap():
     valid = np.array([[[True, False, True]]])
     data = np.array([[[1.0, np.nan, 5.0]]])
     assert double(data, valid)[0][0, 0].tolist() == pytest.approx([1, 1, np.nan, np.nan, 5, 5], nan_ok=True)
+
+
+def test_bands_of_one_pixel_size_as_they_were_measured(safe, stored, centres):
+    fine, coarse = read(safe, pixel_size=10), read(safe, pixel_size=20)
+    both = read(safe)
+    index = [number for number, size in enumerate(BANDS.values()) if size == 10]
+    assert np.array_equal(fine.data, both.data[index], equal_nan=True)
+    assert fine.transform == both.transform
+    assert coarse.band_names == ("B05", "B06", "B07", "B8A", "B11", "B12")
+    hidden = np.zeros((ROWS // 2, COLS // 2), bool)
+    hidden[0, :2] = True
+    for number, band in enumerate(coarse.band_names):
+        valid = (stored[band] != 0) & ~hidden
+        expected = np.where(valid, linear(stored, band), np.nan)
+        np.testing.assert_allclose(coarse.data[number], expected, atol=1e-6)
+    x, y = centres(coarse)
+    assert x.tolist() == [300010 + 20 * col for col in range(COLS // 2)]
+    assert y.tolist() == [5800010 - 20 * row for row in range(ROWS // 2)]
+    assert "resampled" not in coarse.history[0]
+    low = read(safe, pixel_size=20, overview=2)
+    assert low.shape == (6, -(-ROWS // 4), -(-COLS // 4))
+    assert read(safe, pixel_size=20, bands="6,4").band_names == ("B07", "B05")
+    with pytest.raises(InputError, match="B02 has other pixels than the 20 m"):
+        read(safe, pixel_size=20, bands="1,4")
+    with pytest.raises(InputError, match="Sentinel-2 has bands of 10, 20 m, none of 60 m") as refused:
+        read(safe, pixel_size=60)
+    assert refused.value.parameter == "pixel_size"
+    np.save(safe / "cube.npy", np.ones((2, 3, 4)))
+    with pytest.raises(InputError, match="pixel_size is for products"):
+        read(safe / "cube.npy", pixel_size=10)
+
+
+@pytest.fixture
+def larger(monkeypatch):
+    """A scene of 36 x 48 pixels of 10 m."""
+    monkeypatch.setattr(sys.modules[__name__], "ROWS", 36)
+    monkeypatch.setattr(sys.modules[__name__], "COLS", 48)
+
+
+@pytest.mark.usefixtures("larger")
+def test_a_fusion_uses_bands_at_their_own_pixels(safe, tmp_path):
+    from hyperfuse import Cube, ReadOptions, fuse, fuse_tiles, write
+
+    transform = (30, 0, 300000, 0, -30, 5800020)
+    hsi = Cube(data=np.random.default_rng(0).random((5, 12, 16)), transform=transform, crs="EPSG:32633")
+    job = {"method": "regression", "align": False, "return_details": True}
+    fusion = fuse(hsi, safe, **job)
+    (combined,) = fusion.image.history[-1]["msi_history"]
+    assert [image["bands"] for image in combined["images"]] == [4, 6]
+    assert fusion.image.shape == (5, 36, 48)
+    write(tmp_path / "hsi.tif", hsi)
+    written = fuse_tiles(tmp_path / "hsi.tif", safe, tmp_path / "out.tif", method="regression", align=False)
+    assert np.array_equal(read(tmp_path / "out.tif").data, fusion.image.data, equal_nan=True)
+    assert any("6 bands with pixels of 20 fused (local-regression) to those of" in note for note in written.notes)
+    some = fuse_tiles(
+        tmp_path / "hsi.tif",
+        safe,
+        tmp_path / "some.tif",
+        method="regression",
+        align=False,
+        msi_reading=ReadOptions(bands="1-3"),
+    )
+    assert "msi_history" in some.image.history[-1]
+    assert not any("fused (local-regression)" in note for note in some.notes)
+    # Of an HSI with pixels of 20 m those of 20 m are not used.
+    near = hsi.replace(transform=(20, 0, 300000, 0, -20, 5800020))
+    assert any("so its bands are not used" in note for note in fuse(near, safe, **job).notes)

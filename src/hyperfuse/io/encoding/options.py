@@ -50,6 +50,8 @@ class ReadOptions:
             pixel corners its grid gets; default: UTM. Fusion sets it. Held as a Grid.
         overview: of a product: read every 2nd, 4th, ... pixel only, so that no side has more than so many. The step of
             the history that records the reading states the size of the whole.
+        pixel_size: of a product with bands of several pixel sizes: read those of this size, in m, on their own grid;
+            None: all, on the finest.
         stack: of several files: whether they hold bands of one image (True) or its tiles (False); None: bands where
             each holds one and all lie on the same grid, else tiles.
 
@@ -71,6 +73,7 @@ class ReadOptions:
     stack: bool | None = None
     overview: int | None = None
     like: Any = None
+    pixel_size: float | None = None
 
     def __post_init__(self) -> None:
         if self.quality is not None and self.quality not in QUALITIES:
@@ -131,6 +134,7 @@ class ReadKeywords(TypedDict, total=False):
     stack: bool | None
     overview: int | None
     like: Any
+    pixel_size: float | None
 
 
 def merge_options(kind: type[Options], options: Options | None, keywords: Mapping[str, Any]) -> Options:

@@ -37,6 +37,10 @@ AVIRIS_NETCDF = rf"{_AVIRIS_OTHER} {_AVIRIS} \w* (?P<kind> rfl | rdn) \w* \.nc"
 # Sentinel-2: https://sentiwiki.copernicus.eu/web/s2-products
 SENTINEL2_FILE = r"MTD_MSI (?P<level> L1C | L2A) \.xml"
 SENTINEL2_FOLDER = r"S2[A-Z]_ .* \.SAFE"
+# The land bands and their pixel size in m; those of 60 m serve the atmospheric correction.
+SENTINEL2_BANDS = {
+    "B02": 10, "B03": 10, "B04": 10, "B05": 20, "B06": 20, "B07": 20, "B08": 10, "B8A": 20, "B11": 20, "B12": 20,
+}  # fmt: skip
 
 # Landsat: https://www.usgs.gov/landsat-missions/landsat-collection-2 ; LC: OLI and TIRS, LO: OLI alone.
 LANDSAT_METADATA = r"(?:(?P<scene> .*) _)? MTL \. (?P<kind> txt | json | xml)"

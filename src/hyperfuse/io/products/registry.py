@@ -39,6 +39,7 @@ class Product:
         folders: pattern of the names of its folders, or None.
         hints: pattern of names that other files may have too: the content decides. None where it is not looked at.
         archived: whether it is read out of an archive.
+        pixel_sizes: of its bands in m, where they have several: ``pixel_size`` of the options is one of them.
         isolated: whether its files are HDF5, which a child process reads: on damaged files HDF5 may crash or loop.
         windows: whether windows are read; a whole image is then one window.
         images: names of images in its files other than the main one, as after the colon of a path.
@@ -53,9 +54,15 @@ class Product:
     isolated: bool = False
     windows: bool = False
     images: tuple[str, ...] = ()
+    pixel_sizes: tuple[float, ...] = ()
 
     def read(self, sources: Sequence[Source], options: ReadOptions) -> Cube:
-        """Read a product of this kind, or several in sensor geometry as one image."""
+        """Read a product of this kind, or several in sensor geometry as one image.
+
+        Raises:
+            InputError: whatever is wrong with it; ``pixel_size`` of another than its sizes.
+        """
+        self._check(options)
         if self.windows:
             return self._opener.read(sources, options)
         (source,) = sources
@@ -63,12 +70,23 @@ class Product:
         return cube
 
     def open(self, sources: Sequence[Source], options: ReadOptions) -> ProductImage | IsolatedImage | PlacedImage:
-        """Open a product of this kind to read windows, or several in sensor geometry as one image."""
+        """Open a product of this kind to read windows, or several in sensor geometry as one image.
+
+        Raises:
+            InputError: as :meth:`read`.
+        """
+        self._check(options)
         return self._opener.open(sources, options)
 
     def is_swath(self, source: Source, options: ReadOptions) -> bool:
         """Return whether a product of this kind is in sensor geometry, with a position for each pixel."""
         return self.windows and self._opener.is_swath(source, options)
+
+    def _check(self, options: ReadOptions) -> None:
+        if options.pixel_size is not None and options.pixel_size not in self.pixel_sizes:
+            sizes = ", ".join(f"{size:g}" for size in sorted(set(self.pixel_sizes)))
+            known = f"has bands of {sizes} m" if sizes else "has bands of one pixel size"
+            raise InputError(f"{self.name} {known}, none of {options.pixel_size:g} m to choose", "pixel_size")
 
     @property
     def _opener(self) -> Opener:
@@ -111,7 +129,15 @@ PRODUCTS = (
     Product("AVIRIS (netCDF)", "aviris_netcdf", names.AVIRIS_NETCDF, isolated=True, windows=True),
     Product("AVIRIS (ENVI)", "aviris", names.AVIRIS_ENVI, windows=True),
     Product("EMIT L2A", "emit", names.EMIT_FILE, hints=r".* \. nc4?", isolated=True, windows=True),
-    Product("Sentinel-2", "sentinel2", names.SENTINEL2_FILE, names.SENTINEL2_FOLDER, archived=True, windows=True),
+    Product(
+        "Sentinel-2",
+        "sentinel2",
+        names.SENTINEL2_FILE,
+        names.SENTINEL2_FOLDER,
+        archived=True,
+        windows=True,
+        pixel_sizes=tuple(names.SENTINEL2_BANDS.values()),
+    ),
     Product("Landsat 8/9 Collection 2 Level 2", "landsat", names.LANDSAT_METADATA, names.LANDSAT_FOLDER, archived=True),
     Product("PlanetScope", "planetscope", names.PLANETSCOPE_FILE, archived=True, windows=True),
     Product("WorldView", "worldview", names.WORLDVIEW_FILE, hints=names.WORLDVIEW_IMAGE, archived=True, windows=True),

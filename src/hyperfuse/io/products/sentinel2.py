@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from xml.etree.ElementTree import Element
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
 from hyperfuse.cube.header import Grid
@@ -19,15 +20,11 @@ from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.image import About, ProductBand, ProductImage
 from hyperfuse.io.products.members import Members, Source, base_name, open_folder
-from hyperfuse.io.products.names import SENTINEL2_FILE
+from hyperfuse.io.products.names import SENTINEL2_BANDS, SENTINEL2_FILE
 from hyperfuse.io.products.rasters import QualityLayer, RasterBands, grid_of, opened
 from hyperfuse.io.products.reflectance import warn
 from hyperfuse.io.products.xml import Metadata
 
-# The land bands and their pixel size in m; those of 60 m serve the atmospheric correction.
-_BANDS = {
-    "B02": 10, "B03": 10, "B04": 10, "B05": 20, "B06": 20, "B07": 20, "B08": 10, "B8A": 20, "B11": 20, "B12": 20,
-}  # fmt: skip
 _FINE = 10
 # Classes of SCL: no data, saturated or defective; and cloud shadow, clouds of medium and high probability, thin cirrus.
 _UNUSABLE = (0, 1)
@@ -97,6 +94,8 @@ class _Safe:
 def open_sentinel2(source: Source, options: ReadOptions) -> ProductImage:
     """Open a Sentinel-2 L2A or L1C product: ten bands on the 10 m grid, those of 20 m interpolated bilinearly onto it.
 
+    With ``pixel_size`` those of 10 m or those of 20 m alone, on their own grid, as they were measured.
+
     Gaps are what the bands or the scene classification (SCL) of L2A call no data or saturated; with ``quality="clear"``
     also its cloud shadows, clouds and thin cirrus, of L1C opaque clouds and cirrus of ``MSK_CLASSI_B00``. Wavelengths
     and widths are those of the responses in the metadata.
@@ -107,18 +106,22 @@ def open_sentinel2(source: Source, options: ReadOptions) -> ProductImage:
     safe = _open(source)
     about = safe.metadata
     spectral = {_short(each.get("physicalBand") or ""): each for each in about.elements("{*}Spectral_Information")}
-    wanted = options.band_index(len(_BANDS))
+    native = options.pixel_size is not None
+    size = int(options.pixel_size or _FINE)
+    options = _of_size(options) if native else options
+    wanted = options.band_index(len(SENTINEL2_BANDS))
     bands = [
-        _band(safe, name, spectral, options) if wanted is None or number in wanted else ProductBand(name)
-        for number, name in enumerate(_BANDS)
+        _band(safe, name, spectral, options, size) if wanted is None or number in wanted else ProductBand(name)
+        for number, name in enumerate(SENTINEL2_BANDS)
     ]
     if options.scale is None and not _states_offset(safe):
         options = replace(options, offset=None)  # it is the product's now, with the product's scale
-    grid = _fine_grid(safe)
+    grid = _grid(safe, size)
     scene = about.find("PRODUCT_URI") or base_name(safe.members.root.as_posix())
     clear = options.quality == "clear"
     first = safe.level.name == "L1C"
     layers = _cloud_mask(safe) if first and clear else [] if first else _classes(safe, scene, clear)
+    layers = [replace(layer, pixel=layer.pixel * _FINE // size) for layer in layers]
     reasons = (["cloud", "cirrus"] if first else ["cloud shadow", "cloud", "cirrus"]) if clear else []
     return ProductImage(
         grid,
@@ -135,9 +138,25 @@ def open_sentinel2(source: Source, options: ReadOptions) -> ProductImage:
                 "baseline": about.find("PROCESSING_BASELINE"),
                 "quantity": "top-of-atmosphere reflectance" if first else None,
             },
-            {"resampled": "bands of 20 m to 10 m, bilinear"},
+            {} if native else {"resampled": "bands of 20 m to 10 m, bilinear"},
         ),
     )
+
+
+def _of_size(options: ReadOptions) -> ReadOptions:
+    """Return options that select the bands of the pixel size that they choose.
+
+    Raises:
+        InputError: they select others too.
+    """
+    named = list(SENTINEL2_BANDS.items())
+    selected = options.band_index(len(named))
+    other = [named[index][0] for index in selected or () if named[index][1] != options.pixel_size]
+    if other:
+        have = f"{', '.join(other)} {'has' if len(other) == 1 else 'have'}"
+        raise InputError(f"{have} other pixels than the {options.pixel_size:g} m that are chosen", "pixel_size")
+    of_size = [index for index, (_, size) in enumerate(named) if size == options.pixel_size]
+    return replace(options, bands=of_size if selected is None else selected)
 
 
 def _open(source: Source) -> _Safe:
@@ -165,7 +184,7 @@ def _open(source: Source) -> _Safe:
     return _Safe(members, metadata, level, rasters)
 
 
-def _band(safe: _Safe, name: str, spectral: dict[str, Element], options: ReadOptions) -> ProductBand:
+def _band(safe: _Safe, name: str, spectral: dict[str, Element], options: ReadOptions, size: int) -> ProductBand:
     about, short = safe.metadata, _short(name)
     scale, offset = _coding(safe, name, spectral, options)
     return ProductBand(
@@ -175,8 +194,8 @@ def _band(safe: _Safe, name: str, spectral: dict[str, Element], options: ReadOpt
         scale,
         offset,
         (safe.special("NODATA", _NODATA), safe.special("SATURATED", _SATURATED)),
-        pixel=_BANDS[name] // _FINE,
-        file=safe.image(name, _BANDS[name]),
+        pixel=SENTINEL2_BANDS[name] // size,
+        file=safe.image(name, SENTINEL2_BANDS[name]),
     )
 
 
@@ -243,7 +262,8 @@ def _coding(safe: _Safe, band: str, spectral: dict[str, Element], options: ReadO
     return 1.0 / quantification, offset / quantification
 
 
-def _fine_grid(safe: _Safe) -> Grid:
+def _grid(safe: _Safe, size: int) -> Grid:
+    """Return the grid of the bands of a pixel size in m."""
     name = safe.image("B02", _FINE)
     with opened(safe.members, name) as source:
         grid = grid_of(source)
@@ -251,7 +271,8 @@ def _fine_grid(safe: _Safe) -> Grid:
         raise InputError(f"{name} has no transform or no CRS")
     if grid.rows % 2 or grid.cols % 2:
         raise InputError(f"has {grid.rows} x {grid.cols} pixels of 10 m, which pixels of 20 m do not cover")
-    return grid
+    step = size // _FINE
+    return Grid(grid.rows // step, grid.cols // step, grid.transform @ Affine.scale(step), grid.crs)
 
 
 def _width(about: Metadata, element: Element) -> float:
