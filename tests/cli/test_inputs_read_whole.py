@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hyperfuse.io import read, write
-from hyperfuse.scenes import files as scene_files
+from hyperfuse.scenes import images as scene_images
 from hyperfuse.scenes.windows import FuseTile
 
 JOB = ("--method", "local-regression", "--ratio", "3", "--psf", "mtf:0.3", "--no-align", "--threads", "1")
@@ -50,7 +50,7 @@ def test_an_interrupted_job_finds_its_copies(run, netcdf, interrupt_after_a_tile
         assert run(*call)[0] == 130
     assert (netcdf / ".out.tif.inputs" / "hsi.tif").exists()
     with monkeypatch.context() as patch:
-        patch.setattr(scene_files, "read_mosaic", lambda *_, **__: pytest.fail("read again"))
+        patch.setattr(scene_images, "read_mosaic", lambda *_, **__: pytest.fail("read again"))
         code, _, err = run(*call, "--resume")
     assert code == 0, err
     assert not list(netcdf.glob(".*"))
