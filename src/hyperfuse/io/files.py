@@ -28,10 +28,10 @@ def read(path: str | Path, options: ReadOptions | None = None, **keywords: Unpac
     """Read a file into a cube.
 
     GeoTIFF, COG, ENVI (the data file or its header), netCDF, HDF5, MATLAB, ``.npy``, ``.npz``, Zarr and whatever else
-    GDAL opens. Products of satellites are read as they are delivered: EnMAP, PRISMA, EMIT, DESIS, Sentinel-2 and
-    Landsat, by their folder, archive, metadata file or image. ``scene.mat:orig`` names a variable. The scale and
-    offset that a file states are applied once; a value that the file or ``nodata`` declares is a gap; wavelengths
-    become nm.
+    GDAL opens. Products of satellites and aircraft are read as they are delivered (EnMAP, PRISMA, EMIT, Sentinel-2 and
+    others, see docs/products.md), by their folder, archive, metadata file or image. ``scene.mat:orig`` names a
+    variable. The scale and offset that a file states are applied once; a value that the file or ``nodata`` declares
+    is a gap; wavelengths become nm.
 
     Args:
         path: the file, and after a colon the variable where it holds several; or the folder of a product.
