@@ -74,7 +74,7 @@ class Entry:
 
         def apply() -> Cube:
             with torch.no_grad():
-                fused = network(hsi, msi)[0].float().cpu().numpy()
+                fused = network.fuse_unit_range(hsi, msi)[0].float().cpu().numpy()
             return pair.reference.replace(data=fused)
 
         return apply

@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": "Score a fused image against the reference.",
     "info": "Print the metadata of a file; several files are merged as tiles of one image.",
     "train": "Train a network as specified in a configuration file.",
+    "weights": "Convert weights that authors published to a file of this package.",
     "benchmark": "Fuse and score every scene of a dataset with every method and network.",
     "reproduce": "Make tables and figures of the FeINFN paper.",
     "methods": "List the fusion methods with their settings and papers.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -28,7 +29,7 @@ from hyperfuse.cli.options import (
 from hyperfuse.cli.outputs import check_output, check_outputs_differ, describe_output
 from hyperfuse.cli.reporting import PREVIEW_SIDE, check_report, open_reference, sensor_source, write_fusion_report
 from hyperfuse.cli.session import Session
-from hyperfuse.errors import InputError
+from hyperfuse.errors import InputError, nearest_name
 
 if TYPE_CHECKING:
     from hyperfuse.sensor.model import Sensor
@@ -90,8 +91,9 @@ def fuse(
         effort: How long the method works: fast, normal or best. Default: normal.
         budget: Wall time of the whole command, such as 30s or 2min, in place of an effort.
         weights: Network trained on other scenes that the fit starts from: a name that ships or a folder (RUN/best);
-            with --effort fast it is used as it is.
-        network: Network to fuse with as it is, trained for these bands: a folder that training wrote (RUN/best).
+            with --effort fast it is used as it is. With --network NAME: its weights, a folder or a file.
+        network: Network to fuse with as it is, trained for these bands: a folder that training wrote (RUN/best), or a
+            name of `hyperfuse methods` with --weights.
         best_so_far: On Ctrl-C while a network is fitted, end with the best found so far instead of nothing.
         uncertainty: Image to write in addition: the expected error of every pixel and band (standard deviation).
         sensor: YAML file with ratio, phase, PSF and SRF. Default: sensor.yaml in the folder of HSI.
@@ -126,12 +128,13 @@ def fuse(
     msis, out = words[:-1], words[-1]
     if reference is not None and report is None:
         raise InputError("reference=... is for the report; give report=..., or use `hyperfuse evaluate`")
+    named: dict[str, Any] = {}
     if network is not None:
-        if method is not None or weights is not None:
-            raise InputError("--network is a method of its own; leave out --method and --weights")
-        method, weights = "network", network
+        if method is not None:
+            raise InputError("--network is a method of its own; leave out --method")
+        method, weights, named = "network", *_network_of(network, weights)
     chosen = DEFAULT_METHOD if method is None else method
-    settings = {**parse_settings(set_), **_settings_of(chosen, effort, budget, weights, best_so_far)}
+    settings = {**parse_settings(set_), **_settings_of(chosen, effort, budget, weights, best_so_far), **named}
     beside = None if sensor is not None else sensor_next_to(hsi)
     others = [path for path in (mask, sensor, reference) if path is not None] + ([str(beside)] if beside else [])
     msi_files = [file for name in msis for file in files_named(name)]
@@ -200,6 +203,27 @@ def fuse(
         write_fusion_report(report, session, fusion, truth, {**names, "fused": name_of(out)}, origin)
 
 
+def _network_of(network: str, weights: str | None) -> tuple[str, dict[str, Any]]:
+    """Return the weights of ``--network``, a folder or a name with ``--weights``, and the setting that names it."""
+    from hyperfuse.networks import list_networks, network_class
+    from hyperfuse.networks.pretrained import find_pretrained
+
+    if network not in list_networks():
+        if weights is not None:
+            raise InputError(
+                f"--network {network} with --weights: no network is called that{nearest_name(network, list_networks())}"
+            )
+        return network if Path(network).is_file() else str(find_pretrained(network)), {}
+    if weights is None:
+        published = network_class(network).published
+        where = f" (published: {published})" if published else ""
+        raise InputError(
+            f"--network {network} needs --weights, a file or a folder{where}; `hyperfuse train` makes them from "
+            f"configs/{network}-cave-x4.yaml"
+        )
+    return weights, {"network": network}
+
+
 def _settings_of(
     method: str, effort: str | None, budget: str | None, weights: str | None, best_so_far: bool
 ) -> dict[str, Any]:
@@ -217,7 +241,7 @@ def _settings_of(
     if weights is not None and not known.weights:
         able = " or ".join([one.name for one in list_methods() if one.capabilities.weights] + ["--network"])
         raise InputError(f"the method {method} takes no --weights: it has no network; choose {able}")
-    if weights is not None:
+    if weights is not None and not (method == "network" and Path(weights).is_file()):
         find_pretrained(weights)  # refused before files are read
     settings = {
         "effort": effort,

@@ -24,7 +24,7 @@ from hyperfuse.networks.compared import ComparedNetwork
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.feinfn_release import FeINFNRelease
 from hyperfuse.networks.options import FeINFNOptions, FeINFNSize, NetworkOptions
-from hyperfuse.networks.registry import create_network, list_networks, network_options
+from hyperfuse.networks.registry import create_network, list_networks, network_class, network_options
 
 __all__ = [
     "ComparedNetwork",
@@ -36,5 +36,6 @@ __all__ = [
     "NetworkOptions",
     "create_network",
     "list_networks",
+    "network_class",
     "network_options",
 ]

@@ -17,13 +17,14 @@ class Tiling(NamedTuple):
 
     Attributes:
         multiple: sides of a block are multiples of it, and blocks start at multiples of it.
-        overlap: width of the border of a block in which the output depends on what is beyond it.
+        overlap: width of the border of a block in which the output depends on what is beyond it, and is not used; None
+            where it is used with a weight that falls towards the border.
         side: of a block, where nothing else is asked for.
         spans_block: whether every pixel of the output depends on the whole block: another side gives another image.
     """
 
     multiple: int = 1
-    overlap: int = 24
+    overlap: int | None = None
     side: int = 256
     spans_block: bool = False
 
@@ -70,6 +71,12 @@ class FusionNetwork(nn.Module, ABC):
     def full_scale(self) -> float:
         """Value that stands for the brightest of a scene in the network's input and output: 1 for most."""
         return 1.0
+
+    def fuse_unit_range(self, hsi: torch.Tensor, msi: torch.Tensor) -> torch.Tensor:
+        """Return ``forward`` for images whose brightest value is about 1, in that unit; see :attr:`full_scale`."""
+        scale = self.full_scale
+        fused: torch.Tensor = self(hsi, msi) if scale == 1 else self(hsi * scale, msi * scale) / scale
+        return fused
 
     def tiling(self) -> Tiling:
         """Return how images are to be cut into blocks for this network."""

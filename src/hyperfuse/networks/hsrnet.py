@@ -58,6 +58,7 @@ class HSRNet(ComparedNetwork):
     options_class: ClassVar[type[NetworkOptions]] = HSRNetOptions
     options: HSRNetOptions
     without_effect = ("unused.*",)
+    ignored = ("*/Adam", "*/Adam_1", "*beta1_power", "*beta2_power")
     residual_layer = "output"
 
     def __init__(self, hsi_bands: int, msi_bands: int, options: HSRNetOptions | None = None) -> None:
@@ -114,13 +115,10 @@ class HSRNet(ComparedNetwork):
         kinds = {"weights": "weight", "biases": "bias"}
         return {f"net/{theirs}/{a}": f"{ours}.{b}" for theirs, ours in layers.items() for a, b in kinds.items()}
 
-    ignored = ("*/Adam", "*/Adam_1", "beta1_power", "beta2_power", "*/beta1_power", "*/beta2_power")
-
     def from_released(self, name: str, value: torch.Tensor) -> torch.Tensor:
         """Return kernels in torch's order where they are stored as TensorFlow does, (k, k, in, out)."""
-        expected = self.state_dict()[self.released_names()[name]].shape
-        turned = value.permute(3, 2, 0, 1) if value.dim() == 4 else value
-        return turned if value.shape != expected and turned.shape == expected else value
+        kernel = self.state_dict()[self.released_names()[name]].shape[2:]
+        return value.permute(3, 2, 0, 1) if value.dim() == 4 and value.shape[2:] != kernel else value
 
     def _interleaved(self, hsi: torch.Tensor, msi: torch.Tensor) -> torch.Tensor:
         """Return the first MSI band, half of the HSI, the MSI bands between, the other half, the last MSI band."""

@@ -147,7 +147,7 @@ def read_base(folder: str | os.PathLike[str]) -> Mapping[str, Any] | None:
 def read_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     """Read a state dict from a ``.safetensors`` file, or from a torch checkpoint by torch's weights-only reader.
 
-    A checkpoint may hold the state dict under ``model``, ``state_dict`` or ``model_state_dict``.
+    A checkpoint may hold the state dict under ``model``, ``state_dict``, ``model_state_dict``, ``net`` or ``param``.
 
     Args:
         path: the file.
@@ -171,7 +171,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     except Exception as error:  # the reader raises many kinds, each meaning: not weights
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: not a checkpoint of plain weights ({reason}); convert it to safetensors") from None
-    for key in ("model", "state_dict", "model_state_dict"):
+    for key in ("model", "state_dict", "model_state_dict", "net", "param"):
         if isinstance(held, dict) and isinstance(held.get(key), dict):
             held = held[key]
             break

@@ -89,8 +89,8 @@ class SSRNet(ComparedNetwork):
         return spatial, spectral
 
     def tiling(self) -> Tiling:
-        """Three convolutions of 3x3, after bilinear upsampling."""
-        return Tiling(overlap=4)
+        """Three convolutions of 3x3, and half an LR pixel of bilinear upsampling."""
+        return Tiling(overlap=16)
 
     def _replaced(self, upsampled: torch.Tensor, msi: torch.Tensor) -> torch.Tensor:
         """Return the upsampled HSI with the MSI's bands in place of evenly spread ones, the last for the last."""

@@ -10,7 +10,7 @@ from hyperfuse import InputError, fuse, fuse_tiles, simulate
 from hyperfuse.cube.cube import Cube
 from hyperfuse.io import read, write
 from hyperfuse.methods import PairTensors, get_method, list_methods
-from hyperfuse.methods.algorithms.trained_network import _Axis
+from hyperfuse.methods.algorithms.network_blocks import BlockAxis
 from hyperfuse.networks import create_network
 from hyperfuse.networks.pretrained import save_pretrained
 from hyperfuse.sensor.model import Sensor
@@ -74,7 +74,9 @@ def test_any_size_ratio_and_phase(tmp_path, shape, ratio, phase):
 @pytest.mark.parametrize(("ratio", "phase"), [(4, 1.5), (4, 2.0), (2.5, 0.0), (3.2, 1.1), (4, -1.0)])
 def test_padded_lr_pixels_cover_the_hr_pixels(ratio, phase):
     for coarse, fine in ((10, round(10 * ratio)), (11, round(10 * ratio)), (10, round(10.5 * ratio))):
-        axis = _Axis.of(coarse, fine, Sensor(ratio=(ratio, ratio), phase=(phase, phase), psf=BoxPsf(width=(1, 1))), 0)
+        axis = BlockAxis.of(
+            coarse, fine, Sensor(ratio=(ratio, ratio), phase=(phase, phase), psf=BoxPsf(width=(1, 1))), 0
+        )
         assert min(axis.lr + axis.hr) >= 0
         assert sum(axis.lr) + coarse == axis.size
         assert sum(axis.hr) + fine == round(axis.size * ratio)
@@ -176,3 +178,56 @@ def test_from_the_command_line(tmp_path, capsys):
     assert json.dumps(step["settings"]["weights"])
     assert main([*words, "--method", "gsa"]) == 2
     assert "--network is a method of its own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["ssrnet", "restfnet", "tfnet"])
+def test_blocks_of_local_networks_equal_the_whole(tmp_path, name):
+    torch.manual_seed(0)
+    options = {"variant": "uestc"} if name == "ssrnet" else {}
+    save_pretrained(create_network(name, hsi_bands=BANDS, msi_bands=MSI_BANDS, **options), tmp_path)
+    pair = simulate(scene(180, 212), ratio=4, srf="boxes:2")
+    job = {"sensor": pair.sensor, "method": "network"}
+    whole, parts = (
+        fuse(pair.hsi, pair.msi, settings={"weights": str(tmp_path), "block": block}, **job).data
+        for block in (512, 128)
+    )
+    np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-5 * np.abs(whole).max())
+
+
+def test_tiles_of_a_network_with_blocks_at_multiples_equal_the_whole(tmp_path):
+    torch.manual_seed(0)
+    save_pretrained(create_network("restfnet", hsi_bands=BANDS, msi_bands=MSI_BANDS), tmp_path / "best")
+    pair = simulate(scene(192, 192), ratio=4, srf="boxes:2")
+    write(tmp_path / "hsi.tif", pair.hsi)
+    write(tmp_path / "msi.tif", pair.msi)
+    job = {"sensor": pair.sensor, "method": "network", "settings": {"weights": str(tmp_path / "best")}}
+    fuse_tiles(tmp_path / "hsi.tif", tmp_path / "msi.tif", tmp_path / "out.tif", tile=96, **job)
+    fused, whole = read(tmp_path / "out.tif"), fuse(pair.hsi, pair.msi, **job)
+    assert fused.transform == pair.msi.transform
+    np.testing.assert_allclose(fused.data, whole.data, rtol=0, atol=1e-5 * np.abs(whole.data).max())
+
+
+def test_a_file_of_weights_with_the_name_of_its_network(tmp_path):
+    torch.manual_seed(0)
+    network = create_network("ssrnet", hsi_bands=BANDS, msi_bands=MSI_BANDS, full_scale=255).eval()
+    torch.save({"net": network.state_dict()}, tmp_path / "weights.pth")
+    pair = simulate(scene(), ratio=4, srf="boxes:2")
+    settings = {"weights": str(tmp_path / "weights.pth"), "network": "ssrnet"}
+    job = {"sensor": pair.sensor, "method": "network"}
+    fused = fuse(pair.hsi, pair.msi, settings=settings, **job).data
+    with torch.no_grad():
+        hsi, msi = (torch.from_numpy(cube.data).float()[None] for cube in (pair.hsi, pair.msi))
+        expected = network(255 * hsi, 255 * msi)[0].numpy() / 255
+    np.testing.assert_allclose(fused, expected, atol=1e-5)
+    with pytest.raises(InputError, match="is not part of tfnet"):
+        fuse(pair.hsi, pair.msi, settings={**settings, "network": "tfnet"}, **job)
+    other = simulate(scene(64, 64), ratio=3.2, srf="boxes:2")
+    with pytest.raises(InputError, match=r"is for a whole ratio, the same on both axes, the pair has 3\.2"):
+        fuse(other.hsi, other.msi, sensor=other.sensor, method="network", settings=settings)
+
+
+def test_a_network_for_another_ratio_is_refused(tmp_path):
+    save_pretrained(create_network("hsrnet", hsi_bands=BANDS, msi_bands=MSI_BANDS, ratio=8), tmp_path)
+    pair = simulate(scene(), ratio=4, srf="boxes:2")
+    with pytest.raises(InputError, match="this hsrnet is for the ratio 8, the pair has 4"):
+        fuse(pair.hsi, pair.msi, sensor=pair.sensor, method="network", settings={"weights": str(tmp_path)})

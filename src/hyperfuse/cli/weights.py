@@ -1,0 +1,63 @@
+"""``hyperfuse weights``: weights that authors published, as files of this package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from hyperfuse.cli.options import COMMON, CommonOptions, WholeOrNone
+from hyperfuse.cli.session import Session
+from hyperfuse.errors import InputError
+
+
+def weights(
+    action: Literal["convert"],
+    file: str,
+    out: str,
+    /,
+    *,
+    network: str | None = None,
+    hsi_bands: WholeOrNone = None,
+    msi_bands: WholeOrNone = None,
+    ratio: WholeOrNone = None,
+    overwrite: bool = False,
+    common: CommonOptions = COMMON,
+    session: Annotated[Session, Parameter(parse=False)],
+) -> None:
+    """Convert weights that authors published to a file of this package.
+
+    FILE is a checkpoint of plain tensors under the authors' names (.pth, .pt, .safetensors); nothing in it is
+    executed. OUT states network, bands and options, so that `hyperfuse fuse --network OUT` needs no more.
+
+    Args:
+        action: What to do: convert.
+        file: Checkpoint to read.
+        out: File to write, ending in .safetensors.
+        network: Name of the network; default: the one whose names and shapes fit.
+        hsi_bands: Bands of the HSI; default: as the shapes state.
+        msi_bands: Bands of the MSI; default: as the shapes state.
+        ratio: MSI pixels per HSI pixel; default: as the shapes state.
+        overwrite: Replace an existing OUT.
+        common: Options of every command.
+        session: Where results and notes go.
+    """
+    from hyperfuse.networks.released import from_released, save_converted
+
+    target = Path(out)
+    if target.suffix != ".safetensors":
+        raise InputError(f"{out}: name a file that ends in .safetensors")
+    if target.exists():
+        if target.resolve() == Path(file).resolve():
+            raise InputError(f"{out}: is the file to convert; name another")
+        if not overwrite:
+            raise InputError(f"{out}: exists already; pass overwrite=True")
+    if not target.parent.is_dir():
+        raise InputError(f"{target.parent}: no such folder")
+    built = from_released(file, network, hsi_bands=hsi_bands, msi_bands=msi_bands, ratio=ratio)
+    save_converted(built, target)
+    stated = built.options.model_dump(mode="json", include={"ratio", "variant"}, exclude_none=True)
+    options = "".join(f", {name}={value}" for name, value in stated.items())
+    count = sum(parameter.numel() for parameter in built.parameters())
+    session.note(f"{out}: {built.name} for {built.hsi_bands} + {built.msi_bands} bands{options}, {count:,} parameters")
