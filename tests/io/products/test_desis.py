@@ -51,6 +51,11 @@ def scene(tmp_path, raster, stored):
     return tmp_path
 
 
+def test_windows(scene, assert_windows):
+    assert_windows(scene)
+    assert_windows(scene, quality="clear", bands="3,1")
+
+
 def test_values_wavelengths_and_position(scene, stored, centres):
     cube = read(scene)
     assert np.allclose(cube.data, np.where(stored == -32768, np.nan, stored * 1e-4), atol=1e-7, equal_nan=True)

@@ -66,6 +66,11 @@ def scene(tmp_path, raster, stored):
     return folder
 
 
+def test_windows(scene, assert_windows):
+    assert_windows(scene)
+    assert_windows(scene, quality="clear", bands="3,1")
+
+
 def test_values_wavelengths_and_position(scene, stored, centres):
     cube = read(scene)
     expected = np.where(stored == BACKGROUND, np.nan, stored * 1e-4)

@@ -5,16 +5,13 @@ Format: DLR, "DESIS Product Specification" (PAV-DLR-ICD-003), L2A products and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from hyperfuse.cube.cube import Cube
 from hyperfuse.io.encoding.options import ReadOptions
-from hyperfuse.io.products.dlr import DlrScene, Gap, Layout, is_layout, open_scene, read_scene
+from hyperfuse.io.products.dlr import Layout, is_layout, open_scene, scene_image
+from hyperfuse.io.products.image import ProductImage
 from hyperfuse.io.products.members import Source
-from hyperfuse.io.products.rasters import read_bands
+from hyperfuse.io.products.rasters import QualityLayer
 
 _LAYOUT = Layout("DESIS", band="band", width="wavelengthWidthOfBand", gain="gainOfBand", offset="offsetOfBand")
 # Bands of QL_QUALITY-2, counted from 1; haze and cloud: over land, over water (2 is land, 3 snow, 8 water).
@@ -26,8 +23,8 @@ def is_desis(path: Path) -> bool:
     return is_layout(path, _LAYOUT)
 
 
-def read_desis(source: Source, options: ReadOptions) -> Cube:
-    """Read a DESIS L2A scene, all bands in the order of the image.
+def open_desis(source: Source, options: ReadOptions) -> ProductImage:
+    """Open a DESIS L2A scene, all bands in the order of the image.
 
     Gaps are the background; with ``quality="clear"`` also shadows, haze and clouds. The flags of single bands in
     QL_QUALITY are not used.
@@ -35,10 +32,13 @@ def read_desis(source: Source, options: ReadOptions) -> Cube:
     Raises:
         InputError: a missing file, another level, a damaged image.
     """
-    return read_scene(open_scene(source, _LAYOUT), options, _gaps if options.quality == "clear" else lambda *_: ())
-
-
-def _gaps(scene: DlrScene, size: tuple[int, int]) -> Iterator[Gap]:
-    name = scene.required_file("QL_QUALITY-2")
-    for reason, layers in _NOT_CLEAR.items():
-        yield reason, np.s_[:], (read_bands(scene.members, name, layers, size) == 1).any(axis=0)
+    scene = open_scene(source, _LAYOUT)
+    layers: list[tuple[str, QualityLayer]] = []
+    if options.quality == "clear":
+        file = scene.required_file("QL_QUALITY-2")
+        layers = [
+            (reason, QualityLayer(file, lambda flags: flags == 1, number))
+            for reason, numbers in _NOT_CLEAR.items()
+            for number in numbers
+        ]
+    return scene_image(scene, options, layers)

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.io.encoding.coding import BandCoding
 from hyperfuse.io.encoding.options import ReadOptions
+from hyperfuse.io.products.image import About, ProductBand, ProductImage
 from hyperfuse.io.products.members import Members, Source, base_name, match
 from hyperfuse.io.products.names import DLR_FILE, DLR_METADATA
-from hyperfuse.io.products.rasters import grid_of, opened
-from hyperfuse.io.products.reflectance import Reflectance, decimated, decimated_size, in_blocks, selected_bands
+from hyperfuse.io.products.rasters import QualityLayer, RasterBands, grid_of, opened
 from hyperfuse.io.products.xml import Metadata
 
 # Both specifications name this one as the background of L2A images.
 _BACKGROUND = -32768.0
 _LEVEL = re.compile(r"L\d[A-C]")
-
-# A reason for gaps, for the history, the bands concerned (an index), and the pixels, bool (rows, cols).
-Gap = tuple[str, Any, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -137,58 +131,49 @@ def _check_level(metadata: Metadata, name: str, layout: Layout) -> None:
         raise InputError(f"is {layout.mission} {levels[0]} ({kind}); order the L2A product, which holds reflectance")
 
 
-def read_scene(
+def scene_image(
     scene: DlrScene,
     options: ReadOptions,
-    find_gaps: Callable[[DlrScene, tuple[int, int]], Iterable[Gap]],
+    layers: Sequence[tuple[str, QualityLayer]],
     good_bands: NDArray[np.bool_] | None = None,
-) -> Cube:
-    """Read the image of a scene; ``find_gaps`` returns the gaps that the quality masks state, given (rows, cols).
+) -> ProductImage:
+    """Return the image of a scene; ``layers`` are the flags that make gaps, each with the reason for the history.
 
     Raises:
-        InputError: an image that does not fit the metadata, is damaged, or a mask that is missing.
+        InputError: an image that does not fit the metadata, or is damaged.
     """
     metadata, layout = scene.metadata, scene.layout
     centres, widths, scales, offsets = (
-        np.array(metadata.child_numbers(scene.bands, tag))
-        for tag in (layout.centre, layout.width, layout.gain, layout.offset)
+        metadata.child_numbers(scene.bands, tag) for tag in (layout.centre, layout.width, layout.gain, layout.offset)
     )
-    index = selected_bands(options, len(scene.bands))
     with opened(scene.members, scene.image) as source:
         if source.count != len(scene.bands):
             raise InputError(f"has {source.count} bands, but {metadata.name} describes {len(scene.bands)}")
         grid = grid_of(source)
-        reflectance = Reflectance((len(index), grid.rows, grid.cols), options, base_name(scene.image))
-        step = reflectance.step
-        low = decimated_size((grid.rows, grid.cols), step)
-        gaps = [
-            (reason, bands, decimated(pixels, step))
-            for reason, bands, pixels in find_gaps(scene, (grid.rows, grid.cols))
-        ]
-        stated = metadata.find("backgroundValue")
-        background = _BACKGROUND if stated is None else metadata.number(stated, "backgroundValue")
-        other = {value for value in source.nodatavals if value is not None and not np.isnan(value)} - {background}
-        for window, block in in_blocks(index):
-            masked = np.zeros((len(block), *low), np.bool_)
-            for _, bands, pixels in gaps:
-                concerned = np.zeros(len(scene.bands), np.bool_)
-                concerned[bands] = True
-                masked[concerned[block]] |= pixels
-            coding = BandCoding(scales[block].tolist(), offsets[block].tolist(), (background,), masked, sorted(other))
-            stored = source.read([band + 1 for band in block], out_shape=(len(block), *low))
-            reflectance.put(window, stored, coding)
-    return reflectance.cube(
-        f"{layout.mission} L2A",
-        scene.name,
-        list(dict.fromkeys(["no data", *(reason for reason, _, _ in gaps)])),
-        {
-            "sensor": layout.mission,
-            "start_time": metadata.find("startTime"),
-            "stop_time": metadata.find("stopTime", "endTime"),
-        },
-        wavelengths=centres[index],
-        fwhm=widths[index],
-        good_bands=None if good_bands is None else good_bands[index],
-        transform=grid.transform,
-        crs=grid.crs,
+        other = {value for value in source.nodatavals if value is not None and not np.isnan(value)}
+    stated = metadata.find("backgroundValue")
+    background = _BACKGROUND if stated is None else metadata.number(stated, "backgroundValue")
+    nodata = (background, *sorted(other - {background}))
+    good = np.ones(len(scene.bands), np.bool_) if good_bands is None else good_bands
+    bands = [
+        ProductBand("", centre, width, scale, offset, nodata, bool(usable), file=scene.image, number=number)
+        for number, (centre, width, scale, offset, usable) in enumerate(
+            zip(centres, widths, scales, offsets, good, strict=True), 1
+        )
+    ]
+    return ProductImage(
+        grid,
+        bands,
+        RasterBands(scene.members, bands, [layer for _, layer in layers], (grid.rows, grid.cols)),
+        options,
+        About(
+            f"{layout.mission} L2A",
+            scene.name,
+            list(dict.fromkeys(["no data", *(reason for reason, _ in layers)])),
+            {
+                "sensor": layout.mission,
+                "start_time": metadata.find("startTime"),
+                "stop_time": metadata.find("stopTime", "endTime"),
+            },
+        ),
     )

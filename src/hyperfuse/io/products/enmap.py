@@ -6,17 +6,18 @@ that of its tables of QL_QUALITY_* and QL_PIXELMASK.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube.cube import Cube
 from hyperfuse.io.encoding.options import ReadOptions
-from hyperfuse.io.products.dlr import DlrScene, Gap, Layout, is_layout, open_scene, read_scene
+from hyperfuse.io.products.dlr import DlrScene, Layout, is_layout, open_scene, scene_image
+from hyperfuse.io.products.image import ProductImage
 from hyperfuse.io.products.members import Source
-from hyperfuse.io.products.rasters import read_layer
+from hyperfuse.io.products.rasters import QualityLayer
 from hyperfuse.io.products.reflectance import warn
 
 _LAYOUT = Layout("EnMAP", band="bandID", width="FWHMOfBand", gain="GainOfBand", offset="OffsetOfBand")
@@ -34,8 +35,8 @@ def is_enmap(path: Path) -> bool:
     return is_layout(path, _LAYOUT)
 
 
-def read_enmap(source: Source, options: ReadOptions) -> Cube:
-    """Read an EnMAP L2A scene, all bands in the order of the image, VNIR and SWIR where they overlap too.
+def open_enmap(source: Source, options: ReadOptions) -> ProductImage:
+    """Open an EnMAP L2A scene, all bands in the order of the image, VNIR and SWIR where they overlap too.
 
     Gaps are the background and saturated pixels: there is one flag per detector, which marks all bands of it. With
     ``quality="clear"`` also clouds, their shadows, haze and cirrus. Bands that the processor did not expect are bad
@@ -47,21 +48,23 @@ def read_enmap(source: Source, options: ReadOptions) -> Cube:
     scene = open_scene(source, _LAYOUT)
     detectors = {name: _channels(scene, name) for name in _SATURATED}
     known = all(bands.any() for bands in detectors.values())
+    layers: list[tuple[str, QualityLayer]] = []
+    flags = scene.file("QL_QUALITY_TESTFLAGS")
+    if flags is None:
+        where = f"{scene.name}: QL_QUALITY_TESTFLAGS is missing in {scene.members.root}"
+        warn(f"{where}; saturated pixels are not known")
+    else:
+        for name, bands in detectors.items():
+            concerned = frozenset(np.flatnonzero(bands).tolist()) if known else None
+            layers.append(("saturated", QualityLayer(flags, partial(_has_bit, _SATURATED[name]), bands=concerned)))
+    for reason, (layer, values) in _NOT_CLEAR.items() if options.quality == "clear" else ():
+        file = scene.required_file(f"QL_QUALITY_{layer}")
+        layers.append((reason, QualityLayer(file, partial(np.isin, test_elements=values))))
+    return scene_image(scene, options, layers, detectors["vnir"] | detectors["swir"] if known else None)
 
-    def gaps(scene: DlrScene, size: tuple[int, int]) -> Iterator[Gap]:
-        flags = scene.file("QL_QUALITY_TESTFLAGS")
-        if flags is None:
-            where = f"{scene.name}: QL_QUALITY_TESTFLAGS is missing in {scene.members.root}"
-            warn(f"{where}; saturated pixels are not known")
-        else:
-            stored = read_layer(scene.members, flags, size).astype(np.int64)
-            for name, bands in detectors.items():
-                yield "saturated", bands if known else np.s_[:], (stored & _SATURATED[name]) != 0
-        for reason, (layer, values) in _NOT_CLEAR.items() if options.quality == "clear" else ():
-            stored = read_layer(scene.members, scene.required_file(f"QL_QUALITY_{layer}"), size)
-            yield reason, np.s_[:], np.isin(stored, values)
 
-    return read_scene(scene, options, gaps, detectors["vnir"] | detectors["swir"] if known else None)
+def _has_bit(bit: int, flags: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.asarray((flags.astype(np.int64) & bit) != 0)
 
 
 def _channels(scene: DlrScene, detector: str) -> NDArray[np.bool_]:

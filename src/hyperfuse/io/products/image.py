@@ -143,7 +143,10 @@ class ProductImage:
         self._index = selected_bands(options, len(bands))
         self._bands = [bands[index] for index in self._index]
         self._codings = _codings(self._bands, options, about.scene)
-        self.header: CubeHeader = _header(grid, self._bands, self._codings, options, about, self._step)
+        header = _header(grid, self._bands, self._codings, options, about, self._step)
+        if not all(band.good for band in bands):
+            header = header.replace(good_bands=[band.good for band in self._bands])
+        self.header: CubeHeader = header
 
     def read(self, window: Window | None = None) -> Cube:
         """Return a window, or all, as a cube; an overview is read whole."""
@@ -254,7 +257,6 @@ def _header(
         shape=(len(bands), rows, cols),
         wavelengths=centres if np.isfinite(centres).any() else None,
         fwhm=widths if np.isfinite(widths).any() else None,
-        good_bands=None if all(band.good for band in bands) else np.array([band.good for band in bands]),
         band_names=tuple(band.name for band in bands) if all(band.name for band in bands) else None,
         transform=transform,
         crs=grid.crs,

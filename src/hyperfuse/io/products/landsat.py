@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.io.encoding.coding import BandCoding
 from hyperfuse.io.encoding.options import ReadOptions
+from hyperfuse.io.products.image import About, ProductBand, ProductImage
 from hyperfuse.io.products.members import Members, Source, base_name, finite_number, match
 from hyperfuse.io.products.names import LANDSAT_METADATA
 from hyperfuse.io.products.odl import Groups, read_odl
-from hyperfuse.io.products.rasters import grid_of, opened, read_layer
-from hyperfuse.io.products.reflectance import Reflectance, decimated_size, selected_bands, warn
+from hyperfuse.io.products.rasters import QualityLayer, RasterBands, grid_of, opened
+from hyperfuse.io.products.reflectance import selected_bands, warn
 from hyperfuse.io.products.xml import Metadata
-
-Size = tuple[int, int]
 
 # Nominal limits of the reflective bands in nm.
 _LIMITS = {
@@ -89,8 +88,8 @@ class _Mtl:
         return _SPACECRAFT[spacecraft]
 
 
-def read_landsat(source: Source, options: ReadOptions) -> Cube:
-    """Read the seven reflective bands of a Landsat 8 or 9 Level 2 product of Collection 2.
+def open_landsat(source: Source, options: ReadOptions) -> ProductImage:
+    """Open the seven reflective bands of a Landsat 8 or 9 Level 2 product of Collection 2.
 
     Gaps are the fill of the bands and of QA_PIXEL, and the values that QA_RADSAT calls saturated; with
     ``quality="clear"`` also the clouds (dilated), cloud shadows and cirrus of QA_PIXEL. Wavelengths are nominal.
@@ -101,37 +100,32 @@ def read_landsat(source: Source, options: ReadOptions) -> Cube:
     members = source.members
     mtl = _Mtl(members, source.chosen or _metadata_file(members))
     spacecraft = mtl.spacecraft()
-    names = [list(_LIMITS)[index] for index in selected_bands(options, len(_LIMITS))]
-    files = [mtl.required_file(f"FILE_NAME_BAND_{name[1:]}", f"SR_{name}.TIF") for name in names]
-    codings = [mtl.coding(name) for name in names]
-    with opened(members, files[0]) as raster:
+    selected = selected_bands(options, len(_LIMITS))
+    bands = [_band(mtl, name) if number in selected else ProductBand(name) for number, name in enumerate(_LIMITS)]
+    with opened(members, bands[selected[0]].file) as raster:
         grid = grid_of(raster)
-    size = (grid.rows, grid.cols)
     clear = options.quality == "clear"
-    reflectance = Reflectance((len(names), *size), options, mtl.scene)
-    step = reflectance.step
-    quality_mask = _quality_mask(mtl, size, clear, step)
-    saturation = _saturation(mtl, size, step)
-    for number, (name, file, (scale, offset)) in enumerate(zip(names, files, codings, strict=True)):
-        masked = quality_mask
-        if saturation is not None:
-            masked = quality_mask | ((saturation >> (int(name[1:]) - 1)) & 1).astype(np.bool_)
-        coding = BandCoding((scale,), (offset,), (_FILL,), masked)
-        reflectance.put(np.s_[number : number + 1], read_layer(members, file, size, step)[None], coding)
+    quality, saturation = _quality_layer(mtl, clear), _saturation_layers(mtl)
     start = f"{mtl.image.get('DATE_ACQUIRED', '')}T{mtl.image.get('SCENE_CENTER_TIME', '')}"
-    limits = np.array([_LIMITS[name] for name in names], np.float64)
-    saturated = [] if saturation is None else ["saturated"]
-    return reflectance.cube(
-        "Landsat Collection 2 Level 2",
-        mtl.scene,
-        ["no data", *saturated, *(["cloud", "cloud shadow", "cirrus"] if clear else [])],
-        {"sensor": spacecraft, "start_time": start.strip("T"), "wavelengths": "nominal"},
-        wavelengths=limits.mean(axis=1),
-        fwhm=limits[:, 1] - limits[:, 0],
-        band_names=tuple(names),
-        transform=grid.transform,
-        crs=grid.crs,
+    saturated = ["saturated"] if saturation else []
+    return ProductImage(
+        grid,
+        bands,
+        RasterBands(members, bands, [*quality, *saturation], (grid.rows, grid.cols)),
+        options,
+        About(
+            "Landsat Collection 2 Level 2",
+            mtl.scene,
+            ["no data", *saturated, *(["cloud", "cloud shadow", "cirrus"] if clear else [])],
+            {"sensor": spacecraft, "start_time": start.strip("T"), "wavelengths": "nominal"},
+        ),
     )
+
+
+def _band(mtl: _Mtl, name: str) -> ProductBand:
+    low, high = _LIMITS[name]
+    file = mtl.required_file(f"FILE_NAME_BAND_{name[1:]}", f"SR_{name}.TIF")
+    return ProductBand(name, (low + high) / 2, float(high - low), *mtl.coding(name), (_FILL,), file=file)
 
 
 def _metadata_file(members: Members) -> str:
@@ -166,19 +160,25 @@ def _parse_json(text: str, name: str) -> Groups:
     }
 
 
-def _quality_mask(mtl: _Mtl, size: Size, clear: bool, step: int) -> NDArray[np.bool_]:
+def _quality_layer(mtl: _Mtl, clear: bool) -> list[QualityLayer]:
     key = "FILE_NAME_QUALITY_L1_PIXEL"
     found = mtl.required_file(key, "QA_PIXEL.TIF") if clear else mtl.file(key)
     if found is None:
         warn(f"{mtl.scene}: QA_PIXEL is missing in {mtl.members.root}; only the fill of the bands themselves is known")
-        return np.zeros(decimated_size(size, step), np.bool_)
-    bits = _FILL_BIT | _NOT_CLEAR_BITS if clear else _FILL_BIT
-    return np.asarray((read_layer(mtl.members, found, size, step).astype(np.int64) & bits) != 0)
+        return []
+    return [QualityLayer(found, partial(_has_bits, _FILL_BIT | _NOT_CLEAR_BITS if clear else _FILL_BIT))]
 
 
-def _saturation(mtl: _Mtl, size: Size, step: int) -> NDArray[np.int64] | None:
+def _saturation_layers(mtl: _Mtl) -> list[QualityLayer]:
     found = mtl.file("FILE_NAME_QUALITY_L1_RADIOMETRIC_SATURATION")
     if found is None:
         warn(f"{mtl.scene}: QA_RADSAT is missing in {mtl.members.root}; saturated values are not known")
-        return None
-    return read_layer(mtl.members, found, size, step).astype(np.int64)
+        return []
+    return [
+        QualityLayer(found, partial(_has_bits, 1 << (int(name[1:]) - 1)), bands={number})
+        for number, name in enumerate(_LIMITS)
+    ]
+
+
+def _has_bits(bits: int, flags: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.asarray((flags.astype(np.int64) & bits) != 0)

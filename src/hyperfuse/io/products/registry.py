@@ -106,8 +106,8 @@ class Product:
 
 
 PRODUCTS = (
-    Product("EnMAP L2A", "enmap", names.ENMAP_FILE, names.ENMAP_FOLDER, names.DLR_FILE, archived=True),
-    Product("DESIS L2A", "desis", names.DESIS_FILE, names.DESIS_FOLDER, names.DLR_FILE, archived=True),
+    Product("EnMAP L2A", "enmap", names.ENMAP_FILE, names.ENMAP_FOLDER, names.DLR_FILE, archived=True, windows=True),
+    Product("DESIS L2A", "desis", names.DESIS_FILE, names.DESIS_FOLDER, names.DLR_FILE, archived=True, windows=True),
     Product(
         "PRISMA",
         "prisma",
@@ -138,7 +138,14 @@ PRODUCTS = (
         windows=True,
         pixel_sizes=tuple(names.SENTINEL2_BANDS.values()),
     ),
-    Product("Landsat 8/9 Collection 2 Level 2", "landsat", names.LANDSAT_METADATA, names.LANDSAT_FOLDER, archived=True),
+    Product(
+        "Landsat 8/9 Collection 2 Level 2",
+        "landsat",
+        names.LANDSAT_METADATA,
+        names.LANDSAT_FOLDER,
+        archived=True,
+        windows=True,
+    ),
     Product("PlanetScope", "planetscope", names.PLANETSCOPE_FILE, archived=True, windows=True),
     Product("WorldView", "worldview", names.WORLDVIEW_FILE, hints=names.WORLDVIEW_IMAGE, archived=True, windows=True),
     Product("Wyvern", "wyvern", names.WYVERN_FILE, archived=True, windows=True),
