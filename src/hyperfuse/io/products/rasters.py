@@ -41,6 +41,18 @@ def grid_of(source: rasterio.DatasetReader) -> Grid:
     return Grid(source.height, source.width, transform, crs_text(source.crs))
 
 
+def read_bands(members: Members, name: str, bands: Sequence[int], size: tuple[int, int]) -> NDArray[Any]:
+    """Return bands (counted from 1) of a raster of a known size, shape (len(bands), rows, cols).
+
+    Raises:
+        InputError: another size than ``size`` (rows, cols), no such band, a damaged raster.
+    """
+    with opened(members, name, bands=max(bands)) as source:
+        if (source.height, source.width) != size:
+            raise InputError(f"has {source.height} x {source.width} pixels, not {size[0]} x {size[1]} as the image")
+        return np.asarray(source.read(list(bands)))
+
+
 @dataclass(frozen=True)
 class QualityLayer:
     """A layer of flags, of which some make gaps.
