@@ -45,6 +45,29 @@ def test_output_of_the_authors_program(case):
     np.testing.assert_allclose(found, expected, rtol=0, atol=stated["tolerance"] + 1e-7)
 
 
+@pytest.mark.parametrize(
+    ("case", "half", "quarter"),
+    [
+        (
+            "mimosst-x4-10x4",
+            {(0, 0, 0): 0.2117281, (9, 15, 15): 0.5579758, (3, 1, 2): 0.2198678, (5, 2, 0): 0.1848239},
+            {(0, 0, 0): 0.8149165, (9, 7, 7): 0.6939149, (3, 1, 2): -0.4354725, (5, 2, 0): -0.060451},
+        ),
+        (
+            "mimosst-x8-31x3",
+            {(0, 0, 0): 0.1600234, (30, 30, 30): -0.1297982, (3, 3, 6): 0.8401796, (5, 6, 0): 0.0944068},
+            {(0, 0, 0): 0.7003518, (30, 15, 15): 0.7212359, (3, 1, 2): 0.1260275, (5, 2, 0): 0.5795159},
+        ),
+    ],
+)
+def test_smaller_images_of_the_authors_program(case, half, quarter):
+    network, hsi, msi = build(CASES[case])
+    with torch.no_grad():
+        found = network.intermediate(hsi, msi)
+    for image, expected in zip(found[1:], (half, quarter), strict=True):
+        assert {at: float(image[0][at]) for at in expected} == pytest.approx(expected, abs=CASES[case]["tolerance"])
+
+
 def test_every_network_has_a_case(name):
     assert name in SMALLEST
 

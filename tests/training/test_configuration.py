@@ -126,6 +126,11 @@ def test_settings_that_contradict_each_other(file):
     assert "no jitter and one ratio" in refused(file, stored, "degradation.width_jitter=0.1")
 
 
+def test_intermediate_outputs_and_a_base_exclude_each_other(make):
+    with pytest.raises(ValueError, match=r"network\.intermediate does not work with a base"):
+        make(network={"intermediate": True}, base={"method": "gsa"})
+
+
 def test_files_that_cannot_be_read(tmp_path):
     assert "cannot be read (no such file or directory)" in refused(tmp_path / "none.yaml")
     (tmp_path / "a.yaml").write_text("batch: [1, 2\nlength: 3")
@@ -210,9 +215,14 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_configurations_that_ship_are_whole(path):
-    config = load_config(path, ["data.folder=elsewhere", "network.options.encoder_blocks=2"])
+    config = load_config(path, ["data.folder=elsewhere"])
+    assert config.data.folder == Path("elsewhere")
     network = create_network(config.network.name, hsi_bands=31, msi_bands=3, **config.network.options)
-    assert len(network.spatial_encoder.blocks) == 2
+    assert network.name in path.stem
+    if path.stem.endswith("-cave-x4"):
+        assert path.stem == f"{network.name}-cave-x4"
+        assert config.degradation.ratios == (4,)
+        assert config.data.patch % getattr(network, "side_multiple", 1) == 0
     assert not load_config(path).data.folder.is_absolute()
     assert not load_config(path).output.is_absolute()
     names = {
@@ -231,6 +241,23 @@ def test_the_released_recipe_is_as_it_is_known():
     assert (config.batch, config.accumulation, config.optimiser.gradient_norm) == (4, 2, 1e-4)
     assert config.losses == {"l1": 1.0, "ssim": 0.1}
     assert config.augmentation == type(config.augmentation)()
+
+
+@pytest.mark.parametrize(
+    ("name", "patches", "rates"),
+    [
+        ("psrt", 2000 * 3920, {0: 1e-4, 1999 * 3920: 1e-4}),
+        ("bdt", 2000 * 3920, {0: 1e-4, 1999 * 3920: 1e-4}),
+        ("3dt-net", 100 * 20_000, {0: 1e-4, 80 * 20_000 - 1: 1e-4, 80 * 20_000: 5e-5}),
+        ("dspnet", 100 * 20_000, {0: 3e-4, 20_000: 2.85e-4, 5 * 20_000: 2.85e-4, 6 * 20_000: 3e-4 * 0.95**2}),
+        ("mimo-sst", 1001 * 1202 * 16, {0: 1e-4, 10**7: 1e-4}),
+    ],
+)
+def test_recipes_of_compared_networks_are_those_of_their_programs(name, patches, rates):
+    config = load_config(CONFIGS / f"{name}-cave-x4.yaml")
+    assert config.length.patches(3920, config.step_patches) == patches
+    rate = config.create_schedule(3920)
+    assert {seen: rate(seen) for seen in rates} == pytest.approx(rates)
 
 
 def test_a_base_is_read_and_what_it_cannot_be_with_is_refused(file):

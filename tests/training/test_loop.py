@@ -13,8 +13,11 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.networks.pretrained import from_pretrained
 from hyperfuse.training.checkpoints import latest_checkpoint
-from hyperfuse.training.examples import Base
+from hyperfuse.training.data import open_training_data
+from hyperfuse.training.examples import Base, load_batches
+from hyperfuse.training.initialisation import initial_network
 from hyperfuse.training.loop import train
+from hyperfuse.training.order import ProcessBatches
 from hyperfuse.training.run_log import read_log
 from hyperfuse.training.sections import NetworkSection
 from small_networks import COMPARED, FEINFN, SMALL
@@ -210,6 +213,40 @@ def test_a_network_of_another_range_of_values_learns_those(make, scenes, tmp_pat
         assert from_pretrained(result.best).full_scale == scale
     assert found[0] != found[1]
     assert all(0 < score < 100 for score in found)
+
+
+def test_intermediate_outputs_are_compared_as_their_authors_do(make, scenes, tmp_path):
+    """The first loss of a run is that of the network it starts from, by hand."""
+    losses = {}
+    for intermediate in (True, False):
+        folder = tmp_path / str(intermediate)
+        config = make(output=folder, length=1, degradation={"ratios": [4]}, losses={"mse": 2.0})
+        section = NetworkSection(name="ssrnet", options=SMALL["ssrnet"], intermediate=intermediate)
+        train(config.model_copy(update={"network": section}), scenes)
+        losses[intermediate] = read_log(folder)[0]["loss"]
+        config = config.model_copy(update={"network": section})
+        data = open_training_data(config, scenes, None)
+        batch = next(iter(load_batches(data.examples, ProcessBatches(data.order, 0, 1), workers=0, pinned=False)))
+        torch.manual_seed(0)
+        network = initial_network(config, data)
+        with torch.no_grad():
+            spatial, fused = (image / 255 for image in network.stages(255 * batch.hsi, 255 * batch.msi))
+        truth = batch.reference
+        expected = float((fused - truth).square().mean())
+        if intermediate:
+            edges = ((spatial - truth).diff(dim=2), (spatial - truth).diff(dim=3), (fused - truth).diff(dim=1))
+            expected += sum(w * float(d.square().mean()) for w, d in zip((0.5, 0.5, 1.0), edges, strict=True))
+        assert losses[intermediate] == pytest.approx(2 * expected, rel=1e-5)
+    assert losses[True] != losses[False]
+
+
+def test_intermediate_outputs_that_there_are_not_are_refused(make, scenes):
+    with pytest.raises(InputError, match="feinfn has no intermediate outputs"):
+        train(make(network={"intermediate": True}), scenes)
+    config = make(length=1, data={"patch": 9, "stride": 5}, degradation={"ratios": [3]})
+    section = NetworkSection(name="mimo-sst", intermediate=True)
+    with pytest.raises(InputError, match="multiples of 4, not 9x9; take such patches"):
+        train(config.model_copy(update={"network": section}), scenes)
 
 
 def test_a_step_of_several_ratios_trains_one_network(make, scenes):

@@ -103,6 +103,18 @@ def test_two_processes_learn_what_one_does(launch, tmp_path, made):
 
 
 @pytest.mark.slow
+def test_two_processes_train_a_network_with_parameters_that_do_nothing(launch, tmp_path):
+    words = "network.name=mimo-sst", "network.options={}", "network.intermediate=true", "length=3"
+    changes = {"degradation": {"ratios": [4]}}
+    pair = [launch("idle", *words, environment=environment, **changes)[0] for environment in group(2)]
+    ends = [finish(process) for process in pair]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    alone, _ = launch("same", *words, **changes)
+    assert finish(alone)[0] == 0
+    np.testing.assert_allclose(losses(tmp_path / "idle"), losses(tmp_path / "same"), rtol=1e-3)
+
+
+@pytest.mark.slow
 def test_a_batch_must_be_shared_out_evenly(launch):
     first, second = (launch("odd", environment=environment, batch=3)[0] for environment in group(2))
     for process in (first, second):

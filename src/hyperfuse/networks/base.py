@@ -29,6 +29,14 @@ class Tiling(NamedTuple):
     spans_block: bool = False
 
 
+class Compared(NamedTuple):
+    """An output of a network with what a loss compares it with, and the weight of that in the sum."""
+
+    output: torch.Tensor
+    reference: torch.Tensor
+    weight: float = 1.0
+
+
 class FusionNetwork(nn.Module, ABC):
     """Base of the networks: holds its bands and options, and checks its input.
 
@@ -77,6 +85,19 @@ class FusionNetwork(nn.Module, ABC):
         scale = self.full_scale
         fused: torch.Tensor = self(hsi, msi) if scale == 1 else self(hsi * scale, msi * scale) / scale
         return fused
+
+    def intermediate(self, hsi: torch.Tensor, msi: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the fused image and then, where the authors' loss has terms of more, those outputs."""
+        return (self(hsi, msi),)
+
+    def compared(self, outputs: tuple[torch.Tensor, ...], reference: torch.Tensor) -> list[Compared]:
+        """Return the outputs of :meth:`intermediate` with what the authors' loss compares each with.
+
+        Args:
+            outputs: of :meth:`intermediate`.
+            reference: the image that is to be fused, (B, hsi_bands, H, W).
+        """
+        return [Compared(outputs[0], reference)]
 
     def tiling(self) -> Tiling:
         """Return how images are to be cut into blocks for this network."""

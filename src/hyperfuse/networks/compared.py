@@ -105,6 +105,18 @@ class ComparedNetwork(FusionNetwork):
             fused = self.fuse(hsi, msi)
         return fused[:, :, :height, :width].to(transform_dtype(hsi))
 
+    def check_divided(self, msi: torch.Tensor) -> None:
+        """Refuse an MSI with a side that would be extended.
+
+        Raises:
+            InputError: such a side.
+        """
+        if msi.shape[2] % self.side_multiple or msi.shape[3] % self.side_multiple:
+            raise InputError(
+                f"intermediate outputs of {self.name} are for sides that are multiples of {self.side_multiple}, not "
+                f"{msi.shape[2]}x{msi.shape[3]}; take such patches, or network.intermediate=false"
+            )
+
     def check_pair(self, hsi: torch.Tensor, msi: torch.Tensor) -> None:
         """As :meth:`FusionNetwork.check_pair`; also refuses ratios that this network does not admit."""
         super().check_pair(hsi, msi)

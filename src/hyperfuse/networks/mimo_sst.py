@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import nn
 
-from hyperfuse.networks.base import Tiling
+from hyperfuse.networks.base import Compared, Tiling
 from hyperfuse.networks.blocks.bicubic import enlarge
 from hyperfuse.networks.blocks.channel_attention import ChannelAttention, ChannelNorm, unit_rows
 from hyperfuse.networks.blocks.layers import Resizing, apply_layer, conv3
@@ -147,6 +147,16 @@ class MIMOSST(ComparedNetwork):
     def fuse(self, hsi: torch.Tensor, msi: torch.Tensor) -> torch.Tensor:
         """See :meth:`ComparedNetwork.fuse`."""
         return self.scales(hsi, msi).full
+
+    def intermediate(self, hsi: torch.Tensor, msi: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the images of all three scales."""
+        self.check_pair(hsi, msi)
+        self.check_divided(msi)
+        return self.scales(hsi, msi)
+
+    def compared(self, outputs: tuple[torch.Tensor, ...], reference: torch.Tensor) -> list[Compared]:
+        """Compare each scale with every pixel, every second and every fourth of the reference."""
+        return [Compared(output, reference[..., ::step, ::step]) for output, step in zip(outputs, STEPS, strict=True)]
 
     def scales(self, hsi: torch.Tensor, msi: torch.Tensor) -> Scales:
         """Return the images of all three scales; arguments as of :meth:`fuse`."""

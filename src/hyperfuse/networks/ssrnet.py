@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from hyperfuse.errors import InputError
-from hyperfuse.networks.base import Tiling
+from hyperfuse.networks.base import Compared, Tiling
 from hyperfuse.networks.blocks.upsample import resample
 from hyperfuse.networks.compared import ComparedNetwork, ScaledOptions
 from hyperfuse.networks.options import NetworkOptions
@@ -88,6 +88,20 @@ class SSRNet(ComparedNetwork):
         spectral = spatial + self.conv_spec(spatial).relu()
         return spatial, spectral
 
+    def intermediate(self, hsi: torch.Tensor, msi: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the output, the spatial stage's differences along rows and columns, the output's along bands."""
+        self.check_pair(hsi, msi)
+        spatial, spectral = self.stages(hsi, msi)
+        return spectral, *(_difference(spatial, axis) for axis in (2, 3)), _difference(spectral, 1)
+
+    def compared(self, outputs: tuple[torch.Tensor, ...], reference: torch.Tensor) -> list[Compared]:
+        """Compare the differences with the reference's, the spatial ones at half the weight."""
+        edges = zip(outputs[1:], (2, 3, 1), (0.5, 0.5, 1.0), strict=True)
+        return [
+            Compared(outputs[0], reference),
+            *(Compared(output, _difference(reference, axis), weight) for output, axis, weight in edges),
+        ]
+
     def tiling(self) -> Tiling:
         """Three convolutions of 3x3, and half an LR pixel of bilinear upsampling."""
         return Tiling(overlap=16)
@@ -102,3 +116,8 @@ class SSRNet(ComparedNetwork):
             for band in range(self.hsi_bands)
         ]
         return torch.cat(bands, 1)
+
+
+def _difference(image: torch.Tensor, axis: int) -> torch.Tensor:
+    """Return each element along an axis minus the next one."""
+    return -image.diff(dim=axis)

@@ -84,6 +84,8 @@ class TrainingConfig(Settings):
         changed = [
             name for name, value in self.augmentation if value != type(self.augmentation).model_fields[name].default
         ]
+        if self.base is not None and self.network.intermediate:
+            raise ValueError("network.intermediate does not work with a base, which the fused image alone adds to")
         if self.base is not None and self.augmentation.mix:
             raise ValueError("augmentation.mix does not work with a base, which is made of whole scenes; set it to 0")
         if self.degradation.preset == "stored" and changed:

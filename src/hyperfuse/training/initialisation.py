@@ -27,6 +27,10 @@ def initial_network(config: TrainingConfig, data: TrainingData) -> FusionNetwork
     """
     section = config.network
     network = create_network(section.name, hsi_bands=data.hsi_bands, msi_bands=data.msi_bands, **section.options)
+    if section.intermediate and type(network).intermediate is FusionNetwork.intermediate:
+        raise InputError(
+            f"{network.name} has no intermediate outputs that a loss is taken of: network.intermediate=false"
+        )
     if section.whitened_input:
         if data.srf is None:
             raise InputError("network.whitened_input needs scenes; stored pairs do not state the MSI's responses")

@@ -155,7 +155,8 @@ class _Run:
     def train(self, progress: Progress) -> TrainingResult:
         """Take all steps that are left, then return the outcome."""
         state, data, log_every = self.state, self.data, self.config.log.every
-        model = self.processes.accelerator.prepare_model(self.network)  # gradients are averaged over the processes
+        outputs = _Outputs(self.network) if self.config.network.intermediate else self.network
+        model = self.processes.accelerator.prepare_model(outputs)  # gradients are averaged over the processes
         sampler = ProcessBatches(data.order, state.step, self.steps, self.processes.rank, self.processes.count)
         pinned = self.processes.device.type == "cuda"
         batches = load_batches(data.examples, sampler, workers=self.config.workers, pinned=pinned)
@@ -205,8 +206,7 @@ class _Run:
         for part in range(config.accumulation):
             batch = next(stream).to(processes.device)
             with processes.accumulating(model, part + 1 < config.accumulation):
-                fused = self._forward(model, batch.hsi, batch.msi, batch.base)
-                part_loss = self.loss(fused, batch.reference) / config.accumulation
+                part_loss = self._loss(model, batch) / config.accumulation
                 processes.accelerator.backward(part_loss)
             total += part_loss.detach()
             batches.append(batch)
@@ -220,6 +220,15 @@ class _Run:
             self.average.update(self.network, state.step)
         state.step += 1
         return loss, float(norm)
+
+    def _loss(self, model: torch.nn.Module, batch: ExampleBatch) -> torch.Tensor:
+        if not self.config.network.intermediate:
+            return self.loss(self._forward(model, batch.hsi, batch.msi, batch.base), batch.reference)
+        scale = self.network.full_scale
+        with self.processes.autocast(self.config.precision):
+            outputs = tuple(output / scale for output in model(batch.hsi * scale, batch.msi * scale))
+        terms = self.network.compared(outputs, batch.reference)
+        return torch.stack([term.weight * self.loss(term.output, term.reference) for term in terms]).sum()
 
     def _forward(
         self, model: torch.nn.Module, hsi: torch.Tensor, msi: torch.Tensor, start: torch.Tensor | None
@@ -288,6 +297,17 @@ class _Run:
 def _listed(corners: list[PatchCorner], maximum: int = 8) -> str:
     more = f" and {len(corners) - maximum} more" if len(corners) > maximum else ""
     return ", ".join(map(str, corners[:maximum])) + more
+
+
+class _Outputs(torch.nn.Module):
+    """A network whose call gives its intermediate outputs, as the wrapper of several processes needs it."""
+
+    def __init__(self, network: FusionNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, hsi: torch.Tensor, msi: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.network.intermediate(hsi, msi)
 
 
 @contextlib.contextmanager

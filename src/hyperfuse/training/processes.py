@@ -10,6 +10,7 @@ import torch
 
 from hyperfuse.errors import InputError
 from hyperfuse.networks.kernels.precision import Precision
+from hyperfuse.networks.registry import network_class
 from hyperfuse.runtime.optional import require
 from hyperfuse.training.configuration import TrainingConfig
 
@@ -35,7 +36,11 @@ class Processes:
         cpu = config.device == "cpu" or not torch.cuda.is_available()
         try:
             # The loop applies autocast itself, so that one process can train in several precisions.
-            self.accelerator: Any = require("accelerate", "training").Accelerator(cpu=cpu, mixed_precision="no")
+            accelerate = require("accelerate", "training")
+            # Parameters that a program has and does not use get no gradient in any process.
+            idle = bool(network_class(config.network.name).without_effect)
+            handlers = [accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)] if idle else []
+            self.accelerator: Any = accelerate.Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=handlers)
         except ValueError as error:
             raise InputError(f"device={config.device}: {' '.join(str(error).split())}") from None
         self.device: torch.device = self.accelerator.device

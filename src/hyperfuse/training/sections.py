@@ -66,7 +66,8 @@ class NetworkSection(Settings):
     """Which network is trained, and from which weights.
 
     The zero-initialised output layer (Zhang, Dauphin and Ma, Fixup, 2019) outputs the image that the network adds to at
-    the start, so that a short run need not unlearn what random weights add.
+    the start, so that a short run need not unlearn what random weights add. ``intermediate`` takes the losses of the
+    network's intermediate outputs too, each as its authors' loss does.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"begin_with_nothing": "zero_output", "begin_whitened": "whitened_input"}
@@ -74,6 +75,7 @@ class NetworkSection(Settings):
     name: str = "feinfn"
     options: dict[str, Any] = Field(default_factory=dict)
     weights: Path | None = None
+    intermediate: bool = False
     zero_output: bool = False
     whitened_input: bool = False
 
