@@ -8,8 +8,8 @@ import hyperfuse
 
 PUBLIC = [
     "Cube",
-    "Displacement",
     "CubeHeader",
+    "Displacement",
     "Fusion",
     "HyperfuseError",
     "HyperfuseWarning",

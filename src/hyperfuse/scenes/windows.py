@@ -23,6 +23,8 @@ from hyperfuse.scenes.tiling.store import Store
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.srf.restrict import restrict_responses
 
+_OVERHANG = 1.0  # HR pixels by which a displaced LR pixel may extend beyond the MSI
+
 
 @dataclass(frozen=True)
 class WindowPair:
@@ -95,8 +97,9 @@ class Scene:
         if msi.valid is not None:
             msi_valid = np.asarray(msi.valid[self.msi_bands].all(axis=0))
         sensor = tile.sensor(self.sensor)
-        hsi_valid = hsi_valid & on_msi(hsi_valid.shape[1:], msi_valid.shape, sensor)
         valid = at_hr_pixels(hsi_valid, msi_valid.shape, sensor) & msi_valid
+        # What lies off the MSI says nothing of it, although what lies on it may be nearest to that.
+        hsi_valid = hsi_valid & on_msi(hsi_valid.shape[1:], msi_valid.shape, sensor)
         # One image stands in where the other is taken for a gap that nothing declares; where both are, nothing does.
         if hsi_doubted is not None:
             hsi_valid = hsi_valid & ~hsi_doubted
@@ -214,15 +217,20 @@ def at_hr_pixels(valid: NDArray[np.bool_], shape: tuple[int, ...], sensor: Senso
 
 
 def on_msi(shape: tuple[int, ...], fine: tuple[int, ...], sensor: Sensor) -> NDArray[np.bool_]:
-    """Return the LR pixels, bool (h, w), of an image of ``shape`` that lie on an HR image of ``fine`` or next to it.
+    """Return the LR pixels, bool (h, w), of an image of ``shape`` that lie on an HR image of ``fine``, but for a rest.
 
-    At regular positions all do, by how the two are cut; displaced ones may lie beyond, where nothing is known of them.
+    At regular positions all do, by how the two are cut; displaced ones may lie beyond, where the MSI is not known.
     """
+    inside = np.ones(shape, np.bool_)
     if sensor.displacement is None:
-        return np.ones(shape, np.bool_)
-    positions, ratio = sensor.positions((shape[0], shape[1])), np.reshape(sensor.ratio, (2, 1, 1))
-    inside = (positions > -ratio) & (positions < np.reshape(fine, (2, 1, 1)) - 1 + ratio)
-    return np.asarray(inside.all(axis=0))
+        return inside
+    for axis, at in enumerate(sensor.positions((shape[0], shape[1]))):
+        ratio, offset, end = sensor.ratio[axis], sensor.offset[axis], fine[axis] - 1
+        # Within a pixel of the border, or no farther out than a regular one.
+        last, edge = offset + ratio * (shape[axis] - 1), ratio / 2 - 0.5 - _OVERHANG
+        inside &= at >= min(edge, max(offset, -0.5))
+        inside &= at <= max(end - edge, min(last, end + 0.5))
+    return inside
 
 
 @dataclass(frozen=True, eq=False)

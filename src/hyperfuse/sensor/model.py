@@ -124,6 +124,13 @@ class Sensor:
             return np.stack(np.meshgrid(*lines, indexing="ij"))
         return self._cached(("inverse", shape), lambda: displacement.invert(lines[0], lines[1], self.ratio))
 
+    def regular(self, lr_shape: Shape) -> Sensor:
+        """Return the sensor without displacement that is nearest to this one over an LR image of ``lr_shape``."""
+        if self.displacement is None:
+            return self
+        y, x = self.displacement.at(*map(np.arange, lr_shape)).mean(axis=(1, 2)).tolist()
+        return self.replace(phase=(self.offset[0] + y, self.offset[1] + x), displacement=None)
+
     def window(self, first: Shape, phase: tuple[float, float]) -> Sensor:
         """Return the sensor of a window whose first LR pixel is ``first``, at ``phase`` in its HR pixels."""
         displacement = None if self.displacement is None else self.displacement.moved(first)

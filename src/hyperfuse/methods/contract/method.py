@@ -293,16 +293,13 @@ def check_pair(pair: PairTensors) -> None:
             raise InputError(f"the {name} holds NaN or infinite values that are not declared as gaps; pass nodata=nan")
     if hsi.dtype != msi.dtype or hsi.device != msi.device:
         raise InputError(f"HSI and MSI differ in type or device ({hsi.dtype}, {hsi.device}; {msi.dtype}, {msi.device})")
-    displacement, moved = sensor.displacement, ((0.0, 0.0), (0.0, 0.0))
-    if displacement is not None:
-        moved = displacement.bounds((0, 0), (hsi.shape[1], hsi.shape[2]))
     for axis, name in ((0, "rows"), (1, "columns")):
         coarse, fine = hsi.shape[axis + 1], msi.shape[axis + 1]
         last = sensor.offset[axis] + sensor.ratio[axis] * (coarse - 1)
         # Every sample lies in the image, and no LR pixel is missing where the image continues.
         reach = 1.5 * sensor.ratio[axis]
-        # Displaced ones may lie anywhere near; of those that do not the caller takes none for measured.
-        slack = max(map(abs, moved[axis]))
+        # Displaced samples may lie as far away as the field is large.
+        slack = 0.0 if sensor.displacement is None else float(abs(sensor.displacement.coefficients[axis]).max())
         starts = -sensor.ratio[axis] - slack < sensor.offset[axis] < reach + slack
         if not (starts and -reach - slack < last - (fine - 1) < sensor.ratio[axis] + slack):
             raise InputError(f"{coarse} HSI {name} at a ratio of {sensor.ratio[axis]:g} do not fit {fine} MSI {name}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ import torch
 from hyperfuse.sensor.axis import AxisOperator
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import KernelPsf
-from hyperfuse.sensor.scattered import scattered_interpolation
+from hyperfuse.sensor.scattered import ScatteredOperator, scattered_interpolation
 from hyperfuse.statistics.noise import estimate_noise
 from hyperfuse.statistics.subspace import signal_subspace
 
@@ -24,6 +26,7 @@ _CHUNK = 32  # components
 _SOLVER_CHUNK = 8  # float64 images at HR
 _SOLVER_STEPS = 100
 _SOLVER_TOLERANCE = 1e-6
+_DISPLACED_STEPS, _DISPLACED_TOLERANCE = 16, 1e-3
 
 
 def enforce_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
@@ -37,8 +40,10 @@ def enforce_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
     (:func:`~hyperfuse.statistics.subspace.signal_subspace`): errors of bands are correlated, their noise is not. They
     are determined away from the border, where the HSI also holds light from beyond the image. With a separable PSF and
     samples at regular positions the system is a Kronecker product and is solved by two eigendecompositions; with any
-    other by conjugate gradients, preconditioned by the system of the PSF's marginals at regular positions, whose
-    likelihood also chooses ``l`` and the ratio of noise to prior.
+    other by conjugate gradients, preconditioned by the system of the PSF's marginals, whose likelihood also chooses
+    ``l`` and the ratio of noise to prior. Where samples are displaced, ``C`` is that of regular ones, displaced as
+    they are, and the system is solved by generalised conjugate residuals (Eisenstat, Elman, Schultz, SIAM J. Numer.
+    Anal. 20(2), 1983), preconditioned by that of regular ones; samples beyond the image are left out.
 
     Args:
         fused: image (bands, H, W).
@@ -51,14 +56,17 @@ def enforce_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) 
     if len(deviations) == 0:
         return fused
     residual, noise = subspace.project(measured), deviations.square()
-    kriging = _Kriging(separable(sensor), fine, coarse, fused.device)
+    kriging = _Kriging(separable(sensor.regular(coarse)), fine, coarse, fused.device)
     kriging.choose_length(residual, noise)
     result = fused.clone()
-    is_separable = len(sensor.psf.factors()) == 1 and sensor.displacement is None
-    chunk = _CHUNK if is_separable else _SOLVER_CHUNK
+    is_displaced, is_separable = sensor.displacement is not None, len(sensor.psf.factors()) == 1
+    chunk = _CHUNK if is_separable or is_displaced else _SOLVER_CHUNK
+    moved = _Moved.of(sensor, fine, coarse, fused) if is_displaced else None
     for start in range(0, len(residual), chunk):
         part = slice(start, start + chunk)
-        if is_separable:
+        if moved is not None:
+            change = kriging.displaced_correction(residual[part], noise[part], moved, fused.dtype)
+        elif is_separable:
             change = kriging.correction(residual[part], noise[part], fused.dtype)
         else:
             change = kriging.exact_correction(residual[part], noise[part], sensor, fused)
@@ -97,29 +105,47 @@ def model_error(error: torch.Tensor, sensor: Sensor, fine: tuple[int, int]) -> E
         fine: (H, W).
     """
     coarse = (error.shape[-2], error.shape[-1])
-    kriging = _Kriging(separable(sensor), fine, coarse, error.device)
+    kriging = _Kriging(separable(sensor.regular(coarse)), fine, coarse, error.device)
     bands = error.double()[error.flatten(1).square().sum(1) > 0]
     kriging.choose_length(bands, torch.zeros(len(bands), dtype=bands.dtype, device=bands.device))
     model = kriging.error_model()
     if sensor.displacement is None:
         return model
-    regular = sensor.inverse_positions(fine) * np.reshape(sensor.ratio, (2, 1, 1))
-    regular += np.reshape(sensor.offset, (2, 1, 1))
-    return ErrorModel(model.at_lr, scattered_interpolation(fine, regular, "linear")(model.remaining))
+    return ErrorModel(model.at_lr, _from_regular(sensor, fine, coarse, "linear")(model.remaining))
 
 
 def separable(sensor: Sensor) -> Sensor:
-    """Return the sensor with the product of the PSF's marginals, which keeps its sum and its low frequencies.
-
-    Its samples are at their regular positions.
-    """
-    if sensor.displacement is not None:
-        sensor = sensor.replace(displacement=None)
+    """Return the sensor with the product of the PSF's marginals, which keeps its sum and its low frequencies."""
     if len(sensor.psf.factors()) == 1 or not isinstance(sensor.psf, KernelPsf):
         return sensor
     kernel = np.asarray(sensor.psf.weights)
     product = np.outer(kernel.sum(axis=1), kernel.sum(axis=0))
     return sensor.replace(psf=KernelPsf(weights=tuple(map(tuple, product.tolist()))))
+
+
+class _Moved(NamedTuple):
+    """What displaces an image on the HR grid of regular samples, the sensor, and 1 for samples (h, w) on the image."""
+
+    displace: Operator
+    degrade: Operator
+    known: torch.Tensor
+
+    @classmethod
+    def of(cls, sensor: Sensor, fine: tuple[int, int], coarse: tuple[int, int], like: torch.Tensor) -> _Moved:
+        """Samples beyond the image repeat what others see mirrored, and are not known."""
+        positions, end = sensor.positions(coarse), np.reshape(fine, (2, 1, 1)) - 0.5
+        known = torch.from_numpy(((positions >= -0.5) & (positions <= end)).all(axis=0))
+        degrade = functools.partial(sensor.degrade, shape=coarse)
+        return cls(_from_regular(sensor, fine, coarse, "cubic"), degrade, known.to(like.device, torch.float64))
+
+
+def _from_regular(
+    sensor: Sensor, fine: tuple[int, int], coarse: tuple[int, int], kernel: Literal["linear", "cubic"]
+) -> ScatteredOperator:
+    """Return the operator that displaces images (H, W) of regular samples as the sensor displaces its samples."""
+    positions = sensor.inverse_positions(fine) * np.reshape(sensor.ratio, (2, 1, 1))
+    positions += np.reshape(sensor.regular(coarse).offset, (2, 1, 1))
+    return scattered_interpolation(fine, positions, kernel)
 
 
 class _Kriging:
@@ -160,7 +186,7 @@ class _Kriging:
         fine = (like.shape[-2], like.shape[-1])
 
         def spread(weights: torch.Tensor) -> torch.Tensor:
-            return x.correlate(y.correlate(sensor.degrade_adjoint(weights, fine), -2), -1)
+            return y.covariance @ sensor.degrade_adjoint(weights, fine) @ x.covariance
 
         def system(weights: torch.Tensor) -> torch.Tensor:
             return sensor.degrade(spread(weights), (weights.shape[-2], weights.shape[-1])) + ratio * weights
@@ -169,6 +195,28 @@ class _Kriging:
             return y.vectors @ (y.vectors.T @ weights @ x.vectors / spectrum) @ x.vectors.T
 
         return spread(_conjugate_gradients(system, approximate_inverse, residual)).to(like.dtype)
+
+    def displaced_correction(
+        self, residual: torch.Tensor, noise: torch.Tensor, moved: _Moved, dtype: torch.dtype
+    ) -> torch.Tensor:
+        """Return the same for samples that are displaced from those of this model, computed in ``dtype`` at HR."""
+        y, x = self._axes
+        ratios = self._noise_ratio(residual * moved.known, noise)
+        ratio, spectrum = ratios[:, None, None], self._spectrum(ratios)
+
+        def spread(weights: torch.Tensor) -> torch.Tensor:
+            fields = y.spread.to(dtype) @ weights.to(dtype) @ x.spread.to(dtype).T
+            return moved.displace(fields)
+
+        # Weights are those of the eigenvectors of regular samples.
+        def system(weights: torch.Tensor) -> torch.Tensor:
+            own = y.vectors @ weights @ x.vectors.T
+            return (moved.degrade(spread(weights)).double() + ratio * own) * moved.known
+
+        def approximate_inverse(seen: torch.Tensor) -> torch.Tensor:
+            return y.vectors.T @ seen @ x.vectors / spectrum
+
+        return spread(_conjugate_residuals(system, approximate_inverse, residual * moved.known))
 
     def error_model(self) -> ErrorModel:
         y, x = self._axes
@@ -212,7 +260,7 @@ class _Axis:
         distance = torch.arange(operator.size_in, dtype=torch.float64, device=device) / ratio
         self._distance = (distance[:, None] - distance[None, :]).abs()
         self.values = self.vectors = self.spread = self._matrix
-        self._length, self._ratio = 1.0, ratio
+        self._length = 1.0
         self._known: dict[float, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
 
     @property
@@ -225,16 +273,6 @@ class _Axis:
         """``C`` along this axis, at the current length."""
         return torch.exp(-self._distance / self._length)
 
-    def correlate(self, image: torch.Tensor, axis: int) -> torch.Tensor:
-        """Apply ``C`` along an axis of images: a recursion forth and back, for it is exponential."""
-        factor = math.exp(-1 / (self._ratio * self._length))
-        moved = image.movedim(axis, 0)
-        forth, back = (moved.clone(memory_format=torch.contiguous_format) for _ in range(2))
-        for lines in (forth.unbind(0), back.unbind(0)[::-1]):
-            for line, before in zip(lines[1:], lines[:-1], strict=True):
-                line.add_(before, alpha=factor)
-        return (forth + back - moved).movedim(0, axis)
-
     def set_length(self, length: float) -> None:
         self._length = length
         if length not in self._known:
@@ -242,6 +280,26 @@ class _Axis:
             values, vectors = torch.linalg.eigh(self._matrix @ cross)
             self._known[length] = values.clamp_min(0.0), vectors, cross @ vectors
         self.values, self.vectors, self.spread = self._known[length]
+
+
+def _conjugate_residuals(system: Operator, approximate_inverse: Operator, right: torch.Tensor) -> torch.Tensor:
+    """Return ``w`` with ``system(w) = right`` for every band of (bands, h, w), by generalised conjugate residuals."""
+    residual, goal = right, _DISPLACED_TOLERANCE * right.square().sum((1, 2)).sqrt()
+    solution = torch.zeros_like(right)
+    steps: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    for _ in range(_DISPLACED_STEPS):
+        if not bool((residual.square().sum((1, 2)).sqrt() > goal).any()):
+            break
+        weights = approximate_inverse(residual)
+        seen = system(weights)
+        for earlier, seen_earlier, energy in steps:
+            overlap = (seen * seen_earlier).sum((1, 2), keepdim=True) / energy
+            weights, seen = weights - overlap * earlier, seen - overlap * seen_earlier
+        energy = seen.square().sum((1, 2), keepdim=True).clamp_min(1e-300)
+        steps.append((weights, seen, energy))
+        length = (residual * seen).sum((1, 2), keepdim=True) / energy
+        solution, residual = solution + length * weights, residual - length * seen
+    return solution
 
 
 def _conjugate_gradients(system: Operator, preconditioner: Operator, right: torch.Tensor) -> torch.Tensor:
