@@ -21,6 +21,7 @@ _OPTION_NAMES = {
     "budget_seconds": "budget",
     "keep_best": "best_so_far",
     "cave": "data",
+    "displacement": "displacement_from",
 }
 # A parameter as messages write it: ratio=4, ratio=(4, 2), srf=... or psf= alone.
 _PARAMETER = re.compile(r"(?<![\w.'\"/-])([a-z][a-z_]*)=(\([^()]*\)|'[^']*'|[^\s,;:)`]*)")

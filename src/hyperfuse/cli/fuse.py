@@ -63,6 +63,8 @@ def fuse(
     ratio: str | None = None,
     phase: str | None = None,
     msi_psf: str | None = None,
+    displacement: str | None = None,
+    displacement_from: str | None = None,
     no_align: bool = False,
     same_ground: bool = False,
     mask: str | None = None,
@@ -102,6 +104,9 @@ def fuse(
         ratio: MSI pixels per HSI pixel, such as 3 or 3.2, or 4,2 for y,x. Default: from the files.
         phase: Centre of the first HSI pixel in MSI pixels, one number or y,x. Default: from the files.
         msi_psf: Of several MSIs, blur of the coarser ones in pixels of the finest; see --psf. Default: estimated.
+        displacement: Map to write (GeoTIFF): how far the HSI's pixels lie off, along rows and columns, in metres.
+        displacement_from: Map that --displacement or `hyperfuse align` wrote, of this scene: used in place of an
+            estimate.
         more: The last one is OUT.
         no_align: Use the positions that the files state; a shift between the two is not estimated.
         same_ground: HSI and MSI cover the same ground, corner to corner, although only one of them is georeferenced.
@@ -136,7 +141,8 @@ def fuse(
     chosen = DEFAULT_METHOD if method is None else method
     settings = {**parse_settings(set_), **_settings_of(chosen, effort, budget, weights, best_so_far), **named}
     beside = None if sensor is not None else sensor_next_to(hsi)
-    others = [path for path in (mask, sensor, reference) if path is not None] + ([str(beside)] if beside else [])
+    named = (mask, sensor, reference, displacement_from, None if beside is None else str(beside))
+    others = [path for path in named if path is not None]
     msi_files = [file for name in msis for file in files_named(name)]
     inputs = [*files_named(hsi), *msi_files, *others]
     # Whether an output that exists is that of the job to resume shows when the job is known.
@@ -144,7 +150,9 @@ def fuse(
     images = [(out, check_output(out, checked, inputs=inputs))]
     if uncertainty is not None:
         images.append((uncertainty, check_output(uncertainty, replace(checked, dtype="float32"), inputs=inputs)))
-        check_outputs_differ(images)
+    if displacement is not None:
+        images.append((displacement, check_output(displacement, replace(checked, dtype="float64"), inputs=inputs)))
+    check_outputs_differ(images)
     if report is not None:
         check_report(report, [file for _, files in images for file in files], inputs, writing.overwrite)
     truth = None if reference is None else open_reference(reference)
@@ -157,6 +165,7 @@ def fuse(
         align=not no_align,
         same_ground=same_ground,
         msi_psf=msi_psf,
+        displacement=displacement_from,
     )
     with prefixed("msi_"):
         msi_options = ReadOptions(**msi_reading.keywords(reading, msi_files[0]))
@@ -196,8 +205,12 @@ def fuse(
     options = options_of(["fuse"])
     for note in fusion.notes:
         session.note(f"note: {with_options_in_text(note, options)}")
+    found = fusion.displacement
+    if displacement is not None and found is not None:
+        found.write(displacement, overwrite=checked.overwrite)
     for path, files in images:
-        session.note(describe_output(path, files, fusion.image, session.seconds))
+        written = fusion.image if path != displacement or found is None else found.to_cube().header
+        session.note(describe_output(path, files, written, session.seconds))
     if report is not None:
         origin = sensor_source(sensor, hsi, (srf, psf, ratio, phase))
         write_fusion_report(report, session, fusion, truth, {**names, "fused": name_of(out)}, origin)

@@ -34,7 +34,7 @@ from hyperfuse.runtime.optional import check_installed
 from hyperfuse.scenes.files import PairFiles, StagedFiles, as_excluded
 from hyperfuse.scenes.images import BandFiles, ImageFiles, MsiImage, Paths
 from hyperfuse.scenes.job import FusionJob, Settings, as_mapping, configure, predicts_uncertainty, specified_geometry
-from hyperfuse.scenes.matching.blind import match_headers
+from hyperfuse.scenes.matching.displaced import match_stated
 from hyperfuse.scenes.pipeline import Fusion, fuse_windows
 from hyperfuse.scenes.preview import read_preview
 from hyperfuse.scenes.resume import digest_of, fingerprint, refuse_finished
@@ -52,6 +52,7 @@ from hyperfuse.scenes.targets import FileTarget, MemoryTarget, Outputs, SceneFil
 from hyperfuse.scenes.tiling.local import Runner, run_here, run_in_processes
 from hyperfuse.scenes.tiling.memory import check_workers, default_memory_gb, operator_bytes, tile_side
 from hyperfuse.scenes.tiling.store import TileStore
+from hyperfuse.sensor.displacement_map import DisplacementMap
 from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
@@ -92,6 +93,7 @@ def fuse(
     align: bool = True,
     same_ground: bool = False,
     msi_psf: AnyPsf | str | None = None,
+    displacement: DisplacementMap | str | Path | None = None,
     mask: ImageLike | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -117,6 +119,8 @@ def fuse(
         align: estimate the shift between the two images where neither ``sensor`` nor ``phase`` states their position.
         same_ground: the two images cover the same ground although only one of them states its position.
         msi_psf: of several MSIs: blur of the coarser ones in pixels of the finest; default: estimated.
+        displacement: where the HSI's pixels lie against the headers, as :attr:`Fusion.displacement` of another fusion
+            of the scene says, or its file; nothing is estimated of the position then.
         mask: bool (H, W), or an image of one band that is not 0, where the MSI must not be used (clouds, water): gaps
             in the result.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``.
@@ -159,6 +163,7 @@ def fuse(
             align=align,
             same_ground=same_ground,
             msi_psf=msi_psf,
+            displacement=displacement,
         ),
         device=find_device(device),
         seed=seed,
@@ -204,7 +209,9 @@ def _fuse_whole(source: PairSource, job: FusionJob, preview: bool, progress: Pro
     shown = None
     if preview:
         shown = read_preview(source, fusion.match, None, lambda _: (image, uncertainty))
-    return Fusion(image, uncertainty, fusion.match, fusion.model, fusion.notes, fusion.windows, shown)
+    return Fusion(
+        image, uncertainty, fusion.match, fusion.model, fusion.notes, fusion.windows, shown, fusion.displacement
+    )
 
 
 @checked
@@ -223,6 +230,7 @@ def fuse_tiles(
     align: bool = True,
     same_ground: bool = False,
     msi_psf: AnyPsf | str | None = None,
+    displacement: DisplacementMap | str | Path | None = None,
     mask: str | Path | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -254,7 +262,8 @@ def fuse_tiles(
         msi: file of the HR-MSI (msi_bands, H, W) of the same area in the same unit, or several: tiles or bands on one
             grid are merged; of files with other pixels the finest are the result's, as for :func:`fuse`.
         out: image to write; GeoTIFF (COG with ``cog=True``), ENVI or Zarr where it is fused in tiles.
-        method: as for :func:`fuse`, as are geometry, sensor, srf, psf, ratio, phase, align, same_ground and msi_psf.
+        method: as for :func:`fuse`, as are geometry, sensor, srf, psf, ratio, phase, align, same_ground, msi_psf
+            and displacement.
         geometry: see there.
         sensor: see there.
         srf: see there.
@@ -264,6 +273,7 @@ def fuse_tiles(
         align: see there.
         same_ground: see there.
         msi_psf: see there.
+        displacement: see there.
         mask: file of one band on the MSI's grid, not 0 where the MSI must not be used.
         device: see :func:`fuse`.
         seed: see there.
@@ -314,6 +324,7 @@ def fuse_tiles(
             align=align,
             same_ground=same_ground,
             msi_psf=msi_psf,
+            displacement=displacement,
         ),
         device=find_device(device),
         seed=seed,
@@ -371,8 +382,9 @@ def _fuse_files(
             whole = _fuse_whole(staged.read(files), job, preview is not None, report)
             images.write(whole.image, whole.uncertainty)
             expected = None if whole.uncertainty is None else whole.uncertainty.header
+            header, notes = whole.image.header, whole.notes
             return Fusion(
-                whole.image.header, expected, whole.match, whole.model, whole.notes, whole.windows, whole.preview
+                header, expected, whole.match, whole.model, notes, whole.windows, whole.preview, whole.displacement
             )
         images.refuse_whole()
         stack.enter_context(store.locked())
@@ -467,7 +479,7 @@ def _match_headers(source: PairSource, geometry: PairGeometry) -> MatchedSource:
     """Match a pair by its headers without the warnings, which follow when it is fused."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", HyperfuseWarning)
-        return source.matched(match_headers(source.hsi.header, source.msi.header, geometry))
+        return source.matched(match_stated(source.hsi.header, source.msi.header, geometry))
 
 
 def _is_large(files: PairFiles, staged: StagedFiles, geometry: PairGeometry, memory_gb: float | None) -> bool:

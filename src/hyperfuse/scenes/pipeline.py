@@ -20,7 +20,8 @@ from hyperfuse.progress import Progress, part, silent
 from hyperfuse.runtime.threads import let_idle_threads_sleep
 from hyperfuse.scenes.gaps import GapRegression
 from hyperfuse.scenes.job import FusionJob
-from hyperfuse.scenes.matching.blind import Match, match_headers, match_samples
+from hyperfuse.scenes.matching.blind import Match, match_samples
+from hyperfuse.scenes.matching.displaced import displacement_of, match_stated
 from hyperfuse.scenes.matching.grid import MatchedPair, binary_exponent, largest_values
 from hyperfuse.scenes.matching.undeclared import find_undeclared, undeclared_pixels, without_undeclared
 from hyperfuse.scenes.preview import Preview
@@ -41,6 +42,7 @@ from hyperfuse.scenes.tiling.local import Runner
 from hyperfuse.scenes.tiling.plan import TilePlan
 from hyperfuse.scenes.tiling.store import Store
 from hyperfuse.scenes.windows import FuseTile, ReadyWindow, Scene
+from hyperfuse.sensor.displacement_map import DisplacementMap
 
 _EMPTY = "no pixel holds data in both HSI and MSI; the result would be empty"
 # Progress reached when a model is fitted, of one window and of many, and when the windows are fused.
@@ -85,6 +87,7 @@ class Fusion(Generic[ImageT]):
         notes: what was decided, a sentence each.
         windows: how many windows the scene was fused in, and how many of them hold data.
         preview: the pair and the result, or a part of them; None where it was not requested.
+        displacement: where the HSI's pixels lie against the headers.
     """
 
     image: ImageT
@@ -94,6 +97,7 @@ class Fusion(Generic[ImageT]):
     notes: tuple[str, ...]
     windows: tuple[int, int]
     preview: Preview | None = field(default=None, repr=False)
+    displacement: DisplacementMap | None = field(default=None, repr=False)
 
 
 def fuse_windows(
@@ -160,7 +164,17 @@ def fuse_windows(
             assemble(image, plan, held, store, scene.bands, part(joining, fused, middle), first=count)
     with target.image(header) as image:
         assemble(image, plan, held, store, scene.bands, part(joining, middle, 1.0))
-    return Fusion(header, uncertain, scene.source.match, scene.model, tuple(step["notes"]), (plan.count, len(held)))
+    match = scene.source.match
+    displacement = displacement_of(match, source.hsi.header, source.msi.header, job.geometry)
+    return Fusion(
+        header,
+        uncertain,
+        match,
+        scene.model,
+        tuple(step["notes"]),
+        (plan.count, len(held)),
+        displacement=displacement,
+    )
 
 
 class MatchedScene(NamedTuple):
@@ -181,7 +195,7 @@ def match_scene(source: PairSource, job: FusionJob) -> MatchedScene:
     """
     let_idle_threads_sleep()
     headers = (source.hsi.header, source.msi.header)
-    matched = source.matched(match_headers(*headers, job.geometry))
+    matched = source.matched(match_stated(*headers, job.geometry))
     capabilities = job.method.capabilities
     cost = capabilities.bytes_per_pixel
     bytes_per_pixel = cost.hsi_band * headers[0].bands + cost.msi_band * headers[1].bands

@@ -13,6 +13,7 @@ from hyperfuse.cube.header import CubeHeader
 from hyperfuse.scenes.simulate import hr_transform
 from hyperfuse.scenes.windows import Scene
 from hyperfuse.sensor.geometry import PairGeometry
+from hyperfuse.sensor.psf import Psf
 from hyperfuse.sensor.srf.coverage import coverage_note, outside_coverage
 from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.version import __version__
@@ -80,21 +81,22 @@ def result_header(scene: Scene, gaps: bool, step: Mapping[str, Any]) -> CubeHead
 
 def describe_geometry(geometry: PairGeometry) -> dict[str, Any]:
     """Return what a caller specifies of a pair as plain values."""
-    srf, psf, msi_psf = geometry.srf, geometry.psf, geometry.msi_psf
+    srf, psf, msi_psf, displacement = geometry.srf, geometry.psf, geometry.msi_psf, geometry.displacement_map
     return {
         "sensor": None if geometry.sensor is None else geometry.sensor.to_dict(),
         "srf": srf.matrix.tolist() if isinstance(srf, Srf) else srf,
-        "psf": psf if psf is None or isinstance(psf, str) else psf.model_dump(mode="json"),
+        "psf": None if psf is None else _plain_psf(psf),
         "ratio": geometry.ratio,
         "phase": geometry.phase,
         "align": geometry.align,
         "same_ground": geometry.same_ground,
-        **(
-            {}
-            if msi_psf is None
-            else {"msi_psf": msi_psf if isinstance(msi_psf, str) else msi_psf.model_dump(mode="json")}
-        ),
+        **({} if msi_psf is None else {"msi_psf": _plain_psf(msi_psf)}),
+        **({} if displacement is None else {"displacement": displacement.to_dict()}),
     }
+
+
+def _plain_psf(psf: Psf | str) -> Any:
+    return psf if isinstance(psf, str) else psf.model_dump(mode="json")
 
 
 def _coverage(scene: Scene, held_out_rmse: list[float] | None) -> str:

@@ -26,6 +26,7 @@ from hyperfuse.methods import get_method
 from hyperfuse.progress import Progress, part
 from hyperfuse.scenes.images import BandFiles, BandRank, ImageFiles, MsiImage, Paths, stack_images
 from hyperfuse.scenes.job import FusionJob, configure
+from hyperfuse.sensor.displacement_map import metres_per_pixel
 from hyperfuse.sensor.geometry import PairGeometry
 
 # The method that makes finer pixels of coarser bands. By measurement (benchmarks/several.py) the best of those that
@@ -33,7 +34,6 @@ from hyperfuse.sensor.geometry import PairGeometry
 SHARPENING = "local-regression"
 # Pixels are of one size within this factor: nothing can be sharpened between them.
 _SAME_SIZE = 1.1
-_METRES_PER_DEGREE = 111_320.0
 
 Image = TypeVar("Image")
 # From an image and those with finer pixels before it, at those, it makes the image at those pixels, and notes.
@@ -213,18 +213,9 @@ def pixel_sizes(headers: Sequence[CubeHeader]) -> list[float]:
 
 
 def _metres(header: CubeHeader) -> float:
-    from hyperfuse.cube.crs import is_geographic, metres_per_unit
-
-    assert header.transform is not None
-    assert header.resolution is not None
-    height, width = header.resolution
-    if header.crs is None:
-        return math.sqrt(height * width)
-    if not is_geographic(header.crs):
-        return math.sqrt(height * width) * metres_per_unit(header.crs)
-    latitude = (header.transform @ (header.cols / 2, header.rows / 2))[1]
-    shrunk = max(math.cos(math.radians(latitude)), 1e-3)
-    return _METRES_PER_DEGREE * math.sqrt(height * width * shrunk)
+    sizes = metres_per_pixel(header) or header.resolution
+    assert sizes is not None  # it states its position
+    return math.sqrt(sizes[0] * sizes[1])
 
 
 def _parts_of(path: str, options: ReadOptions) -> list[tuple[ReadOptions, tuple[int, ...] | None]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hyperfuse.calls import checked_fields
 from hyperfuse.errors import InputError
+from hyperfuse.sensor.displacement_map import DisplacementMap
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import Pair, Psf, create_psf, number_pair, ratio_pair
 from hyperfuse.sensor.srf.srf import Srf
@@ -28,6 +30,8 @@ class PairGeometry:
         align: estimate shift, rotation and scale where neither ``sensor`` nor ``phase`` states the position.
         msi_psf: of an MSI in several images with pixels of several sizes: blur of the coarser ones in pixels of the
             finest, a PSF or its text form; None: estimated from the images.
+        displacement: where the HSI's pixels lie against the headers, as another fusion of the scene found it and its
+            file keeps it; held as a map.
         same_ground: the two images cover the same ground, from corner to corner, although only one of them states
             its position.
 
@@ -48,6 +52,7 @@ class PairGeometry:
     align: bool = True
     same_ground: bool = False
     msi_psf: Psf | str | None = None
+    displacement: DisplacementMap | str | Path | None = None
 
     def __post_init__(self) -> None:
         if self.ratio is not None:
@@ -61,6 +66,8 @@ class PairGeometry:
                 create_psf(self.msi_psf, (1.0, 1.0))
             except InputError as error:
                 raise InputError(f"msi_psf: {error}", "msi_psf") from error
+        if isinstance(self.displacement, str | Path):
+            object.__setattr__(self, "displacement", DisplacementMap.load(self.displacement))
         object.__setattr__(self, "align", bool(self.align))
         object.__setattr__(self, "same_ground", bool(self.same_ground))
 
@@ -81,7 +88,7 @@ class PairGeometry:
     @property
     def describes_position(self) -> bool:
         """Whether the position of the HSI on the MSI is specified."""
-        return self.sensor is not None or self.phase is not None
+        return self.sensor is not None or self.phase is not None or self.displacement is not None
 
     @property
     def describes_psf(self) -> bool:
@@ -92,6 +99,12 @@ class PairGeometry:
     def estimates_position(self) -> bool:
         """Whether shift, rotation and scale are to be estimated."""
         return self.align and not self.describes_position
+
+    @property
+    def displacement_map(self) -> DisplacementMap | None:
+        """The specified displacement."""
+        assert not isinstance(self.displacement, str | Path)  # read on construction
+        return self.displacement
 
     def psf_at(self, ratio: Pair) -> Psf | None:
         """Return the specified PSF, of a text at the given ratio (y, x); that of the sensor, or None."""
