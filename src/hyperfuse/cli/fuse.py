@@ -141,8 +141,8 @@ def fuse(
     chosen = DEFAULT_METHOD if method is None else method
     settings = {**parse_settings(set_), **_settings_of(chosen, effort, budget, weights, best_so_far), **named}
     beside = None if sensor is not None else sensor_next_to(hsi)
-    named = (mask, sensor, reference, displacement_from, None if beside is None else str(beside))
-    others = [path for path in named if path is not None]
+    listed = (mask, sensor, reference, displacement_from, None if beside is None else str(beside))
+    others = [path for path in listed if path is not None]
     msi_files = [file for name in msis for file in files_named(name)]
     inputs = [*files_named(hsi), *msi_files, *others]
     # Whether an output that exists is that of the job to resume shows when the job is known.
