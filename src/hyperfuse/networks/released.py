@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
@@ -56,10 +57,17 @@ def describe_released(
     found = []
     for name in list_networks() if network is None else [network]:
         kind = network_class(name)
-        if issubclass(kind, ComparedNetwork):
-            found += [
-                one for options in _options_to_try(kind.options_class, ratio) if (one := _fitted(name, options, state))
-            ]
+        if not issubclass(kind, ComparedNetwork):
+            continue
+        for options in _options_to_try(kind.options_class, ratio):
+            try:
+                reference = _shapes(name, _HSI_BANDS, _MSI_BANDS, **options)
+            except InputError:  # a ratio that it does not admit
+                continue
+            if not reference.shares_names_with(state):  # nor would it with other options
+                break
+            if reference.has_names_of(state) and (one := _fitted(name, options, reference, state)):
+                found.append(one)
     return found
 
 
@@ -234,12 +242,14 @@ def _options_to_try(kind: type[NetworkOptions], ratio: int | None) -> Iterator[d
             yield {name: value for name, value in chosen.items() if value is not None}
 
 
-def _fitted(name: str, options: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> Description | None:
-    """Return the bands for which a network has the shapes of a state dict, or None."""
-    reference = _Shapes.of(name, _HSI_BANDS, _MSI_BANDS, options)
-    if not reference.has_names_of(state):
-        return None
-    more = _Shapes.of(name, _HSI_BANDS + 1, _MSI_BANDS, options), _Shapes.of(name, _HSI_BANDS, _MSI_BANDS + 1, options)
+def _fitted(
+    name: str, options: Mapping[str, Any], reference: _Shapes, state: Mapping[str, torch.Tensor]
+) -> Description | None:
+    """Return the bands for which a network has the shapes of a state dict, or None; ``reference``: for some bands."""
+    more = (
+        _shapes(name, _HSI_BANDS + 1, _MSI_BANDS, **options),
+        _shapes(name, _HSI_BANDS, _MSI_BANDS + 1, **options),
+    )
     hsi_bands = msi_bands = None
     for both in (False, True):  # sizes that depend on the HSI alone, then those that depend on the MSI (too)
         for key, sizes in reference.sizes.items():
@@ -257,7 +267,7 @@ def _fitted(name: str, options: Mapping[str, Any], state: Mapping[str, torch.Ten
     if hsi_bands is None or hsi_bands < 1 or (msi_bands is not None and msi_bands < 1):
         return None
     try:
-        whole = _Shapes.of(name, hsi_bands, msi_bands or _MSI_BANDS, options)
+        whole = _shapes(name, hsi_bands, msi_bands or _MSI_BANDS, **options)
     except InputError:
         return None
     fits = all(
@@ -274,16 +284,22 @@ class _Shapes(NamedTuple):
     network: ComparedNetwork
     sizes: dict[str, tuple[int, ...]]
 
-    @classmethod
-    def of(cls, name: str, hsi_bands: int, msi_bands: int, options: Mapping[str, Any]) -> _Shapes:
-        with torch.device("meta"):
-            network = create_network(name, hsi_bands=hsi_bands, msi_bands=msi_bands, **options)
-        assert isinstance(network, ComparedNetwork)
-        own = network.state_dict()
-        return cls(network, {theirs: tuple(own[ours].shape) for theirs, ours in network.released_names().items()})
+    def shares_names_with(self, state: Mapping[str, torch.Tensor]) -> bool:
+        """Whether most names of a state dict are those of the network, some of which its options decide."""
+        return 2 * len(self.sizes.keys() & state.keys()) > len(state)
 
     def has_names_of(self, state: Mapping[str, torch.Tensor]) -> bool:
+        """Whether a state dict has the names of the network, but for those without effect."""
         ours = self.network.released_names()
         unknown = [name for name in state if name not in ours and not matches(name, self.network.ignored)]
         missing = [name for name in ours if name not in state and not matches(ours[name], self.network.without_effect)]
         return not unknown and not missing
+
+
+@lru_cache(maxsize=16)
+def _shapes(name: str, hsi_bands: int, msi_bands: int, **options: Any) -> _Shapes:
+    with torch.device("meta"):
+        network = create_network(name, hsi_bands=hsi_bands, msi_bands=msi_bands, **options)
+    assert isinstance(network, ComparedNetwork)
+    own = network.state_dict()
+    return _Shapes(network, {theirs: tuple(own[ours].shape) for theirs, ours in network.released_names().items()})
