@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from hyperfuse.errors import InputError
 from hyperfuse.methods import get_method, list_methods
 from hyperfuse.methods.contract.method import PairTensors
+from hyperfuse.methods.feinfn.pretrained import TrainedNetwork
 from hyperfuse.sensor.displacement import Displacement
 from hyperfuse.sensor.psf import KernelPsf
 
@@ -89,3 +91,18 @@ def test_the_uncertainty_follows_the_samples(make_pair):
     )
     inner = (..., slice(4, -4), slice(4, -4))
     assert rms(moved.uncertainty[inner] / regular.uncertainty[inner] - 1) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("settings", "parameter"),
+    [({"effort": "best"}, "effort"), ({"steps": 5}, "steps"), ({"weights": "x"}, "weights")],
+)
+def test_a_network_of_regular_pixels_is_refused(settings, parameter, make_pair, monkeypatch):
+    monkeypatch.setattr("hyperfuse.methods.feinfn.method.load_for_pair", lambda *_: object.__new__(TrainedNetwork))
+    pair, method = make_pair(shape=(48, 48)), get_method("feinfn")
+    displaced = PairTensors(pair.hsi, pair.msi, pair.sensor.replace(displacement=constant(0.5, 0.5)))
+    with pytest.raises(InputError, match="regular positions only") as error:
+        method.fit([displaced], settings)
+    assert error.value.parameter == parameter
+    # A budget is a limit: without a network it is kept as well.
+    assert method.fit([displaced], {"budget_seconds": 60.0}).details["steps"] == 0

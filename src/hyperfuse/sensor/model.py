@@ -116,13 +116,24 @@ class Sensor:
 
     def inverse_positions(self, shape: Shape) -> Floats:
         """Return the LR positions (2, H, W), row and column, not whole, of the pixels of an HR image of ``shape``."""
+        return self._cached(("inverse", shape), lambda: self.inverse_at(np.arange(shape[0]), np.arange(shape[1])))
+
+    def inverse_at(self, rows: ArrayLike, cols: ArrayLike) -> Floats:
+        """Return the LR positions (2, n, m) of HR positions on a grid of lines along y, (n,), and along x, (m,)."""
         lines = [
-            (np.arange(size) - phase) / ratio for phase, ratio, size in zip(self.offset, self.ratio, shape, strict=True)
+            (np.asarray(at, np.float64) - phase) / ratio
+            for phase, ratio, at in zip(self.offset, self.ratio, (rows, cols), strict=True)
         ]
-        displacement = self.displacement
-        if displacement is None:
+        if self.displacement is None:
             return np.stack(np.meshgrid(*lines, indexing="ij"))
-        return self._cached(("inverse", shape), lambda: displacement.invert(lines[0], lines[1], self.ratio))
+        return self.displacement.invert(lines[0], lines[1], self.ratio)
+
+    def at_phase(self, image: torch.Tensor, phase: tuple[float, float]) -> torch.Tensor:
+        """Interpolate an LR image (..., h, w) cubically where samples without displacement, at ``phase``, lie."""
+        coarse = (image.shape[-2], image.shape[-1])
+        lines = [start + ratio * np.arange(size) for start, ratio, size in zip(phase, self.ratio, coarse, strict=True)]
+        make = functools.partial(scattered_interpolation, coarse, kernel="cubic")
+        return self._cached(("at", coarse, phase), lambda: make(self.inverse_at(lines[0], lines[1])))(image)
 
     def regular(self, lr_shape: Shape) -> Sensor:
         """Return the sensor without displacement that is nearest to this one over an LR image of ``lr_shape``."""

@@ -13,6 +13,7 @@ from hyperfuse.methods import PairTensors, get_method, list_methods
 from hyperfuse.methods.algorithms.network_blocks import BlockAxis
 from hyperfuse.networks import create_network
 from hyperfuse.networks.pretrained import save_pretrained
+from hyperfuse.sensor.displacement import Displacement
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import BoxPsf
 
@@ -231,3 +232,21 @@ def test_a_network_for_another_ratio_is_refused(tmp_path):
     pair = simulate(scene(), ratio=4, srf="boxes:2")
     with pytest.raises(InputError, match="this hsrnet is for the ratio 8, the pair has 4"):
         fuse(pair.hsi, pair.msi, sensor=pair.sensor, method="network", settings={"weights": str(tmp_path)})
+
+
+def test_displaced_pixels_are_interpolated_to_regular_ones(tmp_path):
+    _, settings = trained(tmp_path)
+    job = {"method": "network", "settings": settings}
+    pair = simulate(scene(), ratio=4, srf="boxes:2")
+    expected = fuse(pair.hsi, pair.msi, sensor=pair.sensor, **job).data
+    constant = Displacement(np.full((2, 1, 1), 0.4), spacing=(4, 4), origin=(0, 0))
+    moved = pair.sensor.replace(phase=(1.1, 1.1), displacement=constant)
+    plain = [one.replace(transform=None, crs=None) for one in (pair.hsi, pair.msi)]  # that state no other phase
+    np.testing.assert_allclose(fuse(*plain, sensor=moved, **job).data, expected, atol=1e-5)
+    field = Displacement(np.random.default_rng(0).uniform(-2, 2, (2, 6, 6)), spacing=(5, 5), origin=(-5, -5))
+    displaced = simulate(scene(), ratio=4, srf="boxes:2", displacement=field)
+    found, ignored = (
+        fuse(displaced.hsi, displaced.msi, sensor=sensor, **job).data for sensor in (displaced.sensor, pair.sensor)
+    )
+    inner = (..., slice(8, -8), slice(8, -8))
+    assert np.abs(found - expected)[inner].mean() < 0.3 * np.abs(ignored - expected)[inner].mean()

@@ -13,14 +13,16 @@ from matplotlib.image import imread
 
 import hyperfuse as hf
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.window import Window
 from hyperfuse.reports.figures import error_map
 from hyperfuse.reports.fusion import consistency
 from hyperfuse.reports.fusion.close_ups import choose_points, find_close_ups
 from hyperfuse.reports.fusion.consistency import measure_consistency
 from hyperfuse.reports.fusion.content import ReportContent
-from hyperfuse.reports.fusion.images import averaged, data_uri, displays, interpolated, lr_index, show_pair
+from hyperfuse.reports.fusion.images import averaged, data_uri, displays, interpolated, lr_index, lr_pixels, show_pair
 from hyperfuse.reports.fusion.plots import BandAxis, draw, lines_figure
 from hyperfuse.reports.fusion.reference import compare_with_reference
+from hyperfuse.sensor.displacement import Displacement
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import GaussianPsf
 from hyperfuse.sensor.srf.srf import Srf
@@ -73,6 +75,24 @@ def test_a_ramp_keeps_its_position_at_every_scale(step):
     inner = (centres > 12) & (centres < 68)  # the border is repeated there
     expected = centres[:, None] + 10 * centres[None]
     np.testing.assert_allclose(shown[np.ix_(inner, inner)], expected[np.ix_(inner, inner)], rtol=1e-9)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_displaced_pixels_are_shown_where_they_lie(step):
+    field = Displacement(np.random.default_rng(1).uniform(-3, 3, (2, 5, 5)), spacing=(6, 6), origin=(-3, -3))
+    sensor = make_sensor(4.0).replace(displacement=field)
+    band = np.arange(20.0)[:, None] + 30 * np.arange(20.0)
+    centres = np.arange(-(-80 // step)) * step + (step - 1) / 2
+    row, col = sensor.inverse_at(centres, centres)
+    inner = (np.minimum(row, col) > 1) & (np.maximum(row, col) < 18)
+    shown = interpolated(band, sensor, (80, 80), step)
+    np.testing.assert_allclose(shown[inner], (row + 30 * col)[inner], rtol=1e-9)
+    held_by = lr_pixels(sensor, Window(0, 0, 80, 80), (20, 20), step)
+    assert np.abs(band[held_by] - (np.rint(row) + 30 * np.rint(col)))[inner].max() < 1e-9
+    regular = lr_pixels(make_sensor(4.0), Window(5, 7, 9, 8), (20, 20))
+    np.testing.assert_array_equal(band[regular], band[np.ix_((np.arange(5, 14)) // 4, np.arange(7, 15) // 4)])
+    band[4, 7] = np.nan
+    assert np.isnan(interpolated(band, sensor, (80, 80), step)[(np.rint(row) == 4) & (np.rint(col) == 7)]).all()
 
 
 def test_gaps_of_the_hsi_are_gaps_over_their_ground():

@@ -148,7 +148,10 @@ class TrainedNetworkModel(StoredModel):
         )
 
     def apply(self, pair: PairTensors, progress: Progress = silent) -> Outcome:
-        """Apply the network to a window: padded to whole LR pixels, in overlapping blocks that are blended."""
+        """Apply the network to a window: padded to whole LR pixels, in overlapping blocks that are blended.
+
+        A network knows regular pixels only: displaced ones are interpolated to regular positions for it.
+        """
         network = self._loaded(pair.hsi)
         scaled = PairTensors(pair.hsi / self.peak, pair.msi / self.peak, pair.sensor, pair.extent)
         guidance, base = scaled.msi, None
@@ -156,11 +159,12 @@ class TrainedNetworkModel(StoredModel):
             method = get_method(self.base["method"])
             base = method.fuse(scaled, method.configure(**self.base.get("settings", {}))).image
             guidance = torch.cat([guidance, base]) if self.base.get("guidance") else guidance
+        regular, sampled = _at_regular_positions(pair.sensor, scaled.hsi)
         rows, cols = (
-            BlockAxis.of(pair.hsi.shape[1 + axis], pair.msi.shape[1 + axis], pair.sensor, axis, self.multiple)
+            BlockAxis.of(pair.hsi.shape[1 + axis], pair.msi.shape[1 + axis], regular, axis, self.multiple)
             for axis in (0, 1)
         )
-        hsi, high = _padded(scaled.hsi, rows.lr, cols.lr), _padded(guidance, rows.hr, cols.hr)
+        hsi, high = _padded(sampled, rows.lr, cols.lr), _padded(guidance, rows.hr, cols.hr)
         added = torch.zeros(len(hsi), *high.shape[1:], dtype=hsi.dtype, device=hsi.device)
         weights = torch.zeros(high.shape[1:], dtype=hsi.dtype, device=hsi.device)
         blocks = [(y, x) for y in rows.blocks(self.block, self.overlap) for x in cols.blocks(self.block, self.overlap)]
@@ -183,6 +187,17 @@ class TrainedNetworkModel(StoredModel):
         network = create_network(self.network, hsi_bands=self.bands[0], msi_bands=self.bands[1], **self.options)
         network.load_state_dict(self.weights)
         return network.to(like).eval()
+
+
+def _at_regular_positions(sensor: Sensor, hsi: torch.Tensor) -> tuple[Sensor, torch.Tensor]:
+    """Return a sensor of regular samples and an HSI (bands, h, w) at these: displaced ones on borders of HR pixels."""
+    if sensor.displacement is None:
+        return sensor, hsi
+    y, x = (
+        round(offset + 0.5 - ratio / 2) - 0.5 + ratio / 2
+        for offset, ratio in zip(sensor.offset, sensor.ratio, strict=True)
+    )
+    return sensor.replace(phase=(y, x), displacement=None), sensor.at_phase(hsi, (y, x))
 
 
 def _load(

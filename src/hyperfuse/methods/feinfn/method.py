@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
+from hyperfuse.errors import InputError
 from hyperfuse.methods.contract.method import (
     DEFAULT_MARGIN,
     Capabilities,
@@ -109,6 +110,9 @@ class FeinfnModel(StoredModel):
         if max(min(one.hsi.shape[-2:]) for one in samples) < _MIN_SIDE:
             steps = 0
         learns = steps > 0 or isinstance(start, TrainedNetwork)
+        if learns and any(one.sensor.displacement is not None for one in samples):
+            _refuse_network(settings)
+            learns, steps = False, 0
         linear, image = LinearModel.fit(
             samples, part(progress, 0.0, 0.25 if learns else 1.0), budget, regress=settings.effort != "fast"
         )
@@ -160,6 +164,17 @@ class FeinfnModel(StoredModel):
                 del self._fitted[index]
                 return one.linear, one.error
         return None, None
+
+
+def _refuse_network(settings: FeinfnSettings) -> None:
+    """Refuse a network for displaced pixels, unless it is only what a budget would leave time for."""
+    reason = "FeINFN is fitted to pixels at regular positions only, and those of the HSI are displaced"
+    if settings.weights is not None:
+        raise InputError(f"{reason}; leave out weights=..., or use the method network", "weights")
+    if settings.steps:
+        raise InputError(f"{reason}; choose steps=0", "steps")
+    if settings.effort == "best" and settings.budget_seconds is None:
+        raise InputError(f"{reason}; choose effort=normal", "effort")
 
 
 @dataclass(frozen=True)

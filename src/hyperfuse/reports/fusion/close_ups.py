@@ -83,7 +83,8 @@ def choose_points(hsi: Cube, msi: Cube, known: Mask, sensor: Sensor, count: int 
     lr = np.argwhere(hsi.valid_pixels)
     lr = lr[:: max(1, -(-len(lr) // _CANDIDATES))]
     # The HR pixels nearest to the centres of LR pixels, where all images hold data.
-    hr = np.rint(np.array(sensor.offset) + np.array(sensor.ratio) * lr).astype(np.intp)
+    positions = sensor.positions((hsi.rows, hsi.cols))
+    hr = np.rint(positions[:, lr[:, 0], lr[:, 1]].T).astype(np.intp)
     inside = np.all((hr >= 0) & (hr < known.shape), axis=1)
     lr, hr = lr[inside], hr[inside]
     held = known[tuple(hr.T)]

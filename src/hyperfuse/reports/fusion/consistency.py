@@ -16,6 +16,8 @@ from hyperfuse.errors import InputError
 from hyperfuse.metrics import NoReferenceScores, evaluate_without_reference
 from hyperfuse.reports.fusion.content import ReportContent
 from hyperfuse.reports.fusion.images import mean_image
+from hyperfuse.scenes.source import mask_pixels
+from hyperfuse.scenes.windows import on_msi
 from hyperfuse.sensor.model import Sensor
 
 Array = NDArray[np.float64]
@@ -84,7 +86,7 @@ def _scored_part(content: ReportContent) -> tuple[_Part, tuple[int, int] | None]
     hsi, msi, fused, sensor = content.hsi, content.msi, content.fused, content.sensor
     side = min(_LONGEST, math.isqrt(_LARGEST_SIZE // fused.bands))
     if fused.rows <= side and fused.cols <= side:
-        return _Part(hsi, msi, fused, sensor), None
+        return _Part(_on_msi(hsi, sensor, (fused.rows, fused.cols)), msi, fused, sensor), None
     spans = []
     for coarse, fine, ratio, offset in zip(
         (hsi.rows, hsi.cols), (fused.rows, fused.cols), sensor.ratio, sensor.offset, strict=True
@@ -96,9 +98,14 @@ def _scored_part(content: ReportContent) -> tuple[_Part, tuple[int, int] | None]
         high = min(fine, math.ceil(corner + ratio * count - 1e-6))
         spans.append((first, count, low, high - low, offset + ratio * first - low))
     (row, rows, top, height, y), (col, cols, left, width, x) = spans
-    window = Window(top, left, height, width)
-    part = _Part(hsi.crop(row, col, rows, cols), msi.crop(*window), fused.crop(*window), sensor.replace(phase=(y, x)))
-    return part, (height, width)
+    window, seen = Window(top, left, height, width), sensor.window((row, col), (y, x))
+    hsi = _on_msi(hsi.crop(row, col, rows, cols), seen, (height, width))
+    return _Part(hsi, msi.crop(*window), fused.crop(*window), seen), (height, width)
+
+
+def _on_msi(hsi: Cube, sensor: Sensor, shape: tuple[int, int]) -> Cube:
+    """Return an HSI in which pixels that are displaced off the MSI are gaps."""
+    return mask_pixels(hsi, ~on_msi((hsi.rows, hsi.cols), shape, sensor))
 
 
 def _spectral(content: ReportContent, part: _Part) -> tuple[Array, float, Array]:

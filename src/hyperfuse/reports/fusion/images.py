@@ -23,8 +23,10 @@ from hyperfuse.cube.display import (
     render_rgb,
     stretch_limits,
 )
+from hyperfuse.cube.window import Window
 from hyperfuse.sensor.axis import interpolation_operator
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.sensor.scattered import scattered_interpolation
 
 Array = NDArray[np.float64]
 Rgb = NDArray[np.float64]
@@ -110,26 +112,47 @@ def interpolated(band: NDArray[Any], sensor: Sensor, shape: tuple[int, int], ste
     """
     known = np.isfinite(band)
     image = torch.from_numpy(filled(band))
-    for axis in (0, 1):
-        # The centre of a displayed pixel lies (step - 1) / 2 HR pixels after that of its first HR pixel.
-        operator = interpolation_operator(
-            image.shape[axis],
-            math.ceil(shape[axis] / step),
-            ratio=sensor.ratio[axis] / step,
-            phase=(sensor.offset[axis] - (step - 1) / 2) / step,
-            kernel="cubic",
-        )
-        image = operator(image, axis - 2)
+    if sensor.displacement is not None:
+        positions = sensor.inverse_at(_centres(shape[0], step), _centres(shape[1], step))
+        image = scattered_interpolation((band.shape[0], band.shape[1]), positions, "cubic")(image)
+    else:
+        for axis in (0, 1):
+            # The centre of a displayed pixel lies (step - 1) / 2 HR pixels after that of its first HR pixel.
+            operator = interpolation_operator(
+                image.shape[axis],
+                math.ceil(shape[axis] / step),
+                ratio=sensor.ratio[axis] / step,
+                phase=(sensor.offset[axis] - (step - 1) / 2) / step,
+                kernel="cubic",
+            )
+            image = operator(image, axis - 2)
     values = image.numpy()
     if known.all():
         return values
-    rows, cols = (lr_index(sensor, axis, size, band.shape[axis], step) for axis, size in ((0, shape[0]), (1, shape[1])))
-    return np.where(known[np.ix_(rows, cols)], values, np.nan)
+    return np.where(known[lr_pixels(sensor, Window(0, 0, *shape), band.shape, step)], values, np.nan)
+
+
+def lr_pixels(sensor: Sensor, window: Window, lr_shape: tuple[int, ...], step: int = 1) -> tuple[NDArray[np.intp], ...]:
+    """Return rows and columns of the LR pixels that hold the centres of every ``step`` HR pixels of a window.
+
+    They index an LR image.
+    """
+    starts = ((window.row, window.rows), (window.col, window.cols))
+    if sensor.displacement is None:
+        lines = (lr_index(sensor, axis, size, lr_shape[axis], step, at) for axis, (at, size) in enumerate(starts))
+        return np.ix_(*lines)
+    rows, cols = (at + _centres(size, step) for at, size in starts)
+    nearest = np.floor(sensor.inverse_at(rows, cols) + 0.5).astype(np.intp)
+    return tuple(np.clip(one, 0, size - 1) for one, size in zip(nearest, lr_shape, strict=True))
+
+
+def _centres(size: int, step: int) -> Array:
+    return np.arange(math.ceil(size / step), dtype=np.float64) * step + (step - 1) / 2
 
 
 def lr_index(sensor: Sensor, axis: int, size: int, lr_size: int, step: int = 1, first: int = 0) -> NDArray[np.intp]:
     """Return the LR row (axis 0) or column (1) that holds the centres of ``size`` / step displayed HR pixels."""
-    centres = first + np.arange(math.ceil(size / step)) * step + (step - 1) / 2
+    centres = first + _centres(size, step)
     index = np.floor((centres - sensor.offset[axis]) / sensor.ratio[axis] + 0.5).astype(np.intp)
     return np.asarray(np.clip(index, 0, lr_size - 1))
 

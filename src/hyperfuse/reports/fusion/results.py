@@ -14,7 +14,7 @@ from hyperfuse.cube.display import NOT_STATED, Display, match_display, render_rg
 from hyperfuse.cube.window import Window
 from hyperfuse.reports.fusion.close_ups import Point
 from hyperfuse.reports.fusion.content import ReportContent
-from hyperfuse.reports.fusion.images import RGB, DisplayedPair, display_step, lr_index, picture, show_pair, small_cube
+from hyperfuse.reports.fusion.images import RGB, DisplayedPair, display_step, lr_pixels, picture, show_pair, small_cube
 from hyperfuse.reports.fusion.plots import FUSED, LR, MSI, REFERENCE, lines_figure
 
 LETTERS = "ABCDEFGH"
@@ -58,17 +58,14 @@ def _panels(content: ReportContent, display: Display, window: Window) -> list[tu
     def cut(cube: Cube, bands: tuple[int, ...], where: Any) -> Cube:
         return small_cube([cube.data[band][where] for band in bands])
 
-    lr_pixels = np.ix_(
-        lr_index(content.sensor, 0, window.rows, content.hsi.rows, first=window.row),
-        lr_index(content.sensor, 1, window.cols, content.hsi.cols, first=window.col),
-    )
+    held_by = lr_pixels(content.sensor, window, (content.hsi.rows, content.hsi.cols))
     fused = cut(content.fused, display.bands, window.slices)
     positions = None if content.msi_positions is None else (content.bands.positions, content.msi_positions)
     msi_display = match_display(content.msi, display, positions)
     msi = cut(content.msi, msi_display.bands, window.slices)
     limits = stretch_limits(fused, RGB)
     panels = [
-        ("LR-HSI", render_rgb(cut(content.hsi, display.bands, lr_pixels), RGB, limits)),
+        ("LR-HSI", render_rgb(cut(content.hsi, display.bands, held_by), RGB, limits)),
         (
             f"HR-MSI, {NOT_STATED}" if msi_display.name == NOT_STATED else "HR-MSI",
             render_rgb(msi, RGB, stretch_limits(msi, RGB)),
@@ -82,10 +79,8 @@ def _panels(content: ReportContent, display: Display, window: Window) -> list[tu
 
 def _spectrum(content: ReportContent, point: Point, label: int) -> Markup:
     row, col = point
-    lr_row, lr_col = (
-        int(lr_index(content.sensor, axis, 1, size, first=first)[0])
-        for axis, size, first in ((0, content.hsi.rows, row), (1, content.hsi.cols, col))
-    )
+    at = lr_pixels(content.sensor, Window(row, col, 1, 1), (content.hsi.rows, content.hsi.cols))
+    lr_row, lr_col = (int(one.item()) for one in at)
     spectra: list[tuple[NDArray[Any], dict[str, Any]]] = [
         (content.hsi.data[:, lr_row, lr_col], {"color": LR, "drawstyle": "steps-mid", "linewidth": 1.0}),
         (content.fused.data[:, row, col], {"color": FUSED}),

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from hyperfuse.reports.fusion.content import ReportContent
 from hyperfuse.reports.fusion.plots import FAINT, FULL, INK, LR, SERIES, draw, legend_text
 from hyperfuse.reports.numbers import exact
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf, Psf
 from hyperfuse.sensor.srf.srf import Srf
 
@@ -35,6 +36,7 @@ def sensor(content: ReportContent) -> dict[str, Any]:
             "phase",
             f"{_pair(model.offset)} HR pixels from the centre of the first HR pixel to that of the first LR pixel",
         ),
+        *_displacement(model),
         ("point spread function", _describe_psf(model.psf)),
         ("spectral responses", "not known; not used by the method" if srf is None else srf.source or "specified"),
     ]
@@ -45,6 +47,15 @@ def sensor(content: ReportContent) -> dict[str, Any]:
         "psf": _psf_figure(content),
         "srf": None if srf is None else _srf_figure(content, srf),
     }
+
+
+def _displacement(model: Sensor) -> list[tuple[str, str]]:
+    field = model.displacement
+    if field is None:
+        return []
+    size, (rows, cols) = np.abs(field.coefficients).max(axis=(1, 2)), field.coefficients.shape[1:]
+    far = f"up to {_pair(size.round(2).tolist())} HR pixels (y,x) from these positions"
+    return [("displacement", f"{far}, by {rows} x {cols} control points")]
 
 
 def _shift(found: Alignment | None) -> list[tuple[str, str]]:

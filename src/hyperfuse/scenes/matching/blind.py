@@ -241,7 +241,7 @@ def _moved(match: Match, placement: Placement, headers: tuple[CubeHeader, CubeHe
     hsi, msi = headers[0], match.msi_header(headers[1])
     start, ratio = np.array(match.msi[:2]), np.asarray(placement.sensor.ratio)
     y, x = np.asarray(placement.sensor.offset) + start - ratio * np.array(match.hsi[:2])
-    sensor = placement.sensor.replace(phase=(float(y), float(x)))
+    sensor = placement.sensor.window((-match.hsi.row, -match.hsi.col), (float(y), float(x)))
     found = common_extent(sensor, hsi, msi, whole=False, why=", the shift taken into account")
     grid, notes = match.grid, found.notes if (found.hsi, found.msi) != (match.hsi, match.msi) else ()
     if placement.rotation:

@@ -131,7 +131,8 @@ def _sampled_coarsely(part: PairPart, matrix: Array, positions: Array, moves: Ar
     near = mix(matrix, image[:, low[0] : high[0], low[1] : high[1]])
     # Where the ratio is whole, all positions have the same fraction of a pixel; else they are rounded.
     fraction = positions[0] - np.round(positions[0])
-    everywhere = sensor.replace(ratio=1.0, phase=(float(fraction[0]), float(fraction[1])), boundary="reflect")
+    start = (float(fraction[0]), float(fraction[1]))
+    everywhere = sensor.replace(ratio=1.0, phase=start, boundary="reflect", displacement=None)
     blurred = everywhere.degrade(near, (near.shape[-2], near.shape[-1])).double().cpu().numpy()
     index = np.round(positions - fraction).astype(int)[:, None] + moves.astype(int)[None] - low
     rows, cols = (np.clip(index[..., axis], 0, blurred.shape[axis + 1] - 1) for axis in (0, 1))
