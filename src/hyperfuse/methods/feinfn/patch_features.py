@@ -18,7 +18,10 @@ _MSI_COMPONENTS = 4  # of which patches are taken: with more, few LR pixels woul
 _IMAGE_COMPONENTS = 6  # more serve some scenes and harm others
 _RANDOM = 800  # random features
 _SEED = 1
-_CHUNK = 64  # feature maps at a time
+_COMPRESSED = 4.0  # times its mean absolute value: the limit of a difference that random features are made of
+_MIN_CHUNK, _CHUNK_BYTES = 64, 16 * 2**20  # feature maps at a time
+_BLOCK = 4096  # pixels of which features are made at a time: they stay in cache
+_UNIT_PIXELS = 2**14  # of a window, from which the units of features are taken
 _FLOOR = 1e-3  # of the mean radiance: the smallest of which a logarithm is taken
 _TINY = 1e-12
 _ROUNDING = 1e-6
@@ -82,10 +85,13 @@ class PatchEncoding:
         """Take the units of all features from samples of a scene; components from :func:`leading_components`."""
         pixels = sum(one.msi[0].numel() for one in windows)
         radiance = sum(float(one.msi.mean()) * one.msi[0].numel() for one in windows) / pixels
-        contrast = _weighted_mean([_msi_differences(one.predictors).abs() for one in windows]).clamp_min(_TINY)
+        steps = [max(1, math.isqrt(one.msi[0].numel() // _UNIT_PIXELS)) for one in windows]
+        contrast = _weighted_mean(
+            [_msi_differences(one.predictors, step).abs() for one, step in zip(windows, steps, strict=True)]
+        ).clamp_min(_TINY)
         unit = max(max(float(one.components[:1].std()) for one in windows), _TINY) if components.basis.shape[1] else 1.0
         plain = cls(components, unit, radiance, contrast, contrast.new_zeros(1), contrast.new_ones(1))
-        described = [plain._describe(one) for one in windows]
+        described = [plain._describe(one, step) for one, step in zip(windows, steps, strict=True)]
         mean = _weighted_mean(described)
         deviation = _weighted_mean([(one - mean[:, None, None]).square() for one in described]).sqrt()
         return cls(components, unit, radiance, contrast, mean, torch.where(deviation > _ROUNDING, deviation, torch.inf))
@@ -94,35 +100,43 @@ class PatchEncoding:
         """Return what the features of a window are made of."""
         return Description(self.components.project(window.image), window.msi, window.predictors)
 
+    @property
+    def count(self) -> int:
+        """Number of features."""
+        return len(self.contrast) + _RANDOM
+
     def maps(self, window: Description) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Yield all features of a window a few at a time: their numbers, and their maps (n, H, W)."""
+        """Yield all features of a window a few at a time: their numbers, and their maps (n, H, W), overwritten next."""
         differences = _msi_differences(window.predictors)
-        for start in range(0, len(differences), _CHUNK):
-            part = slice(start, min(start + _CHUNK, len(differences)))
-            yield part, differences[part]
+        yield slice(0, len(differences)), differences
         del differences
         described = self._describe(window)
-        shape = described.shape[1:]
-        flat = described.flatten(1)
+        shape, flat = described.shape[1:], described.flatten(1)
         weights, biases = _random_weights(len(flat))
         weights = (weights.to(flat) / self.deviation).contiguous()
         biases = biases.to(flat) - weights @ self.mean
-        first = len(self.contrast)
-        for start in range(0, _RANDOM, _CHUNK):
-            some = slice(start, min(start + _CHUNK, _RANDOM))
-            values = torch.addmm(biases[some, None], weights[some], flat).relu_()
-            yield slice(first + some.start, first + some.stop), values.reshape(-1, *shape)
+        chunk = min(_RANDOM, max(_MIN_CHUNK, _CHUNK_BYTES // flat[0].nbytes))
+        values = flat.new_empty(chunk, flat.shape[1])
+        for start in range(0, _RANDOM, chunk):
+            some = slice(start, min(start + chunk, _RANDOM))
+            maps = values[: some.stop - some.start]
+            for first in range(0, maps.shape[1], _BLOCK):
+                pixels = slice(first, first + _BLOCK)
+                torch.addmm(biases[some, None], weights[some], flat[:, pixels], out=maps[:, pixels]).relu_()
+            first = len(self.contrast)
+            yield slice(first + some.start, first + some.stop), maps.reshape(-1, *shape)
 
-    def _describe(self, window: Description) -> torch.Tensor:
-        """Return what random features are made of, not standardised: (d, H, W)."""
-        differences = _msi_differences(window.predictors)
-        compressed = differences.sign() * (differences.abs() / self.contrast[:, None, None]).log1p()
+    def _describe(self, window: Description, step: int = 1) -> torch.Tensor:
+        """Return what random features are made of, not standardised, at every ``step``-th pixel: (d, H, W)."""
+        ratio = _msi_differences(window.predictors, step) / self.contrast[:, None, None]
+        compressed = ratio / (ratio.abs() / _COMPRESSED).add_(1)
         floor = max(_FLOOR * abs(self.radiance), _TINY)
-        mean = window.msi.mean(0, keepdim=True).clamp_min(floor)
-        fractions = (window.msi / mean).clamp(-1.0, 1.0 + len(window.msi))
+        msi = window.msi[:, ::step, ::step]
+        mean = msi.mean(0, keepdim=True).clamp_min(floor)
+        fractions = (msi / mean).clamp(-1.0, 1.0 + len(msi))
         components = window.components / self.unit
-        nearby = _differences(components, 1)
-        return torch.cat([window.predictors.fine, compressed, mean.log(), fractions, components, nearby])
+        pixels = window.predictors.fine[:, ::step, ::step], components[:, ::step, ::step]
+        return torch.cat([pixels[0], compressed, mean.log(), fractions, pixels[1], _differences(components, 1, step)])
 
 
 def leading_components(hsis: Sequence[torch.Tensor], count: int = _IMAGE_COMPONENTS) -> Subspace:
@@ -130,20 +144,27 @@ def leading_components(hsis: Sequence[torch.Tensor], count: int = _IMAGE_COMPONE
     return fit_subspace(pooled(hsis), _IMAGE_COMPONENTS).part(slice(count))
 
 
-def _msi_differences(predictors: Predictors) -> torch.Tensor:
+def _msi_differences(predictors: Predictors, step: int = 1) -> torch.Tensor:
     # Components are in ascending order of their variance.
-    return _differences(predictors.fine[-_MSI_COMPONENTS:], RADIUS)
+    return _differences(predictors.fine[-_MSI_COMPONENTS:], RADIUS, step)
 
 
-def _differences(image: torch.Tensor, radius: int) -> torch.Tensor:
-    """Return the neighbours of each pixel of (n, H, W) in a patch minus the pixel, ((patch^2 - 1) n, H, W)."""
+def _differences(image: torch.Tensor, radius: int, step: int = 1) -> torch.Tensor:
+    """Return the neighbours of every ``step``-th pixel of (n, H, W) in a patch minus the pixel, for n > 0.
+
+    The result is ((patch^2 - 1) n, H, W), or of fewer rows and columns.
+    """
+    centre = image[:, ::step, ::step]
     if not len(image):
-        return image
+        return centre
     rows, cols = image.shape[-2:]
     padded = F.pad(image[None], (radius,) * 4, mode="replicate")[0]
     side = range(2 * radius + 1)
-    shifted = [padded[:, y : y + rows, x : x + cols] - image for y in side for x in side if (y, x) != (radius, radius)]
-    return torch.cat(shifted)
+    around = [(y, x) for y in side for x in side if (y, x) != (radius, radius)]
+    result = centre.new_empty(len(around), *centre.shape)
+    for one, (y, x) in zip(result, around, strict=True):
+        torch.sub(padded[:, y : y + rows : step, x : x + cols : step], centre, out=one)
+    return result.flatten(0, 1)
 
 
 def _weighted_mean(images: Sequence[torch.Tensor]) -> torch.Tensor:

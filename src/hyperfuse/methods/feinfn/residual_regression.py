@@ -19,7 +19,7 @@ _MIN_PIXELS = 256  # LR pixels of all samples; below, there is nothing to learn 
 _MIN_GAIN = 0.98
 # Variance of the HSI's noise relative to that of the residual, beyond which components of the image are no features.
 _MAX_NOISE = 0.5
-_STRIP_PIXELS = 2**18  # of an image at a time
+_STRIP_PIXELS = 2**14  # of an image at a time: what is made of them stays in cache
 _TINY = 1e-12
 _ROUNDING = 1e-6
 
@@ -160,28 +160,30 @@ def _solve(features: torch.Tensor, targets: torch.Tensor, folds: torch.Tensor, c
     centred, change = (features - offset) / deviation, change / deviation
     noise = (change @ change.T).double() / change.shape[1]
     targets = targets.to(features.dtype)
-    normal, right, out = [], [], []
-    for fold in range(FOLDS):
-        out.append(folds == fold)
-        some = centred[:, out[-1]]
+    count, masks = len(folds), [folds == fold for fold in range(FOLDS)]
+    normal, right = [], []
+    for mask in masks:
+        some = centred[:, mask]
         normal.append((some @ some.T).double() + some.shape[1] * noise)
-        right.append((some @ targets[:, out[-1]].T).double())
+        right.append((some @ targets[:, mask].T).double())
     all_normal, all_right = torch.stack(normal).sum(0), torch.stack(right).sum(0)
-    held_out = torch.zeros(len(_RIDGES), *targets.shape, dtype=targets.dtype, device=targets.device)
-    errors = torch.zeros(held_out.shape[:2], dtype=noise.dtype, device=targets.device)
-    for number, mask in enumerate(out):
-        fraction = float(mask.double().mean())
-        for index, ridge in enumerate(_RIDGES):
-            weights = _ridge(all_normal - normal[number], all_right - right[number], ridge * int((~mask).sum()))
-            held_out[index][:, mask] = weights.to(targets.dtype).T @ centred[:, mask]
-            errors[index] += fraction * (weights * (noise @ weights)).sum(0)
-    errors += (targets - held_out).double().square().mean(-1)
+    errors = targets.double().square().mean(1).repeat(len(_RIDGES), 1)
+    by_fold = []
+    for own, product, mask in zip(normal, right, masks, strict=True):
+        others = [ridge * int((~mask).sum()) for ridge in _RIDGES]
+        by_fold.append(torch.stack([_ridge(all_normal - own, all_right - product, ridge) for ridge in others]))
+        # Of the fold's squared error, what depends on the weights.
+        errors += ((own @ by_fold[-1] - 2 * product) * by_fold[-1]).sum(1) / count
     least, best = errors.min(0)
     accepted = least < _MIN_GAIN * targets.double().square().mean(1)
-    chosen = torch.arange(len(targets), device=targets.device)
-    by_ridge = torch.stack([_ridge(all_normal, all_right, ridge * len(folds)).T for ridge in _RIDGES])
-    weights = torch.where(accepted[:, None], by_ridge[best, chosen], 0.0).to(features.dtype) / deviation.T
-    return _Solved(weights, offset[:, 0], torch.where(accepted[:, None], held_out[best, chosen], 0.0), accepted)
+    held_out, chosen = torch.zeros_like(targets), torch.arange(len(targets), device=targets.device)
+    for solved, mask in zip(by_fold, masks, strict=True):
+        held_out[:, mask] = solved[best, :, chosen].to(targets.dtype) @ centred[:, mask]
+    weights = torch.zeros_like(all_right.T)
+    for index in sorted(set(best[accepted].tolist())):
+        weights[best == index] = _ridge(all_normal, all_right[:, best == index], _RIDGES[index] * count).T
+    weights = torch.where(accepted[:, None], weights, 0.0).to(features.dtype) / deviation.T
+    return _Solved(weights, offset[:, 0], torch.where(accepted[:, None], held_out, 0.0), accepted)
 
 
 def _ridge(normal: torch.Tensor, right: torch.Tensor, ridge: float) -> torch.Tensor:
@@ -192,9 +194,16 @@ def _ridge(normal: torch.Tensor, right: torch.Tensor, ridge: float) -> torch.Ten
 
 def _at_lr(encoding: PatchEncoding, window: Description) -> torch.Tensor:
     """Return the features of a window as the HSI's sensor would record them, (features, h w)."""
-    return torch.cat([window.predictors.degrade(maps).flatten(1) for _, maps in encoding.maps(window)])
+    rows, cols = window.predictors.shape
+    result = window.msi.new_empty(encoding.count, rows * cols)
+    for part, maps in encoding.maps(window):
+        result[part] = window.predictors.degrade(maps).flatten(1)
+    return result
 
 
 def _at_hr(encoding: PatchEncoding, window: GuidedImage) -> torch.Tensor:
     """Return the features of a window, (features, H W)."""
-    return torch.cat([maps.flatten(1) for _, maps in encoding.maps(encoding.describe(window))])
+    result = window.msi.new_empty(encoding.count, window.msi[0].numel())
+    for part, maps in encoding.maps(encoding.describe(window)):
+        result[part] = maps.flatten(1)
+    return result
