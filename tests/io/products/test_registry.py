@@ -35,7 +35,7 @@ def test_every_product_has_its_reader_and_confirmation(tmp_path):
     for name in names:
         (tmp_path / name).write_bytes(b"<other/>")
     for product in PRODUCTS:
-        assert callable(pkgutil.resolve_name(product.function("open" if product.windows else "read")))
+        assert callable(pkgutil.resolve_name(product.function("open")))
         assert product.hints is None or callable(pkgutil.resolve_name(product.function("is")))
         assert not any(product.confirms(tmp_path / name) for name in names)
 

@@ -6,6 +6,7 @@ Format: NEON, "Spectrometer Orthorectified Surface Directional Reflectance" (DP1
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,18 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.crs import crs_text, parse_crs
 from hyperfuse.cube.header import Grid
-from hyperfuse.cube.wavelengths import to_nanometres
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products import hdf5
-from hyperfuse.io.products.datasets import DatasetBand, DatasetBands, FlagDataset
-from hyperfuse.io.products.image import About, ProductBand, ProductImage
+from hyperfuse.io.products.datasets import DatasetBands, FlagDataset, cube_bands, spectral_bands
+from hyperfuse.io.products.image import About, ProductImage
 from hyperfuse.io.products.members import Source, finite_number
 from hyperfuse.io.products.names import NEON_FILE
 
 _CUBE = "Reflectance/Reflectance_Data"
 _METADATA = "Reflectance/Metadata"
+_SPECTRAL = f"{_METADATA}/Spectral_Data"
 _PLACE = f"{_METADATA}/Coordinate_System"
 _WEATHER = f"{_METADATA}/Ancillary_Imagery/Weather_Quality_Indicator"
 _WINDOWS = ("Band_Window_1_Nanometers", "Band_Window_2_Nanometers")
@@ -58,18 +59,18 @@ def open_neon(source: Source, options: ReadOptions) -> ProductImage:
             )
         cube = hdf5.dataset(file, f"{site}/{_CUBE}", 3)
         rows, cols, count = cube.shape
-        centres, widths = _spectral(file, site, count, path.name)
-        good = _outside_windows(file, site, centres)
         scale, ignored = (_stated(cube, name) for name in ("Scale_Factor", "Data_Ignore_Value"))
         if scale == 0:
             raise InputError("its Scale_Factor is 0")
-        bands = [
-            ProductBand("", centre, width, 1 / scale, 0.0, (ignored,), bool(usable))
-            for centre, width, usable in zip(centres.tolist(), widths.tolist(), good, strict=True)
-        ]
+        tables = [hdf5.dataset(file, f"{site}/{_SPECTRAL}/{name}", 1) for name in ("Wavelength", "FWHM")]
+        centres, widths = (hdf5.stored(table) for table in tables)
+        unit = hdf5.text(tables[0], "Units") or "nm"
+        found = spectral_bands((centres, widths, None), unit, count, path.name, (ignored,))
+        good = _outside_windows(file, site, np.array([band.centre for band in found]))
+        bands = [replace(band, scale=1 / scale, good=bool(use)) for band, use in zip(found, good, strict=True)]
         clear = options.quality == "clear"
         flags = [FlagDataset(_weather(file, site, (rows, cols)), _is_cloudy)] if clear else []
-        stored = DatasetBands(file, [DatasetBand(cube, "rcb", index) for index in range(count)], flags)
+        stored = DatasetBands(file, cube_bands(cube, "rcb"), flags)
         return ProductImage(
             _grid(file, site, rows, cols),
             bands,
@@ -96,17 +97,6 @@ def _stated(item: h5py.Dataset, name: str) -> float:
     found = hdf5.attribute(item, name)
     text = None if found is None else str(np.ravel(found)[0])
     return finite_number(text, f"{item.name}: {name}")
-
-
-def _spectral(file: h5py.File, site: str, count: int, where: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    tables = [hdf5.dataset(file, f"{site}/{_METADATA}/Spectral_Data/{name}", 1) for name in ("Wavelength", "FWHM")]
-    for table in tables:
-        if table.size != count:
-            raise InputError(f"{table.name} has {table.size} entries for {count} bands")
-    unit = hdf5.attribute(tables[0], "Units")
-    centres, widths = (hdf5.stored(table) for table in tables)
-    found, fwhm = to_nanometres(centres, "nm" if unit is None else hdf5.plain_text(unit), widths, where=where)
-    return np.asarray(found), np.asarray(fwhm)
 
 
 def _outside_windows(file: h5py.File, site: str, centres: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
@@ -28,8 +27,8 @@ _COMPRESSED = re.compile(r".*\.(tar\.\w+|tgz|tbz2?|gz|7z|rar)", re.IGNORECASE)
 class Product:
     """A product.
 
-    Its module has ``read_MODULE``, or ``open_MODULE`` of a :class:`~.image.ProductImage` where ``windows`` (or a
-    :class:`~.located.Located` one, in sensor geometry), and ``is_MODULE`` that knows it by a file's content.
+    Its module has ``open_MODULE`` of a :class:`~.image.ProductImage` (or a :class:`~.located.Located` one, in sensor
+    geometry), and, where there are ``hints``, ``is_MODULE`` that knows it by a file's content.
 
     Attributes:
         name: as its provider calls it.
@@ -41,7 +40,6 @@ class Product:
         archived: whether it is read out of an archive.
         pixel_sizes: of its bands in m, where they have several: ``pixel_size`` of the options is one of them.
         isolated: whether its files are HDF5, which a child process reads: on damaged files HDF5 may crash or loop.
-        windows: whether windows are read; a whole image is then one window.
         images: names of images in its files other than the main one, as after the colon of a path.
     """
 
@@ -52,7 +50,6 @@ class Product:
     hints: str | None = None
     archived: bool = False
     isolated: bool = False
-    windows: bool = False
     images: tuple[str, ...] = ()
     pixel_sizes: tuple[float, ...] = ()
 
@@ -63,11 +60,7 @@ class Product:
             InputError: whatever is wrong with it; ``pixel_size`` of another than its sizes.
         """
         self._check(options)
-        if self.windows:
-            return self._opener.read(sources, options)
-        (source,) = sources
-        cube: Cube = self._call("read", source, options)
-        return cube
+        return self._opener.read(sources, options)
 
     def open(self, sources: Sequence[Source], options: ReadOptions) -> ProductImage | IsolatedImage | PlacedImage:
         """Open a product of this kind to read windows, or several in sensor geometry as one image.
@@ -80,7 +73,7 @@ class Product:
 
     def is_swath(self, source: Source, options: ReadOptions) -> bool:
         """Return whether a product of this kind is in sensor geometry, with a position for each pixel."""
-        return self.windows and self._opener.is_swath(source, options)
+        return self._opener.is_swath(source, options)
 
     def _check(self, options: ReadOptions) -> None:
         if options.pixel_size is not None and options.pixel_size not in self.pixel_sizes:
@@ -94,27 +87,26 @@ class Product:
 
     def confirms(self, path: Path) -> bool:
         """Return whether a file that may be one of this product is one."""
-        return self.hints is not None and bool(match(self.hints, path.name)) and bool(self._call("is", path))
+        return self.hints is not None and bool(match(self.hints, path.name)) and self._knows(path)
 
     def function(self, verb: str) -> str:
-        """Return the name, "module:function", of what reads ("read", "open") or knows ("is") this product."""
+        """Return the name, "module:function", of what opens ("open") or knows ("is") this product."""
         return f"{__package__}.{self.module}:{verb}_{self.module}"
 
-    def _call(self, verb: str, *arguments: Any) -> Any:
-        name = self.function(verb)
-        return call(name, *arguments) if self.isolated else pkgutil.resolve_name(name)(*arguments)
+    def _knows(self, path: Path) -> bool:
+        name = self.function("is")
+        return bool(call(name, path) if self.isolated else pkgutil.resolve_name(name)(path))
 
 
 PRODUCTS = (
-    Product("EnMAP L2A", "enmap", names.ENMAP_FILE, names.ENMAP_FOLDER, names.DLR_FILE, archived=True, windows=True),
-    Product("DESIS L2A", "desis", names.DESIS_FILE, names.DESIS_FOLDER, names.DLR_FILE, archived=True, windows=True),
+    Product("EnMAP L2A", "enmap", names.ENMAP_FILE, names.ENMAP_FOLDER, names.DLR_FILE, archived=True),
+    Product("DESIS L2A", "desis", names.DESIS_FILE, names.DESIS_FOLDER, names.DLR_FILE, archived=True),
     Product(
         "PRISMA",
         "prisma",
         names.PRISMA_FILE,
         hints=r".* \. (?: he5 | h5 | hdf5)",
         isolated=True,
-        windows=True,
         images=("pan",),
     ),
     Product(
@@ -123,19 +115,17 @@ PRODUCTS = (
         names.TANAGER_FILE,
         hints=r".* \. (?: h5 | he5 | hdf5)",
         isolated=True,
-        windows=True,
         images=("uncertainty",),
     ),
-    Product("AVIRIS (netCDF)", "aviris_netcdf", names.AVIRIS_NETCDF, isolated=True, windows=True),
-    Product("AVIRIS (ENVI)", "aviris", names.AVIRIS_ENVI, windows=True),
-    Product("EMIT L2A", "emit", names.EMIT_FILE, hints=r".* \. nc4?", isolated=True, windows=True),
+    Product("AVIRIS (netCDF)", "aviris_netcdf", names.AVIRIS_NETCDF, isolated=True),
+    Product("AVIRIS (ENVI)", "aviris", names.AVIRIS_ENVI),
+    Product("EMIT L2A", "emit", names.EMIT_FILE, hints=r".* \. nc4?", isolated=True),
     Product(
         "Sentinel-2",
         "sentinel2",
         names.SENTINEL2_FILE,
         names.SENTINEL2_FOLDER,
         archived=True,
-        windows=True,
         pixel_sizes=tuple(names.SENTINEL2_BANDS.values()),
     ),
     Product(
@@ -144,16 +134,15 @@ PRODUCTS = (
         names.LANDSAT_METADATA,
         names.LANDSAT_FOLDER,
         archived=True,
-        windows=True,
     ),
-    Product("PlanetScope", "planetscope", names.PLANETSCOPE_FILE, archived=True, windows=True),
-    Product("WorldView", "worldview", names.WORLDVIEW_FILE, hints=names.WORLDVIEW_IMAGE, archived=True, windows=True),
-    Product("Wyvern", "wyvern", names.WYVERN_FILE, archived=True, windows=True),
-    Product("Hyperion L1T", "hyperion", names.HYPERION_FILE, names.HYPERION_FOLDER, archived=True, windows=True),
-    Product("Gaofen or Ziyuan", "gaofen", names.NOTHING, hints=names.GAOFEN_IMAGE, windows=True),
-    Product("HYPSO", "hypso", names.HYPSO_FILE, hints=r".* \. nc4?", isolated=True, windows=True),
-    Product("PACE OCI", "pace", names.PACE_FILE, hints=r".* \. nc4?", isolated=True, windows=True),
-    Product("NEON reflectance", "neon", names.NEON_FILE, hints=r".* \. (?: h5 | hdf5)", isolated=True, windows=True),
+    Product("PlanetScope", "planetscope", names.PLANETSCOPE_FILE, archived=True),
+    Product("WorldView", "worldview", names.WORLDVIEW_FILE, hints=names.WORLDVIEW_IMAGE, archived=True),
+    Product("Wyvern", "wyvern", names.WYVERN_FILE, archived=True),
+    Product("Hyperion L1T", "hyperion", names.HYPERION_FILE, names.HYPERION_FOLDER, archived=True),
+    Product("Gaofen or Ziyuan", "gaofen", names.NOTHING, hints=names.GAOFEN_IMAGE),
+    Product("HYPSO", "hypso", names.HYPSO_FILE, hints=r".* \. nc4?", isolated=True),
+    Product("PACE OCI", "pace", names.PACE_FILE, hints=r".* \. nc4?", isolated=True),
+    Product("NEON reflectance", "neon", names.NEON_FILE, hints=r".* \. (?: h5 | hdf5)", isolated=True),
 )
 
 

@@ -23,7 +23,7 @@ from hyperfuse.io.windows.source import WindowSource
 def open_windows(
     path: str | Path | Sequence[str | Path], options: ReadOptions | None = None, **keywords: Unpack[ReadKeywords]
 ) -> WindowSource:
-    """Open a file to read windows of it: GeoTIFF, COG, ENVI, other rasters that GDAL opens, Zarr, and most products.
+    """Open a file to read windows of it: GeoTIFF, COG, ENVI, other rasters that GDAL opens, Zarr, and products.
 
     Args:
         path: see :func:`hyperfuse.io.read`; several are parts of one overpass, see :func:`find_swaths`.
@@ -54,11 +54,12 @@ def open_windows(
         source: WindowSource
         if found is not None:
             product, members = found
-            _check(product.windows, product.name)
             source = _ProductSource(file, product.open([members], how))
         else:
             entry = format_to_read(file)
-            _check(entry.windows, entry.name)
+            if not entry.windows:
+                readable = "GeoTIFF, COG, ENVI, Zarr and products"
+                raise InputError(f"is {entry.name}, which is read whole; windows are read of {readable}: convert it")
             if how.quality is not None:
                 raise InputError("quality is for products, and this is none; leave it out", "quality")
             source = entry.open(file, how, variable)
@@ -72,7 +73,7 @@ def find_swaths(paths: Sequence[str | Path], options: ReadOptions) -> tuple[Prod
         file, variable = split_variable(path)
         with named(file):
             one = find_product(file, variable)
-            if one is None or not one[0].windows or (found and one[0] != found[0][0]):
+            if one is None or (found and one[0] != found[0][0]):
                 return None
             found.append(one)
             if not one[0].is_swath(one[1], options):
@@ -92,12 +93,6 @@ def _open_several(paths: Sequence[str | Path], how: ReadOptions) -> WindowSource
 def _relabelled(source: WindowSource, how: ReadOptions, where: str) -> WindowSource:
     changes = how.band_changes(source.header, where)
     return RelabelledSource(source, changes) if changes else source
-
-
-def _check(windows: bool, name: str) -> None:
-    if not windows:
-        readable = "GeoTIFF, COG, ENVI, Zarr and most products"
-        raise InputError(f"is {name}, which is read whole; windows are read of {readable}: convert it")
 
 
 class _ProductSource:
