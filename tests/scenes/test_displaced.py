@@ -8,11 +8,13 @@ from affine import Affine
 
 from hyperfuse.cli.app import main
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import Grid
 from hyperfuse.io import read, write
 from hyperfuse.scenes.fuse import fuse, fuse_tiles
 from hyperfuse.scenes.simulate import simulate
 from hyperfuse.scenes.tiling.plan import TilePlan
 from hyperfuse.sensor.displacement import Displacement
+from hyperfuse.sensor.displacement_map import DisplacementMap
 from hyperfuse.sensor.model import Sensor
 from scenes import mixture, smooth_abundances
 
@@ -154,6 +156,16 @@ def test_the_commands_make_and_fuse_such_a_pair(tmp_path):
     pair = made()
     whole = fuse(pair.hsi, pair.msi, sensor=pair.sensor, method="local-regression")
     np.testing.assert_allclose(read(tmp_path / "out.tif").data, whole.data, atol=1e-5)
+
+
+def test_a_map_of_another_fusion_makes_such_a_pair_too(tmp_path):
+    write(tmp_path / "ref.tif", scene())
+    grid = Grid(24, 32, made().hsi.transform, made().hsi.crs)
+    DisplacementMap(grid=grid, ratio=(4.0, 4.0), shift=(1.0, -2.0), displacement=field()).write(tmp_path / "map.tif")
+    arguments = ["simulate", str(tmp_path / "ref.tif"), str(tmp_path / "pair"), "--ratio", "4", "--srf", "boxes:3"]
+    assert main([*arguments, "--displacement-from", str(tmp_path / "map.tif")]) == 0
+    found = Sensor.load(tmp_path / "pair" / "sensor.yaml").displacement
+    np.testing.assert_allclose(found.coefficients, field(mean=(1.0, -2.0)).coefficients)
 
 
 def test_a_file_that_is_no_field_is_named(tmp_path, capsys):

@@ -15,6 +15,7 @@ from hyperfuse.errors import InputError
 
 if TYPE_CHECKING:
     from hyperfuse.cube.cube import Cube
+    from hyperfuse.sensor.displacement import Displacement
 
 
 def simulate(
@@ -55,8 +56,8 @@ def simulate(
         snr_msi: Signal-to-noise ratio of every band of the MSI in dB. Default: no noise.
         seed: Seed of the noise.
         drop_uncovered: Leave out MSI bands that REF does not cover, instead of failing.
-        displacement_from: YAML file of how far the HSI's pixels lie from their regular positions, or of a sensor that
-            displaces them.
+        displacement_from: How far the HSI's pixels lie from their regular positions: YAML of that, or of a sensor that
+            displaces them, or a map that fuse wrote.
         format: Extension of the files to write, such as tif. Default: that of REF.
         reading: How REF is read.
         writing: How the images are written.
@@ -66,7 +67,6 @@ def simulate(
     from hyperfuse.io import write
     from hyperfuse.io.formats.registry import format_of
     from hyperfuse.scenes.simulate import simulate as simulate_pair
-    from hyperfuse.sensor.displacement import Displacement
 
     factor, start = parse_pair(ratio, "--ratio"), parse_pair(phase, "--phase")
     assert factor is not None  # a required option
@@ -76,7 +76,7 @@ def simulate(
     names = (f"hsi{extension}", f"msi{extension}")
     check_folder(outdir, names, ["sensor.yaml"], writing, inputs=files_named(reference))
 
-    displacement = None if displacement_from is None else Displacement.load(displacement_from)
+    displacement = None if displacement_from is None else _displacement(displacement_from)
     cube = read_image(reference, **reading.keywords())
     with naming(reference):
         pair = simulate_pair(
@@ -107,3 +107,19 @@ def simulate(
         pair.sensor.save(scratch / "sensor.yaml")
     sizes = ", ".join(f"{name} {image.rows}x{image.cols}x{image.bands}" for name, image in images.items())
     session.note(f"wrote {outdir}: {sizes} (rows x columns x bands), sensor.yaml in {session.seconds:.1f} s")
+
+
+def _displacement(path: Path) -> Displacement:
+    """Read a displacement from YAML, or from a map."""
+    import numpy as np
+
+    from hyperfuse.sensor.displacement import Displacement
+    from hyperfuse.sensor.displacement_map import DisplacementMap
+
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return Displacement.load(path)
+    found = DisplacementMap.load(path)
+    if any(found.scale):
+        raise InputError(f"{path}: scales the HSI; a pair is simulated with shifts and a field only", "displacement")
+    field = found.displacement or Displacement(np.zeros((2, 1, 1)), spacing=(1.0, 1.0), origin=(0.0, 0.0))
+    return Displacement(field.coefficients + np.reshape(found.shift, (2, 1, 1)), field.spacing, field.origin)
