@@ -24,6 +24,7 @@ from hyperfuse.scenes.matching.blind import Match, match_samples
 from hyperfuse.scenes.matching.displaced import displacement_of, match_stated
 from hyperfuse.scenes.matching.grid import MatchedPair, binary_exponent, largest_values
 from hyperfuse.scenes.matching.undeclared import find_undeclared, undeclared_pixels, without_undeclared
+from hyperfuse.scenes.overview import SceneComponents, scene_components
 from hyperfuse.scenes.preview import Preview
 from hyperfuse.scenes.record import UNCERTAINTY, history_step, result_header
 from hyperfuse.scenes.samples import (
@@ -216,7 +217,7 @@ def match_scene(source: PairSource, job: FusionJob) -> MatchedScene:
         headers,
         job.geometry,
         bands,
-        lambda match: matching_parts(source.matched(match), whole),
+        _Reader(source, whole),
         need_srf=capabilities.needs_srf,
     )
     matched = source.matched(match)
@@ -225,6 +226,21 @@ def match_scene(source: PairSource, job: FusionJob) -> MatchedScene:
         note = f"the two images are matched on {len(parts)} parts of the scene"
         matched = source.matched(replace(match, notes=(*match.notes, note)))
     return MatchedScene(matched, *bands, parts, whole)
+
+
+class _Reader(NamedTuple):
+    """Reads a pair as a match places it."""
+
+    source: PairSource
+    whole: bool
+
+    def parts(self, match: Match) -> Sequence[MatchedPair]:
+        """Return parts of the pair, those with most data first."""
+        return matching_parts(self.source.matched(match), self.whole)
+
+    def components(self, match: Match, bands: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> SceneComponents:
+        """Return components of the whole pair, and how many LR pixels they bin along each axis."""
+        return scene_components(self.source.matched(match), bands, whole=self.whole)
 
 
 def fit_scene(source: PairSource, job: FusionJob, ready: dict[str, ReadyWindow], progress: Progress = silent) -> Scene:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from hyperfuse.scenes.matching.grid import (
     psf_assumed,
     refuse_other_units,
 )
+from hyperfuse.scenes.matching.registered import displaced, lr_metres, register_pair
 from hyperfuse.scenes.matching.undeclared import Undeclared
 from hyperfuse.scenes.matching.warp import WarpGrid, parallel_grid, rotated_grid
 from hyperfuse.sensor.estimation.location import locate
@@ -31,11 +32,16 @@ from hyperfuse.sensor.estimation.sensor import SensorEstimate, estimate_sensor, 
 from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.published import psf_prior
+from hyperfuse.sensor.registration.components import PairComponents
+from hyperfuse.sensor.registration.result import Registration
 from hyperfuse.sensor.srf.known import known_responses
 from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.sensor.srf.srf import Srf
 
 Bools = NDArray[np.bool_]
+
+# A shift by more LR pixels is beyond the search of the alignment, which then starts from it.
+_FAR = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +67,8 @@ class Match:
         msi: common extent in the MSI, on ``grid`` where there is one.
         grid: onto which the MSI is resampled, or None.
         radiometry: of the MSI, or None.
-        alignment: shift, rotation and scale; None where the position is specified.
+        alignment: shift, rotation and scale; None where the position is specified, or a field displaces the HSI.
+        registration: what was found beyond one shift; None where the position is specified.
         estimate: responses and radiometry as estimated; None where they were not, or a job was resumed.
         exponent: values are read divided by 2 to the power of this, exactly: squares of the values as they are would
             leave the range of float32. 0 of all but odd units.
@@ -75,6 +82,7 @@ class Match:
     grid: WarpGrid | None = None
     radiometry: Radiometry | None = None
     alignment: Alignment | None = None
+    registration: Registration | None = None
     estimate: SensorEstimate | None = None
     exponent: int = 0
     undeclared: Undeclared = field(default_factory=Undeclared)
@@ -93,6 +101,7 @@ class Match:
             "grid": None if grid is None else grid.state(),
             "radiometry": None if radiometry is None else [radiometry.gain.tolist(), radiometry.offset.tolist()],
             "alignment": None if self.alignment is None else asdict(self.alignment),
+            "registration": None if self.registration is None else self.registration.to_dict(),
             "exponent": self.exponent,
             "undeclared": [None if spectrum is None else list(spectrum) for spectrum in self.undeclared],
             "notes": list(self.notes),
@@ -102,6 +111,7 @@ class Match:
     def restore(cls, state: Mapping[str, Any]) -> Match:
         """Return the match of which :meth:`state` was taken."""
         grid, radiometry, alignment = state["grid"], state["radiometry"], state["alignment"]
+        registration = state["registration"]
         hsi, msi = (Window(*extent) for extent in state["extents"])
         return cls(
             sensor=Sensor.from_dict(state["sensor"]),
@@ -110,14 +120,21 @@ class Match:
             grid=None if grid is None else WarpGrid.restore(grid),
             radiometry=None if radiometry is None else Radiometry(*(np.array(one) for one in radiometry)),
             alignment=None if alignment is None else Alignment(**{**alignment, "centre": tuple(alignment["centre"])}),
+            registration=None if registration is None else Registration.from_dict(registration),
             exponent=int(state["exponent"]),
             undeclared=Undeclared(*(None if one is None else tuple(one) for one in state["undeclared"])),
             notes=tuple(state["notes"]),
         )
 
 
-# Parts of a pair, as a match places them.
-Reader = Callable[[Match], Sequence[MatchedPair]]
+class Reader(Protocol):
+    """Reads a pair as a match places it."""
+
+    def parts(self, match: Match) -> Sequence[MatchedPair]:
+        """Return parts of the pair, those with most data first."""
+
+    def components(self, match: Match, bands: tuple[Bools, Bools]) -> tuple[PairComponents, int]:
+        """Return components of the whole pair, and how many LR pixels they bin along each axis."""
 
 
 def match_headers(hsi: CubeHeader, msi: CubeHeader, geometry: PairGeometry) -> Match:
@@ -155,7 +172,7 @@ def match_samples(
         headers: of the HSI and of the MSI, as they are.
         geometry: what the caller specifies.
         bands: which bands of HSI and MSI hold data.
-        read: returns parts of the pair, those with most data first.
+        read: reads the pair.
         need_srf: whether responses are needed.
 
     Raises:
@@ -166,7 +183,7 @@ def match_samples(
             geometry.srf, headers[0].bands, wavelengths=headers[0].wavelengths, fwhm=headers[0].fwhm, usable=bands[0]
         )
         match = replace(match, sensor=match.sensor.replace(srf=srf))
-    pairs = read(match)
+    pairs = read.parts(match)
     parts = [pair_part(pair, *bands) for pair in pairs]
     notes = list(match.notes)
     images = ([pair.hsi for pair in pairs], [pair.msi for pair in pairs])
@@ -183,12 +200,18 @@ def match_samples(
         notes += [f"alignment not checked: {why}"] if geometry.estimates_position else []
         notes += [f"spectral responses not estimated: {why}"] if estimates_srf and match.sensor.srf is None else []
         return replace(match, notes=tuple(notes))
+    if geometry.estimates_position:
+        match, more = _registered(match, headers, read.components(match, bands))
+        notes += more
+        if match.registration is not None and match.registration.accepted:
+            parts = [pair_part(pair, *bands) for pair in read.parts(match)]
+    displaced = match.sensor.displacement is not None
     if not geometry.describes_psf:
-        known_phase = geometry.describes_position or not geometry.align
+        known_phase = geometry.describes_position or not geometry.align or displaced
         match, note = _with_psf(match, parts, headers[0], known_phase=known_phase)
         parts = [part.moved((0, 0), match.sensor.psf) for part in parts]
         notes.append(note)
-    if geometry.estimates_position:
+    if geometry.estimates_position and not displaced:
         affine = len(parts) > 1 or parts[0].lr_shape == match.hsi[2:]
         alignment = align(parts, affine=affine)
         placement = place(alignment, match.sensor, match.hsi[2:])
@@ -197,7 +220,7 @@ def match_samples(
         if placement.sensor is not match.sensor or placement.rotation:
             match, more = _moved(match, placement, headers)
             notes += more
-            parts = [pair_part(pair, *bands) for pair in read(match)]
+            parts = [pair_part(pair, *bands) for pair in read.parts(match)]
     if estimates_srf:
         match, more = _normalised(match, parts, bands, headers)
         notes += more
@@ -234,6 +257,24 @@ def _with_psf(match: Match, parts: Sequence[PairPart], hsi: CubeHeader, *, known
     assert found.psf_fit is not None  # it was not known
     sensor = match.sensor.replace(psf=found.sensor.psf)
     return replace(match, sensor=sensor), psf_note(found.psf_fit, sensor, prior)
+
+
+def _registered(
+    match: Match, headers: tuple[CubeHeader, CubeHeader], pair: tuple[PairComponents, int]
+) -> tuple[Match, tuple[str, ...]]:
+    """Return a match with the displacement that the pair shows, or with a shift that is far off, and notes."""
+    components, binned = pair
+    found = register_pair(components, headers[0], binned)
+    found = replace(found, first=(match.hsi.row, match.hsi.col))
+    match = replace(match, registration=found)
+    if not found.accepted or (not found.bends and max(np.abs(found.shift)) <= _FAR):
+        return match, () if found.accepted or found.field is None else (found.note(match.sensor.ratio, None),)
+    sensor = displaced(match.sensor, found)
+    placement = Placement(sensor, 0.0, (0.0, 0.0), ())
+    match, notes = _moved(match, placement, headers)
+    if found.bends:
+        notes = (found.note(sensor.ratio, lr_metres(headers[0])), *notes)
+    return match, notes
 
 
 def _moved(match: Match, placement: Placement, headers: tuple[CubeHeader, CubeHeader]) -> tuple[Match, tuple[str, ...]]:

@@ -187,13 +187,14 @@ def _cut(part: PairPart, side: int) -> tuple[PairPart, NDArray[np.int64]]:
     near = pixels[np.abs(pixels - centre).max(axis=1) < side // 2]
     low, high = near.min(axis=0), near.max(axis=0) + 1
     reach = 4 * _WIDEST * np.array(sensor.ratio)
-    first, last = lr_positions(sensor, np.stack([low, high - 1]))
-    start = np.maximum(0, np.floor(first - reach)).astype(int)
-    stop = np.minimum(fine, np.ceil(last + reach) + 1).astype(int)
+    positions = lr_positions(sensor, near)
+    start = np.maximum(0, np.floor(positions.min(axis=0) - reach)).astype(int)
+    stop = np.minimum(fine, np.ceil(positions.max(axis=0) + reach) + 1).astype(int)
     hsi = part.hsi[:, low[0] : high[0], low[1] : high[1]]
     msi = part.msi[:, start[0] : stop[0], start[1] : stop[1]]
-    y, x = (first - start).tolist()
-    return PairPart(hsi, msi, sensor.replace(phase=(y, x), boundary="reflect")), near - low
+    y, x = (np.asarray(sensor.offset) + np.asarray(sensor.ratio) * low - start).tolist()
+    window = sensor.window((int(low[0]), int(low[1])), (y, x))
+    return PairPart(hsi, msi, window.replace(boundary="reflect")), near - low
 
 
 class _View:

@@ -65,7 +65,11 @@ def sample_through(image: torch.Tensor, positions: Array, psf: Psf, *, gradient:
 
 def lr_positions(sensor: Sensor, pixels: NDArray[Any]) -> Array:
     """Return the HR positions (..., 2) of LR pixels (row, col), (..., 2)."""
-    return np.asarray(np.asarray(sensor.offset) + np.asarray(sensor.ratio) * pixels)
+    positions = np.asarray(np.asarray(sensor.offset) + np.asarray(sensor.ratio) * pixels)
+    if sensor.displacement is not None:
+        flat = np.asarray(pixels, np.float64).reshape(-1, 2)
+        positions = positions + sensor.displacement.at_points(flat[:, 0], flat[:, 1]).T.reshape(positions.shape)
+    return positions
 
 
 @dataclass(frozen=True, eq=False)
