@@ -36,7 +36,7 @@ class Setting(NamedTuple):
 
 
 def list_settings(kind: type[Settings]) -> list[Setting]:
-    """Return the fields of a settings class, in their order.
+    """Return the fields of a settings class, in their order; what a base class explains holds for its subclasses.
 
     Example:
         >>> class Blur(Settings):
@@ -49,7 +49,7 @@ def list_settings(kind: type[Settings]) -> list[Setting]:
         >>> list_settings(Blur)
         [Setting(name='sigma', default=1.0, text='standard deviation in pixels.')]
     """
-    texts = _attribute_texts(kind)
+    texts = {name: text for one in reversed(kind.__mro__) for name, text in _attribute_texts(one).items()}
     return [
         Setting(name, field.get_default(call_default_factory=True), field.description or texts.get(name, ""))
         for name, field in kind.model_fields.items()

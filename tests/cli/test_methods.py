@@ -1,6 +1,7 @@
 import json
 
 from hyperfuse.methods import list_methods
+from hyperfuse.networks import list_networks, network_class
 
 
 def test_every_method_is_listed_with_its_settings_and_paper(run):
@@ -11,6 +12,7 @@ def test_every_method_is_listed_with_its_settings_and_paper(run):
         assert method.summary in out
         row = next(line for line in out.splitlines() if line.split()[:1] == [method.name])
         assert ("--budget" in row) is method.capabilities.budget
+        assert str(method.year) in row
         for name in method.settings.model_fields:
             assert f"--set {name}=" in out
 
@@ -19,7 +21,15 @@ def test_json_lists_defaults_that_set_takes_back(run):
     code, out, _ = run("methods", "--json")
     assert code == 0
     found = {entry["name"]: entry for entry in json.loads(out)}
-    assert sorted(found) == [method.name for method in list_methods()]
+    networks = {name: entry for name, entry in found.items() if entry["kind"] == "trained network"}
+    assert sorted(found.keys() - networks.keys()) == [method.name for method in list_methods()]
+    assert networks.keys() == set(list_networks()) - {"feinfn"}
+    for name, entry in networks.items():
+        assert entry["year"] == network_class(name).year
+        assert entry["needs"].startswith("weights; ")
+        assert entry["cost"] in ("seconds", "minutes")
+        assert entry["reference"] == network_class(name).reference
+        assert all(setting["description"] for setting in entry["settings"].values())
     for method in list_methods():
         entry = found[method.name]
         assert entry["needs_srf"] is method.capabilities.needs_srf
@@ -31,3 +41,14 @@ def test_json_lists_defaults_that_set_takes_back(run):
         words = [f"{name}={setting['shown']}" for name, setting in entry["settings"].items()]
         assert method.configure(**parse_settings(words)) == method.configure()
         assert all(setting["description"] for setting in entry["settings"].values())
+
+
+def test_networks_follow_with_what_they_need(run):
+    code, out, _ = run("methods")
+    assert code == 0
+    rows = {line.split()[0]: line for line in out.splitlines() if "weights; " in line}
+    assert rows.keys() == set(list_networks()) - {"feinfn"}
+    assert "ratio 4 or 8" in rows["bdt"]
+    assert "CAVE x4" in rows["psrt"]
+    for name in rows:
+        assert f"{name}: {network_class(name).reference}" in out.splitlines()

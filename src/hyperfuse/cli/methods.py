@@ -1,4 +1,4 @@
-"""``hyperfuse methods``: the fusion methods with their settings and capabilities."""
+"""``hyperfuse methods``: the fusion methods and networks with their settings and what they need."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from hyperfuse.tables import Column, Table
 
 if TYPE_CHECKING:
     from hyperfuse.methods import Method
+    from hyperfuse.networks import FusionNetwork
+    from hyperfuse.settings import Settings
 
 # Capabilities that an option of `fuse` of the same name asks for.
 _OPTIONS = ("uncertainty", "budget", "weights")
@@ -27,16 +29,23 @@ def methods(
 ) -> None:
     """List the fusion methods with their settings and papers.
 
+    Networks follow, which other authors published, or which are trained on other scenes: `hyperfuse fuse --network`
+    takes their weights.
+
     Args:
         json: Write the list as JSON.
         common: Options of every command.
         session: Where results and notes go.
     """
     from hyperfuse.methods import DEFAULT_METHOD, list_methods
+    from hyperfuse.networks import list_networks, network_class
 
     found = [_describe(method) for method in list_methods()]
+    # That of a method of the same name is fitted by it.
+    alone = [name for name in list_networks() if name not in {method["name"] for method in found}]
+    networks = [_describe_network(network_class(name)) for name in alone]
     if json:
-        session.result_json(found)
+        session.result_json(found + networks)
         return
     _show_table(found, session)
     session.result(f"\nDefault: {DEFAULT_METHOD}.")
@@ -44,28 +53,53 @@ def methods(
         session.result(f"\n{method['name']}: {method['reference']}")
         for name, setting in method["settings"].items():
             session.result(f"  --set {name}={setting['shown']}  {setting['description']}".rstrip())
+    _show_networks(networks, session)
 
 
 def _describe(method: Method[Any]) -> dict[str, Any]:
-    from hyperfuse.settings import list_settings
-
     can = asdict(method.capabilities)
     return {
         "name": method.name,
+        "kind": "network fitted to the pair" if method.capabilities.weights else "classical",
+        "year": method.year,
         "cost": method.cost,
+        "needs": "SRF" if method.capabilities.needs_srf else None,
         "needs_srf": method.capabilities.needs_srf,
         "capabilities": {name: value for name, value in can.items() if isinstance(value, bool)},
         "summary": method.summary,
         "reference": method.reference,
-        "settings": {
-            # What --set takes: text as it is, anything else as JSON.
-            one.name: {
-                "default": one.default,
-                "shown": one.default if isinstance(one.default, str) else json_text.dumps(one.default),
-                "description": one.text,
-            }
-            for one in list_settings(method.settings)
-        },
+        "settings": _settings(method.settings),
+    }
+
+
+def _describe_network(network: type[FusionNetwork]) -> dict[str, Any]:
+    return {
+        "name": network.name,
+        "kind": "trained network",
+        "year": network.year,
+        "cost": network.cost,
+        "needs": f"weights; {network.needs}",
+        "needs_srf": False,
+        "capabilities": {"weights": True},
+        "summary": f"{network.name}, to be used as it is: --network {network.name} --weights FILE",
+        "reference": network.reference,
+        "program": network.program,
+        "published": network.published,
+        "settings": _settings(network.options_class),
+    }
+
+
+def _settings(kind: type[Settings]) -> dict[str, dict[str, Any]]:
+    """Return default and description of each setting, and what --set takes: text as it is, anything else as JSON."""
+    from hyperfuse.settings import list_settings
+
+    return {
+        one.name: {
+            "default": one.default,
+            "shown": one.default if isinstance(one.default, str) else json_text.dumps(one.default),
+            "description": one.text,
+        }
+        for one in list_settings(kind)
     }
 
 
@@ -74,6 +108,8 @@ def _show_table(found: list[dict[str, Any]], session: Session) -> None:
 
     columns = (
         Column("name", "method"),
+        Column("year", "year"),
+        Column("kind", "kind"),
         Column("cost", "time"),
         Column("srf", "SRF"),
         Column("options", "options"),
@@ -88,3 +124,21 @@ def _show_table(found: list[dict[str, Any]], session: Session) -> None:
         for method in found
     ]
     session.result_table(render_terminal(Table(columns, rows)))
+
+
+def _show_networks(found: list[dict[str, Any]], session: Session) -> None:
+    """Show the networks that are used as they are, with weights."""
+    from hyperfuse.tables.terminal import render_terminal
+
+    session.result("\nNetworks, trained on other scenes: --network NAME --weights FILE.\n")
+    columns = (
+        Column("name", "network"),
+        Column("year", "year"),
+        Column("cost", "time"),
+        Column("needs", "needs"),
+        Column("published", "published weights"),
+    )
+    session.result_table(render_terminal(Table(columns, found)))
+    for network in found:
+        session.result(f"\n{network['name']}: {network['reference']}")
+        session.result(f"  equal to {network['program']}; trained by configs/{network['name']}-cave-x4.yaml")

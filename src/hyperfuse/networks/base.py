@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -46,6 +46,8 @@ class FusionNetwork(nn.Module, ABC):
         year: of the paper.
         program: the program that it equals, ``owner/name commit``, or None.
         published: where its authors published weights, or None.
+        cost: ``seconds`` or ``minutes`` for a 512x512x31 image on two cores.
+        needs: what a pair must be like, in words.
         without_effect: patterns of the names of parameters that the authors' program has and does not use: they are
             counted and saved, have no gradient, and may be missing in a file of the authors.
         options_class: class of its options.
@@ -59,6 +61,8 @@ class FusionNetwork(nn.Module, ABC):
     year: ClassVar[int]
     program: ClassVar[str | None] = None
     published: ClassVar[str | None] = None
+    cost: ClassVar[Literal["seconds", "minutes"]] = "seconds"
+    needs: ClassVar[str] = "any ratio"
     without_effect: ClassVar[tuple[str, ...]] = ()
     options_class: ClassVar[type[NetworkOptions]]
 

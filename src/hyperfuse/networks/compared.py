@@ -61,6 +61,7 @@ class ComparedNetwork(FusionNetwork):
         options: those it was built with.
     """
 
+    needs = "a whole ratio"
     options_class: ClassVar[type[NetworkOptions]] = ComparedOptions
     ignored: ClassVar[tuple[str, ...]] = ()
     residual_layer: str | None = None

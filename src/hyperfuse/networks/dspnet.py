@@ -289,6 +289,7 @@ class DSPNet(ComparedNetwork):
     reference = "Sun, Xu, Ma, Wu, Mei, Huang, Ma: DSPNet, IEEE TGRS 61, 2023"
     year = 2023
     program = "syc11-25/DSPNet 6a6a065"
+    needs = "a whole ratio; 25 to 32 HSI bands (variant uestc: any)"
     published = "CAVE x4 in the program's repository, as a pickled module"
     without_effect = ("*.rescale8",)
     residual_layer = "outc.conv.2"

@@ -75,6 +75,8 @@ class FeINFNRelease(FeINFN):
         3164816
     """
 
+    program = "the program that the paper's authors released"
+    needs = "an even whole ratio"
     options_class: ClassVar[type[NetworkOptions]] = FeINFNSize
     spatial_fusion: PaddedImplicitFunction
     raster_codes: torch.Tensor

@@ -54,6 +54,7 @@ class HSRNet(ComparedNetwork):
     reference = "Hu, Huang, Deng, Jiang, Vivone, Chanussot: HSRnet, IEEE TNNLS 33(12), 2022"
     year = 2022
     program = "liangjiandeng/HSRnet d37176a"
+    needs = "the whole ratio of the weights"
     published = "CAVE x4, Harvard x4 (TensorFlow): liangjiandeng/HSRnet"
     options_class: ClassVar[type[NetworkOptions]] = HSRNetOptions
     options: HSRNetOptions

@@ -52,6 +52,7 @@ class SSRNet(ComparedNetwork):
     reference = "Zhang, Huang, Wang, Li: SSR-NET, IEEE TGRS 59(7), 2021"
     year = 2021
     program = "hw2hwei/SSRNet 9727896"
+    needs = "a whole ratio; 2 MSI bands or more (variant uestc: any)"
     options_class: ClassVar[type[NetworkOptions]] = SSRNetOptions
     options: SSRNetOptions
     without_effect = ("weight",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
@@ -167,6 +168,12 @@ class Method(Generic[S]):
     settings: type[S]
     capabilities: Capabilities
     models: ModelFactory[S]
+
+    @property
+    def year(self) -> int | None:
+        """Year of the paper: the first that the reference states, None without one."""
+        found = re.search(r"\b(?:19|20)\d\d\b", self.reference)
+        return int(found[0]) if found else None
 
     def configure(self, **values: Any) -> S:
         """Build the method's settings from keyword values.
