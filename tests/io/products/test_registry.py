@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 
+import product_files
 from hyperfuse.cli import main
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
@@ -189,3 +190,14 @@ def test_a_member_whose_name_begins_with_nul(tmp_path):
     (tmp_path / "a.zip").write_bytes((tmp_path / "a.zip").read_bytes().replace(b"XX-META", b"\0X-META"))
     with pytest.raises(InputError, match=r"a\.zip: is an archive without a product"):
         read(tmp_path / "a.zip")
+
+
+def test_folders_of_orders_have_other_files_next_to_the_product(tmp_path, assert_same):
+    inner = product_files.write_planetscope(tmp_path / "order", 8)
+    (tmp_path / "order" / "manifest.json").write_text("{}")
+    (tmp_path / "order" / "other").mkdir()
+    assert_same(read(tmp_path / "order"), read(inner))
+    product_files.write_worldview(tmp_path / "order", 8)
+    message = r"order: holds several products \(014670314010_01_P003_MUL: WorldView, PSScene: PlanetScope\); name the"
+    with pytest.raises(InputError, match=message):
+        read(tmp_path / "order")

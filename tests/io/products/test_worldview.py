@@ -1,6 +1,8 @@
 """WorldView images of 6 x 7 pixels in two tiles, with IMD and TIL as text, or XML."""
 
 import math
+import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -138,3 +140,21 @@ def test_tiles_that_are_missing_or_off_the_grid(scene, raster, stored):
     (scene / f"{TILES[1]}.TIF").unlink()
     with pytest.raises(InputError, match=rf"the tile {TILES[1]}\.TIF is missing in"):
         read(scene)
+
+
+def test_the_panchromatic_image_of_a_delivery(scene, raster, tmp_path, assert_same):
+    pan, name = np.full((1, 24, 28), 400, np.uint16), NAME.replace("M2AS", "P2AS")
+    raster(tmp_path / "pan" / f"{name}.TIF", pan, pixel=0.5)
+    text = re.sub(r"BEGIN_GROUP = BAND_\w+\n(?:\t.*\n)*END_GROUP = BAND_\w+\n", "", imd())
+    band = "BEGIN_GROUP = BAND_P\n\tabsCalFactor = 0.05;\n\teffectiveBandwidth = 0.28;\nEND_GROUP = BAND_P\n"
+    (tmp_path / "pan" / f"{name}.IMD").write_text(text.replace("BEGIN_GROUP = IMAGE_1", f"{band}BEGIN_GROUP = IMAGE_1"))
+    with zipfile.ZipFile(tmp_path / "order.zip", "w") as archive:
+        for folder in (scene, tmp_path / "pan"):
+            for file in sorted(folder.iterdir()):
+                archive.write(file, f"014670314010_01/{folder.name}/{file.name}")
+    assert_same(read(tmp_path / "order.zip"), read(scene))
+    cube = read(f"{tmp_path / 'order.zip'}:pan")
+    assert (cube.band_names, cube.data.shape, cube.fwhm.tolist()) == (("P",), (1, 24, 28), [336])
+    assert_same(read(tmp_path / "pan"), cube)
+    with pytest.raises(InputError, match="holds no panchromatic image"):
+        read(f"{scene / NAME}.IMD:pan")

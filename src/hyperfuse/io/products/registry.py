@@ -20,6 +20,7 @@ from hyperfuse.io.products.members import Source, base_name, is_archive, match, 
 from hyperfuse.runtime.isolation import call
 
 _MAX_DEPTH = 4
+_MOST_FOLDERS = 50
 _COMPRESSED = re.compile(r".*\.(tar\.\w+|tgz|tbz2?|gz|7z|rar)", re.IGNORECASE)
 
 
@@ -136,7 +137,9 @@ PRODUCTS = (
         archived=True,
     ),
     Product("PlanetScope", "planetscope", names.PLANETSCOPE_FILE, archived=True),
-    Product("WorldView", "worldview", names.WORLDVIEW_FILE, hints=names.WORLDVIEW_IMAGE, archived=True),
+    Product(
+        "WorldView", "worldview", names.WORLDVIEW_FILE, hints=names.WORLDVIEW_IMAGE, archived=True, images=("pan",)
+    ),
     Product("Wyvern", "wyvern", names.WYVERN_FILE, archived=True),
     Product("Hyperion L1T", "hyperion", names.HYPERION_FILE, names.HYPERION_FOLDER, archived=True),
     Product("Gaofen or Ziyuan", "gaofen", names.NOTHING, hints=names.GAOFEN_IMAGE),
@@ -188,11 +191,16 @@ def _in_folder(path: Path, depth: int) -> tuple[Product, Source] | None:
         found = [product for product in PRODUCTS if any(product.confirms(file) for file in candidates)]
     if found:
         return _only(found), Source(members)
-    below = [entry for entry in path.iterdir() if entry.is_dir()]
-    if depth and not members.names and len(below) == 1:
-        # Archives unpack into a folder with their name, around the product's.
-        return _in_folder(below[0], depth - 1)
-    return None
+    below = sorted(entry for entry in path.iterdir() if entry.is_dir() and entry.suffix.lower() != ".zarr")
+    if not depth or len(below) > _MOST_FOLDERS:
+        return None
+    # Archives unpack into a folder with their name, around the product's; orders have further files next to it.
+    around = len(below) == 1 and not members.names
+    inside = [(entry, one) for entry in below if (one := _in_folder(entry, depth - 1 if around else min(depth - 1, 1)))]
+    if len(inside) > 1:
+        shown = ", ".join([f"{entry.name}: {one[0].name}" for entry, one in inside[:3]] + ["..."] * (len(inside) > 3))
+        raise InputError(f"holds several products ({shown}); name the folder of one")
+    return inside[0][1] if inside else None
 
 
 def _in_archive(path: Path) -> tuple[Product, Source]:

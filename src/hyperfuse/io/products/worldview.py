@@ -43,6 +43,7 @@ _IRRADIANCE = {
         "S7": 76.9507, "S8": 68.0988, "P": 1574.41,
     },
 }  # fmt: skip
+_PAN = "P"  # the first letter of the code of a panchromatic product, such as P2AS
 _ORTHO = ("LV2A", "LV3")
 _REFLECTANCE = "ACOMP"
 # Tiles may be off the grid by this fraction of a pixel.
@@ -87,6 +88,8 @@ def is_worldview(path: Path) -> bool:
 
 def open_worldview(source: Source, options: ReadOptions) -> ProductImage:
     """Open an image of WorldView-2 or -3, all its tiles, or the tile that is named.
+
+    Of a delivery that holds the panchromatic image too, ``FILE:pan`` is that.
 
     Values are top-of-atmosphere reflectance, ``pi d^2 absCalFactor / (effectiveBandwidth E cos(zenith))`` times the
     stored numbers, with the solar irradiance E of each band and the distance d of the sun in AU. Gaps are 0. Centres
@@ -138,19 +141,28 @@ def _read_isd(source: Source) -> _Isd:
         stem = re.escape(base_name(chosen).rpartition(".")[0]) if chosen else None
         pattern = WORLDVIEW_FILE if stem is None else rf"{stem}\.(?:IMD|XML)"
     found = members.find(pattern)
-    stems = {base_name(name).rpartition(".")[0] for name in found}
-    if len(stems) > 1:
-        raise InputError(f"holds {len(stems)} images ({', '.join(sorted(stems)[:3])}); name the .IMD of one of them")
-    found = [name for name in found if not name.lower().endswith(".til")]
+    stem = _stem({base_name(name).rpartition(".")[0] for name in found}, source)
+    found = [name for name in found if re.fullmatch(re.escape(stem) + r"\.(?:IMD|XML)", base_name(name), re.IGNORECASE)]
     texts = [name for name in found if name.lower().endswith(".imd")]
     if not found:
         raise InputError(f"the metadata *.IMD or *.XML are missing in {members.root}")
     if not texts:
         return _from_xml(members, found[0])
     groups = _parse(members, texts[0])
-    til = members.find(re.escape(stems.pop()) + r"\.TIL")
+    til = members.find(re.escape(stem) + r"\.TIL")
     tiles = [group for name, group in _parse(members, til[0]).items() if name.startswith("TILE_")] if til else []
     return _Isd(members, texts[0], groups, tiles)
+
+
+def _stem(stems: set[str], source: Source) -> str:
+    """Return the name of the image that is meant among those of a delivery: the panchromatic one, else another."""
+    pan = {stem for stem in stems if (named := match(WORLDVIEW_IMAGE, f"{stem}.TIF")) and named["start"][-4] == _PAN}
+    wanted = pan if source.part else stems - pan or stems
+    if len(wanted) > 1:
+        raise InputError(f"holds {len(wanted)} images ({', '.join(sorted(wanted)[:3])}); name the .IMD of one of them")
+    if source.part and not wanted:
+        raise InputError("holds no panchromatic image")
+    return wanted.pop() if wanted else ""
 
 
 def _parse(members: Members, name: str) -> Groups:
