@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 _MAX_BLOCK, _MIN_BLOCK = 128, 32
 # A PSF may reach as many samples beyond an image as it has, and this many.
 _WIDEST = 64
+TOO_NARROW = "the PSF is narrower than a pixel of the MSI and falls between its centres; widen it"
 
 
 class AxisOperator:
@@ -103,7 +104,7 @@ class AxisProfile(NamedTuple):
             return weight
         total = weight.sum(axis=1, keepdims=True)
         if not (np.abs(total) > 1e-12).all():
-            raise InputError("the PSF is narrower than a pixel of the MSI and falls between its centres; widen it")
+            raise InputError(TOO_NARROW)
         return np.asarray(weight / total)
 
 

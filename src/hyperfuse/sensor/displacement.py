@@ -86,6 +86,15 @@ class Displacement:
         along_y, along_x = self.basis(rows, 0), self.basis(cols, 1)
         return _field(along_y, self.coefficients, along_x)
 
+    def slopes(self, rows: ArrayLike, cols: ArrayLike) -> Floats:
+        """Return the derivatives (2, 2, n, m) on a grid of LR positions: of y and x, along y and x, per LR pixel."""
+        plain, slope = ([self.basis(line, axis, d) for axis, line in enumerate((rows, cols))] for d in (False, True))
+        along_y, along_x = (
+            _field(slope[0], self.coefficients, plain[1]),
+            _field(plain[0], self.coefficients, slope[1]),
+        )
+        return np.stack([along_y, along_x], axis=1)
+
     def at_points(self, rows: ArrayLike, cols: ArrayLike) -> Floats:
         """Return the displacement (2, n) at n scattered LR positions, in HR pixels."""
         along_y, along_x = self.basis(rows, 0), self.basis(cols, 1)

@@ -55,7 +55,8 @@ class Sensor:
         srf: spectral responses of the MSI, or None where unknown (then ``respond`` is refused).
         boundary: how the image continues beyond its border: ``reflect`` or ``circular``.
         displacement: of the LR samples from these positions, or None: sample (i, j) then lies at
-            ``phase + ratio * (i, j) + displacement.at(i, j)``.
+            ``phase + ratio * (i, j) + displacement.at(i, j)``. Where it stretches the image, it stretches the PSF: the
+            HSI saw ground that is warped in the MSI.
     """
 
     ratio: tuple[float, float]
@@ -315,8 +316,14 @@ class Sensor:
             check_reach(max(factor[axis].radius for factor in factors), fine[axis])
         return self._cached(
             ("scattered", fine, coarse),
-            lambda: scattered_sampling(fine, self.positions(coarse), factors, self.boundary),
+            lambda: scattered_sampling(fine, self.positions(coarse), self._stretch(coarse), factors, self.boundary),
         )
+
+    def _stretch(self, lr_shape: Shape) -> Floats:
+        """Return how the displacement stretches the image around every sample, (2, 2, h, w)."""
+        assert self.displacement is not None
+        slopes = self.displacement.slopes(*map(np.arange, lr_shape)) / np.reshape(self.ratio, (1, 2, 1, 1))
+        return np.asarray(slopes + np.eye(2)[:, :, None, None])
 
     def _response(self, image: torch.Tensor) -> torch.Tensor:
         if self.srf is None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from hyperfuse.errors import InputError
-from hyperfuse.sensor.axis import AxisProfile, Boundary, Floats, cubic, fold
+from hyperfuse.sensor.axis import TOO_NARROW, AxisProfile, Boundary, Floats, cubic, fold
 
 Shape = tuple[int, int]
 Block = Callable[[slice], sparse.csr_matrix]
@@ -20,6 +20,7 @@ Block = Callable[[slice], sparse.csr_matrix]
 # Weights of a matrix that is kept, of one that is made at a time where all are too many, and values of the images
 # that are multiplied at once.
 _KEPT, _AT_ONCE, _VALUES = 2**25, 2**22, 2**25
+_ALIKE = 1024  # samples that are given the reach of the most stretched one
 
 
 class ScatteredOperator:
@@ -119,30 +120,53 @@ def _product(flat: torch.Tensor, operator: ScatteredOperator, transposed: bool) 
 
 
 def scattered_sampling(
-    fine: Shape, positions: Floats, factors: Sequence[tuple[AxisProfile, AxisProfile]], boundary: Boundary
+    fine: Shape,
+    positions: Floats,
+    stretch: Floats,
+    factors: Sequence[tuple[AxisProfile, AxisProfile]],
+    boundary: Boundary,
 ) -> ScatteredOperator:
     """Return the operator that weights an image by a PSF around positions, as ``sampling_operator`` does along an axis.
+
+    Weights sum to 1 around each position.
 
     Args:
         fine: (H, W) of the image.
         positions: of the samples, (2, h, w), in its pixels from the centre of pixel (0, 0).
+        stretch: of the PSF around each position, (2, 2, h, w): this matrix times an offset of it is that in the image.
         factors: profiles along y and x of the separable terms of the PSF.
         boundary: how the image continues beyond its border.
     """
-    reach = [max(factor[axis].radius for factor in factors) for axis in (0, 1)]
-    taps = [np.arange(int(np.floor(2 * radius + 1e-9)) + 1) for radius in reach]
-    flat = positions.reshape(2, -1)
+    radius = np.array([max(factor[axis].radius for factor in factors) for axis in (0, 1)])
+    flat, matrices = positions.reshape(2, -1), stretch.reshape(2, 2, -1)
+    # Offsets in the image within which a stretched PSF lies.
+    reach = np.einsum("abn,b->an", np.abs(matrices), radius)
+    (yy, yx), (xy, xx) = matrices
+    inverse = np.stack([np.stack([xx, -yx]), np.stack([-xy, yy])]) / (yy * xx - yx * xy)
+
+    def some(rows: slice) -> sparse.csr_matrix:
+        centres, back, most = flat[:, rows], inverse[:, :, rows, None, None], reach[:, rows].max(axis=1)
+        index, offset = [], []
+        for axis in (0, 1):
+            first = np.ceil(centres[axis] - most[axis] - 1e-9).astype(np.int64)
+            index.append(first[:, None] + np.arange(int(np.floor(2 * most[axis] + 1e-9)) + 1))
+            offset.append(index[axis] - centres[axis][:, None])
+        along = [back[axis, 0] * offset[0][:, :, None] + back[axis, 1] * offset[1][:, None, :] for axis in (0, 1)]
+        weights = np.zeros(along[0].shape)
+        for factor in factors:
+            weights += factor[0].at(along[0]) * factor[1].at(along[1])
+        total = weights.sum(axis=(1, 2), keepdims=True)
+        if not (np.abs(total) > 1e-12).all():
+            raise InputError(TOO_NARROW)
+        folded = [fold(index[axis], fine[axis], boundary) for axis in (0, 1)]
+        return _csr(folded[0], folded[1], weights / total, fine)
 
     def block(rows: slice) -> sparse.csr_matrix:
-        centres = flat[:, rows]
-        index = [np.ceil(centres[axis] - reach[axis] - 1e-9).astype(np.int64)[:, None] + taps[axis] for axis in (0, 1)]
-        weights = [
-            [factor[axis].weights(index[axis] - centres[axis][:, None]) for axis in (0, 1)] for factor in factors
-        ]
-        folded = [fold(index[axis], fine[axis], boundary) for axis in (0, 1)]
-        return _matrix(folded[0], folded[1], weights, fine)
+        starts = range(rows.start, rows.stop, _ALIKE)
+        return sparse.vstack([some(slice(start, min(start + _ALIKE, rows.stop))) for start in starts], format="csr")
 
-    return ScatteredOperator(block, taps[0].size * taps[1].size, fine, (positions.shape[1], positions.shape[2]))
+    taps = int(np.prod(2 * radius + 1))
+    return ScatteredOperator(block, taps, fine, (positions.shape[1], positions.shape[2]))
 
 
 def scattered_interpolation(coarse: Shape, positions: Floats, kernel: Literal["linear", "cubic"]) -> ScatteredOperator:
@@ -164,21 +188,17 @@ def scattered_interpolation(coarse: Shape, positions: Floats, kernel: Literal["l
             distance = np.abs(near - at)
             weights.append(np.clip(1.0 - distance, 0.0, None) if kernel == "linear" else cubic(distance))
             index.append(np.clip(near, 0, coarse[axis] - 1))
-        return _matrix(index[0], index[1], [weights], coarse)
+        return _csr(index[0], index[1], weights[0][:, :, None] * weights[1][:, None, :], coarse)
 
     return ScatteredOperator(block, (2 * reach) ** 2, coarse, (positions.shape[1], positions.shape[2]))
 
 
-def _matrix(
-    rows: NDArray[np.int64], cols: NDArray[np.int64], weights: Sequence[Sequence[Floats]], shape: Shape
-) -> sparse.csr_matrix:
-    """Return the matrix whose row i weights pixels (rows[i], cols[i]) by sums of outer products."""
+def _csr(rows: NDArray[np.int64], cols: NDArray[np.int64], weights: Floats, shape: Shape) -> sparse.csr_matrix:
+    """Return the matrix whose row i weights pixels (rows[i], cols[i]), a product of lines, by ``weights[i]``."""
     index = (rows * shape[1])[:, :, None] + cols[:, None, :]
-    total = np.zeros(index.shape)
-    for along_y, along_x in weights:
-        total += along_y[:, :, None] * along_x[:, None, :]
     taps = index.shape[1] * index.shape[2]
     starts = np.arange(0, len(index) * taps + 1, taps)
-    matrix = sparse.csr_matrix((total.ravel(), index.ravel(), starts), shape=(len(index), shape[0] * shape[1]))
+    matrix = sparse.csr_matrix((weights.ravel(), index.ravel(), starts), shape=(len(index), shape[0] * shape[1]))
     matrix.sum_duplicates()  # of pixels that the border repeats
+    matrix.eliminate_zeros()
     return matrix
