@@ -36,8 +36,8 @@ def _matrix(coarse: int, fine: int, like: torch.Tensor) -> torch.Tensor:
     matrix = torch.zeros(fine, coarse, dtype=torch.float64, device=like.device)
     for tap in range(-1, 3):
         at = centre.floor() + tap
-        mirrored = at.long() % (2 * coarse)
-        mirrored = torch.minimum(mirrored, 2 * coarse - 1 - mirrored)
+        mirrored = torch.where(at < 0, -1 - at, at)
+        mirrored = torch.where(mirrored >= coarse, 2 * coarse - 1 - mirrored, mirrored).clamp_min(0)  # 0: of one pixel
         matrix = matrix + _keys(centre - at)[:, None] * (mirrored[:, None] == pixels)
     return matrix.to(like.dtype)
 
