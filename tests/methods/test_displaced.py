@@ -42,16 +42,15 @@ def test_a_displacement_that_is_constant_is_a_phase(name, psf, make_pair):
 
 @pytest.mark.parametrize("name", FAST)
 def test_displaced_samples_are_fused_as_well_as_regular_ones(name, make_pair):
-    pair, method = make_pair(shape=(96, 96)), get_method(name)
+    # What patches explain in this scene is by chance, with a field or without.
+    pair, method, settings = make_pair(shape=(96, 96)), get_method(name), {"effort": "fast"} if name == "feinfn" else {}
     displaced = pair.sensor.replace(displacement=field((24, 24), 3.0))
     hsi = displaced.degrade(pair.reference)
-    regular = rms(method(pair.hsi, pair.msi, pair.sensor) - pair.reference)
-    moved = rms(method(hsi, pair.msi, displaced) - pair.reference)
-    ignored = rms(method(hsi, pair.msi, pair.sensor) - pair.reference)
-    assert moved < 1.25 * regular
-    assert moved < ignored
-    if name != "bicubic":
-        assert moved < 0.85 * ignored
+    regular = rms(method(pair.hsi, pair.msi, pair.sensor, settings) - pair.reference)
+    moved = rms(method(hsi, pair.msi, displaced, settings) - pair.reference)
+    ignored = rms(method(hsi, pair.msi, pair.sensor, settings) - pair.reference)
+    assert moved < 1.1 * regular
+    assert moved < (1.0 if name == "bicubic" else 0.9) * ignored
 
 
 @pytest.mark.parametrize("name", ["local-regression", "feinfn"])
