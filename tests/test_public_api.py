@@ -7,9 +7,11 @@ import pytest
 import hyperfuse
 
 PUBLIC = [
+    "Aligned",
     "Cube",
     "CubeHeader",
     "Displacement",
+    "DisplacementMap",
     "Fusion",
     "HyperfuseError",
     "HyperfuseWarning",
@@ -23,6 +25,7 @@ PUBLIC = [
     "Srf",
     "WriteOptions",
     "__version__",
+    "align",
     "create_network",
     "create_psf",
     "create_sensor",

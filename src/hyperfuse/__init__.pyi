@@ -24,9 +24,12 @@ from .networks.pretrained import from_pretrained as from_pretrained
 from .scenes.fuse import fuse as fuse
 from .scenes.fuse import fuse_tiles as fuse_tiles
 from .scenes.pipeline import Fusion as Fusion
+from .scenes.registration import Aligned as Aligned
+from .scenes.registration import align as align
 from .scenes.simulate import Pair as Pair
 from .scenes.simulate import simulate as simulate
 from .sensor.displacement import Displacement as Displacement
+from .sensor.displacement_map import DisplacementMap as DisplacementMap
 from .sensor.geometry import PairGeometry as PairGeometry
 from .sensor.model import Sensor as Sensor
 from .sensor.presets import create_sensor as create_sensor

@@ -25,6 +25,7 @@ from hyperfuse.version import __version__
 COMMANDS = {
     "fuse": "Fuse an LR-HSI with an HR-MSI into one image that has both resolutions.",
     "batch": "Fuse every pair of a folder into another folder.",
+    "align": "Find how an HSI lies on an MSI, and write the MSI on the HSI's geometry.",
     "simulate": "Make a pair from a reference image: hsi, msi and sensor.yaml in a folder.",
     "evaluate": "Score a fused image against the reference.",
     "info": "Print the metadata of a file; several files are merged as tiles of one image.",

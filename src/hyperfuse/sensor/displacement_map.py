@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from affine import Affine
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader, Grid
@@ -66,13 +66,28 @@ class DisplacementMap:
     @property
     def vectors(self) -> Floats:
         """How far each LR pixel lies off, (2, rows, cols), along rows and columns, in HR pixels."""
-        lines = [np.arange(size, dtype=np.float64) for size in (self.grid.rows, self.grid.cols)]
+        return self.at(np.arange(self.grid.rows), np.arange(self.grid.cols))
+
+    def at(self, rows: ArrayLike, cols: ArrayLike) -> Floats:
+        """Return how far LR positions (n,) along rows and (m,) along columns lie off, (2, n, m), in HR pixels."""
+        lines = [np.asarray(line, np.float64) for line in (rows, cols)]
         straight = [
             shift + scale * ratio * line
             for shift, scale, ratio, line in zip(self.shift, self.scale, self.ratio, lines, strict=True)
         ]
         vectors = np.stack(np.meshgrid(*straight, indexing="ij"))
         return vectors if self.displacement is None else vectors + self.displacement.at(*lines)
+
+    def at_points(self, rows: ArrayLike, cols: ArrayLike) -> Floats:
+        """Return how far n scattered LR positions lie off, (2, n), in HR pixels."""
+        lines = [np.asarray(line, np.float64) for line in (rows, cols)]
+        straight = np.stack(
+            [
+                shift + scale * ratio * line
+                for shift, scale, ratio, line in zip(self.shift, self.scale, self.ratio, lines, strict=True)
+            ]
+        )
+        return straight if self.displacement is None else straight + self.displacement.at_points(*lines)
 
     @property
     def metres(self) -> Two | None:
