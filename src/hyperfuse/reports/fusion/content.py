@@ -21,6 +21,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.metrics.alignment import reference_on_grid
 from hyperfuse.reports.fusion.plots import BandAxis, shorten
 from hyperfuse.runtime.memory import peak_bytes
+from hyperfuse.scenes.matching.evidence import Evidence
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.srf.coverage import outside_coverage, true_runs
 from hyperfuse.version import __version__
@@ -98,6 +99,7 @@ class ReportContent:
         msi_gain, msi_offset: (msi_bands,) where the MSI is known to be ``gain * respond(X) + offset``.
         msi_explained: (msi_bands,), fraction of the degraded MSI's variance that the HSI explains, where estimated.
         alignment: the shift that was estimated, or None.
+        evidence: where the HSI's pixels lie on the MSI, and on what evidence, or None.
         reference: of the scene of ``fused``, in any orientation and order of bands that both state.
         uncertainty: in the units of ``fused``, on its grid: one band, or one per band of it.
         uncertainty_name: name of the quantity, such as ``standard deviation``.
@@ -125,6 +127,7 @@ class ReportContent:
     msi_offset: ArrayLike | None = None
     msi_explained: ArrayLike | None = None
     alignment: Alignment | None = None
+    evidence: Evidence | None = None
     reference: Cube | None = None
     reference_name: str = "reference"
     uncertainty: Cube | None = None
@@ -178,6 +181,7 @@ class ReportContent:
         derived = {name: getattr(preview, name) for name in shared} | {
             "sensor_notes": tuple(filter(None, (preview.note, *fusion.notes))),
             "alignment": fusion.match.alignment,
+            "evidence": None if fusion.displacement is None else Evidence.of(fusion.match, fusion.displacement),
             "uncertainty_name": "expected error (standard deviation)",
         }
         return cls(**{**derived, **fields})

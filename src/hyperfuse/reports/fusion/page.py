@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hyperfuse.io.encoding.atomic import replacing
-from hyperfuse.reports.fusion import inputs, quality, record, results, sensor
+from hyperfuse.reports.fusion import inputs, quality, record, registration, results, sensor
 from hyperfuse.reports.fusion.close_ups import choose_points, find_close_ups
 from hyperfuse.reports.fusion.consistency import Consistency, measure_consistency
 from hyperfuse.reports.fusion.content import ReportContent
@@ -75,6 +75,7 @@ def render_report(content: ReportContent) -> str:
         "reference": None if comparison is None else quality.reference(content, comparison),
         "uncertainty": quality.uncertainty(content),
         "inputs": inputs.inputs(content),
+        "registration": registration.registration(content),
         "sensor": sensor.sensor(content),
         "record": record.record(content),
     }

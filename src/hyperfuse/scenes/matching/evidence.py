@@ -26,11 +26,21 @@ class TiePointErrors:
         positions: (n, 2), LR positions (row, col) in the HSI.
         before: (n, 2), against the headers.
         after: (n, 2), against the position that is used; of a field against that fitted without their surroundings.
+        side: LR pixels along a side of the window that each was found in.
     """
 
     positions: Floats
     before: Floats
     after: Floats
+    side: float
+
+    def covered(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return which pixels (rows, cols) of the HSI lie in the window of a point."""
+        covered = np.zeros(shape, np.bool_)
+        for row, col in self.positions:
+            top, left = (max(0, round(one - self.side / 2)) for one in (row, col))
+            covered[top : round(row + self.side / 2), left : round(col + self.side / 2)] = True
+        return covered
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +85,7 @@ class Evidence:
             found.model if found.bends else _model(displacement),
             found.doubt or doubt,
             displacement,
-            TiePointErrors(positions, before, after),
+            TiePointErrors(positions, before, after, float(points.side)),
             points.counts,
             found.coverage,
             explained,
