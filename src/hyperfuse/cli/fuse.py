@@ -131,6 +131,9 @@ def fuse(
 
     words = [msi, out, *more]
     msis, out = words[:-1], words[-1]
+    setting = next((word for word in more if "=" in word and set_), None)
+    if setting is not None:
+        raise InputError(f"{setting}: is no file; write --set before each name=value")
     if reference is not None and report is None:
         raise InputError("reference=... is for the report; give report=..., or use `hyperfuse evaluate`")
     named: dict[str, Any] = {}

@@ -90,9 +90,8 @@ def _table(found: Evidence) -> Table:
             rows.append(
                 {"what": label, "unit": _UNITS[unit], **{name: number(size, 3) for name, size in sizes.items()}}
             )
-    titles = {
-        "median": "median", "rmse": "RMSE", "ce90": "CE90", "max": "largest", "mean_y": "mean (y)", "mean_x": "mean (x)",
-    }  # fmt: skip
+    titles = {"median": "median", "rmse": "RMSE", "ce90": "CE90", "max": "largest"}
+    titles |= {"mean_y": "mean (y)", "mean_x": "mean (x)"}
     columns = (
         Column("what", "length of"),
         Column("unit", "in"),
