@@ -50,7 +50,9 @@ def test_the_msi_comes_to_the_hsi(run, fails, pair, tmp_path):
     assert np.array_equal(read(tmp_path / "again.tif").data, moved.data, equal_nan=True)
     assert fails(*words)[1].startswith(f"{tmp_path / 'out.tif'}: exists already")
     assert fails(*words[:3], tmp_path / "x.tif", "--displacement", tmp_path / "x.tif")[1].endswith("name another file")
-    assert fails("align", pair / "hsi.tif", pair / "hsi.tif")[0] == 2
+    assert fails("align", pair / "msi.tif", pair / "hsi.tif")[1].endswith(
+        "(ratio 0.333333, 4 and 12 bands); HSI and MSI look swapped"
+    )
 
 
 def test_what_was_found_is_printed(run, pair):

@@ -55,7 +55,7 @@ def test_the_help_of_a_command_starts_with_the_line_of_the_list(run, command, mo
         (("fusee", "a"), 'unknown command "fusee". Did you mean "fuse"?'),
         (("fuse", "a", "b", "c", "--methd", "gsa"), "unknown option: --methd. Did you mean --method?"),
         (("fuse", "a", "b"), 'command "fuse" parameter OUT requires an argument'),
-        (("evaluate", "a", "b", "c"), "one argument too many: c; see --help"),
+        (("evaluate", "a", "b", "c", "--ratio", "2"), "one argument too many: c; see --help"),
         (("fuse", "a", "b", "c", "--set", "x=1", "y=2"), "y=2: is no file; write --set before each name=value"),
         (("fuse", "a", "b", "c", "--seed", "x"), 'invalid value for --seed: unable to convert "x" into int'),
         (("fuse", "a", "b", "c", "--dtype", "float23"), 'invalid value "float23" for --dtype.'),

@@ -209,13 +209,13 @@ def _source(
         files = PairFiles(ImageFiles.of("hsi", hsi, reading), ImageFiles.of("msi", msi, msi_reading), None)
         files = files.on_msi_grid()
         with files.named():
-            sources = [_opened(image) for image in files.images if isinstance(image, ImageFiles)]
+            low, high = (_opened(image) for image in files.images if isinstance(image, ImageFiles))
         if mask is not None:
             excluded = ImageFiles.of("mask", mask) if _is_files(mask) else None
             if excluded is None:
                 raise InputError("the mask of files is a file", "mask")
-            sources[1] = masked(sources[1], _opened(excluded), excluded.label)
-        return PairSource(*sources), True
+            high = masked(high, _opened(excluded), excluded.label)
+        return PairSource(low, high), True
     if reading is not None or msi_reading is not None:
         raise InputError("reading and msi_reading are of files; read the images with them", "reading")
     other = as_cube(msi, "msi")

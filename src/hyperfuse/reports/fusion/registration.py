@@ -164,14 +164,13 @@ def _histogram(found: Evidence) -> Markup:
     errors = {"before": (found.points.before, LR), "after": (found.points.after, FUSED)}
     lengths = {name: np.hypot(*(vectors * length).T) for name, (vectors, _) in errors.items()}
     top = max(float(values.max()) for values in lengths.values()) or 1.0
+    edges = np.linspace(0, top, _BINS + 1).tolist()
 
     def build(drawing: Figure) -> None:
         axes = drawing.add_subplot()
         for name, values in lengths.items():
-            axes.hist(
-                values, bins=np.linspace(0, top, _BINS + 1), histtype="stepfilled", alpha=0.55, color=errors[name][1],
-                label=f"{name}: CE90 {number(float(np.quantile(values, 0.9)), 3, unit)}",
-            )  # fmt: skip
+            shown = f"{name}: CE90 {number(float(np.quantile(values, 0.9)), 3, unit)}"
+            axes.hist(values, edges, histtype="stepfilled", alpha=0.55, color=errors[name][1], label=shown)
         axes.set(xlabel=f"how far tie points lie off ({unit})", ylabel="tie points", title="errors of tie points")
         axes.legend()
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.scenes.matching.blind import Match
+from hyperfuse.sensor.displacement import Displacement
 from hyperfuse.sensor.displacement_map import DisplacementMap
 
 Floats = NDArray[np.float64]
@@ -141,8 +142,17 @@ def statistics_of(vectors: Floats) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
+def is_linear(field: Displacement) -> bool:
+    """Return whether a displacement is affine: its control values lie on planes."""
+    values = field.coefficients
+    bends = [np.diff(values, 2, axis=1), np.diff(values, 2, axis=2), np.diff(np.diff(values, axis=1), axis=2)]
+    largest = max(float(np.abs(values).max()), 1e-300)
+    return all(np.abs(one).max(initial=0.0) <= 1e-9 * largest for one in bends)
+
+
 def _model(displacement: DisplacementMap) -> str:
-    """Return what a displacement is that was not found as a field."""
-    if displacement.displacement is not None:
-        return "affine"
+    """Return what a displacement is: one that is given, or that the alignment found."""
+    field = displacement.displacement
+    if field is not None:
+        return "affine" if is_linear(field) else "field"
     return "scale" if any(displacement.scale) else "shift" if any(displacement.shift) else "none"
