@@ -1,4 +1,4 @@
-"""What a report shows of a registration: the model, errors in each unit, figures that exist, and nothing without one."""
+"""What a report shows of a registration: model, errors in each unit, figures; nothing where nothing was compared."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,8 @@ def test_the_section_of_a_field(content):
     assert len(part["table"].rows) == 9
     for name in ("arrows", "size", "histogram", "residuals", "profiles"):
         assert str(part[name]).startswith("<svg"), name
-    assert "as long" in str(part["arrows"])
+    assert "where the HSI" in str(part["arrows"])
+    assert "times as long" in str(part["residuals"])
     assert "<image" in str(part["arrows"])  # the MSI below
     page = render_report(content(made()))
     assert '<section id="registration"' in page
@@ -90,7 +91,9 @@ def test_where_nothing_was_compared_there_is_no_section(content, evidence):
 
 def test_where_no_evidence_is():
     covered = made().points.covered((24, 32))
-    assert covered[:13, 1:29].all()
+    assert covered[:13, 1:9].all()
+    assert covered[:13, 21:29].all()
+    assert not covered[:, 9:11].any()
     assert not covered[14:].any()
 
 
