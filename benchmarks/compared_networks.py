@@ -30,9 +30,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from golden_networks import CASES, build
 from hyperfuse.networks import create_network, list_networks, network_class
+from recording import made_by
 
 BANDS, MSI_BANDS, RATIO = 31, 3, 4
 OURS = "feinfn"
+_METHOD = (
+    "Processor time of one block without gradients times the number of blocks, memory of a process with one block."
+)
 HEADER = "| network | parameters | largest difference / tolerance, per case | names | CPU s | of feinfn's | GiB |"
 
 
@@ -131,10 +135,14 @@ def main() -> None:
     if own is not None:
         lines.append(f"| {OURS} (ours) | | | | {own['seconds']:.1f} (blocks of {own['side']}) | 1 | {own['gib']:.2f} |")
     published = [f"{name}: {where}" for name in names if (where := network_class(name).published)]
-    text = "\n".join([*lines, "", "Published weights: " + "; ".join(published) + ".", ""])
-    print(text)
+    print("\n".join(lines))
     if chosen.markdown:
-        chosen.markdown.write_text(text, "utf-8")
+        title = (
+            "The compared networks, 31 and 3 bands at x4, and the largest difference from what their programs put out"
+        )
+        weights = f"Published weights: {'; '.join(published)}." if published else ""
+        made = made_by(f"python benchmarks/compared_networks.py DATA/golden --size {chosen.size}", 1, _METHOD)
+        chosen.markdown.write_text("\n".join([title, "", *lines, "", weights, *made]) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ def weights(
 ) -> None:
     """Convert weights that authors published to a file of this package.
 
-    FILE is a checkpoint of plain tensors under the authors' names (.pth, .pt, .safetensors); nothing in it is
-    executed. OUT states network, bands and options, so that `hyperfuse fuse --network OUT` needs no more.
+    FILE is a checkpoint of plain tensors under the authors' names (.pth, .pt, .safetensors, or .index of TensorFlow);
+    nothing in it is executed. OUT states network, bands and options: `hyperfuse fuse --network OUT` needs no more.
 
     Args:
         action: What to do: convert.

@@ -16,6 +16,7 @@ from hyperfuse.calls import checked
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.registry import create_network
+from hyperfuse.networks.tensorflow_checkpoint import SUFFIX, read_tensorflow_checkpoint
 from hyperfuse.runtime.optional import require
 from hyperfuse.text import shortened, single_line
 
@@ -147,7 +148,8 @@ def read_base(folder: str | os.PathLike[str]) -> Mapping[str, Any] | None:
 def read_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     """Read a state dict from a ``.safetensors`` file, or from a torch checkpoint by torch's weights-only reader.
 
-    A checkpoint may hold the state dict under ``model``, ``state_dict``, ``model_state_dict``, ``net`` or ``param``.
+    A checkpoint of torch may hold the state dict under ``model``, ``state_dict``, ``model_state_dict``, ``net`` or
+    ``param``. Of one of TensorFlow it is the ``.index`` that is named.
 
     Args:
         path: the file.
@@ -161,6 +163,8 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    if path.suffix == SUFFIX:
+        return read_tensorflow_checkpoint(path)
     if path.suffix == ".safetensors":
         try:
             return load_file(path)

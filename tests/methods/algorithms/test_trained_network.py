@@ -181,7 +181,7 @@ def test_from_the_command_line(tmp_path, capsys):
     assert "--network is a method of its own" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["ssrnet", "restfnet", "tfnet"])
+@pytest.mark.parametrize("name", ["ssrnet", "restfnet", "tfnet", "psrt"])
 def test_blocks_of_local_networks_equal_the_whole(tmp_path, name):
     torch.manual_seed(0)
     options = {"variant": "uestc"} if name == "ssrnet" else {}
