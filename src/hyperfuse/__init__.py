@@ -20,5 +20,8 @@ import lazy_loader
 # as soon as anything else runs on the machine. Where torch is loaded already, runtime/threads.py does what it can.
 if "torch" not in sys.modules:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Read with torch's first large tensor. Images come and go in tens of MB, and the pages of new ones, of 4 KB each,
+    # take the system longer than filling them takes; numpy asks for large pages by itself.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -105,6 +105,7 @@ class BandPsf:
             windows: of each sample its geometry; positions count over the scene.
         """
         folds = torch.cat([block_folds(one.shape, one.fine.device).flatten() for one in windows])
+        parts = [pixels for pixels in (torch.nonzero(folds == fold)[:, 0] for fold in range(FOLDS)) if len(pixels)]
         measured, predicted = (torch.cat([one.flatten(1) for one in sample], dim=1) for sample in (hsis, held_out))
         # Under a wide blur the HSI says little about detail of the MSI's scale, and a rich kernel would invent it.
         wide = not undersamples(windows[0].sensor)
@@ -116,14 +117,15 @@ class BandPsf:
             residual = (measured[band] - predicted[band]).double()
             best, chosen, selected = float(residual.square().mean()), 0, torch.zeros(0)
             every = torch.cat([one(image[band]) for image, one in zip(images, degraded, strict=True)], dim=1)
+            by_fold = [_Moments.of(every[:, pixels], residual[pixels]) for pixels in parts]
             for index, kernel in enumerate(tried):
                 if index == 0 or best == 0.0:
                     continue
-                features = every[list(kernel)]
-                error = _cross_validated(features, residual, folds)
-                chance = math.exp(-2 * features.shape[0] * _PIXELS_PER_SAMPLE / residual.numel())
+                moments = [one.of_terms(kernel) for one in by_fold]
+                error = _cross_validated(moments)
+                chance = math.exp(-2 * len(kernel) * _PIXELS_PER_SAMPLE / residual.numel())
                 if error < min(_GAIN_WIDE if wide else _GAIN, chance) * best:
-                    weight = _fit(features, residual)
+                    weight = _fit(_Moments.total(moments))
                     if float(weight.abs().max()) <= _MAX_PIXELS:
                         best, chosen, selected = error, index, weight
             choices.append(chosen)
@@ -242,22 +244,44 @@ def _profile(sigma: float, order: int) -> torch.Tensor:
     return 2 * profile / (profile * t**2).sum()
 
 
-def _fit(features: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-    """Return the weights of highest posterior probability, (n,), for features (n, pixels) and residual (pixels,)."""
-    ridge = _CORRELATION * residual.square().mean() / _PRIOR_PIXELS**2
-    normal = features @ features.T
+class _Moments(NamedTuple):
+    """Sums of products of features with each other (n, n) and with the residual (n,), and its sum of squares."""
+
+    normal: torch.Tensor
+    right: torch.Tensor
+    energy: torch.Tensor
+    pixels: int
+
+    @classmethod
+    def of(cls, features: torch.Tensor, residual: torch.Tensor) -> _Moments:
+        return cls(features @ features.T, features @ residual, residual @ residual, len(residual))
+
+    @classmethod
+    def total(cls, parts: Sequence[_Moments]) -> _Moments:
+        normal, right, energy, pixels = zip(*parts, strict=True)
+        return cls(torch.stack(normal).sum(0), torch.stack(right).sum(0), torch.stack(energy).sum(), sum(pixels))
+
+    def of_terms(self, terms: tuple[int, ...]) -> _Moments:
+        some = list(terms)
+        return self._replace(normal=self.normal[some][:, some], right=self.right[some])
+
+    def error(self, weights: torch.Tensor) -> torch.Tensor:
+        """Return the sum of squares of what the features with these weights do not predict."""
+        return self.energy + weights @ (self.normal @ weights - 2 * self.right)
+
+
+def _fit(moments: _Moments) -> torch.Tensor:
+    """Return the weights of highest posterior probability, (n,)."""
+    ridge = _CORRELATION * moments.energy / moments.pixels / _PRIOR_PIXELS**2
+    normal = moments.normal.clone()
     normal.diagonal().add_(ridge + 1e-12 * normal.diagonal().max())
-    weights: torch.Tensor = torch.linalg.solve(normal, features @ residual)
+    weights: torch.Tensor = torch.linalg.solve(normal, moments.right)
     return weights
 
 
-def _cross_validated(features: torch.Tensor, residual: torch.Tensor, folds: torch.Tensor) -> float:
-    """Return the mean squared error of each fold, predicted by weights fitted to the others."""
-    total = torch.zeros((), dtype=residual.dtype, device=residual.device)
-    for fold in range(FOLDS):
-        out = folds == fold
-        if not bool(out.any()) or bool(out.all()):
-            continue
-        weight = _fit(features[:, ~out], residual[~out])
-        total = total + (residual[out] - weight @ features[:, out]).square().sum()
-    return float(total) / residual.numel()
+def _cross_validated(folds: Sequence[_Moments]) -> float:
+    """Return the mean squared error of each fold, predicted by weights fitted to the others; of one alone, 0."""
+    if len(folds) == 1:
+        return 0.0
+    errors = [one.error(_fit(_Moments.total([*folds[:index], *folds[index + 1 :]]))) for index, one in enumerate(folds)]
+    return max(0.0, float(torch.stack(errors).sum()) / sum(one.pixels for one in folds))

@@ -75,10 +75,12 @@ class DetailInjection:
     def correct(self, image: torch.Tensor, predictors: Predictors) -> torch.Tensor:
         """Return the image (bands, H, W) of a window with its detail corrected; what the HSI resolves of it stays."""
         fine = _unresolved(predictors.fine, predictors.coarse.to(image.dtype), predictors)
-        result = image + (self.slopes @ fine.flatten(1)).reshape(image.shape)
-        lowered = self.gain < 1
-        detail = _unresolved(image[lowered], predictors.degrade(image[lowered]), predictors)
-        result[lowered] -= (1 - self.gain[lowered, None, None]) * detail
+        result = torch.addmm(image.flatten(1), self.slopes, fine.flatten(1)).reshape(image.shape)
+        for band in torch.nonzero(self.gain < 1).flatten().tolist():  # one by one: few bytes that stay in cache
+            own = image[band : band + 1]
+            result[band].sub_(
+                _unresolved(own, predictors.degrade(own), predictors)[0], alpha=1 - float(self.gain[band])
+            )
         return result
 
 

@@ -173,7 +173,7 @@ class LinearModel:
         return LinearImage(self, msi, hsi, fitted, residual, image)
 
     def _add_residual(self, image: torch.Tensor, residual: torch.Tensor, predictors: Predictors) -> torch.Tensor:
-        image = image + self.shrinkage.of(image) * residual
+        image = residual.mul_(self.shrinkage.of(image)).add_(image)
         return image if self.injection is None else self.injection.correct(image, predictors)
 
 
@@ -209,7 +209,7 @@ class LinearImage:
     def corrected(self, model: LinearModel) -> LinearImage:
         """Return the image corrected by a model's regression of the residual."""
         assert model.regression is not None
-        return replace(self, model=model, image=self.image + model.regression.predict(self.guided()))
+        return replace(self, model=model, image=model.regression.predict(self.guided()).add_(self.image))
 
     def held_out(self) -> tuple[GuidedImage, torch.Tensor]:
         """Return the image, and the HSI minus it at LR (bands, h, w), as they were without each LR pixel.
@@ -218,7 +218,8 @@ class LinearImage:
         regression.
         """
         own = self._own_influence()
-        image = self.image - self.predictors.sensor.upsample(own, self.predictors.fine_shape, "linear")
+        own_fine = self.predictors.sensor.upsample(own, self.predictors.fine_shape, "linear")
+        image = torch.sub(self.image, own_fine, out=own_fine)
         return self.guided()._replace(image=image), self._residual(own)
 
     def _own_influence(self) -> torch.Tensor:

@@ -120,12 +120,12 @@ class ResidualRegression:
         """Return the residual that is expected at every HR pixel of a window, (bands, H, W)."""
         rows, cols = window.image.shape[1:]
         step = max(4 * RADIUS, _STRIP_PIXELS // cols)
-        strips = []
+        result = torch.empty_like(window.image)
         for start in range(0, rows, step):
             first, stop = max(0, start - RADIUS), min(rows, start + step + RADIUS)
             residual = self._predict(window.rows(slice(first, stop)))
-            strips.append(residual[:, start - first : start - first + step])
-        return self.shrinkage.of(window.image) * torch.cat(strips, dim=1)
+            result[:, start : start + step] = residual[:, start - first : start - first + step]
+        return result.mul_(self.shrinkage.of(window.image))
 
     def _predict(self, window: GuidedImage) -> torch.Tensor:
         weights = self.weights.to(window.image)

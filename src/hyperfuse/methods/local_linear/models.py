@@ -26,7 +26,7 @@ _MIN_WEIGHT = 0.05
 # The noise is an estimate: at least this fraction of an error is attributed to the model.
 _MIN_MODEL_FRACTION = 0.05
 _HELD_OUT_PIXELS = 4096
-_HR_BYTES = 64 * 2**20
+_HR_BYTES = 8 * 2**20
 
 Weights = dict[float, dict[float, float]]
 
