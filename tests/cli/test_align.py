@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.errors import InputError
 from hyperfuse.io import read, write
+from hyperfuse.scenes.matching.registered import search_reach
 from hyperfuse.scenes.simulate import simulate
 from scenes import patches_of_materials
 
@@ -73,3 +75,22 @@ def test_a_pair_that_does_not_fit_together_is_not_moved(run, pair, tmp_path):
     assert "not accepted" in out
     assert out.splitlines()[0].split() == ["model", "none"]
     np.testing.assert_allclose(read(tmp_path / "out.tif").data, read(tmp_path / "noise.tif").data, atol=1e-6)
+
+
+def test_the_search_reaches_as_far_as_stated(run, fails, pair, tmp_path):
+    hsi = read(pair / "hsi.tif")
+    # Another 240 m off: 24 MSI pixels.
+    write(tmp_path / "far.tif", hsi.replace(transform=hsi.transform.translation(0, 240) @ hsi.transform))
+    code, out, err = run(
+        "align", tmp_path / "far.tif", pair / "msi.tif", "--psf", "mtf:0.3", "--search", "300", "--json"
+    )
+    assert code == 0, err
+    assert json.loads(out)["displacement"]["hr_pixels"]["mean_y"] == pytest.approx(SHIFT[0] + 24, abs=0.1)
+    header = hsi.header
+    assert [search_reach(header, (200, 200), metres=metres) for metres in (None, 600.0, 9000.0)] == [350 / 30, 20, 50]
+    with pytest.raises(InputError, match="search is in metres"):
+        search_reach(header.replace(crs=None), (40, 40), metres=60.0)
+    words = ("align", pair / "hsi.tif", pair / "msi.tif", "--search")
+    assert fails(*words, "0")[1] == "--search is a distance in metres above 0, got 0"
+    words = ("fuse", pair / "hsi.tif", pair / "msi.tif", tmp_path / "x.tif", "--search", "100")
+    assert "--search ... has no effect" in fails(*words, "--no-align")[1]

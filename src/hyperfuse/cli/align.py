@@ -39,6 +39,7 @@ def align(
     *,
     displacement: str | None = None,
     displacement_from: str | None = None,
+    search: float | None = None,
     psf: str | None = None,
     ratio: str | None = None,
     same_ground: bool = False,
@@ -62,6 +63,7 @@ def align(
         displacement: Map to write (GeoTIFF): how far the HSI's pixels lie off, along rows and columns, in metres; for
             --displacement-from of `fuse`.
         displacement_from: Map of this scene that is applied in place of an estimate.
+        search: How far off the files' positions HSI may lie, in metres. Default: 350.
         psf: Blur of the HSI in MSI pixels: sigma:1.5, fwhm:3, mtf:0.3, box. Default: estimated.
         ratio: MSI pixels per HSI pixel, such as 3 or 3.2, or 4,2 for y,x. Default: from the files.
         same_ground: HSI and MSI cover the same ground, corner to corner, although only one of them is georeferenced.
@@ -96,6 +98,7 @@ def align(
             ratio=parse_pair(ratio, "--ratio"),
             same_ground=same_ground,
             displacement=displacement_from,
+            search=search,
             mask=mask,
             reading=ReadOptions(**reading.keywords()),
             msi_reading=msi_options,

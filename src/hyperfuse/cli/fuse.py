@@ -65,6 +65,7 @@ def fuse(
     msi_psf: str | None = None,
     displacement: str | None = None,
     displacement_from: str | None = None,
+    search: float | None = None,
     no_align: bool = False,
     same_ground: bool = False,
     mask: str | None = None,
@@ -107,6 +108,7 @@ def fuse(
         displacement: Map to write (GeoTIFF): how far the HSI's pixels lie off, along rows and columns, in metres.
         displacement_from: Map that --displacement or `hyperfuse align` wrote, of this scene: used in place of an
             estimate.
+        search: How far off the files' positions HSI may lie, in metres. Default: 350.
         more: The last one is OUT.
         no_align: Use the positions that the files state; a shift between the two is not estimated.
         same_ground: HSI and MSI cover the same ground, corner to corner, although only one of them is georeferenced.
@@ -169,6 +171,7 @@ def fuse(
         same_ground=same_ground,
         msi_psf=msi_psf,
         displacement=displacement_from,
+        search=search,
     )
     with prefixed("msi_"):
         msi_options = ReadOptions(**msi_reading.keywords(reading, msi_files[0]))

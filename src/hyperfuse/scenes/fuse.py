@@ -94,6 +94,7 @@ def fuse(
     same_ground: bool = False,
     msi_psf: AnyPsf | str | None = None,
     displacement: DisplacementMap | str | Path | None = None,
+    search: float | None = None,
     mask: ImageLike | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -121,6 +122,7 @@ def fuse(
         msi_psf: of several MSIs: blur of the coarser ones in pixels of the finest; default: estimated.
         displacement: where the HSI's pixels lie against the headers, as :attr:`Fusion.displacement` of another fusion
             of the scene says, or its file; nothing is estimated of the position then.
+        search: how far off the headers the HSI may lie, in metres; default: 350.
         mask: bool (H, W), or an image of one band that is not 0, where the MSI must not be used (clouds, water): gaps
             in the result.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``.
@@ -164,6 +166,7 @@ def fuse(
             same_ground=same_ground,
             msi_psf=msi_psf,
             displacement=displacement,
+            search=search,
         ),
         device=find_device(device),
         seed=seed,
@@ -231,6 +234,7 @@ def fuse_tiles(
     same_ground: bool = False,
     msi_psf: AnyPsf | str | None = None,
     displacement: DisplacementMap | str | Path | None = None,
+    search: float | None = None,
     mask: str | Path | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -262,8 +266,8 @@ def fuse_tiles(
         msi: file of the HR-MSI (msi_bands, H, W) of the same area in the same unit, or several: tiles or bands on one
             grid are merged; of files with other pixels the finest are the result's, as for :func:`fuse`.
         out: image to write; GeoTIFF (COG with ``cog=True``), ENVI or Zarr where it is fused in tiles.
-        method: as for :func:`fuse`, as are geometry, sensor, srf, psf, ratio, phase, align, same_ground, msi_psf
-            and displacement.
+        method: as for :func:`fuse`, as are geometry, sensor, srf, psf, ratio, phase, align, same_ground, msi_psf,
+            displacement and search.
         geometry: see there.
         sensor: see there.
         srf: see there.
@@ -274,6 +278,7 @@ def fuse_tiles(
         same_ground: see there.
         msi_psf: see there.
         displacement: see there.
+        search: see there.
         mask: file of one band on the MSI's grid, not 0 where the MSI must not be used.
         device: see :func:`fuse`.
         seed: see there.
@@ -325,6 +330,7 @@ def fuse_tiles(
             same_ground=same_ground,
             msi_psf=msi_psf,
             displacement=displacement,
+            search=search,
         ),
         device=find_device(device),
         seed=seed,

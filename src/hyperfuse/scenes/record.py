@@ -91,6 +91,7 @@ def describe_geometry(geometry: PairGeometry) -> dict[str, Any]:
         "align": geometry.align,
         "same_ground": geometry.same_ground,
         **({} if msi_psf is None else {"msi_psf": _plain_psf(msi_psf)}),
+        **({} if geometry.search is None else {"search": geometry.search}),
         **({} if displacement is None else {"displacement": displacement.to_dict()}),
     }
 

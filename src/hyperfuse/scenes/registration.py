@@ -149,6 +149,7 @@ def align(
     ratio: float | tuple[float, float] | None = None,
     same_ground: bool = False,
     displacement: DisplacementMap | str | Path | None = None,
+    search: float | None = None,
     mask: ImageLike | None = None,
     reading: ReadOptions | None = None,
     msi_reading: ReadOptions | None = None,
@@ -163,6 +164,7 @@ def align(
         ratio: see there.
         same_ground: see there.
         displacement: a map that was found before, which is applied in place of an estimate.
+        search: how far off the headers the HSI may lie, in metres; default: 350.
         mask: see there.
         reading: how files of the HSI are read.
         msi_reading: how files of the MSI are read.
@@ -183,7 +185,7 @@ def align(
         ((2, 32, 32), (3, 64, 64))
     """
     method = get_method(_METHOD)
-    geometry = PairGeometry(psf=psf, ratio=ratio, same_ground=same_ground, displacement=displacement)
+    geometry = PairGeometry(psf=psf, ratio=ratio, same_ground=same_ground, displacement=displacement, search=search)
     with showing(progress, "registering") as report:
         report(0.0, "registering the pair")
         source, large = _source(hsi, msi, mask, reading, msi_reading)
@@ -197,7 +199,7 @@ def align(
         match = match_scene(source, job).source.match
         headers = source.hsi.header, source.msi.header
         found = displacement_of(match, *headers, geometry)
-        stated = match_headers(*headers, geometry.replace(displacement=None))
+        stated = match_headers(*headers, geometry.replace(displacement=None, search=None))
         return Aligned(found, Evidence.of(match, found), match, match.notes, source, stated)
 
 

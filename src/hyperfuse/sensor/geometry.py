@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ class PairGeometry:
             finest, a PSF or its text form; None: estimated from the images.
         displacement: where the HSI's pixels lie against the headers, as another fusion of the scene found it and its
             file keeps it; held as a map.
+        search: how far off the headers the HSI may lie, in metres: one shift is searched so far to either side, at
+            most a quarter of the HSI; None: 350.
         same_ground: the two images cover the same ground, from corner to corner, although only one of them states
             its position.
 
@@ -53,6 +56,7 @@ class PairGeometry:
     same_ground: bool = False
     msi_psf: Psf | str | None = None
     displacement: DisplacementMap | str | Path | None = None
+    search: float | None = None
 
     def __post_init__(self) -> None:
         if self.ratio is not None:
@@ -68,6 +72,11 @@ class PairGeometry:
                 raise InputError(f"msi_psf: {error}", "msi_psf") from error
         if isinstance(self.displacement, str | Path):
             object.__setattr__(self, "displacement", DisplacementMap.load(self.displacement))
+        if self.search is not None:
+            if not 0 < self.search < math.inf:
+                raise InputError(f"search is a distance in metres above 0, got {self.search:g}", "search")
+            if not (self.align and not self.describes_position):
+                raise InputError("search=... has no effect: the position is stated, or not estimated", "search")
         object.__setattr__(self, "align", bool(self.align))
         object.__setattr__(self, "same_ground", bool(self.same_ground))
 

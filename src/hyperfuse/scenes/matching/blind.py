@@ -201,7 +201,7 @@ def match_samples(
         notes += [f"spectral responses not estimated: {why}"] if estimates_srf and match.sensor.srf is None else []
         return replace(match, notes=tuple(notes))
     if geometry.estimates_position:
-        match, more = _registered(match, headers, read.components(match, bands))
+        match, more = _registered(match, headers, read.components(match, bands), geometry.search)
         notes += more
         if match.registration is not None and match.registration.accepted:
             parts = [pair_part(pair, *bands) for pair in read.parts(match)]
@@ -260,11 +260,14 @@ def _with_psf(match: Match, parts: Sequence[PairPart], hsi: CubeHeader, *, known
 
 
 def _registered(
-    match: Match, headers: tuple[CubeHeader, CubeHeader], pair: tuple[PairComponents, int]
+    match: Match,
+    headers: tuple[CubeHeader, CubeHeader],
+    pair: tuple[PairComponents, int],
+    search: float | None,
 ) -> tuple[Match, tuple[str, ...]]:
     """Return a match with the displacement that the pair shows, or with a shift that is far off, and notes."""
     components, binned = pair
-    found = register_pair(components, headers[0], binned)
+    found = register_pair(components, headers[0], binned, search)
     found = replace(found, first=(match.hsi.row, match.hsi.col))
     match = replace(match, registration=found)
     if not found.accepted or (not found.bends and max(np.abs(found.shift)) <= _FAR):

@@ -59,7 +59,7 @@ def displacement_of(found: Match, hsi: CubeHeader, msi: CubeHeader, geometry: Pa
     sensor = geometry.sensor if geometry.sensor is None else geometry.sensor.replace(displacement=None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", HyperfuseWarning)  # reported when the pair was matched
-        stated = match_headers(hsi, msi, geometry.replace(displacement=None, sensor=sensor))
+        stated = match_headers(hsi, msi, geometry.replace(displacement=None, sensor=sensor, search=None))
     grid = Grid(hsi.rows, hsi.cols, hsi.transform, hsi.crs)
     before, after = whole_sensor(stated), whole_sensor(found)
     if found.grid is None or found.grid == stated.grid:

@@ -8,6 +8,7 @@ import numpy as np
 
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import InputError
+from hyperfuse.sensor.displacement_map import metres_per_pixel
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.registration.components import PairComponents
 from hyperfuse.sensor.registration.register import register
@@ -21,25 +22,26 @@ _SEARCH_PIXELS, _SEARCH_FRACTION = 12.0, 0.25
 _LARGEST_AFFINE = 4.0
 
 
-def search_reach(hsi: CubeHeader, lr_shape: tuple[int, int], binned: int = 1) -> float:
-    """Return how many pixels to either side one shift is searched, of an image of ``lr_shape`` that bins LR pixels."""
+def search_reach(hsi: CubeHeader, lr_shape: tuple[int, int], binned: int = 1, metres: float | None = None) -> float:
+    """Return how many pixels to either side one shift is searched, of an image of ``lr_shape`` that bins LR pixels.
+
+    Raises:
+        InputError: ``metres`` are specified, and the size of an LR pixel is not known.
+    """
     size = lr_metres(hsi)
-    reach = (_SEARCH_PIXELS if size is None else SEARCH_METRES / size) / binned
+    if size is None and metres is not None:
+        raise InputError("search is in metres, and the HSI states no coordinate system; leave it out", "search")
+    reach = (_SEARCH_PIXELS if size is None else (metres or SEARCH_METRES) / size) / binned
     return float(np.clip(reach, 1.0, max(1.0, _SEARCH_FRACTION * min(lr_shape))))
 
 
 def lr_metres(hsi: CubeHeader) -> float | None:
     """Return the size of an LR pixel in metres, None where it is not stated."""
-    if hsi.resolution is None or hsi.crs is None:
-        return None
-    from hyperfuse.cube.crs import is_geographic, metres_per_unit
-
-    if is_geographic(hsi.crs):
-        return None
-    return max(hsi.resolution) * metres_per_unit(hsi.crs)
+    sizes = metres_per_pixel(hsi)
+    return None if sizes is None else max(sizes)
 
 
-def register_pair(pair: PairComponents, hsi: CubeHeader, binned: int = 1) -> Registration:
+def register_pair(pair: PairComponents, hsi: CubeHeader, binned: int = 1, metres: float | None = None) -> Registration:
     """Register the components of a pair; see :func:`~hyperfuse.sensor.registration.register.register`.
 
     A displacement so large that the LR image would no longer lie along the MSI is not accepted as one.
@@ -48,8 +50,9 @@ def register_pair(pair: PairComponents, hsi: CubeHeader, binned: int = 1) -> Reg
         pair: components of both images.
         hsi: header of the HSI.
         binned: LR pixels that are one pixel of the components, along each axis.
+        metres: to either side that one shift is searched; default: ``SEARCH_METRES``.
     """
-    found = register(pair, search_reach(hsi, pair.lr_shape, binned)).enlarged(binned)
+    found = register(pair, search_reach(hsi, pair.lr_shape, binned, metres)).enlarged(binned)
     if found.bends and found.model == "affine":
         displacement = found.displacement((1.0, 1.0))
         if displacement is not None and displacement.largest(found.lr_shape) > _LARGEST_AFFINE:
