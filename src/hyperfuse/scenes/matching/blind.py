@@ -23,6 +23,7 @@ from hyperfuse.scenes.matching.grid import (
     psf_assumed,
     refuse_other_units,
 )
+from hyperfuse.scenes.matching.quantities import quantity_note
 from hyperfuse.scenes.matching.registered import displaced, lr_metres, register_pair
 from hyperfuse.scenes.matching.undeclared import Undeclared
 from hyperfuse.scenes.matching.warp import WarpGrid, parallel_grid, rotated_grid
@@ -147,8 +148,8 @@ def match_headers(hsi: CubeHeader, msi: CubeHeader, geometry: PairGeometry) -> M
     """
     grid = parallel_grid(hsi, msi)
     found = match_grids(hsi, msi if grid is None else grid.header(msi), geometry)
-    notes = () if grid is None else grid.notes
-    return Match(found.sensor, found.hsi, found.msi, grid, notes=(*notes, *found.notes))
+    notes = [quantity_note(hsi, msi), *(() if grid is None else grid.notes), *found.notes]
+    return Match(found.sensor, found.hsi, found.msi, grid, notes=tuple(note for note in notes if note))
 
 
 def match_samples(
