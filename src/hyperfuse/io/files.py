@@ -99,13 +99,12 @@ def _relabelled(cube: Cube, how: ReadOptions, file: Path) -> Cube:
     return cube.replace(**changes) if changes else cube
 
 
-def as_cube(image: Any, name: str, *, like: CubeHeader | None = None) -> Cube:
+def as_cube(image: Any, name: str) -> Cube:
     """Return what callers pass as an image: a Cube, array, torch tensor, ``DataArray``, or a file to read.
 
     Args:
         image: (bands, rows, cols), or (rows, cols) for one band.
         name: of the parameter, for errors.
-        like: the image on whose pixels a product in sensor geometry is put.
 
     Raises:
         InputError: anything else, and what :func:`read` and the constructors of :class:`Cube` refuse.
@@ -114,7 +113,7 @@ def as_cube(image: Any, name: str, *, like: CubeHeader | None = None) -> Cube:
         return image
     if isinstance(image, str | Path):
         try:
-            return read(image, like=like if is_product(image) else None)
+            return read(image)
         except InputError as error:
             raise InputError(str(error), error.parameter or name) from error
     try:

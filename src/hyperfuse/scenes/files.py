@@ -22,7 +22,7 @@ from hyperfuse.io.files import ImageLike, as_cube
 from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.io.windows.memory import MemorySource
 from hyperfuse.io.windows.open import find_swaths, open_windows
-from hyperfuse.io.windows.source import WindowSource
+from hyperfuse.io.windows.source import WindowSource, offsets_of
 from hyperfuse.scenes.images import BandFiles, ImageFiles
 from hyperfuse.scenes.source import PairSource, mask_pixels
 
@@ -71,7 +71,8 @@ class PairFiles:
     def open(self) -> PairSource:
         """Open the files."""
         hsi, msi = self.hsi.open(), self.msi.open()
-        return PairSource(hsi, msi if self.mask is None else masked(msi, self.mask.open(), self.mask.label))
+        used = msi if self.mask is None else masked(msi, self.mask.open(), self.mask.label)
+        return PairSource(hsi, used, offsets_of(hsi))
 
 
 def check_mask(mask: CubeHeader, image: CubeHeader, label: str, image_name: str = "MSI") -> None:
@@ -164,6 +165,7 @@ class StagedFiles:
         self._folder = target.with_name(f".{target.name}.inputs")
         self._resume = resume
         self._read: dict[str, Cube] = {}
+        self._offsets: dict[str, NDArray[np.float32] | None] = {}
         self._checked: dict[str, bool] = {}
 
     @property
@@ -186,11 +188,12 @@ class StagedFiles:
     def read(self, files: PairFiles) -> PairSource:
         """Return a pair in memory."""
         hsi, msi = self._whole(files.hsi), self._whole(files.msi)
+        offsets = self._offsets.get(files.hsi.name)
         if files.mask is None:
-            return PairSource.of_cubes(hsi, msi)
+            return PairSource.of_cubes(hsi, msi, None, offsets)
         mask = self._whole(files.mask)
         check_mask(mask.header, msi.header, files.mask.label)
-        return PairSource.of_cubes(hsi, msi, excluded(mask))
+        return PairSource.of_cubes(hsi, msi, excluded(mask), offsets)
 
     def stage(self, files: PairFiles) -> PairFiles:
         """Return a pair of which windows can be read, copied where it must be."""
@@ -223,7 +226,7 @@ class StagedFiles:
             whole = image.stacked([MemorySource(self._whole(one)) for one in image.fine])
             return whole.read(Window(0, 0, whole.header.rows, whole.header.cols))
         if image.name not in self._read:
-            self._read[image.name] = image.read()
+            self._read[image.name], self._offsets[image.name] = image.read_with_offsets()
         return self._read[image.name]
 
     def _by_windows(self, image: ImageFiles) -> WindowSource | None:

@@ -32,7 +32,7 @@ from hyperfuse.runtime.locks import LockedError
 from hyperfuse.runtime.memory import total_bytes
 from hyperfuse.runtime.optional import check_installed
 from hyperfuse.scenes.files import PairFiles, StagedFiles, as_excluded
-from hyperfuse.scenes.images import BandFiles, ImageFiles, MsiImage, Paths
+from hyperfuse.scenes.images import BandFiles, ImageFiles, MsiImage, Paths, hsi_cube
 from hyperfuse.scenes.job import FusionJob, Settings, as_mapping, configure, predicts_uncertainty, specified_geometry
 from hyperfuse.scenes.matching.displaced import match_stated
 from hyperfuse.scenes.pipeline import Fusion, fuse_windows
@@ -174,15 +174,15 @@ def fuse(
     with showing(progress, "fusing") as report:
         if is_several(msi):
             images = msi_cubes(msi)
-            cube = as_cube(hsi, "hsi", like=images[0].header)
+            cube, offsets = hsi_cube(hsi, images[0].header)
             msi_cube, excluded, notes = _one_msi(images, cube, mask, job, part(report, 0.0, _SHARPENED))
             job, report = replace(job, notes=notes), part(report, _SHARPENED, 1.0)
         else:
             refuse_msi_psf(job.geometry)
             msi_cube = as_cube(msi, "msi")
-            cube = as_cube(hsi, "hsi", like=msi_cube.header)
+            cube, offsets = hsi_cube(hsi, msi_cube.header)
             excluded = None if mask is None else as_excluded(mask, msi_cube.header)
-        fusion = _fuse_whole(PairSource.of_cubes(cube, msi_cube, excluded), job, return_details, report)
+        fusion = _fuse_whole(PairSource.of_cubes(cube, msi_cube, excluded, offsets), job, return_details, report)
     return fusion if return_details else fusion.image
 
 

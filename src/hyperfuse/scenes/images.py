@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader, Grid, shifted
+from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io import read_mosaic
 from hyperfuse.io.describe import whole_header
 from hyperfuse.io.encoding.options import ReadOptions
-from hyperfuse.io.files import is_product
-from hyperfuse.io.windows.open import open_windows
-from hyperfuse.io.windows.source import WindowSource
+from hyperfuse.io.files import ImageLike, as_cube, is_product
+from hyperfuse.io.windows.open import find_swaths, open_windows
+from hyperfuse.io.windows.source import WindowSource, offsets_of
 from hyperfuse.io.windows.stacked import StackedSource, placed_on
 from hyperfuse.scenes.tiling.store import identity
 
@@ -58,6 +60,14 @@ class ImageFiles:
         """Return the whole image."""
         with self._parameters_named():
             return read_mosaic(self.paths, self.options)
+
+    def read_with_offsets(self) -> tuple[Cube, NDArray[np.float32] | None]:
+        """Return the whole image, and how far its samples lie from the centres of its pixels, where it states that."""
+        if self.options.like is None:
+            return self.read(), None
+        with closing(self.open()) as source:
+            header = source.header
+            return source.read(Window(0, 0, header.rows, header.cols)), offsets_of(source)
 
     def open(self) -> WindowSource:
         """Open the file to read windows.
@@ -117,6 +127,17 @@ class ImageFiles:
             message = re.sub(rf"(?<![\w.])(?=(?:{'|'.join(names)})=)", f"{kind}_", str(error))
             parameter = f"{kind}_{error.parameter}" if error.parameter in names else error.parameter
             raise InputError(message, parameter) from error.__cause__
+
+
+def hsi_cube(hsi: ImageLike, msi: CubeHeader) -> tuple[Cube, NDArray[np.float32] | None]:
+    """Return what callers pass as the HSI: of a product in sensor geometry on pixels of the MSI, with its offsets.
+
+    Raises:
+        InputError: as :func:`hyperfuse.io.files.as_cube`.
+    """
+    if not isinstance(hsi, str | Path) or find_swaths([hsi], ReadOptions()) is None:
+        return as_cube(hsi, "hsi"), None
+    return ImageFiles.of("hsi", hsi, ReadOptions(like=msi)).read_with_offsets()
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from hyperfuse.sensor.registration.components import (
     Masked,
     PairComponents,
 )
+from hyperfuse.sensor.sample_displacement import sample_offsets
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -51,7 +52,11 @@ def scene_components(source: MatchedSource, bands: tuple[Bools, Bools], *, whole
     factor = max(1, math.ceil(math.sqrt(area)))
     low = _binned(source.read_hsi, (hsi.rows, hsi.cols), bands[0], HSI_COMPONENTS, factor)
     high = _binned(source.read_msi, (msi.rows, msi.cols), bands[1], MSI_COMPONENTS, factor)
-    return PairComponents(*low, *high, binned_sensor(source.match.sensor, factor)), factor
+    offsets = sample_offsets(source.match.sensor, (hsi.rows, hsi.cols))
+    if offsets is not None:
+        rows, cols = (size // factor for size in (hsi.rows, hsi.cols))
+        offsets = np.float32(1 / factor) * _mean(offsets[:, : rows * factor, : cols * factor], factor)
+    return PairComponents(*low, *high, binned_sensor(source.match.sensor, factor), offsets), factor
 
 
 def binned_sensor(sensor: Sensor, factor: int) -> Sensor:

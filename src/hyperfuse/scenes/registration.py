@@ -19,13 +19,13 @@ from hyperfuse.io.encoding.options import ReadOptions, WriteOptions
 from hyperfuse.io.files import ImageLike, as_cube
 from hyperfuse.io.windows.memory import MemorySource
 from hyperfuse.io.windows.remapped import RemappedSource
-from hyperfuse.io.windows.source import WindowSource
+from hyperfuse.io.windows.source import WindowSource, offsets_of
 from hyperfuse.io.windows.write import BLOCK, is_written_by_windows, writing_windows
 from hyperfuse.methods import get_method
 from hyperfuse.progress import Progress, showing, silent
 from hyperfuse.runtime.devices import find_device
 from hyperfuse.scenes.files import PairFiles, as_excluded, masked
-from hyperfuse.scenes.images import ImageFiles
+from hyperfuse.scenes.images import ImageFiles, hsi_cube
 from hyperfuse.scenes.job import FusionJob, configure
 from hyperfuse.scenes.matching.blind import Match, match_headers
 from hyperfuse.scenes.matching.displaced import displacement_of
@@ -217,12 +217,13 @@ def _source(
             if excluded is None:
                 raise InputError("the mask of files is a file", "mask")
             high = masked(high, _opened(excluded), excluded.label)
-        return PairSource(low, high), True
+        return PairSource(low, high, offsets_of(low)), True
     if reading is not None or msi_reading is not None:
         raise InputError("reading and msi_reading are of files; read the images with them", "reading")
     other = as_cube(msi, "msi")
-    pair = as_cube(hsi, "hsi", like=other.header), other
-    return PairSource.of_cubes(*pair, None if mask is None else as_excluded(mask, other.header)), False
+    low_cube, offsets = hsi_cube(hsi, other.header)
+    excluded_pixels = None if mask is None else as_excluded(mask, other.header)
+    return PairSource.of_cubes(low_cube, other, excluded_pixels, offsets), False
 
 
 def _is_files(image: ImageLike) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,7 @@ from hyperfuse.scenes.matching.grid import MatchedPair
 from hyperfuse.scenes.matching.undeclared import undeclared_pixels, without_undeclared
 from hyperfuse.scenes.matching.warp import WarpGrid
 from hyperfuse.scenes.tiling.plan import Tile, TilePlan
+from hyperfuse.sensor.sample_displacement import with_offsets
 
 Bools = NDArray[np.bool_]
 
@@ -32,32 +33,51 @@ class PairSource:
     Attributes:
         hsi: LR-HSI.
         msi: HR-MSI; where a mask excludes pixels they are gaps.
+        offsets: how far the samples of the HSI lie from the centres of its pixels, see :func:`~.offsets_of`, or None.
     """
 
     hsi: WindowSource
     msi: WindowSource
+    offsets: NDArray[np.float32] | None = None
     _warped: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of_cubes(cls, hsi: Cube, msi: Cube, mask: NDArray[np.bool_] | None = None) -> PairSource:
+    def of_cubes(
+        cls,
+        hsi: Cube,
+        msi: Cube,
+        mask: NDArray[np.bool_] | None = None,
+        offsets: NDArray[np.float32] | None = None,
+    ) -> PairSource:
         """Return two cubes as a source.
 
         Args:
             hsi: LR-HSI.
             msi: HR-MSI.
             mask: bool (H, W), True where the MSI is not to be used.
+            offsets: of the samples of the HSI.
 
         Raises:
             InputError: a mask of another size, or one that leaves no pixel.
         """
         if mask is not None:
             msi = _masked(msi, np.asarray(mask, np.bool_))
-        return cls(MemorySource(hsi), MemorySource(msi))
+        return cls(MemorySource(hsi), MemorySource(msi), offsets)
 
     def matched(self, match: Match) -> MatchedSource:
         """Return the pair on grids that fit, cut to the common extent."""
         header = match.msi_header(self.msi.header)
+        match = self._with_offsets(match)
         return MatchedSource(self.hsi, self.msi if match.grid is None else self._on_grid(match.grid), header, match)
+
+    def _with_offsets(self, match: Match) -> Match:
+        """Return a match whose sensor knows where the samples of the HSI lie."""
+        if self.offsets is None:
+            return match
+        sensor, (row, col) = match.sensor, match.hsi[:2]
+        smooth = None if sensor.displacement is None else sensor.displacement.smooth
+        values = self.offsets * np.reshape(sensor.ratio, (2, 1, 1))
+        return replace(match, sensor=sensor.replace(displacement=with_offsets(smooth, values, (-row, -col))))
 
     def _on_grid(self, grid: WarpGrid) -> WindowSource:
         """Return the MSI on a grid: in memory where it is now, else resampled window by window."""

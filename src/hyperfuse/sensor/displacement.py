@@ -100,6 +100,11 @@ class Displacement:
         along_y, along_x = self.basis(rows, 0), self.basis(cols, 1)
         return np.stack([np.asarray(along_x.multiply(along_y @ values).sum(axis=1)) for values in self.coefficients])
 
+    def at_samples(self, pixels: ArrayLike) -> Floats:
+        """Return the displacement of LR samples (row, col), (n, 2), in HR pixels."""
+        rows, cols = np.asarray(pixels, np.float64).T
+        return self.at_points(rows, cols).T
+
     def basis(self, positions: ArrayLike, axis: int, derivative: bool = False) -> sparse.csr_array:
         """Return the weights of the control points along an axis: (n, rows) for y, (n, cols) for x.
 
@@ -186,6 +191,17 @@ class Displacement:
         return np.stack(
             [ndimage.map_coordinates(values, at, order=3, mode="nearest", prefilter=False) for values in padded]
         )
+
+    @property
+    def limits(self) -> Pair:
+        """What no displacement along y, and along x, exceeds anywhere, in HR pixels."""
+        y, x = np.abs(self.coefficients).max(axis=(1, 2)).tolist()
+        return y, x
+
+    @property
+    def smooth(self) -> Displacement | None:
+        """The smooth field: this one."""
+        return self
 
     def moved(self, first: tuple[float, float]) -> Displacement:
         """Return the field as it is seen from a window whose LR pixel (0, 0) is the LR pixel ``first``."""

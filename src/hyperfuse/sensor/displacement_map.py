@@ -61,7 +61,9 @@ class DisplacementMap:
         """
         shift = (found.offset[0] - stated.offset[0], found.offset[1] - stated.offset[1])
         scale = (found.ratio[0] / stated.ratio[0] - 1, found.ratio[1] / stated.ratio[1] - 1)
-        return cls(grid=grid, ratio=stated.ratio, shift=shift, scale=scale, displacement=found.displacement)
+        # Offsets of samples are those of one image, which states them.
+        smooth = None if found.displacement is None else found.displacement.smooth
+        return cls(grid=grid, ratio=stated.ratio, shift=shift, scale=scale, displacement=smooth)
 
     @property
     def vectors(self) -> Floats:

@@ -60,6 +60,9 @@ def test_each_pixel_shows_the_nearest_sample():
     nearest = np.hypot(*(grid - source[:, None, :])).min(axis=1).reshape(away.shape)
     assert np.allclose(away[shown], nearest[shown], atol=0.01)
     assert np.array_equal(shown, nearest <= 45)
+    offsets = 60 * image.offsets[:, shown]
+    assert np.allclose(offsets[0], -(cube.data[1] + NORTH - y[:, None])[shown], atol=0.02)
+    assert np.allclose(offsets[1], (cube.data[0] + WEST - x)[shown], atol=0.02)
     step = cube.history[-1]
     assert step["residual_rms_m"] == pytest.approx(np.sqrt(np.mean(nearest[shown] ** 2)), abs=0.01)
     assert step["orthorectified"] == "by latitude and longitude, nearest sample within 45 m"

@@ -12,7 +12,7 @@ from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io import read, read_mosaic, write
 from hyperfuse.io.windows.open import open_windows
-from hyperfuse.scenes.fuse import fuse_tiles
+from hyperfuse.scenes.fuse import fuse, fuse_tiles
 
 NAME = f"EMIT_L2A_RFL_001_{SCENE}"
 WAVELENGTHS = [381.0, 388.4, 1401.2, 2492.9]
@@ -118,6 +118,26 @@ def test_clear_takes_clouds_and_cirrus_of_the_mask_file(file, mask):
     assert np.array_equal(clear.valid[0], standard.valid[0] & (by_hand(cloudy)[0] != 1))
     mask.unlink()
     with pytest.raises(InputError, match=rf"EMIT_L2A_MASK_\*_{SCENE}\.nc .* is missing in"):
+        read(file, quality="clear")
+
+
+def test_clear_takes_interpolated_values(file, mask):
+    bits = np.zeros((4, 3, 8), np.uint8)
+    bits[1, 0, 2] = bits[0, 1, 0] = 1
+    with h5py.File(mask, "r+") as target:
+        target["band_mask"] = np.packbits(bits, axis=-1)
+    clear = read(file, quality="clear", bands="3,1")
+    standard = read(file, bands="3,1")
+    lost = [np.argwhere(by_hand(bits[..., [band]])[0] == 1).tolist() for band in (2, 0)]
+    cloudy = np.zeros((4, 3, 1))
+    cloudy[0, 0] = cloudy[1, 1] = cloudy[2, 2] = 1
+    for band, places in enumerate(lost):
+        expected = standard.valid[band] & (by_hand(cloudy)[0] != 1)
+        expected[tuple(np.transpose(places))] = False
+        assert np.array_equal(clear.valid[band], expected)
+    assert clear.history[0]["gaps"] == ["no data", "cloud", "cirrus", "interpolated"]
+    replaced(mask, "band_mask", np.zeros((4, 3, 2), np.uint8))
+    with pytest.raises(InputError, match=r"band_mask holds uint8 \(4, 3, 2\), not a bit for each value"):
         read(file, quality="clear")
 
 
@@ -268,9 +288,17 @@ def test_granules_are_fused_on_the_grid_of_the_msi(tmp_path, msi, tile):
     fusion = fuse_tiles(granules(tmp_path), msi, out, method="local-regression", tile=tile, align=False, psf="box")
     fused = read(out)
     assert not [note for note in fusion.notes if "resampled" in note or "copy" in note]
+    assert fused.history[-1]["sensor"]["displacement"]["offsets_of_samples"]["largest"] <= 4.5
     x, y = ground.centres(fused)
     truth = ground.averaged(x, y, 10.0)
     error = np.sqrt(np.nanmean((fused.data - truth) ** 2))
-    assert error < 0.02
+    assert error < 0.002
     steps = [step for step in fused.history if step["step"] == "read"]
     assert steps[0]["grid"] == "EPSG:32633, pixels of 60 m on the corners of the other image"
+
+
+def test_cubes_are_fused_where_the_samples_are(tmp_path, msi):
+    path = emit_files.granule(tmp_path / f"{NAME}.nc")
+    fused = fuse(path, msi, method="regression", align=False, psf="box")
+    step = fused.history[-1]
+    assert step["sensor"]["displacement"]["offsets_of_samples"]["rms"] == pytest.approx(2.45, abs=0.1)

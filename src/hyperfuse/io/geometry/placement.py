@@ -43,11 +43,14 @@ class Placement:
         index: int, (rows, cols): number of the pixel of the sensor, those of an image row by row, of several images
             one after the other; -1 where there is none.
         step: what the history of the image says about it.
+        offsets: how far the pixel of the sensor lies from the centre of the pixel that shows it, (2, rows, cols), along
+            rows, then columns, in pixels, 0 where there is none; None where that is not known.
     """
 
     grid: Grid
     index: NDArray[np.int32]
     step: Mapping[str, Any]
+    offsets: NDArray[np.float32] | None = None
 
     def every(self, step: int) -> Placement:
         """Return the placement of every ``step``-th pixel of the grid, the nearest to the centres of the larger ones.
@@ -61,7 +64,9 @@ class Placement:
         transform = None
         if grid.transform is not None:
             transform = grid.transform @ Affine.scale(grid.cols / cols, grid.rows / rows)
-        return replace(self, grid=Grid(rows, cols, transform, grid.crs), index=self.index[np.ix_(*picked)])
+        return replace(
+            self, grid=Grid(rows, cols, transform, grid.crs), index=self.index[np.ix_(*picked)], offsets=None
+        )
 
 
 class PlacedImage:
@@ -119,6 +124,11 @@ class PlacedImage:
                 data[:, places] = cube.data[:, chosen[0], chosen[1]]
                 valid[:, places] = True if cube.valid is None else cube.valid[:, chosen[0], chosen[1]]
         return Cube.from_header(header, data.reshape(header.shape), valid.reshape(header.shape))
+
+    @property
+    def offsets(self) -> NDArray[np.float32] | None:
+        """How far samples lie from the centres of their pixels; see :class:`Placement`."""
+        return self.placement.offsets
 
     def may_hold_data(self, window: Window) -> bool:
         """Return False where no pixel of the sensor lies in a window."""

@@ -96,15 +96,16 @@ def place_swaths(swaths: Sequence[Swath], like: Grid | None = None) -> PlacedIma
     nominal = swaths[0].pixel or _spacing(swaths[0])
     pixel, corner = _pixels(nominal / metres, like if known else None)
     grid, near = _grid(points, pixel, corner or (0.0, 0.0), crs, like if known else None)
-    index, residuals = _nearest(points[near], numbers[near], grid, pixel)
+    index, offsets = _nearest(points[near], numbers[near], grid, pixel)
     size = f"{pixel * metres:g}"
-    rms = float(np.sqrt(np.mean(residuals**2))) * metres if residuals.size else 0.0
+    away = np.square(offsets).sum(axis=0)[index >= 0]
+    rms = math.sqrt(float(away.mean(dtype=np.float64))) * pixel * metres if away.size else 0.0
     step = {
         "orthorectified": f"by latitude and longitude, nearest sample within {_REACH * pixel * metres:g} m",
         "grid": f"{_short(crs)}, pixels of {size} m" + ("" if corner is None else " on the corners of the other image"),
         "residual_rms_m": round(rms, 3),
     }
-    return PlacedImage([swath.image for swath in swaths], Placement(grid, index, step))
+    return PlacedImage([swath.image for swath in swaths], Placement(grid, index, step, offsets))
 
 
 def utm_crs(latitude: NDArray[Any], longitude: NDArray[Any]) -> str:
@@ -189,16 +190,14 @@ def _grid(
 
 def _nearest(
     points: NDArray[np.float64], numbers: NDArray[np.intp], grid: Grid, pixel: float
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Return the number of the nearest point of each pixel, (rows, cols), -1 for none, and how far those are away."""
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the number of the nearest point of each pixel, (rows, cols), -1 for none, and its offset in pixels."""
     index = np.full((grid.rows, grid.cols), -1, np.int32)
-    if not points.size:
-        return index, np.empty(0)
+    offsets = np.zeros((2, grid.rows, grid.cols), np.float32)
     assert grid.transform is not None
     order = np.argsort(points[:, 1])
     heights = points[order, 1]
     x = grid.transform.c + pixel * (np.arange(grid.cols) + 0.5)
-    residuals = []
     for top in range(0, grid.rows, _BLOCK_ROWS):
         rows = np.arange(top, min(top + _BLOCK_ROWS, grid.rows))
         y = grid.transform.f - pixel * (rows + 0.5)
@@ -211,9 +210,13 @@ def _nearest(
         centres = np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)
         away, found = tree.query(centres, distance_upper_bound=_REACH * pixel)
         reached = np.isfinite(away)
-        residuals.append(away[reached])
-        index[rows] = np.where(reached, numbers[near[np.where(reached, found, 0)]], -1)
-    return index, np.concatenate([np.empty(0), *residuals])
+        nearest = near[np.where(reached, found, 0)]
+        index[rows] = np.where(reached, numbers[nearest], -1)
+        # Rows run to the south.
+        for axis, sign in ((0, -1), (1, 1)):
+            vector = sign * (points[nearest, 1 - axis] - centres[..., 1 - axis]) / pixel
+            offsets[axis, rows] = np.where(reached, vector, 0)
+    return index, offsets
 
 
 def _short(crs: str) -> str:

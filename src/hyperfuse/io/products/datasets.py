@@ -27,10 +27,14 @@ class DatasetBand:
 
 @dataclass(frozen=True)
 class FlagDataset:
-    """A dataset (rows, cols) or (rows, cols, values) of flags; ``marked`` returns where those of pixels make gaps."""
+    """A dataset (rows, cols) or (rows, cols, values) of flags; ``marked`` returns where those of pixels make gaps.
+
+    That is (rows, cols), or with ``by_band`` (rows, cols, bands), for each band of the product.
+    """
 
     dataset: h5py.Dataset
     marked: Callable[[NDArray[Any]], NDArray[np.bool_]]
+    by_band: bool = False
 
 
 class DatasetBands:
@@ -57,14 +61,16 @@ class DatasetBands:
         return read_datasets([self._bands[index] for index in bands], part)
 
     def gaps(self, bands: Sequence[int], part: Part) -> NDArray[np.bool_] | None:
-        """Return where flags make gaps, (1, rows, cols); None where there are none."""
+        """Return where flags make gaps, (bands, rows, cols), or (1, rows, cols) where it is the same in all bands."""
         if not self._flags:
             return None
-        gaps = np.zeros(part.shape, np.bool_)
+        by_band = any(flag.by_band for flag in self._flags)
+        gaps = np.zeros((len(bands) if by_band else 1, *part.shape), np.bool_)
         for flag in self._flags:
             window, (rows, cols) = part.window.slices, _within(part)
-            gaps |= flag.marked(hdf5.stored(flag.dataset, window)[rows[:, None], cols])
-        return gaps[None]
+            marked = flag.marked(hdf5.stored(flag.dataset, window)[rows[:, None], cols])
+            gaps |= np.moveaxis(marked[..., list(bands)], -1, 0) if flag.by_band else marked
+        return gaps
 
     def close(self) -> None:
         """Close the files."""

@@ -35,6 +35,7 @@ _LOCATION = "location"
 _BANDS = "sensor_band_parameters"
 _FILL = -9999.0
 _PIXEL = 60.0
+_INTERPOLATED = "band_mask"
 _NOT_CLEAR = ("cloud flag", "cirrus flag")
 
 
@@ -47,8 +48,8 @@ def open_emit(source: Source, options: ReadOptions) -> Located:
     """Open an EMIT L2A reflectance file: in sensor geometry with latitude and longitude, else on its own map grid.
 
     Gaps are the fill value; with ``quality="clear"`` also what the MASK file next to it flags as cloud, dilated cloud
-    or cirrus. ``good_wavelengths`` are the good bands. A file without latitudes and longitudes is put on the grid of
-    its lookup table (GLT, nearest pixel), in degrees.
+    or cirrus, and values that it flags as interpolated. ``good_wavelengths`` are the good bands. A file without
+    latitudes and longitudes is put on the grid of its lookup table (GLT, nearest pixel), in degrees.
 
     Raises:
         InputError: another level, a damaged file, a lookup table that leaves the image, or no MASK file where needed.
@@ -61,12 +62,12 @@ def open_emit(source: Source, options: ReadOptions) -> Located:
         rows, cols, count = item.shape
         bands = _bands(file, count, _fill_value(item), path.name)
         clear = options.quality == "clear"
-        flags = [_clouds(path, source, (rows, cols))] if clear else []
+        flags = _not_clear(path, source, item.shape) if clear else []
         stored = DatasetBands(file, cube_bands(item, "rcb"), flags, [flag.dataset.file for flag in flags])
         about = About(
             "EMIT L2A",
             path.stem,
-            ["no data", "cloud", "cirrus"] if clear else ["no data"],
+            ["no data", *(("cloud", "cirrus") if clear else ()), *(["interpolated"] if len(flags) > 1 else [])],
             {
                 "sensor": "EMIT",
                 "start_time": hdf5.text(file, "time_coverage_start"),
@@ -129,8 +130,11 @@ def _placement(file: h5py.File) -> tuple[Affine, str | None]:
     return Affine(a, b, c, d, e, f), crs_text(parse_crs(crs or "EPSG:4326"))
 
 
-def _clouds(path: Path, source: Source, size: tuple[int, int]) -> FlagDataset:
-    """Return the flags of clouds and cirrus of the MASK file next to a reflectance file, in sensor geometry."""
+def _not_clear(path: Path, source: Source, shape: tuple[int, ...]) -> list[FlagDataset]:
+    """Return the flags of the MASK file next to a reflectance file, in sensor geometry.
+
+    They are those of clouds and cirrus, and where the file has them of values that are interpolated between bands.
+    """
     named = match(EMIT_REFLECTANCE, path.name)
     scene = named["scene"] if named else None
     pattern = rf"EMIT_L2A_MASK_\d+_{'.+' if scene is None else re.escape(scene)}\.nc"
@@ -143,6 +147,14 @@ def _clouds(path: Path, source: Source, size: tuple[int, int]) -> FlagDataset:
         flags = [index for index, text in enumerate(texts) if any(flag in text.lower() for flag in _NOT_CLEAR)]
         if not flags or max(flags) >= item.shape[2]:
             raise InputError(f"{mask} names no flags of clouds ({_BANDS}/mask_bands)")
-        if item.shape[:2] != size:
-            raise InputError(f"{mask} has {item.shape[0]} x {item.shape[1]} pixels, not {size[0]} x {size[1]}")
-        return FlagDataset(item, lambda values: (values[..., flags] == 1).any(axis=-1))
+        rows, cols, bands = shape
+        if item.shape[:2] != (rows, cols):
+            raise InputError(f"{mask} has {item.shape[0]} x {item.shape[1]} pixels, not {rows} x {cols}")
+        clouds = FlagDataset(item, lambda values: (values[..., flags] == 1).any(axis=-1))
+        packed = hdf5.optional(file, _INTERPOLATED)
+        if packed is None:
+            return [clouds]
+        if packed.shape != (rows, cols, -(-bands // 8)) or packed.dtype != np.uint8:
+            raise InputError(f"{mask}: {_INTERPOLATED} holds {packed.dtype} {packed.shape}, not a bit for each value")
+        # A bit for each band, the first one the highest of its byte.
+        return [clouds, FlagDataset(packed, lambda values: np.unpackbits(values, axis=-1).astype(np.bool_), True)]

@@ -17,7 +17,7 @@ from hyperfuse.io.formats.registry import format_to_read, split_variable
 from hyperfuse.io.products import Product, find_product
 from hyperfuse.io.products.members import Source
 from hyperfuse.io.windows.relabelled import RelabelledSource
-from hyperfuse.io.windows.source import WindowSource
+from hyperfuse.io.windows.source import WindowSource, offsets_of
 
 
 def open_windows(
@@ -101,6 +101,7 @@ class _ProductSource:
     def __init__(self, path: Path | str, source: WindowSource) -> None:
         self._path, self._source = path, source
         self.header: CubeHeader = source.header
+        self.offsets = offsets_of(source)
 
     def read(self, window: Window) -> Cube:
         with named(self._path):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
@@ -28,3 +31,12 @@ class WindowSource(Protocol):
 
     def close(self) -> None:
         """Close the file, if there is one."""
+
+
+def offsets_of(source: Any) -> NDArray[np.float32] | None:
+    """Return how far the samples of an image lie from the centres of its pixels, as it states them, else None.
+
+    Those of an image that was put on a grid from sensor geometry: (2, rows, cols), along rows, then columns, in pixels.
+    """
+    offsets: NDArray[np.float32] | None = getattr(source, "offsets", None)
+    return offsets

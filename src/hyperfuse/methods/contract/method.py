@@ -306,7 +306,7 @@ def check_pair(pair: PairTensors) -> None:
         # Every sample lies in the image, and no LR pixel is missing where the image continues.
         reach = 1.5 * sensor.ratio[axis]
         # Displaced samples may lie as far away as the field is large.
-        slack = 0.0 if sensor.displacement is None else float(abs(sensor.displacement.coefficients[axis]).max())
+        slack = 0.0 if sensor.displacement is None else sensor.displacement.limits[axis]
         starts = -sensor.ratio[axis] - slack < sensor.offset[axis] < reach + slack
         if not (starts and -reach - slack < last - (fine - 1) < sensor.ratio[axis] + slack):
             raise InputError(f"{coarse} HSI {name} at a ratio of {sensor.ratio[axis]:g} do not fit {fine} MSI {name}")

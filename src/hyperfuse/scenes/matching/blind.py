@@ -206,7 +206,8 @@ def match_samples(
         notes += more
         if match.registration is not None and match.registration.accepted:
             parts = [pair_part(pair, *bands) for pair in read.parts(match)]
-    displaced = match.sensor.displacement is not None
+    # Known offsets of samples say nothing of a displacement of them all.
+    displaced = match.sensor.displacement is not None and match.sensor.displacement.smooth is not None
     if not geometry.describes_psf:
         known_phase = geometry.describes_position or not geometry.align or displaced
         match, note = _with_psf(match, parts, headers[0], known_phase=known_phase)

@@ -12,7 +12,7 @@ import numpy as np
 from hyperfuse.sensor.estimation.fit import Array
 from hyperfuse.sensor.estimation.position import PositionFit, fit_position, four_errors
 from hyperfuse.sensor.estimation.psf import PsfFit, fit_psf
-from hyperfuse.sensor.estimation.sampling import PairPart, from_each, lr_positions, psf_deviation
+from hyperfuse.sensor.estimation.sampling import PairPart, from_each, psf_deviation, regular_positions
 from hyperfuse.sensor.estimation.views import Motion
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import GaussianPsf
@@ -163,7 +163,7 @@ def _moved(parts: tuple[PairPart, ...], fit: PositionFit) -> tuple[PairPart, ...
         return parts
     moved = []
     for part in parts:
-        y, x = lr_positions(part.sensor, (np.array(part.lr_shape) - 1) / 2) + part.origin
+        y, x = regular_positions(part.sensor, (np.array(part.lr_shape) - 1) / 2) + part.origin
         moved.append(part.moved(fit.motion.displacement((float(y), float(x)))))
     return tuple(moved)
 

@@ -63,13 +63,15 @@ def sample_through(image: torch.Tensor, positions: Array, psf: Psf, *, gradient:
     return np.stack([results[0], (results[1] - results[2]) / (2 * _STEP), (results[3] - results[4]) / (2 * _STEP)])
 
 
+def regular_positions(sensor: Sensor, pixels: NDArray[Any]) -> Array:
+    """Return the HR positions (..., 2) of LR pixels (row, col), (..., 2), but for their displacement."""
+    return np.asarray(np.asarray(sensor.offset) + np.asarray(sensor.ratio) * pixels)
+
+
 def lr_positions(sensor: Sensor, pixels: NDArray[Any]) -> Array:
-    """Return the HR positions (..., 2) of LR pixels (row, col), (..., 2)."""
-    positions = np.asarray(np.asarray(sensor.offset) + np.asarray(sensor.ratio) * pixels)
-    if sensor.displacement is not None:
-        flat = np.asarray(pixels, np.float64).reshape(-1, 2)
-        positions = positions + sensor.displacement.at_points(flat[:, 0], flat[:, 1]).T.reshape(positions.shape)
-    return positions
+    """Return the HR positions (n, 2) of LR samples (row, col), (n, 2)."""
+    regular = regular_positions(sensor, pixels)
+    return regular if sensor.displacement is None else regular + sensor.displacement.at_samples(pixels)
 
 
 @dataclass(frozen=True, eq=False)

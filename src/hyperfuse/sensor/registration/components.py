@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from hyperfuse.sensor.estimation.sampling import PairPart
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.registration.images import PairImages
 from hyperfuse.sensor.registration.splines import Field
+from hyperfuse.sensor.sample_displacement import sample_offsets
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -38,6 +39,7 @@ class PairComponents:
         msi: (m, H, W), as it is, not blurred; 0 in gaps.
         msi_weight: (H, W).
         sensor: ratio, phase and PSF as known or assumed, without displacement.
+        offsets: (2, h, w), known offsets of the samples in LR pixels, or None.
     """
 
     hsi: Floats
@@ -45,6 +47,7 @@ class PairComponents:
     msi: Floats
     msi_weight: Floats
     sensor: Sensor
+    offsets: Floats | None = None
 
     @property
     def lr_shape(self) -> tuple[int, int]:
@@ -67,7 +70,8 @@ class PairComponents:
             )
         )
         sensor = part.sensor.replace(srf=None, displacement=None)
-        return cls(*hsi(part.hsi, part.hsi_valid), *msi(part.msi, part.msi_valid), sensor)
+        offsets = sample_offsets(part.sensor, part.lr_shape)
+        return cls(*hsi(part.hsi, part.hsi_valid), *msi(part.msi, part.msi_valid), sensor, offsets)
 
     def images(self, field: Field | None = None) -> PairImages:
         """Return the pair as it is compared; with a field, the MSI is first seen through it.
@@ -89,7 +93,8 @@ class PairComponents:
         seen = everywhere.degrade(torch.from_numpy(weight.astype(np.float32)), size).numpy()
         blurred = everywhere.degrade(torch.from_numpy(msi * weight), size).numpy()
         blurred = (blurred / np.maximum(seen, 1e-3)).astype(np.float32)
-        return PairImages.of(self.hsi, self.hsi_weight, blurred, seen, sensor.offset, sensor.ratio)
+        images = PairImages.of(self.hsi, self.hsi_weight, blurred, seen, sensor.offset, sensor.ratio)
+        return replace(images, offsets=self.offsets)
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,6 +30,7 @@ class PairImages:
         offset, ratio: MSI pixel of LR position 0, and MSI pixels per LR pixel, along (y, x).
         blur: standard deviation in LR pixels by which both are blurred.
         msi_values: components of the MSI through the PSF (m, rows, cols).
+        offsets: (2, rows, cols), known offsets of the HSI's pixels in LR pixels, or None.
     """
 
     hsi: Floats
@@ -42,6 +43,7 @@ class PairImages:
     ratio: tuple[float, float]
     blur: float
     msi_values: Floats
+    offsets: Floats | None = None
 
     @classmethod
     def of(
@@ -77,9 +79,13 @@ class PairImages:
         offset = (self.offset[0] / fine[0], self.offset[1] / fine[1])
         ratio = (self.ratio[0] / fine[0], self.ratio[1] / fine[1])
         hsi, msi = hsi[thin], msi[thin_msi]
+        offsets = self.offsets
+        if offsets is not None:
+            offsets = _normalised(offsets, self.hsi_weight, [more / one for one in apart])[0][thin]
         return PairImages(
-            hsi, hsi_weight[thin[1:]], _splines(msi), msi_weight[thin_msi[1:]], rows, cols, offset, ratio, blur, msi
-        )
+            hsi, hsi_weight[thin[1:]], _splines(msi), msi_weight[thin_msi[1:]], rows, cols, offset, ratio, blur, msi,
+            offsets,
+        )  # fmt: skip
 
     def thinned(self, maximum: int) -> PairImages:
         """Return every so many rows and columns of the HSI's pixels, so that at most about ``maximum`` remain."""
@@ -91,6 +97,7 @@ class PairImages:
         return PairImages(
             hsi, self.hsi_weight[thin], self.msi, self.msi_weight, self.rows[::step], self.cols[::step],
             self.offset, self.ratio, self.blur, self.msi_values,
+            None if self.offsets is None else self.offsets[(slice(None), *thin)],
         )  # fmt: skip
 
     def msi_around(self, beyond: tuple[int, int]) -> tuple[Floats, Floats]:
@@ -110,6 +117,8 @@ class PairImages:
         Returns:
             components (m, rows, cols), their slopes (2, m, rows, cols) per LR pixel, and the weight (rows, cols).
         """
+        if self.offsets is not None:
+            displacement = displacement + self.offsets
         y = self.offset[0] + self.ratio[0] * (self.rows[:, None] + displacement[0])
         x = self.offset[1] + self.ratio[1] * (self.cols[None, :] + displacement[1])
         height, width = self.msi_weight.shape
