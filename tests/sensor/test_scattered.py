@@ -180,3 +180,12 @@ def test_a_psf_beyond_the_image_is_refused_as_without_displacement():
     sensor = Sensor(ratio=2, psf=GaussianPsf(sigma=(50, 50)), displacement=field(2, 0.5))
     with pytest.raises(InputError, match="PSF reaches"):
         sensor.degrade(noise(8, 8))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_device_gives_the_same():
+    sensor = Sensor(ratio=2, psf=KERNEL, displacement=field(2, 0.5))
+    x, y = noise(3, 8, 10), noise(3, 4, 5, seed=1)
+    torch.testing.assert_close(sensor.degrade(x.cuda()).cpu(), sensor.degrade(x))
+    torch.testing.assert_close(sensor.degrade_adjoint(y.cuda(), (8, 10)).cpu(), sensor.degrade_adjoint(y, (8, 10)))
+    torch.testing.assert_close(sensor.upsample(y.cuda(), (8, 10)).cpu(), sensor.upsample(y, (8, 10)))

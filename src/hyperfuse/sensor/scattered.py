@@ -89,11 +89,10 @@ class ScatteredOperator:
         with torch.inference_mode(False), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR", category=UserWarning)
             matrix = torch.sparse_csr_tensor(
-                torch.as_tensor(rows.indptr),
-                torch.as_tensor(rows.indices),
-                torch.as_tensor(rows.data, dtype=like.dtype),
+                torch.as_tensor(rows.indptr, device=like.device),
+                torch.as_tensor(rows.indices, device=like.device),
+                torch.as_tensor(rows.data, dtype=like.dtype, device=like.device),
                 rows.shape,
-                device=like.device,
                 check_invariants=False,
             )
         if self._kept:
