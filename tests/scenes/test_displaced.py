@@ -57,7 +57,7 @@ def test_simulate_samples_at_the_displaced_positions():
     assert pair.hsi.transform == simulate(scene(), ratio=4, srf="boxes:3").hsi.transform
     step = pair.hsi.history[-1]
     np.testing.assert_allclose(step["displacement"]["coefficients"], field().coefficients, atol=1e-4)
-    assert step["displacement"]["largest"] == pytest.approx(np.abs(field().coefficients).max(), abs=1e-4)
+    assert 0.7 < step["displacement"]["largest"] / field().largest((24, 32)) < 1.3
 
 
 @pytest.mark.parametrize("method", ["bicubic", "local-regression", "feinfn"])

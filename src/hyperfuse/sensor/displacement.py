@@ -255,14 +255,22 @@ class Displacement:
         }
 
     def to_record(self) -> dict[str, Any]:
-        """Return plain values of bounded size for a history, in HR pixels; control values where they are few."""
+        """Return plain values of bounded size for a history, in HR pixels; control values where they are few.
+
+        Sizes are those of the field at control points, without the outermost, which lie around the image.
+        """
         few = self.coefficients[0].size <= _RECORDED
+        inner = [
+            start + step * np.arange(count)[slice(1, -1) if count > 2 else slice(None)]
+            for start, step, count in zip(self.origin, self.spacing, self.coefficients.shape[1:], strict=True)
+        ]
+        values = self.at(*inner)
         return {
             "control_points": list(self.coefficients.shape[1:]),
             "spacing": list(self.spacing),
             "origin": list(self.origin),
-            "rms": round(float(np.sqrt(np.mean(self.coefficients**2))), 4),
-            "largest": round(float(np.abs(self.coefficients).max()), 4),
+            "rms": round(float(np.sqrt(np.mean(values**2))), 4),
+            "largest": round(float(np.abs(values).max()), 4),
             **({"coefficients": self.coefficients.round(4).tolist()} if few else {}),
         }
 

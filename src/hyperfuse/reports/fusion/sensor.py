@@ -36,7 +36,7 @@ def sensor(content: ReportContent) -> dict[str, Any]:
             "phase",
             f"{_pair(model.offset)} HR pixels from the centre of the first HR pixel to that of the first LR pixel",
         ),
-        *_displacement(model),
+        *_displacement(model, (content.hsi.rows, content.hsi.cols)),
         ("point spread function", _describe_psf(model.psf)),
         ("spectral responses", "not known; not used by the method" if srf is None else srf.source or "specified"),
     ]
@@ -49,11 +49,11 @@ def sensor(content: ReportContent) -> dict[str, Any]:
     }
 
 
-def _displacement(model: Sensor) -> list[tuple[str, str]]:
+def _displacement(model: Sensor, shape: tuple[int, int]) -> list[tuple[str, str]]:
     field = model.displacement
     if field is None:
         return []
-    size, (rows, cols) = np.abs(field.coefficients).max(axis=(1, 2)), field.coefficients.shape[1:]
+    size, (rows, cols) = np.abs(field.bounds((0, 0), shape)).max(axis=1), field.coefficients.shape[1:]
     far = f"up to {_pair(size.round(2).tolist())} HR pixels (y,x) from these positions"
     return [("displacement", f"{far}, by {rows} x {cols} control points")]
 
