@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hyperfuse.statistics.subspace import fit_subspace
+from hyperfuse.statistics.subspace import fit_subspace, model_subspace
 
 
 def image(seed=0, bands=6, rows=5, cols=7):
@@ -82,3 +82,14 @@ def test_noise_of_bright_bands_takes_the_place_of_dark_signal_unless_standardise
     )
     assert lost > 0.5
     assert kept < 0.01
+
+
+@pytest.mark.parametrize(("rank", "components"), [(0, 1), (5, 5), (40, 32)])
+def test_an_image_is_modelled_in_the_components_that_it_has(rank, components):
+    spectra = image(1, 50, 1, rank).flatten(1)
+    mixed = (spectra @ image(2, rank, 9, 10).flatten(1)).reshape(50, 9, 10).float()
+    subspace = model_subspace(mixed)
+    assert subspace.basis.shape == (50, components)
+    if rank <= components:
+        torch.testing.assert_close(subspace.expand(subspace.project(mixed)), mixed, atol=1e-4, rtol=1e-4)
+    assert model_subspace(mixed[:32]) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -80,8 +80,16 @@ def fit_subspace(hsi: torch.Tensor, components: int, *, standardise: bool = Fals
 
 
 def model_subspace(image: torch.Tensor) -> Subspace | None:
-    """Return the components in which an image (bands, rows, cols) is modelled; None where its bands are few."""
-    return fit_subspace(image, _MAX_COMPONENTS, standardise=True) if image.shape[0] > _MAX_COMPONENTS else None
+    """Return the components in which an image (bands, rows, cols) is modelled; None where its bands are few.
+
+    Of an image of fewer components, as one without its noise is, only those: the others are rounding.
+    """
+    if image.shape[0] <= _MAX_COMPONENTS:
+        return None
+    subspace = fit_subspace(image, _MAX_COMPONENTS, standardise=True)
+    variance = subspace.project(image.double()).flatten(1).var(1, correction=0)
+    count = max(1, int((variance > _ROUNDING * variance[0]).sum()))
+    return replace(subspace, basis=subspace.basis[:, :count])
 
 
 def signal_subspace(
