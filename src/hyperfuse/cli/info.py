@@ -11,10 +11,11 @@ from cyclopts import Parameter
 from hyperfuse.cli.inputs import read_image
 from hyperfuse.cli.options import COMMON, INPUT, CommonOptions, InputOptions
 from hyperfuse.cli.session import Session
-from hyperfuse.text import single_line
+from hyperfuse.text import shortened, single_line
 
 _LINE = 100
 _SHOWN = 2
+_LONGEST = 400  # of an attribute, in letters; --json writes all
 
 
 def info(
@@ -84,7 +85,7 @@ def _lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append(("values", "none: all are gaps"))
     if (found["scale"], found["offset"]) != (1.0, 0.0):
         lines.append(("coded as", f"{found['scale']:g} * stored + {found['offset']:g} (applied)"))
-    lines += [(key, str(text)) for key, text in found["attributes"].items()]
+    lines += [(key, shortened(text, _LONGEST)) for key, text in found["attributes"].items()]
     lines += [(f"step {rank}", _step(step)) for rank, step in enumerate(found["history"], 1)]
     return lines
 

@@ -16,9 +16,9 @@ ROWS, COLS = 12, 18
 
 def metadata(offsets=True, baseline="05.11"):
     spectral = "".join(
-        f'<Spectral_Information bandId="{number}" physicalBand="{band}"><Wavelength><CENTRAL unit="nm">'
-        f"{440 + 30 * number}</CENTRAL></Wavelength><Spectral_Response><STEP>1</STEP><VALUES>0 1 1 1 0</VALUES>"
-        "</Spectral_Response></Spectral_Information>"
+        f'<Spectral_Information bandId="{number}" physicalBand="{band}"><Wavelength><MIN>{438 + 30 * number}</MIN>'
+        f"<MAX>{442 + 30 * number}</MAX><CENTRAL>{440 + 30 * number}</CENTRAL></Wavelength><Spectral_Response>"
+        "<STEP>1</STEP><VALUES>0 1 1 1 0</VALUES></Spectral_Response></Spectral_Information>"
         for number, band in enumerate(PHYSICAL)
     )
     adds = "".join(f'<RADIO_ADD_OFFSET band_id="{number}">-1000</RADIO_ADD_OFFSET>' for number in range(13))
@@ -68,6 +68,7 @@ def test_values_and_record(safe, stored, assert_windows):
     assert cube.attributes["quantity"] == "top-of-atmosphere reflectance"
     assert cube.history[0]["product"] == "Sentinel-2 L1C"
     assert cube.fwhm[0] == 3
+    assert cube.attributes["responses"].startswith("B02:468,1:0 1 1 1 0;B03:498,1:")
 
 
 def test_clear_takes_clouds_and_cirrus(safe, assert_windows):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hyperfuse.cube.header import CubeHeader
+from hyperfuse.io.products.responses import RESPONSES, SampledResponse, responses_text
 from hyperfuse.sensor.srf.known import known_responses
 from hyperfuse.sensor.srf.satellites import srf_from_satellite
 
@@ -63,3 +64,21 @@ def test_what_is_not_known():
     assert known_responses(msi("OtherSat", ["B2"], wavelengths=[490.0], fwhm=[60.0]), hsi(), usable(hsi())) is None
     plain = CubeHeader(shape=(59, 4, 4))
     assert known_responses(msi("Sentinel-2A", ["B2"]), plain, usable(plain)) is None
+
+
+def test_curves_of_the_product_come_first():
+    curve = SampledResponse(600, 2, (0.0, 1.0, 1.0, 1.0, 1.0, 0.0))
+    attributes = {RESPONSES: responses_text({"B04": curve})}
+    header = msi("Sentinel-2A", ["B04", "B03"])
+    header = header.replace(attributes={**header.attributes, **attributes})
+    fine = np.arange(560, 660, 1.0)
+    found = known_responses(header, hsi(fine), usable(hsi(fine)))
+    assert found.source == "Sentinel-2A (curves of the product)"
+    # Weights are integrals against triangles between neighbouring bands of 1 nm.
+    assert found.matrix[0] @ fine == pytest.approx(605)
+    np.testing.assert_allclose(found.matrix[0, 43:48], 1 / 8, atol=1e-9)
+    assert found.matrix[0, 39:52].sum() == pytest.approx(1)
+    assert np.isnan(found.matrix[1]).all()
+    for damaged in ("B04:600:1 1", "B04:600,0:1 1", "B04:600,1:1 nan", "x"):
+        again = known_responses(header.replace(attributes={RESPONSES: damaged}), hsi(fine), usable(hsi(fine)))
+        assert again is None

@@ -7,6 +7,7 @@ MSK_CLASSI_B00 of L1C; and ESA's notes on processing baseline 04.00 for the offs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from xml.etree.ElementTree import Element
@@ -23,6 +24,7 @@ from hyperfuse.io.products.members import Members, Source, base_name, open_folde
 from hyperfuse.io.products.names import SENTINEL2_BANDS, SENTINEL2_FILE
 from hyperfuse.io.products.rasters import QualityLayer, RasterBands, grid_of, opened
 from hyperfuse.io.products.reflectance import warn
+from hyperfuse.io.products.responses import RESPONSES, SampledResponse, responses_text
 from hyperfuse.io.products.xml import Metadata
 
 _FINE = 10
@@ -137,6 +139,7 @@ def open_sentinel2(source: Source, options: ReadOptions) -> ProductImage:
                 "start_time": about.find("DATATAKE_SENSING_START", "PRODUCT_START_TIME"),
                 "baseline": about.find("PROCESSING_BASELINE"),
                 "quantity": "top-of-atmosphere reflectance" if first else None,
+                RESPONSES: _responses(about, spectral, bands),
             },
             {} if native else {"resampled": "bands of 20 m to 10 m, bilinear"},
         ),
@@ -277,12 +280,32 @@ def _grid(safe: _Safe, size: int) -> Grid:
 
 def _width(about: Metadata, element: Element) -> float:
     """Return the full width at half maximum of a response in nm, NaN where the metadata has none."""
+    sampled = _samples(about, element)
+    return float("nan") if sampled is None else full_width(np.array(sampled[0]), sampled[1])
+
+
+def _samples(about: Metadata, element: Element) -> tuple[list[float], float] | None:
+    """Return the samples of a response and their distance in nm, or None where the metadata has none."""
     texts = (element.findtext("{*}Spectral_Response/{*}VALUES") or "").split()
     if not texts:
-        return float("nan")
+        return None
     step = about.number(element.findtext("{*}Spectral_Response/{*}STEP"), "STEP")
-    values = np.array([about.number(text, "Spectral_Response") for text in texts])
-    return full_width(values, step)
+    return [about.number(text, "Spectral_Response") for text in texts], step
+
+
+def _responses(about: Metadata, spectral: dict[str, Element], bands: Sequence[ProductBand]) -> str | None:
+    """Return the responses of bands that are sampled from the lower limit of a band to its upper one."""
+    found: dict[str, SampledResponse] = {}
+    for band in bands:
+        element = spectral.get(_short(band.name))
+        sampled = None if element is None or not band.file else _samples(about, element)
+        if element is None or sampled is None:
+            continue
+        values, step = sampled
+        low, high = (about.number(element.findtext(f"{{*}}Wavelength/{{*}}{end}"), end) for end in ("MIN", "MAX"))
+        if step > 0 and abs((high - low) / step + 1 - len(values)) < 0.5:
+            found[band.name] = SampledResponse(low, step, tuple(values))
+    return responses_text(found)
 
 
 def full_width(values: NDArray[np.float64], step: float) -> float:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.errors import HyperfuseWarning, InputError, MissingDependencyError
-from hyperfuse.sensor.srf.curves import FLAT_TOPPED, srf_from_centres
+from hyperfuse.io.products.responses import RESPONSES, parse_responses
+from hyperfuse.sensor.srf.curves import FLAT_TOPPED, srf_from_centres, srf_from_curves
 from hyperfuse.sensor.srf.satellites import find_satellite, srf_from_satellite
 from hyperfuse.sensor.srf.srf import Floats, HsiBands, Srf
 
@@ -37,8 +38,9 @@ class KnownResponses:
 def known_responses(msi: CubeHeader, hsi: CubeHeader, usable: Bools) -> KnownResponses | None:
     """Return the responses of an MSI on the bands of an HSI, by the sensor that its product names; None if unknown.
 
-    The attribute ``sensor`` names one of :func:`~.satellites.list_satellites`, of which the band names choose:
-    published curves, else nominal ones. Of another product that states centres and widths they are flat-topped.
+    Curves that the product states come first. Else the attribute ``sensor`` names one of
+    :func:`~.satellites.list_satellites`, of which the band names choose: published curves, else nominal ones. Of
+    another product that states centres and widths they are flat-topped.
 
     Args:
         msi: header of the MSI.
@@ -49,7 +51,7 @@ def known_responses(msi: CubeHeader, hsi: CubeHeader, usable: Bools) -> KnownRes
         return None
     bands = HsiBands(hsi.bands, hsi.wavelengths, hsi.fwhm, usable)
     names = msi.band_names or tuple(f"band {number}" for number in range(1, msi.bands + 1))
-    for make in (_of_satellite, _of_centres):
+    for make in (_of_curves, _of_satellite, _of_centres):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", HyperfuseWarning)  # bands that are not covered are NaN
@@ -61,6 +63,21 @@ def known_responses(msi: CubeHeader, hsi: CubeHeader, usable: Bools) -> KnownRes
             nothing = np.full(hsi.bands, np.nan)
             return KnownResponses(np.array([rows.get(name, nothing) for name in names]), srf.source)
     return None
+
+
+def _of_curves(msi: CubeHeader, hsi: HsiBands, names: tuple[str, ...]) -> Srf | None:
+    curves = parse_responses(msi.attributes.get(RESPONSES, ""))
+    used = [name for name in names if name in curves]
+    if not used:
+        return None
+    axes = {name: curves[name].start + curves[name].step * np.arange(len(curves[name].values)) for name in used}
+    # A curve ends at its outermost samples.
+    ends = [end for axis in axes.values() for end in (axis[0] - 1e-3, axis[-1] + 1e-3)]
+    samples = np.unique(np.concatenate([*axes.values(), ends]))
+    rows = [np.interp(samples, axes[name], curves[name].values, left=0, right=0) for name in used]
+    source = f"{msi.attributes.get('sensor', 'MSI')} (curves of the product)"
+    srf = srf_from_curves(samples, rows, hsi, names=used, source=source, drop_uncovered=True)
+    return Srf(srf.matrix, srf.names, source=source)
 
 
 def _of_satellite(msi: CubeHeader, hsi: HsiBands, names: tuple[str, ...]) -> Srf | None:
