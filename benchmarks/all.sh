@@ -35,6 +35,7 @@ renew calibration.md calibration.py "$data"
 renew budget.md budget.py "$data"
 renew weights.md weights.py "$data" --threads 1
 renew ablation.md ablation.py "$data" --steps 200
+renew several.md several.py "$data" --method local-regression
 renew psf-priors.md psf_priors.py "$data"
 for part in paris shifts sensor; do renew blind-$part.md blind.py "$data" --part $part; done
 renew tiles.md tiles.py "$data"
