@@ -151,7 +151,7 @@ class DHIF(ComparedNetwork):
         return x
 
     def tiling(self) -> Tiling:
-        """Four halvings; four U-Nets reach far, beyond the overlap their influence is below a thousandth."""
+        """Four halvings; four U-Nets reach far, with some millionths (of fresh weights) beyond the overlap."""
         return Tiling(multiple=16, overlap=48)
 
     @torch.no_grad()

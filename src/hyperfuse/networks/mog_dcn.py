@@ -8,6 +8,7 @@ is no authors' program of them) both have 7x7. Signs that the equations would ha
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 import torch
@@ -197,9 +198,14 @@ class MoGDCN(ComparedNetwork):
             by_hsi = self.conv_upsample(self.conv_downsample(x) - hsi)
             x = (1 - delta_data * eta_data) * x + delta_data * (by_msi + by_hsi) + delta_data * eta_data * denoised
 
+    @property
+    def side_multiple(self) -> int:
+        """Sides are halved four times and need not be even: only LR pixels have to be whole."""
+        return 1
+
     def tiling(self) -> Tiling:
-        """Eight U-Nets of five levels reach far; beyond the overlap their influence is below a thousandth."""
-        return Tiling(multiple=self.options.ratio, overlap=48)
+        """Four halvings; eight U-Nets reach far, with some millionths (of fresh weights) beyond the overlap."""
+        return Tiling(multiple=math.lcm(2**_LEVELS, self.options.ratio), overlap=48)
 
     def _features(self, number: int, image: torch.Tensor, skips: list[torch.Tensor]) -> torch.Tensor:
         features = self.get_submodule("fe_conv1")(image)

@@ -241,6 +241,7 @@ class ThreeDTNet(ComparedNetwork):
     reference = "Ma, Jiang, Liu, Ma: 3DT-Net, Information Fusion, 2023"
     year = 2023
     program = "qingma2016/3DT-Net 20cd516"
+    cost = "minutes"
     needs = "the whole ratio of the weights, up to 13"
     without_effect = ("delta_[12456]", "eta_[12456]", "acti.weight", "*.relative_position_index", "*.attn_mask")
     options_class: ClassVar[type[NetworkOptions]] = ThreeDTOptions
