@@ -198,3 +198,13 @@ def test_a_zero_output_layer_returns_the_upsampled_hsi_or_is_refused(name):
         fused = network(hsi, msi)
     modes = [torch.nn.functional.interpolate(hsi, msi.shape[2:], mode=mode) for mode in ("bicubic", "bilinear")]
     assert min(float((fused - image).abs().max()) for image in modes) < 0.02
+
+
+def test_weights_of_hsrnet_start_as_its_program_draws_them():
+    torch.manual_seed(0)
+    network = create_network("hsrnet", hsi_bands=31, msi_bands=3)
+    weight = network.expand.weight
+    fan_in = 34 * 9
+    assert float(weight.abs().max()) <= 2 * (2.6 / fan_in) ** 0.5
+    assert float(weight.var()) == pytest.approx(2.012 / fan_in, rel=0.02)  # of a normal, cut at two deviations
+    assert not bool(network.expand.bias.any())

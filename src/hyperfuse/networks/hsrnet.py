@@ -23,8 +23,7 @@ from hyperfuse.networks.options import NetworkOptions, Ratio
 from hyperfuse.networks.registry import register_network
 
 _WIDTH, _BLOCKS, _WINDOW, _SLOPE = 64, 6, 6, 0.2
-_VARIANCE = 2.6  # times one over the fan-in, of weights at the start
-_TRUNCATED_VARIANCE = 0.8796  # standard deviation of a standard normal cut at two
+_VARIANCE = 2.6  # times one over the fan-in, of the normal that weights are drawn from; cut, it has 2.0
 
 
 class HSRNetOptions(ComparedOptions):
@@ -137,7 +136,7 @@ class HSRNet(ComparedNetwork):
             if name == "band_expand":
                 layer.weight.normal_()
             else:
-                sigma = math.sqrt(_VARIANCE / layer.weight[0].numel()) / _TRUNCATED_VARIANCE
+                sigma = math.sqrt(_VARIANCE / layer.weight[0].numel())
                 nn.init.trunc_normal_(layer.weight, std=sigma, a=-2 * sigma, b=2 * sigma)
 
 
