@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 import hyperfuse as hf
-from hyperfuse.io.stack import stack
+from hyperfuse.io.formats.stack import stack
 from hyperfuse.methods import DEFAULT_METHOD
 from recording import RESULTS, made_by
 from scenes import read_enmap, read_remote

@@ -7,7 +7,7 @@ import pytest
 import hyperfuse
 
 PUBLIC = [
-    "Aligned",
+    "RegisteredPair",
     "Cube",
     "CubeHeader",
     "Displacement",

@@ -24,7 +24,7 @@ from .networks.pretrained import from_pretrained as from_pretrained
 from .scenes.fuse import fuse as fuse
 from .scenes.fuse import fuse_tiles as fuse_tiles
 from .scenes.pipeline import Fusion as Fusion
-from .scenes.registration import Aligned as Aligned
+from .scenes.registration import RegisteredPair as RegisteredPair
 from .scenes.registration import align as align
 from .scenes.simulate import Pair as Pair
 from .scenes.simulate import simulate as simulate

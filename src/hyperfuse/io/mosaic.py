@@ -19,8 +19,8 @@ from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, merge_options
 from hyperfuse.io.files import read
 from hyperfuse.io.formats.registry import split_variable
+from hyperfuse.io.formats.stack import common_attributes, same_grid, stack
 from hyperfuse.io.products import find_product
-from hyperfuse.io.stack import common_attributes, same_grid, stack
 from hyperfuse.io.windows.open import find_swaths, open_windows
 
 # Origins may be off the grid by this fraction of a pixel; more would be a shift worth resampling.

@@ -35,7 +35,7 @@ DILATIONS = (1, 2, 1)
 FEED_FORWARD = 2.66
 
 
-class Layout(NamedTuple):
+class RatioWidths(NamedTuple):
     """What a ratio decides.
 
     Attributes:
@@ -49,7 +49,7 @@ class Layout(NamedTuple):
     activated: int
 
 
-LAYOUTS = {4: Layout((48, 96, 192), 48, 2), 8: Layout((48, 96, 192, 192), 32, 2)}
+LAYOUTS = {4: RatioWidths((48, 96, 192), 48, 2), 8: RatioWidths((48, 96, 192, 192), 32, 2)}
 
 
 class BDTOptions(ComparedOptions):
@@ -262,7 +262,7 @@ class Bidirectional(nn.Module):
         layout: what the ratio decides.
     """
 
-    def __init__(self, hsi_bands: int, msi_bands: int, layout: Layout) -> None:
+    def __init__(self, hsi_bands: int, msi_bands: int, layout: RatioWidths) -> None:
         super().__init__()
         self.layout, levels = layout, len(layout.down)
         self.direction1 = DownPath(hsi_bands + msi_bands, layout.down)

@@ -27,7 +27,7 @@ _HSI_BANDS, _MSI_BANDS = 31, 3
 _METADATA = "hyperfuse"
 
 
-class Description(NamedTuple):
+class BuildOptions(NamedTuple):
     """What a network has to be built with for some weights.
 
     Attributes:
@@ -45,7 +45,7 @@ class Description(NamedTuple):
 
 def describe_released(
     state: Mapping[str, torch.Tensor], network: str | None = None, ratio: int | None = None
-) -> list[Description]:
+) -> list[BuildOptions]:
     """Return what a state dict under authors' names may be of; several where it fits at several ratios.
 
     Args:
@@ -73,7 +73,7 @@ def describe_released(
 
 def describe_file(
     path: str | os.PathLike[str], network: str | None = None, ratio: int | None = None
-) -> list[Description]:
+) -> list[BuildOptions]:
     """As :func:`describe_released`, of a file that :func:`from_released` reads.
 
     Raises:
@@ -139,7 +139,7 @@ def save_converted(network: FusionNetwork, path: str | os.PathLike[str]) -> Path
     return path
 
 
-def _read_converted(path: str | os.PathLike[str]) -> tuple[Description | None, dict[str, torch.Tensor]]:
+def _read_converted(path: str | os.PathLike[str]) -> tuple[BuildOptions | None, dict[str, torch.Tensor]]:
     """Return what a file of :func:`save_converted` states, and its tensors; None for any other file."""
     if Path(path).suffix != ".safetensors" or not Path(path).is_file():
         return None, {}
@@ -152,7 +152,7 @@ def _read_converted(path: str | os.PathLike[str]) -> tuple[Description | None, d
         return None, {}
     try:
         stated = json.loads(text)
-        described = Description(stated["network"], stated["hsi_bands"], stated["msi_bands"], dict(stated["options"]))
+        described = BuildOptions(stated["network"], stated["hsi_bands"], stated["msi_bands"], dict(stated["options"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(
             f"{path}: what it states about its network is not readable; convert the weights again"
@@ -215,7 +215,7 @@ def _as_stated(
 
 
 def _check(
-    path: str | os.PathLike[str], one: Description, hsi_bands: int | None, msi_bands: int | None, ratio: int | None
+    path: str | os.PathLike[str], one: BuildOptions, hsi_bands: int | None, msi_bands: int | None, ratio: int | None
 ) -> None:
     if hsi_bands not in (None, one.hsi_bands) or (one.msi_bands is not None and msi_bands not in (None, one.msi_bands)):
         wanted = (hsi_bands or one.hsi_bands, msi_bands or one.msi_bands)
@@ -244,7 +244,7 @@ def _options_to_try(kind: type[NetworkOptions], ratio: int | None) -> Iterator[d
 
 def _fitted(
     name: str, options: Mapping[str, Any], reference: _Shapes, state: Mapping[str, torch.Tensor]
-) -> Description | None:
+) -> BuildOptions | None:
     """Return the bands for which a network has the shapes of a state dict, or None; ``reference``: for some bands."""
     more = (
         _shapes(name, _HSI_BANDS + 1, _MSI_BANDS, **options),
@@ -275,7 +275,7 @@ def _fitted(
         for key, sizes in whole.sizes.items()
         if key in state
     )
-    return Description(name, hsi_bands, msi_bands, options) if fits else None
+    return BuildOptions(name, hsi_bands, msi_bands, options) if fits else None
 
 
 class _Shapes(NamedTuple):

@@ -43,7 +43,7 @@ _METHOD, _TILE = "bicubic", 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Aligned:
+class RegisteredPair:
     """How an HSI lies on an MSI.
 
     Attributes:
@@ -154,7 +154,7 @@ def align(
     reading: ReadOptions | None = None,
     msi_reading: ReadOptions | None = None,
     progress: Progress | bool = silent,
-) -> Aligned:
+) -> RegisteredPair:
     """Find how an HSI lies on an MSI, as :func:`~hyperfuse.fuse` does before it fuses; nothing is fused.
 
     Args:
@@ -200,7 +200,7 @@ def align(
         headers = source.hsi.header, source.msi.header
         found = displacement_of(match, *headers, geometry)
         stated = match_headers(*headers, geometry.replace(displacement=None, search=None))
-        return Aligned(found, Evidence.of(match, found), match, match.notes, source, stated)
+        return RegisteredPair(found, Evidence.of(match, found), match, match.notes, source, stated)
 
 
 def _source(

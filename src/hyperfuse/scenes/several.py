@@ -17,9 +17,9 @@ from hyperfuse.io import read
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.files import as_cube
 from hyperfuse.io.formats.registry import split_variable
+from hyperfuse.io.formats.stack import same_grid, stack
 from hyperfuse.io.mosaic import merge
 from hyperfuse.io.products import find_product
-from hyperfuse.io.stack import same_grid, stack
 from hyperfuse.io.windows.memory import MemorySource
 from hyperfuse.io.windows.stacked import pixel_corner
 from hyperfuse.methods import get_method

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.header import Grid
 from hyperfuse.errors import InputError
-from hyperfuse.io.geometry.placement import Placement
+from hyperfuse.io.geometry.placement import PixelMap
 
 
-def place_by_table(sample: NDArray[Any], line: NDArray[Any], size: tuple[int, int], grid: Grid) -> Placement:
+def place_by_table(sample: NDArray[Any], line: NDArray[Any], size: tuple[int, int], grid: Grid) -> PixelMap:
     """Return the placement that a lookup table states.
 
     Args:
@@ -44,4 +44,4 @@ def place_by_table(sample: NDArray[Any], line: NDArray[Any], size: tuple[int, in
     if columns.max() > size[1] or rows.max() > size[0]:
         raise InputError(f"its lookup table leaves the image of {size[0]} x {size[1]} pixels")
     index = np.where(covered, (rows - 1) * size[1] + columns - 1, -1)
-    return Placement(grid, index.astype(np.int32), {"orthorectified": "GLT, nearest pixel"})
+    return PixelMap(grid, index.astype(np.int32), {"orthorectified": "GLT, nearest pixel"})

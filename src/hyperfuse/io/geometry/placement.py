@@ -35,7 +35,7 @@ class Parts(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Placement:
+class PixelMap:
     """Which pixel of the sensor each pixel of a grid shows.
 
     Attributes:
@@ -52,7 +52,7 @@ class Placement:
     step: Mapping[str, Any]
     offsets: NDArray[np.float32] | None = None
 
-    def every(self, step: int) -> Placement:
+    def every(self, step: int) -> PixelMap:
         """Return the placement of every ``step``-th pixel of the grid, the nearest to the centres of the larger ones.
 
         Its grid keeps its extent.
@@ -83,7 +83,7 @@ class PlacedImage:
         InputError: images with other bands than the first.
     """
 
-    def __init__(self, images: Sequence[Parts], placement: Placement) -> None:
+    def __init__(self, images: Sequence[Parts], placement: PixelMap) -> None:
         self._images, self.placement = tuple(images), placement
         headers = [image.header for image in images]
         first = headers[0]
@@ -127,7 +127,7 @@ class PlacedImage:
 
     @property
     def offsets(self) -> NDArray[np.float32] | None:
-        """How far samples lie from the centres of their pixels; see :class:`Placement`."""
+        """How far samples lie from the centres of their pixels; see :class:`PixelMap`."""
         return self.placement.offsets
 
     def may_hold_data(self, window: Window) -> bool:

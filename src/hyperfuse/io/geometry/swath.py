@@ -20,7 +20,7 @@ from scipy.spatial import KDTree
 from hyperfuse.cube.crs import is_geographic, metres_per_unit, parse_crs
 from hyperfuse.cube.header import Grid
 from hyperfuse.errors import InputError
-from hyperfuse.io.geometry.placement import Parts, PlacedImage, Placement
+from hyperfuse.io.geometry.placement import Parts, PixelMap, PlacedImage
 
 WGS84 = "EPSG:4326"
 # How far from the centre of a pixel the sample may lie that it shows, in pixels.
@@ -105,7 +105,7 @@ def place_swaths(swaths: Sequence[Swath], like: Grid | None = None) -> PlacedIma
         "grid": f"{_short(crs)}, pixels of {size} m" + ("" if corner is None else " on the corners of the other image"),
         "residual_rms_m": round(rms, 3),
     }
-    return PlacedImage([swath.image for swath in swaths], Placement(grid, index, step, offsets))
+    return PlacedImage([swath.image for swath in swaths], PixelMap(grid, index, step, offsets))
 
 
 def utm_crs(latitude: NDArray[Any], longitude: NDArray[Any]) -> str:

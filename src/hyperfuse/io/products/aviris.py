@@ -20,7 +20,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.formats import envi_header
 from hyperfuse.io.geometry.glt import place_by_table
-from hyperfuse.io.geometry.placement import Placement
+from hyperfuse.io.geometry.placement import PixelMap
 from hyperfuse.io.products.image import About, ProductBand, ProductImage
 from hyperfuse.io.products.located import LatLon, Located
 from hyperfuse.io.products.members import Members, Source, base_name, finite_number, match
@@ -186,7 +186,7 @@ def _positions(members: Members, name: str, size: tuple[int, int]) -> LatLon:
     return latitude, longitude
 
 
-def _table(members: Members, name: str, size: tuple[int, int]) -> Placement:
+def _table(members: Members, name: str, size: tuple[int, int]) -> PixelMap:
     """Return the placement by a GLT file, whose header states the grid of the map."""
     items = _header(members.root / name)
     with opened(members, name, bands=2) as raster:

@@ -19,7 +19,7 @@ from hyperfuse.cube.header import Grid
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.geometry.glt import place_by_table
-from hyperfuse.io.geometry.placement import Placement
+from hyperfuse.io.geometry.placement import PixelMap
 from hyperfuse.io.products import hdf5
 from hyperfuse.io.products.datasets import DatasetBands, cube_bands, spectral_bands
 from hyperfuse.io.products.image import About, ProductBand, ProductImage
@@ -134,7 +134,7 @@ def _check_transform(text: str, found: Affine) -> None:
         raise InputError(f"its GeoTransform ({text}) is not that of its eastings and northings ({found[:6]})")
 
 
-def _placement(file: h5py.File, size: tuple[int, int], grid: Grid) -> Placement:
+def _placement(file: h5py.File, size: tuple[int, int], grid: Grid) -> PixelMap:
     if not hdf5.holds(file, f"{_TABLE}/sample", f"{_TABLE}/line"):
         raise InputError(
             f"its cube of {size[0]} x {size[1]} pixels is not on its grid of {grid.rows} x {grid.cols}, and it has no"

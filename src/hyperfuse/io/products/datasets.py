@@ -38,7 +38,7 @@ class FlagDataset:
 
 
 class DatasetBands:
-    """The bands of a product in an HDF5 file, and its flags; see :class:`~.image.Stored`.
+    """The bands of a product in an HDF5 file, and its flags; see :class:`~.image.StoredBands`.
 
     Args:
         file: open; it is closed with this.

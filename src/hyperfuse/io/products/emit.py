@@ -21,7 +21,7 @@ from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.geometry.glt import place_by_table
-from hyperfuse.io.geometry.placement import Placement
+from hyperfuse.io.geometry.placement import PixelMap
 from hyperfuse.io.products import hdf5
 from hyperfuse.io.products.datasets import DatasetBands, FlagDataset, cube_bands, spectral_bands
 from hyperfuse.io.products.image import About, ProductBand, ProductImage
@@ -78,7 +78,7 @@ def open_emit(source: Source, options: ReadOptions) -> Located:
         return Located(image, lambda: _locate(file, (rows, cols)), _PIXEL)
 
 
-def _locate(file: h5py.File, size: tuple[int, int]) -> LatLon | Placement:
+def _locate(file: h5py.File, size: tuple[int, int]) -> LatLon | PixelMap:
     if hdf5.holds(file, f"{_LOCATION}/lat", f"{_LOCATION}/lon"):
         latitude, longitude = (hdf5.stored(hdf5.dataset(file, f"{_LOCATION}/{name}", 2)) for name in ("lat", "lon"))
         return latitude, longitude

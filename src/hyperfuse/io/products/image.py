@@ -83,7 +83,7 @@ class ProductBand:
     number: int = 1
 
 
-class Stored(Protocol):
+class StoredBands(Protocol):
     """What reads the stored numbers of a product."""
 
     def read(self, bands: Sequence[int], part: Part) -> NDArray[Any]:
@@ -132,7 +132,7 @@ class ProductImage:
     """
 
     def __init__(
-        self, grid: Grid, bands: Sequence[ProductBand], stored: Stored, options: ReadOptions, about: About
+        self, grid: Grid, bands: Sequence[ProductBand], stored: StoredBands, options: ReadOptions, about: About
     ) -> None:
         check_size(grid.rows, grid.cols)
         if len(bands) > MAX_BANDS:

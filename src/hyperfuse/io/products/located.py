@@ -19,7 +19,7 @@ from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.options import ReadOptions
-from hyperfuse.io.geometry.placement import PlacedImage, Placement
+from hyperfuse.io.geometry.placement import PixelMap, PlacedImage
 from hyperfuse.io.geometry.swath import Swath, place_swaths
 from hyperfuse.io.products.image import ProductImage
 from hyperfuse.io.products.isolated import IsolatedImage
@@ -42,7 +42,7 @@ class Located:
     """
 
     image: ProductImage
-    locate: Callable[[], LatLon | Placement]
+    locate: Callable[[], LatLon | PixelMap]
     pixel: float | None = None
 
 
@@ -107,7 +107,7 @@ def read_all(opener: Opener, sources: Sequence[Source], options: ReadOptions) ->
 
 def describe(
     opener: str, source: Source, options: ReadOptions
-) -> tuple[CubeHeader, LatLon | Placement | None, float | None]:
+) -> tuple[CubeHeader, LatLon | PixelMap | None, float | None]:
     """Return the header of a product, and of one in sensor geometry the positions and nominal size of its pixels."""
     found: ProductImage | Located = pkgutil.resolve_name(opener)(source, options)
     if isinstance(found, Located):
@@ -135,8 +135,8 @@ def _in_full(found: Located, opener: str, source: Source, options: ReadOptions) 
 
 
 def _placed(
-    image: ProductImage | IsolatedImage, positions: LatLon | Placement, pixel: float | None
+    image: ProductImage | IsolatedImage, positions: LatLon | PixelMap, pixel: float | None
 ) -> PlacedImage | Swath:
-    if isinstance(positions, Placement):
+    if isinstance(positions, PixelMap):
         return PlacedImage([image], positions)
     return Swath(image, positions[0], positions[1], pixel)

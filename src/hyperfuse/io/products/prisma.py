@@ -197,7 +197,7 @@ def _clouds(source: Source, path: Path, size: tuple[int, int]) -> h5py.Dataset:
 
 
 class _PrismaBands:
-    """The bands of a file with their error matrices; see :class:`~.image.Stored`.
+    """The bands of a file with their error matrices; see :class:`~.image.StoredBands`.
 
     All bands of a part are held once they are read, as they are packed together in the file, and as it is by all of
     them that a pixel is known to lie outside the swath.

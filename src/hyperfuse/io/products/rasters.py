@@ -73,7 +73,7 @@ class QualityLayer:
 
 
 class RasterBands:
-    """The bands of a product in rasters, with its quality layers; see :class:`~.image.Stored`.
+    """The bands of a product in rasters, with its quality layers; see :class:`~.image.StoredBands`.
 
     Args:
         members: of the product.

@@ -24,7 +24,7 @@ class RasterTile:
 
 
 class TiledBands:
-    """The bands of a product in tiles, 0 where there is none; see :class:`~.image.Stored`.
+    """The bands of a product in tiles, 0 where there is none; see :class:`~.image.StoredBands`.
 
     Args:
         members: of the product.

@@ -12,7 +12,7 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader, Grid
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
-from hyperfuse.io.stack import stacked_header, stacked_values
+from hyperfuse.io.formats.stack import stacked_header, stacked_values
 from hyperfuse.io.windows.source import WindowSource
 from hyperfuse.io.windows.warped import WarpedSource
 

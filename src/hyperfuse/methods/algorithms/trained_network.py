@@ -23,7 +23,7 @@ from hyperfuse.networks.blocks.upsample import resample
 from hyperfuse.networks.compared import ComparedNetwork
 from hyperfuse.networks.pretrained import find_pretrained, from_pretrained, read_base
 from hyperfuse.networks.registry import create_network
-from hyperfuse.networks.released import Description, describe_file, from_released
+from hyperfuse.networks.released import BuildOptions, describe_file, from_released
 from hyperfuse.progress import Progress, silent
 from hyperfuse.sensor.model import Sensor
 
@@ -228,7 +228,7 @@ def _load(
 
 
 @lru_cache(maxsize=1)
-def _described(path: str, changed: int, name: str | None, ratio: int | None) -> list[Description]:
+def _described(path: str, changed: int, name: str | None, ratio: int | None) -> list[BuildOptions]:
     """Describe a file of weights; ``changed``, its time, keeps an older content from being returned for a newer one."""
     return describe_file(path, name, ratio)
 

@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 _BLOCK = 8
 
 
-class Compared(NamedTuple):
+class HeldOutEnergy(NamedTuple):
     """Residual energy of a position, held out, in units of the MSI's variance.
 
     Attributes:
@@ -64,7 +64,7 @@ def hold_out(images: PairImages, field: Field) -> HeldOut:
     return HeldOut([Field(field.grid, zero + step - whole) for step in steps], masks)
 
 
-def compare(images: PairImages, weight: Array, displacement: Array | HeldOut) -> Compared:
+def compare(images: PairImages, weight: Array, displacement: Array | HeldOut) -> HeldOutEnergy:
     """Return the residual at a displacement; maps of the HSI, and the field where it was held out, from other folds.
 
     Args:
@@ -94,10 +94,10 @@ def compare(images: PairImages, weight: Array, displacement: Array | HeldOut) ->
         return np.asarray(np.add.reduceat(np.add.reduceat(image, lines[0], axis=0), lines[1], axis=1).ravel())
 
     scale = max(float(total.sum()), 1e-300)
-    return Compared(blocks(energy) / scale, 1 - float(energy.sum()) / scale)
+    return HeldOutEnergy(blocks(energy) / scale, 1 - float(energy.sum()) / scale)
 
 
-def improvement(before: Compared, after: Compared) -> tuple[float, float]:
+def improvement(before: HeldOutEnergy, after: HeldOutEnergy) -> tuple[float, float]:
     """Return by which fraction the residual falls, and by how many standard errors its logarithm in the blocks does."""
     known = (before.blocks > 0) & (after.blocks > 0)
     if known.sum() < 2:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.sensor.registration.coarse import CoarseShift, search_shift
 from hyperfuse.sensor.registration.components import PairComponents
-from hyperfuse.sensor.registration.evidence import Compared, compare, hold_out, improvement, projections
+from hyperfuse.sensor.registration.evidence import HeldOutEnergy, compare, hold_out, improvement, projections
 from hyperfuse.sensor.registration.images import PairImages
 from hyperfuse.sensor.registration.refine import Level, Linearised, Refined, linearise, refine
 from hyperfuse.sensor.registration.result import Model, Registration
@@ -121,13 +121,13 @@ def _refined(pair: PairComponents, images: PairImages, start: Field, first: int)
 
 
 def _simplest(
-    images: PairImages, field: Field, at: Linearised, before: Compared, after: Compared
+    images: PairImages, field: Field, at: Linearised, before: HeldOutEnergy, after: HeldOutEnergy
 ) -> tuple[Model, Field]:
     """Return the simplest model that is no worse than a field on held-out pixels, and the displacement by it."""
     values, total = field.at(images.rows, images.cols), max(float(at.weight.sum()), 1e-300)
     shape = (int(images.rows[-1]) + 1, int(images.cols[-1]) + 1)
 
-    def candidates() -> Iterator[tuple[Model, Array, Compared]]:
+    def candidates() -> Iterator[tuple[Model, Array, HeldOutEnergy]]:
         yield "none", _nowhere(images), before
         for model, simple in projections(field, at.weight, images):
             yield model, simple, compare(images, at.weight, simple)
