@@ -60,6 +60,9 @@ def test_what_is_recorded(offsets):
             "largest": pytest.approx(np.hypot(*offsets).max(), abs=1e-4),
         }
     }
+    smooth = Displacement(np.ones((2, 3, 3)), (7.5, 7.5), (0.3, 0.3))
+    record = with_offsets(smooth, offsets).to_record()
+    assert record == {**smooth.to_record(), "offsets_of_samples": record["offsets_of_samples"]}
     # The offsets are stated by the image; a sensor in a file has the smooth part alone.
     read = Sensor.from_dict(mtf(RATIO).replace(displacement=with_offsets(None, offsets)).to_dict())
     assert not isinstance(read.displacement, SampleDisplacement)

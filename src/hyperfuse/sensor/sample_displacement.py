@@ -82,7 +82,8 @@ class SampleDisplacement(Displacement):
             "rms": round(float(np.sqrt(np.mean(known**2))) if known.size else 0.0, 4),
             "largest": round(float(known.max(initial=0.0)), 4),
         }
-        return {**(super().to_record() if self.coefficients.any() else {}), "offsets_of_samples": samples}
+        smooth = self.smooth
+        return {**({} if smooth is None else smooth.to_record()), "offsets_of_samples": samples}
 
 
 def with_offsets(
