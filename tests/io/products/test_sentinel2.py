@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io import read
 from hyperfuse.io.products.reflectance import double
-from hyperfuse.io.products.sentinel2 import full_width
+from hyperfuse.io.products.responses import full_width
 
 NAME = "S2A_MSIL2A_20230821T100601_N0509_R022_T33UUU_20230821T162000"
 GRANULE = "GRANULE/L2A_T33UUU_A042640_20230821T100602"

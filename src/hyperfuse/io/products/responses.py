@@ -1,10 +1,13 @@
-"""Responses that a product states as sampled curves, as an attribute of its image: a text."""
+"""Responses that a product states as sampled curves: their width, and their text as an attribute of an image."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 # The attribute's name; "B02:439,1:0.01 0.2 1 ...;B03:...": first wavelength and step in nm, then the samples.
 RESPONSES = "responses"
@@ -52,3 +55,25 @@ def parse_responses(text: str) -> dict[str, SampledResponse]:
     numbers = [number for one in found.values() for number in (one.start, one.step, *one.values)]
     sound = all(math.isfinite(number) for number in numbers) and all(one.step > 0 for one in found.values())
     return found if sound else {}
+
+
+def full_width(values: NDArray[np.float64], step: float) -> float:
+    """Return the distance between the outermost crossings of half the maximum of a sampled curve.
+
+    Args:
+        values: samples, not below 0, shape (n,); beyond its ends the curve is 0.
+        step: distance of the samples.
+
+    Example:
+        >>> full_width(np.array([0.0, 0.5, 1.0, 1.0, 0.5, 0.0]), 2.0)
+        6.0
+    """
+    curve = np.concatenate([[0.0], values, [0.0]])
+    half = curve.max() / 2
+    above = np.flatnonzero(curve >= half)
+    if half <= 0:
+        return float("nan")
+    first, last = int(above[0]), int(above[-1])
+    start = first - (curve[first] - half) / (curve[first] - curve[first - 1])
+    stop = last + (curve[last] - half) / (curve[last] - curve[last + 1])
+    return float((stop - start) * step)

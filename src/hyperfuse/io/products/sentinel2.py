@@ -14,7 +14,6 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 from affine import Affine
-from numpy.typing import NDArray
 
 from hyperfuse.cube.header import Grid
 from hyperfuse.errors import InputError
@@ -24,7 +23,7 @@ from hyperfuse.io.products.members import Members, Source, base_name, open_folde
 from hyperfuse.io.products.names import SENTINEL2_BANDS, SENTINEL2_FILE
 from hyperfuse.io.products.rasters import QualityLayer, RasterBands, grid_of, opened
 from hyperfuse.io.products.reflectance import warn
-from hyperfuse.io.products.responses import RESPONSES, SampledResponse, responses_text
+from hyperfuse.io.products.responses import RESPONSES, SampledResponse, full_width, responses_text
 from hyperfuse.io.products.xml import Metadata
 
 _FINE = 10
@@ -306,25 +305,3 @@ def _responses(about: Metadata, spectral: dict[str, Element], bands: Sequence[Pr
         if step > 0 and abs((high - low) / step + 1 - len(values)) < 0.5:
             found[band.name] = SampledResponse(low, step, tuple(values))
     return responses_text(found)
-
-
-def full_width(values: NDArray[np.float64], step: float) -> float:
-    """Return the distance between the outermost crossings of half the maximum of a sampled curve.
-
-    Args:
-        values: samples, not below 0, shape (n,); beyond its ends the curve is 0.
-        step: distance of the samples.
-
-    Example:
-        >>> full_width(np.array([0.0, 0.5, 1.0, 1.0, 0.5, 0.0]), 2.0)
-        6.0
-    """
-    curve = np.concatenate([[0.0], values, [0.0]])
-    half = curve.max() / 2
-    above = np.flatnonzero(curve >= half)
-    if half <= 0:
-        return float("nan")
-    first, last = int(above[0]), int(above[-1])
-    start = first - (curve[first] - half) / (curve[first] - curve[first - 1])
-    stop = last + (curve[last] - half) / (curve[last] - curve[last + 1])
-    return float((stop - start) * step)

@@ -11,7 +11,6 @@ import datetime
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +21,13 @@ from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products.image import About, ProductBand, ProductImage
+from hyperfuse.io.products.isd import SupportData, read_support_data, support_pattern
 from hyperfuse.io.products.members import Members, Source, base_name, finite_number, match
 from hyperfuse.io.products.names import WORLDVIEW_FILE, WORLDVIEW_IMAGE
 from hyperfuse.io.products.nominal_bands import nominal_ranges
 from hyperfuse.io.products.rasters import grid_of, opened
 from hyperfuse.io.products.reflectance import warn
 from hyperfuse.io.products.tiles import RasterTile, TiledBands
-from hyperfuse.io.products.xml import Metadata
 
 _SATELLITES = {"WV02": "worldview-2", "WV03": "worldview-3"}
 # Solar irradiance at 1 AU in W m-2 um-1, by band in the order of the images.
@@ -43,38 +42,10 @@ _IRRADIANCE = {
         "S7": 76.9507, "S8": 68.0988, "P": 1574.41,
     },
 }  # fmt: skip
-_PAN = "P"  # the first letter of the code of a panchromatic product, such as P2AS
 _ORTHO = ("LV2A", "LV3")
 _REFLECTANCE = "ACOMP"
 # Tiles may be off the grid by this fraction of a pixel.
 _OFF_GRID = 0.01
-
-# Groups of entries by name, all in upper case; entries outside of groups are those of the group "".
-Groups = dict[str, dict[str, str]]
-
-
-@dataclass(frozen=True)
-class _Isd:
-    """The support data of an image: name, groups of IMD, and the entries of each tile."""
-
-    members: Members
-    name: str
-    groups: Groups
-    tiles: list[dict[str, str]]
-
-    def text(self, key: str, *groups: str) -> str:
-        """Return an entry of the first group that has it."""
-        for group in groups:
-            if key in self.groups.get(group, {}):
-                return self.groups[group][key]
-        raise InputError(f"{self.name} has no {key}; it is cut off or of another format")
-
-    def number(self, key: str, *groups: str) -> float:
-        """Return an entry as a finite number above 0."""
-        value = finite_number(self.text(key, *groups), f"{self.name}: {key}")
-        if value <= 0:
-            raise InputError(f"{self.name}: {key} is {value:g}, which has to be above 0")
-        return value
 
 
 def is_worldview(path: Path) -> bool:
@@ -83,7 +54,7 @@ def is_worldview(path: Path) -> bool:
     if found is None:
         return False
     names = [entry.name for entry in path.parent.iterdir()]
-    return bool(Members(path.parent, names).find(_support(found["start"], found["order"])))
+    return bool(Members(path.parent, names).find(support_pattern(found["start"], found["order"])))
 
 
 def open_worldview(source: Source, options: ReadOptions) -> ProductImage:
@@ -101,7 +72,7 @@ def open_worldview(source: Source, options: ReadOptions) -> ProductImage:
     """
     if options.quality == "clear":
         raise InputError("quality='clear' needs a cloud mask, which WorldView products do not have; leave it out")
-    isd = _read_isd(source)
+    isd = read_support_data(source)
     satellite = _satellite(isd)
     names = [name for name in _IRRADIANCE[satellite] if f"BAND_{name}" in isd.groups]
     if not names:
@@ -127,81 +98,10 @@ def open_worldview(source: Source, options: ReadOptions) -> ProductImage:
     )
 
 
-def _support(start: str, order: str) -> str:
-    """Return the pattern of the support data of an image."""
-    return rf"{re.escape(start + order)}\.(?:IMD|XML)"
-
-
-def _read_isd(source: Source) -> _Isd:
-    members, chosen = source.members, source.chosen
-    named = match(WORLDVIEW_IMAGE, base_name(chosen)) if chosen else None
-    if named is not None:
-        pattern = _support(named["start"], named["order"])
-    else:
-        stem = re.escape(base_name(chosen).rpartition(".")[0]) if chosen else None
-        pattern = WORLDVIEW_FILE if stem is None else rf"{stem}\.(?:IMD|XML)"
-    found = members.find(pattern)
-    stem = _stem({base_name(name).rpartition(".")[0] for name in found}, source)
-    found = [name for name in found if re.fullmatch(re.escape(stem) + r"\.(?:IMD|XML)", base_name(name), re.IGNORECASE)]
-    texts = [name for name in found if name.lower().endswith(".imd")]
-    if not found:
-        raise InputError(f"the metadata *.IMD or *.XML are missing in {members.root}")
-    if not texts:
-        return _from_xml(members, found[0])
-    groups = _parse(members, texts[0])
-    til = members.find(re.escape(stem) + r"\.TIL")
-    tiles = [group for name, group in _parse(members, til[0]).items() if name.startswith("TILE_")] if til else []
-    return _Isd(members, texts[0], groups, tiles)
-
-
-def _stem(stems: set[str], source: Source) -> str:
-    """Return the name of the image that is meant among those of a delivery: the panchromatic one, else another."""
-    pan = {stem for stem in stems if (named := match(WORLDVIEW_IMAGE, f"{stem}.TIF")) and named["start"][-4] == _PAN}
-    wanted = pan if source.part else stems - pan or stems
-    if len(wanted) > 1:
-        raise InputError(f"holds {len(wanted)} images ({', '.join(sorted(wanted)[:3])}); name the .IMD of one of them")
-    if source.part and not wanted:
-        raise InputError("holds no panchromatic image")
-    return wanted.pop() if wanted else ""
-
-
-def _parse(members: Members, name: str) -> Groups:
-    """Return the groups of a text of ``key = value;`` between BEGIN_GROUP and END_GROUP."""
-    groups: Groups = {}
-    current = ""
-    for line in members.read_text(name).decode("utf-8", "replace").splitlines():
-        key, equals, value = (part.strip() for part in line.partition("="))
-        if key == "BEGIN_GROUP":
-            current = value.rstrip(";").upper()
-            groups.setdefault(current, {})
-        elif key == "END_GROUP":
-            current = ""
-        elif key.upper() == "END;":
-            return groups
-        elif equals:
-            groups.setdefault(current, {}).setdefault(key.upper(), value.rstrip(";").strip().strip('"'))
-    raise InputError(f"{name} does not end with END; it is cut off or of another format")
-
-
-def _from_xml(members: Members, name: str) -> _Isd:
-    metadata = Metadata(members, name)
-    groups: Groups = {"": {}}
-    for entry in metadata.root.findall("{*}IMD/*"):
-        if len(entry):
-            group = groups.setdefault(entry.tag.upper(), {})
-            for item in entry:
-                group.setdefault(item.tag.upper(), (item.text or "").strip())
-        else:
-            groups[""][entry.tag.upper()] = (entry.text or "").strip()
-    found = metadata.root.findall("{*}TIL/{*}TILE")
-    tiles = [{item.tag.upper(): (item.text or "").strip() for item in tile} for tile in found]
-    return _Isd(members, name, groups, tiles)
-
-
 _IMAGES = ("IMAGE_1", "IMAGE")
 
 
-def _satellite(isd: _Isd) -> str:
+def _satellite(isd: SupportData) -> str:
     found = isd.text("SATID", *_IMAGES)
     if found not in _SATELLITES:
         raise InputError(f"is of the satellite {found}; WorldView-2 and -3 (WV02, WV03) are read")
@@ -211,7 +111,7 @@ def _satellite(isd: _Isd) -> str:
     return _SATELLITES[found]
 
 
-def _time(isd: _Isd) -> str:
+def _time(isd: SupportData) -> str:
     for key in ("FIRSTLINETIME", "TLCTIME", "EARLIESTACQTIME"):
         for group in (*_IMAGES, "MAP_PROJECTED_PRODUCT"):
             if key in isd.groups.get(group, {}):
@@ -219,7 +119,7 @@ def _time(isd: _Isd) -> str:
     raise InputError(f"{isd.name} states no time (firstLineTime); it is cut off or of another format")
 
 
-def _scales(isd: _Isd, satellite: str, names: list[str], options: ReadOptions) -> tuple[list[float], str | None]:
+def _scales(isd: SupportData, satellite: str, names: list[str], options: ReadOptions) -> tuple[list[float], str | None]:
     """Return the factor from stored numbers to reflectance of each band, and what it is a reflectance of."""
     enhancement = isd.groups.get("", {}).get("RADIOMETRICENHANCEMENT", "Off")
     if enhancement.upper() == _REFLECTANCE:
@@ -256,7 +156,7 @@ def _sun_distance(time: str, where: str) -> float:
     return 1.00014 - 0.01671 * math.cos(anomaly) - 0.00014 * math.cos(2 * anomaly)
 
 
-def _tiles(isd: _Isd, count: int, chosen: str | None) -> tuple[Grid, list[RasterTile], np.dtype[np.generic]]:
+def _tiles(isd: SupportData, count: int, chosen: str | None) -> tuple[Grid, list[RasterTile], np.dtype[np.generic]]:
     """Return the grid of the image, its tiles, and the type of their numbers."""
     image = chosen if chosen is not None and match(WORLDVIEW_IMAGE, base_name(chosen)) else None
     files = [(image, 0, 0)] if image else [(_file(isd, tile), *_corner(isd, tile)) for tile in isd.tiles]
@@ -294,7 +194,7 @@ def _tiles(isd: _Isd, count: int, chosen: str | None) -> tuple[Grid, list[Raster
     return Grid(rows, cols, corners[0], grids[0].crs), tiles, np.dtype(dtypes.pop())
 
 
-def _file(isd: _Isd, tile: Mapping[str, str]) -> str:
+def _file(isd: SupportData, tile: Mapping[str, str]) -> str:
     named = tile.get("FILENAME", "")
     # Only base names are compared, so that no path leads out of the product; some name .TIFF what is delivered as .TIF.
     found = isd.members.find(re.escape(named.rpartition(".")[0]) + r"\.TIFF?") if named else []
@@ -303,7 +203,7 @@ def _file(isd: _Isd, tile: Mapping[str, str]) -> str:
     return found[0]
 
 
-def _corner(isd: _Isd, tile: Mapping[str, str]) -> tuple[int, int]:
+def _corner(isd: SupportData, tile: Mapping[str, str]) -> tuple[int, int]:
     row, col = (finite_number(tile.get(key), f"{isd.name}: {key}") for key in ("ULROWOFFSET", "ULCOLOFFSET"))
     if min(row, col) < 0 or row != round(row) or col != round(col):
         raise InputError(f"{isd.name}: a tile begins at row {row:g} and column {col:g}")
