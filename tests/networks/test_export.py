@@ -70,6 +70,28 @@ def test_bfloat16_and_sizes_that_cannot_be_traced_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_network_that_is_exported_for_one_size_says_so(pair):
+    network = build("3dt-net").eval()
+    with pytest.raises(InputError, match="3dt-net is exported for one size of images: pass dynamic=False"):
+        export_program(network, (4, 4), (16, 16))
+    program = export_program(network, (4, 4), (16, 16), dynamic=False)
+    hsi, msi = pair(1, (4, 4), (16, 16))
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(hsi, msi), network(hsi, msi), rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["psrt", "mimo-sst", "bdt"])
+def test_programs_of_windows_and_of_channel_attention_agree_at_other_sizes(name, pair):
+    network = build(name).eval()
+    unit = network.side_multiple // 4
+    program = export_program(network, (unit, 2 * unit), (4 * unit, 8 * unit))
+    for rows, cols, batch in ((unit, 2 * unit, 2), (2 * unit, unit, 1)):
+        hsi, msi = pair(batch, (rows, cols), (4 * rows, 4 * cols))
+        with torch.no_grad():
+            torch.testing.assert_close(program.module()(hsi, msi), network(hsi, msi), rtol=1e-5, atol=1e-4)
+
+
 def test_missing_exporter_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(MissingDependencyError, match=r"hyperfuse\[export\]"):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from golden_networks import formula_pair
+from golden_networks import CASES, build, formula_pair
 from hyperfuse.networks.blocks.bicubic import enlarge
 from hyperfuse.networks.blocks.windows import cut_windows, join_windows, shuffle_runs, unshuffle_runs
 from small_networks import small_network
@@ -84,6 +84,19 @@ def test_enlargement_by_the_definition(coarse, fine):
     torch.testing.assert_close(enlarge(image, fine), expected, rtol=0, atol=1e-12)
     constant = torch.full((1, 1, *coarse), 0.7)
     torch.testing.assert_close(enlarge(constant, fine), torch.full((1, 1, *fine), 0.7), rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_beyond_the_overlap_a_cut_hardly_changes_3dt_net():
+    """With the weights of the golden values, for which its layers attend."""
+    network, hsi, msi = build({**CASES["3dtnet-x4-10x4"], "lr": 24})
+    hsi, msi = hsi[:, :, :4], msi[:, :, :16]
+    with torch.no_grad():
+        whole = network(hsi, msi)[..., 32:]
+        part = network(hsi[..., 8:], msi[..., 32:])
+    differences = (whole - part).abs().amax(dim=(0, 1, 2)) / float(whole.std())
+    assert float(differences[: network.tiling().overlap].max()) > 0.01
+    assert float(differences[network.tiling().overlap :].max()) < 1e-4
 
 
 @pytest.mark.parametrize(("name", "rows", "cells"), [("psrt", 16, 4), ("bdt", 64, 3)])

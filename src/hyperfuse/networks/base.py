@@ -50,6 +50,7 @@ class FusionNetwork(nn.Module, ABC):
         needs: what a pair must be like, in words.
         without_effect: patterns of the names of parameters that the authors' program has and does not use: they are
             counted and saved, have no gradient, and may be missing in a file of the authors.
+        one_size: whether a program or file that it is exported to is for one size of images only.
         options_class: class of its options.
         hsi_bands: bands of the LR-HSI and of the fused image.
         msi_bands: bands of the HR-MSI.
@@ -64,6 +65,7 @@ class FusionNetwork(nn.Module, ABC):
     cost: ClassVar[Literal["seconds", "minutes"]] = "seconds"
     needs: ClassVar[str] = "any ratio"
     without_effect: ClassVar[tuple[str, ...]] = ()
+    one_size: ClassVar[bool] = False
     options_class: ClassVar[type[NetworkOptions]]
 
     def __init__(self, hsi_bands: int, msi_bands: int, options: NetworkOptions) -> None:

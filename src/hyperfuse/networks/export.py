@@ -33,7 +33,7 @@ def export_program(
         The program; its inputs are ``hsi`` and ``msi`` as of the network's ``forward``.
 
     Raises:
-        InputError: sizes that cannot be traced.
+        InputError: sizes that cannot be traced, or ``dynamic`` for a network that is exported for one size.
         HyperfuseError: torch.export failed.
 
     Example:
@@ -72,7 +72,8 @@ def export_onnx(
         The path.
 
     Raises:
-        InputError: sizes that cannot be traced, or a network in bfloat16.
+        InputError: sizes that cannot be traced, ``dynamic`` for a network that is exported for one size, or a network
+            in bfloat16.
         MissingDependencyError: onnx or onnxscript is not installed.
         HyperfuseError: the conversion failed.
     """
@@ -109,6 +110,8 @@ def _example(
 ) -> tuple[torch.Tensor, torch.Tensor, Any]:
     if len(hsi_size) != 2 or len(msi_size) != 2 or min(*hsi_size, *msi_size) < 2:
         raise InputError(f"sizes to trace at must be two numbers of at least 2, not {hsi_size} and {msi_size}")
+    if dynamic and network.one_size:
+        raise InputError(f"{network.name} is exported for one size of images: pass dynamic=False", "dynamic")
     parameter = next(network.parameters())
     batch = 2 if dynamic else 1  # torch.export treats a free dimension of 1 as fixed
     hsi = parameter.new_zeros((batch, network.hsi_bands, *hsi_size))
