@@ -28,6 +28,7 @@ _RECORDED = 256  # control points of which a record holds the values
 _ROWS = 256  # of LR pixels evaluated at a time
 # Of the inversion: steps at most with one Jacobian, with new ones, how often these are halved; LR pixels left over.
 _CHORDS, _STEPS, _HALVINGS, _CLOSE = 4, 40, 12, 1e-8
+_POINTS = 2**18  # inverted at a time
 
 
 @checked_fields("coefficients", "spacing", "origin")
@@ -138,46 +139,52 @@ class Displacement:
         Raises:
             InputError: a field too irregular to be inverted.
         """
-        lines, scale = [np.asarray(one, np.float64) for one in (rows, cols)], np.reshape(ratio, (2, 1, 1))
-        goal = np.stack(np.meshgrid(*lines, indexing="ij"))
-        values = self.coefficients / scale
-        plain, slope = ([self.basis(line, axis, d) for axis, line in enumerate(lines)] for d in (False, True))
+        along_y, along_x = (np.asarray(one, np.float64).ravel() for one in (rows, cols))
+        found = np.empty((2, along_y.size, along_x.size))
+        step = max(1, _POINTS // max(1, along_x.size))
+        for start in range(0, along_y.size, step):
+            found[:, start : start + step] = self._inverted(along_y[start : start + step], along_x, ratio)
+        return found
+
+    def _inverted(self, rows: Floats, cols: Floats, ratio: Pair) -> Floats:
+        scale, goal = np.reshape(ratio, (2, 1, 1)), np.stack(np.meshgrid(rows, cols, indexing="ij"))
         # At first one Jacobian serves all steps: where it is taken, on the grid, it hardly differs.
-        slopes = (_field(slope[0], values, plain[1]), _field(plain[0], values, slope[1]))
-        found = goal - _solved(slopes, _field(plain[0], values, plain[1]))
+        slopes = self.slopes(rows, cols) / scale[:, None]
+        found = goal - _solved(slopes, self.at(rows, cols) / scale)
         for _ in range(_CHORDS):
             excess = found + self._interpolated(found) / scale - goal
             if np.abs(excess).max(initial=0.0) < _CLOSE:
                 return found
             found -= _solved(slopes, excess)
-        points, target = found.reshape(2, -1), goal.reshape(2, -1)
-        excess = points + self.at_points(*points) / scale[:, 0] - target
+        excess = found + self._interpolated(found) / scale - goal
+        points, target, excess = (one.reshape(2, -1) for one in (found, goal, excess))
         for _ in range(_STEPS):
             far = np.flatnonzero(np.abs(excess).max(axis=0) >= _CLOSE)
             if far.size == 0:
-                return found
-            step, at = _solved(self._slopes_at(points[:, far], ratio), excess[:, far]), points[:, far]
+                return points.reshape(found.shape)
+            at, off = points[:, far], excess[:, far]
+            step = _solved(self._slopes_at(at) / scale, off)
             # Newton's step, halved where it would not come closer.
             for _ in range(_HALVINGS):
                 tried = at - step
                 after = tried + self.at_points(*tried) / scale[:, 0] - target[:, far]
-                farther = np.linalg.norm(after, axis=0) > np.linalg.norm(excess[:, far], axis=0)
+                farther = np.linalg.norm(after, axis=0) > np.linalg.norm(off, axis=0)
                 if not farther.any():
                     break
                 step[:, farther] /= 2
             points[:, far], excess[:, far] = tried, after
         raise InputError("the displacement is too irregular to be inverted; make it smoother", "displacement")
 
-    def _slopes_at(self, points: Floats, ratio: Pair) -> tuple[Floats, Floats]:
-        """Return the derivatives along y and along x, (2, n) each, at LR positions (2, n), in LR pixels."""
+    def _slopes_at(self, points: Floats) -> Floats:
+        """Return the derivatives (2, 2, n) of y and x, along y and x, at LR positions (2, n)."""
         (plain_y, slope_y), (plain_x, slope_x) = (
             [self.basis(points[axis], axis, derivative) for derivative in (False, True)] for axis in (0, 1)
         )
-        scaled = [one / scale for one, scale in zip(self.coefficients, ratio, strict=True)]
-        return (
-            np.stack([np.asarray(plain_x.multiply(slope_y @ one).sum(axis=1)) for one in scaled]),
-            np.stack([np.asarray(slope_x.multiply(plain_y @ one).sum(axis=1)) for one in scaled]),
+        along_y, along_x = (
+            np.stack([np.asarray(right.multiply(left @ one).sum(axis=1)) for one in self.coefficients])
+            for left, right in ((slope_y, plain_x), (plain_y, slope_x))
         )
+        return np.stack([along_y, along_x], axis=1)
 
     def _interpolated(self, positions: Floats) -> Floats:
         """Return the displacement at LR positions (2, n, m)."""
@@ -239,10 +246,7 @@ class Displacement:
             self.origin[axis] + self.spacing[axis] * np.arange(-1, count[axis] + 1 / _CHECKS, 1 / _CHECKS)
             for axis in (0, 1)
         ]
-        plain = [self.basis(line, axis) for axis, line in enumerate(lines)]
-        slope = [self.basis(line, axis, derivative=True) for axis, line in enumerate(lines)]
-        scaled = self.coefficients / np.reshape(ratio, (2, 1, 1))
-        (yy, yx), (xy, xx) = zip(_field(slope[0], scaled, plain[1]), _field(plain[0], scaled, slope[1]), strict=True)
+        (yy, yx), (xy, xx) = self.slopes(*lines) / np.reshape(ratio, (2, 1, 1, 1))
         yy, xx, shear = 1 + yy, 1 + xx, (yx + xy) / 2
         return bool((yy <= 0).any() or (xx <= 0).any() or (yy * xx <= shear**2).any())
 
@@ -331,9 +335,9 @@ def _field(along_y: sparse.csr_array, values: Floats, along_x: sparse.csr_array)
     return np.stack([(along_x @ (along_y @ one).T).T for one in values])
 
 
-def _solved(slopes: tuple[Floats, Floats], right: Floats) -> Floats:
-    """Return ``(1 + slopes)^-1 right`` at every position, for derivatives (2, ...) along y and along x."""
-    (yy, xy), (yx, xx) = slopes
+def _solved(slopes: Floats, right: Floats) -> Floats:
+    """Return ``(1 + slopes)^-1 right`` at every position, for derivatives (2, 2, ...) of y and x, along y and x."""
+    (yy, yx), (xy, xx) = slopes
     yy, xx = 1 + yy, 1 + xx
     return np.asarray(np.stack([xx * right[0] - yx * right[1], yy * right[1] - xy * right[0]]) / (yy * xx - xy * yx))
 

@@ -17,9 +17,8 @@ from hyperfuse.sensor.axis import TOO_NARROW, AxisProfile, Boundary, Floats, cub
 Shape = tuple[int, int]
 Block = Callable[[slice], sparse.csr_matrix]
 
-# Weights of a matrix that is kept, of one that is made at a time where all are too many, and values of the images
-# that are multiplied at once.
-_KEPT, _AT_ONCE, _VALUES = 2**25, 2**22, 2**25
+# Weights of a matrix that is kept, those that are made at a time, and values of the images that are multiplied at once.
+_KEPT, _AT_ONCE, _VALUES = 2**27, 2**23, 2**25
 _ALIKE = 1024  # samples that are given the reach of the most stretched one
 
 
@@ -40,7 +39,7 @@ class ScatteredOperator:
         self._block, self._read, self._made = block, fine, made
         size = made[0] * made[1]
         self._kept = size * taps <= _KEPT
-        step = size if self._kept else max(1, _AT_ONCE // taps)
+        step = max(1, _AT_ONCE // taps)
         self._parts = [slice(start, min(start + step, size)) for start in range(0, size, step)]
         self._matrices: dict[tuple[int, bool, torch.dtype, torch.device], torch.Tensor] = {}
 
