@@ -7,7 +7,7 @@ import torch
 
 from hyperfuse.errors import InputError, MissingDependencyError
 from hyperfuse.networks.export import export_onnx, export_program
-from small_networks import FEINFN
+from small_networks import COMPARED, FEINFN, LARGE
 from small_networks import small_network as build
 
 # A first size and others: more rows, another ratio, unlike in y and x, another batch.
@@ -105,3 +105,27 @@ def test_networks_import_no_optional_package():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", [n for n in COMPARED if n not in LARGE and n != "psrt"])
+def test_a_compared_network_is_exported_as_a_program_of_any_size(name, pair):
+    network = build(name).eval()
+    program = export_program(network, (8, 8), (32, 32))
+    for hsi_size, msi_size in (((8, 8), (32, 32)), ((16, 12), (64, 48))):
+        hsi, msi = pair(2, hsi_size, msi_size)
+        with torch.no_grad():
+            torch.testing.assert_close(program.module()(hsi, msi), network(hsi, msi), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMPARED)
+def test_onnxruntime_agrees_with_a_compared_network_at_one_size(name, pair, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network = build(name).eval()
+    path = export_onnx(network, tmp_path / "network.onnx", (16, 16), (64, 64), dynamic=False)
+    session = onnxruntime.InferenceSession(str(path))
+    hsi, msi = pair(1, (16, 16), (64, 64))
+    with torch.no_grad():
+        expected = network(hsi, msi).numpy()
+    (fused,) = session.run(["fused"], {"hsi": hsi.numpy(), "msi": msi.numpy()})
+    np.testing.assert_allclose(fused, expected, rtol=0, atol=1e-4 * max(1.0, float(np.abs(expected).max())))
