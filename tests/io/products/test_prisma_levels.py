@@ -8,6 +8,7 @@ import ground
 from hyperfuse.cli import main
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io import read
+from hyperfuse.scenes.fuse import fuse
 from prisma_files import TIMES, codes, write_clouds, write_prisma
 
 L2D, L2C, L2B = (f"PRS_{level}_STD_{TIMES}_0001.he5" for level in ("L2D", "L2C", "L2B"))
@@ -72,6 +73,15 @@ def test_a_pan_image_without_positions_is_reported(tmp_path):
     with pytest.warns(HyperfuseWarning, match=r"not known whether its first pixel or its edge .* it may lie 12\.5 m"):
         cube = read(f"{path}:pan")
     assert cube.transform.c == ground.WEST + 300 - 2.5
+
+
+def test_what_is_said_of_a_product_is_said_once(tmp_path):
+    path = write_prisma(tmp_path / L2D)
+    with h5py.File(path, "r+") as target:
+        del target["HDFEOS/SWATHS/PRS_L2D_HCO/Data Fields/SWIR_PIXEL_L2_ERR_MATRIX"]
+    with pytest.warns(HyperfuseWarning) as caught:
+        fuse(path, read(f"{path}:pan"), method="regression", psf="box", align=False)
+    assert len([one for one in caught if "SWIR_PIXEL_L2_ERR_MATRIX is missing" in str(one.message)]) == 1
 
 
 def test_positions_that_contradict_the_corners_are_reported(tmp_path):

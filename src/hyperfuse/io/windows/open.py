@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
@@ -9,7 +10,7 @@ from typing import Unpack
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
-from hyperfuse.errors import InputError
+from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, merge_options
 from hyperfuse.io.encoding.scratch import recover
@@ -76,8 +77,11 @@ def find_swaths(paths: Sequence[str | Path], options: ReadOptions) -> tuple[Prod
             if one is None or (found and one[0] != found[0][0]):
                 return None
             found.append(one)
-            if not one[0].is_swath(one[1], options):
-                return None
+            with warnings.catch_warnings():
+                # What there is to say of a product is said when it is read.
+                warnings.simplefilter("ignore", HyperfuseWarning)
+                if not one[0].is_swath(one[1], options):
+                    return None
     return (found[0][0], [source for _, source in found]) if found else None
 
 
