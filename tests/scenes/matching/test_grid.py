@@ -317,8 +317,8 @@ def test_one_coordinate_system_has_many_names(crs):
         ((-40, 0, 6e5, 0, -40, 4e6), UTM33, "mirrored"),
         ((40, 3, 6e5, 3, -40, 4e6), UTM33, "rotated"),
         ((0, 40, 6e5, -40, 0, 4e6), UTM33, "rotated"),
-        ((0, 0, 6e5, 0, 0, 4e6), UTM33, "gives its pixels no area"),
-        ((40, 0, math.nan, 0, -40, 4e6), UTM33, "gives its pixels no area"),
+        ((0, 0, 6e5, 0, 0, 4e6), UTM33, "pixels of no size"),
+        ((40, 0, math.nan, 0, -40, 4e6), UTM33, "pixels of no size"),
     ],
 )
 def test_grids_that_do_not_fit_are_refused_in_one_line(grid, crs, message):
