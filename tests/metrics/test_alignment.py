@@ -6,7 +6,7 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.metrics import evaluate
-from hyperfuse.metrics.alignment import align_images, place
+from hyperfuse.metrics.alignment import align_images, locate
 
 WAVELENGTHS = [450.0, 550.0, 650.0, 850.0]
 TRANSFORM = (30, 0, 600_000, 0, -30, 5_000_000)
@@ -132,7 +132,7 @@ def test_what_one_image_does_not_state_is_compared_as_it_is():
 def test_a_window_of_the_grid_is_found_in_the_image_as_it_is_stored():
     for stored in (south_up, east_to_west, transposed, rotated_by_90_degrees):
         other = stored(image())
-        placement, _ = place(image().header, other.header)
+        placement, _ = locate(image().header, other.header)
         part = placement.within(Window(2, 3, 4, 5))
         np.testing.assert_array_equal(
             placement.orient(other.crop(*part).data), image().crop(2, 3, 4, 5).data, err_msg=stored.__name__

@@ -145,8 +145,8 @@ def fuse(
         method, weights, named = "network", *_network_of(network, weights)
     chosen = DEFAULT_METHOD if method is None else method
     settings = {**parse_settings(set_), **_settings_of(chosen, effort, budget, weights, best_so_far), **named}
-    beside = None if sensor is not None else sensor_next_to(hsi)
-    listed = (mask, sensor, reference, displacement_from, None if beside is None else str(beside))
+    sensor_file = None if sensor is not None else sensor_next_to(hsi)
+    listed = (mask, sensor, reference, displacement_from, None if sensor_file is None else str(sensor_file))
     others = [path for path in listed if path is not None]
     msi_files = [file for name in msis for file in files_named(name)]
     inputs = [*files_named(hsi), *msi_files, *others]

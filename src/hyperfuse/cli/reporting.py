@@ -106,10 +106,10 @@ def _part(reference: WindowSource, preview: Preview, whole: CubeHeader) -> Cube:
         InputError: a reference that is not of the result, or not of the preview.
     """
     from hyperfuse.cube.window import Window
-    from hyperfuse.metrics.alignment import place, reference_on_grid
+    from hyperfuse.metrics.alignment import locate, reference_on_grid
 
     header, shown = reference.header, preview.window
-    placement, _ = place(whole, header, ("the result", "the reference"))
+    placement, _ = locate(whole, header, ("the result", "the reference"))
     if placement is None:
         same = (header.rows, header.cols) == preview.shape
         window = shown if same else Window(0, 0, header.rows, header.cols)

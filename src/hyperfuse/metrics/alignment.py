@@ -93,7 +93,7 @@ def align_images(
         InputError: another CRS or size of pixels, a shift, no overlap or no common band, other sizes, or values in
             another unit.
     """
-    placement, notes = place(first.header, second.header, names)
+    placement, notes = locate(first.header, second.header, names)
     keep, order, said = _common_bands(first.header, second.header, names)
     notes += said
     one, other = first, second
@@ -142,7 +142,7 @@ def reference_on_grid(fused: Cube, reference: Cube) -> tuple[Cube, tuple[str, ..
     return Cube.from_header(fused.header.replace(units=reference.units, good_bands=None), data, ~np.isnan(data)), notes
 
 
-def place(
+def locate(
     first: CubeHeader, second: CubeHeader, names: tuple[str, str] = ("the reference", "the fused image")
 ) -> tuple[GridPlacement | None, list[str]]:
     """Return how ``second`` lies on the grid of ``first``, with what is to be said of it; None without two transforms.

@@ -117,13 +117,13 @@ class _Child:
         return self._owner == os.getpid() and self._process.poll() is None
 
     def ask(self, request: bytes, seconds: float) -> _Outcome | None:
-        """Return the value, warnings and exception of a call, or None where the child ended without an answer."""
-        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        threading.Thread(target=self._converse, args=(request, answers.put), daemon=True).start()
+        """Return the value, warnings and exception of a call, or None where the child ended without a reply."""
+        replies: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        threading.Thread(target=self._converse, args=(request, replies.put), daemon=True).start()
         deadline = time.monotonic() + seconds
         while True:
             try:
-                kind, content = answers.get(timeout=max(min(deadline - time.monotonic(), 1.0), 0.0))
+                kind, content = replies.get(timeout=max(min(deadline - time.monotonic(), 1.0), 0.0))
             except queue.Empty:
                 if time.monotonic() > deadline:
                     raise InputError(
@@ -222,13 +222,13 @@ def _exactly(stream: IO[bytes], size: int) -> bytearray:
 
 
 def _serve() -> None:
-    """Answer calls until the process at the other end of stdin is gone, or does not call for a while."""
+    """Serve calls until the process at the other end of stdin is gone, or does not call for a while."""
     global _expect
     if _OF_MAIN in sys.argv:
         die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this one
     source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    with Path(os.devnull).open("r+b") as nowhere:  # what a library prints is no answer
+    with Path(os.devnull).open("r+b") as nowhere:  # what a library prints is no reply
         os.dup2(nowhere.fileno(), 0)
         os.dup2(nowhere.fileno(), 1)
     _expect = lambda count: _send(target, b"N", struct.pack("<d", count))  # noqa: E731
@@ -293,7 +293,7 @@ def _limit() -> None:
 
 
 if __name__ == "__main__":
-    # The module that answers is the imported one, whose functions the readers know.
+    # The module that replies is the imported one, whose functions the readers know.
     from hyperfuse.runtime.isolation import _serve as serve
 
     serve()

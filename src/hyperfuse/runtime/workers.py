@@ -37,24 +37,24 @@ class _WorkerError(Exception):
 
 
 class _Worker:
-    """A process that calls a task; what it answers is put into a queue, None when it has ended."""
+    """A process that calls a task; what it replies is put into a queue, None when it has ended."""
 
-    def __init__(self, threads: int, answers: queue.Queue[tuple[_Worker, Any]], variables: dict[str, str]) -> None:
+    def __init__(self, threads: int, replies: queue.Queue[tuple[_Worker, Any]], variables: dict[str, str]) -> None:
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (closed with it)
         self._process = start_python(["-m", __name__], threads, self._errors, stdout=subprocess.PIPE, **variables)
-        threading.Thread(target=self._listen, args=(answers,), daemon=True).start()
+        threading.Thread(target=self._listen, args=(replies,), daemon=True).start()
 
-    def _listen(self, answers: queue.Queue[tuple[_Worker, Any]]) -> None:
+    def _listen(self, replies: queue.Queue[tuple[_Worker, Any]]) -> None:
         stream = self._process.stdout
         assert stream is not None  # it is a pipe
         # A stream that ends, or that a dying process has cut off.
         with stream, contextlib.suppress(EOFError, OSError, ValueError, pickle.UnpicklingError):
             while True:
-                answers.put((self, pickle.load(stream)))
-        answers.put((self, None))
+                replies.put((self, pickle.load(stream)))
+        replies.put((self, None))
 
     def send(self, *messages: Any) -> None:
-        """Send messages; whether it is alive shows in its answer."""
+        """Send messages; whether it is alive shows in its reply."""
         stream = self._process.stdin
         assert stream is not None  # it is a pipe
         with contextlib.suppress(OSError):
@@ -102,7 +102,7 @@ def run_in_workers(
     preparation.pop("authkey", None)  # of no use there, and not to be pickled
     pickled = pickle.dumps(task)
     waiting, deaths, in_a_row = deque(enumerate(items)), Counter[int](), 0
-    answers: queue.Queue[tuple[_Worker, Any]] = queue.Queue()
+    replies: queue.Queue[tuple[_Worker, Any]] = queue.Queue()
     alive: set[_Worker] = set()
     busy: dict[_Worker, tuple[int, Item]] = {}
     try:
@@ -110,20 +110,20 @@ def run_in_workers(
             while waiting and len(busy) < workers:
                 worker = next(iter(alive - busy.keys()), None)
                 if worker is None:
-                    worker = _Worker(threads, answers, variables)
+                    worker = _Worker(threads, replies, variables)
                     alive.add(worker)
                     worker.send(preparation, pickled)
                 busy[worker] = waiting.popleft()
                 worker.send(busy[worker][1])
-            worker, answer = _next(answers)
+            worker, reply = _next(replies)
             if worker not in busy:  # it was killed while it was idle
                 alive.discard(worker)
                 worker.kill()
                 continue
             number, item = busy.pop(worker)
-            if answer is not None:
+            if reply is not None:
                 in_a_row = 0
-                yield _result(answer)
+                yield _result(reply)
                 continue
             alive.remove(worker)
             failure = worker.failure()
@@ -138,15 +138,15 @@ def run_in_workers(
             worker.kill()
 
 
-def _next(answers: queue.Queue[tuple[_Worker, Any]]) -> tuple[_Worker, Any]:
+def _next(replies: queue.Queue[tuple[_Worker, Any]]) -> tuple[_Worker, Any]:
     while True:
         # On some systems Ctrl-C does not end a wait without a limit.
         with contextlib.suppress(queue.Empty):
-            return answers.get(timeout=_POLL_SECONDS)
+            return replies.get(timeout=_POLL_SECONDS)
 
 
-def _result(answer: Any) -> Any:
-    kind, value, text = answer
+def _result(reply: Any) -> Any:
+    kind, value, text = reply
     if kind == "result":
         return value
     raise value from _WorkerError(f"\n{text}")

@@ -125,9 +125,9 @@ def elsewhere(mark, token, inputs):
 
 
 def test_a_worker_that_hangs_is_not_waited_for(tmp_path, cluster, monkeypatch):
-    monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(module, "_REPLY_SECONDS", 0.2)
     monkeypatch.setattr(module, "_VERSION", "__import__('time').sleep(2)")
-    with pytest.raises(InputError, match=r"not all workers of the scheduler answer \(no answer within 0.2 s\)"):
+    with pytest.raises(InputError, match=r"not all workers of the scheduler answer \(no reply within 0.2 s\)"):
         module.check_cluster(cluster.scheduler_address, tmp_path, [])
 
 

@@ -21,7 +21,7 @@ from hyperfuse.version import __version__
 
 _ADDRESS = re.compile(r"((tcp|tls|ucx|wss?)://)?[^/\s]+:\d+|inproc://\S+")
 _RETRIES = 3
-_CONNECT_SECONDS, _ANSWER_SECONDS = 5, 30
+_CONNECT_SECONDS, _REPLY_SECONDS = 5, 30
 # How often it is looked whether there are workers, and how often none may be found in a row.
 _WATCH_SECONDS, _WATCHES = 15, 4
 # Evaluated by workers before it is known that they have this package, and in the same version.
@@ -174,20 +174,20 @@ def _asked(client: Any, function: Callable[..., Any], *arguments: Any) -> Mappin
     Raises:
         InputError: not all answer in time.
     """
-    answers: queue.Queue[Any] = queue.Queue()
+    replies: queue.Queue[Any] = queue.Queue()
 
     def ask() -> None:
         try:
-            answers.put(client.run(function, *arguments, on_error="return"))
+            replies.put(client.run(function, *arguments, on_error="return"))
         except BaseException as error:
-            answers.put(error)
+            replies.put(error)
 
     threading.Thread(target=ask, daemon=True).start()
     try:
-        answer = answers.get(timeout=_ANSWER_SECONDS)
+        reply = replies.get(timeout=_REPLY_SECONDS)
     except queue.Empty:
-        answer = TimeoutError(f"no answer within {_ANSWER_SECONDS} s")
-    if isinstance(answer, BaseException):
-        raise InputError(f"not all workers of the scheduler answer ({answer}); restart them", parameter="scheduler")
-    found: Mapping[str, Any] = answer
+        reply = TimeoutError(f"no reply within {_REPLY_SECONDS} s")
+    if isinstance(reply, BaseException):
+        raise InputError(f"not all workers of the scheduler answer ({reply}); restart them", parameter="scheduler")
+    found: Mapping[str, Any] = reply
     return found
