@@ -117,3 +117,10 @@ def test_a_field_is_found_although_samples_lie_off_their_pixels():
     if ignored.accepted and ignored.bends:
         worse = ignored.displacement((RATIO, RATIO)).at(lines, lines) + RATIO * np.reshape(ignored.shift, (2, 1, 1))
         assert np.sqrt(np.mean((worse - smooth.at(lines, lines)) ** 2)) > np.sqrt(np.mean(error**2))
+
+
+def test_between_samples_the_smooth_part_is_inverted():
+    smooth = Displacement(np.random.default_rng(0).uniform(-1, 1, (2, 4, 4)), spacing=(5, 5), origin=(-3, -3))
+    both = with_offsets(smooth, np.full((2, 6, 7), 0.3))
+    lines = (np.linspace(-1, 6, 9), np.linspace(0.2, 7, 8))
+    np.testing.assert_array_equal(both.invert(*lines, (2.0, 3.0)), smooth.invert(*lines, (2.0, 3.0)))

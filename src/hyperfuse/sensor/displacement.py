@@ -150,7 +150,7 @@ class Displacement:
         scale, goal = np.reshape(ratio, (2, 1, 1)), np.stack(np.meshgrid(rows, cols, indexing="ij"))
         # At first one Jacobian serves all steps: where it is taken, on the grid, it hardly differs.
         slopes = self.slopes(rows, cols) / scale[:, None]
-        found = goal - _solved(slopes, self.at(rows, cols) / scale)
+        found = goal - _solved(slopes, _field(self.basis(rows, 0), self.coefficients, self.basis(cols, 1)) / scale)
         for _ in range(_CHORDS):
             excess = found + self._interpolated(found) / scale - goal
             if np.abs(excess).max(initial=0.0) < _CLOSE:
