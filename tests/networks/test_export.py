@@ -70,9 +70,10 @@ def test_bfloat16_and_sizes_that_cannot_be_traced_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_network_that_is_exported_for_one_size_says_so(pair):
-    network = build("3dt-net").eval()
-    with pytest.raises(InputError, match="3dt-net is exported for one size of images: pass dynamic=False"):
+@pytest.mark.parametrize("name", ["3dt-net", "dspnet"])
+def test_a_network_that_is_exported_for_one_size_says_so(name, pair):
+    network = build(name).eval()
+    with pytest.raises(InputError, match=f"{name} is exported for one size of images: pass dynamic=False"):
         export_program(network, (4, 4), (16, 16))
     program = export_program(network, (4, 4), (16, 16), dynamic=False)
     hsi, msi = pair(1, (4, 4), (16, 16))

@@ -135,7 +135,7 @@ class PyramidAttention(nn.Module):
 
     def _by_head(self, layer: str, image: torch.Tensor) -> torch.Tensor:
         """Return (B, heads, HEAD, pixels) of a linear layer's output."""
-        return on_pixels(self.get_submodule(layer), image).reshape(len(image), self.heads, HEAD, -1)
+        return on_pixels(self.get_submodule(layer), image).reshape(image.shape[0], self.heads, HEAD, -1)
 
 
 class PyramidTransformer(nn.Module):
@@ -293,6 +293,7 @@ class DSPNet(ComparedNetwork):
     published = "CAVE x4 in the program's repository, as a pickled module"
     without_effect = ("*.rescale8",)
     residual_layer = "outc.conv.2"
+    one_size = True  # a program for any size is for batches of more than one image
     options_class: ClassVar[type[NetworkOptions]] = DSPNetOptions
     options: DSPNetOptions
 

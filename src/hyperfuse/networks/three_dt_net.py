@@ -108,7 +108,7 @@ class SwinLayer(nn.Module):
     def _sometimes(self, added: torch.Tensor) -> torch.Tensor:
         if not self.training or not self.drop:
             return added
-        kept = torch.rand(len(added), 1, 1, 1, device=added.device) >= self.drop
+        kept = torch.rand(added.shape[0], 1, 1, 1, device=added.device) >= self.drop
         return added * (kept / (1 - self.drop)).to(added.dtype)
 
 
