@@ -157,7 +157,8 @@ def job(
     """Fuse, in a process of its own that has held no other data."""
     torch.set_num_threads(1)
     result = fuse_tiles(*files, out, **options)  # type: ignore[arg-type]
-    queue.put((*result.windows, result.image.history[-1]["tiles"]["tile"]))
+    whole = max(result.image.rows, result.image.cols)
+    queue.put((*result.windows, result.image.history[-1].get("tiles", {"tile": whole})["tile"]))
 
 
 def measure(

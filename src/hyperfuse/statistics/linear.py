@@ -15,7 +15,7 @@ RIDGE = 1e-8
 # Pixels converted to float64 at a time when moments are summed over a whole HR image.
 _BLOCK_PIXELS = 16384
 
-_SMALL_VALUES = 2**16  # of systems that are solved together: they stay in cache
+_SMALL_VALUES = 2**16  # per thread, of systems that are solved together: they stay in cache
 
 # A band whose contrast is below this many rounding steps of its mean is constant; dividing by that contrast would
 # amplify rounding.
@@ -71,7 +71,8 @@ def solve_small(systems: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """
     k, n = len(systems), systems.shape[-1]
     solved = torch.empty_like(right, memory_format=torch.contiguous_format)
-    step = max(1, _SMALL_VALUES // (k * (k + right.shape[1]))) if right.device.type == "cpu" else n
+    values = _SMALL_VALUES * torch.get_num_threads()
+    step = max(1, values // (k * (k + right.shape[1]))) if right.device.type == "cpu" else n
     for start in range(0, n, step):
         pixels = slice(start, start + step)
         rows = torch.cat([systems[..., pixels], right[..., pixels]], dim=1)

@@ -20,7 +20,7 @@ _RANDOM = 800  # random features
 _SEED = 1
 _COMPRESSED = 4.0  # times its mean absolute value: the limit of a difference that random features are made of
 _MIN_CHUNK, _CHUNK_BYTES = 64, 16 * 2**20  # feature maps at a time
-_BLOCK = 4096  # pixels of which features are made at a time: they stay in cache
+_BLOCK = 4096  # pixels per thread of which features are made at a time: they stay in cache
 _UNIT_PIXELS = 2**14  # of a window, from which the units of features are taken
 _FLOOR = 1e-3  # of the mean radiance: the smallest of which a logarithm is taken
 _TINY = 1e-12
@@ -117,11 +117,12 @@ class PatchEncoding:
         biases = biases.to(flat) - weights @ self.mean
         chunk = min(_RANDOM, max(_MIN_CHUNK, _CHUNK_BYTES // flat[0].nbytes))
         values = flat.new_empty(chunk, flat.shape[1])
+        block = _BLOCK * torch.get_num_threads()
         for start in range(0, _RANDOM, chunk):
             some = slice(start, min(start + chunk, _RANDOM))
             maps = values[: some.stop - some.start]
-            for first in range(0, maps.shape[1], _BLOCK):
-                pixels = slice(first, first + _BLOCK)
+            for first in range(0, maps.shape[1], block):
+                pixels = slice(first, first + block)
                 torch.addmm(biases[some, None], weights[some], flat[:, pixels], out=maps[:, pixels]).relu_()
             first = len(self.contrast)
             yield slice(first + some.start, first + some.stop), maps.reshape(-1, *shape)

@@ -15,7 +15,7 @@ from hyperfuse.statistics.linear import solve_small
 _CUT = 4.0  # windows end at this many standard deviations
 _TINY = 1e-12
 _SUM_BYTES = 64 * 2**20  # of some targets
-_BLOCK_VALUES = 2**16  # window sums that stay in cache
+_BLOCK_VALUES = 2**16  # per thread, window sums that stay in cache
 
 Weights = dict[float, float]  # of each ridge
 
@@ -156,7 +156,8 @@ def _regular(covariance: torch.Tensor, ridge: float) -> torch.Tensor:
 def _times(matrix: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
     """Return the product (m, bands, n) of matrices (m, k, n) and (k, bands, n), pixel by pixel."""
     result = sums.new_empty(len(matrix), *sums.shape[1:])
-    step = max(1, _BLOCK_VALUES // sums[..., 0].numel()) if sums.device.type == "cpu" else sums.shape[-1]
+    values = _BLOCK_VALUES * torch.get_num_threads()
+    step = max(1, values // sums[..., 0].numel()) if sums.device.type == "cpu" else sums.shape[-1]
     for start in range(0, sums.shape[-1], step):
         pixels = slice(start, start + step)
         some, block = matrix[..., pixels], result[..., pixels]
