@@ -13,6 +13,7 @@ from hyperfuse.cube.header import CubeHeader, Grid
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io.formats.stack import stacked_header, stacked_values
+from hyperfuse.io.products.responses import RESPONSES
 from hyperfuse.io.windows.source import WindowSource
 from hyperfuse.io.windows.warped import WarpedSource
 
@@ -97,7 +98,9 @@ class StackedSource:
         changes: Mapping[str, Any] | None = None,
     ) -> None:
         self._sources = list(sources)
-        header = stacked_header([source.header for source in sources], names)
+        headers = [source.header for source in sources]
+        header = stacked_header(headers, names)
+        header = header.replace(attributes={**header.attributes, **_responses(headers)})
         self._order = list(range(header.bands) if order is None else order)
         self.header: CubeHeader = header.select_bands(self._order).replace(**(changes or {}))
 
@@ -150,3 +153,10 @@ def pixel_corner(grid: Grid, image: CubeHeader | Grid) -> tuple[int, int] | None
     drift = [(relative.a - 1) * image.cols, relative.b * image.rows, relative.d * image.cols]
     drift += [(relative.e - 1) * image.rows, relative.c - round(relative.c), relative.f - round(relative.f)]
     return (round(relative.f), round(relative.c)) if max(map(abs, drift)) <= _OFF_GRID else None
+
+
+def _responses(headers: Sequence[CubeHeader]) -> dict[str, str]:
+    """Return the responses that products state of the bands, those of all images together."""
+    texts = [header.attributes[RESPONSES] for header in headers if RESPONSES in header.attributes]
+    curves = dict.fromkeys(curve for text in texts for curve in text.split(";"))
+    return {RESPONSES: ";".join(curves)} if curves else {}
