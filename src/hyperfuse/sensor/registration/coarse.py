@@ -35,13 +35,15 @@ class ShiftPeak(NamedTuple):
 
     Attributes:
         shift: (y, x) in pixels.
-        height: how far its peak stands out, in standard deviations over all shifts.
+        score: mean over the MSI's components of minus the logarithm of the fraction that is not explained.
+        height: how far its peak stands out, in standard deviations over the shifts apart from it.
         ratio: height of the next peak apart from it, relative to its own.
         other: shift of that one.
         at_limit: the best shift lies at the limit of the search.
     """
 
     shift: tuple[float, float]
+    score: float
     height: float
     ratio: float
     other: tuple[float, float]
@@ -170,6 +172,7 @@ def find_peak(scores: Array, origin: tuple[int, int]) -> ShiftPeak | None:
     y, x = _vertex(scores[:, col], row), _vertex(scores[row], col)
     return ShiftPeak(
         shift=(row - origin[0] + y, col - origin[1] + x),
+        score=best,
         height=(best - typical) / spread,
         ratio=max(0.0, (second - typical) / max(best - typical, 1e-9)),
         other=(float(at[0] - origin[0]), float(at[1] - origin[1])),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ _EXPLAINED, _FITTING, _LEAST_FITTING, _WITHIN, _EXPLAINED_ALONE = 0.5, 0.6, 4, 0
 _LEAST_SIDE = 20
 
 
-def register(pair: PairComponents, reach: float) -> Registration:
+def register(pair: PairComponents, reach: float, turns: Sequence[float] = (0.0,)) -> Registration:
     """Find how an HSI lies on an MSI: a shift within ``reach`` LR pixels to either side, and a smooth field.
 
     The field is refined by the forward model: the residual of the MSI, seen through field, PSF and sampling, against a
@@ -51,6 +51,8 @@ def register(pair: PairComponents, reach: float) -> Registration:
     Args:
         pair: components of both images.
         reach: of the search for one shift.
+        turns: rotations of the LR image about its centre that are searched too, in degrees, positive where the +x axis
+            rotates towards -y.
 
     Example:
         >>> import torch
@@ -64,10 +66,10 @@ def register(pair: PairComponents, reach: float) -> Registration:
     if not pair.enough or min(shape) < _LEAST_SIDE:
         return Registration.refused(shape, "the images are too small to show more than a shift")
     images = pair.images()
-    coarse = search_shift(images, reach)
-    if _fits(images, coarse):
+    coarse, start = _coarse(pair, images, reach, turns)
+    if _fits(images, coarse, start):
         return Registration.fitting(shape, coarse)
-    field = _refined(pair, images, *_start(images, coarse, shape))
+    field = _refined(pair, images, *_start(images, start))
     seen, plain = pair.images(field).thinned(_PIXELS), images.thinned(_PIXELS)
     at = linearise(seen, np.zeros((2, seen.rows.size, seen.cols.size)))
     held_out = hold_out(seen, field)
@@ -87,9 +89,24 @@ def _nowhere(images: PairImages) -> Array:
     return np.zeros((2, images.rows.size, images.cols.size))
 
 
-def _fits(images: PairImages, coarse: CoarseShift | None) -> bool:
+def _coarse(
+    pair: PairComponents, images: PairImages, reach: float, turns: Sequence[float]
+) -> tuple[CoarseShift | None, Field]:
+    """Return the best shift over all rotations, and both as a field: none where no shift stands out."""
+    shape = pair.lr_shape
+    best, start = None, Field.constant(shape)
+    for degrees in turns:
+        turned = Field.rotation(shape, degrees, pair.sensor.ratio)
+        found = search_shift(pair.images(turned) if degrees else images, reach)
+        if found is not None and (best is None or found.peak.score > best.peak.score):
+            shift = found.shift if found.accepted else (0.0, 0.0)
+            best, start = found, turned.then(Field.constant(shape, shift), shape)
+    return best, start
+
+
+def _fits(images: PairImages, coarse: CoarseShift | None, start: Field) -> bool:
     """Return whether the position by the metadata fits: one step would move LR pixels by next to nothing."""
-    if coarse is None or not coarse.accepted or max(np.abs(coarse.shift)) > 1.0:
+    if coarse is None or not coarse.accepted or np.abs(start.at(images.rows, images.cols)).max() > 1.0:
         return False
     shape = (images.rows.size, images.cols.size)
     step = refine(images.thinned(_PIXELS // 4), Field.constant(shape), _FINEST._replace(spacing=16), shape, steps=2)
@@ -97,9 +114,9 @@ def _fits(images: PairImages, coarse: CoarseShift | None) -> bool:
     return bool(np.sqrt(np.square(values).sum(0).mean()) < _NEGLIGIBLE)
 
 
-def _start(images: PairImages, coarse: CoarseShift | None, shape: tuple[int, int]) -> tuple[Field, int]:
-    """Return where the refinement starts, and its first level: tie points around the coarse shift, where it has any."""
-    start = Field.constant(shape, coarse.shift if coarse is not None and coarse.accepted else (0.0, 0.0))
+def _start(images: PairImages, start: Field) -> tuple[Field, int]:
+    """Return where the refinement starts, and its first level: tie points around the coarse start, where it has any."""
+    shape = (images.rows.size, images.cols.size)
     field = field_of(find_tie_points(images, start, _LOCAL_REACH), shape)
     return (start, 0) if field is None else (field, _FROM_TIE_POINTS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -127,6 +128,21 @@ class Field:
         """Return one shift (y, x) of a whole LR image, on the coarsest grid."""
         grid = SplineGrid.over(lr_shape, float(max(lr_shape)))
         return cls(grid, np.broadcast_to(np.reshape(shift, (2, 1, 1)), (2, *grid.shape)).astype(np.float64))
+
+    @classmethod
+    def rotation(cls, lr_shape: tuple[int, int], degrees: float, ratio: tuple[float, float]) -> Field:
+        """Return the rotation of an LR image about its centre, positive where the +x axis rotates towards -y."""
+        grid = SplineGrid.over(lr_shape, float(max(lr_shape)))
+        cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        y, x = (
+            scale * (origin + step * np.arange(count) - (size - 1) / 2)
+            for scale, origin, step, count, size in zip(
+                ratio, grid.origin, grid.spacing, grid.shape, lr_shape, strict=True
+            )
+        )
+        rows, cols = y[:, None], x[None]
+        moved = [(cos - 1) * rows - sin * cols, sin * rows + (cos - 1) * cols]
+        return cls(grid, np.stack([one / scale for one, scale in zip(moved, ratio, strict=True)]))
 
     @classmethod
     def of(cls, displacement: Displacement) -> Field:
