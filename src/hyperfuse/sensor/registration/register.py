@@ -30,9 +30,11 @@ _PIXELS = 250_000
 _SEEN = 2
 # LR pixels searched around a start by tie points, and around the result by those that judge it.
 _LOCAL_REACH, _CHECK_REACH = 8.0, 5.0
-# A model replaces a simpler one where it lowers the held-out residual by this fraction and so many standard errors, and
-# moves LR pixels by this much more (root mean square).
-_GAIN, _STANDARD_ERRORS, _NEGLIGIBLE = 0.02, 3.0, 0.02
+# A field replaces a simpler model where it lowers the held-out residual by this fraction, by so many standard errors, and
+# moves LR pixels by so much (root mean square); the position by the metadata only where the evidence is stronger.
+_GAIN = 0.02
+_STANDARD_ERRORS, _NEGLIGIBLE = 0.5, 0.002
+_ERRORS_OF_METADATA, _NEGLIGIBLE_OF_METADATA = 2.5, 0.01
 # A position is accepted where the HSI explains this fraction of the MSI, and of its tie points this fraction, and at
 # least this number, lies within so many LR pixels; with fewer points only where it explains more.
 _EXPLAINED, _FITTING, _LEAST_FITTING, _WITHIN, _EXPLAINED_ALONE = 0.5, 0.6, 4, 0.5, 0.85
@@ -111,7 +113,7 @@ def _fits(images: PairImages, coarse: CoarseShift | None, start: Field) -> bool:
     shape = (images.rows.size, images.cols.size)
     step = refine(images.thinned(_PIXELS // 4), Field.constant(shape), _FINEST._replace(spacing=16), shape, steps=2)
     values = step.field.at(images.rows, images.cols)
-    return bool(np.sqrt(np.square(values).sum(0).mean()) < _NEGLIGIBLE)
+    return bool(np.sqrt(np.square(values).sum(0).mean()) < _NEGLIGIBLE_OF_METADATA)
 
 
 def _start(images: PairImages, start: Field) -> tuple[Field, int]:
@@ -152,7 +154,10 @@ def _simplest(
     for model, simple, compared in candidates():
         fraction, errors = improvement(compared, after)
         moved = float(np.sqrt((at.weight * np.square(values - simple).sum(0)).sum() / total))
-        if fraction < _GAIN or errors < _STANDARD_ERRORS or moved < _NEGLIGIBLE:
+        enough, little = (
+            (_ERRORS_OF_METADATA, _NEGLIGIBLE_OF_METADATA) if model == "none" else (_STANDARD_ERRORS, _NEGLIGIBLE)
+        )
+        if fraction < _GAIN or errors < enough or moved < little:
             grid = SplineGrid.over(shape, np.inf)
             return model, grid.fit(simple, np.ones(simple.shape[1:]), images.rows, images.cols, 1e-9)
     return "field", field

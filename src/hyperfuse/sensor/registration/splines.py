@@ -225,6 +225,24 @@ class NormalEquations:
     def __sub__(self, other: NormalEquations) -> NormalEquations:
         return NormalEquations(self.grid, self.blocks - other.blocks, self.right - other.right)
 
+    def richest(self, side: int) -> tuple[slice, slice]:
+        """Return which control points, at most ``side`` along each, have most evidence."""
+        evidence = np.cumsum(np.cumsum(np.pad(self.blocks[0, 0, 3] + self.blocks[2, 0, 3], ((1, 0), (1, 0))), 0), 1)
+        rows, cols = (min(side, size) for size in self.grid.shape)
+        sums = evidence[rows:, cols:] - evidence[:-rows, cols:] - evidence[rows:, :-cols] + evidence[:-rows, :-cols]
+        row, col = (int(one) for one in np.unravel_index(int(np.argmax(sums)), sums.shape))
+        return slice(row, row + rows), slice(col, col + cols)
+
+    def within(self, part: tuple[slice, slice]) -> NormalEquations:
+        """Return the equations of some control points, as if there were no others."""
+        rows, cols = part
+        origin = (
+            self.grid.origin[0] + rows.start * self.grid.spacing[0],
+            self.grid.origin[1] + cols.start * self.grid.spacing[1],
+        )
+        grid = SplineGrid((rows.stop - rows.start, cols.stop - cols.start), self.grid.spacing, origin)
+        return NormalEquations(grid, self.blocks[..., rows, cols], self.right[:, rows, cols])
+
     def scaled(self, factor: float) -> NormalEquations:
         """Return the equations times a factor."""
         return NormalEquations(self.grid, self.blocks * factor, self.right * factor)

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 # Windows: side and distance in LR pixels, fraction that must hold data, number at most along a side.
-_SIDE, _LEAST_SIDE, _FILLED, _MOST = 24, 12, 0.5, 40
+_SIDE, _LEAST_SIDE, _FILLED, _MOST = 24, 12, 0.5, 30
 # A point is reliable where its peak stands out by so many standard deviations, the next one has at most this fraction
 # of its height, and the way back ends within so many LR pixels.
 _HEIGHT, _RATIO, _BACK = 4.0, 0.8, 0.75
@@ -149,17 +149,19 @@ def _smooth(positions: Array, shifts: Array, lr_shape: tuple[int, int]) -> tuple
     grid = SplineGrid.over(lr_shape, _SPACING)
     order = np.arange(len(positions)) % min(5, len(positions))
 
+    # Windows lie on a grid, of which some have no point.
+    (rows, row), (cols, col) = (np.unique(line, return_inverse=True) for line in positions.T)
+
     def fit(chosen: Bools, penalty: float) -> Field:
-        weights = np.diag(chosen.astype(np.float64))
-        # Points are scattered: each is a row and a column of a grid of which only the diagonal counts.
-        values = np.stack([np.diag(np.where(chosen, shifts[:, axis], 0.0)) for axis in (0, 1)])
-        return grid.fit(values, weights, positions[:, 0], positions[:, 1], penalty)
+        weights, values = np.zeros((rows.size, cols.size)), np.zeros((2, rows.size, cols.size))
+        weights[row[chosen], col[chosen]] = 1.0
+        values[:, row[chosen], col[chosen]] = shifts[chosen].T
+        return grid.fit(values, weights, rows, cols, penalty)
 
     def off(penalty: float) -> Array:
         result = np.empty(len(positions))
         for fold in np.unique(order):
-            field = fit(order != fold, penalty).at(positions[:, 0], positions[:, 1])
-            missed = np.stack([np.diagonal(one) for one in field], axis=1) - shifts
+            missed = fit(order != fold, penalty).at_points(positions) - shifts
             result[order == fold] = np.hypot(*missed.T)[order == fold]
         return result
 
