@@ -11,8 +11,10 @@ from hyperfuse.sensor.estimation.sampling import PairPart
 from hyperfuse.sensor.presets import mtf
 from hyperfuse.sensor.registration.coarse import search_shift
 from hyperfuse.sensor.registration.components import PairComponents
+from hyperfuse.sensor.registration.evidence import HeldOut
 from hyperfuse.sensor.registration.register import register
 from hyperfuse.sensor.registration.result import Registration
+from hyperfuse.sensor.registration.splines import Field
 from hyperfuse.sensor.srf.srf import srf_boxes
 from scenes import fractions, mixture, power_law_fields
 
@@ -165,3 +167,11 @@ def test_the_same_pair_gives_the_same_registration_and_a_record_restores_it():
     np.testing.assert_array_equal(again.points.shifts, first.points.shifts)
     np.testing.assert_array_equal(again.errors, first.errors)
     np.testing.assert_allclose(again.field.at(ROWS, COLS), first.field.at(ROWS, COLS))
+
+
+def test_held_out_corrections_are_those_of_the_pixels_of_a_thinned_image():
+    fields = [Field.constant((40, 44), (float(number), 0.0)) for number in range(2)]
+    first = np.zeros((20, 22))
+    first[:, :11] = 1
+    found = HeldOut(fields, [first, 1 - first], (2.0, 2.0)).at(np.array([39.0, 39.0]), np.array([3.0, 43.0]))
+    np.testing.assert_allclose(found, [[0, 1], [0, 0]], atol=1e-9)

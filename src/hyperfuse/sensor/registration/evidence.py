@@ -38,16 +38,21 @@ class HeldOutEnergy(NamedTuple):
 
 
 class HeldOut(NamedTuple):
-    """What was found of each fold of blocks without it: a correction of the field; and the pixels of the folds."""
+    """What was found of each fold of blocks without it: a correction of the field; the folds, their step."""
 
     corrections: Sequence[Field]
     masks: Sequence[Array]
+    step: tuple[float, float] = (1.0, 1.0)
 
     def at(self, rows: Array, cols: Array) -> Array:
         """Return the correction (2, n) at n LR positions, each by the fold that it lies in."""
         found = np.zeros((2, len(rows)))
         for correction, mask in zip(self.corrections, self.masks, strict=True):
-            inside = mask[np.round(rows).astype(int), np.round(cols).astype(int)] > 0
+            row, col = (
+                np.clip(np.round(line / step).astype(np.int64), 0, size - 1)
+                for line, step, size in zip((rows, cols), self.step, mask.shape, strict=True)
+            )
+            inside = mask[row, col] > 0
             found[:, inside] = correction.at_points(np.stack([rows, cols], axis=1)).T[:, inside]
         return found
 
@@ -61,7 +66,7 @@ def hold_out(images: PairImages, field: Field) -> HeldOut:
     penalty = choose_penalty(folds, field.coefficients)
     steps = held_out_steps(folds, penalty, field.coefficients)
     whole = sum(folds[1:], folds[0]).solve(penalty, field.coefficients)
-    return HeldOut([Field(field.grid, zero + step - whole) for step in steps], masks)
+    return HeldOut([Field(field.grid, zero + step - whole) for step in steps], masks, images.step)
 
 
 def compare(images: PairImages, weight: Array, displacement: Array | HeldOut) -> HeldOutEnergy:

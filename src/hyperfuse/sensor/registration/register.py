@@ -30,7 +30,7 @@ _PIXELS = 250_000
 _SEEN = 2
 # LR pixels searched around a start by tie points, and around the result by those that judge it.
 _LOCAL_REACH, _CHECK_REACH = 8.0, 5.0
-# A field replaces a simpler model where it lowers the held-out residual by this fraction and so many standard errors, and
+# A field replaces a simpler model where it lowers the held-out residual by this fraction, so many standard errors, and
 # moves LR pixels by so much (root mean square); the position by the metadata only where the evidence is stronger.
 _GAIN = 0.02
 _STANDARD_ERRORS, _NEGLIGIBLE = 0.5, 0.002
