@@ -7,7 +7,6 @@ import pytest
 import hyperfuse
 
 PUBLIC = [
-    "RegisteredPair",
     "Cube",
     "CubeHeader",
     "Displacement",
@@ -21,6 +20,7 @@ PUBLIC = [
     "Pair",
     "PairGeometry",
     "ReadOptions",
+    "RegisteredPair",
     "Sensor",
     "Srf",
     "WriteOptions",

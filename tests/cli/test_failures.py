@@ -45,12 +45,12 @@ def test_options_of_a_second_image_have_a_prefix():
 def test_options_are_those_of_the_command(command):
     options = options_of([command])
     assert options["debug"] == "--debug"
-    assert ("nodata" in options) == (command in ("fuse", "simulate", "evaluate", "info"))
+    assert ("nodata" in options) == (command in ("align", "fuse", "simulate", "evaluate", "info"))
     assert ("srf" in options) == (command in ("fuse", "simulate", "benchmark"))
 
 
 def test_a_command_line_reads_its_own_option(fails, files, monkeypatch):
-    import hyperfuse.scenes.fuse as scenes
+    import hyperfuse.scenes.execution as scenes
 
     def refuse(*_, **__):
         raise InputError("pass psf=box instead", parameter="psf")

@@ -281,7 +281,7 @@ def test_progress_is_shown_on_a_terminal_only(run, files, monkeypatch):
 def test_threads_are_set_for_the_work_and_put_back(run, files, monkeypatch):
     import torch
 
-    import hyperfuse.scenes.fuse as scenes
+    import hyperfuse.scenes.execution as scenes
 
     seen = []
     work = scenes.fuse_windows

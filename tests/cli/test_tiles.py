@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from hyperfuse.io import read
-from hyperfuse.scenes import fuse as scenes_fuse
+from hyperfuse.scenes import execution
 
 JOB = ("--method", "local-regression", "--ratio", "3", "--psf", "mtf:0.3", "--no-align", "--threads", "1")
 TILES = ("--tile", "6")
@@ -130,7 +130,7 @@ def test_a_scene_above_the_memory_goes_in_tiles_by_itself(run, files):
 
 
 def test_half_of_the_machine_is_the_default_limit(run, files, monkeypatch):
-    monkeypatch.setattr(scenes_fuse, "total_bytes", lambda: 100 * 4096)
+    monkeypatch.setattr(execution, "total_bytes", lambda: 100 * 4096)
     code, _, err = run(*call(files, "out.tif"))
     assert code == 0
     assert "note: fused in tiles" in err

@@ -71,7 +71,7 @@ def cluster():
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "", "http://127.0.0.1:80", "tcp://"])
 def test_a_scheduler_that_does_not_answer_is_reported_before_any_work(tmp_path, job, monkeypatch, address):
     monkeypatch.setattr(module, "_CONNECT_SECONDS", 0.5)
-    monkeypatch.setattr("hyperfuse.scenes.fuse.fuse_windows", lambda *_: pytest.fail("learnt"))
+    monkeypatch.setattr("hyperfuse.scenes.execution.fuse_windows", lambda *_: pytest.fail("learnt"))
     hsi, msi, options = job
     with pytest.raises(InputError, match=r"no scheduler .* answers at .*; write tcp://HOST:PORT") as caught:
         fuse_tiles(hsi, msi, tmp_path / "out.tif", **options, scheduler=address)
