@@ -114,6 +114,7 @@ class DHIF(ComparedNetwork):
     reference = "Huang, Dong, Wu, Li, Li, Shi: DHIF-Net, IEEE TCI 8, 2022"
     year = 2022
     program = "TaoHuang95/DHIF-Net 6434366"
+    cost = "minutes"
     needs = "ratio 4, 8 or 16, that of the weights"
     published = "CAVE x8, x16 (pickled modules, to be converted): TaoHuang95/DHIF-Net"
     options_class: ClassVar[type[NetworkOptions]] = DHIFOptions

@@ -141,6 +141,7 @@ class MoGDCN(ComparedNetwork):
     reference = "Dong, Zhou, Wu, Wu, Shi, Li: MoG-DCN, IEEE TIP 30, 2021"
     year = 2021
     program = "chengerr/Model-Guided-Deep-Hyperspectral-Image-Super-resolution 35eef37"
+    cost = "minutes"
     needs = "the whole ratio of the weights"
     options_class: ClassVar[type[NetworkOptions]] = MoGDCNOptions
     options: MoGDCNOptions
