@@ -95,3 +95,11 @@ def test_slopes_are_those_of_the_splines():
     for axis, (dy, dx) in enumerate(((1e-4, 0.0), (0.0, 1e-4))):
         high, low = (spline_values(coefficients, y + s * dy, x + s * dx)[0] for s in (1, -1))
         np.testing.assert_allclose(slopes[axis], (high - low) / 2e-4, atol=1e-5)
+
+
+def test_a_field_is_made_constant_beyond_the_image():
+    field = bent()
+    level = field.level_beyond(SHAPE, 1e-3)
+    np.testing.assert_allclose(level.at(ROWS, COLS), field.at(ROWS, COLS), atol=0.1)
+    far = level.displacement((1.0, 1.0)).at([-40.0, -60.0], COLS)
+    np.testing.assert_allclose(far[:, 0], far[:, 1], atol=1e-9)

@@ -20,6 +20,8 @@ SEARCH_METRES = 350.0
 _SEARCH_PIXELS, _SEARCH_FRACTION = 12.0, 0.25
 # A displacement that is affine and larger than this many LR pixels is left to the MSI's grid, which is then rotated.
 _LARGEST_AFFINE = 4.0
+# Weights of positions beyond the image, at which a field that folds there is made constant, tried in turn.
+_BEYOND = (1e-4, 2e-3, 0.05)
 
 
 def search_reach(hsi: CubeHeader, lr_shape: tuple[int, int], binned: int = 1, metres: float | None = None) -> float:
@@ -57,12 +59,19 @@ def register_pair(pair: PairComponents, hsi: CubeHeader, binned: int = 1, metres
         displacement = found.displacement((1.0, 1.0))
         if displacement is not None and displacement.largest(found.lr_shape) > _LARGEST_AFFINE:
             return replace(found, model="scale")
-    if found.bends and (displacement := found.displacement(pair.sensor.ratio)) is not None:
+    if not found.bends or found.field is None:
+        return found
+    # Where a field ends steeply it may fold beyond the image, which is no reason to do without it.
+    level = [replace(found, field=found.field.level_beyond(found.lr_shape, weight)) for weight in _BEYOND]
+    refused = ""
+    for tried in (found, *level):
         try:
-            pair.sensor.replace(displacement=displacement)
+            pair.sensor.replace(displacement=tried.displacement(pair.sensor.ratio))
         except InputError as error:
-            return replace(found, doubt=str(error))
-    return found
+            refused = str(error)
+        else:
+            return tried
+    return replace(found, doubt=refused)
 
 
 def displaced(sensor: Sensor, found: Registration) -> Sensor:

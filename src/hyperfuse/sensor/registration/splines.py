@@ -179,6 +179,22 @@ class Field:
         second = at.at_points(y.ravel(), x.ravel()).reshape(first.shape)
         return more.grid.fit(first + second, np.ones(lr_shape), rows, cols, _SMOOTH)
 
+    def level_beyond(self, lr_shape: tuple[int, int], weight: float) -> Field:
+        """Return the same over an LR image, constant soon beyond it, where a steep field would fold.
+
+        ``weight`` is that of positions beyond the image, relative to those in it.
+        """
+        (y, x), (high, wide), (rows, cols) = self.grid.origin, self.grid.spacing, self.grid.shape
+        grid = SplineGrid((rows + 4, cols + 4), self.grid.spacing, (y - 2 * high, x - 2 * wide))
+        lines, weights = [], []
+        for size, step in zip(lr_shape, self.grid.spacing, strict=True):
+            line = np.arange(-math.ceil(2 * step), size + math.ceil(2 * step), dtype=np.float64)
+            lines.append(line)
+            weights.append(np.where((line >= 0) & (line <= size - 1), 1.0, weight))
+        values = self.at(*(np.clip(line, 0, size - 1) for line, size in zip(lines, lr_shape, strict=True)))
+        inner = grid.fit(values, np.outer(*weights), lines[0], lines[1], _SMOOTH).coefficients[:, 1:-1, 1:-1]
+        return Field(grid, np.pad(inner, ((0, 0), (1, 1), (1, 1)), mode="edge"))
+
     def enlarged(self, factor: int) -> Field:
         """Return the same in LR pixels of which ``factor`` times as many were binned along each axis."""
         grid = self.grid
