@@ -57,7 +57,7 @@ def test_the_help_of_a_command_starts_with_the_line_of_the_list(run, command, mo
         (("fuse", "a", "b"), 'command "fuse" parameter OUT requires an argument'),
         (("evaluate", "a", "b", "c", "--ratio", "2"), "one argument too many: c; see --help"),
         (("fuse", "a", "b", "c", "--set", "x=1", "y=2"), "y=2: is no file; write --set before each name=value"),
-        (("fuse", "a", "b", "c", "--seed", "x"), 'invalid value for --seed: unable to convert "x" into int'),
+        (("fuse", "a", "b", "c", "--seed", "x"), "invalid value for --seed: 'x' is not a whole number"),
         (("fuse", "a", "b", "c", "--dtype", "float23"), 'invalid value "float23" for --dtype.'),
         (("evaluate", "a", "b", "--ratio", "2", "--ratio", "3"), "parameter --ratio specified multiple times"),
     ],
