@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hyperfuse.sensor.psf import GaussianPsf, Pair, gaussian_from_mtf
+from hyperfuse.sensor.psf import GaussianPsf, Pair, gaussian_from_mtf, ratio_pair
 
 # The modulation of a sensor that is not published: usual in pansharpening (Aiazzi et al., 2006).
 _USUAL = 0.3
@@ -36,7 +36,7 @@ class PsfPrior:
 
     def psf(self, ratio: Pair) -> GaussianPsf:
         """Return the Gaussian at a ratio."""
-        return gaussian_from_mtf(self.modulation, ratio)
+        return gaussian_from_mtf(self.modulation, ratio_pair(ratio))
 
     def __str__(self) -> str:
         published = f", published for {self.source}" if self.source else ""

@@ -34,12 +34,12 @@ class Processes:
             raise InputError("device=cuda, but torch sees no GPU; take device=auto or cpu")
         # Without a GPU accelerate starts a separate run in each process unless cpu=True.
         cpu = config.device == "cpu" or not torch.cuda.is_available()
+        # Parameters that a program has and does not use get no gradient in any process.
+        idle = bool(network_class(config.network.name).without_effect)
+        accelerate = require("accelerate", "training")
+        handlers = [accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)] if idle else []
         try:
             # The loop applies autocast itself, so that one process can train in several precisions.
-            accelerate = require("accelerate", "training")
-            # Parameters that a program has and does not use get no gradient in any process.
-            idle = bool(network_class(config.network.name).without_effect)
-            handlers = [accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)] if idle else []
             self.accelerator: Any = accelerate.Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=handlers)
         except ValueError as error:
             raise InputError(f"device={config.device}: {' '.join(str(error).split())}") from None

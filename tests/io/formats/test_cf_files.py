@@ -432,7 +432,7 @@ def neon(path, **attrs):
     stored = np.arange(4 * 5 * 3, dtype=np.int16).reshape(4, 5, 3) * 100
     stored[0, 0] = -9999
     with h5py.File(path, "w") as file:
-        group = file.create_group("ABCD/Reflectance")
+        group = file.create_group("Site/Flight/Reflectance")
         data = group.create_dataset("Reflectance_Data", data=stored)
         data.attrs.update({"Scale_Factor": 10000.0, "Data_Ignore_Value": -9999.0, **attrs})
         about = group.create_group("Metadata")

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hyperfuse.errors import InputError
+from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io import read
 
 TILE = "NEON_D02_SERC_DP3_368000_4306000_reflectance.h5"
@@ -80,7 +80,7 @@ def test_a_renamed_file_is_known_by_its_content(tmp_path, stored, weather):
 def test_what_is_refused(tmp_path, stored, weather):
     with pytest.raises(InputError, match="states a rotation of 12; north-up grids are read"):
         read(tile(tmp_path / TILE, stored, weather=weather, rotation="12"))
-    with pytest.raises(InputError, match="states no Band_Window_1_Nanometers; which bands are bad is not known"):
+    with pytest.warns(HyperfuseWarning, match="states no Band_Window_1_Nanometers; no band is marked as bad"):
         read(tile(tmp_path / TILE, stored, weather=weather, windows=False))
     with pytest.raises(InputError, match=r"has the shape \(4, 6\), not that of the image"):
         read(tile(tmp_path / TILE, stored, weather=weather[1:]), quality="clear")

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.warp import transform
-from scipy.spatial import KDTree
 
 from hyperfuse.cube.crs import is_geographic, metres_per_unit, parse_crs
 from hyperfuse.cube.header import Grid
@@ -128,6 +126,8 @@ def utm_crs(latitude: NDArray[Any], longitude: NDArray[Any]) -> str:
 
 def _projected(latitude: NDArray[Any], longitude: NDArray[Any], crs: str) -> NDArray[np.float64]:
     """Return x and y, (n, 2)."""
+    from rasterio.warp import transform  # it takes a third of a second to load
+
     found = transform(parse_crs(WGS84), parse_crs(crs), longitude, latitude)
     return np.stack([np.asarray(found[0]), np.asarray(found[1])], axis=1)
 
@@ -194,6 +194,8 @@ def _nearest(
     """Return the number of the nearest point of each pixel, (rows, cols), -1 for none, and its offset in pixels."""
     index = np.full((grid.rows, grid.cols), -1, np.int32)
     offsets = np.zeros((2, grid.rows, grid.cols), np.float32)
+    from scipy.spatial import KDTree
+
     assert grid.transform is not None
     order = np.argsort(points[:, 1])
     heights = points[order, 1]

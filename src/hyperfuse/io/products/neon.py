@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hyperfuse.cube.crs import crs_text, parse_crs
 from hyperfuse.cube.header import Grid
-from hyperfuse.errors import InputError
+from hyperfuse.errors import InputError, warn
 from hyperfuse.io.encoding.damage import damage_reported
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.products import hdf5
@@ -67,7 +67,7 @@ def open_neon(source: Source, options: ReadOptions) -> ProductImage:
         unit = hdf5.text(tables[0], "Units") or "nm"
         found = spectral_bands((centres, widths, None), unit, count, path.name, (ignored,))
         good = _outside_windows(file, site, np.array([band.centre for band in found]))
-        bands = [replace(band, scale=1 / scale, good=bool(use)) for band, use in zip(found, good, strict=True)]
+        bands = [replace(band, scale=1 / scale, good=good is None or bool(good[i])) for i, band in enumerate(found)]
         clear = options.quality == "clear"
         flags = [FlagDataset(_weather(file, site, (rows, cols)), _is_cloudy)] if clear else []
         stored = DatasetBands(file, cube_bands(cube, "rcb"), flags)
@@ -99,15 +99,16 @@ def _stated(item: h5py.Dataset, name: str) -> float:
     return finite_number(text, f"{item.name}: {name}")
 
 
-def _outside_windows(file: h5py.File, site: str, centres: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which bands lie outside the windows of water vapour, which have to be stated."""
+def _outside_windows(file: h5py.File, site: str, centres: NDArray[np.float64]) -> NDArray[np.bool_] | None:
+    """Return which bands lie outside the windows of water vapour; None, with a warning, where these are not stated."""
     good = np.ones(centres.size, np.bool_)
     group: Any = file[f"{site}/Reflectance"]
     for name in _WINDOWS:
         found = hdf5.attribute(group, name)
         ends = np.asarray(np.nan if found is None else found, np.float64).ravel()
         if ends.size != 2 or not np.isfinite(ends).all():
-            raise InputError(f"{site}/Reflectance states no {name}; which bands are bad is not known")
+            warn(f"{site}/Reflectance states no {name}; no band is marked as bad")
+            return None
         good &= (centres < ends.min()) | (centres > ends.max())
     return good
 
