@@ -306,7 +306,7 @@ class BDT(ComparedNetwork):
 
     reference = "Deng, Deng, Wu, Ran, Wen: Bidirectional Dilation Transformer, IJCAI 2023"
     year = 2023
-    program = "Deng-shangqi/BDT ab73402"
+    program = "BDT ab73402"
     needs = "ratio 4 or 8, that of the weights"
     published = "CAVE x4 and x8, Harvard x4 in the program's repository"
     options_class: ClassVar[type[NetworkOptions]] = BDTOptions

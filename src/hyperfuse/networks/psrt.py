@@ -125,7 +125,7 @@ class PSRT(ComparedNetwork):
 
     reference = "Deng, Deng, Wu, Ran, Hong, Vivone: PSRT, IEEE TGRS 61, 2023"
     year = 2023
-    program = "Deng-shangqi/PSRT 9c2be90"
+    program = "PSRT 9c2be90"
     published = "CAVE x4 and x8, Harvard x4 in the program's repository"
     residual_layer = "conv"
 
