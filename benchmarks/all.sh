@@ -36,7 +36,7 @@ renew budget.md budget.py "$data"
 renew weights.md weights.py "$data" --threads 1
 renew ablation.md ablation.py "$data" --steps 200
 renew several.md several.py "$data" --method local-regression
-renew registration.md registration.py "$data" --part pavia --part warps --part controls --part fusion
+renew registration.md registration.py "$data"
 renew psf-priors.md psf_priors.py "$data"
 for part in paris shifts sensor; do renew blind-$part.md blind.py "$data" --part $part; done
 renew tiles.md tiles.py "$data"
