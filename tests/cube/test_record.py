@@ -50,6 +50,7 @@ def test_any_json_makes_a_header_with_at_most_one_warning(record, history):
         *('{"transform": 5}', '{"transform": [0, 0, 1, 0, 0, 2]}', '{"transform": [1, 0, "inf", 0, 1, 2]}'),
         *('{"band_names": 7}', '{"scale": "x"}', '{"scale": 0}', '{"attributes": []}', '{"attributes": {"a": 1}}'),
         *('{"crs": "nowhere"}', '{"wavelengths": [[1], [2]]}', '{"good_bands": [1, 0]}', '{"nodata": true}'),
+        *('{"wavelengths": [0, 500]}', '{"fwhm": [-1, 5]}', '{"wavelengths": ["inf", 1]}'),
         *('{"offset": "nan"}', f'{{"nodata": 1{"0" * 400}}}'),
     ],
 )

@@ -86,6 +86,13 @@ def _decode_flags(values: Any) -> NDArray[np.bool_]:
     return np.asarray(values, np.bool_)
 
 
+def _decode_lengths(values: Any) -> NDArray[np.float64]:
+    lengths = np.asarray([_decode_number(value) for value in _list(values)], np.float64)
+    if not (np.isnan(lengths) | ((lengths > 0) & np.isfinite(lengths))).all():
+        raise ValueError
+    return lengths
+
+
 def _list(values: Any) -> list[Any]:
     if not isinstance(values, list):
         raise TypeError
@@ -94,8 +101,8 @@ def _list(values: Any) -> list[Any]:
 
 # How each field is written as JSON, and read from it.
 _FIELDS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    "wavelengths": (_encode_numbers, lambda values: np.asarray([_decode_number(value) for value in _list(values)])),
-    "fwhm": (_encode_numbers, lambda values: np.asarray([_decode_number(value) for value in _list(values)])),
+    "wavelengths": (_encode_numbers, _decode_lengths),
+    "fwhm": (_encode_numbers, _decode_lengths),
     "good_bands": (lambda values: [bool(flag) for flag in values], _decode_flags),
     "band_names": (list, lambda values: tuple(_decode_text(value) for value in _list(values))),
     "transform": (lambda transform: _encode_numbers(six_numbers(transform)), _decode_transform),
