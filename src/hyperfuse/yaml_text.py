@@ -42,6 +42,19 @@ def parse_yaml(text: str) -> Any:
         raise InputError(_first_line(error)) from error
 
 
+def save_yaml(path: str | Path, values: Any) -> None:
+    """Write plain values to a YAML file, which :func:`load_yaml` reads back.
+
+    Raises:
+        InputError: a path that cannot be written to.
+    """
+    text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=120)
+    try:
+        Path(path).write_text(text, "utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written to ({error.strerror})", "path") from error
+
+
 def load_yaml(path: str | Path) -> Any:
     """Return the values of a YAML file of at most 4 MB; see :func:`parse_yaml`.
 

@@ -7,6 +7,7 @@ from rasterio.enums import ColorInterp
 
 from hyperfuse.io import read
 from hyperfuse.scenes.fuse import fuse, fuse_tiles
+from raster_files import save
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -22,15 +23,6 @@ interleave = bsq
 byte order = 0
 map info = {{Arbitrary, 1, 1, 0, 0, 1, 1, 0, North}}
 """
-
-
-def save(file, values, colours=(), **profile):
-    bands, rows, cols = values.shape
-    profile = {"driver": "GTiff", "count": bands, "height": rows, "width": cols, "dtype": values.dtype.name, **profile}
-    with rasterio.open(file, "w", **profile) as target:
-        if colours:
-            target.colorinterp = colours
-        target.write(values)
 
 
 def test_a_transparent_collar_does_not_change_the_rest_of_a_fusion(tmp_path):

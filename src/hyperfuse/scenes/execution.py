@@ -60,7 +60,7 @@ def fuse_whole(source: PairSource, job: FusionJob, preview: bool, progress: Prog
     )
 
 
-class Tiling(NamedTuple):
+class TilingRequest(NamedTuple):
     """How files are fused in tiles; see :func:`~hyperfuse.scenes.fuse.fuse_tiles`."""
 
     tile: int | None
@@ -71,7 +71,7 @@ class Tiling(NamedTuple):
 
 
 def fuse_files(
-    files: PairFiles, images: Outputs, job: FusionJob, tiling: Tiling, preview: int | None, report: Progress
+    files: PairFiles, images: Outputs, job: FusionJob, tiling: TilingRequest, preview: int | None, report: Progress
 ) -> Fusion[CubeHeader]:
     """Fuse files, whole or in tiles."""
     store = TileStore.next_to(images.out)
@@ -120,7 +120,7 @@ def fuse_files(
 
 
 def _sharpened(
-    files: PairFiles, staged: StagedFiles, job: FusionJob, tiling: Tiling, report: Progress
+    files: PairFiles, staged: StagedFiles, job: FusionJob, tiling: TilingRequest, report: Progress
 ) -> tuple[PairFiles, tuple[str, ...]]:
     """Return files of which all bands of the MSI have the pixels of the finest, and notes."""
     msi = files.msi

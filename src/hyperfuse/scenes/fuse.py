@@ -21,7 +21,7 @@ from hyperfuse.methods import DEFAULT_METHOD, get_method
 from hyperfuse.progress import Progress, part, showing, silent
 from hyperfuse.runtime.devices import find_device
 from hyperfuse.runtime.optional import check_installed
-from hyperfuse.scenes.execution import SHARPENED, Tiling, fuse_files, fuse_whole
+from hyperfuse.scenes.execution import SHARPENED, TilingRequest, fuse_files, fuse_whole
 from hyperfuse.scenes.files import PairFiles, as_excluded
 from hyperfuse.scenes.images import ImageFiles, MsiImage, Paths, hsi_cube
 from hyperfuse.scenes.job import FusionJob, Settings, as_mapping, configure, predicts_uncertainty, specified_geometry
@@ -319,7 +319,7 @@ def fuse_tiles(
     if resume and not resumed and not overwrite:
         refuse_finished(images.out, files, job)
     images.check([path for image in files.images for path in image.paths])
-    tiling = Tiling(tile, workers, memory_gb, scheduler, resume)
+    tiling = TilingRequest(tile, workers, memory_gb, scheduler, resume)
     with files.named(), showing(progress, "fusing") as report:
         return fuse_files(files, images, job, tiling, preview, report)
 

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage, sparse
 
 from hyperfuse.calls import checked_fields
 from hyperfuse.errors import InputError
-from hyperfuse.yaml_text import load_yaml
+from hyperfuse.yaml_text import load_yaml, save_yaml
 
 Floats = NDArray[np.float64]
 Pair = tuple[float, float]
@@ -284,11 +283,7 @@ class Displacement:
         Raises:
             InputError: a path that cannot be written to.
         """
-        text = yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120)
-        try:
-            Path(path).write_text(text, "utf-8")
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written to ({error.strerror})", "path") from error
+        save_yaml(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> Displacement:

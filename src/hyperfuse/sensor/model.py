@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import ArrayLike
 from pydantic import TypeAdapter, ValidationError
 
@@ -31,7 +30,7 @@ from hyperfuse.sensor.psf import Psf, number_pair, ratio_pair
 from hyperfuse.sensor.scattered import ScatteredOperator, scattered_interpolation, scattered_sampling
 from hyperfuse.sensor.srf.srf import Srf
 from hyperfuse.settings import describe
-from hyperfuse.yaml_text import load_yaml
+from hyperfuse.yaml_text import load_yaml, save_yaml
 
 T = TypeVar("T")
 Shape = tuple[int, int]
@@ -270,11 +269,7 @@ class Sensor:
         Raises:
             InputError: a path that cannot be written to.
         """
-        text = yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120)
-        try:
-            Path(path).write_text(text, "utf-8")
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written to ({error.strerror})", "path") from error
+        save_yaml(path, self.to_dict())
 
     @classmethod
     @checked

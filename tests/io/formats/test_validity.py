@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-import rasterio
 from rasterio.enums import ColorInterp
 
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseWarning
 from hyperfuse.io import read
 from hyperfuse.io.windows.open import open_windows
+from raster_files import save
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -22,16 +22,6 @@ def image(dtype=np.uint8):
     values[3] = np.iinfo(dtype).max
     values[3, :9] = 0
     return values
-
-
-def save(file, values, colours=(), **profile):
-    bands, rows, cols = values.shape
-    profile = {"driver": "GTiff", "count": bands, "height": rows, "width": cols, "dtype": values.dtype.name, **profile}
-    with rasterio.open(file, "w", **profile) as target:
-        if colours:
-            target.colorinterp = colours
-        target.write(values)
-    return file
 
 
 @pytest.mark.parametrize(
