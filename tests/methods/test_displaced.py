@@ -11,7 +11,8 @@ from hyperfuse.methods.feinfn.pretrained import TrainedNetwork
 from hyperfuse.sensor.displacement import Displacement
 from hyperfuse.sensor.psf import KernelPsf
 
-FAST = [one.name for one in list_methods() if one.name != "network"]
+FAST = [one.name for one in list_methods() if one.capabilities.displaced]
+REGULAR = [one.name for one in list_methods() if not one.capabilities.displaced]
 
 
 def field(shape, size, seed=0):
@@ -51,6 +52,14 @@ def test_displaced_samples_are_fused_as_well_as_regular_ones(name, make_pair):
     ignored = rms(method(hsi, pair.msi, pair.sensor, settings) - pair.reference)
     assert moved < 1.1 * regular
     assert moved < (1.0 if name == "bicubic" else 0.9) * ignored
+
+
+@pytest.mark.parametrize("name", REGULAR)
+def test_methods_that_need_regular_positions_refuse_others(name, make_pair):
+    pair = make_pair()
+    sensor = pair.sensor.replace(displacement=field((12, 12), 1.0))
+    with pytest.raises(InputError, match=f"the method {name} needs HSI pixels at regular positions"):
+        get_method(name)(pair.hsi, pair.msi, sensor)
 
 
 @pytest.mark.parametrize("name", ["local-regression", "feinfn"])

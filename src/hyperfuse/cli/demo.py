@@ -94,7 +94,7 @@ def _compare(pair: Pair, keep: str, report: Progress) -> tuple[list[dict[str, An
 
     calls: list[tuple[str, str, dict[str, Any]]] = []
     for method in list_methods():
-        if method.capabilities.budget:
+        if method.capabilities.effort:
             # Without its network, so that nobody credits that with what the rest does.
             calls.append((f"{method.name} --effort fast", method.name, {"effort": "fast"}))
         calls.append((method.name, method.name, {}))

@@ -253,13 +253,16 @@ def _settings_of(
     if effort is not None and budget is not None:
         raise InputError("--effort and --budget both say how long to work; give one of them")
     known = get_method(method).capabilities
-    if not known.budget:
-        for option, value in (("--effort", effort), ("--budget", budget), ("--best-so-far", best_so_far or None)):
-            if value is not None:
+    for able, options in (
+        (known.effort, {"--effort": effort, "--best-so-far": best_so_far or None}),
+        (known.budget, {"--budget": budget}),
+    ):
+        for option, value in options.items():
+            if value is not None and not able:
                 raise InputError(f"the method {method} takes no {option}: it works until it is done")
     if weights is not None and not known.weights:
-        able = " or ".join([one.name for one in list_methods() if one.capabilities.weights] + ["--network"])
-        raise InputError(f"the method {method} takes no --weights: it has no network; choose {able}")
+        others = " or ".join([one.name for one in list_methods() if one.capabilities.weights] + ["--network"])
+        raise InputError(f"the method {method} takes no --weights: it has no network; choose {others}")
     if weights is not None and not (method == "network" and Path(weights).is_file()):
         find_pretrained(weights)  # refused before files are read
     settings = {

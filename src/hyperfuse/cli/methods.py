@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hyperfuse.settings import Settings
 
 # Capabilities that an option of `fuse` of the same name asks for.
-_OPTIONS = ("uncertainty", "budget", "weights")
+_OPTIONS = ("uncertainty", "effort", "budget", "weights")
 
 
 def methods(

@@ -265,6 +265,7 @@ def fit_scene(source: PairSource, job: FusionJob, ready: dict[str, ReadyWindow],
     if job.method.capabilities.nonnegative:
         notes += [negative_note("HSI", [part.hsi for part in found.parts], job.method.name)]
         notes += [negative_note("MSI", [part.msi for part in found.parts], job.method.name)]
+    notes += job.method.capabilities.notes(found.source.match.sensor, job.settings)
     scene = Scene(found.source, found.bands, found.msi_bands, job.method, job.settings, job.device)
     shared = job.method.capabilities.shared_model
     plan, count = sample_plan(found.source, found.whole, None if shared else job.tile, job.memory_gb)
@@ -284,20 +285,33 @@ def fit_scene(source: PairSource, job: FusionJob, ready: dict[str, ReadyWindow],
         notes.append(f"models of the whole scene are fitted to {count} samples of it")
     if job.tile is None:
         ready[samples[0][0].name] = (samples[0][1], pairs[0])
-    return replace(scene, gaps=gaps, model=model, notes=tuple(note for note in notes if note))
+    seconds = None if shared else _window_seconds(job, found.source)
+    return replace(scene, gaps=gaps, model=model, window_seconds=seconds, notes=tuple(note for note in notes if note))
 
 
 def _fit_settings(job: FusionJob, source: MatchedSource) -> MethodSettings:
     """Return the settings of a fit: of a budget, what matching took and writing will take is subtracted."""
     if job.budget_seconds is None:
         return job.settings
+    return job.settings.model_copy(update={"budget_seconds": _remaining_seconds(job, source, job.budget_seconds)})
+
+
+def _window_seconds(job: FusionJob, source: MatchedSource) -> float | None:
+    """Return the wall time for each window of a scene whose windows are fitted by themselves, None without a budget."""
+    if job.budget_seconds is None:
+        return None
+    count = len(filled_tiles(source, _plan(source, job, job.margin(source.match.sensor)).tiles()))
+    return max(_remaining_seconds(job, source, job.budget_seconds) * min(job.workers, count) / count, _MIN_SECONDS)
+
+
+def _remaining_seconds(job: FusionJob, source: MatchedSource, budget_seconds: float) -> float:
+    """Return what remains of a budget, less what writing will take."""
     rows, cols = source.match.msi[2:]
     taken = time.monotonic() - job.started
     # A machine with other work takes longer for all, for writing as for matching.
     slowness = min(max(1.0, taken / max(time.process_time() - job.computed, 0.01)), _SLOWEST)
     writing = slowness * 4 * source.hsi_header.bands * rows * cols * job.images / _BYTES_PER_SECOND
-    seconds = job.budget_seconds - taken - writing
-    return job.settings.model_copy(update={"budget_seconds": max(seconds, _MIN_SECONDS)})
+    return max(budget_seconds - taken - writing, _MIN_SECONDS)
 
 
 def _plan(source: MatchedSource, job: FusionJob, margin: int) -> TilePlan:

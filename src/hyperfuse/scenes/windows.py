@@ -65,6 +65,7 @@ class Scene:
         gaps: by which gaps are filled; None where too little is known, or there are none.
         model: fitted to samples of the scene; None where every window is fitted by itself.
         notes: what was decided, for the record.
+        window_seconds: wall time for each window where there is a budget and no model.
     """
 
     source: MatchedSource
@@ -76,6 +77,7 @@ class Scene:
     gaps: GapRegression | None = None
     model: Model | None = None
     notes: tuple[str, ...] = ()
+    window_seconds: float | None = None
 
     @property
     def sensor(self) -> Sensor:
@@ -142,7 +144,8 @@ class Scene:
             InputError: the method gave values that are not finite.
         """
         if self.model is None:
-            outcome = self.method.fuse(pair, self.settings, progress)
+            budget = {} if self.window_seconds is None else {"budget_seconds": self.window_seconds}
+            outcome = self.method.fuse(pair, self.settings.model_copy(update=budget), progress)
         else:
             outcome = self.model.apply(pair, progress)
         exponent = self.source.match.exponent
@@ -167,6 +170,7 @@ class Scene:
             "gaps": None if self.gaps is None else self.gaps.state(),
             "model": None if self.model is None else self.model.state(),
             "notes": list(self.notes),
+            "window_seconds": self.window_seconds,
         }
 
     @classmethod
@@ -190,6 +194,7 @@ class Scene:
             gaps=None if state["gaps"] is None else GapRegression.restore(state["gaps"]),
             model=None if state["model"] is None else method.restore(state["model"]),
             notes=tuple(state["notes"]),
+            window_seconds=state["window_seconds"],
         )
 
 

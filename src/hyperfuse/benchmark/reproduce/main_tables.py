@@ -30,7 +30,7 @@ def main_table(kind: str, ratio: int) -> Artefact:
     def make(experiment: Experiment, networks: Networks) -> Result:
         methods = [method.name for method in list_methods()]
         # The linear part alone, so that nobody credits what corrects it with it.
-        without = [method_entry(name, {"effort": "fast"}) for name in methods if get_method(name).capabilities.budget]
+        without = [method_entry(name, {"effort": "fast"}) for name in methods if get_method(name).capabilities.effort]
         entries = [*map(method_entry, methods), *without, *(one.entry for one in networks.values())]
         rows: list[dict[str, Any]] = [
             {"method": one.name, "where": "computed here", **experiment.row(one, kind, ratio)} for one in entries

@@ -120,31 +120,45 @@ def default_margin(sensor: Sensor, settings: MethodSettings) -> int:
     return DEFAULT_MARGIN
 
 
+def no_notes(sensor: Sensor, settings: MethodSettings) -> Sequence[str]:
+    """Return the notes of a method that assumes nothing which a sensor may not fulfil."""
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
     """All that the code around a method needs to know of it.
 
     Attributes:
         uncertainty: takes the setting ``uncertainty`` and then returns :attr:`Outcome.uncertainty`.
-        budget: takes the setting ``budget_seconds``: wall time for fitting, and applying to the whole scene.
+        budget: takes the setting ``budget_seconds``: wall time for fitting, and applying to the whole scene; where
+            every window is fitted by itself, for one window.
+        effort: takes the settings ``effort`` and ``keep_best``.
         weights: takes the setting ``weights``: a network that was trained before.
         seed: takes the setting ``seed``.
         needs_srf: needs the spectral responses of the MSI.
         nonnegative: reads negative values as 0, which a note then says.
+        displaced: fuses samples at displaced positions; others are refused.
+        whole_ratios: fuses at whole ratios only; others are refused.
         shared_model: one model holds for the whole scene; otherwise every window is fitted as its own sample.
         margin: ``(sensor, settings) -> LR pixels`` that a window needs around it at most, before anything is fitted.
         bytes_per_pixel: memory of a window.
+        notes: ``(sensor, settings) -> sentences`` on what the method assumes of a pair, for the record.
     """
 
     uncertainty: bool = False
     budget: bool = False
+    effort: bool = False
     weights: bool = False
     seed: bool = False
     needs_srf: bool = False
     nonnegative: bool = False
+    displaced: bool = True
+    whole_ratios: bool = False
     shared_model: bool = False
     margin: Callable[[Sensor, Any], int] = default_margin
     bytes_per_pixel: BytesPerPixel = field(default_factory=BytesPerPixel)
+    notes: Callable[[Sensor, Any], Sequence[str]] = no_notes
 
 
 @dataclass(frozen=True)
@@ -250,6 +264,18 @@ class Method(Generic[S]):
         if self.capabilities.needs_srf and pair.sensor.srf is None:
             raise InputError(
                 f"the method {self.name} needs the spectral responses of the MSI; pass srf=...", parameter="srf"
+            )
+        if not self.capabilities.displaced and pair.sensor.displacement is not None:
+            raise InputError(
+                f"the method {self.name} needs HSI pixels at regular positions, and these are displaced; choose another"
+                " method=...",
+                parameter="method",
+            )
+        if self.capabilities.whole_ratios and any(abs(one - round(one)) > 1e-9 for one in pair.sensor.ratio):
+            raise InputError(
+                f"the method {self.name} needs whole ratios, and these are {pair.sensor.ratio[0]:g} and"
+                f" {pair.sensor.ratio[1]:g}; choose another method=...",
+                parameter="method",
             )
 
 

@@ -28,7 +28,13 @@ T = TypeVar("T")
 
 _METHODS: dict[str, Method[Any]] = {}
 _UNLISTED: set[str] = set()
-_SETTINGS_OF = {"uncertainty": "uncertainty", "budget": "budget_seconds", "weights": "weights", "seed": "seed"}
+_SETTINGS_OF = {
+    "uncertainty": "uncertainty",
+    "budget": "budget_seconds",
+    "effort": "effort",
+    "weights": "weights",
+    "seed": "seed",
+}
 
 
 def register_method(
