@@ -127,6 +127,8 @@ def _end(details: Mapping[str, Any], fractions: Sequence[float] | None) -> str:
         return f"interrupted after {details['steps']} steps; the result is the best so far"
     if details.get("end") == "no time":
         return "the budget left no time to fit the network; the result is without it"
+    if details.get("end") == "budget":
+        return f"the budget ended the method after {details['iterations']} iterations; the result is what they reached"
     if fractions is not None and not any(fractions):
         return (
             "nothing learnt: the network's correction helps on no held-out pixels and is not applied; the result is"

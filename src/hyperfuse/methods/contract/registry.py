@@ -22,8 +22,8 @@ from hyperfuse.methods.contract.method import (
 from hyperfuse.progress import Progress, silent
 from hyperfuse.sensor.model import Sensor
 
-# (hsi, msi, sensor, settings, progress) -> image (bands, H, W)
-FusionFunction = Callable[[torch.Tensor, torch.Tensor, Sensor, S, Progress], torch.Tensor]
+# (hsi, msi, sensor, settings, progress) -> image (bands, H, W), or an outcome with details for the record
+FusionFunction = Callable[[torch.Tensor, torch.Tensor, Sensor, S, Progress], torch.Tensor | Outcome]
 T = TypeVar("T")
 
 _METHODS: dict[str, Method[Any]] = {}
@@ -52,7 +52,8 @@ def register_method(
     A method that is not ``listed`` needs something that only some pairs have, such as a network for their bands.
 
     It decorates the class of the method's models (see :class:`~.method.ModelFactory`), or a plain function
-    ``(hsi, msi, sensor, settings, progress) -> image``, which then fuses every window by itself.
+    ``(hsi, msi, sensor, settings, progress) -> image`` (or an :class:`~.method.Outcome`), which then fuses every
+    window by itself.
 
     Raises:
         ValueError: the name is taken, or capabilities and settings disagree.
@@ -112,7 +113,8 @@ class _FunctionModel(Generic[S]):
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def apply(self, pair: PairTensors, progress: Progress = silent) -> Outcome:
-        return Outcome(self.function(pair.hsi, pair.msi, pair.sensor, self.settings, progress))
+        found = self.function(pair.hsi, pair.msi, pair.sensor, self.settings, progress)
+        return found if isinstance(found, Outcome) else Outcome(found)
 
     def state(self) -> dict[str, Any]:
         return {}
