@@ -65,6 +65,38 @@ def test_methods_and_networks_over_scenes_and_ratios(run, words, tmp_path):
     assert "(12 of 12 jobs were done before)" in err
 
 
+def test_all_takes_the_weights_of_a_folder_and_names_what_has_none(run, words, tmp_path):
+    from hyperfuse.benchmark.weights import compared_networks
+    from hyperfuse.methods import list_methods
+    from hyperfuse.networks.released import save_converted
+    from small_networks import small_network
+
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    training = {"patches": 1000, "ratio": 2, "scenes": ["town"]}
+    save_converted(small_network("ssrnet", 6, 2), folder / "ssrnet.safetensors", training)
+    code, out, err = run(
+        *words, "--methods", "all", "--weights", folder, "--ratio", "2", "--set", "feinfn.steps=1", "--json"
+    )
+    assert code == 0, err
+    rows = {row["name"]: row for row in json.loads(out)}
+    methods = {one.name for one in list_methods()} - {"feinfn"}
+    assert set(rows) == methods | set(compared_networks()) | {"feinfn (steps=1)"}
+    assert rows["ssrnet"]["weights"] == "trained here: 1,000 patches; learnt from 1 of these 2 scenes"
+    assert rows["ssrnet"]["mean"]["psnr_db"] > 0
+    assert rows["bdt"]["weights"].startswith("no weights: hyperfuse train configs/bdt-cave-x4.yaml, or published: CAVE")
+    assert rows["bdt"]["scenes"] == 0
+    assert "no weights for restfnet, tfnet, " in err
+    assert (tmp_path / "out" / "benchmark-x2.png").read_bytes().startswith(b"\x89PNG")
+    assert "| `bdt` |" in (tmp_path / "out" / "benchmark.md").read_text()
+
+
+def test_what_takes_minutes_is_announced(run, words, tmp_path):
+    save_pretrained(create_network("mog-dcn", hsi_bands=6, msi_bands=2, ratio=2), tmp_path / "slow")
+    _, _, err = run(*words, "--methods", "bicubic", "--weights", tmp_path / "slow", "--ratio", "2")
+    assert "minutes for an image of 512x512x31 on two cores: slow" in err
+
+
 def test_every_method_unless_named(run, words):
     from hyperfuse.methods import list_methods
 

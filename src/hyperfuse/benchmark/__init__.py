@@ -4,7 +4,7 @@ from hyperfuse.benchmark.entries import Entry, method_entry, network_entry
 from hyperfuse.benchmark.plan import BenchmarkJob, BenchmarkPlan, make_plan
 from hyperfuse.benchmark.records import Record, read_record
 from hyperfuse.benchmark.runner import run_plan
-from hyperfuse.benchmark.summary import Summary, summarise, write_tables
+from hyperfuse.benchmark.summary import Summary, summarise, summarise_plan, write_tables
 
 __all__ = [
     "BenchmarkJob",
@@ -18,5 +18,6 @@ __all__ = [
     "read_record",
     "run_plan",
     "summarise",
+    "summarise_plan",
     "write_tables",
 ]

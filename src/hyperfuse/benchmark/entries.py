@@ -6,21 +6,27 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.methods import get_method
-from hyperfuse.networks.pretrained import CONFIG, WEIGHTS, from_pretrained
+from hyperfuse.networks.compared import ComparedNetwork
+from hyperfuse.networks.pretrained import CONFIG, WEIGHTS, from_pretrained, read_base
+from hyperfuse.networks.released import from_released
 from hyperfuse.runtime.devices import find_device
 from hyperfuse.runtime.tensors import tensor_of
 from hyperfuse.scenes.fuse import fuse
 from hyperfuse.scenes.simulate import Pair
 
+Kind = Literal["classical", "network fitted to the pair", "trained network", "published"]
+
 # Where a training run writes its result; the name of the run says more.
 _BEST = "best"
+# The method that applies a network in blocks.
+_NETWORK = "network"
 
 
 @dataclass(frozen=True)
@@ -31,9 +37,15 @@ class Entry:
         name: in tables.
         method: name of a registered method, or None for a network.
         settings: all settings of the method, defaults included, so that a changed default is a changed entry.
-        weights: folder of a network that ``save_pretrained`` wrote, or None for a method.
-        digest: of the files in that folder.
+        weights: of a network, a folder that ``save_pretrained`` wrote or a file; None for a method.
+        digest: of those files.
         parameters: trained parameters of the network, or None for a method.
+        in_blocks: whether the network is applied as ``fuse --network`` does, in blocks and on top of its base; else to
+            the whole scene at once.
+        origin: of the weights, in words, where it is known.
+        ratios: at which it takes part; None for all.
+        seen: names of the scenes that the weights learnt from, where they are known.
+        takes_minutes: whether an image of 512x512x31 takes minutes on two cores.
     """
 
     name: str
@@ -42,6 +54,22 @@ class Entry:
     weights: Path | None = None
     digest: str | None = None
     parameters: int | None = None
+    in_blocks: bool = False
+    origin: str | None = None
+    ratios: tuple[float, ...] | None = None
+    seen: tuple[str, ...] = ()
+    takes_minutes: bool = False
+
+    def takes_part(self, ratio: float) -> bool:
+        """Whether it is for pairs of this ratio."""
+        return self.ratios is None or ratio in self.ratios
+
+    @property
+    def kind(self) -> Kind:
+        """What it is."""
+        if self.weights is not None:
+            return "trained network"
+        return "network fitted to the pair" if self.uses_network else "classical"
 
     @property
     def uses_network(self) -> bool:
@@ -52,7 +80,7 @@ class Entry:
         """Return what its results depend on; the path of the weights is not part of it."""
         if self.weights is None:
             return {"method": self.method, "settings": dict(self.settings)}
-        return {"network": self.digest}
+        return {"network": self.digest} | ({"applied": "in blocks"} if self.in_blocks else {})
 
     def prepare(self, pair: Pair, seed: int, device: str) -> Callable[[], Cube]:
         """Return the function whose call is the fusion itself; weights are read before.
@@ -60,9 +88,10 @@ class Entry:
         Raises:
             InputError: weights that cannot be read, or a pair that does not fit the network.
         """
-        if self.weights is None:
-            assert self.method is not None  # one of the two is set
-            method, settings = self.method, self.settings
+        if self.weights is None or self.in_blocks:
+            method, settings = self.method or _NETWORK, dict(self.settings)
+            if self.weights is not None:
+                settings["weights"] = str(self.weights)
             return lambda: fuse(
                 pair.hsi, pair.msi, method=method, sensor=pair.sensor, device=device, seed=seed, settings=settings
             )
@@ -80,6 +109,21 @@ class Entry:
         return apply
 
 
+@dataclass(frozen=True)
+class Missing:
+    """A network that cannot take part at a ratio: it has no weights for it, or does not admit it.
+
+    Attributes:
+        name: of the network.
+        ratio: of the pairs.
+        reason: what is missing, and where it is to be had.
+    """
+
+    name: str
+    ratio: float
+    reason: str
+
+
 def method_entry(method: str, settings: Mapping[str, Any] | None = None) -> Entry:
     """Return a registered method as an entry.
 
@@ -95,33 +139,45 @@ def method_entry(method: str, settings: Mapping[str, Any] | None = None) -> Entr
         'bicubic'
     """
     changed = dict(settings or {})
-    resolved = get_method(method).configure(**changed).model_dump(mode="json")
+    found = get_method(method)
+    resolved = found.configure(**changed).model_dump(mode="json")
     # The benchmark sets the seed, unless a setting fixes it.
     if "seed" in resolved and "seed" not in changed:
         del resolved["seed"]
     listed = ", ".join(f"{name}={value}" for name, value in changed.items())
-    return Entry(f"{method} ({listed})" if listed else method, method, resolved)
+    name = f"{method} ({listed})" if listed else method
+    return Entry(name, method, resolved, takes_minutes=found.cost == "minutes")
 
 
-def network_entry(folder: str | Path, name: str | None = None) -> Entry:
+def network_entry(weights: str | Path, name: str | None = None) -> Entry:
     """Return a trained network as an entry; its weights are read once to check that they are whole.
 
+    A network of other authors, and one that improves another fusion, is applied as ``fuse --network`` applies it.
+
     Args:
-        folder: written by ``save_pretrained``, such as ``RUN/best`` of a training run.
-        name: in tables; default: the name of the folder (of the run, for ``RUN/best``).
+        weights: a folder that ``save_pretrained`` wrote, such as ``RUN/best`` of a training run, or a file that
+            :func:`~hyperfuse.networks.released.from_released` reads.
+        name: in tables; default: the name of the folder or file (of the run, for ``RUN/best``).
 
     Raises:
         InputError: weights that are missing or damaged.
     """
-    folder = Path(folder)
-    network = from_pretrained(folder)
-    resolved = folder.resolve()
-    default = resolved.parent.name if resolved.name == _BEST else resolved.name
+    path = Path(weights)
+    resolved = path.resolve()
+    if path.is_file():
+        network, files, base = from_released(path), [path], None
+        default = resolved.name.split(".")[0]
+    else:
+        network, files = from_pretrained(path), [path / CONFIG, path / WEIGHTS]
+        base = read_base(path)
+        default = resolved.parent.name if resolved.name == _BEST else resolved.name
     return Entry(
         name=name or default,
-        weights=folder,
-        digest=digest_of(folder / CONFIG, folder / WEIGHTS),
+        weights=path,
+        digest=digest_of(*files),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
+        in_blocks=base is not None or isinstance(network, ComparedNetwork),
+        takes_minutes=network.cost == "minutes",
     )
 
 

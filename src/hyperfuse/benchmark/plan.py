@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hyperfuse.benchmark.entries import Entry
+from hyperfuse.benchmark.entries import Entry, Missing
 from hyperfuse.datasets import open_dataset
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.metrics import evaluate
@@ -105,6 +105,7 @@ class BenchmarkPlan:
         entries: in the order of the tables.
         ratios: in the order of the tables.
         jobs: scene by scene, so that those of one scene run together.
+        missing: networks that cannot take part, which the tables name.
     """
 
     pairs: Pairs
@@ -113,10 +114,15 @@ class BenchmarkPlan:
     entries: tuple[Entry, ...]
     ratios: tuple[float, ...]
     jobs: tuple[BenchmarkJob, ...]
+    missing: tuple[Missing, ...] = ()
 
 
 def make_plan(
-    entries: Sequence[Entry], ratios: Sequence[float], pairs: Pairs, split: str | Path | None = None
+    entries: Sequence[Entry],
+    ratios: Sequence[float],
+    pairs: Pairs,
+    split: str | Path | None = None,
+    missing: Sequence[Missing] = (),
 ) -> BenchmarkPlan:
     """Return the plan of a benchmark; scenes are listed and not yet read.
 
@@ -125,15 +131,17 @@ def make_plan(
         ratios: at least one, each once.
         pairs: how scenes are read and degraded.
         split: name of a split of the package, the path of a text file, or None for all scenes of the folder.
+        missing: networks that cannot take part.
 
     Raises:
         InputError: nothing to compare, a name or ratio twice, an unknown preset, or scenes that are missing.
     """
     if not entries:
         raise InputError("there is nothing to compare: name methods or folders of weights")
-    for name, count in Counter(entry.name for entry in entries).items():
-        if count > 1:
-            raise InputError(f"two of the methods and networks are called {name!r}; name weights as NAME=FOLDER")
+    for ratio in ratios:
+        for name, count in Counter(entry.name for entry in entries if entry.takes_part(ratio)).items():
+            if count > 1:
+                raise InputError(f"two of the methods and networks are called {name!r}; name weights as NAME=FOLDER")
     if not ratios or len(set(ratios)) < len(ratios):
         raise InputError("name at least one ratio, each once")
     for ratio in ratios:
@@ -146,9 +154,15 @@ def make_plan(
         except HyperfuseError:
             shape = None  # its jobs fail with the reason
         stamp = stamp_of(scenes.path(scene))
-        jobs += [BenchmarkJob(entry, scene, float(ratio), pairs, shape, stamp) for ratio in ratios for entry in entries]
+        jobs += [
+            BenchmarkJob(entry, scene, float(ratio), pairs, shape, stamp)
+            for ratio in ratios
+            for entry in entries
+            if entry.takes_part(ratio)
+        ]
     chosen = None if split is None else str(split)
-    return BenchmarkPlan(pairs, chosen, scenes.names, tuple(entries), tuple(map(float, ratios)), tuple(jobs))
+    every = tuple(map(float, ratios))
+    return BenchmarkPlan(pairs, chosen, scenes.names, tuple(entries), every, tuple(jobs), tuple(missing))
 
 
 @cache
@@ -156,6 +170,17 @@ def scoring_convention() -> str:
     """Return the convention that :func:`hyperfuse.evaluate` reports with its scores."""
     tiny = np.array([[[0.0, 1.0]]])
     return str(evaluate(tiny, tiny, 1)["convention"])
+
+
+def same_scene(first: str, second: str) -> bool:
+    """Return whether two names are one scene, whole, at half size or a part of it.
+
+    Example:
+        >>> same_scene("balloons_half", "balloons[0:256,0:256]"), same_scene("paints", "sponges")
+        (True, False)
+    """
+    plain = [name.split("[")[0].removesuffix("_half") for name in (first, second)]
+    return plain[0] == plain[1]
 
 
 def stamp_of(scene: Path) -> str:

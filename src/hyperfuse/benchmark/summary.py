@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from hyperfuse.benchmark.plan import BenchmarkPlan, scoring_convention
+from hyperfuse.benchmark.entries import Entry, Kind, Missing
+from hyperfuse.benchmark.plan import BenchmarkPlan, same_scene, scoring_convention
 from hyperfuse.benchmark.records import Record
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.metrics import MAIN_COLUMNS, METRICS, aggregate
@@ -39,6 +40,8 @@ class Summary:
         gpu_memory: likewise.
         parameters: of a trained network, or None.
         failures: ``scene: reason`` per failed job.
+        weights: where those of a network come from, or why there are none; None for methods.
+        kind: of what was compared.
     """
 
     name: str
@@ -52,11 +55,43 @@ class Summary:
     gpu_memory: int | None
     parameters: int | None
     failures: tuple[str, ...]
+    weights: str | None = None
+    kind: Kind = "trained network"
 
     @property
     def complete(self) -> bool:
         """Whether it fused every scene, so that its mean can be compared with those of others."""
-        return self.scored == self.scenes
+        return 0 < self.scored == self.scenes
+
+    @property
+    def missing(self) -> bool:
+        """Whether it is a network that could not take part."""
+        return self.scenes == 0
+
+
+class Point(NamedTuple):
+    """What was compared, as a point of a figure.
+
+    Attributes:
+        name: next to the point.
+        psnr_db: mean over scenes.
+        parameters: trained ones; None for a method without.
+        seconds: per fusion; None where it was not computed here.
+        kind: which decides the colour.
+    """
+
+    name: str
+    psnr_db: float
+    parameters: int | None
+    seconds: float | None
+    kind: Kind
+
+
+def points_of(summaries: Sequence[Summary]) -> list[Point]:
+    """Return the points of those that fused every scene."""
+    return [
+        Point(one.name, one.mean["psnr_db"], one.parameters, one.seconds, one.kind) for one in summaries if one.complete
+    ]
 
 
 def summarise(records: Sequence[Record]) -> list[Summary]:
@@ -72,11 +107,24 @@ def summarise(records: Sequence[Record]) -> list[Summary]:
     return [_summary(name, ratio, group) for ratio, named in groups.items() for name, group in named.items()]
 
 
+def summarise_plan(plan: BenchmarkPlan, records: Sequence[Record]) -> list[Summary]:
+    """Return :func:`summarise` for each ratio, followed by the networks that cannot take part at it."""
+    found = summarise(records)
+    return [
+        one
+        for ratio in plan.ratios
+        for one in (
+            *(summary for summary in found if summary.ratio == ratio),
+            *(_absent(one) for one in plan.missing if one.ratio == ratio),
+        )
+    ]
+
+
 def summary_table(summaries: Sequence[Summary], *, deviations: bool = True) -> Table:
     """Return the table of summaries of one ratio, of which those that miss scenes take no part in the marks."""
     rows = []
     for one in summaries:
-        scores: dict[str, Any] = dict.fromkeys(_SCORES, "failed")
+        scores: dict[str, Any] = dict.fromkeys(_SCORES, None if one.missing else "failed")
         if one.mean:
             scores = {key: MeanStd(one.mean[key], one.std[key]) if deviations else one.mean[key] for key in _SCORES}
         rows.append(
@@ -87,12 +135,18 @@ def summary_table(summaries: Sequence[Summary], *, deviations: bool = True) -> T
                 "memory": one.peak_memory and one.peak_memory / 1e6,
                 "gpu_memory": one.gpu_memory and one.gpu_memory / 1e6,
                 "parameters": one.parameters,
-                "scenes": one.scored if one.complete else f"{one.scored} of {one.scenes}, the rest failed",
+                "scenes": one.scored
+                if one.complete or one.missing
+                else f"{one.scored} of {one.scenes}, the rest failed",
+                "weights": one.weights,
             }
         )
     memory = Column("memory", "memory", "MB", ".0f"), Column("gpu_memory", "GPU memory", "MB", ".0f")
     measured = [column for column in memory if any(row[column.key] is not None for row in rows)]
-    columns = (Column("name", "method"), *MAIN_COLUMNS, _SECONDS, *measured, _PARAMETERS, Column("scenes", "scenes"))
+    stated = (Column("weights", "weights"),) if any(row["weights"] for row in rows) else ()
+    columns = (
+        Column("name", "method"), *MAIN_COLUMNS, _SECONDS, *measured, _PARAMETERS, Column("scenes", "scenes"), *stated,
+    )  # fmt: skip
     caption = f"Ratio {summaries[0].ratio:g}: mean{' ± standard deviation' if deviations else ''} over scenes"
     return Table(columns, rows, caption, groups=["" if one.complete else None for one in summaries])
 
@@ -120,7 +174,7 @@ def write_tables(folder: str | Path, plan: BenchmarkPlan, records: Sequence[Reco
 
 
 def _by_ratio(plan: BenchmarkPlan, records: Sequence[Record]) -> list[list[Summary]]:
-    summaries = summarise(records)
+    summaries = summarise_plan(plan, records)
     return [[one for one in summaries if one.ratio == ratio] for ratio in plan.ratios]
 
 
@@ -144,8 +198,11 @@ def _latex(plan: BenchmarkPlan, records: Sequence[Record]) -> str:
     blocks = [f"% {describe_scoring()}\n% {_describe_times(records)}\n"]
     for group in _by_ratio(plan, records):
         failed = [
-            f"{one.name} failed on {len(one.failures)} of {one.scenes} scenes." for one in group if not one.complete
+            f"{one.name} failed on {len(one.failures)} of {one.scenes} scenes."
+            for one in group
+            if not one.complete and not one.missing
         ]
+        failed += [f"{one.name}: {one.weights}." for one in group if one.missing]
         table = summary_table(group).only("name", *_SCORES, "seconds", "parameters")
         blocks.append(render_latex(replace(table, notes=(_describe_plan(plan), *failed))))
     return "\n".join(blocks)
@@ -196,8 +253,9 @@ def _all_means(plan: BenchmarkPlan, records: Sequence[Record]) -> Table:
             "peak_memory_bytes": one.peak_memory,
             "gpu_memory_bytes": one.gpu_memory,
             "parameters": one.parameters,
+            "weights": one.weights,
         }
-        for one in summarise(records)
+        for one in summarise_plan(plan, records)
     ]
     return _with_conditions(plan, rows)
 
@@ -263,7 +321,21 @@ def _summary(name: str, ratio: float, group: Sequence[Record]) -> Summary:
         gpu_memory=_largest(one.gpu_memory for one in scored),
         parameters=group[0].job.entry.parameters,
         failures=tuple(f"{one.job.scene}: {one.failure}" for one in group if one.scores is None),
+        weights=describe_weights(group[0].job.entry, [one.job.scene for one in group]),
+        kind=group[0].job.entry.kind,
     )
+
+
+def describe_weights(entry: Entry, scenes: Sequence[str]) -> str | None:
+    """Return where the weights of a network come from, and how many of the scenes it learnt from; None for a method."""
+    if entry.origin is None:
+        return None
+    known = sum(any(same_scene(scene, other) for other in entry.seen) for scene in scenes)
+    return entry.origin + (f"; learnt from {known} of these {len(scenes)} scenes" if known else "")
+
+
+def _absent(one: Missing) -> Summary:
+    return Summary(one.name, one.ratio, 0, 0, {}, {}, None, None, None, None, (), one.reason)
 
 
 def _largest(values: Iterable[int | None]) -> int | None:

@@ -118,7 +118,7 @@ def from_pretrained(folder: str | os.PathLike[str]) -> FusionNetwork:
     for file in (CONFIG, WEIGHTS):
         if not (folder / file).is_file():
             raise InputError(f"{folder}: no {file}; specify the folder that save_pretrained wrote")
-    network = _build(_read_config(folder / CONFIG), folder / CONFIG)
+    network = _build(read_config(folder / CONFIG), folder / CONFIG)
     state = read_weights(folder / WEIGHTS)
     try:
         network.load_state_dict(state)
@@ -137,7 +137,7 @@ def read_base(folder: str | os.PathLike[str]) -> Mapping[str, Any] | None:
     path = Path(folder) / CONFIG
     if not path.is_file():
         raise InputError(f"{folder}: no {CONFIG}; specify the folder that save_pretrained wrote")
-    base = _read_config(path).get("base")
+    base = read_config(path).get("base")
     if base is not None and not (isinstance(base, dict) and isinstance(base.get("method"), str)):
         raise InputError(f"{path}: base names no method")
     if base is not None and "as_guide" in base:
@@ -208,7 +208,12 @@ def push_to_hub(
     return str(api.upload_folder(repo_id=repository, folder_path=str(folder), repo_type="model"))
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the configuration that :func:`save_pretrained` wrote: ``network``, bands, ``options``, ``base``.
+
+    Raises:
+        InputError: it is not readable, or none of this format.
+    """
     try:
         if path.stat().st_size > _MOST_CONFIG_BYTES:
             raise InputError(f"{path}: larger than {_MOST_CONFIG_BYTES} bytes, which no configuration of a network is")

@@ -25,6 +25,8 @@ _RATIOS = (2, 3, 4, 5, 6, 8, 16)
 # Bands at which networks are built to see how their shapes depend on bands: all networks admit them.
 _HSI_BANDS, _MSI_BANDS = 31, 3
 _METADATA = "hyperfuse"
+# What a converted file may state of the training of its weights.
+TRAINING_KEYS = ("patches", "seconds", "ratio", "scenes")
 
 
 class BuildOptions(NamedTuple):
@@ -123,8 +125,16 @@ def from_released(
     return built.eval()
 
 
-def save_converted(network: FusionNetwork, path: str | os.PathLike[str]) -> Path:
-    """Write a network as one ``.safetensors`` file that states name, bands and options, whole or not at all."""
+def save_converted(
+    network: FusionNetwork, path: str | os.PathLike[str], training: Mapping[str, Any] | None = None
+) -> Path:
+    """Write a network as one ``.safetensors`` file that states name, bands and options, whole or not at all.
+
+    Args:
+        network: with its weights.
+        path: file to write.
+        training: how they were trained, as :func:`read_training` returns it; None for weights that authors published.
+    """
     path = Path(path)
     description = {
         "network": network.name,
@@ -132,6 +142,8 @@ def save_converted(network: FusionNetwork, path: str | os.PathLike[str]) -> Path
         "msi_bands": network.msi_bands,
         "options": network.options.model_dump(mode="json"),
     }
+    if training is not None:
+        description["training"] = {name: training[name] for name in TRAINING_KEYS if name in training}
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     partial = path.with_name(path.name + ".part")
     save_file(tensors, partial, metadata={_METADATA: json.dumps(description)})
@@ -139,25 +151,53 @@ def save_converted(network: FusionNetwork, path: str | os.PathLike[str]) -> Path
     return path
 
 
+def read_training(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return what a file of :func:`save_converted` states of the training of its weights, or None.
+
+    ``patches`` seen, ``seconds`` that it took, ``ratio`` of the pairs, ``scenes`` that it learnt from.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    stated = _read_statement(path)
+    training = None if stated is None else stated.get("training")
+    return dict(training) if isinstance(training, dict) else None
+
+
 def _read_converted(path: str | os.PathLike[str]) -> tuple[BuildOptions | None, dict[str, torch.Tensor]]:
     """Return what a file of :func:`save_converted` states, and its tensors; None for any other file."""
-    if Path(path).suffix != ".safetensors" or not Path(path).is_file():
+    stated = _read_statement(path)
+    if stated is None:
         return None, {}
+    try:
+        described = BuildOptions(stated["network"], stated["hsi_bands"], stated["msi_bands"], dict(stated["options"]))
+    except (ValueError, KeyError, TypeError):
+        raise _unreadable(path) from None
+    return described, read_weights(path)
+
+
+def _read_statement(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return what a file of :func:`save_converted` states of itself; None for any other file."""
+    if Path(path).suffix != ".safetensors" or not Path(path).is_file():
+        return None
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(_METADATA)
     except SafetensorError as error:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from None
     if text is None:
-        return None, {}
+        return None
     try:
         stated = json.loads(text)
-        described = BuildOptions(stated["network"], stated["hsi_bands"], stated["msi_bands"], dict(stated["options"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(
-            f"{path}: what it states about its network is not readable; convert the weights again"
-        ) from None
-    return described, read_weights(path)
+    except (ValueError, RecursionError):
+        raise _unreadable(path) from None
+    if not isinstance(stated, dict):
+        raise _unreadable(path)
+    return stated
+
+
+def _unreadable(path: str | os.PathLike[str]) -> InputError:
+    return InputError(f"{path}: what it states about its network is not readable; convert the weights again")
 
 
 def _matched(

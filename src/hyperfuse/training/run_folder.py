@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.io.encoding.damage import named
 from hyperfuse.runtime.locks import exclusive
-from hyperfuse.training.checkpoints import BEST, CHECKPOINTS, latest_checkpoint, read_state, remove_partial
+from hyperfuse.training.checkpoints import BEST, CHECKPOINTS, SCORES, latest_checkpoint, read_state, remove_partial
 from hyperfuse.training.configuration import TrainingConfig, differences, load_config, to_yaml
 from hyperfuse.training.processes import Processes
-from hyperfuse.training.run_log import LOG, TENSORBOARD
+from hyperfuse.training.run_log import LOG, TENSORBOARD, read_log
 
 CONFIG = "config.yaml"
 _LOCK = ".lock"
@@ -82,6 +85,41 @@ def run_locked(folder: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             folder.rmdir()
+
+
+def describe_run(folder: Path) -> dict[str, Any]:
+    """Return what is known of the training of a run's best weights.
+
+    ``patches`` seen and ``seconds`` that these took, where its log states them, ``ratio`` where it was one whole ratio,
+    and ``scenes`` that it learnt from.
+
+    Raises:
+        InputError: a configuration or scores that are damaged.
+    """
+    config = load_config(folder / CONFIG)
+    ratios = config.degradation.ratios
+    described: dict[str, Any] = {"scenes": [] if isinstance(config.data.train, str) else list(config.data.train)}
+    if len(ratios) == 1 and float(ratios[0]).is_integer():
+        described["ratio"] = int(ratios[0])
+    entries = read_log(folder) if (folder / LOG).is_file() else []
+    scores = folder / BEST / SCORES
+    best = _step_of(scores) if scores.is_file() else math.inf
+    entries = [entry for entry in entries if entry["step"] <= best and "patches_per_second" in entry]
+    if entries:
+        described["patches"] = int(entries[-1]["patches"])
+        seen = [0, *(int(entry["patches"]) for entry in entries)]
+        described["seconds"] = sum(
+            (after - before) / entry["patches_per_second"]
+            for before, after, entry in zip(seen, seen[1:], entries, strict=False)
+        )
+    return described
+
+
+def _step_of(scores: Path) -> float:
+    try:
+        return float(json.loads(scores.read_text("utf-8"))["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{scores}: states no step; the run was not written whole") from None
 
 
 def _refuse_other_files(folder: Path) -> None:

@@ -5,7 +5,8 @@ import pytest
 import scipy.io
 
 import hyperfuse.benchmark.reproduce.data as data_module
-from hyperfuse.benchmark.reproduce.data import full_data, pines_data, quick_data, same_scene
+from hyperfuse.benchmark.plan import same_scene
+from hyperfuse.benchmark.reproduce.data import full_data, pines_data, quick_data
 from hyperfuse.cube.cube import Cube
 from hyperfuse.datasets.cave import CAVE_SCENES
 from hyperfuse.errors import InputError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hyperfuse.benchmark.plan import stamp_of
+from hyperfuse.benchmark.plan import same_scene, stamp_of
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.window import Window
 from hyperfuse.datasets import INDIAN_PINES_SOURCE, Scenes, get_dataset, load_indian_pines, open_dataset, read_split
@@ -102,17 +102,6 @@ class ExperimentData:
     def quick(self) -> bool:
         """Whether these are small parts of scenes."""
         return isinstance(self.scenes, PartScenes)
-
-
-def same_scene(first: str, second: str) -> bool:
-    """Return whether two names are one scene, whole, at half size or a part of it.
-
-    Example:
-        >>> same_scene("balloons_half", "balloons[0:256,0:256]"), same_scene("paints", "sponges")
-        (True, False)
-    """
-    plain = [name.split("[")[0].removesuffix("_half") for name in (first, second)]
-    return plain[0] == plain[1]
 
 
 def full_data(kind: str, folder: Path) -> ExperimentData:
