@@ -80,3 +80,26 @@ def test_an_existing_file_is_replaced_only_if_asked(folder, capsys):
     assert main([*words, "--overwrite"]) == 0
     assert main(["weights", "convert", "net.safetensors", "net.safetensors", "--overwrite"]) == 2
     assert "is the file to convert" in capsys.readouterr().err
+
+
+def test_a_training_run_becomes_a_file_that_states_how_it_was_trained(folder, capsys):
+    from hyperfuse.networks.pretrained import save_pretrained
+    from hyperfuse.networks.released import read_training
+    from hyperfuse.training.configuration import TrainingConfig, to_yaml
+
+    network = create_network("ssrnet", hsi_bands=BANDS, msi_bands=MSI_BANDS, variant="uestc")
+    save_pretrained(network, folder / "run" / "best")
+    data = {"kind": "cave", "folder": "data", "train": ["paints"], "validation": ["watercolors"]}
+    values = {"output": "run", "length": 5, "data": data, "degradation": {"ratios": [4]}}
+    (folder / "run" / "config.yaml").write_text(to_yaml(TrainingConfig.model_validate(values)))
+    (folder / "run" / "log.jsonl").write_text('{"step": 5, "patches": 20, "patches_per_second": 4.0}\n')
+    assert main(["weights", "convert", "run", "run.safetensors"]) == 0
+    assert read_training(folder / "run.safetensors") == {
+        "patches": 20, "seconds": 5.0, "ratio": 4, "scenes": ["paints"],
+    }  # fmt: skip
+    assert main(["fuse", "hsi.tif", "msi.tif", "a.tif", "--network", "run.safetensors"]) == 0
+    capsys.readouterr()
+    assert main(["weights", "convert", "run", "b.safetensors", "--ratio", "4"]) == 2
+    assert "a training run states its network, bands and ratio" in capsys.readouterr().err
+    assert main(["weights", "convert", ".", "b.safetensors"]) == 2
+    assert "no training run, which has the folder best" in capsys.readouterr().err

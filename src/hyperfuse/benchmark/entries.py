@@ -13,6 +13,7 @@ import torch
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.methods import get_method
+from hyperfuse.networks.base import FusionNetwork
 from hyperfuse.networks.compared import ComparedNetwork
 from hyperfuse.networks.pretrained import CONFIG, WEIGHTS, from_pretrained, read_base
 from hyperfuse.networks.released import from_released
@@ -40,6 +41,7 @@ class Entry:
         weights: of a network, a folder that ``save_pretrained`` wrote or a file; None for a method.
         digest: of those files.
         parameters: trained parameters of the network, or None for a method.
+        network: registered name of the network, or None for a method.
         in_blocks: whether the network is applied as ``fuse --network`` does, in blocks and on top of its base; else to
             the whole scene at once.
         origin: of the weights, in words, where it is known.
@@ -54,6 +56,7 @@ class Entry:
     weights: Path | None = None
     digest: str | None = None
     parameters: int | None = None
+    network: str | None = None
     in_blocks: bool = False
     origin: str | None = None
     ratios: tuple[float, ...] | None = None
@@ -175,10 +178,16 @@ def network_entry(weights: str | Path, name: str | None = None) -> Entry:
         name=name or default,
         weights=path,
         digest=digest_of(*files),
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        parameters=count_trained(network),
+        network=network.name,
         in_blocks=base is not None or isinstance(network, ComparedNetwork),
         takes_minutes=network.cost == "minutes",
     )
+
+
+def count_trained(network: FusionNetwork) -> int:
+    """Return the number of trained parameters of a network; those that its authors froze are not counted."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
 def digest_of(*files: Path) -> str:

@@ -44,7 +44,7 @@ def tradeoff_figure(points: Sequence[Point], title: str) -> Figure:
                      transform=by_size.get_xaxis_transform())  # fmt: skip
     drawn = [kind for kind in _COLOURS if any(point.kind == kind for point in points)]
     handles = [by_size.plot([], [], "o", color=_COLOURS[kind], fillstyle=_fill(kind), label=kind)[0] for kind in drawn]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(drawn), frameon=False, fontsize="small")
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(drawn), frameon=False, fontsize="small")
     figure.suptitle(title, fontsize="medium", x=0.01, ha="left")
     figure.draw_without_rendering()  # positions of points, which labels keep clear of
     for axis in (by_size, by_time):

@@ -24,6 +24,7 @@ def reproduce(
     data: Path | None = None,
     harvard: Path | None = None,
     out: Path = Path("reproduction"),
+    weights: Path | None = None,
     steps: WholeOrNone = None,
     seed: Whole = 0,
     device: str = "auto",
@@ -36,7 +37,7 @@ def reproduce(
 
     Each writes NAME.md, NAME.csv and NAME.png to OUT. Networks are trained by the recipe in configs/ on the full data,
     or with `--quick` briefly, narrow and on small real data, which every output says. Each is trained once and kept in
-    OUT/weights.
+    OUT/weights. table-cave-x4 and table-cave-x8, of every method and network next to published scores, train nothing.
 
     Args:
         names: Tables and figures, or all.
@@ -45,6 +46,7 @@ def reproduce(
         data: Folder of CAVE; with `--quick` some of its scenes suffice, and without any Indian Pines is used.
         harvard: Folder of Harvard; as for CAVE.
         out: Folder to write to.
+        weights: Folder of training runs and files of weights, for table-cave-x4 and table-cave-x8.
         steps: Steps of each training, with `--quick`; default: 1000.
         seed: Seed of weights and patches.
         device: Where to compute: auto, cpu, cuda.
@@ -72,7 +74,7 @@ def reproduce(
     budget = Budget() if steps is None else Budget(steps=steps)
     failed = []
     with session.progress("training") as report:
-        experiment = Experiment(out, quick, data, harvard, budget, device, seed, session.note, report)
+        experiment = Experiment(out, quick, data, harvard, budget, device, seed, session.note, report, weights)
         prepare(experiment, artefacts, workers)
         for artefact in artefacts:
             try:

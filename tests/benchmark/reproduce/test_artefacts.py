@@ -21,8 +21,9 @@ from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.networks import create_network
 
 NAMES = [
-    "cave-x4", "cave-x8", "harvard-x4", "harvard-x8", "parameters", "domains", "activation", "upsampling", "iterations",
-    "similarity", "leakage", "gabor", "response", "spectrum-change", "comparison-cave", "comparison-harvard",
+    "cave-x4", "cave-x8", "harvard-x4", "harvard-x8", "table-cave-x4", "table-cave-x8", "parameters", "domains",
+    "activation", "upsampling", "iterations", "similarity", "leakage", "gabor", "response",
+    "spectrum-change", "comparison-cave", "comparison-harvard",
 ]  # fmt: skip
 # Small enough for seconds: the drawings are not examined here.
 BUDGET = Budget(steps=2, batch=1, patch=16, validations=2)

@@ -59,6 +59,7 @@ class Experiment:
         seed: of weights and patches.
         note: called with lines of text.
         progress: called with the fraction of the trainings that is done.
+        weights: folder of networks for the tables of all methods, or None.
     """
 
     out: Path
@@ -70,6 +71,7 @@ class Experiment:
     seed: int = 0
     note: Callable[[str], None] = lambda text: None
     progress: Progress = silent
+    weights: Path | None = None
     _data: dict[str, ExperimentData] = field(default_factory=dict)
     _pairs: dict[tuple[str, int, str], Pair] = field(default_factory=dict)
 
@@ -130,6 +132,12 @@ class Experiment:
         folder = self.run(required)[0]
         if not is_trained(folder):
             self._train(required, "1 of 1")
+        return read_trained(folder, required.name)
+
+    def trained_before(self, required: RequiredNetwork) -> TrainedVariant | None:
+        """Return a network where another artefact trained it, else None."""
+        if not self.trains(required) or not is_trained(folder := self.run(required)[0]):
+            return None
         return read_trained(folder, required.name)
 
     def run(self, required: RequiredNetwork) -> tuple[Path, TrainingConfig]:

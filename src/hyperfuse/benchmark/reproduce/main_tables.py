@@ -8,7 +8,7 @@ from hyperfuse.benchmark.entries import method_entry
 from hyperfuse.benchmark.reproduce.charts import score_chart
 from hyperfuse.benchmark.reproduce.experiment import Experiment
 from hyperfuse.benchmark.reproduce.networks import RequiredNetwork
-from hyperfuse.benchmark.reproduce.published import PUBLISHED, REFERENCES
+from hyperfuse.benchmark.reproduce.published import PUBLISHED, REFERENCES, SOURCES
 from hyperfuse.benchmark.reproduce.results import PARAMETERS, SCORES, SECONDS, Artefact, Networks, Result, compare
 from hyperfuse.datasets import get_dataset
 from hyperfuse.methods import get_method, list_methods
@@ -46,7 +46,7 @@ def main_table(kind: str, ratio: int) -> Artefact:
             cited = "; ".join(f"{name}: {REFERENCES[name]}" for name in published)
             text.append(
                 "Rows marked published were not computed here: full training data, deviations unknown, cited from "
-                f"compilations ({cited})."
+                f"{SOURCES[kind, ratio]} ({cited})."
             )
         best = max(methods, key=lambda name: psnr[name])
         checks = [

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -116,6 +116,7 @@ def read_trained(folder: Path, name: str) -> TrainedVariant:
         InputError: a damaged folder.
     """
     try:
-        return TrainedVariant(name, folder, network_entry(folder / "best", name))
+        entry = replace(network_entry(folder / "best", name), origin="trained here by this package's recipe")
+        return TrainedVariant(name, folder, entry)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: is damaged ({error}); remove it to train the network again") from error

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hyperfuse.benchmark.reproduce.ablations import ACTIVATION, DOMAINS, UPSAMPLING
+from hyperfuse.benchmark.reproduce.compared import compared_table
 from hyperfuse.benchmark.reproduce.comparison import comparison
 from hyperfuse.benchmark.reproduce.experiment import Experiment
 from hyperfuse.benchmark.reproduce.gabor import gabor
@@ -23,6 +24,7 @@ ALL = "all"
 
 ARTEFACTS: tuple[Artefact, ...] = (
     *(main_table(kind, ratio) for kind in ("cave", "harvard") for ratio in (4, 8)),
+    *(compared_table("cave", ratio) for ratio in (4, 8)),
     parameters,
     DOMAINS,
     ACTIVATION,

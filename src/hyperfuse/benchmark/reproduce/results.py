@@ -97,6 +97,7 @@ class Artefact:
         title: what it shows.
         networks: that it needs, of one data set at one ratio.
         build: makes it of the networks of an experiment, by name.
+        about: data set of one that needs no network.
     """
 
     name: str
@@ -104,11 +105,12 @@ class Artefact:
     title: str
     networks: Sequence[RequiredNetwork]
     build: Callable[[Experiment, Networks], Result]
+    about: str = ""
 
     @property
     def kind(self) -> str:
         """The data set of the paper that it is about."""
-        return self.networks[0].kind
+        return self.about or self.networks[0].kind
 
     def required(self, experiment: Experiment) -> list[RequiredNetwork]:
         """Return the networks that it needs in an experiment."""
@@ -138,13 +140,13 @@ def write_result(experiment: Experiment, artefact: Artefact, result: Result) -> 
         HyperfuseError: no space left, or another failure of the file system.
     """
     experiment.out.mkdir(parents=True, exist_ok=True)
-    data, remark = experiment.data(artefact.kind), _quick_remark(experiment, artefact.kind)
+    data, remark = experiment.data(artefact.kind), _quick_remark(experiment, artefact)
     source = f"Data: {data.source}." if data.source else ""
     caption(result.figure, "\n".join(filter(None, [remark, *map(str, result.checks), source])))
     paragraphs = [
         f"# {artefact.title}",
         f"**{remark}**" if remark else "",
-        data.description,
+        data.description if artefact.networks else f"Scored on {', '.join(data.test)}.",
         *result.text,
         render_markdown(Table(result.columns, result.rows)).strip() if result.rows else "",
         "\n".join(f"- {check}" for check in result.checks),
@@ -164,14 +166,17 @@ def write_result(experiment: Experiment, artefact: Artefact, result: Result) -> 
     return [*files, picture]
 
 
-def _quick_remark(experiment: Experiment, kind: str) -> str:
+def _quick_remark(experiment: Experiment, artefact: Artefact) -> str:
     """Return the remark on every output of a quick experiment, empty in full."""
     if not experiment.quick:
         return ""
-    base, budget, data = experiment.sizes()["base"], experiment.budget, experiment.data(kind)
-    stand_in = f" {data.title} stands in for {get_dataset(kind).title}, which was not given."
+    base, budget, data = experiment.sizes()["base"], experiment.budget, experiment.data(artefact.kind)
+    trained = (
+        f", narrow networks (width {base['width']}, the paper's has 128), {budget.steps} steps of {budget.batch} "
+        f"patches of {budget.patch}x{budget.patch}, one training each (seed {experiment.seed})"
+    )
+    stand_in = f" {data.title} stands in for {get_dataset(artefact.kind).title}, which was not given."
     return (
-        f"QUICK: small data, narrow networks (width {base['width']}, the paper's has 128), {budget.steps} steps of "
-        f"{budget.batch} patches of {budget.patch}x{budget.patch}, one training each (seed {experiment.seed}). Not "
-        f"comparable with the paper's numbers.{stand_in if data.name != kind else ''}"
+        f"QUICK: small data{trained if artefact.networks else ''}. Not comparable with the paper's numbers."
+        f"{stand_in if data.name != artefact.kind else ''}"
     )
