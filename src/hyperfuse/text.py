@@ -51,7 +51,7 @@ def escape_json(text: str) -> str:
 
 
 def _is_control(character: str) -> bool:
-    # Zl and Zp: separators of lines and paragraphs, where some readers begin another line.
+    # Zl and Zp: separators of lines and paragraphs, where some readers start another line.
     return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 

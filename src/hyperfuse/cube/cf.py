@@ -225,11 +225,11 @@ def _spectral(
 ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
     """Return wavelengths and widths in nm, each of its own unit; where one states none, the other's counts."""
     own, other = (None if item is None else item.attribute("units") or None for item in (centres, widths))
-    middle, width = (None if item is None else item.unpacked().values for item in (centres, widths))
+    centre, width = (None if item is None else item.unpacked().values for item in (centres, widths))
     unit = own or other or units
     if width is None or other is None or other == unit:
-        return to_nanometres(middle, unit, width, where=where)
-    return to_nanometres(middle, unit, where=where)[0], to_nanometres(None, other, width, where=where)[1]
+        return to_nanometres(centre, unit, width, where=where)
+    return to_nanometres(centre, unit, where=where)[0], to_nanometres(None, other, width, where=where)[1]
 
 
 def per_band(key: str, value: Any) -> Sequence[Any] | None:

@@ -263,17 +263,17 @@ def _step(axis: Axis, stated: float | None) -> Step | None:
     if np.allclose(np.diff(centres), size, rtol=1e-3, atol=0.0):
         return Step(float(centres[0]) - size / 2, size)
     index = np.arange(centres.size) - (centres.size - 1) / 2
-    size, middle = float(index @ centres / (index @ index)), float(centres.mean())
+    size, offset = float(index @ centres / (index @ index)), float(centres.mean())
 
-    def fits(size: float, middle: float, within: float) -> bool:
-        return bool(np.abs(middle + size * index - centres).max() <= within)
+    def fits(size: float, offset: float, within: float) -> bool:
+        return bool(np.abs(offset + size * index - centres).max() <= within)
 
     # More than half a pixel of rounding says nothing about where a pixel is.
-    if axis.rounding > abs(size) / 2 or not fits(size, middle, max(2 * axis.rounding, _EVEN * abs(size))):
+    if axis.rounding > abs(size) / 2 or not fits(size, offset, max(2 * axis.rounding, _EVEN * abs(size))):
         return None
-    within = max(1.01 * axis.rounding, float(np.abs(middle + size * index - centres).max()))
-    size = next(_shorter(size, lambda value: fits(value, middle, within)), size)
-    first = middle + size * float(index[0])
+    within = max(1.01 * axis.rounding, float(np.abs(offset + size * index - centres).max()))
+    size = next(_shorter(size, lambda value: fits(value, offset, within)), size)
+    first = offset + size * float(index[0])
     first = next(_shorter(first, lambda value: fits(size, value - size * float(index[0]), within)), first)
     return Step(first - size / 2, size)
 

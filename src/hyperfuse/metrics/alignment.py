@@ -79,9 +79,9 @@ def align_images(
 ) -> Aligned:
     """Put ``second`` on the grid and into the order of bands of ``first``, by what both state.
 
-    Where both have a transform, an image that is stored south-up, mirrored or transposed is turned, and the larger one
-    is cut to the other. Where both have wavelengths, or names for all bands, bands are put in one order, and those
-    that only one image has are left out. What only one image states, or none, is not compared.
+    Where both have a transform, an image that is stored south-up, mirrored or transposed is rotated or flipped, and the
+    larger one is cut to the other. Where both have wavelengths, or names for all bands, bands are put in one order, and
+    those that only one image has are left out. What only one image states, or none, is not compared.
 
     Args:
         first: image whose grid is kept.
@@ -179,9 +179,9 @@ def locate(
     notes = []
     ways = [word for word, flip in zip(("rows", "columns"), placement.flipped, strict=True) if flip]
     if placement.transposed:
-        notes.append(f"{names[1]} was turned to the orientation of {names[0]}, as the transforms state")
+        notes.append(f"{names[1]} was rotated to the orientation of {names[0]}, as the transforms state")
     elif ways:
-        notes.append(f"the {' and '.join(ways)} of {names[1]} run the other way; they were turned")
+        notes.append(f"the {' and '.join(ways)} of {names[1]} run the other way; they were flipped")
     if there[2:] != first.shape[1:]:
         smaller, larger = (names[1], names[0]) if inside else names
         notes.append(f"{larger} was cut to the extent of {smaller}, as the transforms state")

@@ -211,7 +211,7 @@ def matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 
 def without_prefix(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return a state dict without ``module.`` or ``model.`` where all its names begin with it.
+    """Return a state dict without ``module.`` or ``model.`` where all its names start with it.
 
     Example:
         >>> list(without_prefix({"module.model.a.weight": torch.zeros(1)}))

@@ -219,13 +219,13 @@ class _DoubleConv(nn.Module):
 
     Args:
         width: channels in.
-        middle: channels between.
+        inner: channels between.
         out_width: channels out.
     """
 
-    def __init__(self, width: int, middle: int, out_width: int) -> None:
+    def __init__(self, width: int, inner: int, out_width: int) -> None:
         super().__init__()
-        self.double_conv = _two_convs(width, middle, out_width)
+        self.double_conv = _two_convs(width, inner, out_width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (B, width, H, W) to (B, out_width, H, W)."""
@@ -237,14 +237,14 @@ class _Up(nn.Module):
 
     Args:
         width: channels in.
-        middle: channels between.
+        inner: channels between.
         out_width: channels out.
     """
 
-    def __init__(self, width: int, middle: int, out_width: int) -> None:
+    def __init__(self, width: int, inner: int, out_width: int) -> None:
         super().__init__()
         self.up = _Enlarge(2)
-        self.conv = _DoubleConv(width, middle, out_width)
+        self.conv = _DoubleConv(width, inner, out_width)
 
     def forward(self, *joined: torch.Tensor) -> torch.Tensor:
         """Map images that are joined to ``width`` channels, (B, ., H, W), to (B, out_width, 2 H, 2 W)."""
@@ -354,10 +354,10 @@ def _half(x: torch.Tensor) -> torch.Tensor:
     return F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False)
 
 
-def _two_convs(width: int, middle: int, out_width: int, groups: int = 1) -> nn.Sequential:
+def _two_convs(width: int, inner: int, out_width: int, groups: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        conv3(width, middle, groups=groups),
+        conv3(width, inner, groups=groups),
         nn.LeakyReLU(SLOPE),
-        conv3(middle, out_width, groups=groups),
+        conv3(inner, out_width, groups=groups),
         nn.LeakyReLU(SLOPE),
     )

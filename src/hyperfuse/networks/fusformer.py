@@ -63,7 +63,7 @@ class _Residual(nn.Module):
 
 
 class _Transformer(nn.Module):
-    """Layers of so many attentions and a feed-forward part each."""
+    """Layers of this many attentions and a feed-forward part each."""
 
     def __init__(self, attentions: int) -> None:
         super().__init__()

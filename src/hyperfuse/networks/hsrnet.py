@@ -144,7 +144,7 @@ def _same(image: torch.Tensor, stride: int) -> torch.Tensor:
     """Pad (B, C, H, W) so that windows of 6x6 give one output for every ``stride`` pixels, as TensorFlow's SAME does.
 
     The window has half of what it exceeds the stride by on either side, the larger half after. A window that is smaller
-    than the stride is in its middle.
+    than the stride is at its centre.
     """
     before = (_WINDOW - stride) // 2
     after = _WINDOW - stride - before

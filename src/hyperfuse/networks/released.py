@@ -258,10 +258,10 @@ def _check(
     path: str | os.PathLike[str], one: BuildOptions, hsi_bands: int | None, msi_bands: int | None, ratio: int | None
 ) -> None:
     if hsi_bands not in (None, one.hsi_bands) or (one.msi_bands is not None and msi_bands not in (None, one.msi_bands)):
-        wanted = (hsi_bands or one.hsi_bands, msi_bands or one.msi_bands)
+        requested = (hsi_bands or one.hsi_bands, msi_bands or one.msi_bands)
         raise InputError(
             f"{path}: is for an HSI of {one.hsi_bands} bands and an MSI of {one.msi_bands or 'any'}, not for "
-            f"{wanted[0]} and {wanted[1]}"
+            f"{requested[0]} and {requested[1]}"
         )
     if ratio is not None and one.options.get("ratio") not in (None, ratio):
         raise InputError(f"{path}: {one.network} for the ratio {one.options['ratio']}, not {ratio}")

@@ -16,7 +16,7 @@ from hyperfuse.runtime.cgroups import processor_limit
 # Read when the libraries are first loaded, so they have to be set before a process starts.
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS")
 # Systems refuse to start some thousands, and libraries end with a segmentation fault then.
-_MOST_THREADS = 256
+_MAX_THREADS = 256
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -111,11 +111,11 @@ def check_threads(threads: int | None) -> None:
     """Refuse a number of threads that no machine of this size can use.
 
     Raises:
-        InputError: less than 1, or so many that the system may refuse to start them.
+        InputError: less than 1, or more than the system may start.
     """
-    most = max(_MOST_THREADS, 4 * usable_cores())
-    if threads is not None and not 1 <= threads <= most:
-        raise InputError(f"this machine takes 1 to {most} threads, got {threads}", parameter="threads")
+    maximum = max(_MAX_THREADS, 4 * usable_cores())
+    if threads is not None and not 1 <= threads <= maximum:
+        raise InputError(f"this machine takes 1 to {maximum} threads, got {threads}", parameter="threads")
 
 
 def usable_threads() -> int:

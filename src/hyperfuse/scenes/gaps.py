@@ -150,7 +150,7 @@ def _damping(samples: Sequence[GappyPair], to_msi: Callable[[torch.Tensor], torc
 
 
 def _degraded(pair: GappyPair) -> torch.Tensor:
-    """Return the MSI as the HSI's sensor sees it, gaps filled from their surroundings."""
+    """Return the MSI through the HSI's sensor, gaps filled from their surroundings."""
     coarse = (pair.hsi.shape[-2], pair.hsi.shape[-1])
     return pair.sensor.degrade(_spread(pair.msi, pair.msi_valid.expand(pair.msi.shape)), coarse)
 

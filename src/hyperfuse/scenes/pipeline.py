@@ -157,14 +157,14 @@ def fuse_windows(
     step = history_step(scene, job.seed, {**fit, **(details if job.tile is None else {})}, more)
     header, uncertain = result_header(scene, gaps, step), None
     joining = silent if plan.count == 1 else progress
-    middle = fused
+    halfway = fused
     if len(store.get(held[0].name)) > count:
         uncertain = result_header(scene, gaps, {**step, "quantity": UNCERTAINTY})
-        middle = (1 + fused) / 2
+        halfway = (1 + fused) / 2
         with target.uncertainty(uncertain) as image:
-            assemble(image, plan, held, store, scene.bands, part(joining, fused, middle), first=count)
+            assemble(image, plan, held, store, scene.bands, part(joining, fused, halfway), first=count)
     with target.image(header) as image:
-        assemble(image, plan, held, store, scene.bands, part(joining, middle, 1.0))
+        assemble(image, plan, held, store, scene.bands, part(joining, halfway, 1.0))
     match = scene.source.match
     displacement = displacement_of(match, source.hsi.header, source.msi.header, job.geometry)
     return Fusion(

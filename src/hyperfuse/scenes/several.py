@@ -30,7 +30,7 @@ from hyperfuse.sensor.displacement_map import metres_per_pixel
 from hyperfuse.sensor.geometry import PairGeometry
 
 # The method that makes finer pixels of coarser bands. By measurement (benchmarks/several.py) the best of those that
-# take seconds where one panchromatic band guides it, and within 0.6 dB of the best where four do.
+# take seconds where one panchromatic band sharpens it, and within 0.6 dB of the best where four do.
 SHARPENING = "local-regression"
 # Pixels are of one size within this factor: nothing can be sharpened between them.
 _SAME_SIZE = 1.1

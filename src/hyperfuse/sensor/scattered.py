@@ -19,14 +19,14 @@ Block = Callable[[slice], sparse.csr_matrix]
 
 # Weights of a matrix that is kept, those that are made at a time, and values of the images that are multiplied at once.
 _KEPT, _AT_ONCE, _VALUES = 2**27, 2**23, 2**25
-_ALIKE = 1024  # samples that are given the reach of the most stretched one
+_BLOCK = 1024  # samples that are given the reach of the most stretched one
 
 
 class ScatteredOperator:
     """A sparse matrix from the pixels of an image to those of another.
 
     It is exact, differentiable, and its transpose is the adjoint to rounding. A matrix of more weights than memory
-    should hold is made anew, a part at a time, whenever it is applied.
+    should hold is made again, a part at a time, whenever it is applied.
 
     Args:
         block: makes rows of the matrix, one for each output pixel of a slice.
@@ -160,8 +160,8 @@ def scattered_sampling(
         return _csr(folded[0], folded[1], weights / total, fine)
 
     def block(rows: slice) -> sparse.csr_matrix:
-        starts = range(rows.start, rows.stop, _ALIKE)
-        return sparse.vstack([some(slice(start, min(start + _ALIKE, rows.stop))) for start in starts], format="csr")
+        starts = range(rows.start, rows.stop, _BLOCK)
+        return sparse.vstack([some(slice(start, min(start + _BLOCK, rows.stop))) for start in starts], format="csr")
 
     taps = int(np.prod(2 * radius + 1))
     return ScatteredOperator(block, taps, fine, (positions.shape[1], positions.shape[2]))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Literal, NamedTuple, Protocol
 
+import numpy as np
 import torch
 
 from hyperfuse.cube.cube import Cube
@@ -99,7 +100,7 @@ class SceneStore:
             raise InputError(f"the scene {name} has gaps; to train on it a value is needed everywhere")
         first, last = self._rows(cube.rows)
         # A copy, so that the rest of the scene does not stay in memory.
-        data = torch.from_numpy(cube.data[:, first:last]).to(torch.float32, copy=True).contiguous()
+        data = torch.from_numpy(np.array(cube.data[:, first:last], dtype=np.float32, order="C"))
         room = self._memory_bytes - data.nbytes
         while self._cache and sum(data.nbytes for data in self._cache.values()) > room:
             self._cache.popitem(last=False)

@@ -61,7 +61,7 @@ def comparison(kind: str) -> Artefact:
 
 
 def _figure(reference: Cube, images: dict[str, Cube], psnr: dict[str, float]) -> tuple[Figure, float]:
-    """Draw each image above its close-up and its error, beginning with the reference; return the end of the scale."""
+    """Draw each image above its close-up and its error, starting with the reference; return the end of the scale."""
     errors = {name: error_map(image, reference) for name, image in images.items()}
     top = float(np.percentile(np.stack(list(errors.values())[1:]), 99.5)) or 1.0
     window = _largest_error(errors["bicubic"])

@@ -123,7 +123,7 @@ def centres_of_read_bands(
 
     Args:
         given: as many as are read, in their order, or as many as the file has bands.
-        selected: returns the indices of the bands that are read among so many, or None for all.
+        selected: returns the indices of the bands that are read among this many, or None for all.
         header: of the bands that are read.
         where: names the file in warnings.
 

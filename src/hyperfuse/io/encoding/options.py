@@ -48,8 +48,8 @@ class ReadOptions:
             or for each that is read. Held as numbers in nm.
         like: of a product in sensor geometry: the image that it is for (a Cube, its header, or a Grid), whose CRS and
             pixel corners its grid gets; default: UTM. Fusion sets it. Held as a Grid.
-        overview: of a product: read every 2nd, 4th, ... pixel only, so that no side has more than so many. The step of
-            the history that records the reading states the size of the whole.
+        overview: of a product: read every 2nd, 4th, ... pixel only, so that no side has more than this many. The
+            step of the history that records the reading states the size of the whole.
         pixel_size: of a product with bands of several pixel sizes: read those of this size, in m, on their own grid;
             None: all, on the finest.
         stack: of several files: whether they hold bands of one image (True) or its tiles (False); None: bands where

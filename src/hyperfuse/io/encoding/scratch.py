@@ -175,7 +175,7 @@ def _linked(path: Path, second: Path) -> bool:
 
 
 def _plan(scratch: Path) -> tuple[Path, list[str], list[str]] | None:
-    """Return folder, names and stale names of the moves that were begun; None where there are no plain ones."""
+    """Return folder, names and stale names of the moves that were started; None where there are no plain ones."""
     try:
         plan: Any = json.loads((scratch / _MOVES).read_text("utf-8"))
         names, stale, folder = list(plan["names"]), list(plan["stale"]), plan["folder"]

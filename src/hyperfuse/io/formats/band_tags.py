@@ -27,7 +27,7 @@ class _Domain(NamedTuple):
     units: str
 
 
-# In the order in which they are believed. FORCE: https://force-eo.readthedocs.io; ENVI: of the EnMAP-Box.
+# In the order in which they are accepted. FORCE: https://force-eo.readthedocs.io; ENVI: of the EnMAP-Box.
 _FORCE = _Domain("FORCE", "wavelength", "fwhm", "wavelength_unit")
 _DOMAINS = (
     _Domain(None, "wavelength", "fwhm", "wavelength_units"),

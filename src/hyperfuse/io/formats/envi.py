@@ -132,7 +132,7 @@ def header_items(header: CubeHeader, dtype: np.dtype[Any]) -> dict[str, str]:
     unfit = ["units"] + (["scale", "offset"] if dtype.kind == "f" else [])
     if header.crs is not None and not header.crs.startswith("EPSG:"):
         unfit.append("crs")
-    # Without a CRS the map info is "Arbitrary", which is not believed: others write it for images without a position.
+    # Without a CRS the map info is "Arbitrary", which is not used: others write it for images without a position.
     if header.transform is not None and (
         header.crs is None or _is_unusual(header) or any(float(f"{v:.15g}") != v for v in six_numbers(header.transform))
     ):

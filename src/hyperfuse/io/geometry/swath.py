@@ -115,13 +115,13 @@ def utm_crs(latitude: NDArray[Any], longitude: NDArray[Any]) -> str:
     """
     angle = np.radians(longitude)
     centre = math.degrees(math.atan2(float(np.sin(angle).mean()), float(np.cos(angle).mean())))
-    middle = float(np.mean(latitude))
-    if middle > _NORTHERNMOST:
+    mean_latitude = float(np.mean(latitude))
+    if mean_latitude > _NORTHERNMOST:
         return "EPSG:32661"
-    if middle < _SOUTHERNMOST:
+    if mean_latitude < _SOUTHERNMOST:
         return "EPSG:32761"
     zone = min(int((centre + 180) // 6) + 1, 60)
-    return f"EPSG:{(32600 if middle >= 0 else 32700) + zone}"
+    return f"EPSG:{(32600 if mean_latitude >= 0 else 32700) + zone}"
 
 
 def _projected(latitude: NDArray[Any], longitude: NDArray[Any], crs: str) -> NDArray[np.float64]:

@@ -121,11 +121,11 @@ def spectral_bands(
 def _numbers(bands: Sequence[DatasetBand], part: Part) -> NDArray[Any]:
     """Return bands of one dataset, (bands, rows, cols)."""
     item, axes = bands[0].dataset, bands[0].axes
-    wanted = np.array([band.index for band in bands], np.intp)
-    low, high = int(wanted.min()), int(wanted.max()) + 1
+    indices = np.array([band.index for band in bands], np.intp)
+    low, high = int(indices.min()), int(indices.max()) + 1
     # h5py is much faster with slices than with lists.
-    taken: Any = slice(low, high) if high - low <= 4 * wanted.size else np.unique(wanted)
-    place = wanted - low if isinstance(taken, slice) else np.searchsorted(taken, wanted)
+    taken: Any = slice(low, high) if high - low <= 4 * indices.size else np.unique(indices)
+    place = indices - low if isinstance(taken, slice) else np.searchsorted(taken, indices)
     chosen = dict(zip("rc", part.window.slices, strict=True), b=taken)
     block = hdf5.stored(item, tuple(chosen[axis] for axis in axes))
     if "b" not in axes:

@@ -47,11 +47,11 @@ def open_hyperion(source: Source, options: ReadOptions) -> ProductImage:
     )
     if min(vnir, swir) <= 0:
         raise InputError(f"{name}: its scaling factors are {vnir:g} and {swir:g}, which have to be above 0")
-    wanted = options.band_index(len(HYPERION_BANDS))
+    requested = options.band_index(len(HYPERION_BANDS))
     bands: list[ProductBand] = []
     for index, number in enumerate(HYPERION_BANDS):
         file = ""
-        if wanted is None or index in wanted:
+        if requested is None or index in requested:
             named = product.get(f"BAND{number}_FILE_NAME", "")
             # Only base names are compared, so that no path leads out of the product.
             file = next(iter(members.find(re.escape(named))), "") if named else ""

@@ -76,12 +76,12 @@ def read_support_data(source: Source) -> SupportData:
 def _stem(stems: set[str], source: Source) -> str:
     """Return the name of the image that is meant among those of a delivery: the panchromatic one, else another."""
     pan = {stem for stem in stems if (named := match(WORLDVIEW_IMAGE, f"{stem}.TIF")) and named["start"][-4] == _PAN}
-    wanted = pan if source.part else stems - pan or stems
-    if len(wanted) > 1:
-        raise InputError(f"holds {len(wanted)} images ({', '.join(sorted(wanted)[:3])}); name the .IMD of one of them")
-    if source.part and not wanted:
+    images = pan if source.part else stems - pan or stems
+    if len(images) > 1:
+        raise InputError(f"holds {len(images)} images ({', '.join(sorted(images)[:3])}); name the .IMD of one of them")
+    if source.part and not images:
         raise InputError("holds no panchromatic image")
-    return wanted.pop() if wanted else ""
+    return images.pop() if images else ""
 
 
 def _parse(members: Members, name: str) -> Groups:

@@ -94,7 +94,7 @@ class Source:
 class _ZipMembers(Members):
     def __init__(self, root: Path) -> None:
         with damage_reported(_DAMAGED_ARCHIVE), zipfile.ZipFile(root) as archive:
-            # A name that begins with NUL is cut off to none.
+            # A name that starts with NUL is cut off to none.
             names = [entry.filename for entry in archive.infolist() if entry.filename and not entry.is_dir()]
         super().__init__(root, names)
 

@@ -40,7 +40,7 @@ _UDM_BAND, _CLOUD_BIT = 8, 0b10
 
 @dataclass(frozen=True)
 class _Scene:
-    """The files of a scene: the image, and others that begin with its name."""
+    """The files of a scene: the image, and others that start with its name."""
 
     members: Members
     name: str

@@ -23,7 +23,7 @@ from hyperfuse.io.products.reflectance import check_size
 
 @contextmanager
 def opened(members: Members, name: str, *, bands: int = 1) -> Iterator[rasterio.DatasetReader]:
-    """Open a raster of a product that has at least so many bands; errors inside name it.
+    """Open a raster of a product that has at least this many bands; errors inside name it.
 
     Raises:
         InputError: no raster, a damaged one, complex values, or too few bands.

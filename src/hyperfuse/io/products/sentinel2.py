@@ -110,9 +110,9 @@ def open_sentinel2(source: Source, options: ReadOptions) -> ProductImage:
     native = options.pixel_size is not None
     size = int(options.pixel_size or _FINE)
     options = _of_size(options) if native else options
-    wanted = options.band_index(len(SENTINEL2_BANDS))
+    requested = options.band_index(len(SENTINEL2_BANDS))
     bands = [
-        _band(safe, name, spectral, options, size) if wanted is None or number in wanted else ProductBand(name)
+        _band(safe, name, spectral, options, size) if requested is None or number in requested else ProductBand(name)
         for number, name in enumerate(SENTINEL2_BANDS)
     ]
     if options.scale is None and not _states_offset(safe):

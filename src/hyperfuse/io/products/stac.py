@@ -28,7 +28,7 @@ def read_item(members: Members, name: str) -> Mapping[str, Any]:
 
 
 def band_ranges(item: Mapping[str, Any], count: int) -> list[tuple[float, float]] | None:
-    """Return centre and width in nm of each of ``count`` bands, where an item describes so many; else None.
+    """Return centre and width in nm of each of ``count`` bands, where an item describes this many; else None.
 
     ``eo:bands`` of its properties or of an asset state both in µm.
     """

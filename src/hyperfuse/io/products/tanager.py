@@ -156,6 +156,6 @@ def _grid(file: h5py.File, size: tuple[int, int]) -> Grid:
 
 
 def _time(name: str) -> str | None:
-    """Return the time of acquisition that a file name begins with."""
+    """Return the time of acquisition that a file name starts with."""
     found = re.match(r"(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)", name)
     return None if found is None else "{}-{}-{}T{}:{}:{}Z".format(*found.groups())

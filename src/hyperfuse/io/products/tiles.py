@@ -60,7 +60,7 @@ class TiledBands:
             top, left = int(part.rows[rows[0]]), int(part.cols[cols[0]])
             bottom, right = int(part.rows[rows[-1]]) + 1, int(part.cols[cols[-1]]) + 1
             own = Window(top, left, bottom - top, right - left).moved(-window.row, -window.col)
-            # Of an overview, tiles begin with the pixel that is the image's next one.
+            # Of an overview, tiles start with the pixel that is the image's next one.
             stored = source.read(bands, Part(own, part.step))
             numbers[:, rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1] = stored
         return numbers

@@ -206,5 +206,5 @@ def _file(isd: SupportData, tile: Mapping[str, str]) -> str:
 def _corner(isd: SupportData, tile: Mapping[str, str]) -> tuple[int, int]:
     row, col = (finite_number(tile.get(key), f"{isd.name}: {key}") for key in ("ULROWOFFSET", "ULCOLOFFSET"))
     if min(row, col) < 0 or row != round(row) or col != round(col):
-        raise InputError(f"{isd.name}: a tile begins at row {row:g} and column {col:g}")
+        raise InputError(f"{isd.name}: a tile starts at row {row:g} and column {col:g}")
     return int(row), int(col)

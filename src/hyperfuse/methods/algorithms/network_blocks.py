@@ -93,7 +93,7 @@ class BlockAxis(NamedTuple):
 
 
 def lr_unit(ratio: float, multiple: int) -> int:
-    """Return after how many LR pixels there is a common border that is a multiple of so many HR pixels too."""
+    """Return after how many LR pixels there is a common border that is a multiple of this many HR pixels too."""
     unit = _common_border(ratio)
     return unit * multiple // math.gcd(round(unit * ratio), multiple)
 

@@ -173,7 +173,7 @@ def window_sums(image: torch.Tensor, sigma: float) -> torch.Tensor:
     return along_x(along_y(image, -2), -1)
 
 
-@functools.lru_cache(maxsize=64)  # windows of a scene are alike
+@functools.lru_cache(maxsize=64)  # windows of a scene are similar
 def _window_operator(size: int, sigma: float, step: int = 1) -> AxisOperator:
     reach = int(_CUT * sigma)
     offsets = np.arange(-min(reach, size - 1), min(reach, size - 1) + 1)

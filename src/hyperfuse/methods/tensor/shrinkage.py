@@ -47,8 +47,8 @@ def shrink_singular_values(
         The new matrices and their singular values, ascending.
     """
     if matrices.shape[-2] > matrices.shape[-1]:
-        turned, values = shrink_singular_values(matrices.mH, shrink)
-        return turned.mH, values
+        adjoint, values = shrink_singular_values(matrices.mH, shrink)
+        return adjoint.mH, values
     squares, vectors = torch.linalg.eigh(matrices @ matrices.mH)
     values = squares.clamp_min(0).sqrt()
     shrunk = shrink(values)

@@ -251,7 +251,7 @@ def _magnification(times: float) -> float:
 
 
 def _lines(size: int, count: int, longer: int | None = None) -> Array:
-    """Return positions in the middle of equal parts of an axis."""
+    """Return positions at the centre of equal parts of an axis."""
     parts = max(2, min(size, round(count * size / (longer or size))))
     return (np.arange(parts) + 0.5) * size / parts - 0.5
 

@@ -15,7 +15,7 @@ from hyperfuse.sensor.displacement_map import DisplacementMap
 Floats = NDArray[np.float64]
 Two = tuple[float, float]
 
-# Of circular errors, that which so many stay below (CE90).
+# Of circular errors, that which this many stay below (CE90).
 _CIRCULAR = 0.9
 
 

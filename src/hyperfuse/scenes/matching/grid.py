@@ -373,7 +373,7 @@ def largest_values(hsi: Sequence[Cube], msi: Sequence[Cube]) -> Two:
 
 
 def _absolute_values(cube: Cube, pixels: int) -> NDArray[Any]:
-    """Return the absolute values of about so many pixels of a cube."""
+    """Return the absolute values of about this many pixels of a cube."""
     step = max(1, int(math.sqrt(cube.rows * cube.cols / max(pixels, 1))))
     values = np.abs(cube.data[cube.usable_bands, ::step, ::step])
     return np.asarray(values[np.isfinite(values)])

@@ -38,7 +38,7 @@ def check_cluster(scheduler: str, folder: Path, inputs: Sequence[Path]) -> None:
 
     Raises:
         MissingDependencyError: dask.distributed is not installed.
-        InputError: no scheduler answers, it has no workers, or they have another version of this package or do not
+        InputError: no scheduler responds, it has no workers, or they have another version of this package or do not
             share the files.
     """
     with _client(scheduler) as client:
@@ -95,7 +95,7 @@ def run_on_scheduler(
 
     Raises:
         MissingDependencyError: dask.distributed is not installed.
-        InputError: no scheduler answers at this address.
+        InputError: no scheduler responds at this address.
         HyperfuseError: several workers were killed at one tile, or none is left.
     """
     dask = require("distributed", "fusion on a dask cluster")
@@ -136,7 +136,7 @@ def _client(scheduler: str) -> Iterator[Any]:
     """Connect to a scheduler; what distributed logs about connections is left out, errors say it in one line."""
     dask = require("distributed", "fusion on a dask cluster")
     problem = InputError(
-        f"no scheduler of dask.distributed answers at {scheduler or 'no address'}; write tcp://HOST:PORT", "scheduler"
+        f"no scheduler of dask.distributed responds at {scheduler or 'no address'}; write tcp://HOST:PORT", "scheduler"
     )
     if not _ADDRESS.fullmatch(scheduler):  # an empty one would start a cluster here
         raise problem
@@ -172,7 +172,7 @@ def _asked(client: Any, function: Callable[..., Any], *arguments: Any) -> Mappin
     """Return what every worker returns or raises; a worker that hangs is not waited for.
 
     Raises:
-        InputError: not all answer in time.
+        InputError: not all respond in time.
     """
     replies: queue.Queue[Any] = queue.Queue()
 
@@ -188,6 +188,6 @@ def _asked(client: Any, function: Callable[..., Any], *arguments: Any) -> Mappin
     except queue.Empty:
         reply = TimeoutError(f"no reply within {_REPLY_SECONDS} s")
     if isinstance(reply, BaseException):
-        raise InputError(f"not all workers of the scheduler answer ({reply}); restart them", parameter="scheduler")
+        raise InputError(f"not all workers of the scheduler respond ({reply}); restart them", parameter="scheduler")
     found: Mapping[str, Any] = reply
     return found

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 HSI_COMPONENTS, MSI_COMPONENTS = 4, 3
 _KNOWN = 0.5  # weight of a pixel that counts
-# What varies more slowly than this, in pixels of the search, tells nothing of a shift; what is beyond so many
+# What varies more slowly than this, in pixels of the search, tells nothing of a shift; what is beyond this many
 # deviations (clouds, roofs) counts no more than others.
 _HIGH_PASS, _CLIPPED = 4.0, 3.0
 # Sides of the image in which all shifts are compared, at most; finer ones are searched around the best.
@@ -181,11 +181,11 @@ def find_peak(scores: Array, origin: tuple[int, int]) -> ShiftPeak | None:
 
 
 def _vertex(line: Array, index: int) -> float:
-    """Return where the parabola through three values has its vertex, as an offset from the middle one."""
+    """Return where the parabola through three values has its vertex, as an offset from the centre one."""
     if not 0 < index < len(line) - 1:
         return 0.0
-    low, middle, high = (float(one) for one in line[index - 1 : index + 2])
-    curvature = low - 2 * middle + high
+    low, centre, high = (float(one) for one in line[index - 1 : index + 2])
+    curvature = low - 2 * centre + high
     if not (np.isfinite(curvature) and curvature < 0):
         return 0.0
     return float(np.clip(0.5 * (low - high) / curvature, -0.5, 0.5))

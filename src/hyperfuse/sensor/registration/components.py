@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 Masked = tuple[torch.Tensor, torch.Tensor | None]
 
-# HSI components that predict the MSI, with at least so many LR pixels each; MSI components that are compared.
+# HSI components that predict the MSI, with at least this many LR pixels each; MSI components that are compared.
 HSI_COMPONENTS, _PIXELS_PER_COMPONENT, MSI_COMPONENTS = 20, 25, 4
 # Components with less than this fraction of the first one's variance are rounding.
 _ROUNDING = 1e-9

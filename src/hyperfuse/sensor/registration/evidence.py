@@ -1,4 +1,4 @@
-"""Whether a field is to be believed: what held-out blocks of LR pixels and tie points say, against simpler models."""
+"""Whether a field is accepted: what held-out blocks of LR pixels and tie points say, against simpler models."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class PairImages:
         )  # fmt: skip
 
     def thinned(self, maximum: int) -> PairImages:
-        """Return every so many rows and columns of the HSI's pixels, so that at most about ``maximum`` remain."""
+        """Return every this many rows and columns of the HSI's pixels, so that at most about ``maximum`` remain."""
         step = math.ceil(math.sqrt(self.hsi_weight.size / maximum))
         if step <= 1:
             return self

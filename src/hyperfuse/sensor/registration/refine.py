@@ -26,9 +26,9 @@ _BLOCK = 8.0  # LR pixels
 # The variance of the residual is that of its neighbourhood (standard deviation in LR pixels), and at least a fraction
 # of the median; rounds of weights and linear map.
 _LOCAL, _FLOOR, _ROUNDS = 2.5, 0.05, 4
-# Residuals of more than so many standard deviations of their neighbourhood count less.
+# Residuals of more than this many standard deviations of their neighbourhood count less.
 _OUTLYING = 3.0
-# Where residuals are as large as displacements of so many LR pixels would cause, they tell nothing of these.
+# Where residuals are as large as displacements of this many LR pixels would cause, they tell nothing of these.
 _VAGUE = 1.0
 
 

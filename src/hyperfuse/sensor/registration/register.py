@@ -22,21 +22,21 @@ Array = NDArray[np.float64]
 _PYRAMID = (Level(8, np.inf, 3.0), Level(4, 64, 2.0), Level(2, 32, 1.0), Level(1, 16, 0.5), Level(0, 16, 0.3))
 _FROM_TIE_POINTS = 2  # first level after a start by tie points
 _FINEST = Level(0, 10, 0.1)
-# A level needs an image of so many times its blur.
+# A level needs an image of this many times its blur.
 _SIDES = 6
 # LR pixels that are compared on a level.
 _PIXELS = 250_000
 # The MSI is seen through the field before its PSF, once per round.
-_SEEN = 2
+_ROUNDS = 2
 # LR pixels searched around a start by tie points, and around the result by those that judge it.
 _LOCAL_REACH, _CHECK_REACH = 8.0, 5.0
-# A field replaces a simpler model where it lowers the held-out residual by this fraction, so many standard errors, and
-# moves LR pixels by so much (root mean square); the position by the metadata only where the evidence is stronger.
+# A field replaces a simpler model where it lowers the held-out residual by this fraction, this many standard errors,
+# and moves LR pixels by so much (root mean square); the position by the metadata only where the evidence is stronger.
 _GAIN = 0.02
 _STANDARD_ERRORS, _NEGLIGIBLE = 0.5, 0.002
 _ERRORS_OF_METADATA, _NEGLIGIBLE_OF_METADATA = 2.5, 0.01
 # A position is accepted where the HSI explains this fraction of the MSI, and of its tie points this fraction, and at
-# least this number, lies within so many LR pixels; with fewer points only where it explains more.
+# least this number, lies within this many LR pixels; with fewer points only where it explains more.
 _EXPLAINED, _FITTING, _LEAST_FITTING, _WITHIN, _EXPLAINED_ALONE = 0.5, 0.6, 4, 0.5, 0.85
 # Smaller images determine no field: LR pixels along a side.
 _LEAST_SIDE = 20
@@ -98,11 +98,11 @@ def _coarse(
     shape = pair.lr_shape
     best, start = None, Field.constant(shape)
     for degrees in turns:
-        turned = Field.rotation(shape, degrees, pair.sensor.ratio)
-        found = search_shift(pair.images(turned) if degrees else images, reach)
+        rotated = Field.rotation(shape, degrees, pair.sensor.ratio)
+        found = search_shift(pair.images(rotated) if degrees else images, reach)
         if found is not None and (best is None or found.peak.score > best.peak.score):
             shift = found.shift if found.accepted else (0.0, 0.0)
-            best, start = found, turned.then(Field.constant(shape, shift), shape)
+            best, start = found, rotated.then(Field.constant(shape, shift), shape)
     return best, start
 
 
@@ -132,7 +132,7 @@ def _refined(pair: PairComponents, images: PairImages, start: Field, first: int)
         seen = images if level.blur == 0 else images.blurred(level.blur)
         found = refine(seen.thinned(_PIXELS), found.field, level, shape)
     field = found.field
-    for _ in range(_SEEN):
+    for _ in range(_ROUNDS):
         seen = pair.images(field).thinned(_PIXELS)
         more = refine(seen, Field(field.grid, np.zeros_like(field.coefficients)), _FINEST, shape)
         field = field.then(more.field, shape)

@@ -22,13 +22,14 @@ Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 # Windows: side and distance in LR pixels, fraction that must hold data, number at most along a side.
-_SIDE, _LEAST_SIDE, _FILLED, _MOST = 24, 12, 0.5, 30
-# A point is reliable where its peak stands out by so many standard deviations, the next one has at most this fraction
-# of its height, and the way back ends within so many LR pixels.
+_SIDE, _LEAST_SIDE, _FILLED, _MAX_POINTS = 24, 12, 0.5, 30
+# A point is reliable where its peak stands out by this many standard deviations, the next one has at most this fraction
+# of its height, and the way back ends within this many LR pixels.
 _HEIGHT, _RATIO, _BACK = 4.0, 0.8, 0.75
 # Random sample consensus (Fischler, Bolles 1981) of an affine map: samples, LR pixels within which points agree.
 _SAMPLES, _AGREE = 200, 3.0
-# A point that is off the field of the others by more than so many deviations, or this many LR pixels at least, is none.
+# A point that differs from the field of the others by more than this many deviations, at least this many LR pixels,
+# is none.
 _DEVIATIONS, _LEAST_OFF = 4.0, 0.5
 _SPACING, _PENALTIES = 32.0, tuple(10.0**power for power in range(0, 7))
 LEAST_POINTS = 6
@@ -112,8 +113,8 @@ def find_tie_points(images: PairImages, start: Field, reach: float) -> TiePoints
             reliable = back is not None and all(
                 abs(one + round(two)) <= 0.5 + _BACK for one, two in zip(back.shift, peak.shift, strict=True)
             )
-        middle = (row - search + (side - 1) / 2, col - search + (side - 1) / 2)
-        found.append((*middle, peak, reliable))
+        centre = (row - search + (side - 1) / 2, col - search + (side - 1) / 2)
+        found.append((*centre, peak, reliable))
     if not found:
         return TiePoints.none()
     grid = np.array([one[:2] for one in found])
@@ -172,7 +173,7 @@ def _smooth(positions: Array, shifts: Array, lr_shape: tuple[int, int]) -> tuple
 def _windows(shape: tuple[int, int], side: int) -> list[tuple[int, int]]:
     lines = []
     for size in shape:
-        count = int(np.clip(round(2 * (size - side) / side) + 1, 1, _MOST))
+        count = int(np.clip(round(2 * (size - side) / side) + 1, 1, _MAX_POINTS))
         lines.append(np.linspace(0, size - side, count).round().astype(int).tolist())
     return [(row, col) for row in lines[0] for col in lines[1]]
 

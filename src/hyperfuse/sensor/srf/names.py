@@ -17,7 +17,7 @@ from hyperfuse.sensor.srf.satellites import find_satellite, list_satellites, srf
 from hyperfuse.sensor.srf.srf import HsiBands, Srf, srf_boxes
 from hyperfuse.sensor.srf.tables import TABLE_SUFFIXES, srf_from_table
 
-# By the kind that a text begins with.
+# By the kind that a text starts with.
 _SHAPES = {"flat": FLAT_TOPPED, "gaussian": GAUSSIAN}
 
 

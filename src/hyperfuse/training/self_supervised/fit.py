@@ -88,15 +88,15 @@ def fit_to_pair(
     end, checked = "steps", 0
     checked_from = time.monotonic()
     validation.check(network)  # a pretrained network may need no fit
-    begun = time.monotonic()
+    fit_start = time.monotonic()
     # The last step is followed by another check.
-    seconds = None if options.seconds is None else options.seconds - (begun - start) - (begun - checked_from)
+    seconds = None if options.seconds is None else options.seconds - (fit_start - start) - (fit_start - checked_from)
     network.train()
     try:
         while len(losses) < options.steps:
             done = len(losses) / options.steps
             if seconds is not None:
-                done = max(done, (time.monotonic() - begun) / seconds if seconds > 0 else 1.0)
+                done = max(done, (time.monotonic() - fit_start) / seconds if seconds > 0 else 1.0)
                 if done >= 1:
                     end = "time"
                     break
