@@ -504,7 +504,7 @@ def test_a_reference_in_another_orientation_order_and_extent_is_put_on_the_grid_
         words = (*words, "--method", "regression", "--report", page, "--reference", files / reference)
         code, _, err = run("fuse", files / "hsi.tif", files / "msi.tif", files / f"{part}.tif", *words)
         assert code == 0, err
-        assert ("the rows of the reference run the other way; they were turned" in err) == (part > 0)
+        assert ("the rows of the reference run the other way; they were flipped" in err) == (part > 0)
         scores = re.search(r">PSNR</t[hd]>\s*<td[^>]*>(.*?)</td>", page.read_text("utf-8"), re.DOTALL)
         # Of the extent that it covers: far less for a shifted, mirrored or permuted reference.
         assert float(scores[1].split()[0]) > 30

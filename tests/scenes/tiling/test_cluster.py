@@ -73,7 +73,7 @@ def test_a_scheduler_that_does_not_answer_is_reported_before_any_work(tmp_path, 
     monkeypatch.setattr(module, "_CONNECT_SECONDS", 0.5)
     monkeypatch.setattr("hyperfuse.scenes.execution.fuse_windows", lambda *_: pytest.fail("learnt"))
     hsi, msi, options = job
-    with pytest.raises(InputError, match=r"no scheduler .* answers at .*; write tcp://HOST:PORT") as caught:
+    with pytest.raises(InputError, match=r"no scheduler .* responds at .*; write tcp://HOST:PORT") as caught:
         fuse_tiles(hsi, msi, tmp_path / "out.tif", **options, scheduler=address)
     assert caught.value.parameter == "scheduler"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hsi.tif", "msi.tif"]
@@ -127,7 +127,7 @@ def elsewhere(mark, token, inputs):
 def test_a_worker_that_hangs_is_not_waited_for(tmp_path, cluster, monkeypatch):
     monkeypatch.setattr(module, "_REPLY_SECONDS", 0.2)
     monkeypatch.setattr(module, "_VERSION", "__import__('time').sleep(2)")
-    with pytest.raises(InputError, match=r"not all workers of the scheduler answer \(no reply within 0.2 s\)"):
+    with pytest.raises(InputError, match=r"not all workers of the scheduler respond \(no reply within 0.2 s\)"):
         module.check_cluster(cluster.scheduler_address, tmp_path, [])
 
 
