@@ -157,6 +157,40 @@ def test_lengths_in_steps_and_epochs(make, text, steps, patches):
     assert Duration(1, "epochs").steps(10, 4) == 3
 
 
+def test_a_length_is_also_a_wall_time_with_the_schedule_over_it(make):
+    config = make(length="1.5 minutes", schedule={"name": "one-cycle", "rise": 0.5, "start": 0.1})
+    rate, highest = config.create_schedule(3920), config.optimiser.learning_rate
+    assert config.length.milliseconds == 90_000
+    assert rate(0) == pytest.approx(0.1 * highest)
+    assert rate(45_000) == pytest.approx(highest, rel=1e-3)
+    assert rate(90_000) == 0
+    changes = {"name": "steps", "factor": 0.1, "at": ["0.5 minutes", "1 minute"]}
+    rate = make(length="2 minutes", schedule=changes).create_schedule(3920)
+    assert [rate(ms) / highest for ms in (29_999, 30_000, 60_000)] == pytest.approx([1, 0.1, 0.01])
+    assert make(length="8 minutes").model_dump(mode="json")["length"] == "8 minutes"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"length": "0 minutes"}, "or '8 minutes'"),
+        ({"length": "1 minute", "validation": {"every": "1 minute"}}, "minutes are for length and schedule"),
+        (
+            {"length": 5, "schedule": {"name": "cosine", "period": "1 minute"}},
+            "schedule.period is in minutes, length in",
+        ),
+        ({"length": "5 minutes", "schedule": {"name": "steps", "factor": 0.1, "at": [9]}}, "schedule.at is in steps"),
+        (
+            {"length": "5 minutes", "schedule": {"name": "one-cycle", "per": "epoch"}},
+            "schedule.per=epoch counts patches",
+        ),
+    ],
+)
+def test_wall_time_and_counts_do_not_mix(make, keys, message):
+    with pytest.raises(ValueError, match=message):
+        make(**keys)
+
+
 def test_schedules_are_made_for_the_run(make):
     config = make(
         length="2000 epochs",

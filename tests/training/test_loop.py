@@ -1,6 +1,7 @@
 """The loop on one process: it learns, resumes to the last bit, accumulates, stops where it must."""
 
 import contextlib
+import itertools
 import json
 import resource
 
@@ -118,6 +119,33 @@ def test_a_run_that_was_broken_off_ends_at_the_same_bits(make, scenes, tmp_path,
     assert resumed.best_scores == whole.best_scores
     assert (resumed.best / "model.safetensors").read_bytes() == (whole.best / "model.safetensors").read_bytes()
     assert not list((tmp_path / "broken" / "checkpoints").glob(".*"))
+
+
+def test_a_run_of_a_given_time_ends_with_it_also_in_parts(make, scenes, monkeypatch):
+    now = itertools.count()
+    monkeypatch.setattr("hyperfuse.training.loop.time.monotonic", lambda: float(next(now)))  # a second per look
+    keys = {"length": "0.5 minutes", "checkpoints": {"every": 1}, "schedule": {"name": "one-cycle"}}
+    fractions: list[float] = []
+
+    def until_half(fraction, message=""):
+        fractions.append(fraction)
+        if fraction > 0.5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(make(**keys), scenes, progress=until_half)
+    result = train(make(**keys, resume=True), scenes, progress=lambda fraction, message="": fractions.append(fraction))
+    assert fractions[0] == 0
+    assert fractions[-1] == 1
+    assert max(fractions) == 1
+    rates = [entry["learning_rate"] for entry in read_log(result.folder) if "learning_rate" in entry]
+    assert rates[-1] < 0.1 * max(rates)
+    assert 3 < result.steps < 30
+    assert result.best_step <= result.steps
+    notes: list[str] = []
+    again = train(make(**keys, resume=True), scenes, note=notes.append)
+    assert again.steps == result.steps
+    assert any("is complete" in text for text in notes)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(make, scenes, tmp_path):

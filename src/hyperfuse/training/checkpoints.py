@@ -33,12 +33,16 @@ _NAME = re.compile(r"step-(\d{8})")
 
 @dataclass
 class RunState:
-    """The state of a run apart from its tensors: steps taken, the best validation so far, and the name of its base."""
+    """The state of a run apart from its tensors.
+
+    Steps taken, the best validation so far, the name of its base, and the wall time of its parts so far in seconds.
+    """
 
     step: int = 0
     best_step: int | None = None
     best_scores: dict[str, float] | None = None
     base: str | None = None
+    seconds: float = 0.0
 
 
 def save_checkpoint(
@@ -150,6 +154,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not a checkpoint of format {_FORMAT}; remove it to resume from the one before it")
     if "checksum" in record and record.pop("checksum") != _checksum_of(record):
         raise _unreadable(path, f"{STATE} was changed")
+    record.setdefault("seconds", 0.0)  # older checkpoints are of runs whose length is counted
     missing = {"averaged", *(one.name for one in fields(RunState))} - record.keys()
     if missing:
         raise _unreadable(path, f"{STATE} has no {', '.join(sorted(missing))}")
@@ -161,7 +166,7 @@ def _checksum_of(record: Mapping[str, Any]) -> int:
 
 
 def _state(record: dict[str, Any]) -> RunState:
-    return RunState(record["step"], record["best_step"], record["best_scores"], record["base"])
+    return RunState(record["step"], record["best_step"], record["best_scores"], record["base"], record["seconds"])
 
 
 def _unreadable(path: Path, error: Exception | str) -> InputError:

@@ -23,6 +23,7 @@ from hyperfuse.training.sections import (
     CosineScheduleSection,
     DataSection,
     DegradationSection,
+    Duration,
     DurationField,
     LogSection,
     NetworkSection,
@@ -90,6 +91,15 @@ class TrainingConfig(Settings):
             raise ValueError("augmentation.mix does not work with a base, which is made of whole scenes; set it to 0")
         if self.degradation.preset == "stored" and changed:
             raise ValueError(f"stored pairs cannot be augmented: remove augmentation.{changed[0]}")
+        timed = self.length.unit == "minutes"
+        for name, value in self.schedule:
+            for one in value if name == "at" else (value,):
+                if isinstance(one, Duration) and (one.unit == "minutes") != timed:
+                    raise ValueError(
+                        f"schedule.{name} is in {one.unit}, length in {self.length.unit}; write both alike"
+                    )
+            if timed and value == "epoch":
+                raise ValueError(f"schedule.{name}=epoch counts patches, length is in minutes; set it to step")
         return self
 
     @property
@@ -115,16 +125,17 @@ class TrainingConfig(Settings):
             raise InputError(describe(error, TrainingConfig)) from None
 
     def create_schedule(self, epoch_patches: int) -> Schedule:
-        """Return the learning rate as a function of the patches seen."""
+        """Return the learning rate as a function of the patches seen, or of milliseconds where the length is a time."""
         highest, section = self.optimiser.learning_rate, self.schedule
         if isinstance(section, ConstantScheduleSection):
             return constant(highest)
-        whole = self.length.patches(epoch_patches, self.step_patches)
+        whole = self.length.position(epoch_patches, self.step_patches)
         if isinstance(section, StepsScheduleSection):
             return steps(highest, section.factor, at=section.milestones(epoch_patches, self.step_patches, whole))
-        unit = epoch_patches if section.per == "epoch" else self.step_patches
+        timed = self.length.unit == "minutes"
+        unit = 1 if timed else epoch_patches if section.per == "epoch" else self.step_patches
         if isinstance(section, CosineScheduleSection):
-            period = section.period.patches(epoch_patches, self.step_patches) if section.period else whole
+            period = section.period.position(epoch_patches, self.step_patches) if section.period else whole
             return cosine(highest, section.minimum, period=period, unit=unit, after=section.after)
         return one_cycle(
             highest, section.minimum, start=section.start * highest, rise=section.rise, length=whole, unit=unit

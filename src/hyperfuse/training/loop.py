@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -117,9 +118,10 @@ class _Run:
         self.config, self.base, self.processes, self.note = config, base, processes, note
         self.data = open_training_data(config, scenes, base)
         epoch = self.data.order.patches
-        self.steps, self.validate_every, self.save_every = (
-            duration.steps(epoch, config.step_patches)
-            for duration in (config.length, config.validation.every, config.checkpoints.every)
+        self.milliseconds = config.length.milliseconds
+        self.steps = sys.maxsize if self.milliseconds else config.length.steps(epoch, config.step_patches)
+        self.validate_every, self.save_every = (
+            one.every.steps(epoch, config.step_patches) for one in (config.validation, config.checkpoints)
         )
 
         torch.manual_seed(config.seed)
@@ -137,6 +139,7 @@ class _Run:
         self.state = RunState(base=None if base is None else base.name)
         self.scores: dict[str, float] = {}
         self.log: RunLog | None = None
+        self.started, self.earlier = time.monotonic(), 0.0
 
     @property
     def result_network(self) -> FusionNetwork:
@@ -148,9 +151,8 @@ class _Run:
         checkpoint = open_run(self.config, self.processes, self.state.base, overwrite=overwrite)
         if checkpoint is not None:
             self.state = load_checkpoint(checkpoint, self.network, self.average, self.optimiser)
-            finished = self.state.step >= self.steps
-            where = f"after step {self.state.step} of {self.steps}"
-            self.note(f"{self.config.output} is complete" if finished else f"resuming {self.config.output} {where}")
+            resuming = f"resuming {self.config.output} after {self._where()}"
+            self.note(f"{self.config.output} is complete" if self._finished() else resuming)
 
     def train(self, progress: Progress) -> TrainingResult:
         """Take all steps that are left, then return the outcome."""
@@ -162,19 +164,21 @@ class _Run:
         batches = load_batches(data.examples, sampler, workers=self.config.workers, pinned=pinned)
         self.network.train()
         losses: list[float] = []
-        started = time.monotonic()
-        progress(state.step / self.steps)
+        started = self.started = time.monotonic()
+        self.earlier = state.seconds
+        progress(self._fraction())
         if self.processes.main:
             self.log = RunLog(self.config.output, state.step, tensorboard=self.config.log.tensorboard)
         with contextlib.nullcontext() if self.log is None else contextlib.closing(self.log):
-            while state.step < self.steps:
-                rate = self.schedule(state.step * self.config.step_patches)
+            while not self._finished():
+                seen = state.step * self.config.step_patches
+                rate = self.schedule(round(1000 * state.seconds) if self.milliseconds else seen)
                 for group in self.optimiser.param_groups:
                     group["lr"] = rate
                 loss, gradient_norm = self._step(model, batches)
                 losses.append(loss)
                 mean = sum(losses) / len(losses)
-                progress(state.step / self.steps, f"step {state.step} of {self.steps}, loss {mean:.5f}")
+                progress(min(1.0, self._fraction()), f"{self._where()}, loss {mean:.5f}")
                 if self._due(log_every):
                     speed = len(losses) * self.config.step_patches / max(time.monotonic() - started, 1e-9)
                     entry = {"loss": mean, "learning_rate": rate, "gradient_norm": gradient_norm}
@@ -219,7 +223,24 @@ class _Run:
         if self.average is not None:
             self.average.update(self.network, state.step)
         state.step += 1
+        seconds = torch.tensor(self.earlier + time.monotonic() - self.started, device=processes.device)
+        # The mean over the processes, so that all of them end after the same step.
+        state.seconds = float(processes.accelerator.reduce(seconds, "mean"))
         return loss, float(norm)
+
+    def _finished(self) -> bool:
+        return self._fraction() >= 1
+
+    def _fraction(self) -> float:
+        """Return the fraction of the run that is done, at most 1 where it ends by steps."""
+        state = self.state
+        return 1000 * state.seconds / self.milliseconds if self.milliseconds else state.step / self.steps
+
+    def _where(self) -> str:
+        state, timed = self.state, self.milliseconds
+        if timed is None:
+            return f"step {state.step} of {self.steps}"
+        return f"step {state.step}, {state.seconds / 60:.1f} of {timed / 60_000:g} minutes"
 
     def _loss(self, model: torch.nn.Module, batch: ExampleBatch) -> torch.Tensor:
         if not self.config.network.intermediate:
@@ -265,11 +286,11 @@ class _Run:
             # What whoever uses the weights must know of the base.
             record = None if base is None else base.model_dump(include={"method", "settings", "guidance", "scale"})
             save_best(self.config.output, self.result_network, scores, state.step, record)
-        message = f"step {state.step} of {self.steps}: validation {scores['psnr_db']:.3f} dB"
+        message = f"{self._where()}: validation {scores['psnr_db']:.3f} dB"
         self.note(message + (" (best so far)" if better else ""))
 
     def _due(self, every: int) -> bool:
-        return self.state.step % every == 0 or self.state.step == self.steps
+        return self.state.step % every == 0 or self._finished()
 
     def _write(self, values: dict[str, float]) -> None:
         if self.log is not None:

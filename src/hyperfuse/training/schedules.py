@@ -1,6 +1,7 @@
 """Learning rates as closed forms of the patches seen, so that a resumed run needs no state of the schedule.
 
-In all, ``unit`` is the number of patches between changes of the rate: those of a step, or of an epoch.
+In all, ``unit`` is the number of patches between changes of the rate: those of a step, or of an epoch. A run whose
+length is a time counts milliseconds in place of patches.
 """
 
 from __future__ import annotations

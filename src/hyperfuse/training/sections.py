@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     NonNegativeFloat,
@@ -26,28 +27,48 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Duration(NamedTuple):
-    """A duration of training, in optimisation steps or in epochs (as many patches as the grid has)."""
+    """A duration of training, in optimisation steps, in epochs (as many patches as the grid has), or in wall time."""
 
-    number: int
-    unit: Literal["steps", "epochs"]
+    number: float
+    unit: Literal["steps", "epochs", "minutes"]
+
+    @property
+    def milliseconds(self) -> int | None:
+        """The wall time, where it is one."""
+        return round(60_000 * self.number) if self.unit == "minutes" else None
 
     def patches(self, epoch_patches: int, step_patches: int) -> int:
-        """Return the number of patches seen in that time."""
-        return self.number * (step_patches if self.unit == "steps" else epoch_patches)
+        """Return the number of patches seen in that time, which is none of wall time."""
+        assert self.unit != "minutes"
+        return int(self.number) * (step_patches if self.unit == "steps" else epoch_patches)
+
+    def position(self, epoch_patches: int, step_patches: int) -> int:
+        """Return what a schedule counts: patches seen, or milliseconds of wall time."""
+        timed = self.milliseconds
+        return self.patches(epoch_patches, step_patches) if timed is None else timed
 
     def steps(self, epoch_patches: int, step_patches: int) -> int:
         """Return the number of steps, at least 1, rounded up."""
         return max(1, -(-self.patches(epoch_patches, step_patches) // step_patches))
 
     def __str__(self) -> str:
-        return f"{self.number} {self.unit}"
+        return f"{self.number:g} {self.unit}"
 
 
 def _parse_duration(value: Any) -> Duration:
-    match = re.fullmatch(r"(\d+)(?:\s+(steps?|epochs?))?", str(value).strip())
+    text = str(value).strip()
+    if (timed := re.fullmatch(r"(\d+(?:\.\d+)?)\s+minutes?", text)) and float(timed[1]) > 0:
+        return Duration(float(timed[1]), "minutes")
+    match = re.fullmatch(r"(\d+)(?:\s+(steps?|epochs?))?", text)
     if match is None or isinstance(value, bool) or int(match[1]) < 1:
-        raise ValueError("write a number of steps such as 5000, or of epochs such as '300 epochs'")
+        raise ValueError("write a number of steps such as 5000, of epochs such as '300 epochs', or '8 minutes'")
     return Duration(int(match[1]), "epochs" if (match[2] or "").startswith("epoch") else "steps")
+
+
+def _counted(value: Duration) -> Duration:
+    if value.milliseconds is not None:
+        raise ValueError("write steps or epochs here; minutes are for length and schedule")
+    return value
 
 
 def _names(value: Any) -> Any:
@@ -59,6 +80,7 @@ def _names(value: Any) -> Any:
 
 
 DurationField = Annotated[Duration, BeforeValidator(_parse_duration), PlainSerializer(str)]
+CountedField = Annotated[DurationField, AfterValidator(_counted)]
 Names = Annotated[str | tuple[str, ...], BeforeValidator(_names)]
 
 
@@ -236,11 +258,11 @@ class StepsScheduleSection(Settings):
         return self
 
     def milestones(self, epoch_patches: int, step_patches: int, whole: int) -> list[int]:
-        """Return the patches seen at each change of the rate, in a run of ``whole`` patches."""
+        """Return the positions of each change of the rate, patches seen or wall time, in a run up to ``whole``."""
         if self.every is None:
-            return [one.patches(epoch_patches, step_patches) for one in self.at]
-        every = self.every.patches(epoch_patches, step_patches)
-        first = (self.first or self.every).patches(epoch_patches, step_patches)
+            return [one.position(epoch_patches, step_patches) for one in self.at]
+        every = self.every.position(epoch_patches, step_patches)
+        first = (self.first or self.every).position(epoch_patches, step_patches)
         return list(range(first, whole, every))[: self.times]
 
 
@@ -254,14 +276,14 @@ class AverageSection(Settings):
 class ValidationSection(Settings):
     """When (also at the end of the run) and at which ratios (default: those of the degradation) scenes are scored."""
 
-    every: DurationField = Duration(1, "epochs")
+    every: CountedField = Duration(1, "epochs")
     ratios: tuple[Annotated[float, Field(ge=1)], ...] | None = None
 
 
 class CheckpointSection(Settings):
     """When the run is saved (also at its end), and how many checkpoints are kept in addition to the best weights."""
 
-    every: DurationField = Duration(1, "epochs")
+    every: CountedField = Duration(1, "epochs")
     keep: PositiveInt = 2
 
 
