@@ -38,6 +38,7 @@ class Expectation:
 EXPECTED = {
     "bicubic": Expectation(gain_db=0.0),
     "cnmf": Expectation(consistency=0.02, gain_db=20.0),
+    "cstf": Expectation(constant=5e-4),  # what the penalty on the core takes
     "feinfn": Expectation(
         settings={"steps": 3, "width": 8, "encoder_blocks": 1}, consistency=1e-4, gain_db=24.0, scaling=0.02
     ),
