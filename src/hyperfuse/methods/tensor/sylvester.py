@@ -10,6 +10,8 @@ from hyperfuse.errors import InputError
 from hyperfuse.sensor.model import Sensor
 
 Shape = tuple[int, int]
+# As many as stay in a CPU's caches and still fill its threads.
+_CHANNELS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,12 @@ class PeriodicSampling:
     Attributes:
         transfer: transform of the weights of sample (0, 0), (H, W), complex.
         coarse: rows and columns of the samples (h, w).
+        sensor: with a circular boundary.
     """
 
     transfer: torch.Tensor
     coarse: Shape
+    sensor: Sensor
 
     @classmethod
     def of(cls, sensor: Sensor, fine: Shape, dtype: torch.dtype = torch.float64) -> PeriodicSampling:
@@ -55,8 +59,8 @@ class PeriodicSampling:
         coarse = fine[0] // ratio[0], fine[1] // ratio[1]
         first = torch.zeros(1, *coarse, dtype=dtype)
         first[0, 0, 0] = 1.0
-        weights = sensor.replace(boundary="circular").degrade_adjoint(first, fine)[0]
-        return cls(torch.fft.fft2(weights), coarse)
+        circular = sensor.replace(boundary="circular")
+        return cls(torch.fft.fft2(circular.degrade_adjoint(first, fine)[0]), coarse, circular)
 
     @property
     def fine(self) -> Shape:
@@ -65,11 +69,11 @@ class PeriodicSampling:
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Blur and sample (..., H, W) to (..., h, w)."""
-        return _real_image(self.folded(self.transfer.conj() * torch.fft.fft2(image)))
+        return self.sensor.degrade(image, self.coarse)
 
     def adjoint(self, samples: torch.Tensor) -> torch.Tensor:
         """Return the adjoint of :meth:`forward`, (..., h, w) to (..., H, W)."""
-        return _real_image(self.transfer * self.repeated(torch.fft.fft2(samples)))
+        return self.sensor.degrade_adjoint(samples, self.fine)
 
     def folded(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Return the mean of (..., H, W) over the frequencies that sampling makes equal, (..., h, w)."""
@@ -77,19 +81,15 @@ class PeriodicSampling:
         parts = spectrum.reshape(*spectrum.shape[:-2], fine_rows // rows, rows, fine_cols // cols, cols)
         return parts.mean(dim=(-4, -2))
 
-    def repeated(self, spectrum: torch.Tensor) -> torch.Tensor:
-        """Return (..., h, w) at all frequencies that sampling makes equal, (..., H, W)."""
-        times = self.fine[0] // self.coarse[0], self.fine[1] // self.coarse[1]
-        return spectrum.repeat(*([1] * (spectrum.dim() - 2)), *times)
-
 
 class SylvesterSolver:
     """Solves ``A X + X (BS)(BS)^T = G`` for an image of many channels (Wei et al., IEEE TIP 24(11), 2015).
 
     ``X`` has a row per channel and a column per pixel; ``A`` mixes channels, ``BS`` blurs and samples each. It is the
     minimum of ``|Y - X BS|^2`` plus a quadratic form of every pixel. Both commute, so that channels are decoupled by
-    the eigenvectors of ``A`` and frequencies by the transform; of each set of frequencies that sampling makes equal
-    only one combination is coupled.
+    the eigenvectors of ``A``. For an eigenvalue ``a``, ``X = G/a - (BS) (a + (BS)^T (BS))^-1 (BS)^T G/a``, of which
+    the inverse is that of a convolution of samples, a quotient in the Fourier domain: no transform of the size of the
+    image is needed.
 
     Args:
         channels: ``A``, (n, n), symmetric and positive definite.
@@ -104,23 +104,16 @@ class SylvesterSolver:
         if not bool((values > 0).all()):
             raise InputError("the matrix of channels is not positive definite: raise the weight of the regularisation")
         self._values, self._sampling = values, sampling
-        self._energy = sampling.folded(sampling.transfer.abs().square())
+        energy = sampling.folded(sampling.transfer.abs().square())
+        self._energy = energy[:, : energy.shape[1] // 2 + 1]  # symmetric, as that of all real kernels
 
     def solve(self, right: torch.Tensor) -> torch.Tensor:
-        """Return ``X`` (n, H, W) for ``G`` (n, H, W), channel by channel."""
-        rotated = (self._vectors.T @ right.flatten(1)).reshape(right.shape)
-        for number, value in enumerate(self._values):
-            rotated[number] = self._solved(rotated[number], value)
-        result: torch.Tensor = self._vectors @ rotated.flatten(1)
+        """Return ``X`` (n, H, W) for ``G`` (n, H, W), a few channels at a time."""
+        rotated = self._vectors.T @ right.flatten(1) / self._values[:, None]
+        for start in range(0, len(right), _CHANNELS_AT_ONCE):
+            block = slice(start, start + _CHANNELS_AT_ONCE)
+            plain = rotated[block].reshape(-1, *right.shape[1:])
+            coupled = torch.fft.rfft2(self._sampling.forward(plain)) / (self._values[block, None, None] + self._energy)
+            plain -= self._sampling.adjoint(torch.fft.irfft2(coupled, s=self._sampling.coarse))
+        result: torch.Tensor = self._vectors @ rotated
         return result.reshape(right.shape)
-
-    def _solved(self, right: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        sampling = self._sampling
-        plain = torch.fft.fft2(right) / value
-        coupled = sampling.folded(sampling.transfer.conj() * plain) / (value + self._energy)
-        return _real_image(plain - sampling.transfer * sampling.repeated(coupled))
-
-
-def _real_image(spectrum: torch.Tensor) -> torch.Tensor:
-    image: torch.Tensor = torch.fft.ifft2(spectrum)
-    return image.real
