@@ -28,13 +28,13 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from hyperfuse.datasets.packed import read_index, read_packed
 from hyperfuse.metrics import evaluate
 from hyperfuse.networks import create_network
 from hyperfuse.networks.pretrained import save_pretrained
 from hyperfuse.sensor.presets import uestc
 from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.training.losses import weighted_loss
-from pack_scenes import index_of, read_packed
 
 RATIO, PATCH = 4, 64
 SRF = "nikon-d700"
@@ -75,8 +75,7 @@ class Scenes:
 def read_scenes(file: Path, names: list[str]) -> dict[str, np.ndarray]:
     """Read scenes on several threads."""
     with ThreadPoolExecutor(8) as pool:
-        parts = pool.map(lambda name: read_packed(file, [name]), names)
-    return {name: cube for part in parts for name, cube in part.items()}
+        return dict(zip(names, pool.map(lambda name: read_packed(file, name).data, names), strict=True))
 
 
 def make_pairs(cubes: list[np.ndarray], device: torch.device, orientations: int) -> Scenes:
@@ -224,7 +223,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     on_gpu = device.type == "cuda"
     torch.manual_seed(args.seed)
     torch.backends.cudnn.benchmark = True
-    names = sorted(index_of(args.data)["scenes"])  # type: ignore[call-overload]
+    names = sorted(read_index(args.data).scenes)
     held_out = names[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
     training = [name for name in names if name not in held_out][: args.scenes]
     cubes = read_scenes(args.data, [*training, *held_out])
@@ -338,7 +337,7 @@ def table(record: dict[str, Any]) -> str:
 def main() -> None:
     """Parse, train, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="a file of packed scenes (pack_scenes.py)")
+    parser.add_argument("data", type=Path, help="a file of packed scenes (hyperfuse data pack)")
     parser.add_argument("output", type=Path, help="a folder")
     parser.add_argument("--seconds", type=float, default=360.0, help="wall time, reading included [360]")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

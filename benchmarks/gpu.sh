@@ -4,7 +4,7 @@
 #
 #     bash benchmarks/gpu.sh DATA OUT [SECONDS]
 #
-# DATA     a file of packed scenes, as `python benchmarks/pack_scenes.py FOLDER FILE` writes it
+# DATA     a file of packed scenes, as `hyperfuse data pack CAVE FILE` writes it
 # OUT      a folder: log.txt (everything), train/model (weights for hyperfuse.from_pretrained), timings.json, compiled.json,
 #          profile.txt, train/train.json, train/scores.md
 # SECONDS  of all parts together [570]

@@ -29,6 +29,7 @@ COMMANDS = {
     "simulate": "Make a pair from a reference image: hsi, msi and sensor.yaml in a folder.",
     "evaluate": "Score a fused image against the reference.",
     "info": "Print the metadata of a file; several files are merged as tiles of one image.",
+    "data": "Pack the scenes of a dataset into one small file.",
     "train": "Train a network as specified in a configuration file.",
     "weights": "Convert weights that authors published to a file of this package.",
     "benchmark": "Fuse and score every scene of a dataset with every method and network.",

@@ -13,8 +13,8 @@ from rasterio._err import CPLE_BaseError  # what GDAL says beyond RasterioError;
 from rasterio.errors import RasterioError
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.datasets.dataset import Dataset
 from hyperfuse.datasets.matlab_scenes import find_cube, read_cube
-from hyperfuse.datasets.scenes import Dataset
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.formats.gdal import open_raster

@@ -6,7 +6,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from hyperfuse.datasets.scenes import Dataset
+from hyperfuse.datasets.dataset import Dataset
 from hyperfuse.errors import InputError
 from hyperfuse.io import format_of, read
 from hyperfuse.io.formats.envi_header import data_file

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.datasets.dataset import Dataset
 from hyperfuse.datasets.matlab_scenes import find_cube, read_cube
-from hyperfuse.datasets.scenes import Dataset
 from hyperfuse.errors import InputError
 
 HARVARD_SOURCE = (

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -109,6 +108,8 @@ class PatchFile:
             self._file.close()
             self._file = None
         if self._file is None:
+            import h5py  # training from scenes alone needs none
+
             self._file = h5py.File(self.path, "r")
             self._process = os.getpid()
         return self._file
@@ -117,6 +118,8 @@ class PatchFile:
         if not self.path.is_file():
             fault = "is a folder; name a file" if self.path.is_dir() else "does not exist"
             raise InputError(f"{self.path}: {fault}; {_LAYOUT}")
+        import h5py
+
         with (
             damage_reported(f"{self.path}: is not an HDF5 file, or it is cut off or damaged; {_LAYOUT}"),
             h5py.File(self.path, "r") as file,

@@ -6,7 +6,8 @@ import pkgutil
 from pathlib import Path
 
 from hyperfuse.calls import checked
-from hyperfuse.datasets.scenes import Dataset, Scenes
+from hyperfuse.datasets.dataset import Dataset
+from hyperfuse.datasets.scenes import Scenes
 from hyperfuse.datasets.split_files import read_split
 from hyperfuse.errors import InputError, nearest_name
 
@@ -48,6 +49,7 @@ def open_dataset(
     Args:
         kind: ``"cave"``, ``"harvard"`` or ``"folder"`` (any cubes that :func:`hyperfuse.read` reads).
         folder: of the data; its layout is described in the module of the kind, such as :mod:`hyperfuse.datasets.cave`.
+            Or a file of packed scenes (:func:`~hyperfuse.datasets.write_packed`).
         split: a split that ships (``"uestc-train"``; see :func:`~hyperfuse.datasets.list_splits`), the path of a text
             file with one name per line, or None for all scenes of this dataset in the folder, sorted.
         scale: kind ``folder`` only: value = scale * stored + offset, for files that do not say.

@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.datasets.dataset import Dataset
+from hyperfuse.datasets.packed import is_packed, of_packed
 from hyperfuse.errors import HyperfuseError, InputError, nearest_name
 
 _MAX_LISTED = 6
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A kind of dataset: how its scenes are found and read.
-
-    Attributes:
-        kind: name in the registry.
-        title: name for messages and tables.
-        layout: required layout of the folder, one clause.
-        find: lists the scenes of a folder, ``{name: file or folder}``, without reading them.
-        load: reads the scene at such a path.
-        shape: returns (bands, rows, cols) of the scene at a path from headers alone; None where it has to be read.
-        canonical: returns a scene's name in the spelling of this kind.
-        members: names of the published scenes; others are used only where a split names them. None: all are used.
-        page: address of the data, or None.
-        source: citation for where a scene is displayed, or None.
-    """
-
-    kind: str
-    title: str
-    layout: str
-    find: Callable[[Path], Mapping[str, Path]]
-    load: Callable[[Path], Cube]
-    shape: Callable[[Path], tuple[int, int, int]] | None = None
-    canonical: Callable[[str], str] = str
-    members: tuple[str, ...] | None = None
-    page: str | None = None
-    source: str | None = None
-
-    @property
-    def remedy(self) -> str:
-        """Address of the data and layout of the folder, as the end of a message."""
-        available = "" if self.page is None else f"{self.title} is available at {self.page} and "
-        return f"{available}{self.layout}"
 
 
 class Scenes:
@@ -55,7 +21,7 @@ class Scenes:
 
     Args:
         dataset: the kind.
-        folder: of the data.
+        folder: of the data, or a file of packed scenes.
         names: which scenes, in which order, spelled as :attr:`Dataset.canonical` does; None for all, sorted.
         split: name of the choice, for messages and tables, or None.
 
@@ -67,7 +33,9 @@ class Scenes:
         self, dataset: Dataset, folder: str | Path, names: Sequence[str] | None = None, split: str | None = None
     ) -> None:
         folder = Path(folder)
-        if not folder.is_dir():
+        if is_packed(folder):
+            dataset = of_packed(dataset)
+        elif not folder.is_dir():
             raise InputError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {dataset.remedy}")
         self.dataset, self.kind, self.folder, self.split = dataset, dataset.kind, folder, split
         found = dataset.find(folder)
