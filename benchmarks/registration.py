@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 import hyperfuse as hf
+from detectors import detectors_part
 from hyperfuse.scenes.matching.align import estimate_alignment, pair_part, place
 from hyperfuse.scenes.matching.grid import MatchedPair
 from hyperfuse.sensor.estimation.sampling import PairPart
@@ -353,7 +354,14 @@ def rms(values: Array) -> float:
     return float(np.sqrt(np.square(values).mean()))
 
 
-PARTS = {"warps": warps_part, "fusion": fusion_part, "pavia": pavia_part, "controls": controls_part, "time": time_part}
+PARTS = {
+    "warps": warps_part,
+    "fusion": fusion_part,
+    "pavia": pavia_part,
+    "controls": controls_part,
+    "detectors": detectors_part,
+    "time": time_part,
+}
 
 
 def main() -> int:

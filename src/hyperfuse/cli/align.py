@@ -139,6 +139,9 @@ def _lines(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     explained = values["explained_variance"]
     if explained is not None:
         yield "explained", f"{explained['before']:.2%} of the MSI before, {explained['after']:.2%} after (held out)"
+    for one in values.get("detectors", ()):
+        y, x = one["shift"]["lr_pixels"]
+        yield "detector", f"{one['name']} (bands {one['bands']}): {y:+.3f},{x:+.3f} HSI pixels (y,x) from there"
     yield "", f"{'':<10} " + " ".join(f"{title:>9}" for title in _STATISTICS.values())
     for name, label in (("displacement", "displacement"), ("before", "off before"), ("after", "off after")):
         for unit, sizes in (values[name] or {}).items():

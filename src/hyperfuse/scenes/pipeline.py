@@ -219,6 +219,7 @@ def match_scene(source: PairSource, job: FusionJob) -> MatchedScene:
         bands,
         _Reader(source, whole),
         need_srf=capabilities.needs_srf,
+        by_detector=capabilities.fuses_by_detector(job.settings),
     )
     matched = source.matched(match)
     parts = matching_parts(matched, whole)

@@ -20,6 +20,7 @@ from hyperfuse.scenes.source import MatchedSource, PairSource
 from hyperfuse.scenes.tiling.crop import DataPart
 from hyperfuse.scenes.tiling.plan import MSI_REACH, Tile
 from hyperfuse.scenes.tiling.store import Store
+from hyperfuse.sensor.detectors import restrict_detectors
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.srf.restrict import restrict_responses
 
@@ -81,9 +82,12 @@ class Scene:
 
     @property
     def sensor(self) -> Sensor:
-        """The sensor of the scene, with responses between the bands that are used."""
+        """The sensor of the scene, with responses between the bands that are used, and their detectors."""
         whole = self.source.match.sensor
-        return whole.replace(srf=restrict_responses(whole.srf, self.msi_bands, self.bands))
+        return whole.replace(
+            srf=restrict_responses(whole.srf, self.msi_bands, self.bands),
+            detectors=restrict_detectors(whole.detectors, self.bands),
+        )
 
     def read(self, tile: Tile) -> WindowPair | None:
         """Read what a tile needs; None where none of its output holds data, mostly without reading."""
@@ -209,6 +213,11 @@ def at_hr_pixels(valid: NDArray[np.bool_], shape: tuple[int, ...], sensor: Senso
     Returns:
         bool (..., H, W). Where LR pixels are displaced, HR pixels far from all of them are not valid.
     """
+    if sensor.detectors and valid.ndim == 3:
+        found = np.empty((len(valid), *shape), np.bool_)
+        for bands, own in sensor.by_detector():
+            found[bands] = at_hr_pixels(valid[bands], shape, own)
+        return found
     if sensor.displacement is not None:
         positions, size = sensor.inverse_positions((shape[0], shape[1])), np.reshape(valid.shape[-2:], (2, 1, 1))
         rows, cols = np.clip(np.floor(positions + 0.5).astype(np.intp), 0, size - 1)

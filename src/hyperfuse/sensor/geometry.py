@@ -110,6 +110,11 @@ class PairGeometry:
         return self.align and not self.describes_position
 
     @property
+    def estimates_detectors(self) -> bool:
+        """Whether shifts of the detectors of an HSI are to be estimated; they are no part of a displacement map."""
+        return self.align and self.sensor is None and self.phase is None
+
+    @property
     def displacement_map(self) -> DisplacementMap | None:
         """The specified displacement."""
         assert not isinstance(self.displacement, str | Path)  # read on construction

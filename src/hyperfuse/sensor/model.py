@@ -25,6 +25,7 @@ from hyperfuse.sensor.axis import (
     interpolation_operator,
     sampling_operator,
 )
+from hyperfuse.sensor.detectors import Detector, check_detectors
 from hyperfuse.sensor.displacement import Displacement, Floats
 from hyperfuse.sensor.psf import Psf, number_pair, ratio_pair
 from hyperfuse.sensor.scattered import ScatteredOperator, scattered_interpolation, scattered_sampling
@@ -56,6 +57,8 @@ class Sensor:
         displacement: of the LR samples from these positions, or None: sample (i, j) then lies at
             ``phase + ratio * (i, j) + displacement.at(i, j)``. Where it stretches the image, it stretches the PSF: the
             HSI saw ground that is warped in the MSI.
+        detectors: of the HSI where their samples lie apart: positions hold for all of them but for a shift of each.
+            Operators of this sensor are at the common positions, those of :meth:`by_detector` at their own.
     """
 
     ratio: tuple[float, float]
@@ -64,6 +67,7 @@ class Sensor:
     srf: Srf | None = None
     boundary: Boundary = "reflect"
     displacement: Displacement | None = None
+    detectors: tuple[Detector, ...] = ()
     _operators: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -73,6 +77,7 @@ class Sensor:
         object.__setattr__(self, "phase", phase)
         if self.boundary not in ("reflect", "circular"):
             raise InputError(f"no boundary {self.boundary!r}; write reflect or circular")
+        check_detectors(self.detectors)
         if self.displacement is not None and self.displacement.folds(ratio):
             raise InputError(
                 "the displacement folds: neighbouring LR samples change their order; make it smoother",
@@ -147,6 +152,11 @@ class Sensor:
         displacement = None if self.displacement is None else self.displacement.moved(first)
         return self.replace(phase=phase, displacement=displacement)
 
+    def by_detector(self) -> list[tuple[list[int], Sensor]]:
+        """Return for each detector the indices of its bands and its sensor, without responses."""
+        alone = self.replace(srf=None, detectors=())
+        return [(list(one.bands), alone.replace(phase=one.moved(self.offset))) for one in self.detectors]
+
     def degrade(self, image: torch.Tensor | ArrayLike, shape: Shape | None = None) -> torch.Tensor:
         """Blur and sample: (..., H, W) to (..., h, w), with ``shape = (h, w)``; default: :meth:`lr_shape`.
 
@@ -213,14 +223,15 @@ class Sensor:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a YAML or JSON file; :meth:`from_dict` reads them back."""
-        displacement = {} if self.displacement is None else {"displacement": self.displacement.to_dict()}
+        some: dict[str, Any] = {} if self.displacement is None else {"displacement": self.displacement.to_dict()}
+        some |= {"detectors": [one.to_dict() for one in self.detectors]} if self.detectors else {}
         return {
             "ratio": list(self.ratio),
             "phase": list(self.offset),
             "boundary": self.boundary,
             "psf": self.psf.model_dump(mode="json", exclude_none=True),
             "srf": None if self.srf is None else self.srf.to_dict(),
-            **displacement,
+            **some,
         }
 
     def to_record(self) -> dict[str, Any]:
@@ -238,11 +249,10 @@ class Sensor:
         Raises:
             InputError: a key is missing, unknown or wrong.
         """
+        optional = ("phase", "srf", "boundary", "displacement", "detectors")
         if not isinstance(values, Mapping):
-            raise InputError(
-                "a sensor is a mapping with the keys ratio, psf and optionally phase, srf, boundary, displacement"
-            )
-        keys = ("ratio", "phase", "boundary", "psf", "srf", "displacement")
+            raise InputError(f"a sensor is a mapping with the keys ratio, psf and optionally {', '.join(optional)}")
+        keys = ("ratio", "psf", *optional)
         unknown = {str(key) for key in values} - set(keys)
         missing = {"ratio", "psf"} - set(values)
         if unknown or missing:
@@ -260,6 +270,7 @@ class Sensor:
             srf=None if srf is None else Srf.from_dict(srf),
             boundary=values.get("boundary", "reflect"),
             displacement=None if displacement is None else Displacement.from_dict(displacement),
+            detectors=tuple(Detector.from_dict(one) for one in values.get("detectors") or ()),
         )
 
     @checked

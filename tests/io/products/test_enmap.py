@@ -7,6 +7,7 @@ import pytest
 
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io import read, summary
+from hyperfuse.sensor.detectors import detectors_of
 
 NAME = "ENMAP01-____L2A-DT0000001867_20220724T104526Z_008_V010302_20230628T165614Z"
 # The bands of the image are by wavelength: the detectors interleave where they overlap.
@@ -80,6 +81,8 @@ def test_values_wavelengths_and_position(scene, stored, centres):
     assert np.array_equal(cube.valid, ~np.isnan(expected))
     assert cube.wavelengths.tolist() == CENTRES
     assert cube.fwhm.tolist() == WIDTHS
+    assert cube.band_names == ("VNIR 1", "VNIR 2", "SWIR 3", "VNIR 4", "VNIR 5", "SWIR 6")
+    assert [(one.name, one.bands) for one in detectors_of(cube.header)] == [("VNIR", (0, 1, 3, 4)), ("SWIR", (2, 5))]
     assert cube.good_bands.tolist() == [True, True, True, True, False, True]
     assert cube.empty_bands.tolist() == [False, False, False, False, True, False]
     assert (cube.units, cube.scale, cube.offset, cube.nodata) == ("reflectance", 1e-4, 0.0, -32768.0)

@@ -1,5 +1,7 @@
 """What a report shows of a registration: model, errors in each unit, figures; nothing where nothing was compared."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from affine import Affine
@@ -7,8 +9,11 @@ from affine import Affine
 import hyperfuse as hf
 from hyperfuse.cube.header import Grid
 from hyperfuse.reports.fusion import ReportContent, render_report
+from hyperfuse.reports.fusion.consistency import measure_consistency
 from hyperfuse.reports.fusion.registration import registration
+from hyperfuse.reports.fusion.sensor import sensor
 from hyperfuse.scenes.matching.evidence import Evidence, TiePointErrors, statistics_of
+from hyperfuse.sensor.detectors import Detector
 from hyperfuse.sensor.displacement import Displacement
 from hyperfuse.sensor.displacement_map import DisplacementMap
 
@@ -70,6 +75,37 @@ def test_the_section_of_a_field(content):
     page = render_report(content(made()))
     assert '<section id="registration"' in page
     assert "the wobble of a platform" in page
+
+
+def test_the_sensor_section_shows_the_mean_shift_of_a_field(content):
+    found = made()
+    facts = dict(sensor(content(found))["shift"])
+    y, x = found.displacement.vectors.mean(axis=(1, 2))
+    assert facts["shift"] == f"{y:+.2f} (y), {x:+.2f} (x) HR pixels, the mean over the HSI".replace("-", "−")
+    assert "see the registration" in facts["displacement from it"]
+    assert sensor(content(None))["shift"] == []
+
+
+def test_detectors_that_lie_apart_are_shown(content):
+    detectors = (Detector("VNIR", (0, 1, 2)), Detector("SWIR", (3, 4, 5), (1.0, -0.5)))
+    still = DisplacementMap(grid=GRID, ratio=(4.0, 4.0))
+    part = registration(content(made(model="none", displacement=still, points=None, detectors=detectors)))
+    facts = dict(part["facts"])
+    assert facts["SWIR, bands 4-6"] == "lies +0.250 (y), −0.125 (x) HSI pixels; +10, −5 m from there"
+    assert made(detectors=detectors).to_dict()["detectors"][1]["shift"]["metres"] == [10.0, -5.0]
+    assert "detectors" not in made().to_dict()
+
+
+def test_the_degraded_result_is_compared_where_each_detector_lies(content):
+    plain = content(None)
+    detectors = (Detector("VNIR", (0, 1, 2)), Detector("SWIR", (3, 4, 5), (1.0, -0.5)))
+    sensor_ = plain.sensor.replace(detectors=detectors)
+    hsi = plain.hsi.data.copy()
+    for bands, own in sensor_.by_detector():
+        hsi[bands] = own.degrade(plain.fused.data[bands], hsi.shape[1:]).numpy()
+    apart = measure_consistency(replace(plain, hsi=plain.hsi.replace(data=hsi), sensor=sensor_))
+    assert apart.spectral_fraction < 1e-5
+    assert measure_consistency(replace(plain, hsi=plain.hsi.replace(data=hsi))).spectral_fraction > 0.01
 
 
 def test_a_pair_that_fits_has_no_arrows(content):

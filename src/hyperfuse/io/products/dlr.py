@@ -136,8 +136,11 @@ def scene_image(
     options: ReadOptions,
     layers: Sequence[tuple[str, QualityLayer]],
     good_bands: NDArray[np.bool_] | None = None,
+    names: Sequence[str] = (),
 ) -> ProductImage:
     """Return the image of a scene; ``layers`` are the flags that make gaps, each with the reason for the history.
+
+    ``names`` are those of the bands, where they have any.
 
     Raises:
         InputError: an image that does not fit the metadata, or is damaged.
@@ -156,9 +159,9 @@ def scene_image(
     nodata = (background, *sorted(other - {background}))
     good = np.ones(len(scene.bands), np.bool_) if good_bands is None else good_bands
     bands = [
-        ProductBand("", centre, width, scale, offset, nodata, bool(usable), file=scene.image, number=number)
-        for number, (centre, width, scale, offset, usable) in enumerate(
-            zip(centres, widths, scales, offsets, good, strict=True), 1
+        ProductBand(name, centre, width, scale, offset, nodata, bool(usable), file=scene.image, number=number)
+        for number, (name, centre, width, scale, offset, usable) in enumerate(
+            zip(names or [""] * len(scene.bands), centres, widths, scales, offsets, good, strict=True), 1
         )
     ]
     return ProductImage(

@@ -60,7 +60,18 @@ def open_enmap(source: Source, options: ReadOptions) -> ProductImage:
     for reason, (layer, values) in _NOT_CLEAR.items() if options.quality == "clear" else ():
         file = scene.required_file(f"QL_QUALITY_{layer}")
         layers.append((reason, QualityLayer(file, partial(np.isin, test_elements=values))))
-    return scene_image(scene, options, layers, detectors["vnir"] | detectors["swir"] if known else None)
+    good = detectors["vnir"] | detectors["swir"] if known else None
+    return scene_image(scene, options, layers, good, _names(*detectors.values()) if known else ())
+
+
+def _names(vnir: NDArray[np.bool_], swir: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Return names of the bands that state their detector; none where one is of both."""
+    if (vnir & swir).any():
+        return ()
+    expected, every = np.flatnonzero(vnir | swir), np.arange(vnir.size)
+    # Bands that are not expected hold no data: the name of the nearest that is will do.
+    nearest = expected[np.abs(every[:, None] - expected).argmin(axis=1)]
+    return tuple(f"{'VNIR' if vnir[near] else 'SWIR'} {band + 1}" for band, near in enumerate(nearest))
 
 
 def _has_bit(bit: int, flags: NDArray[Any]) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from hyperfuse.errors import InputError
 from hyperfuse.methods.algorithms.expansion import BANDS_AT_ONCE, expand
-from hyperfuse.methods.contract.method import MethodSettings
+from hyperfuse.methods.contract.method import Capabilities, MethodSettings
 from hyperfuse.methods.contract.registry import register_method
 from hyperfuse.progress import Progress
 from hyperfuse.sensor.model import Sensor
@@ -41,6 +41,7 @@ class GsaSettings(MethodSettings):
         " MS+Pan data, IEEE TGRS 45(10), 2007, doi 10.1109/TGRS.2007.901007; grouped for HS+MS as in Yokoya,"
         " Grohnfeldt, Chanussot, IEEE GRSM 5(2), 2017"
     ),
+    capabilities=Capabilities(by_detector=lambda settings: settings.grouping != "srf"),
     cost="seconds",
 )
 def gsa(

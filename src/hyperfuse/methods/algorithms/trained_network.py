@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from hyperfuse.errors import InputError
 from hyperfuse.methods.algorithms.network_blocks import OVERLAP, BlockAxis, lr_unit
-from hyperfuse.methods.contract.method import Capabilities, MethodSettings, Outcome, PairTensors
+from hyperfuse.methods.contract.method import Capabilities, MethodSettings, Outcome, PairTensors, never
 from hyperfuse.methods.contract.registry import get_method, register_method
 from hyperfuse.methods.contract.state import StoredModel
 from hyperfuse.networks.base import FusionNetwork, Tiling
@@ -89,7 +89,7 @@ def _tiling(settings: NetworkSettings, sensor: Sensor) -> Tiling:
     summary="a network that was trained on other scenes of the same bands, as it is",
     reference="the paper of the network; see `hyperfuse train`",
     cost="seconds",
-    capabilities=Capabilities(weights=True, shared_model=True, margin=_margin),
+    capabilities=Capabilities(weights=True, shared_model=True, by_detector=never, margin=_margin),
     listed=False,
 )
 @dataclass(frozen=True)

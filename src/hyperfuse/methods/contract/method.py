@@ -125,6 +125,16 @@ def no_notes(sensor: Sensor, settings: MethodSettings) -> Sequence[str]:
     return ()
 
 
+def never(settings: MethodSettings) -> bool:
+    """Return False, whatever the settings."""
+    return False
+
+
+def always(settings: MethodSettings) -> bool:
+    """Return True, whatever the settings."""
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
     """All that the code around a method needs to know of it.
@@ -141,6 +151,8 @@ class Capabilities:
         displaced: fuses samples at displaced positions; others are refused.
         whole_ratios: fuses at whole ratios only; others are refused.
         shared_model: one model holds for the whole scene; otherwise every window is fitted as its own sample.
+        by_detector: ``settings -> bool``: the bands of one detector can be fused without those of the others; never
+            where responses are needed, which mix them.
         margin: ``(sensor, settings) -> LR pixels`` that a window needs around it at most, before anything is fitted.
         bytes_per_pixel: memory of a window.
         notes: ``(sensor, settings) -> sentences`` on what the method assumes of a pair, for the record.
@@ -156,9 +168,14 @@ class Capabilities:
     displaced: bool = True
     whole_ratios: bool = False
     shared_model: bool = False
+    by_detector: Callable[[Any], bool] = always
     margin: Callable[[Sensor, Any], int] = default_margin
     bytes_per_pixel: BytesPerPixel = field(default_factory=BytesPerPixel)
     notes: Callable[[Sensor, Any], Sequence[str]] = no_notes
+
+    def fuses_by_detector(self, settings: MethodSettings) -> bool:
+        """Return whether the bands of one detector can be fused without those of the others."""
+        return not self.needs_srf and self.by_detector(settings)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 
 from hyperfuse.calls import checked
 from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.methods.contract.by_detector import ByDetector
 from hyperfuse.methods.contract.method import (
     DEFAULT_MARGIN,
     Capabilities,
@@ -67,7 +68,8 @@ def register_method(
             if getattr(able, capability) != (setting in settings.model_fields):
                 raise ValueError(f"{name}: the capability {capability} and the setting {setting} go together")
         models: Any = target if isinstance(target, type) else _FunctionModels(target)  # type: ignore[arg-type]
-        _METHODS[name] = Method(name, summary, reference, cost, settings, able, models)
+        made = ByDetector(models, able.fuses_by_detector)
+        _METHODS[name] = Method(name, summary, reference, cost, settings, able, made)
         if not listed:
             _UNLISTED.add(name)
         return target

@@ -75,7 +75,15 @@ class FeinfnSettings(MethodSettings):
     summary="local models, regression on patches and FeINFN, fitted to the pair itself on held-out LR pixels",
     reference="Liang et al., Fourier-enhanced implicit neural fusion network, NeurIPS 2024, arXiv 2404.15174",
     cost="seconds",
-    capabilities=Capabilities(uncertainty=True, budget=True, effort=True, weights=True, seed=True, shared_model=True),
+    capabilities=Capabilities(
+        uncertainty=True,
+        budget=True,
+        effort=True,
+        weights=True,
+        seed=True,
+        shared_model=True,
+        by_detector=lambda settings: settings.weights is None,  # those are trained for all bands
+    ),
 )
 @dataclass(frozen=True)
 class FeinfnModel(StoredModel):

@@ -66,8 +66,19 @@ class _Part:
     fused: Cube
     sensor: Sensor
 
-    def degrade(self, image: NDArray[np.floating]) -> torch.Tensor:
-        return self.sensor.degrade(np.ascontiguousarray(image), (self.hsi.rows, self.hsi.cols))
+    def degrade(self, image: NDArray[np.floating], band: int | None = None) -> torch.Tensor:
+        """Degrade an image, or one of a band of the HSI; where detectors lie apart, all bands are each at their own."""
+        values, shape = np.ascontiguousarray(image), (self.hsi.rows, self.hsi.cols)
+        parts = self.sensor.by_detector()
+        if band is not None:
+            own = next((sensor for bands, sensor in parts if band in bands), self.sensor)
+            return own.degrade(values, shape)
+        if not parts or len(values) != self.fused.bands:
+            return self.sensor.degrade(values, shape)
+        degraded = torch.empty((len(values), *shape), dtype=torch.from_numpy(values[:1]).dtype)
+        for bands, sensor in parts:
+            degraded[bands] = sensor.degrade(values[bands], shape)
+        return degraded
 
 
 def measure_consistency(content: ReportContent) -> Consistency:
@@ -113,14 +124,14 @@ def _spectral(content: ReportContent, part: _Part) -> tuple[Array, float, Array]
     rmse = np.full(content.fused.bands, np.nan)
     squares = [np.full((part.hsi.rows, part.hsi.cols), np.nan)]
     energy = 0.0
-    for band in np.flatnonzero(content.usable):
+    for band in np.flatnonzero(content.usable).tolist():
         high, low = part.fused.data[band], part.hsi.data[band]
         known, scored = np.isfinite(high), np.isfinite(low)
         if not known.all():
-            scored &= part.degrade(known[None].astype(np.float32)).numpy()[0] > 1 - _GAP_WEIGHT
+            scored &= part.degrade(known[None].astype(np.float32), band).numpy()[0] > 1 - _GAP_WEIGHT
         if not (known.any() and scored.any()):
             continue
-        degraded = part.degrade(np.where(known, high, 0)[None]).numpy()[0]
+        degraded = part.degrade(np.where(known, high, 0)[None], band).numpy()[0]
         squares.append(np.where(scored, degraded - low, np.nan).astype(np.float64) ** 2)
         rmse[band] = math.sqrt(np.nanmean(squares[-1]))
         energy += float(np.sum(low[scored].astype(np.float64) ** 2))

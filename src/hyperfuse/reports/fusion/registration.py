@@ -39,7 +39,8 @@ _RESIDUAL = 1.5
 def registration(content: ReportContent) -> dict[str, Any] | None:
     """Return model, errors and figures of the registration; None where nothing was estimated or stated of it."""
     found = content.evidence
-    if found is None or (found.model == "none" and found.points is None and found.explained is None):
+    known = found is not None and (found.points is not None or found.explained is not None or bool(found.detectors))
+    if found is None or (found.model == "none" and not known):
         return None
     tried, reliable, kept = found.counts
     facts = [
@@ -57,6 +58,7 @@ def registration(content: ReportContent) -> dict[str, Any] | None:
             if found.explained is None
             else f"{found.explained[0]:.2%} before, {found.explained[1]:.2%} after (held out)",
         ),
+        *_detectors(found),
     ]
     points = found.points if kept else None
     moves = found.model != "none"
@@ -70,6 +72,17 @@ def registration(content: ReportContent) -> dict[str, Any] | None:
         "profiles": _profiles_figure(found) if moves else None,
         "unit": _unit(found)[0],
     }
+
+
+def _detectors(found: Evidence) -> list[tuple[str, str]]:
+    """Return how far the bands of each detector lie from the position of the HSI."""
+    unit, length = _unit(found)
+    facts = []
+    for one in found.detectors:
+        y, x = np.array(one.shift) / found.displacement.ratio
+        far = f"{y:+.3f} (y), {x:+.3f} (x) HSI pixels; {y * length[0]:+.3g}, {x * length[1]:+.3g} {unit}"
+        facts.append((f"{one.name}, bands {one.to_dict()['bands']}", f"lies {far.replace('-', '−')} from there"))
+    return facts
 
 
 def _unit(found: Evidence) -> tuple[str, Array]:

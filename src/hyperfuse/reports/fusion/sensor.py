@@ -19,6 +19,7 @@ from hyperfuse.sensor.srf.srf import Srf
 
 if TYPE_CHECKING:
     from hyperfuse.scenes.matching.align import Alignment
+    from hyperfuse.scenes.matching.evidence import Evidence
 
 _FWHM = 2 * math.sqrt(2 * math.log(2))
 _PSF_SAMPLES = 161
@@ -42,7 +43,7 @@ def sensor(content: ReportContent) -> dict[str, Any]:
     ]
     return {
         "facts": facts,
-        "shift": _shift(content.alignment),
+        "shift": _shift(content.alignment) or _mean_shift(content.evidence),
         "notes": content.sensor_notes,
         "psf": _psf_figure(content),
         "srf": None if srf is None else _srf_figure(content, srf),
@@ -71,6 +72,19 @@ def _shift(found: Alignment | None) -> list[tuple[str, str]]:
         ("accepted", "yes" if found.accepted else f"no: {found.doubt}"),
     ]
     return [(name, text.replace("-", "−") if name in ("shift", "rotation", "scale") else text) for name, text in facts]
+
+
+def _mean_shift(found: Evidence | None) -> list[tuple[str, str]]:
+    """Return the shift of an HSI that a field displaces: its mean, and how much the field differs from it."""
+    if found is None or found.displacement.displacement is None:
+        return []
+    vectors = found.displacement.vectors.reshape(2, -1)
+    y, x = vectors.mean(axis=1)
+    bends = float(np.hypot(*(vectors - vectors.mean(axis=1, keepdims=True))).max())
+    return [
+        ("shift", f"{y:+.2f} (y), {x:+.2f} (x) HR pixels, the mean over the HSI".replace("-", "−")),
+        ("displacement from it", f"up to {exact(bends, digits=3)} HR pixels: see the registration"),
+    ]
 
 
 def _pair(values: tuple[float, float]) -> str:

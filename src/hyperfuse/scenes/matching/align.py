@@ -22,7 +22,7 @@ from hyperfuse.sensor.srf.restrict import restrict_responses
 Bools = NDArray[np.bool_]
 
 # Shifts below this many HR pixels change no result, and the position stays as the metadata state it.
-_NEGLIGIBLE_SHIFT = 0.05
+NEGLIGIBLE_SHIFT = 0.05
 # Rotation and scale are corrected where they move the corners by more HR pixels than this, and are more than this many
 # standard errors.
 _NEGLIGIBLE_CORNER = 0.1
@@ -190,7 +190,7 @@ def place(alignment: Alignment, sensor: Sensor, shape: tuple[int, int]) -> Place
         )
     )
     shift = np.array([alignment.shift_y, alignment.shift_x])
-    if not rotation and not scale and np.abs(shift).max() < _NEGLIGIBLE_SHIFT:
+    if not rotation and not scale and np.abs(shift).max() < NEGLIGIBLE_SHIFT:
         return unchanged._replace(notes=(f"alignment checked: shift {_text(shift)}, too small to matter",))
     centre, phase, ratio = np.asarray(alignment.centre), np.asarray(sensor.offset), np.asarray(sensor.ratio)
     anchor = centre + shift

@@ -14,6 +14,7 @@ from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.scenes.matching.align import Alignment, Placement, align, pair_part, place
+from hyperfuse.scenes.matching.detectors import find_detectors
 from hyperfuse.scenes.matching.grid import (
     MatchedPair,
     common_extent,
@@ -160,13 +161,14 @@ def match_samples(
     read: Reader,
     *,
     need_srf: bool,
+    by_detector: bool = True,
 ) -> Match:
     """Estimate what neither headers nor the caller state, on parts of the pair.
 
     A specified ``sensor`` is used as given. Else the PSF is estimated unless ``psf`` is specified, and shift, rotation
-    and scale unless ``phase`` is. Responses that are not known, and the radiometry of the MSI unless a sensor states
-    everything, are estimated where ``need_srf`` is set. What the pair does not show stays as it is usually assumed.
-    Every step leaves a note.
+    and scale unless ``phase`` is; then a shift of each detector of the HSI, where its header states them. Responses
+    that are not known, and the radiometry of the MSI unless a sensor states everything, are estimated where
+    ``need_srf`` is set. What the pair does not show stays as it is usually assumed. Every step leaves a note.
 
     Args:
         match: by the headers.
@@ -175,6 +177,7 @@ def match_samples(
         bands: which bands of HSI and MSI hold data.
         read: reads the pair.
         need_srf: whether responses are needed.
+        by_detector: whether the bands of one detector are fused without those of the others.
 
     Raises:
         InputError: values in different units; never because something cannot be estimated.
@@ -212,6 +215,7 @@ def match_samples(
         known_phase = geometry.describes_position or not geometry.align or displaced
         match, note = _with_psf(match, parts, headers[0], known_phase=known_phase)
         parts = [part.moved((0, 0), match.sensor.psf) for part in parts]
+        psf_at = len(notes)
         notes.append(note)
     if geometry.estimates_position and not displaced:
         affine = len(parts) > 1 or parts[0].lr_shape == match.hsi[2:]
@@ -223,6 +227,12 @@ def match_samples(
             match, more = _moved(match, placement, headers)
             notes += more
             parts = [pair_part(pair, *bands) for pair in read.parts(match)]
+    if geometry.estimates_detectors:
+        sensor, clearest, more = find_detectors(match.sensor, parts, bands[0], headers[0], by_detector)
+        match = replace(match, sensor=sensor)
+        if clearest and not geometry.describes_psf:  # all bands together showed a blur that is wider than any one's
+            match, notes[psf_at] = _with_psf(match, clearest, headers[0], known_phase=True)
+        notes += more
     if estimates_srf:
         match, more = _normalised(match, parts, bands, headers)
         notes += more

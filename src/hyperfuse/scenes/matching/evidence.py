@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperfuse.scenes.matching.blind import Match
+from hyperfuse.sensor.detectors import Detector
 from hyperfuse.sensor.displacement import Displacement
 from hyperfuse.sensor.displacement_map import DisplacementMap
 
@@ -57,6 +58,7 @@ class Evidence:
         coverage: fraction of the HSI within the window of a tie point that is kept.
         explained: fraction of the MSI's variance that the HSI explains, held out, at the position by the headers and
             at the one used; None where it was not compared.
+        detectors: of the HSI where they lie apart, with their shifts from the position that is used.
     """
 
     model: str
@@ -66,6 +68,7 @@ class Evidence:
     counts: tuple[int, int, int]
     coverage: float
     explained: Two | None
+    detectors: tuple[Detector, ...] = ()
 
     @classmethod
     def of(cls, match: Match, displacement: DisplacementMap) -> Evidence:
@@ -74,7 +77,8 @@ class Evidence:
         doubt = "" if alignment is None or alignment.accepted else alignment.doubt
         explained = None if alignment is None else (alignment.explained_before, alignment.explained_after)
         if found is None:
-            return cls(_model(displacement), doubt, displacement, None, (0, 0, 0), 0.0, explained)
+            nothing = (None, (0, 0, 0), 0.0)
+            return cls(_model(displacement), doubt, displacement, *nothing, explained, match.sensor.detectors)
         if np.isfinite(found.explained_after):
             explained = (found.explained_before, found.explained_after)
         kept, points = found.points.kept, found.points
@@ -90,6 +94,7 @@ class Evidence:
             points.counts,
             found.coverage,
             explained,
+            match.sensor.detectors,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,7 +112,14 @@ class Evidence:
             "explained_variance": None
             if self.explained is None
             else {"before": self.explained[0], "after": self.explained[1]},
+            **({"detectors": [self._of_detector(one) for one in self.detectors]} if self.detectors else {}),
         }
+
+    def _of_detector(self, one: Detector) -> dict[str, Any]:
+        """Return a detector as plain values, its shift in each unit along (y, x)."""
+        lr = np.array(one.shift) / self.displacement.ratio
+        shifts = {unit: (lr * np.array(factor)).tolist() for unit, factor in self.units.items()}
+        return {**one.to_dict(), "shift": shifts}
 
     def sizes(self, vectors: Floats) -> dict[str, dict[str, float]]:
         """Return statistics of vectors (n, 2), along (y, x) in LR pixels: by unit, then by statistic."""
