@@ -25,10 +25,13 @@ Array = NDArray[np.float64]
 # Scene and ratio; its second detector starts at this wavelength in nm, unless its wavelengths fall back.
 _SCENES = (("enmap", 3, 1000.0), ("airborne_224", 4, 950.0))
 _SRF = "sentinel-2a"
-# Shifts of the second detector along y in LR pixels; along x another fraction of it, the other way.
-_SHIFTS, _ALONG_X = (0.0, 0.1, 0.3, 0.5), -0.6
-_METHODS = ("local-regression", "feinfn")
-_NOISE = (None, 30.0)
+# Method, noise, and shifts of the second detector along y in LR pixels; along x a fraction of it, the other way.
+_CASES: tuple[tuple[str, float | None, tuple[float, ...]], ...] = (
+    ("local-regression", None, (0.0, 0.1, 0.3, 0.5)),
+    ("local-regression", 30.0, (0.0, 0.1, 0.3, 0.5)),
+    ("feinfn", 30.0, (0.0, 0.3)),
+)
+_ALONG_X = -0.6
 _BORDER = 2  # LR pixels that are not scored
 
 
@@ -50,12 +53,11 @@ def detectors_part(folder: Path) -> Iterator[str]:
     yield "| --- " * 12 + "|"
     for name, ratio, limit in _SCENES:
         cube = _scene(folder, name, limit)
-        for snr in _NOISE:
-            for method in _METHODS:
-                for shift in _SHIFTS:
-                    cells = _measure(cube, ratio, method, (shift, _ALONG_X * shift), snr)
-                    noise = "none" if snr is None else f"{snr:g} dB"
-                    yield f"| {name} | {noise} | {method} | {shift:g} | " + " | ".join(cells) + " |"
+        for method, snr, shifts in _CASES:
+            for shift in shifts:
+                cells = _measure(cube, ratio, method, (shift, _ALONG_X * shift), snr)
+                noise = "none" if snr is None else f"{snr:g} dB"
+                yield f"| {name} | {noise} | {method} | {shift:g} | " + " | ".join(cells) + " |"
     yield ""
 
 
