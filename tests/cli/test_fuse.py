@@ -214,7 +214,8 @@ def test_ground_control_points_alone_are_no_position(fails, files, pair):
         file.gcps = (points, "EPSG:32633")
     code, message = fails("fuse", files / "hsi.tif", files / "gcp.tif", files / "fused.tif")
     assert code == 2
-    assert "the HSI is georeferenced and the MSI is not" in message
+    assert "the MSI is placed by ground control points alone, in sensor geometry" in message
+    assert "order the orthorectified (map-projected) level of the product" in message
     assert "--same-ground" in message
 
 

@@ -9,6 +9,12 @@ from hyperfuse.errors import InputError
 if TYPE_CHECKING:
     from rasterio.crs import CRS
 
+# Attribute of an image that no grid places: by what it is placed; and what is to be done then.
+PLACED_BY = "placed_by"
+ORTHORECTIFIED = (
+    "order the orthorectified (map-projected) level of the product, often called L2, L1T or ortho, or orthorectify it"
+    " first (gdalwarp, with -rpc and a height model for RPCs)"
+)
 # What GDAL makes of the map info of an ENVI header that names no projection.
 _NO_CRS = ('LOCAL_CS["Arbitrary"', 'ENGCRS["Arbitrary"')
 

@@ -22,7 +22,8 @@ from hyperfuse.scenes.gaps import GapRegression
 from hyperfuse.scenes.job import FusionJob
 from hyperfuse.scenes.matching.blind import Match, match_samples
 from hyperfuse.scenes.matching.displaced import displacement_of, match_stated
-from hyperfuse.scenes.matching.grid import MatchedPair, binary_exponent, largest_values
+from hyperfuse.scenes.matching.grid import MatchedPair
+from hyperfuse.scenes.matching.quantities import binary_exponent, largest_values
 from hyperfuse.scenes.matching.undeclared import find_undeclared, undeclared_pixels, without_undeclared
 from hyperfuse.scenes.overview import SceneComponents, scene_components
 from hyperfuse.scenes.preview import Preview

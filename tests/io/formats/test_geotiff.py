@@ -158,8 +158,20 @@ def test_ground_control_points_are_said_to_be_left_out(tmp_path):
     with create(tmp_path / "a.tif", stored) as file:
         file.write(stored)
         file.gcps = (points, rasterio.crs.CRS.from_epsg(4326))
-    with pytest.warns(HyperfuseWarning, match="ground control points"):
+    with pytest.warns(HyperfuseWarning, match="ground control points alone"):
         assert read(tmp_path / "a.tif").transform is None
+
+
+def test_rpcs_alone_name_the_level_to_order(tmp_path):
+    numbers = {f"{axis}_{what}": 1.0 for axis in ("height", "lat", "line", "long", "samp") for what in ("off", "scale")}
+    terms = {f"{axis}_{part}_coeff": [1.0] * 20 for axis in ("line", "samp") for part in ("num", "den")}
+    with create(tmp_path / "a.tif", np.ones((1, 2, 2), np.float32)) as file:
+        file.write(np.ones((1, 2, 2), np.float32))
+        file.rpcs = rasterio.rpc.RPC(**numbers, **terms)
+    with pytest.warns(HyperfuseWarning, match=r"by RPCs alone, in sensor geometry, .* order the orthorectified"):
+        cube = read(tmp_path / "a.tif")
+    assert cube.transform is None
+    assert cube.attributes["placed_by"] == "RPCs"
 
 
 @pytest.mark.parametrize("compress", ["none", "deflate", "zstd", "lzw"])

@@ -356,3 +356,11 @@ def test_outliers_bad_bands_and_gaps_do_not_count_as_another_unit():
     match_pair(hsi, msi.replace(data=banded, good_bands=[True, False, True, True]))
     match_pair(hsi, msi.replace(data=banded, valid=banded < 1e5))
     match_pair(hsi, msi.replace(data=np.zeros_like(msi.data)))
+
+
+def test_a_partner_that_rpcs_alone_place_is_refused_with_the_level_to_order():
+    unplaced = Cube(data=np.ones((3, 8, 8)), attributes={"placed_by": "RPCs"})
+    other = Cube(data=np.ones((2, 32, 32)), transform=(10, 0, 0, 0, -10, 0), crs="EPSG:32633")
+    with pytest.raises(InputError, match=r"the HSI is placed by RPCs alone, .* orthorectified \(map-projected\) level"):
+        match_cubes(unplaced, other, PairGeometry())
+    assert match_cubes(unplaced, other, PairGeometry(same_ground=True)).sensor.ratio == (4.0, 4.0)

@@ -11,7 +11,7 @@ import numpy as np
 from affine import Affine
 from rasterio.enums import ColorInterp
 
-from hyperfuse.cube.crs import crs_text, same_crs
+from hyperfuse.cube.crs import ORTHORECTIFIED, PLACED_BY, crs_text, same_crs
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader, six_numbers
 from hyperfuse.cube.record import HISTORY_TAG, RECORD_TAG, decode_tags
@@ -122,7 +122,9 @@ def _header(source: Raster, items: Mapping[str, str], where: str) -> CubeHeader:
     header = recorded.update({"units": common_units(source, where), **stated})
     header = header.replace(**_grid(source, recorded, items, where))
     if header.transform is None and (source.gcps[0] or source.rpcs):
-        warn(f"{where}: is placed by ground control points or RPCs, which are left out; orthorectify it first")
+        placed = "RPCs" if source.rpcs else "ground control points"
+        attributes[PLACED_BY] = placed
+        warn(f"{where}: is placed by {placed} alone, in sensor geometry, which are left out; {ORTHORECTIFIED}")
     return header.replace(
         band_names=header.band_names if recorded.band_names is None else recorded.band_names,
         attributes={**attributes, **recorded.attributes},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hyperfuse.cube.crs import ORTHORECTIFIED
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.formats.gdal import open_raster
@@ -31,6 +32,6 @@ def open_gaofen(source: Source, _options: ReadOptions) -> ProductImage:
         InputError: always; what has to be done first.
     """
     raise InputError(
-        f"{source.chosen or 'it'} is in sensor geometry, placed by its RPCs (.rpb) alone: orthorectify it (gdalwarp"
-        " -rpc with a height model, VN and SW apart), apply the calibration of its sidecar files, and pass the result"
+        f"{source.chosen or 'it'} is in sensor geometry, placed by its RPCs (.rpb) alone; {ORTHORECTIFIED}, VN and SW"
+        " apart, apply the calibration of its sidecar files, which is not read, and pass the result"
     )

@@ -18,13 +18,10 @@ from hyperfuse.scenes.matching.detectors import find_detectors
 from hyperfuse.scenes.matching.grid import (
     MatchedPair,
     common_extent,
-    in_other_units,
-    largest_values,
     match_grids,
     psf_assumed,
-    refuse_other_units,
 )
-from hyperfuse.scenes.matching.quantities import quantity_note
+from hyperfuse.scenes.matching.quantities import in_other_units, largest_values, quantity_note, refuse_other_units
 from hyperfuse.scenes.matching.registered import displaced, lr_metres, register_pair
 from hyperfuse.scenes.matching.undeclared import Undeclared
 from hyperfuse.scenes.matching.warp import WarpGrid, parallel_grid, rotated_grid

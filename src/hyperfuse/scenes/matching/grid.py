@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from affine import Affine
-from numpy.typing import NDArray
 
+from hyperfuse.cube.crs import ORTHORECTIFIED, PLACED_BY
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.scenes.matching.quantities import refuse_other_units
 from hyperfuse.sensor.geometry import PairGeometry
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.published import psf_prior
@@ -31,10 +30,6 @@ _DRIFT = 0.05
 _OVERHANG = 1.0
 # Phases that differ by less than this, in HR pixels, are the same.
 _SAME_PHASE = 0.05
-# Values whose 99th percentiles differ by more than this factor are not in one unit.
-_UNIT_FACTOR = 100.0
-# Values whose squares, and the quotients of these, are far from the ends of float32.
-_USUAL = (1e-12, 1e12)
 
 
 @dataclass(frozen=True)
@@ -205,6 +200,13 @@ def _refuse_one_position(hsi: CubeHeader, msi: CubeHeader, geometry: PairGeometr
     if (hsi.transform is None) == (msi.transform is None) or geometry.same_ground:
         return
     known, unknown = ("HSI", "MSI") if msi.transform is None else ("MSI", "HSI")
+    placed = (msi if msi.transform is None else hsi).attributes.get(PLACED_BY)
+    if placed is not None:
+        raise InputError(
+            f"the {unknown} is placed by {placed} alone, in sensor geometry, so where its pixels lie is not known;"
+            f" {ORTHORECTIFIED}, or pass same_ground=True where both cover the same ground",
+            "same_ground",
+        )
     raise InputError(
         f"the {known} is georeferenced and the {unknown} is not, so where it lies is not known; georeference it"
         " (gdalwarp applies ground control points), or pass same_ground=True where both cover the same ground",
@@ -331,52 +333,6 @@ def refuse_empty(cube: Cube, name: str) -> None:
     """
     if not cube.usable_bands.any():
         raise InputError(f"the {name} holds no data: every band is nodata or marked as bad")
-
-
-def refuse_other_units(hsi: Sequence[Cube], msi: Sequence[Cube]) -> None:
-    """Refuse two images in other units; see :func:`largest_values`.
-
-    Raises:
-        InputError: one is scaled and the other is not.
-    """
-    upper = largest_values(hsi, msi)
-    if in_other_units(upper):
-        raise InputError(
-            f"HSI values reach {upper[0]:.4g} and MSI values {upper[1]:.4g}: one is scaled (reflectance x 10000?);"
-            " pass scale=..."
-        )
-
-
-def binary_exponent(largest: float) -> int:
-    """Return by which power of 2 values are divided so that their squares stay within float32; 0 of usual ones."""
-    return 0 if largest == 0 or _USUAL[0] < largest < _USUAL[1] else math.frexp(largest)[1]
-
-
-def in_other_units(largest: Two) -> bool:
-    """Return whether the largest values of two images differ by orders of magnitude, so that one is scaled."""
-    low, high = sorted(largest)
-    return low > 0 and high / low > _UNIT_FACTOR
-
-
-def largest_values(hsi: Sequence[Cube], msi: Sequence[Cube]) -> Two:
-    """Return the 99th percentiles of the absolute values of two images, 0 of one without values.
-
-    Args:
-        hsi: parts of the LR-HSI.
-        msi: parts of the HR-MSI.
-    """
-    upper = []
-    for parts in (hsi, msi):
-        values = np.concatenate([_absolute_values(cube, 65536 // len(parts)) for cube in parts])
-        upper.append(float(np.quantile(values, 0.99)) if values.size else 0.0)
-    return upper[0], upper[1]
-
-
-def _absolute_values(cube: Cube, pixels: int) -> NDArray[Any]:
-    """Return the absolute values of about this many pixels of a cube."""
-    step = max(1, int(math.sqrt(cube.rows * cube.cols / max(pixels, 1))))
-    values = np.abs(cube.data[cube.usable_bands, ::step, ::step])
-    return np.asarray(values[np.isfinite(values)])
 
 
 def _snap(ratio: float, pixels: int) -> float:
