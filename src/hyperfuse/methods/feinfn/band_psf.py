@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from hyperfuse.methods.contract.method import WHOLE, Extent
 from hyperfuse.methods.local_linear.predictors import Predictors
+from hyperfuse.runtime.parallel import in_threads, strips
 from hyperfuse.sensor.axis import AxisOperator
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.folds import FOLDS, block_folds
@@ -51,6 +53,7 @@ _GAIN = 0.98
 _GAIN_WIDE = 0.85
 _PIXELS_PER_SAMPLE = 4.0  # LR pixels that count as one independent error in Akaike's criterion
 _MTF_AT_NYQUIST = 0.5
+_BANDS = 16  # that are corrected at a time: vectors of the convolution hold as many
 
 
 def undersamples(sensor: Sensor) -> bool:
@@ -110,10 +113,10 @@ class BandPsf:
         # Under a wide blur the HSI says little about detail of the MSI's scale, and a rich kernel would invent it.
         wide = not undersamples(windows[0].sensor)
         tried = _KERNELS[:2] if wide else _KERNELS
-        choices, weights = [], []
         changes = torch.zeros_like(measured)
         degraded = [_DegradedTerms.of(one, tried[-1]) for one in windows]
-        for band in range(len(measured)):
+
+        def fit_band(band: int) -> tuple[int, torch.Tensor]:
             residual = (measured[band] - predicted[band]).double()
             best, chosen, selected = float(residual.square().mean()), 0, torch.zeros(0)
             every = torch.cat([one(image[band]) for image, one in zip(images, degraded, strict=True)], dim=1)
@@ -128,11 +131,12 @@ class BandPsf:
                     weight = _fit(_Moments.total(moments))
                     if float(weight.abs().max()) <= _MAX_PIXELS:
                         best, chosen, selected = error, index, weight
-            choices.append(chosen)
-            weights.append(selected)
             if chosen:
                 changes[band] = torch.tensordot(selected, every[list(_KERNELS[chosen])], dims=1)
-        return cls(choices, weights, RadianceShrinkage.fit(predicted, changes, measured))
+            return chosen, selected
+
+        choices, weights = zip(*in_threads(fit_band, range(len(measured)), measured.device), strict=True)
+        return cls(list(choices), list(weights), RadianceShrinkage.fit(predicted, changes, measured))
 
     def correct(self, image: torch.Tensor, extent: Extent = WHOLE) -> torch.Tensor:
         """Return the corrected image (bands, H, W) of a window."""
@@ -149,14 +153,15 @@ class BandPsf:
                     kernels[band] = torch.stack(
                         [one * _kernel(term, image) for term, one in pairs if term.position == axis]
                     ).sum(0)
-            if not kernels:
-                continue
-            bands = list(kernels)
-            padded = F.pad(image[bands][None], (_RADIUS,) * 4, mode="replicate")
-            change = F.conv2d(padded, torch.stack(list(kernels.values()))[:, None], groups=len(bands))[0]
-            if axis is not None:
-                change *= positions[axis][:, None] if axis == 0 else positions[axis]
-            result[bands] += factor * change
+            along = factor if axis is None else factor * (positions[0][:, None] if axis == 0 else positions[1])
+
+            def add(bands: list[int], along: torch.Tensor, kernels: dict[int, torch.Tensor]) -> None:
+                padded = F.pad(image[bands][None], (_RADIUS,) * 4, mode="replicate")
+                weight = torch.stack([kernels[band] for band in bands])[:, None]
+                result[bands] += along * F.conv2d(padded, weight, groups=len(bands))[0]
+
+            some = [list(kernels)[part] for part in strips(len(kernels), _BANDS)]
+            in_threads(partial(add, along=along, kernels=kernels), some, image.device)
         return result
 
 

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from hyperfuse.methods.local_linear.predictors import Predictors, pooled
+from hyperfuse.runtime.parallel import strips
 from hyperfuse.statistics.subspace import Subspace, fit_subspace
 
 RADIUS = 2  # of a patch, HR pixels
@@ -19,8 +20,7 @@ _IMAGE_COMPONENTS = 6  # more serve some scenes and harm others
 _RANDOM = 800  # random features
 _SEED = 1
 _COMPRESSED = 4.0  # times its mean absolute value: the limit of a difference that random features are made of
-_MIN_CHUNK, _CHUNK_BYTES = 64, 16 * 2**20  # feature maps at a time
-_BLOCK = 4096  # pixels per thread of which features are made at a time: they stay in cache
+_MIN_CHUNK, _CHUNK_BYTES = 64, 16 * 2**20  # feature maps at a time: with small windows they stay in cache
 _UNIT_PIXELS = 2**14  # of a window, from which the units of features are taken
 _FLOOR = 1e-3  # of the mean radiance: the smallest of which a logarithm is taken
 _TINY = 1e-12
@@ -52,6 +52,11 @@ class Description(NamedTuple):
     components: torch.Tensor
     msi: torch.Tensor
     predictors: Predictors
+
+    def seen_by(self, rows: slice, cols: slice) -> Description:
+        """Return the part that some LR pixels see of the window, with the patches around it."""
+        predictors, (y, x) = self.predictors.seen_by(rows, cols, RADIUS)
+        return Description(self.components[:, y, x], self.msi[:, y, x], predictors)
 
 
 @dataclass(frozen=True)
@@ -105,25 +110,24 @@ class PatchEncoding:
         """Number of features."""
         return len(self.contrast) + _RANDOM
 
-    def maps(self, window: Description) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Yield all features of a window a few at a time: their numbers, and their maps (n, H, W), overwritten next."""
-        differences = _msi_differences(window.predictors)
+    def maps(self, window: Description, step: int = 1) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield all features of every ``step``-th pixel, a few at a time: their numbers, and maps (n, H, W).
+
+        Maps are overwritten by the next.
+        """
+        described = self._describe(window, step)
+        differences = _msi_differences(window.predictors, step)
         yield slice(0, len(differences)), differences
         del differences
-        described = self._describe(window)
         shape, flat = described.shape[1:], described.flatten(1)
         weights, biases = _random_weights(len(flat))
         weights = (weights.to(flat) / self.deviation).contiguous()
         biases = biases.to(flat) - weights @ self.mean
         chunk = min(_RANDOM, max(_MIN_CHUNK, _CHUNK_BYTES // flat[0].nbytes))
         values = flat.new_empty(chunk, flat.shape[1])
-        block = _BLOCK * torch.get_num_threads()
-        for start in range(0, _RANDOM, chunk):
-            some = slice(start, min(start + chunk, _RANDOM))
+        for some in strips(_RANDOM, chunk):
             maps = values[: some.stop - some.start]
-            for first in range(0, maps.shape[1], block):
-                pixels = slice(first, first + block)
-                torch.addmm(biases[some, None], weights[some], flat[:, pixels], out=maps[:, pixels]).relu_()
+            torch.addmm(biases[some, None], weights[some], flat, out=maps).relu_()
             first = len(self.contrast)
             yield slice(first + some.start, first + some.stop), maps.reshape(-1, *shape)
 

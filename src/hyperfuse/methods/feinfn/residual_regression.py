@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from hyperfuse.methods.feinfn.patch_features import RADIUS, Description, GuidedImage, PatchEncoding, leading_components
 from hyperfuse.methods.local_linear.predictors import pooled
+from hyperfuse.runtime.parallel import in_threads, strips
 from hyperfuse.statistics.folds import FOLDS, block_folds
 from hyperfuse.statistics.shrinkage import RadianceShrinkage
 from hyperfuse.statistics.subspace import Subspace, model_subspace
@@ -19,7 +21,10 @@ _MIN_PIXELS = 256  # LR pixels of all samples; below, there is nothing to learn 
 _MIN_GAIN = 0.98
 # Variance of the HSI's noise relative to that of the residual, beyond which components of the image are no features.
 _MAX_NOISE = 0.5
-_STRIP_PIXELS = 2**14  # of an image at a time: what is made of them stays in cache
+# HR pixels of an image, and HR pixels along a side of a part of it, that are computed at a time: what is made of them
+# stays in cache.
+_STRIP_PIXELS, _PART_SIDE = 2**14, 64
+_NOISE_STEP = 2  # HR pixels between those at which the effect of noise is measured
 _TINY = 1e-12
 _ROUNDING = 1e-6
 
@@ -119,13 +124,15 @@ class ResidualRegression:
     def predict(self, window: GuidedImage) -> torch.Tensor:
         """Return the residual that is expected at every HR pixel of a window, (bands, H, W)."""
         rows, cols = window.image.shape[1:]
-        step = max(4 * RADIUS, _STRIP_PIXELS // cols)
         result = torch.empty_like(window.image)
-        for start in range(0, rows, step):
-            first, stop = max(0, start - RADIUS), min(rows, start + step + RADIUS)
-            residual = self._predict(window.rows(slice(first, stop)))
-            result[:, start : start + step] = residual[:, start - first : start - first + step]
-        return result.mul_(self.shrinkage.of(window.image))
+
+        def fill(strip: slice) -> None:
+            first, stop = max(0, strip.start - RADIUS), min(rows, strip.stop + RADIUS)
+            residual = self._predict(window.rows(slice(first, stop)))[:, strip.start - first : strip.stop - first]
+            torch.mul(residual, self.shrinkage.of(window.image[:, strip]), out=result[:, strip])
+
+        in_threads(fill, strips(rows, max(4 * RADIUS, _STRIP_PIXELS // cols)), result.device)
+        return result
 
     def _predict(self, window: GuidedImage) -> torch.Tensor:
         weights = self.weights.to(window.image)
@@ -157,33 +164,51 @@ def _solve(features: torch.Tensor, targets: torch.Tensor, folds: torch.Tensor, c
     # What varies by rounding alone is constant.
     varies = deviation > _ROUNDING * offset.abs().amax().clamp_min(_TINY)
     deviation = torch.where(varies, deviation, torch.inf)
-    centred, change = (features - offset) / deviation, change / deviation
+    change = change / deviation
     noise = (change @ change.T).double() / change.shape[1]
     targets = targets.to(features.dtype)
-    count, masks = len(folds), [folds == fold for fold in range(FOLDS)]
-    normal, right = [], []
-    for mask in masks:
-        some = centred[:, mask]
-        normal.append((some @ some.T).double() + some.shape[1] * noise)
-        right.append((some @ targets[:, mask].T).double())
-    all_normal, all_right = torch.stack(normal).sum(0), torch.stack(right).sum(0)
-    errors = targets.double().square().mean(1).repeat(len(_RIDGES), 1)
-    by_fold = []
-    for own, product, mask in zip(normal, right, masks, strict=True):
-        others = [ridge * int((~mask).sum()) for ridge in _RIDGES]
-        by_fold.append(torch.stack([_ridge(all_normal - own, all_right - product, ridge) for ridge in others]))
-        # Of the fold's squared error, what depends on the weights.
-        errors += ((own @ by_fold[-1] - 2 * product) * by_fold[-1]).sum(1) / count
+    count, device = len(folds), features.device
+    parts = in_threads(
+        lambda pixels: _Fold.of((features[:, pixels] - offset) / deviation, targets[:, pixels], noise),
+        [torch.nonzero(folds == fold)[:, 0] for fold in range(FOLDS)],
+        device,
+    )
+    normal, right = (torch.stack(some).sum(0) for some in zip(*((one.normal, one.right) for one in parts), strict=True))
+
+    def without(one: _Fold) -> torch.Tensor:
+        ridges = [ridge * (count - one.features.shape[1]) for ridge in _RIDGES]
+        return torch.stack([_ridge(normal - one.normal, right - one.right, ridge) for ridge in ridges])
+
+    by_fold = in_threads(without, parts, device)
+    energy = targets.double().square().mean(1)
+    # Of a fold's squared error, what depends on the weights.
+    changes = [
+        ((one.normal @ solved - 2 * one.right) * solved).sum(1) for one, solved in zip(parts, by_fold, strict=True)
+    ]
+    errors = energy + torch.stack(changes).sum(0) / count
     least, best = errors.min(0)
-    accepted = least < _MIN_GAIN * targets.double().square().mean(1)
-    held_out, chosen = torch.zeros_like(targets), torch.arange(len(targets), device=targets.device)
-    for solved, mask in zip(by_fold, masks, strict=True):
-        held_out[:, mask] = solved[best, :, chosen].to(targets.dtype) @ centred[:, mask]
-    weights = torch.zeros_like(all_right.T)
+    accepted = least < _MIN_GAIN * energy
+    held_out, chosen = torch.zeros_like(targets), torch.arange(len(targets), device=device)
+    for fold, (one, solved) in enumerate(zip(parts, by_fold, strict=True)):
+        held_out[:, folds == fold] = solved[best, :, chosen].to(targets.dtype) @ one.features
+    weights = torch.zeros_like(right.T)
     for index in sorted(set(best[accepted].tolist())):
-        weights[best == index] = _ridge(all_normal, all_right[:, best == index], _RIDGES[index] * count).T
+        weights[best == index] = _ridge(normal, right[:, best == index], _RIDGES[index] * count).T
     weights = torch.where(accepted[:, None], weights, 0.0).to(features.dtype) / deviation.T
     return _Solved(weights, offset[:, 0], torch.where(accepted[:, None], held_out, 0.0), accepted)
+
+
+class _Fold(NamedTuple):
+    """Standardised features (k, n) of the pixels of a fold, and what they add to the normal equations."""
+
+    features: torch.Tensor
+    normal: torch.Tensor
+    right: torch.Tensor
+
+    @classmethod
+    def of(cls, features: torch.Tensor, targets: torch.Tensor, noise: torch.Tensor) -> _Fold:
+        normal = (features @ features.T).double().add_(noise, alpha=features.shape[1])
+        return cls(features, normal, (features @ targets.T).double())
 
 
 def _ridge(normal: torch.Tensor, right: torch.Tensor, ridge: float) -> torch.Tensor:
@@ -194,16 +219,26 @@ def _ridge(normal: torch.Tensor, right: torch.Tensor, ridge: float) -> torch.Ten
 
 def _at_lr(encoding: PatchEncoding, window: Description) -> torch.Tensor:
     """Return the features of a window as the HSI's sensor would record them, (features, h w)."""
-    rows, cols = window.predictors.shape
-    result = window.msi.new_empty(encoding.count, rows * cols)
-    for part, maps in encoding.maps(window):
-        result[part] = window.predictors.degrade(maps).flatten(1)
-    return result
+    predictors = window.predictors
+    result = window.msi.new_empty(encoding.count, *predictors.shape)
+
+    def fill(part: tuple[slice, slice], seen: Description) -> None:
+        for some, maps in encoding.maps(seen):
+            result[some, *part] = seen.predictors.degrade(maps)
+
+    if result.device.type != "cpu" or predictors.sensor.displacement is not None:
+        fill((slice(None), slice(None)), window)
+    else:
+        rows, cols = (
+            strips(size, max(1, round(_PART_SIDE / ratio)))
+            for size, ratio in zip(predictors.shape, predictors.sensor.ratio, strict=True)
+        )
+        parts = [(row, col) for row in rows for col in cols]
+        in_threads(lambda part: fill(part, window.seen_by(*part)), parts)
+    return result.flatten(1)
 
 
 def _at_hr(encoding: PatchEncoding, window: GuidedImage) -> torch.Tensor:
-    """Return the features of a window, (features, H W)."""
-    result = window.msi.new_empty(encoding.count, window.msi[0].numel())
-    for part, maps in encoding.maps(encoding.describe(window)):
-        result[part] = maps.flatten(1)
-    return result
+    """Return the features of some pixels of a window, (features, n)."""
+    maps = encoding.maps(encoding.describe(window), _NOISE_STEP)
+    return torch.cat([some.flatten(1).clone() for _, some in maps])

@@ -13,6 +13,7 @@ from hyperfuse.methods.local_linear.neighbours import Neighbours, SimilarPixels
 from hyperfuse.methods.local_linear.predictors import Predictors, pooled
 from hyperfuse.methods.local_linear.windowed_ridge import WindowedRidge
 from hyperfuse.progress import Progress, part, silent
+from hyperfuse.runtime.parallel import in_threads, strips
 from hyperfuse.statistics.linear import fit_linear
 from hyperfuse.statistics.subspace import Subspace, model_subspace
 
@@ -142,26 +143,37 @@ class WindowModels:
         sensor, fine, shape = self.predictors.sensor, self.predictors.fine, self.predictors.fine_shape
         targets, slopes = self.targets, self._slopes(known)
         fused = torch.empty((targets.shape[0], *shape), dtype=targets.dtype, device=targets.device)
-        bands = max(1, _HR_BYTES // (fused.element_size() * shape[0] * shape[1] * (fine.shape[0] + 1)))
-        weight = None if known is None else known.double()
-        coefficients = targets.new_zeros(len(targets), len(fine) + 1, *targets.shape[1:])
-        for done, (window, weights) in enumerate(self.models.weights.items()):
-            progress(done / (len(self.models.weights) + 1), "applying the local models")
-            ridge = WindowedRidge(self.predictors.coarse, window, weight)
-            coefficients += ridge.blend(targets.double(), slopes, weights)
-        for first in range(0, len(coefficients), bands):
-            upsampled = sensor.upsample(coefficients[first : first + bands], shape, "linear")
-            image = fused[first : first + bands]
+        progress(0.0, "applying the local models")
+        coefficients = self._coefficients(known, slopes).to(targets.dtype)
+
+        def fill(bands: slice) -> None:
+            upsampled = sensor.upsample(coefficients[bands], shape, "linear")
+            image = fused[bands]
             torch.mul(upsampled[:, 1], fine[0], out=image)
             for k in range(1, len(fine)):
                 image.addcmul_(upsampled[:, k + 1], fine[k])
             image += upsampled[:, 0]
+
+        step = max(1, _HR_BYTES // (fused.element_size() * shape[0] * shape[1] * (fine.shape[0] + 1)))
+        in_threads(fill, strips(len(fused), step), fused.device)
+        progress(0.6, "applying the local models")
         similar = self.models.similar
         if similar is not None:
             if not self._neighbours:
                 self._neighbours.append(similar.search_hr(targets, self.predictors))
             fused = similar.blend(fused, self._neighbours[0], slopes, known)
         return self._bands(fused)
+
+    def _coefficients(self, known: torch.Tensor | None, slopes: torch.Tensor) -> torch.Tensor:
+        """Return the blended models of all windows at LR, the offset first: float64 (components, k + 1, h, w)."""
+        weight, targets = None if known is None else known.double(), self.targets.double()
+
+        def of_window(sigma: float) -> torch.Tensor:
+            ridge = WindowedRidge(self.predictors.coarse, sigma, weight)
+            return ridge.blend(targets, slopes, self.models.weights[sigma])
+
+        blended: torch.Tensor = sum(in_threads(of_window, list(self.models.weights), targets.device))  # type: ignore[assignment]
+        return blended
 
     def held_out(self) -> torch.Tensor:
         """Return the prediction of every LR pixel by models fitted without it, (bands, h, w)."""
@@ -186,12 +198,14 @@ class WindowModels:
 
     def _window_predictions(self) -> tuple[torch.Tensor, torch.Tensor]:
         if not self._predictions:
-            parts = [
-                WindowedRidge(self.predictors.coarse, window).predictions(
-                    self.targets.double(), self.models.slopes, weights
+            targets, slopes = self.targets.double(), self.models.slopes
+
+            def of_window(sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
+                return WindowedRidge(self.predictors.coarse, sigma).predictions(
+                    targets, slopes, self.models.weights[sigma]
                 )
-                for window, weights in self.models.weights.items()
-            ]
+
+            parts = in_threads(of_window, list(self.models.weights), targets.device)
             fitted, held_out = (sum(kind).to(self.targets) for kind in zip(*parts, strict=True))
             self._predictions.append((fitted, held_out))
         return self._predictions[0]
@@ -250,12 +264,12 @@ def _candidate_errors(
     """Return the mean squared error of predicting pixels without themselves, (windows, ridges, components)."""
     # Pixels of a regular grid stand for all.
     step = math.ceil(math.sqrt(targets[0].numel() / _HELD_OUT_PIXELS))
-    errors = []
-    for done, window in enumerate(windows):
-        progress(done / len(windows), "weighting windows by held-out pixels")
-        model = WindowedRidge(predictors.coarse, window, step=step)
-        errors.append(model.held_out_errors(targets.double(), slopes, ridges))
-    return torch.stack(errors)
+    progress(0.0, "weighting windows by held-out pixels")
+
+    def of_window(sigma: float) -> torch.Tensor:
+        return WindowedRidge(predictors.coarse, sigma, step=step).held_out_errors(targets.double(), slopes, ridges)
+
+    return torch.stack(in_threads(of_window, windows, targets.device))
 
 
 def _log_error(errors: torch.Tensor, variance: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

@@ -15,12 +15,13 @@ from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
 from hyperfuse.methods.local_linear.predictors import Predictors
+from hyperfuse.runtime.parallel import in_threads, strips
 
 _COUNT = 24
 # Distance of one LR pixel, relative to a difference of the MSI by one standard deviation.
 _SPATIAL_WEIGHTS = (0.03, 0.1, 0.3)
 _RIDGE = 1e-3  # relative to the variance of the predictors; towards the slopes of the scene
-_AT_ONCE = 16384  # pixels
+_AT_ONCE = 8192  # pixels
 _MAX_BANK = 2**16  # pixels
 
 
@@ -208,17 +209,17 @@ class _Search:
     def nearest(self, *, fine: bool, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return distances and numbers of the nearest LR pixels of every HR or LR pixel, (n, count)."""
         query = self._joint(self._values(fine).double(), self._predictors.positions(fine=fine))
-        distance, index = self._tree.query(query, k=count, workers=torch.get_num_threads())
-        return distance, index
+        found = in_threads(lambda some: self._tree.query(query[some], k=count), strips(len(query), _AT_ONCE))
+        distances, indices = zip(*found, strict=True)
+        return np.concatenate(distances), np.concatenate(indices)
 
     def weighted(self, distance: np.ndarray, index: np.ndarray, *, fine: bool) -> Neighbours:
         """Return neighbours with weights that fall with their distance."""
-        reach = distance.max(axis=1, keepdims=True) + 1e-9
-        weight = np.exp(-2 * (distance / reach) ** 2)
+        weight = np.concatenate(in_threads(lambda some: _weights(distance[some]), strips(len(distance), _AT_ONCE)))
         return Neighbours(
             self._values(fine).to(self._like.dtype),
             torch.from_numpy(index).to(self._like.device),
-            torch.from_numpy(weight / weight.sum(axis=1, keepdims=True)).to(self._like),
+            torch.from_numpy(weight).to(self._like),
             self._pixels,
         )
 
@@ -227,6 +228,13 @@ class _Search:
 
     def _joint(self, values: torch.Tensor, positions: torch.Tensor) -> np.ndarray:
         return np.hstack([values.cpu().numpy(), self._weight * positions.cpu().numpy()])
+
+
+def _weights(distance: np.ndarray) -> np.ndarray:
+    """Return weights (n, count) that fall with the distance relative to the largest, of the sum 1."""
+    reach = distance.max(axis=1, keepdims=True) + 1e-9
+    weight = np.exp(-2 * (distance / reach) ** 2)
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
 def _predict(neighbours: Neighbours, slopes: torch.Tensor, known: torch.Tensor | None) -> torch.Tensor:
@@ -240,8 +248,8 @@ def _predict(neighbours: Neighbours, slopes: torch.Tensor, known: torch.Tensor |
         outside = known[rows % min(2, known.shape[0]), cols % min(2, known.shape[1])]
         usable = torch.cat([known.flatten(), outside[known.numel() :]]).to(y.dtype)
     ridge = _RIDGE * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    for start in range(0, len(result), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+
+    def fill(part: slice) -> None:
         index, weight = neighbours.index[part], neighbours.weight[part]
         if usable is not None:
             weight = weight * usable[index]
@@ -257,4 +265,6 @@ def _predict(neighbours: Neighbours, slopes: torch.Tensor, known: torch.Tensor |
         effective = weight + (weighted @ solved)[..., 0]
         result[part] = F.embedding_bag(index, y, per_sample_weights=effective, mode="sum")
         result[part].addmm_(_RIDGE * solved[..., 0], prior)
+
+    in_threads(fill, strips(len(result), _AT_ONCE), result.device)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -100,6 +101,27 @@ class Predictors:
     def degrade(self, image: torch.Tensor) -> torch.Tensor:
         """Return an image (bands, H, W) of the window as the HSI's sensor records it, (bands, h, w)."""
         return self.sensor.degrade(image, self.shape)
+
+    def seen_by(self, rows: slice, cols: slice, around: int = 0) -> tuple[Predictors, tuple[slice, slice]]:
+        """Return the part of the window that some of its LR pixels see, at regular positions, and its HR pixels.
+
+        Args:
+            rows: of LR pixels.
+            cols: of LR pixels.
+            around: HR pixels around it.
+        """
+        pixels, phase, extent = [], [], []
+        for axis, some in enumerate((rows, cols)):
+            ratio, size, reach = self.sensor.ratio[axis], self.fine_shape[axis], self.sensor.reach[axis] + around
+            centres = [self.sensor.offset[axis] + ratio * at for at in (some.start, some.stop - 1)]
+            pixels.append(slice(max(0, math.floor(centres[0] - reach)), min(size, math.ceil(centres[1] + reach) + 1)))
+            phase.append(centres[0] - pixels[-1].start)
+            first, last = self.extent[2 * axis : 2 * axis + 2]
+            extent += [first + (last - first) * at / max(1, size - 1) for at in (pixels[-1].start, pixels[-1].stop - 1)]
+        y, x = pixels
+        sensor = self.sensor.window((rows.start, cols.start), (phase[0], phase[1]))
+        where = (extent[0], extent[1], extent[2], extent[3])
+        return Predictors(self.fine[:, y, x], self.coarse[:, rows, cols], sensor, where), (y, x)
 
     def positions(self, *, fine: bool) -> torch.Tensor:
         """Return the position of every HR or LR pixel in the scene, in LR pixels, float64 (n, 2).
