@@ -7,7 +7,10 @@ import hyperfuse as hf
 from scenes import patches_of_materials
 
 # Settings that are quick on a small scene; the setting of many iterations; dB that tiles may cost.
-METHODS = {"cstf": ({}, "sweeps=9999", 3.0)}
+METHODS = {
+    "cstf": ({}, "sweeps=9999", 3.0),
+    "ir-tensr": ({"passes": 2, "inner_iterations": 8}, "passes=9999", 3.0),
+}
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import hyperfuse.methods.algorithms.bicubic
 import hyperfuse.methods.algorithms.cnmf
 import hyperfuse.methods.algorithms.cstf
 import hyperfuse.methods.algorithms.gsa
+import hyperfuse.methods.algorithms.ir_tensr
 import hyperfuse.methods.algorithms.local_regression
 import hyperfuse.methods.algorithms.mtf_glp_hs
 import hyperfuse.methods.algorithms.regression

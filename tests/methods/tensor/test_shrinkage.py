@@ -7,6 +7,7 @@ import torch
 
 from hyperfuse.methods.tensor.shrinkage import (
     log_shrink,
+    shrink_clusters,
     shrink_singular_values,
     shrink_slices,
     tensor_nuclear_norm,
@@ -79,3 +80,16 @@ def test_the_nuclear_norm_is_that_of_the_block_circulant_matrix():
     blocks = [torch.cat([tensor[:, :, (row - col) % 4] for col in range(4)], dim=1) for row in range(4)]
     expected = float(torch.linalg.matrix_norm(torch.cat(blocks), "nuc")) / 4
     assert float(tensor_nuclear_norm(tensor)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_clusters_of_patches_are_shrunk_like_each_alone():
+    patches, labels = random(11, 3, 9), torch.tensor([0, 1, 0, 0, 2, 1, 0, 1, 0, 1, 0])  # one of a single patch
+
+    def soft(values):
+        return (values - 0.7).clamp_min(0)
+
+    found = shrink_clusters(patches, labels, soft)
+    for label in range(3):
+        alone = shrink_slices(patches[labels == label], soft)
+        torch.testing.assert_close(found[labels == label], alone, rtol=0, atol=1e-7)
+    assert not bool(shrink_clusters(torch.zeros_like(patches), labels, soft).any())

@@ -77,6 +77,35 @@ def shrink_slices(tensor: torch.Tensor, shrink: Callable[[torch.Tensor], torch.T
     return result
 
 
+def shrink_clusters(
+    patches: torch.Tensor, labels: torch.Tensor, shrink: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Do as :func:`shrink_slices` to each cluster of patches, all at once.
+
+    It pays where clusters are many and small: a patch has few channels, and each slice of a cluster has their Gram
+    matrix.
+
+    Args:
+        patches: (patches, channels, size), real.
+        labels: numbers of their clusters, (patches,).
+        shrink: as of :func:`shrink_singular_values`.
+
+    Returns:
+        (patches, channels, size).
+    """
+    slices = torch.fft.rfft(patches, dim=-1).permute(0, 2, 1)  # (patches, frequencies, channels)
+    products = slices.conj().unsqueeze(-1) * slices.unsqueeze(-2)
+    gram = products.new_zeros(int(labels.max()) + 1, *products.shape[1:]).index_add_(0, labels, products)
+    squares, vectors = torch.linalg.eigh(gram)
+    values = squares.clamp_min(0).sqrt()
+    positive = values > 0
+    factors = torch.where(positive, shrink(values) / values.where(positive, torch.ones_like(values)), 0.0)
+    operators = (vectors * factors.unsqueeze(-2)) @ vectors.mH
+    shrunk = (slices.unsqueeze(-2) @ operators[labels]).squeeze(-2)
+    result: torch.Tensor = torch.fft.irfft(shrunk.permute(0, 2, 1), n=patches.shape[-1], dim=-1)
+    return result
+
+
 def tensor_nuclear_norm(tensor: torch.Tensor) -> torch.Tensor:
     """Return the mean over the slices of a tensor's transform of the sums of their singular values.
 
