@@ -45,6 +45,8 @@ EXPECTED = {
     "gsa": Expectation(consistency=0.05, gain_db=12.0),  # one gain per band: slow errors are its nature
     "ir-tensr": Expectation(settings={"passes": 2, "inner_iterations": 8}),
     "local-regression": Expectation(consistency=1e-4, gain_db=27.0),
+    "ltmr": Expectation(settings={"iterations": 8}),
+    "lttr": Expectation(settings={"iterations": 4}),
     "mtf-glp-hs": Expectation(consistency=0.01, gain_db=25.0),
     "regression": Expectation(consistency=1e-4, gain_db=27.0),
 }

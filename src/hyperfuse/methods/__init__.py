@@ -6,6 +6,8 @@ import hyperfuse.methods.algorithms.cstf
 import hyperfuse.methods.algorithms.gsa
 import hyperfuse.methods.algorithms.ir_tensr
 import hyperfuse.methods.algorithms.local_regression
+import hyperfuse.methods.algorithms.ltmr
+import hyperfuse.methods.algorithms.lttr
 import hyperfuse.methods.algorithms.mtf_glp_hs
 import hyperfuse.methods.algorithms.regression
 import hyperfuse.methods.algorithms.trained_network

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -21,19 +21,20 @@ class PatchGrid:
         shape: rows and columns of the image, at least ``side``.
         side: pixels of a patch along an axis.
         step: distance of the starts.
+        column_major: the pixels of a patch go down its columns first, not along its rows.
 
     Example:
         >>> PatchGrid((7, 12), side=7, step=3).count
         3
     """
 
-    def __init__(self, shape: tuple[int, int], side: int, step: int) -> None:
+    def __init__(self, shape: tuple[int, int], side: int, step: int, *, column_major: bool = False) -> None:
         self.shape, self.side = shape, side
         starts = [sorted({*range(0, size - side + 1, step), size - side}) for size in shape]
         rows, cols = (torch.tensor(one) for one in starts)
         inside = torch.arange(side)
         at = (rows[:, None, None, None] + inside[:, None]) * shape[1] + cols[:, None, None] + inside
-        self._pixels = at.reshape(-1, side * side)
+        self._pixels = (at.transpose(-1, -2) if column_major else at).reshape(-1, side * side)
         counts = torch.zeros(shape[0] * shape[1], dtype=torch.float64)
         counts.index_add_(0, self._pixels.flatten(), torch.ones(self._pixels.numel(), dtype=torch.float64))
         self._counts = counts
@@ -44,7 +45,7 @@ class PatchGrid:
         return len(self._pixels)
 
     def cut(self, image: torch.Tensor, which: torch.Tensor | None = None) -> torch.Tensor:
-        """Return patches of an image (channels, H, W): (patches, channels, side * side), pixels in raster order.
+        """Return patches of an image (channels, H, W): (patches, channels, side * side), pixels in the grid's order.
 
         Args:
             image: of the grid's shape.
@@ -62,8 +63,65 @@ class PatchGrid:
         """
         total = torch.zeros_like(like).flatten(1)
         for which, patches in groups:
-            total.index_add_(1, self._pixels[which].flatten(), patches.permute(1, 0, 2).flatten(1))
+            pixels = self._pixels[which].flatten().to(total.device)
+            total.index_add_(1, pixels, patches.permute(1, 0, 2).flatten(1))
         return (total / self._counts.to(total)).reshape(like.shape)
+
+
+class PatchGroups:
+    """Groups of similar patches of an image.
+
+    Args:
+        grid: of the patches.
+        members: numbers of the patches of each group, together every patch once.
+    """
+
+    def __init__(self, grid: PatchGrid, members: list[torch.Tensor]) -> None:
+        self.grid, self.members = grid, members
+
+    @classmethod
+    def similar(
+        cls, guidance: torch.Tensor, grid: PatchGrid, count: int, largest: int | None = None, seed: int = 0
+    ) -> PatchGroups:
+        """Group the patches that are similar in an image (channels, H, W).
+
+        Args:
+            guidance: in which patches are compared, in single precision.
+            grid: of the patches.
+            count: of the clusters that k-means looks for.
+            largest: number of patches of a group; clusters of more are split, see :func:`split`. None: no limit.
+            seed: of k-means.
+        """
+        rows = grid.cut(guidance.float()).flatten(1).cpu()
+        members = cluster(rows, count, seed)
+        if largest is not None:
+            members = [part for one in members for part in split(rows, one, largest)]
+        return cls(grid, members)
+
+    def map(self, image: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """Return an image of changed patches, by their mean where they overlap.
+
+        Args:
+            image: (channels, H, W).
+            change: maps the patches of a group (patches, channels, side * side) to new ones.
+        """
+        return self.grid.average(((one, change(self.grid.cut(image, one))) for one in self.members), image)
+
+
+def split(rows: torch.Tensor, which: torch.Tensor, largest: int) -> list[torch.Tensor]:
+    """Split a group of vectors into parts of equal size along their first principal component.
+
+    Args:
+        rows: (vectors, features).
+        which: numbers of the group's vectors.
+        largest: size of a part.
+    """
+    if len(which) <= largest:
+        return [which]
+    centred = rows[which] - rows[which].mean(0)
+    _, vectors = torch.linalg.eigh(centred.T @ centred)
+    order = (centred @ vectors[:, -1]).argsort(stable=True)
+    return [which[part].sort().values for part in order.tensor_split(-(-len(which) // largest))]
 
 
 def cluster(rows: torch.Tensor, count: int, seed: int = 0) -> list[torch.Tensor]:
