@@ -197,7 +197,7 @@ def main() -> int:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     failed = False
     try:
-        seconds = [method for method in hf.list_methods() if not method.capabilities.weights]
+        seconds = [one for one in hf.list_methods() if one.cost == "seconds" and not one.capabilities.weights]
         chosen = [hf.get_method(name) for name in options.method] if options.method else seconds
         for name in options.table or TABLES:
             table = TABLES[name]

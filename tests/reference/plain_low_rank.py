@@ -1,7 +1,7 @@
 """LTTR and LTMR written out: dense data steps, patches by loops, full decompositions, multipliers as in the papers.
 
-Images are (rows, cols, channels), patches tensors in Fortran order, groups lists of the first pixels (row, col) of their
-patches.
+Images are (rows, cols, channels), patches tensors in Fortran order, groups lists of the first pixels (row, col) of
+their patches.
 """
 
 import numpy as np

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hyperfuse.methods.tensor.patches import PatchGrid, cluster
+from hyperfuse.methods.tensor.patches import PatchGrid, PatchGroups, cluster, split
 
 
 def random(*shape, seed=0):
@@ -32,6 +32,41 @@ def test_patches_and_their_mean_by_loops(shape, side, step):
     groups = ((part, changed[part]) for part in order.split(2))
     np.testing.assert_allclose(grid.average(groups, image).numpy(), total / times, rtol=0, atol=1e-14)
     torch.testing.assert_close(grid.average(iter([(torch.arange(grid.count), patches)]), image), image)
+
+
+def test_pixels_of_a_patch_may_go_down_columns():
+    image = random(2, 7, 8)
+    found = PatchGrid((7, 8), 4, 3, column_major=True).cut(image).unflatten(0, (2, 3))
+    # Those of the transposed image, of which the grid's rows are the columns here.
+    expected = PatchGrid((8, 7), 4, 3).cut(image.mT.contiguous()).unflatten(0, (3, 2)).transpose(0, 1)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_groups_of_patches_are_changed_as_one():
+    image = random(3, 12, 12)
+    grid = PatchGrid((12, 12), 4, 2)
+    groups = PatchGroups.similar(image[:1], grid, 4, largest=5, seed=2)
+    assert max(len(one) for one in groups.members) <= 5
+    assert sorted(torch.cat(groups.members).tolist()) == list(range(grid.count))
+    patches = grid.cut(image)
+    means = torch.empty_like(patches)
+    for one in groups.members:
+        means[one] = patches[one].mean(0)
+    expected = grid.average(iter([(torch.arange(grid.count), means)]), image)
+    torch.testing.assert_close(groups.map(image, lambda one: one.mean(0).expand_as(one)), expected)
+    torch.testing.assert_close(groups.map(image, lambda one: one), image)
+
+
+def test_large_groups_are_split_along_their_main_direction():
+    along = torch.arange(10.0)[torch.randperm(10, generator=torch.Generator().manual_seed(0))]
+    rows = torch.zeros(12, 3)
+    which = torch.arange(1, 11)
+    rows[which] = along[:, None] * torch.tensor([2.0, 1.0, 0.0])
+    parts = split(rows, which, 4)
+    found = sorted(sorted(rows[part, 1].tolist()) for part in parts)
+    assert found == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9]] or found == [[0, 1, 2], [3, 4, 5], [6, 7, 8, 9]]
+    assert all(torch.equal(part, part.sort().values) for part in parts)
+    assert split(rows, which, 10)[0] is which
 
 
 def test_separate_groups_are_found():

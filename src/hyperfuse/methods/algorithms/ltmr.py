@@ -49,9 +49,7 @@ class LtmrSettings(PatchRankSettings):
         bytes_per_pixel=BytesPerPixel(hsi_band=60, msi_band=400),
     ),
 )
-def ltmr(
-    hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, settings: LtmrSettings, progress: Progress
-) -> Outcome:
+def ltmr(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, settings: LtmrSettings, progress: Progress) -> Outcome:
     """Fuse by low tensor multi-ranks; arguments as in :func:`~.registry.register_method`.
 
     The image is ``D A`` with the leading left singular vectors ``D`` of the HSI. Patches of 7 x 7 pixels, every 3, that
@@ -60,16 +58,16 @@ def ltmr(
     |Z - R D A|^2 + lambda sum_k mean_slices sum_i log(s_i + eps)``, by the alternating direction method of multipliers
     with an exact solution of the data terms in the Fourier domain.
 
-    All is computed in double precision; the result is not clipped.
+    The data step is computed in double precision; the result is not clipped.
     """
     progress(0.0, "grouping patches")
+    steps = Iterations(
+        settings.iterations, settings.tolerance or None, settings.budget_seconds, part(progress, 0.1, 1.0)
+    )
     grouped = GroupedPair.of(PairTensors(hsi, msi, sensor), (_SIDE, _STEP, True), settings, _PAVIA)
     pair, penalty = grouped.pair, settings.penalty
     basis = leading_spectra(hsi.double(), settings.components)
     response = grouped.response @ basis
-    steps = Iterations(
-        settings.iterations, settings.tolerance or None, settings.budget_seconds, part(progress, 0.1, 1.0)
-    )
     shrinkage = grouped.shrinkage(penalty)
 
     def shrunk(patches: torch.Tensor) -> torch.Tensor:
@@ -77,7 +75,8 @@ def ltmr(
         return shrink_slices(patches, shrinkage(1.0, count, channels, math.sqrt(pixels)))
 
     components = mixed(basis.T, pair.hsi)
-    gram = response.T @ response + penalty * torch.eye(len(components), dtype=response.dtype)
+    gram = response.T @ response
+    gram.diagonal().add_(penalty)
     data = mixed(response.T, pair.msi) + pair.sampling.adjoint(components)
     solver = SylvesterSolver(gram, pair.sampling)
     start = pair.sensor.upsample(components, pair.sampling.fine, "cubic")
@@ -96,6 +95,6 @@ def leading_spectra(hsi: torch.Tensor, count: int) -> torch.Tensor:
     """
     spectra = hsi.flatten(1)
     values, vectors = torch.linalg.eigh(spectra @ spectra.T)
-    values, vectors = values.flip(0), vectors.flip(1)
-    kept = max(1, int((values[:count] > _ROUNDING * values[0]).sum()))
-    return vectors[:, :kept]
+    kept = max(1, int((values[-count:] > _ROUNDING * values[-1]).sum()))
+    leading: torch.Tensor = vectors[:, -kept:].flip(1)
+    return leading

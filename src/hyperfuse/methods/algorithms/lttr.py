@@ -47,9 +47,7 @@ class LttrSettings(PatchRankSettings):
         bytes_per_pixel=BytesPerPixel(hsi_band=120, msi_band=110),
     ),
 )
-def lttr(
-    hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, settings: LttrSettings, progress: Progress
-) -> Outcome:
+def lttr(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, settings: LttrSettings, progress: Progress) -> Outcome:
     """Fuse by low tensor-train ranks; arguments as in :func:`~.registry.register_method`.
 
     Patches of 8 x 8 pixels, every 4, that are similar in the MSI are a tensor ``T_k`` (8, 8, bands, patches) of the
@@ -58,16 +56,17 @@ def lttr(
     method of multipliers with a split per unfolding and an exact solution of the data terms in the Fourier domain. The
     weights ``a_t`` are proportional to the root of the smaller side of the unfolding.
 
-    All is computed in double precision; the result is not clipped.
+    The data step is computed in double precision; the result is not clipped.
     """
     progress(0.0, "grouping patches")
-    grouped = GroupedPair.of(PairTensors(hsi, msi, sensor), (_SIDE, _STEP, False), settings, _CAVE)
-    pair, response, penalty = grouped.pair, grouped.response, settings.penalty
     steps = Iterations(
         settings.iterations, settings.tolerance or None, settings.budget_seconds, part(progress, 0.1, 1.0)
     )
+    grouped = GroupedPair.of(PairTensors(hsi, msi, sensor), (_SIDE, _STEP, False), settings, _CAVE)
+    pair, response, penalty = grouped.pair, grouped.response, settings.penalty
     priors = _priors(grouped, penalty)
-    gram = response.T @ response + len(priors) * penalty * torch.eye(len(hsi), dtype=response.dtype)
+    gram = response.T @ response
+    gram.diagonal().add_(len(priors) * penalty)
     data = mixed(response.T, pair.msi) + pair.sampling.adjoint(pair.hsi)
     solver = SylvesterSolver(gram, pair.sampling)
     image = alternate(solver, data, pair.upsampled(), priors, penalty, steps)
@@ -99,11 +98,13 @@ def shrink_unfolding(
     rows = {1: math.isqrt(pixels), 2: pixels, 3: pixels * bands}[number]
     unfolded = patches.permute(2, 1, 0).reshape(rows, -1)
     fraction = unfolding_fractions(count, bands, pixels)[number - 1]
-    shrunk, _ = shrink_singular_values(unfolded, shrinkage(fraction, *unfolded.shape, 1.0))
+    shrunk, _ = shrink_singular_values(unfolded, shrinkage(fraction, rows, unfolded.shape[1], 1.0))
     return shrunk.reshape(pixels, bands, count).permute(2, 1, 0)
 
 
 def unfolding_fractions(count: int, bands: int, pixels: int) -> tuple[float, ...]:
     """Return the weights of the unfoldings of a group of square patches, 1 in all: roots of their smaller sides."""
-    roots = [math.sqrt(min(rows, pixels * bands * count // rows)) for rows in (math.isqrt(pixels), pixels, pixels * bands)]
+    roots = [
+        math.sqrt(min(rows, pixels * bands * count // rows)) for rows in (math.isqrt(pixels), pixels, pixels * bands)
+    ]
     return tuple(root / sum(roots) for root in roots)

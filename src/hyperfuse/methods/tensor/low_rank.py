@@ -40,7 +40,7 @@ class PatchRankSettings(MethodSettings):
         default=None, ge=1, description="patches of a group; larger clusters are split. The authors': no limit"
     )
     peak: float | None = Field(
-        default=None, gt=0, description="value that is divided by; scaled: the largest one; the authors': 1"
+        default=None, gt=0, description="value that is divided by; scaled: the HSI's largest one; the authors': 1"
     )
     precision: Literal["single", "double"] = Field(
         default="single",
@@ -145,7 +145,7 @@ class GroupedPair:
         return self.groups.map(image.to(self.precision), change).to(image.dtype)
 
     def restored(self, image: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        """Return an image (bands, H, W) of the extended pair on the pixels of the MSI, in units and type of ``like``."""
+        """Return an image (bands, H, W) of the extended pair on the MSI's pixels, in units and type of ``like``."""
         return (self.pair.cut(image) * self.peak).to(like.dtype).contiguous()
 
     def details(self) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def usable_response(pair: PairTensors) -> torch.Tensor:
 
 def mixed(matrix: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     """Return an image (n, H, W) of which every pixel is a matrix (n, m) times that of an image (m, H, W)."""
-    return (matrix @ image.flatten(1)).unflatten(1, image.shape[1:])
+    return (matrix @ image.flatten(1)).reshape(-1, *image.shape[1:])
 
 
 def _noise(pair: PairTensors) -> float:
@@ -192,5 +192,5 @@ def _noise(pair: PairTensors) -> float:
 
 
 def _peak(pair: PairTensors) -> float:
-    largest = max(float(pair.hsi.abs().max()), float(pair.msi.abs().max()))
+    largest = float(pair.hsi.abs().max())
     return largest if largest > 0 else 1.0

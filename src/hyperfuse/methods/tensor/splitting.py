@@ -46,11 +46,12 @@ def alternate(
             for prior, multiplier in zip(priors, multipliers, strict=True):
                 if steps.late():
                     return image
-                split = prior(image - multiplier)
-                multiplier += split - image
-                apart = max(apart, _relative(split - image, image))
-                pulled += split + multiplier
-        solved = solver.solve(data + penalty * pulled)
+                moved = prior(image - multiplier).sub_(image)
+                multiplier += moved
+                apart = max(apart, _relative(moved, image))
+                pulled.add_(image).add_(moved).add_(multiplier)
+                del moved
+        solved = solver.solve(pulled.mul_(penalty).add_(data))
         change, image = _relative(solved - image, solved), solved
         steps.record(change=change, split=apart)
     return image
