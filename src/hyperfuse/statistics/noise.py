@@ -34,14 +34,37 @@ def estimate_noise(hsi: torch.Tensor) -> torch.Tensor:
     With fewer than four pixels per band, every g-th band makes a separate group. With one band, or fewer than 3 x 3
     pixels, noise cannot be distinguished from signal: zeros are returned.
     """
-    bands, rows, cols = hsi.shape
-    noise = torch.zeros(bands, dtype=hsi.dtype, device=hsi.device)
-    if min(rows, cols) < 3:
-        return noise
-    groups = -(-bands * _MIN_PIXELS_PER_BAND // (rows * cols))
-    for first in range(groups):
-        noise[first::groups] = _noise_of_group(hsi[first::groups])
+    noise = torch.zeros(len(hsi), dtype=hsi.dtype, device=hsi.device)
+    for group in _groups(hsi):
+        noise[group] = _noise_of_group(hsi[group])[0].sqrt().to(hsi.dtype)
     return noise
+
+
+def noise_residual(hsi: torch.Tensor) -> torch.Tensor:
+    """Return what :func:`estimate_noise` measures, float64 (bands, rows - 2, cols - 2): where the noise is.
+
+    The response of each band's residual to a difference of Laplacians, scaled to the noise: its mean square is the
+    estimated variance.
+
+    Args:
+        hsi: image (bands, rows, cols) of at least 3 x 3 pixels.
+    """
+    bands, rows, cols = hsi.shape
+    residual = torch.zeros(bands, rows - 2, cols - 2, dtype=torch.float64, device=hsi.device)
+    for group in _groups(hsi):
+        variance, response = _noise_of_group(hsi[group])
+        energy = response.square().mean((1, 2)).clamp_min(torch.finfo(response.dtype).tiny)
+        residual[group] = response * (variance / energy).sqrt()[:, None, None]
+    return residual
+
+
+def _groups(hsi: torch.Tensor) -> list[slice]:
+    """Return the groups of bands that are predicted from each other; none where an image is too small."""
+    bands, rows, cols = hsi.shape
+    if min(rows, cols) < 3:
+        return []
+    count = -(-bands * _MIN_PIXELS_PER_BAND // (rows * cols))
+    return [slice(first, None, count) for first in range(count)]
 
 
 def laplacian_difference(image: torch.Tensor) -> torch.Tensor:
@@ -60,24 +83,26 @@ def quiet_energy(image: torch.Tensor) -> torch.Tensor:
     return means.quantile(_QUIET_QUANTILE, dim=1)
 
 
-def _noise_of_group(hsi: torch.Tensor) -> torch.Tensor:
+def _noise_of_group(hsi: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the variance of the noise of each band, and the response that it is measured by, both float64."""
     bands, rows, cols = hsi.shape
     pixels = hsi.flatten(1).double()
     pixels = pixels - pixels.mean(1, keepdim=True)
     scale = pixels.square().mean(1)
     if bands < 2 or not bool((scale > 0).any()):
-        return torch.zeros_like(scale, dtype=hsi.dtype)
+        return torch.zeros_like(scale), torch.zeros(bands, rows - 2, cols - 2).to(scale)
     gram = pixels @ pixels.T / pixels.shape[1]
     gram = gram + 1e-10 * scale.max() * torch.eye(bands, dtype=gram.dtype, device=gram.device)
     inverse = torch.linalg.inv(gram)
     # With P the inverse covariance, the residual of band b regressed on the others is (P x)_b / P_bb.
     residual = (inverse @ pixels / inverse.diagonal()[:, None]).unflatten(1, (rows, cols))
-    residual_variance = laplacian_difference(residual).square().mean((1, 2))
+    response = laplacian_difference(residual)
+    residual_variance = response.square().mean((1, 2))
     # Residual variance and weights of the other bands both depend on the degrees of freedom of the regression.
     inflation = (pixels.shape[1] / (pixels.shape[1] - bands)) ** 2
     mixing = (inverse / inverse.diagonal()[:, None]).square()
     variance = inflation * _unmix(mixing, residual_variance, bands / pixels.shape[1])
-    return torch.minimum(variance, scale).sqrt().to(hsi.dtype)
+    return torch.minimum(variance, scale), response
 
 
 def _unmix(mixing: torch.Tensor, residual: torch.Tensor, uncertainty: float) -> torch.Tensor:

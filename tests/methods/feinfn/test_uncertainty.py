@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hyperfuse.methods import PairTensors, get_method
-from hyperfuse.methods.local_linear.consistency import enforce_consistency, model_error
+from hyperfuse.methods.local_linear.consistency import correlation_length, enforce_consistency, model_error
 from hyperfuse.methods.local_linear.denoising import denoise, remaining_error
 from hyperfuse.sensor.presets import mtf, uestc
 
@@ -58,7 +58,9 @@ def test_the_error_model_is_that_of_random_fields_of_its_kind(sensor):
     root = np.linalg.cholesky(np.exp(-distance / length) + 1e-9 * np.eye(size))
     fields = torch.from_numpy(root @ rng.normal(size=(64, size, size)) @ root.T)
     low = sensor.degrade(fields)
-    model = model_error(low, sensor, (size, size))
+    found = correlation_length(low, torch.zeros(len(low)), sensor, (size, size))
+    assert found == length
+    model = model_error(found, sensor, (size, size), tuple(low.shape[1:]), low.device)
     assert model.at_lr == pytest.approx(float(low.square().mean()), rel=0.1)
     remaining = (
         torch.cat(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -30,7 +30,7 @@ from hyperfuse.methods.feinfn.correction import (
 )
 from hyperfuse.methods.feinfn.linear_part import LinearImage, LinearModel
 from hyperfuse.methods.feinfn.pretrained import TrainedNetwork, load_for_pair
-from hyperfuse.methods.feinfn.uncertainty import predict_error
+from hyperfuse.methods.feinfn.uncertainty import ErrorModel, FusedSample
 from hyperfuse.methods.local_linear.consistency import enforce_consistency
 from hyperfuse.networks.kernels.precision import Precision
 from hyperfuse.networks.options import FeINFNOptions
@@ -94,14 +94,14 @@ class FeinfnModel(StoredModel):
     Attributes:
         linear: the linear part.
         correction: of its images by a network; None where there is none.
-        uncertainty: whether errors are predicted.
+        uncertainty: of its images; None where it is not predicted.
         details: of the fit.
         margin: see :class:`~hyperfuse.methods.contract.method.Model`.
     """
 
     linear: LinearModel
     correction: NetworkCorrection | None
-    uncertainty: bool
+    uncertainty: ErrorModel | None
     details: Mapping[str, Any]
     margin: int = DEFAULT_MARGIN
     # A scene that is one sample: what fitting to it has computed, until the model is applied to it.
@@ -125,7 +125,7 @@ class FeinfnModel(StoredModel):
             samples, part(progress, 0.0, 0.25 if learns else 1.0), budget, regress=settings.effort != "fast"
         )
         if not learns:
-            return cls(linear, None, settings.uncertainty, _details(linear, None), _fitted=_keep(samples, image, None))
+            return cls(linear, None, None, _details(linear, None))._complete(samples, settings, image, [])
         limit = None
         if budget is not None:
             taken = time.monotonic() - started
@@ -136,14 +136,42 @@ class FeinfnModel(StoredModel):
         encoding = fit_encoding(start, hsis, len(samples[0].msi), len(linear.whitening.matrix))
         options = PairFitOptions(steps, None, settings.learning_rate, seed=settings.seed, keep_best=settings.keep_best)
         found = fit_correction(images, encoding, start, options, limit, part(progress, 0.25, 1.0))
-        error = found.errors[0] if found.errors else None
-        return cls(
-            linear,
-            found.correction,
-            settings.uncertainty,
-            _details(linear, found, trained=isinstance(start, TrainedNetwork)),
-            _fitted=_keep(samples, image, error),
-        )
+        details = _details(linear, found, trained=isinstance(start, TrainedNetwork))
+        return cls(linear, found.correction, None, details)._complete(samples, settings, image, found.errors)
+
+    def _complete(
+        self,
+        samples: Sequence[PairTensors],
+        settings: FeinfnSettings,
+        image: LinearImage | None,
+        errors: Sequence[torch.Tensor],
+    ) -> FeinfnModel:
+        """Return the model with the uncertainty of its images where it is set, and what fitting has computed.
+
+        Args:
+            samples: of the scene.
+            settings: of the method.
+            image: of a single sample, by the linear part.
+            errors: of held-out predictions of each sample, where they are known.
+        """
+        model = self
+        if settings.uncertainty:
+            fused = []
+            for index, one in enumerate(samples):
+                linear = self.linear.apply(one) if image is None else image
+                error = errors[index] if errors else self._held_out_error(linear)
+                fused.append(FusedSample(one, linear, self._corrected(linear), error))
+            errors = [one.error for one in fused]
+            model = replace(self, uncertainty=ErrorModel.fit(fused))
+        if image is None:
+            return model
+        return replace(model, _fitted=[_FittedSample(samples[0], image, errors[0] if errors else None)])
+
+    def _corrected(self, linear: LinearImage) -> torch.Tensor:
+        return linear.image if self.correction is None else self.correction.correct(linear)
+
+    def _held_out_error(self, linear: LinearImage) -> torch.Tensor:
+        return linear.error() if self.correction is None else self.correction.held_out_error(linear)
 
     def apply(self, pair: PairTensors, progress: Progress = silent) -> Outcome:
         """Fuse a window, and predict its error where that is set."""
@@ -151,17 +179,14 @@ class FeinfnModel(StoredModel):
         linear, error = self._known(pair)
         if linear is None:
             linear = self.linear.apply(pair)
-        image = linear.image
         if self.correction is not None:
             progress(0.5, "applying the network")
-            image = self.correction.correct(linear)
+        image = self._corrected(linear)
         progress(0.7, "enforcing consistency")
         result, expected = enforce_consistency(image, pair.hsi, pair.sensor), None
-        if self.uncertainty:
+        if self.uncertainty is not None:
             progress(0.8, "predicting the error")
-            if error is None:
-                error = linear.error() if self.correction is None else self.correction.held_out_error(linear)
-            expected = predict_error(linear, error)
+            expected = self.uncertainty.predict(linear, image, self._held_out_error(linear) if error is None else error)
         progress(1.0, "done")
         return Outcome(result, expected)
 
@@ -190,10 +215,6 @@ class _FittedSample:
     pair: PairTensors
     linear: LinearImage
     error: torch.Tensor | None
-
-
-def _keep(samples: Sequence[PairTensors], image: LinearImage | None, error: torch.Tensor | None) -> list[_FittedSample]:
-    return [] if image is None else [_FittedSample(samples[0], image, error)]
 
 
 def _details(linear: LinearModel, found: CorrectionFit | None, *, trained: bool = False) -> dict[str, Any]:

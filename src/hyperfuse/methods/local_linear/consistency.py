@@ -95,19 +95,36 @@ class ErrorModel:
     remaining: torch.Tensor
 
 
-def model_error(error: torch.Tensor, sensor: Sensor, fine: tuple[int, int]) -> ErrorModel:
-    """Fit the model to errors at LR (bands, h, w) before consistency is enforced.
+def correlation_length(error: torch.Tensor, noise: torch.Tensor, sensor: Sensor, fine: tuple[int, int]) -> float:
+    """Return the length ``l`` of :func:`enforce_consistency` of highest likelihood, in LR pixels.
 
     Args:
-        error: at LR.
-        sensor: the forward model; a PSF that is not separable is replaced by its marginals, and around every sample
-            the error remains as around a regular one.
+        error: at LR, before consistency is enforced, (bands, h, w).
+        noise: variance of each band's noise in it, (bands,).
+        sensor: the forward model; a PSF that is not separable is replaced by its marginals.
         fine: (H, W).
     """
     coarse = (error.shape[-2], error.shape[-1])
     kriging = _Kriging(separable(sensor.regular(coarse)), fine, coarse, error.device)
-    bands = error.double()[error.flatten(1).square().sum(1) > 0]
-    kriging.choose_length(bands, torch.zeros(len(bands), dtype=bands.dtype, device=bands.device))
+    some = error.flatten(1).square().sum(1) > 0
+    return kriging.choose_length(error.double()[some], noise.double()[some])
+
+
+def model_error(
+    length: float, sensor: Sensor, fine: tuple[int, int], coarse: tuple[int, int], device: torch.device
+) -> ErrorModel:
+    """Return the model of errors of one correlation length.
+
+    Args:
+        length: in LR pixels.
+        sensor: the forward model; a PSF that is not separable is replaced by its marginals, and around every sample
+            the error remains as around a regular one.
+        fine: (H, W).
+        coarse: (h, w).
+        device: of the result.
+    """
+    kriging = _Kriging(separable(sensor.regular(coarse)), fine, coarse, device)
+    kriging.set_length(length)
     model = kriging.error_model()
     if sensor.displacement is None:
         return model
@@ -158,17 +175,20 @@ class _Kriging:
             _Axis(along_x, sensor.ratio[1], device),
         ]
 
-    def choose_length(self, residual: torch.Tensor, noise: torch.Tensor) -> None:
+    def choose_length(self, residual: torch.Tensor, noise: torch.Tensor) -> float:
         best = float("inf")
         chosen = _LENGTHS[0]
         for length in _LENGTHS:
-            for axis in self._axes:
-                axis.set_length(length)
+            self.set_length(length)
             score = self._negative_log_likelihood(residual, noise)
             if score < best:
                 best, chosen = score, length
+        self.set_length(chosen)
+        return chosen
+
+    def set_length(self, length: float) -> None:
         for axis in self._axes:
-            axis.set_length(chosen)
+            axis.set_length(length)
 
     def correction(self, residual: torch.Tensor, noise: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """Return ``C A' (A C A' + N)^-1 residual`` at HR, (components, H, W), computed in ``dtype``."""

@@ -71,11 +71,11 @@ def _unexplained(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.
     from_hsi = (weights @ basis.T).square() @ estimate_noise(hsi).double().square()
     beyond = (residual - from_hsi).clamp_min(0) + _HSI_NOISE_ERROR * torch.minimum(from_hsi, residual)
     chance = 2 * math.sqrt(2 * _PIXELS_PER_SAMPLE / pixels) * residual
-    bound: torch.Tensor = (beyond + chance) / _passed(sensor, fine, coarse)
+    bound: torch.Tensor = (beyond + chance) / passed_variance(sensor, fine, coarse)
     return bound.sqrt()
 
 
-def _passed(sensor: Sensor, fine: tuple[int, int], coarse: tuple[int, int]) -> float:
+def passed_variance(sensor: Sensor, fine: tuple[int, int], coarse: tuple[int, int]) -> float:
     """Return the variance of :func:`laplacian_difference` after the PSF, of white noise of unit variance at HR."""
     if sensor.displacement is not None:  # every sample passes another fraction
         white = torch.randn(_WHITE, *fine, generator=torch.Generator().manual_seed(0))
