@@ -3,7 +3,9 @@
 import hyperfuse.methods.algorithms.bicubic
 import hyperfuse.methods.algorithms.cnmf
 import hyperfuse.methods.algorithms.cstf
+import hyperfuse.methods.algorithms.fuse_sylvester
 import hyperfuse.methods.algorithms.gsa
+import hyperfuse.methods.algorithms.hysure
 import hyperfuse.methods.algorithms.ir_tensr
 import hyperfuse.methods.algorithms.local_regression
 import hyperfuse.methods.algorithms.ltmr
