@@ -28,7 +28,6 @@ _SRF = "sentinel-2a"
 # Method, noise, and shifts of the second detector along y in LR pixels; along x a fraction of it, the other way.
 _CASES: tuple[tuple[str, float | None, tuple[float, ...]], ...] = (
     ("local-regression", None, (0.0, 0.1, 0.3, 0.5)),
-    ("local-regression", 30.0, (0.0, 0.1, 0.3, 0.5)),
     ("feinfn", 30.0, (0.0, 0.3)),
 )
 _ALONG_X = -0.6

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hyperfuse.cube.header import CubeHeader
@@ -17,6 +18,7 @@ from hyperfuse.sensor.estimation.location import fit_positions
 from hyperfuse.sensor.estimation.position import PositionFit
 from hyperfuse.sensor.estimation.sampling import PairPart
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.statistics.prediction import LinearMap
 
 Bools = NDArray[np.bool_]
 
@@ -27,6 +29,10 @@ _LEAST_BANDS = 5
 # Two detectors lie apart where they do by more LR pixels, and more standard errors, than this; the shift of one must
 # explain at least this fraction of what its bands leave unexplained at the common position (held out).
 _NEGLIGIBLE, _STANDARD_ERRORS, _GAIN = 0.03, 3.0, 0.05
+# MSI bands that locate a detector: those of which it leaves at most so many times the least fraction unexplained, which
+# is told from so many LR pixels; less than the rounding of float32 images is none.
+_UNEXPLAINED, _PIXELS, _ROUNDING = 2.0, 4000, 1e-6
+_ROUNDS = 2  # of choosing them at the position found before
 
 
 class _Found(NamedTuple):
@@ -122,8 +128,28 @@ def _located(sensor: Sensor, parts: Sequence[PairPart], used: Bools, detector: D
         return None
     index = np.flatnonzero(own)
     of_detector = [replace(part, hsi=part.hsi[index], sensor=part.sensor.replace(srf=None)) for part in parts]
-    fit = fit_positions(of_detector, max_shift=_REACH * max(sensor.ratio), affine=False)
-    return _Found(detector, of_detector, fit)
+    reach = _REACH * max(sensor.ratio)
+    # Bands of the MSI that a detector hardly explains, as those of the other, would pull it to where they lie.
+    fit, clear = fit_positions(of_detector, max_shift=reach, affine=False), of_detector
+    for _ in range(_ROUNDS):
+        seen = _explained_bands([part.moved(fit.motion.shift) for part in of_detector])
+        clear = [replace(part, msi=part.msi[seen]) for part in of_detector]
+        fit = fit_positions(clear, max_shift=reach, affine=False)
+    return _Found(detector, clear, fit)
+
+
+def _explained_bands(parts: Sequence[PairPart]) -> list[int]:
+    """Return the MSI bands that the HSI explains best: those that leave little more than the least unexplained."""
+    spectra, measured = [], []
+    for part in parts:
+        pixels = part.enough_pixels(max(part.sensor.reach), _PIXELS // len(parts))
+        spectra.append(part.spectra(pixels))
+        measured.append(part.degraded(pixels))
+    x, y = (torch.from_numpy(np.concatenate(one)).T for one in (spectra, measured))
+    predicted = LinearMap.fit(x, y)(x[:, None])[:, 0]
+    unexplained = (y - predicted).var(dim=1) / y.var(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
+    least = float(unexplained.min()) + _ROUNDING
+    return [band for band, one in enumerate(unexplained.tolist()) if one <= _UNEXPLAINED * least]
 
 
 def _carried(one: _Found) -> bool:
