@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from hyperfuse.methods.feinfn import residual_regression
-from hyperfuse.methods.feinfn.patch_features import GuidedImage
-from hyperfuse.methods.feinfn.residual_regression import ResidualRegression, _solve
+from hyperfuse.methods.feinfn.patch_features import Description, GuidedImage, PatchEncoding, leading_components
+from hyperfuse.methods.feinfn.residual_regression import ResidualRegression, _at_lr, _solve
 from hyperfuse.methods.local_linear.predictors import Predictors, Whitening
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.statistics.folds import FOLDS, block_folds
@@ -132,3 +132,24 @@ def test_of_a_noisy_hsi_the_image_itself_is_no_feature(window):
     assert (clean.encoding.components.basis.shape[1], noisy.encoding.components.basis.shape[1]) == (3, 0)
     changed = window._replace(image=window.image.flip(1))
     assert torch.equal(noisy.encoding.describe(changed).components, noisy.encoding.describe(window).components)
+
+
+def test_features_at_lr_are_those_of_the_whole_window_degraded(window):
+    components = leading_components([window.predictors.degrade(window.image)])
+    description = Description(components.project(window.image), window.msi, window.predictors)
+    encoding = PatchEncoding.fit(components, [description])
+    expected = [window.predictors.degrade(maps).flatten(1) for _, maps in encoding.maps(description)]
+    torch.testing.assert_close(_at_lr(encoding, description), torch.cat(expected), atol=2e-6, rtol=1e-5)
+
+
+def test_threads_change_nothing_but_rounding(window):
+    lr = window.predictors.degrade(0.1 * window.msi[:1].square().expand(3, -1, -1))
+    hsi, found = window.predictors.degrade(window.image) + lr, []
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            found.append(ResidualRegression.fit([(window, lr)], [hsi], torch.zeros(3)).predict(window))
+        finally:
+            torch.set_num_threads(before)
+    torch.testing.assert_close(*found, atol=1e-6, rtol=1e-5)

@@ -5,7 +5,9 @@ import torch
 
 from hyperfuse.methods.contract.method import WHOLE
 from hyperfuse.methods.local_linear.predictors import Predictors, Whitening, pooled
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import create_sensor
+from hyperfuse.sensor.psf import GaussianPsf
 
 
 def test_whitened_samples_have_unit_covariance_together():
@@ -40,3 +42,16 @@ def test_positions_of_a_window_are_those_of_its_pixels_in_the_scene(ratio, phase
         )
         inside = whole[first[0] : first[0] + part.shape[0], first[1] : first[1] + part.shape[1]]
         torch.testing.assert_close(part, inside)
+
+
+@pytest.mark.parametrize(("ratio", "phase"), [((4.0, 4.0), None), ((2.5, 3.2), (0.7, 1.1))])
+def test_the_part_that_lr_pixels_see_gives_those_pixels(ratio, phase):
+    sensor = Sensor(ratio=ratio, phase=phase, psf=GaussianPsf(sigma=(1.5, 1.5)))
+    shape, fine = (9, 11), torch.rand(2, 41, 45, generator=torch.Generator().manual_seed(0))
+    whole = Predictors(fine, sensor.degrade(fine, shape).double(), sensor, (-0.5, 0.5, 0.0, 1.0))
+    for rows, cols in ((slice(0, 4), slice(0, 11)), (slice(3, 7), slice(5, 8)), (slice(8, 9), slice(10, 11))):
+        part, where = whole.seen_by(rows, cols, 2)
+        assert part.shape == (rows.stop - rows.start, cols.stop - cols.start)
+        torch.testing.assert_close(part.degrade(fine[:, *where]).double(), whole.coarse[:, rows, cols])
+        positions = whole.positions(fine=False).reshape(*shape, 2)[rows, cols].flatten(0, 1)
+        torch.testing.assert_close(part.positions(fine=False), positions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +19,11 @@ RADIUS = 2  # of a patch, HR pixels
 _MSI_COMPONENTS = 4  # of which patches are taken: with more, few LR pixels would decide many weights
 _IMAGE_COMPONENTS = 6  # more serve some scenes and harm others
 _RANDOM = 800  # random features
+# They are made in groups, each of another half of what describes a pixel: half the products, and no worse.
+_GROUPS = 8
 _SEED = 1
 _COMPRESSED = 4.0  # times its mean absolute value: the limit of a difference that random features are made of
-_MIN_CHUNK, _CHUNK_BYTES = 64, 16 * 2**20  # feature maps at a time: with small windows they stay in cache
+_MIN_CHUNK, _CHUNK_BYTES = 64, 4 * 2**20  # feature maps at a time: with small windows they stay in cache
 _UNIT_PIXELS = 2**14  # of a window, from which the units of features are taken
 _FLOOR = 1e-3  # of the mean radiance: the smallest of which a logarithm is taken
 _TINY = 1e-12
@@ -64,10 +67,10 @@ class PatchEncoding:
     """Feature maps of the MSI around each pixel: differences to the centre of a patch, and random features.
 
     A random feature is ``relu(w . z + b)`` with fixed random ``w`` and ``b`` (Rahimi and Recht, Random features for
-    large-scale kernel machines, NeurIPS 2007) of a pixel's standardised description ``z``: the whitened MSI, the
-    differences with large ones compressed, the logarithm of the mean radiance and each band's fraction of it, and
-    leading components of the image that is to be corrected with their differences to the eight neighbours, unless the
-    HSI is noisy.
+    large-scale kernel machines, NeurIPS 2007) of a random half of a pixel's standardised description ``z``: the
+    whitened MSI, the differences with large ones compressed, the logarithm of the mean radiance and each band's
+    fraction of it, and leading components of the image that is to be corrected with their differences to the eight
+    neighbours, unless the HSI is noisy.
 
     Attributes:
         components: of the image.
@@ -110,29 +113,35 @@ class PatchEncoding:
         """Number of features."""
         return len(self.contrast) + _RANDOM
 
-    def maps(self, window: Description, step: int = 1) -> Iterator[tuple[slice, torch.Tensor]]:
+    def maps(
+        self, window: Description, step: int = 1, rows: slice = slice(None)
+    ) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yield all features of every ``step``-th pixel, a few at a time: their numbers, and maps (n, H, W).
 
-        Maps are overwritten by the next.
+        Maps are overwritten by the next. ``rows`` are those of the maps that are made.
         """
-        described = self._describe(window, step)
-        differences = _msi_differences(window.predictors, step)
-        yield slice(0, len(differences)), differences
+        described = self._describe(window, step)[:, rows].contiguous()
+        differences = _msi_differences(window.predictors, step)[:, rows]
+        first = len(differences)
+        yield slice(0, first), differences
         del differences
-        shape, flat = described.shape[1:], described.flatten(1)
-        weights, biases = _random_weights(len(flat))
-        weights = (weights.to(flat) / self.deviation).contiguous()
-        biases = biases.to(flat) - weights @ self.mean
-        chunk = min(_RANDOM, max(_MIN_CHUNK, _CHUNK_BYTES // flat[0].nbytes))
+        shape, flat, size = described.shape[1:], described.flatten(1), _RANDOM // _GROUPS
+        chunk = min(size, max(_MIN_CHUNK, _CHUNK_BYTES // flat[0].nbytes))
         values = flat.new_empty(chunk, flat.shape[1])
-        for some in strips(_RANDOM, chunk):
-            maps = values[: some.stop - some.start]
-            torch.addmm(biases[some, None], weights[some], flat, out=maps).relu_()
-            first = len(self.contrast)
-            yield slice(first + some.start, first + some.stop), maps.reshape(-1, *shape)
+        for inputs, plain, biases in _random_groups(len(flat)):
+            weights = plain.to(flat) / self.deviation[inputs]
+            constant = biases.to(flat) - weights @ self.mean[inputs]
+            for some in strips(size, chunk):
+                maps = values[: some.stop - some.start]
+                torch.addmm(constant[some, None], weights[some], flat[inputs], out=maps).relu_()
+                yield slice(first + some.start, first + some.stop), maps.reshape(-1, *shape)
+            first += size
 
     def _describe(self, window: Description, step: int = 1) -> torch.Tensor:
-        """Return what random features are made of, not standardised, at every ``step``-th pixel: (d, H, W)."""
+        """Return what random features are made of, not standardised, at every ``step``-th pixel: (d, H, W).
+
+        In a random order, and half of it twice, so that the halves that features look at are consecutive.
+        """
         ratio = _msi_differences(window.predictors, step) / self.contrast[:, None, None]
         compressed = ratio / (ratio.abs() / _COMPRESSED).add_(1)
         floor = max(_FLOOR * abs(self.radiance), _TINY)
@@ -141,7 +150,8 @@ class PatchEncoding:
         fractions = (msi / mean).clamp(-1.0, 1.0 + len(msi))
         components = window.components / self.unit
         pixels = window.predictors.fine[:, ::step, ::step], components[:, ::step, ::step]
-        return torch.cat([pixels[0], compressed, mean.log(), fractions, pixels[1], _differences(components, 1, step)])
+        parts = [pixels[0], compressed, mean.log(), fractions, pixels[1], _differences(components, 1, step)]
+        return torch.cat(parts)[_order(sum(map(len, parts))).to(msi.device)]
 
 
 def leading_components(hsis: Sequence[torch.Tensor], count: int = _IMAGE_COMPONENTS) -> Subspace:
@@ -178,8 +188,29 @@ def _weighted_mean(images: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.stack([one.mean((1, 2)) * (one[0].numel() / pixels) for one in images]).sum(0)
 
 
-def _random_weights(inputs: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return fixed random weights (features, inputs) and biases (features,) for standardised inputs."""
+@functools.cache
+def _order(inputs: int) -> torch.Tensor:
+    """Return a fixed random order of what describes a pixel, its first half repeated at the end."""
+    order = torch.randperm(inputs, generator=torch.Generator().manual_seed(_SEED))
+    return torch.cat([order, order[: _looked_at(inputs)]])
+
+
+def _looked_at(inputs: int) -> int:
+    return (inputs + 1) // 2
+
+
+@functools.cache
+def _random_groups(ordered: int) -> list[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """Return for each group of features the standardised inputs that it looks at, and its weights and biases.
+
+    Inputs are those of :func:`_order`; weights (features, inputs) and biases (features,) are random and fixed.
+    """
     generator = torch.Generator().manual_seed(_SEED)
-    weights = torch.randn(_RANDOM, inputs, generator=generator) / math.sqrt(inputs)
-    return weights, 2 * torch.rand(_RANDOM, generator=generator) - 1
+    inputs = 2 * ordered // 3
+    size, groups = _RANDOM // _GROUPS, []
+    for group in range(_GROUPS):
+        start = group * inputs // _GROUPS
+        some = slice(start, start + _looked_at(inputs))
+        weights = torch.randn(size, some.stop - start, generator=generator) / math.sqrt(some.stop - start)
+        groups.append((some, weights, 2 * torch.rand(size, generator=generator) - 1))
+    return groups

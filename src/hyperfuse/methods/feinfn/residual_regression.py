@@ -23,7 +23,7 @@ _MIN_GAIN = 0.98
 _MAX_NOISE = 0.5
 # HR pixels of an image, and HR pixels along a side of a part of it, that are computed at a time: what is made of them
 # stays in cache.
-_STRIP_PIXELS, _PART_SIDE = 2**14, 64
+_STRIP_PIXELS, _PART_SIDE = 2**13, 64
 _NOISE_STEP = 2  # HR pixels between those at which the effect of noise is measured
 _TINY = 1e-12
 _ROUNDING = 1e-6
@@ -128,19 +128,21 @@ class ResidualRegression:
 
         def fill(strip: slice) -> None:
             first, stop = max(0, strip.start - RADIUS), min(rows, strip.stop + RADIUS)
-            residual = self._predict(window.rows(slice(first, stop)))[:, strip.start - first : strip.stop - first]
+            inside = slice(strip.start - first, strip.stop - first)
+            residual = self._predict(window.rows(slice(first, stop)), inside)
             torch.mul(residual, self.shrinkage.of(window.image[:, strip]), out=result[:, strip])
 
         in_threads(fill, strips(rows, max(4 * RADIUS, _STRIP_PIXELS // cols)), result.device)
         return result
 
-    def _predict(self, window: GuidedImage) -> torch.Tensor:
+    def _predict(self, window: GuidedImage, rows: slice) -> torch.Tensor:
+        """Return the same of some rows of a window, not shrunk."""
         weights = self.weights.to(window.image)
-        constant = -(weights @ self.offset.to(weights))
-        total = constant[:, None].expand(-1, window.image[0].numel()).contiguous()
-        for part, maps in self.encoding.maps(self.encoding.describe(window)):
+        constant, shape = -(weights @ self.offset.to(weights)), window.image[:, rows].shape[1:]
+        total = constant[:, None].expand(-1, shape[0] * shape[1]).contiguous()
+        for part, maps in self.encoding.maps(self.encoding.describe(window), rows=rows):
             total.addmm_(weights[:, part], maps.flatten(1))
-        residual = total.reshape(-1, *window.image.shape[1:])
+        residual = total.reshape(-1, *shape)
         return residual if self.subspace is None else self.subspace.expand_change(residual)
 
 

@@ -209,18 +209,27 @@ class _Search:
     def nearest(self, *, fine: bool, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return distances and numbers of the nearest LR pixels of every HR or LR pixel, (n, count)."""
         query = self._joint(self._values(fine).double(), self._predictors.positions(fine=fine))
-        found = in_threads(lambda some: self._tree.query(query[some], k=count), strips(len(query), _AT_ONCE))
-        distances, indices = zip(*found, strict=True)
-        return np.concatenate(distances), np.concatenate(indices)
+        distance, index = np.empty((len(query), count)), np.empty((len(query), count), np.intp)
+
+        def fill(some: slice) -> None:
+            distance[some], index[some] = self._tree.query(query[some], k=count)
+
+        in_threads(fill, strips(len(query), _AT_ONCE))
+        return distance, index
 
     def weighted(self, distance: np.ndarray, index: np.ndarray, *, fine: bool) -> Neighbours:
         """Return neighbours with weights that fall with their distance."""
-        weight = np.concatenate(in_threads(lambda some: _weights(distance[some]), strips(len(distance), _AT_ONCE)))
+        weight = torch.empty(distance.shape, dtype=self._like.dtype)
+
+        def fill(some: slice) -> None:
+            reach = distance[some].max(axis=1, keepdims=True) + 1e-9
+            by_distance = np.exp(-2 * (distance[some] / reach) ** 2)
+            weight[some] = torch.from_numpy(by_distance / by_distance.sum(axis=1, keepdims=True))
+
+        in_threads(fill, strips(len(distance), _AT_ONCE))
+        device = self._like.device
         return Neighbours(
-            self._values(fine).to(self._like.dtype),
-            torch.from_numpy(index).to(self._like.device),
-            torch.from_numpy(weight).to(self._like),
-            self._pixels,
+            self._values(fine).to(self._like.dtype), torch.from_numpy(index).to(device), weight.to(device), self._pixels
         )
 
     def _values(self, fine: bool) -> torch.Tensor:
@@ -228,13 +237,6 @@ class _Search:
 
     def _joint(self, values: torch.Tensor, positions: torch.Tensor) -> np.ndarray:
         return np.hstack([values.cpu().numpy(), self._weight * positions.cpu().numpy()])
-
-
-def _weights(distance: np.ndarray) -> np.ndarray:
-    """Return weights (n, count) that fall with the distance relative to the largest, of the sum 1."""
-    reach = distance.max(axis=1, keepdims=True) + 1e-9
-    weight = np.exp(-2 * (distance / reach) ** 2)
-    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
 def _predict(neighbours: Neighbours, slopes: torch.Tensor, known: torch.Tensor | None) -> torch.Tensor:

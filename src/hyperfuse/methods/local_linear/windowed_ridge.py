@@ -14,7 +14,7 @@ from hyperfuse.statistics.linear import solve_small
 
 _CUT = 4.0  # windows end at this many standard deviations
 _TINY = 1e-12
-_SUM_BYTES = 64 * 2**20  # of some targets
+_SUM_BYTES = 2 * 2**20  # of some targets: they stay in cache
 _BLOCK_VALUES = 2**16  # per thread, window sums that stay in cache
 
 Weights = dict[float, float]  # of each ridge
