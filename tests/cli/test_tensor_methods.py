@@ -10,6 +10,8 @@ from scenes import patches_of_materials
 METHODS = {
     "cstf": ({}, "sweeps=9999", 3.0),
     "ir-tensr": ({"passes": 2, "inner_iterations": 8}, "passes=9999", 3.0),
+    "ltmr": ({"iterations": 5}, "iterations=9999", 1.0),
+    "lttr": ({"iterations": 3}, "iterations=9999", 1.0),
 }
 
 

@@ -6,16 +6,15 @@ import pytest
 import torch
 
 import hyperfuse as hf
-from hyperfuse.cli import main
 from hyperfuse.methods import PairTensors, get_method
 from hyperfuse.methods.algorithms.ltmr import leading_spectra
 from hyperfuse.methods.algorithms.lttr import shrink_unfolding, unfolding_fractions
 from hyperfuse.methods.tensor.iterations import Iterations
-from hyperfuse.methods.tensor.low_rank import mixed
 from hyperfuse.methods.tensor.patches import PatchGrid, PatchGroups
 from hyperfuse.methods.tensor.shrinkage import log_shrink
 from hyperfuse.methods.tensor.splitting import alternate
 from hyperfuse.methods.tensor.sylvester import PeriodicSampling, SylvesterSolver
+from hyperfuse.methods.tensor.tucker import mix
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import BoxPsf, GaussianPsf, KernelPsf
 from hyperfuse.sensor.srf.srf import srf_boxes
@@ -142,7 +141,7 @@ def test_without_a_weight_the_image_stays_at_the_truth():
     solver = SylvesterSolver(response.T @ response + 3e-3 * torch.eye(5, dtype=torch.float64), sampling)
     groups = PatchGroups.similar(pair.msi, PatchGrid((16, 16), 8, 4), 2)
     priors = [lambda x, t=t: groups.map(x, lambda one: shrink_unfolding(one, t, shrinking(0.0))) for t in (1, 2, 3)]
-    data = mixed(response.T, pair.msi) + sampling.adjoint(pair.hsi)
+    data = mix(response.T, pair.msi) + sampling.adjoint(pair.hsi)
     found = alternate(solver, data, reference, priors, 1e-3, Iterations(5))
     torch.testing.assert_close(found, reference, rtol=0, atol=1e-10)
 
@@ -189,44 +188,6 @@ def test_defaults_scale_or_are_the_authors(name):
     both = method.fuse(pair, {"iterations": 1, "defaults": "authors", "groups": 2, "weight": 0.5, "peak": 2.0}).details
     assert (both["groups"], both["weight"], both["peak"]) == (2, 0.5, 2.0)
     assert method.fuse(pair, {"iterations": 1, "groups": 1, "largest_group": 20}).details["patches_per_group"][-1] <= 20
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_file_pair_with_a_gap_is_fused_within_a_budget(name, capsys, tmp_path):
-    reference = hf.Cube(data=patches_of_materials(6, 48, 48, seed=2).astype(np.float32))
-    pair = hf.simulate(reference, ratio=4, preset="uestc", srf="boxes:3")
-    valid = np.ones(pair.msi.shape, np.bool_)
-    valid[:, 5, 7] = False
-    hf.write(tmp_path / "hsi.tif", pair.hsi)
-    hf.write(tmp_path / "msi.tif", pair.msi.replace(valid=valid, nodata=-1.0))
-    pair.sensor.save(tmp_path / "sensor.yaml")
-    words = ("fuse", tmp_path / "hsi.tif", tmp_path / "msi.tif", tmp_path / "fused.tif", "--method", name)
-    assert main([str(word) for word in (*words, "--budget", "1min")]) == 0, capsys.readouterr().err
-    fused = hf.read(tmp_path / "fused.tif")
-    assert not fused.valid[:, 5, 7].any()
-    assert (~fused.valid).sum() == 6
-    step = fused.history[-1]
-    assert step["method"] == name
-    assert step["run"]["end"] in ("iterations", "budget")
-    assert len(step["run"]["change"]) == min(step["run"]["iterations"], 40)
-    scores = hf.evaluate(reference, fused, ratio=4)
-    bicubic = hf.evaluate(reference, hf.fuse(pair.hsi, pair.msi, sensor=pair.sensor, method="bicubic"), ratio=4)
-    assert scores["psnr_db"] > bicubic["psnr_db"] + 6
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_tiles_are_fitted_by_themselves(name, tmp_path):
-    reference = hf.Cube(data=patches_of_materials(6, 96, 96, seed=2).astype(np.float32))
-    pair = hf.simulate(reference, ratio=4, preset="mtf", srf="boxes:3")
-    settings = {"iterations": 3}
-    whole = hf.fuse(pair.hsi, pair.msi, sensor=pair.sensor, method=name, settings=settings)
-    files = [tmp_path / "hsi.tif", tmp_path / "msi.tif", tmp_path / "tiled.tif"]
-    hf.write(files[0], pair.hsi)
-    hf.write(files[1], pair.msi)
-    hf.fuse_tiles(*files, sensor=pair.sensor, method=name, settings=settings, tile=48)
-    tiled = hf.read(files[2])
-    one, other = (hf.evaluate(reference, image, ratio=4)["psnr_db"] for image in (whole, tiled))
-    assert other > one - 1
 
 
 @pytest.mark.parametrize(

@@ -63,3 +63,10 @@ def test_a_long_record_is_thinned():
     assert len(found) == 40
     assert (found[0], found[-1]) == (0.0, 199.0)
     assert found == sorted(set(found))
+
+
+def test_a_long_duration_is_stated_first():
+    clock, reports = Clock(), []
+    for _ in Iterations(10, progress=lambda _, message="": reports.append(message), clock=clock):
+        clock.now += 90
+    assert reports[0] == "iteration 1 of 10, about 15 min in all"

@@ -10,10 +10,11 @@ from pydantic import Field
 from hyperfuse.methods.contract.method import BytesPerPixel, Capabilities, Outcome, PairTensors
 from hyperfuse.methods.contract.registry import register_method
 from hyperfuse.methods.tensor.iterations import Iterations
-from hyperfuse.methods.tensor.low_rank import Defaults, GroupedPair, PatchRankSettings, mixed
+from hyperfuse.methods.tensor.low_rank import Defaults, GroupedPair, PatchRankSettings
 from hyperfuse.methods.tensor.shrinkage import shrink_slices
 from hyperfuse.methods.tensor.splitting import alternate
 from hyperfuse.methods.tensor.sylvester import SylvesterSolver
+from hyperfuse.methods.tensor.tucker import mix
 from hyperfuse.progress import Progress, part
 from hyperfuse.sensor.model import Sensor
 
@@ -74,13 +75,13 @@ def ltmr(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, settings: LtmrSet
         count, channels, pixels = patches.shape
         return shrink_slices(patches, shrinkage(1.0, count, channels, math.sqrt(pixels)))
 
-    components = mixed(basis.T, pair.hsi)
+    components = mix(basis.T, pair.hsi)
     gram = response.T @ response
     gram.diagonal().add_(penalty)
-    data = mixed(response.T, pair.msi) + pair.sampling.adjoint(components)
+    data = mix(response.T, pair.msi) + pair.sampling.adjoint(components)
     solver = SylvesterSolver(gram, pair.sampling)
     start = pair.sensor.upsample(components, pair.sampling.fine, "cubic")
-    image = mixed(basis, alternate(solver, data, start, [lambda one: grouped.map(one, shrunk)], penalty, steps))
+    image = mix(basis, alternate(solver, data, start, [lambda one: grouped.map(one, shrunk)], penalty, steps))
     progress(1.0, "done")
     details = {"components": len(components), **grouped.details(), **steps.details(), **grouped.misfits(image)}
     return Outcome(grouped.restored(image, hsi), None, details)

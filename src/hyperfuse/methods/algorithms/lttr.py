@@ -11,10 +11,11 @@ from pydantic import Field
 from hyperfuse.methods.contract.method import BytesPerPixel, Capabilities, Outcome, PairTensors
 from hyperfuse.methods.contract.registry import register_method
 from hyperfuse.methods.tensor.iterations import Iterations
-from hyperfuse.methods.tensor.low_rank import Defaults, GroupedPair, PatchRankSettings, Shrink, mixed
+from hyperfuse.methods.tensor.low_rank import Defaults, GroupedPair, PatchRankSettings, Shrink
 from hyperfuse.methods.tensor.shrinkage import shrink_singular_values
 from hyperfuse.methods.tensor.splitting import Prior, alternate
 from hyperfuse.methods.tensor.sylvester import SylvesterSolver
+from hyperfuse.methods.tensor.tucker import mix
 from hyperfuse.progress import Progress, part
 from hyperfuse.sensor.model import Sensor
 
@@ -67,7 +68,7 @@ def lttr(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, settings: LttrSet
     priors = _priors(grouped, penalty)
     gram = response.T @ response
     gram.diagonal().add_(len(priors) * penalty)
-    data = mixed(response.T, pair.msi) + pair.sampling.adjoint(pair.hsi)
+    data = mix(response.T, pair.msi) + pair.sampling.adjoint(pair.hsi)
     solver = SylvesterSolver(gram, pair.sampling)
     image = alternate(solver, data, pair.upsampled(), priors, penalty, steps)
     progress(1.0, "done")

@@ -10,6 +10,8 @@ from hyperfuse.progress import Progress, silent
 
 # Of a budget, what computing the image from the last iterate may take.
 _FINISHING = 0.1
+# A duration, in seconds, that messages state in advance.
+_LONG = 600
 # Values of a record: enough to see a curve, few enough for a header.
 _MOST_RECORDED = 40
 
@@ -18,6 +20,7 @@ class Iterations:
     """Counts iterations until they converge, are as many as allowed, or their wall time is over.
 
     One is always made. The next is not begun where it would, if it takes as long as the last one, exceed the time.
+    Messages state the duration of all where that is above ten minutes, as far as it is seen from those made.
 
     Args:
         most: number of iterations.
@@ -45,7 +48,7 @@ class Iterations:
         self._most, self._tolerance, self._progress, self._clock = most, tolerance, progress, clock
         self._deadline = None if budget_seconds is None else clock() + (1 - _FINISHING) * budget_seconds
         self._values: dict[str, list[float]] = {}
-        self._count, self._end = 0, "iterations"
+        self._count, self._end, self._started = 0, "iterations", clock()
 
     def __iter__(self) -> Iterator[int]:
         for number in range(self._most):
@@ -53,7 +56,7 @@ class Iterations:
             yield number
             self._count = number + 1
             converged = self._converged()
-            self._progress(1.0 if converged else self._count / self._most, f"iteration {self._count}")
+            self._progress(1.0 if converged else self._count / self._most, self._message())
             if converged:
                 self._end = "converged"
                 break
@@ -78,6 +81,11 @@ class Iterations:
         return {"iterations": self._count, "end": self._end} | {
             name: [float(f"{value:.4g}") for value in _spread(values)] for name, values in self._values.items()
         }
+
+    def _message(self) -> str:
+        seconds = (self._clock() - self._started) / self._count * self._most
+        duration = f" of {self._most}, about {seconds / 60:.0f} min in all" if seconds > _LONG else ""
+        return f"iteration {self._count}{duration}"
 
     def _converged(self) -> bool:
         if self._tolerance is None or not self._values:

@@ -15,6 +15,7 @@ from hyperfuse.methods.local_linear.msi_noise import estimate_msi_noise
 from hyperfuse.methods.tensor.patches import PatchGrid, PatchGroups
 from hyperfuse.methods.tensor.periodic import PeriodicPair
 from hyperfuse.methods.tensor.shrinkage import log_shrink
+from hyperfuse.methods.tensor.tucker import mix
 from hyperfuse.statistics.noise import estimate_noise
 
 Shrink = Callable[[torch.Tensor], torch.Tensor]
@@ -164,7 +165,7 @@ class GroupedPair:
         pair = self.pair
         residuals = {
             "hsi_misfit": (pair.sampling.forward(image), pair.hsi),
-            "msi_misfit": (mixed(self.response, image), pair.msi),
+            "msi_misfit": (mix(self.response, image), pair.msi),
         }
         return {
             name: float(f"{float((found - given).norm() / given.norm().clamp_min(1e-300)):.3g}")
@@ -178,11 +179,6 @@ def usable_response(pair: PairTensors) -> torch.Tensor:
     response = torch.as_tensor(pair.sensor.srf.matrix, dtype=torch.float64, device=pair.hsi.device)
     kept = response * (pair.hsi.abs().flatten(1).amax(1) > 0)
     return kept * (response.sum(1) / kept.sum(1)).nan_to_num(1.0, 1.0, 1.0)[:, None]
-
-
-def mixed(matrix: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """Return an image (n, H, W) of which every pixel is a matrix (n, m) times that of an image (m, H, W)."""
-    return (matrix @ image.flatten(1)).reshape(-1, *image.shape[1:])
 
 
 def _noise(pair: PairTensors) -> float:
