@@ -26,14 +26,23 @@ class RadianceShrinkage:
     factor: torch.Tensor
 
     @classmethod
-    def fit(cls, estimate: torch.Tensor, change: torch.Tensor, measured: torch.Tensor) -> RadianceShrinkage:
+    def fit(
+        cls,
+        estimate: torch.Tensor,
+        change: torch.Tensor,
+        measured: torch.Tensor,
+        weight: torch.Tensor | None = None,
+    ) -> RadianceShrinkage:
         """Regress the error of an estimate on its correction, class by class, at pixels held out of both.
 
-        All are (bands, h, w): the estimate without the correction, the correction, the measurement.
+        All are (bands, h, w): the estimate without the correction, the correction, the measurement. ``weight`` (h w,)
+        is that of every pixel; None for equal ones.
         """
         norm = estimate.flatten(1).double().norm(dim=0)
         error, change = (image.flatten(1).double() for image in (measured - estimate, change))
         agreement, energy = (error * change).sum(0), change.square().sum(0)
+        if weight is not None:
+            agreement, energy = agreement * weight, energy * weight
         order = norm.argsort()
         classes = order.tensor_split(max(1, min(_CLASSES, len(order) // _MIN_PIXELS)))
         factors = [agreement[pixels].sum() / energy[pixels].sum().clamp_min(1e-30) for pixels in classes]

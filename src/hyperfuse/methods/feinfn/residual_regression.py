@@ -35,12 +35,12 @@ class ResidualRegression:
 
     Attributes:
         encoding: of the features.
-        offset: mean of every feature at LR, (features,).
+        offset: weighted mean of every feature at LR, (features,).
         weights: of the residual's components on the features, (components, features); 0 for components of which
             the validation error does not fall.
         subspace: the components; None for the bands themselves.
         shrinkage: of the correction, at low radiance.
-        gain_db: fall of the validation error, mean over bands.
+        gain_db: fall of the validation error, mean over bands, of reliable pixels more than of others.
         rmse: root mean squared validation error of each band, (bands,).
         inflation: that, relative to the same of pixels that the weights were fitted to, (bands,).
     """
@@ -97,10 +97,11 @@ class ResidualRegression:
             return None
         subspace = model_subspace(residual)
         targets = (residual if subspace is None else subspace.project(residual)).flatten(1)
+        reliability = _reliability(residual)
         change = features.new_zeros(len(features), 1)
         if noisy is not None:
             change = torch.sub(*(_at_hr(encoding, one) for one in reversed(noisy)))
-        solved = _solve(features, targets, folds, change)
+        solved = _solve(features, targets, _Pixels(folds, reliability), change)
         if not bool(solved.accepted.any()):
             return None
         estimate = pooled(hsis) - residual
@@ -109,15 +110,17 @@ class ResidualRegression:
             one if subspace is None else subspace.expand_change(one)
             for one in (fitted[:, None], solved.held_out[:, None])
         )
-        shrinkage = RadianceShrinkage.fit(estimate, predicted, estimate + residual)
+        # The factor of a class is decided by few pixels: with weights closer to equal ones.
+        shrinkage = RadianceShrinkage.fit(estimate, predicted, estimate + residual, reliability.sqrt())
         factor = shrinkage.of(estimate)
         before, inside, after = (
-            one.flatten(1).double().square().mean(1).clamp_min(_TINY**2)
+            one.flatten(1).double().square() + _TINY**2
             for one in (residual, residual - factor * fitted, residual - factor * predicted)
         )
-        gain = float(10 * (before / after).log10().mean())
+        gain = float(10 * ((before @ reliability) / (after @ reliability)).log10().mean())
         if gain <= 0:
             return None
+        inside, after = inside.mean(1), after.mean(1)
         rmse, inflation = after.sqrt().to(residual.dtype), (after / inside).sqrt().to(residual.dtype)
         return cls(encoding, solved.offset, solved.weights, subspace, shrinkage, gain, rmse, inflation)
 
@@ -156,46 +159,69 @@ class _Solved:
     accepted: torch.Tensor
 
 
-def _solve(features: torch.Tensor, targets: torch.Tensor, folds: torch.Tensor, change: torch.Tensor) -> _Solved:
+class _Pixels(NamedTuple):
+    """Fold and weight of every LR pixel, (n,) each."""
+
+    fold: torch.Tensor
+    weight: torch.Tensor
+
+
+def _reliability(residual: torch.Tensor) -> torch.Tensor:
+    """Return the weight of every pixel of a residual (bands, 1, n), in (0, 1].
+
+    Residuals have long tails: at highlights, at the border of the image, where the HSI also holds light from beyond it,
+    and where the images do not show the same, one pixel would count as much as a hundred others. These weights lie half
+    way between least squares and those of Cauchy's distribution, and count a large residual about as its absolute value
+    (Holland, Welsch, Communications in Statistics 6(9), 1977).
+    """
+    squared = residual.flatten(1).double().square()
+    relative = (squared / squared.mean(1, keepdim=True).clamp_min(_TINY**2)).mean(0)
+    weight: torch.Tensor = (1 + relative / relative.median().clamp_min(_TINY)).rsqrt()
+    return weight
+
+
+def _solve(features: torch.Tensor, targets: torch.Tensor, pixels: _Pixels, change: torch.Tensor) -> _Solved:
     """Regress targets (components, n) on features (k, n), and predict each fold by weights fitted to the others.
 
     ``change`` (k, m) is what noise does to the features of m HR pixels.
     """
-    offset = features.mean(1, keepdim=True)
-    deviation = features.std(1, correction=0, keepdim=True)
+    fractions = (pixels.weight / pixels.weight.sum()).to(features.dtype)
+    offset = (features @ fractions)[:, None]
+    deviation = ((features - offset).square() @ fractions).sqrt()[:, None]
     # What varies by rounding alone is constant.
     varies = deviation > _ROUNDING * offset.abs().amax().clamp_min(_TINY)
     deviation = torch.where(varies, deviation, torch.inf)
     change = change / deviation
     noise = (change @ change.T).double() / change.shape[1]
     targets = targets.to(features.dtype)
-    count, device = len(folds), features.device
+    total, device = float(pixels.weight.sum()), features.device
+    folds = [torch.nonzero(pixels.fold == fold)[:, 0] for fold in range(FOLDS)]
     parts = in_threads(
-        lambda pixels: _Fold.of((features[:, pixels] - offset) / deviation, targets[:, pixels], noise),
-        [torch.nonzero(folds == fold)[:, 0] for fold in range(FOLDS)],
+        lambda fold: _Fold.of((features[:, fold] - offset) / deviation, targets[:, fold], pixels.weight[fold], noise),
+        folds,
         device,
     )
     normal, right = (torch.stack(some).sum(0) for some in zip(*((one.normal, one.right) for one in parts), strict=True))
 
     def without(one: _Fold) -> torch.Tensor:
-        ridges = [ridge * (count - one.features.shape[1]) for ridge in _RIDGES]
+        ridges = [ridge * (total - one.mass) for ridge in _RIDGES]
         return torch.stack([_ridge(normal - one.normal, right - one.right, ridge) for ridge in ridges])
 
     by_fold = in_threads(without, parts, device)
-    energy = targets.double().square().mean(1)
+    energy = targets.double().square() @ pixels.weight
     # Of a fold's squared error, what depends on the weights.
     changes = [
         ((one.normal @ solved - 2 * one.right) * solved).sum(1) for one, solved in zip(parts, by_fold, strict=True)
     ]
-    errors = energy + torch.stack(changes).sum(0) / count
+    errors = energy + torch.stack(changes).sum(0)
     least, best = errors.min(0)
     accepted = least < _MIN_GAIN * energy
     held_out, chosen = torch.zeros_like(targets), torch.arange(len(targets), device=device)
-    for fold, (one, solved) in enumerate(zip(parts, by_fold, strict=True)):
-        held_out[:, folds == fold] = solved[best, :, chosen].to(targets.dtype) @ one.features
+    for fold, one, solved in zip(folds, parts, by_fold, strict=True):
+        held_out[:, fold] = solved[best, :, chosen].to(targets.dtype) @ one.features
     weights = torch.zeros_like(right.T)
     for index in sorted(set(best[accepted].tolist())):
-        weights[best == index] = _ridge(normal, right[:, best == index], _RIDGES[index] * count).T
+        weights[best == index] = _ridge(normal, right[:, best == index], _RIDGES[index] * total).T
     weights = torch.where(accepted[:, None], weights, 0.0).to(features.dtype) / deviation.T
     return _Solved(weights, offset[:, 0], torch.where(accepted[:, None], held_out, 0.0), accepted)
 
@@ -206,11 +232,13 @@ class _Fold(NamedTuple):
     features: torch.Tensor
     normal: torch.Tensor
     right: torch.Tensor
+    mass: float
 
     @classmethod
-    def of(cls, features: torch.Tensor, targets: torch.Tensor, noise: torch.Tensor) -> _Fold:
-        normal = (features @ features.T).double().add_(noise, alpha=features.shape[1])
-        return cls(features, normal, (features @ targets.T).double())
+    def of(cls, features: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, noise: torch.Tensor) -> _Fold:
+        weighted, mass = features * weight.to(features.dtype), float(weight.sum())
+        normal = (weighted @ features.T).double().add_(noise, alpha=mass)
+        return cls(features, normal, (weighted @ targets.T).double(), mass)
 
 
 def _ridge(normal: torch.Tensor, right: torch.Tensor, ridge: float) -> torch.Tensor:
