@@ -37,7 +37,7 @@ def history_step(scene: Scene, seed: int, details: Mapping[str, Any], more: Mapp
         rmse = [float(f"{math.ldexp(value, scene.source.match.exponent):.3g}") for value in rmse]
     if fractions is not None:
         values["network_fraction"] = _by_band_groups(fractions, np.flatnonzero(scene.bands) + 1)
-    notes = [_coverage(scene, rmse), *scene.notes, _end(values, fractions)]
+    notes = [_coverage(scene, rmse), *scene.notes, _differing(values), _added(values), _end(values, fractions)]
     return {
         "step": "fuse",
         "method": scene.method.name,
@@ -119,6 +119,24 @@ def _by_band_groups(fractions: Sequence[float], bands: NDArray[np.intp]) -> dict
         f"{bands[group[0]]}-{bands[group[-1]]}": round(float(np.mean([fractions[band] for band in group])), 3)
         for group in groups
     }
+
+
+def _differing(details: Mapping[str, Any]) -> str:
+    """Return a sentence about LR pixels at which the images do not agree, empty without any."""
+    fraction = details.get("differing_fraction", 0.0)
+    if not isinstance(fraction, float) or not fraction:
+        return ""
+    share = f"{fraction:.1%}" if fraction >= 0.001 else "less than 0.1%"
+    return (
+        f"{share} of the HSI's pixels do not agree with the MSI (outliers, clouds, changes or saturation): they decide"
+        " no model, and the result there is less certain"
+    )
+
+
+def _added(details: Mapping[str, Any]) -> str:
+    """Return a sentence about what a step has gained at held-out pixels, empty where it did not take place."""
+    gain = details.get("regression_gain_db")
+    return f"regression on patches: {gain:+.2f} dB at held-out LR pixels" if isinstance(gain, float) else ""
 
 
 def _end(details: Mapping[str, Any], fractions: Sequence[float] | None) -> str:

@@ -13,6 +13,8 @@ from hyperfuse.methods.feinfn.band_psf import BandPsf, undersamples
 from hyperfuse.methods.feinfn.detail_injection import DetailInjection
 from hyperfuse.methods.feinfn.patch_features import GuidedImage
 from hyperfuse.methods.feinfn.residual_regression import ResidualRegression
+from hyperfuse.methods.local_linear.agreement import Agreement
+from hyperfuse.methods.local_linear.consistency import enforce_consistency
 from hyperfuse.methods.local_linear.denoising import denoise, remaining_error
 from hyperfuse.methods.local_linear.models import LocalModels, WindowModels
 from hyperfuse.methods.local_linear.msi_noise import estimate_msi_noise
@@ -33,9 +35,11 @@ _NOISE_SIDE = 128  # HR pixels, on which the effect of noise on the regression i
 class LinearModel:
     """The HSI as local linear models of the MSI, corrected for the PSF of each band, then models of the residual.
 
-    Noise first: the MSI is denoised, and of the HSI only the components that differ from noise are modelled.
+    Noise first: the MSI is denoised, and of the HSI only the components that differ from noise are modelled. Pixels at
+    which the images do not show the same decide nothing.
 
     Attributes:
+        agreement: of both images; None where there are too few pixels to tell.
         msi_noise: standard deviation of the MSI's noise, (msi_bands,).
         whitening: of the denoised MSI.
         signal: components of the HSI that differ from noise.
@@ -47,6 +51,7 @@ class LinearModel:
         regression: of what remains, on patches of the MSI; None where it was not fitted or predicts nothing.
     """
 
+    agreement: Agreement | None
     msi_noise: torch.Tensor
     whitening: Whitening
     signal: Subspace
@@ -76,8 +81,14 @@ class LinearModel:
         """
         start = time.monotonic()
         progress(0.0, "estimating the noise")
+        agreement = Agreement.fit(samples)
+        agrees: list[torch.Tensor | None] = [None for _ in samples]
+        if agreement is not None:
+            agrees = [~agreement.differing(one) for one in samples]
+            samples = [agreement.agreeing(one) for one in samples]
         # Each estimate may err upwards only.
-        msi_noise = torch.stack([estimate_msi_noise(one.hsi, one.msi, one.sensor) for one in samples]).amin(0)
+        noises = [estimate_msi_noise(*one[:3], same) for one, same in zip(samples, agrees, strict=True)]
+        msi_noise = torch.stack(noises).amin(0)
         clean = [denoise(one.msi, msi_noise) for one in samples]
         whitening = Whitening.fit(clean)
         windows = [Predictors.of(one, whitening, msi) for one, msi in zip(samples, clean, strict=True)]
@@ -114,7 +125,7 @@ class LinearModel:
             pooled(hsis),
         )
         injection = None if undersampled else DetailInjection.fit(held_out, hsis, windows)
-        model = cls(msi_noise, whitening, signal, models, band_psf, residual_models, shrinkage, injection)
+        model = cls(agreement, msi_noise, whitening, signal, models, band_psf, residual_models, shrinkage, injection)
         single = None
         if len(samples) == 1:
             image = model._add_residual(image, on_residuals[0].apply(), windows[0])
@@ -131,10 +142,25 @@ class LinearModel:
 
     def apply(self, pair: PairTensors) -> LinearImage:
         """Return what the model makes of a window of the scene."""
+        pair = self.agreeing(pair)
         predictors = Predictors.of(pair, self.whitening, denoise(pair.msi, self.msi_noise))
         hsi = self.without_noise(pair.hsi)
         linear = self._finish(pair.msi, hsi, self.models.on(hsi, predictors), None)
         return linear if self.regression is None else linear.corrected(self)
+
+    def enforce_consistency(self, image: torch.Tensor, pair: PairTensors) -> torch.Tensor:
+        """Return an image (bands, H, W) consistent with the HSI of a window; where the MSI differs, there alone."""
+        agreeing = self.agreeing(pair).hsi
+        result = enforce_consistency(image, agreeing, pair.sensor)
+        if agreeing is pair.hsi:
+            return result
+        coarse, fine = (pair.hsi.shape[1], pair.hsi.shape[2]), (image.shape[1], image.shape[2])
+        missing = torch.where((agreeing != pair.hsi).any(0), pair.hsi - pair.sensor.degrade(result, coarse), 0.0)
+        return result + pair.sensor.upsample(missing, fine, "linear")
+
+    def agreeing(self, pair: PairTensors) -> PairTensors:
+        """Return a window without those pixels of the HSI that are unlike the MSI."""
+        return pair if self.agreement is None else self.agreement.agreeing(pair)
 
     def without_noise(self, hsi: torch.Tensor) -> torch.Tensor:
         """Return an HSI (bands, h, w) without the components that are noise."""

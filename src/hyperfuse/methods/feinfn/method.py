@@ -31,7 +31,6 @@ from hyperfuse.methods.feinfn.correction import (
 from hyperfuse.methods.feinfn.linear_part import LinearImage, LinearModel
 from hyperfuse.methods.feinfn.pretrained import TrainedNetwork, load_for_pair
 from hyperfuse.methods.feinfn.uncertainty import ErrorModel, FusedSample
-from hyperfuse.methods.local_linear.consistency import enforce_consistency
 from hyperfuse.networks.kernels.precision import Precision
 from hyperfuse.networks.options import FeINFNOptions
 from hyperfuse.progress import Progress, part, silent
@@ -160,7 +159,7 @@ class FeinfnModel(StoredModel):
             for index, one in enumerate(samples):
                 linear = self.linear.apply(one) if image is None else image
                 error = errors[index] if errors else self._held_out_error(linear)
-                fused.append(FusedSample(one, linear, self._corrected(linear), error))
+                fused.append(FusedSample(self.linear.agreeing(one), linear, self._corrected(linear), error))
             errors = [one.error for one in fused]
             model = replace(self, uncertainty=ErrorModel.fit(fused))
         if image is None:
@@ -183,10 +182,12 @@ class FeinfnModel(StoredModel):
             progress(0.5, "applying the network")
         image = self._corrected(linear)
         progress(0.7, "enforcing consistency")
-        result, expected = enforce_consistency(image, pair.hsi, pair.sensor), None
+        result, expected = self.linear.enforce_consistency(image, pair), None
         if self.uncertainty is not None:
             progress(0.8, "predicting the error")
-            expected = self.uncertainty.predict(linear, image, self._held_out_error(linear) if error is None else error)
+            held_out = self._held_out_error(linear) if error is None else error
+            differing = pair.hsi - self.linear.agreeing(pair).hsi  # which of both images is right remains unknown
+            expected = self.uncertainty.predict(linear, image, held_out + differing)
         progress(1.0, "done")
         return Outcome(result, expected)
 
@@ -219,6 +220,8 @@ class _FittedSample:
 
 def _details(linear: LinearModel, found: CorrectionFit | None, *, trained: bool = False) -> dict[str, Any]:
     details: dict[str, Any] = {"steps": 0 if found is None else found.fit.steps}
+    if linear.agreement is not None and linear.agreement.fraction > 0:
+        details["differing_fraction"] = float(f"{linear.agreement.fraction:.3g}")
     if linear.regression is not None:
         details["regression_gain_db"] = float(f"{linear.regression.gain_db:.3g}")
         details["held_out_rmse"] = [float(f"{value:.3g}") for value in linear.regression.rmse.tolist()]

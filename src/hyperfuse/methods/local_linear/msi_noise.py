@@ -15,11 +15,14 @@ _MIN_BANDS = 5  # below, bands do not predict each other well enough to distingu
 _PIXELS_PER_COMPONENT = 6
 _PIXELS_PER_SAMPLE = 4.0  # under a wide PSF the noise of neighbouring pixels is correlated
 _ROUNDING = 1e-12
+_MEDIAN_OF_UNIT_SQUARE = 0.4549  # of the square of a standard normal number
 _WHITE = 4  # images of noise by which the variance that displaced samples pass is measured
 _HSI_NOISE_ERROR = 0.15  # relative error of the HSI's noise variance
 
 
-def estimate_msi_noise(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
+def estimate_msi_noise(
+    hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, agrees: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return the standard deviation of the noise of each MSI band, (msi_bands,).
 
     Fine texture is easily mistaken for noise, so the smallest of three estimates is taken, each of which may err
@@ -32,8 +35,9 @@ def estimate_msi_noise(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> 
         hsi: LR-HSI (bands, h, w), finite.
         msi: HR-MSI (msi_bands, H, W), finite.
         sensor: the forward model; its SRF is not used.
+        agrees: LR pixels at which both images show the same, bool (h, w); None for all.
     """
-    estimates = [_unexplained(hsi, msi, sensor)]
+    estimates = [_unexplained(hsi, msi, sensor, agrees)]
     if min(msi.shape[-2:]) >= _MIN_SIZE:
         estimates.append((quiet_energy(msi.double()) / QUIET_ENERGY_OF_UNIT_NOISE).sqrt())
     if msi.shape[0] >= _MIN_BANDS:
@@ -42,13 +46,14 @@ def estimate_msi_noise(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> 
     return torch.where(smallest.isfinite(), smallest, 0.0).to(msi.dtype)
 
 
-def _unexplained(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
+def _unexplained(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, agrees: torch.Tensor | None) -> torch.Tensor:
     """Return an upper bound of the noise from the degraded MSI, regressed on the components of the HSI.
 
     The residual holds the MSI's noise, as far as the PSF transmits it, and that of the HSI, which is known.
     """
     coarse, fine = (hsi.shape[-2], hsi.shape[-1]), (msi.shape[-2], msi.shape[-1])
-    pixels = coarse[0] * coarse[1]
+    known = torch.ones(coarse, dtype=torch.bool, device=hsi.device) if agrees is None else agrees
+    pixels = int(known.sum())
     components = min(hsi.shape[0], pixels // _PIXELS_PER_COMPONENT)
     unknown = torch.full((msi.shape[0],), torch.inf, dtype=torch.float64, device=msi.device)
     if min(coarse) < 3 or components < msi.shape[0]:
@@ -65,8 +70,14 @@ def _unexplained(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor) -> torch.
     if components == 0:
         return unknown
     scores = basis.T @ spectra
-    weights = torch.linalg.lstsq(scores.T, degraded.T).solution.T
-    residual = laplacian_difference((degraded - weights @ scores).unflatten(1, coarse)).square().mean((1, 2))
+    flat = known.flatten()
+    weights = torch.linalg.lstsq(scores[:, flat].T, degraded[:, flat].T).solution.T
+    whole = known.unfold(0, 3, 1).unfold(1, 3, 1).all(-1).all(-1)  # all pixels under a difference of Laplacians
+    if not bool(whole.any()):
+        return unknown
+    squared = laplacian_difference((degraded - weights @ scores).unflatten(1, coarse))[:, whole].square()
+    # The PSF spreads what does not agree thinly over other pixels: there the median tells what is usual.
+    residual = squared.mean(1) if bool(known.all()) else squared.median(1).values / _MEDIAN_OF_UNIT_SQUARE
     residual = residual * pixels / (pixels - components - 1)
     from_hsi = (weights @ basis.T).square() @ estimate_noise(hsi).double().square()
     beyond = (residual - from_hsi).clamp_min(0) + _HSI_NOISE_ERROR * torch.minimum(from_hsi, residual)

@@ -1,0 +1,102 @@
+"""Where HSI and MSI do not show the same: outliers, clouds, changes, saturated pixels. They must decide no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from hyperfuse.methods.contract.method import PairTensors
+from hyperfuse.methods.local_linear.predictors import pooled
+from hyperfuse.statistics.linear import apply_linear, fit_linear
+from hyperfuse.statistics.subspace import Subspace, fit_subspace
+
+_COMPONENTS = 8  # of the HSI, from which the MSI is predicted
+_PIXELS_PER_COMPONENT = 10
+_FIT_PIXELS = 4096  # LR pixels of all samples: a regular part of them stands for all
+_ITERATIONS = 12
+_CAUCHY = 3.0  # squared deviations at which a pixel has half its weight
+# A pixel does not agree where its residual is both large for the scene and beyond what other pixels have: noise of
+# 20 dB and materials of one colour stay well below.
+_MSI_CONTRAST, _MSI_DEVIATIONS = 0.3, 8.0  # in any band of the MSI, predicted from the HSI
+_HSI_CONTRAST, _HSI_DEVIATIONS = 1.0, 10.0  # median over the bands of the HSI, predicted from the MSI
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Linear maps between HSI and degraded MSI, fitted robustly, and the residuals of usual pixels.
+
+    Attributes:
+        components: of the HSI.
+        to_msi: coefficients (msi_bands, components + 1).
+        to_hsi: coefficients (bands, msi_bands + 1).
+        msi_limit: residual of each MSI band beyond which a pixel does not agree, (msi_bands,).
+        hsi_limit: the same of each band of the HSI, (bands,).
+        fraction: of the samples' LR pixels that do not agree.
+    """
+
+    components: Subspace
+    to_msi: torch.Tensor
+    to_hsi: torch.Tensor
+    msi_limit: torch.Tensor
+    hsi_limit: torch.Tensor
+    fraction: float = 0.0
+
+    @classmethod
+    def fit(cls, samples: Sequence[PairTensors]) -> Agreement | None:
+        """Fit both maps by iterated weights of Cauchy's distribution; None where there are too few LR pixels."""
+        hsi = pooled([one.hsi for one in samples]).double()
+        msi = pooled([_degraded(one) for one in samples]).double()
+        step = -(-hsi.shape[2] // _FIT_PIXELS)
+        hsi, msi = hsi[..., ::step], msi[..., ::step]
+        components = fit_subspace(hsi, min(_COMPONENTS, len(hsi), hsi.shape[2] // _PIXELS_PER_COMPONENT))
+        if components.basis.shape[1] <= 1 or hsi.shape[2] < _PIXELS_PER_COMPONENT * (len(msi) + 1):
+            return None
+        to_msi, msi_scale = _robust(components.project(hsi), msi)
+        to_hsi, hsi_scale = _robust(msi, hsi)
+        msi_limit = torch.maximum(_MSI_CONTRAST * _contrast(msi), _MSI_DEVIATIONS * msi_scale)
+        hsi_limit = torch.maximum(_HSI_CONTRAST * _contrast(hsi), _HSI_DEVIATIONS * hsi_scale)
+        found = cls(components, to_msi, to_hsi, msi_limit, hsi_limit)
+        differing = torch.cat([found.differing(one).flatten() for one in samples])
+        return replace(found, fraction=float(differing.double().mean()))
+
+    def differing(self, pair: PairTensors) -> torch.Tensor:
+        """Return the LR pixels of a window at which the images do not agree, bool (h, w)."""
+        hsi, msi = pair.hsi.double(), _degraded(pair).double()
+        of_msi = (apply_linear(self.to_msi, self.components.project(hsi)) - msi).abs()
+        of_hsi = (apply_linear(self.to_hsi, msi) - hsi).abs()
+        beyond = (of_msi > self.msi_limit[:, None, None]).any(0)
+        found: torch.Tensor = beyond | ((of_hsi > self.hsi_limit[:, None, None]).double().mean(0) > 0.5)
+        return found
+
+    def agreeing(self, pair: PairTensors) -> PairTensors:
+        """Return a window of which the HSI is predicted from the MSI where the two do not agree."""
+        differing = self.differing(pair)
+        if not bool(differing.any()):
+            return pair
+        predicted = apply_linear(self.to_hsi, _degraded(pair).double())
+        return pair._replace(hsi=torch.where(differing, predicted.to(pair.hsi), pair.hsi))
+
+
+def _degraded(pair: PairTensors) -> torch.Tensor:
+    return pair.sensor.degrade(pair.msi, (pair.hsi.shape[-2], pair.hsi.shape[-1]))
+
+
+def _contrast(image: torch.Tensor) -> torch.Tensor:
+    """Return the mean deviation of every band (bands, 1, n) from its median, (bands,)."""
+    flat = image.flatten(1)
+    return (flat - flat.median(1, keepdim=True).values).abs().mean(1).clamp_min(_TINY)
+
+
+def _robust(predictors: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return coefficients as of :func:`fit_linear`, and the deviation of usual residuals of each target."""
+    weight = torch.ones_like(targets[0])
+    for _ in range(_ITERATIONS):
+        coefficients = fit_linear(predictors, targets, weight)
+        residual = (apply_linear(coefficients, predictors) - targets).abs()
+        # Of normally distributed values the median is 0.6745 deviations.
+        deviation = (residual.flatten(1).median(1).values / 0.6745).clamp_min(_TINY)
+        weight = 1 / (1 + (residual / deviation[:, None, None]).square().mean(0) / _CAUCHY)
+    return coefficients, deviation
