@@ -185,9 +185,11 @@ class FeinfnModel(StoredModel):
         result, expected = self.linear.enforce_consistency(image, pair), None
         if self.uncertainty is not None:
             progress(0.8, "predicting the error")
-            held_out = self._held_out_error(linear) if error is None else error
-            differing = pair.hsi - self.linear.agreeing(pair).hsi  # which of both images is right remains unknown
-            expected = self.uncertainty.predict(linear, image, held_out + differing)
+            expected = self.uncertainty.predict(linear, image, self._held_out_error(linear) if error is None else error)
+            agreeing = self.linear.agreeing(pair).hsi
+            if agreeing is not pair.hsi:  # which of both images is right remains unknown
+                fine = (image.shape[1], image.shape[2])
+                expected = expected.hypot(pair.sensor.upsample((pair.hsi - agreeing).abs(), fine, "linear"))
         progress(1.0, "done")
         return Outcome(result, expected)
 
