@@ -3,11 +3,11 @@
     python benchmarks/robustness.py DATA
     python benchmarks/robustness.py DATA --scene moffett --case "noise 20 dB"
 
-DATA holds the folders that benchmarks/scenes.py names; of CAVE scenes a part of 128 x 128 pixels serves. Every case changes
-the pair of a scene: its noise, ratio, bands, size, unit, or some of its pixels. PSNR is the mean over bands, with the
-reference's range as peak, without pixels near those that were changed. What was measured at the present commit of the
-source is not measured again, so an interrupted call continues. The table goes to benchmarks/results/robustness.md, its
-numbers to robustness.json.
+DATA holds the folders that benchmarks/scenes.py names; of CAVE scenes a part of 128 x 128 pixels serves. Every case
+changes the pair of a scene: its noise, ratio, bands, size, unit, or some of its pixels. PSNR is the mean over bands,
+with the reference's range as peak, without pixels near those that were changed. What was measured at the present
+commit of the source is not measured again, so an interrupted call continues. The table goes to
+benchmarks/results/robustness.md, its numbers to robustness.json.
 """
 # ruff: noqa: E402  (the number of threads must be set before any numeric library is loaded)
 
