@@ -160,7 +160,8 @@ class Scene:
             )
             assert image is not None
             outcome = Outcome(image, uncertainty, outcome.details)
-        if not bool(torch.isfinite(outcome.image).all()):
+        # A sum is finite only where all it is of is finite; the opposite is not certain.
+        if not bool(torch.isfinite(outcome.image.sum())) and not bool(torch.isfinite(outcome.image).all()):
             raise InputError(
                 f"the method {self.method.name} gave values that are not finite; choose another one by method=..."
             )
@@ -290,8 +291,13 @@ def cut(outcome: Outcome, window: WindowPair, tile: Tile) -> NDArray[np.float32]
         first, last = max(written.start, area.start), min(written.stop, area.stop)
         into.append(slice(first - written.start, last - written.start))
         out_of.append(slice(first - area.start, last - area.start))
-    # Outside the part that was fused there is no data.
-    result = np.full((len(images), *valid.shape), np.nan, np.float32)
+    whole = all(one == slice(0, size) for one, size in zip(into, valid.shape[1:], strict=True))
+    result: NDArray[np.float32] = np.empty((len(images), *valid.shape), np.float32)
+    if not whole:
+        result.fill(np.nan)  # outside the part that was fused there is no data
     for values, image in zip(result, images, strict=True):
-        values[:, *into] = np.where(valid[:, *into], image[:, *out_of].cpu().numpy(), np.float32(np.nan))
+        values[:, *into] = image[:, *out_of].cpu().numpy()
+        gaps = ~valid[:, *into]
+        if gaps.any():
+            values[:, *into][gaps] = np.nan
     return result.reshape(-1, *valid.shape[1:])
