@@ -266,6 +266,7 @@ def test_what_was_decided_is_noted(pair):
     assert "HSI cut from 12x14 to 12x10 pixels" in notes
     assert sum("PSF" in note for note in notes) == 1
     assert sum("shift" in note for note in notes) == 1
+    assert "no displacement field is taken from the pair: too few pixels to determine a field" in notes
     as_stated = fuse(hsi, msi.crop(0, 0, 48, 40), method="bicubic", align=False).history[-1]["notes"]
     assert not any("shift" in note for note in as_stated)
 

@@ -38,6 +38,8 @@ from hyperfuse.scenes.tiling.memory import operator_bytes, tile_side
 from hyperfuse.scenes.tiling.store import TileStore
 from hyperfuse.sensor.geometry import PairGeometry
 
+# LR pixels by which a field that is not estimated yet may move samples, beyond the shift that the phase states.
+_MAY_MOVE = 2
 # A scene is fused whole where that takes no more than this fraction of the machine's memory, about this many images of
 # the size of the result in float32.
 _MEMORY_FRACTION = 0.5
@@ -200,6 +202,9 @@ def _tile_side(source: MatchedSource, job: FusionJob) -> int:
     if sensor.displacement is not None:
         moved = sensor.displacement.largest(source.match.hsi[2:]) / min(sensor.ratio)
         margin, bytes_per_pixel = margin + math.ceil(moved), bytes_per_pixel + operator_bytes(sensor)
+    elif job.geometry.estimates_position:
+        # A field may be found: there is to be room for its operators, and for LR pixels that it moves into a tile.
+        margin, bytes_per_pixel = margin + _MAY_MOVE, bytes_per_pixel + operator_bytes(sensor)
     return tile_side(bytes_per_pixel, sensor.mean_ratio, margin, job.workers, job.memory_gb)
 
 

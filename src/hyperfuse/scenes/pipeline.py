@@ -23,7 +23,7 @@ from hyperfuse.scenes.job import FusionJob
 from hyperfuse.scenes.matching.blind import Match, match_samples
 from hyperfuse.scenes.matching.displaced import displacement_of, match_stated
 from hyperfuse.scenes.matching.grid import MatchedPair
-from hyperfuse.scenes.matching.quantities import binary_exponent, largest_values
+from hyperfuse.scenes.matching.quantities import binary_exponent, largest_values, positions_lost
 from hyperfuse.scenes.matching.undeclared import find_undeclared, undeclared_pixels, without_undeclared
 from hyperfuse.scenes.overview import SceneComponents, scene_components
 from hyperfuse.scenes.preview import Preview
@@ -212,7 +212,8 @@ def match_scene(source: PairSource, job: FusionJob) -> MatchedScene:
     undeclared, doubts = find_undeclared(looked_at, bands, headers, whole=whole)
     known = [without_undeclared(part.hsi, undeclared_pixels(part.hsi, undeclared.hsi)) for part in looked_at]
     exponent = binary_exponent(largest_values(known, known)[0])
-    before = replace(before, exponent=exponent, undeclared=undeclared, notes=(*before.notes, *doubts))
+    lost = () if source.offsets is not None else positions_lost(headers[0])
+    before = replace(before, exponent=exponent, undeclared=undeclared, notes=(*before.notes, *lost, *doubts))
     match = match_samples(
         before,
         headers,

@@ -302,3 +302,10 @@ def test_cubes_are_fused_where_the_samples_are(tmp_path, msi):
     fused = fuse(path, msi, method="regression", align=False, psf="box")
     step = fused.history[-1]
     assert step["sensor"]["displacement"]["offsets_of_samples"]["rms"] == pytest.approx(2.45, abs=0.1)
+    assert not any("no longer states where" in note for note in step["notes"])
+
+
+def test_a_cube_that_lost_the_positions_of_its_samples_is_noted(tmp_path, msi):
+    cube = read(emit_files.granule(tmp_path / f"{NAME}.nc"), like=read(msi))
+    notes = fuse(cube, msi, method="bicubic", align=False, psf="box").history[-1]["notes"]
+    assert sum("its cube no longer states where in its pixels the samples lie (2" in note for note in notes) == 1

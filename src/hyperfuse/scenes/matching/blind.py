@@ -280,7 +280,7 @@ def _registered(
     found = replace(found, first=(match.hsi.row, match.hsi.col))
     match = replace(match, registration=found)
     if not found.accepted or (not found.bends and max(np.abs(found.shift)) <= _FAR):
-        return match, () if found.accepted or found.field is None else (found.note(match.sensor.ratio, None),)
+        return match, () if found.accepted else (found.note(match.sensor.ratio, None),)
     sensor = displaced(match.sensor, found)
     placement = Placement(sensor, 0.0, (0.0, 0.0), ())
     match, notes = _moved(match, placement, headers)

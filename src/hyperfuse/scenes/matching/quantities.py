@@ -32,6 +32,17 @@ def quantity_note(hsi: CubeHeader, msi: CubeHeader) -> str:
     )
 
 
+def positions_lost(hsi: CubeHeader) -> tuple[str, ...]:
+    """Return a note where an HSI of sensor geometry is a cube on a grid that no longer states where it was measured."""
+    far = [float(step["residual_rms_m"]) for step in hsi.history if "residual_rms_m" in step]
+    if not far or not far[0] > 0:
+        return ()
+    return (
+        f"the HSI was put on a grid, and its cube no longer states where in its pixels the samples lie ({far[0]:.3g} m"
+        " root mean square from the centres): pass the file of the product, not a cube that was read from it",
+    )
+
+
 def _quantity(header: CubeHeader) -> str | None:
     """Return what the product of an image holds; None of an image that is no product."""
     stated = header.attributes.get("quantity")

@@ -62,11 +62,11 @@ def register(pair: PairComponents, reach: float, turns: Sequence[float] = (0.0,)
         >>> from hyperfuse.sensor.estimation.sampling import PairPart
         >>> part = PairPart(torch.rand(4, 8, 8), torch.rand(3, 16, 16), mtf(2))
         >>> register(PairComponents.of(part), 4.0).doubt
-        'the images are too small to show more than a shift'
+        'too few pixels to determine a field'
     """
     shape = pair.lr_shape
     if not pair.enough or min(shape) < _LEAST_SIDE:
-        return Registration.refused(shape, "the images are too small to show more than a shift")
+        return Registration.refused(shape, "too few pixels to determine a field")
     images = pair.images()
     coarse, start = _coarse(pair, images, reach, turns)
     if _fits(images, coarse, start):
