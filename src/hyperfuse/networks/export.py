@@ -111,7 +111,13 @@ def _example(
     if len(hsi_size) != 2 or len(msi_size) != 2 or min(*hsi_size, *msi_size) < 2:
         raise InputError(f"sizes to trace at must be two numbers of at least 2, not {hsi_size} and {msi_size}")
     if dynamic and network.one_size:
-        raise InputError(f"{network.name} is exported for one size of images: pass dynamic=False", "dynamic")
+        side, ratio = network.tiling().side, msi_size[0] / hsi_size[0]
+        raise InputError(
+            f"{network.name} is exported for one size of images: pass dynamic=False, and the file is for an HSI of"
+            f" {hsi_size[0]}x{hsi_size[1]} and an MSI of {msi_size[0]}x{msi_size[1]} pixels alone; the blocks that it is"
+            f" applied to here are {round(side / ratio)}x{round(side / ratio)} and {side}x{side}",
+            "dynamic",
+        )
     parameter = next(network.parameters())
     batch = 2 if dynamic else 1  # torch.export treats a free dimension of 1 as fixed
     hsi = parameter.new_zeros((batch, network.hsi_bands, *hsi_size))
