@@ -13,6 +13,8 @@ def test_every_method_is_listed_with_its_settings_and_paper(run):
         row = next(line for line in out.splitlines() if line.split()[:1] == [method.name])
         assert ("--budget" in row) is method.capabilities.budget
         assert str(method.year) in row
+        assert ("whole ratios" in row) is method.capabilities.whole_ratios
+        assert ("SRF" in row.split("--")[0].replace(method.summary, "")) is method.capabilities.needs_srf
         for name in method.settings.model_fields:
             assert f"--set {name}=" in out
 

@@ -75,8 +75,8 @@ def test_a_network_that_is_exported_for_one_size_says_so(name, pair):
     network = build(name).eval()
     side = network.tiling().side
     told = (
-        f"{name} is exported for one size of images: pass dynamic=False, and the file is for an HSI of 4x4 and an MSI of "
-        f"16x16 pixels alone; the blocks that it is applied to here are {side // 4}x{side // 4} and {side}x{side}"
+        f"{name} is exported for one size of images: pass dynamic=False, and the file is for an HSI of 4x4 and an MSI "
+        f"of 16x16 pixels alone; the blocks that it is applied to here are {side // 4}x{side // 4} and {side}x{side}"
     )
     with pytest.raises(InputError, match=told):
         export_program(network, (4, 4), (16, 16))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from hyperfuse.cli.session import Session
 from hyperfuse.tables import Column, Table
 
 if TYPE_CHECKING:
-    from hyperfuse.methods import Method
+    from hyperfuse.methods import Capabilities, Method
     from hyperfuse.networks import FusionNetwork
     from hyperfuse.settings import Settings
 
@@ -63,13 +64,22 @@ def _describe(method: Method[Any]) -> dict[str, Any]:
         "kind": "network fitted to the pair" if method.capabilities.weights else "classical",
         "year": method.year,
         "cost": method.cost,
-        "needs": "SRF" if method.capabilities.needs_srf else None,
+        "needs": "; ".join(_needs(method.capabilities)) or None,
         "needs_srf": method.capabilities.needs_srf,
         "capabilities": {name: value for name, value in can.items() if isinstance(value, bool)},
         "summary": method.summary,
         "reference": method.reference,
         "settings": _settings(method.settings),
     }
+
+
+def _needs(able: Capabilities) -> Iterator[str]:
+    if able.needs_srf:
+        yield "SRF"
+    if able.whole_ratios:
+        yield "whole ratios"
+    if not able.displaced:
+        yield "pixels at regular positions"
 
 
 def _describe_network(network: type[FusionNetwork]) -> dict[str, Any]:
@@ -111,14 +121,13 @@ def _show_table(found: list[dict[str, Any]], session: Session) -> None:
         Column("year", "year"),
         Column("kind", "kind"),
         Column("cost", "time"),
-        Column("srf", "SRF"),
+        Column("needs", "needs"),
         Column("options", "options"),
         Column("summary", "summary"),
     )
     rows = [
         method
         | {
-            "srf": "needed" if method["needs_srf"] else None,
             "options": ", ".join(f"--{name}" for name in _OPTIONS if method["capabilities"][name]) or None,
         }
         for method in found

@@ -114,8 +114,8 @@ def _example(
         side, ratio = network.tiling().side, msi_size[0] / hsi_size[0]
         raise InputError(
             f"{network.name} is exported for one size of images: pass dynamic=False, and the file is for an HSI of"
-            f" {hsi_size[0]}x{hsi_size[1]} and an MSI of {msi_size[0]}x{msi_size[1]} pixels alone; the blocks that it is"
-            f" applied to here are {round(side / ratio)}x{round(side / ratio)} and {side}x{side}",
+            f" {hsi_size[0]}x{hsi_size[1]} and an MSI of {msi_size[0]}x{msi_size[1]} pixels alone; the blocks that it"
+            f" is applied to here are {round(side / ratio)}x{round(side / ratio)} and {side}x{side}",
             "dynamic",
         )
     parameter = next(network.parameters())
