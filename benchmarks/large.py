@@ -155,7 +155,7 @@ def job(
     queue: multiprocessing.Queue[tuple[int, int, int]], files: tuple[Path, Path], out: Path, options: dict[str, object]
 ) -> None:
     """Fuse, in a process of its own that has held no other data."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(options.pop("threads")))  # type: ignore[call-overload]
     result = fuse_tiles(*files, out, **options)  # type: ignore[arg-type]
     whole = max(result.image.rows, result.image.cols)
     queue.put((*result.windows, result.image.history[-1].get("tiles", {"tile": whole})["tile"]))
@@ -206,6 +206,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1000)
     parser.add_argument("--bands", type=int, default=200)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--threads", type=int, default=1, help="of each worker")
     parser.add_argument("--method", default="local-regression")
     parser.add_argument("--tile", type=int)
     parser.add_argument("--memory", type=float, default=2.0, help="GB for all processes together")
@@ -243,7 +244,7 @@ def fuse_scene(asked: argparse.Namespace) -> None:
             out = folder / f"out-{workers}.tif"
             options = {"sensor": sensor, "method": asked.method, "workers": workers, "tile": asked.tile}
             # Neither sparse blocks nor noise gain by compression, which would hide the time of the tiles.
-            options |= {"compress": "none", "memory_gb": asked.memory}
+            options |= {"compress": "none", "memory_gb": asked.memory, "threads": asked.threads * workers}
             seconds, computed, peak, (tiles, fused, side) = measure(files, out, options)
             written = out.stat().st_blocks * 512 / 1e9
             quality = score(out, world, asked.size, sparse)

@@ -15,7 +15,7 @@ RIDGE = 1e-8
 # Pixels converted to float64 at a time when moments are summed over a whole HR image.
 _BLOCK_PIXELS = 16384
 
-_SMALL_VALUES = 2**16  # per thread, of systems that are solved together: they stay in cache
+_SMALL_VALUES = 2**17  # per thread, of systems that are solved together: they stay in cache
 
 # A band whose contrast is below this many rounding steps of its mean is constant; dividing by that contrast would
 # amplify rounding.

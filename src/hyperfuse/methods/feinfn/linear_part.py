@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -132,7 +132,11 @@ class LinearModel:
             single = LinearImage(model, samples[0].msi, hsis[0], fitted, on_residuals[0], image)
         if regress and (seconds is None or time.monotonic() - start < _LINEAR_FRACTION * seconds):
             progress(0.9, "regressing the residual on patches")
-            applied = (model.apply(one) for one in samples) if single is None else iter([single])
+            again = (
+                model._finish(one.msi, hsi, model.models.on(hsi, denoised), None)
+                for one, hsi, denoised in zip(samples, hsis, windows, strict=True)
+            )
+            applied: Iterable[LinearImage] = again if single is None else (single,)
             noisy = model._with_noise(samples[0], windows[0], hsis[0])
             found = ResidualRegression.fit((one.held_out() for one in applied), hsis, hsi_noise, noisy)
             if found is not None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
+from hyperfuse.runtime.parallel import in_threads
 from hyperfuse.statistics.subspace import signal_subspace
 
 _BLOCK = 8
@@ -43,9 +44,13 @@ def denoise(image: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         return image
     subspace, deviations = signal_subspace(image, noise, every=True)
     components = subspace.project(image)
-    for component, deviation in zip(components, deviations.to(image.dtype), strict=True):
+
+    def shrink(number: int) -> None:
+        component, deviation = components[number], deviations[number].to(image.dtype)
         if float(deviation) > 0 and float(component.square().mean()) < _CLEAN * float(deviation) ** 2:
             component.copy_(deviation * _denoise_unit(component / deviation))
+
+    in_threads(shrink, range(len(components)), image.device)
     return subspace.expand(components)
 
 
