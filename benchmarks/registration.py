@@ -65,7 +65,11 @@ _TOP_LEFT = (500_000.0, 4_000_000.0)  # UTM, 10 m
 
 @dataclass(frozen=True, eq=False)
 class Warped:
-    """A pair whose MSI is warped: cubes with georeferencing as if it were not, the sensor of the pair that is not."""
+    """A pair whose MSI is warped: cubes with georeferencing as if it were not, the sensor of the pair that is not.
+
+    ``clouds`` (H, W) is the fraction of the MSI's radiance that is that of clouds, ``changed`` (H, W) where the ground
+    is another.
+    """
 
     hsi: hf.Cube
     msi: hf.Cube
@@ -73,6 +77,8 @@ class Warped:
     truth: Array
     move: Array
     displacement: Array
+    clouds: Array
+    changed: NDArray[np.bool_]
 
     @property
     def inner(self) -> NDArray[np.bool_]:
@@ -117,8 +123,9 @@ def make(folder: Path, scene: tuple[str, int, str], amplitude: float, snr: float
     move = smooth_field(shape, amplitude * ratio, _LENGTH * ratio, 100) if amplitude else np.zeros((2, *shape))
     msi = warped(pair.msi.data, move)
     generator = np.random.default_rng(7)
+    clouds, changed = np.zeros(shape), np.zeros(shape, np.bool_)
     if change:
-        msi = another_date(msi, generator, ratio)
+        msi, clouds, changed = another_date(msi, generator, ratio)
     if snr is not None:
         power = np.sqrt(np.square(msi).mean(axis=(1, 2), keepdims=True) * 10 ** (-snr / 10))
         msi = msi + power * generator.standard_normal(msi.shape)
@@ -133,11 +140,13 @@ def make(folder: Path, scene: tuple[str, int, str], amplitude: float, snr: float
         warped(pair.reference.data, move),
         move,
         true_displacement(move, pair.sensor, pair.hsi.data.shape[1:]),
+        clouds,
+        changed,
     )
 
 
-def another_date(msi: Array, generator: np.random.Generator, ratio: int) -> Array:
-    """Return an MSI with other gains and offsets, a tenth of it changed and a tenth under clouds."""
+def another_date(msi: Array, generator: np.random.Generator, ratio: int) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Return an MSI with other gains and offsets, a tenth of it changed and a tenth under clouds; these and that."""
     bands, *shape = msi.shape
     gain, offset = generator.uniform(0.7, 1.4, bands), generator.uniform(-0.05, 0.05, bands) * msi.max()
     haze = smooth_field((shape[0], shape[1]), 0.2, _LENGTH * ratio, 5)[0]
@@ -146,7 +155,7 @@ def another_date(msi: Array, generator: np.random.Generator, ratio: int) -> Arra
     changed = blobs[0] > np.quantile(blobs[0], 0.9)
     msi = np.where(changed, 0.8 * msi[generator.permutation(bands)], msi)
     cloud = np.clip((blobs[1] - np.quantile(blobs[1], 0.9)) / (0.2 * blobs[1].std()), 0, 1)
-    return np.asarray(msi * (1 - cloud) + 1.2 * np.quantile(msi, 0.99) * cloud)
+    return np.asarray(msi * (1 - cloud) + 1.2 * np.quantile(msi, 0.99) * cloud), cloud, changed
 
 
 def true_displacement(move: Array, sensor: Sensor, lr_shape: tuple[int, ...]) -> Array:

@@ -17,12 +17,15 @@ from hyperfuse.sensor.registration.refine import (
     linearise,
 )
 from hyperfuse.sensor.registration.result import Model
+from hyperfuse.sensor.registration.robust import local_gain
 from hyperfuse.sensor.registration.splines import Field
 
 Array = NDArray[np.float64]
 
 # Side, in LR pixels, of the blocks of which each counts as one independent observation.
 _BLOCK = 8
+# Blocks along the shorter side of an image that are held out, at least, and their least side.
+_BLOCKS, _LEAST_BLOCK = 6, 3.0
 
 
 class HeldOutEnergy(NamedTuple):
@@ -31,10 +34,12 @@ class HeldOutEnergy(NamedTuple):
     Attributes:
         blocks: energy of each block, (n,); NaN where a block has no data.
         explained: fraction of the MSI's variance that is explained.
+        weights: of the pixels of each block, (n,), their sum.
     """
 
     blocks: Array
     explained: float
+    weights: Array
 
 
 class HeldOut(NamedTuple):
@@ -61,12 +66,18 @@ def hold_out(images: PairImages, field: Field) -> HeldOut:
     """Fit the last step of a field without each fold of blocks; the images are seen through the field."""
     zero = np.zeros_like(field.coefficients)
     at = linearise(images, np.zeros((2, images.rows.size, images.cols.size)))
-    masks = fold_masks(images)
+    masks = fold_masks(images, _held_out_side(images))
     folds = [at.equations(field.grid, images, mask) for mask in masks]
     penalty = choose_penalty(folds, field.coefficients)
     steps = held_out_steps(folds, penalty, field.coefficients)
     whole = sum(folds[1:], folds[0]).solve(penalty, field.coefficients)
     return HeldOut([Field(field.grid, zero + step - whole) for step in steps], masks, images.step)
+
+
+def _held_out_side(images: PairImages) -> float:
+    """Return the side of a held-out block in LR pixels: less in small images, in which larger ones are all there is."""
+    least = min(float(line[-1] - line[0]) + 1 for line in (images.rows, images.cols))
+    return float(np.clip(least / _BLOCKS, _LEAST_BLOCK, _BLOCK))
 
 
 def compare(images: PairImages, weight: Array, displacement: Array | HeldOut) -> HeldOutEnergy:
@@ -77,7 +88,7 @@ def compare(images: PairImages, weight: Array, displacement: Array | HeldOut) ->
         weight: (rows, cols) of the pixels.
         displacement: (2, rows, cols) in LR pixels, or held-out corrections.
     """
-    masks = fold_masks(images)
+    masks = fold_masks(images, _held_out_side(images))
     energy, total = np.zeros(weight.shape), np.zeros(weight.shape)
     for number, mask in enumerate(masks):
         moved = displacement
@@ -88,7 +99,9 @@ def compare(images: PairImages, weight: Array, displacement: Array | HeldOut) ->
         design = np.concatenate([images.hsi.astype(np.float64), np.ones((1, *weight.shape))]).reshape(-1, weight.size)
         flat = values.reshape(len(values), -1)
         matrix = fit_map(design, flat, (used * (1 - mask)).ravel())
-        residual = (flat - matrix @ design).reshape(values.shape)
+        prediction = matrix @ design
+        prediction += local_gain(prediction, flat, (used * (1 - mask)).ravel(), images)
+        residual = (flat - prediction).reshape(values.shape)
         mean = (used * values).sum((1, 2)) / max(float(used.sum()), 1e-300)
         energy += mask * used * np.square(residual).sum(0)
         total += mask * used * np.square(values - mean[:, None, None]).sum(0)
@@ -99,18 +112,23 @@ def compare(images: PairImages, weight: Array, displacement: Array | HeldOut) ->
         return np.asarray(np.add.reduceat(np.add.reduceat(image, lines[0], axis=0), lines[1], axis=1).ravel())
 
     scale = max(float(total.sum()), 1e-300)
-    return HeldOutEnergy(blocks(energy) / scale, 1 - float(energy.sum()) / scale)
+    return HeldOutEnergy(blocks(energy) / scale, 1 - float(energy.sum()) / scale, blocks(weight))
 
 
 def improvement(before: HeldOutEnergy, after: HeldOutEnergy) -> tuple[float, float]:
-    """Return by which fraction the residual falls, and by how many standard errors its logarithm in the blocks does."""
+    """Return by which fraction the residual falls, and by how many standard errors its logarithm does.
+
+    Blocks count by the weight of their pixels: those under clouds tell nothing.
+    """
     known = (before.blocks > 0) & (after.blocks > 0)
     if known.sum() < 2:
         return 0.0, 0.0
     fall = np.log(before.blocks[known] / after.blocks[known])
-    spread = float(fall.std(ddof=1)) / np.sqrt(fall.size)
+    weights = before.weights[known] / max(float(before.weights[known].sum()), 1e-300)
+    mean = float(weights @ fall)
+    spread = float(np.sqrt(np.square(weights * (fall - mean)).sum() / max(1 - float(weights @ weights), 1e-9)))
     fraction = float(before.blocks.sum() - after.blocks.sum()) / max(float(before.blocks.sum()), 1e-300)
-    return fraction, float(fall.mean()) / max(spread, 1e-9)
+    return fraction, mean / max(spread, 1e-9)
 
 
 def projections(field: Field, weight: Array, images: PairImages) -> Iterator[tuple[Model, Array]]:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from hyperfuse.sensor.registration.images import PairImages
+from hyperfuse.sensor.registration.robust import PixelWeights, local_gain
 from hyperfuse.sensor.registration.splines import Field, NormalEquations, SplineGrid
 
 Array = NDArray[np.float64]
@@ -23,13 +23,11 @@ _PENALTIES = tuple(10.0**power for power in range(0, 10))
 _FOLDS = 4
 _CHOSEN_ON = 24  # control points along a side from which the penalty is chosen
 _BLOCK = 8.0  # LR pixels
-# The variance of the residual is that of its neighbourhood (standard deviation in LR pixels), and at least a fraction
-# of the median; rounds of weights and linear map.
-_LOCAL, _FLOOR, _ROUNDS = 2.5, 0.05, 4
-# Residuals of more than this many standard deviations of their neighbourhood count less.
-_OUTLYING = 3.0
-# Where residuals are as large as displacements of this many LR pixels would cause, they tell nothing of these.
-_VAGUE = 1.0
+# Least penalty while the field may be off by more than so many LR pixels: what little evidence is then right must not
+# bend it far where there is none.
+_LEAST_PENALTY, _NEAR = 1e3, 0.1
+# Rounds of weights and linear map.
+_ROUNDS = 5
 
 
 class Level(NamedTuple):
@@ -98,8 +96,9 @@ def linearise(images: PairImages, displacement: Array, tolerance: float = 0.0) -
     """Compare the MSI at a displacement (2, rows, cols), in LR pixels, with its prediction from the HSI.
 
     The prediction is a linear map of the HSI's components, the same everywhere, which absorbs responses, radiometry and
-    much of another date; so the direction is HSI to MSI, in which such a map is nearly exact. Clouds, gaps and change
-    have no weight: pixels are weighted by the inverse variance of the residual around them.
+    much of another date; so the direction is HSI to MSI, in which such a map is nearly exact. Gain and offset may vary
+    slowly. Clouds, gaps and change have no weight: pixels are weighted by the inverse variance of the residual around
+    them.
 
     Args:
         images: of one resolution.
@@ -112,23 +111,17 @@ def linearise(images: PairImages, displacement: Array, tolerance: float = 0.0) -
     base = np.where(known, images.hsi_weight * msi_weight, 0.0).ravel()
     design = np.concatenate([images.hsi.astype(np.float64), np.ones((1, *shape))]).reshape(-1, known.size)
     values, slopes, where = values.reshape(count, -1), slopes.reshape(2, count, -1), known.ravel()
-    sigma = [max((_LOCAL + images.blur) / step, 0.7) for step in images.step]
-    below = ndimage.gaussian_filter(base.reshape(shape), sigma, mode="constant") + 1e-6
-    weight, floor = base, 1.0
+    weights, weight = PixelWeights(images, base), base
     for _ in range(_ROUNDS):
         matrix = fit_map(design, values, weight)
-        residual = values - matrix @ design
+        prediction = matrix @ design
+        residual = values - prediction - local_gain(prediction, values, weight, images)
         spread = np.sqrt(np.median(np.square(residual[:, where]), axis=1)) / 0.6745 if where.any() else np.ones(count)
         spread = np.maximum(spread, 1e-6)[:, None]
         energy = np.square(residual / spread).mean(0)
         slope = 0.5 * np.square(slopes / spread).sum(0).mean(0)
         energy = np.maximum(energy - tolerance**2 * slope, 0.1 * energy)
-        local = (ndimage.gaussian_filter((base * energy).reshape(shape), sigma, mode="constant") / below).ravel()
-        typical = float(np.median(local[where])) if where.any() else 1.0
-        floor = max(_FLOOR * typical, 1e-12)
-        weight = base * typical / (local + floor) / (1 + np.square(energy / (_OUTLYING**2 * (local + floor))))
-        contrast = (ndimage.gaussian_filter((base * slope).reshape(shape), sigma, mode="constant") / below).ravel()
-        weight /= 1 + np.square(local / ((_VAGUE + tolerance) ** 2 * contrast + 1e-12))
+        weight = weights.update(energy, slope, tolerance)
     total = max(float(weight.sum()), 1e-300)
     covariance = (weight * residual) @ residual.T / total
     mean = (weight * values).sum(1) / total
@@ -155,9 +148,12 @@ def fit_map(design: Array, values: Array, weight: Array) -> Array:
     return np.asarray(np.linalg.solve(normal, weighted @ values.T).T)
 
 
-def fold_masks(images: PairImages) -> list[Array]:
-    """Return the pixels of each fold, (rows, cols): blocks of the image, no two of which touch in one fold."""
-    side = _BLOCK + 2 * images.blur
+def fold_masks(images: PairImages, block: float = _BLOCK) -> list[Array]:
+    """Return the pixels of each fold, (rows, cols): blocks of the image, no two of which touch in one fold.
+
+    ``block`` is the side of a block in LR pixels; of blurred images it is larger.
+    """
+    side = block + 2 * images.blur
     row, col = (
         (line // side).astype(np.int64) for line in (images.rows - images.rows[0], images.cols - images.cols[0])
     )
@@ -173,8 +169,11 @@ def held_out_steps(folds: Sequence[NormalEquations], penalty: float, start: Arra
     return [(total - fold).solve(penalty, start) for fold in folds]
 
 
-def choose_penalty(folds: Sequence[NormalEquations], start: Array) -> float:
-    """Return the penalty whose steps lower the residual of held-out blocks most, where there is most evidence."""
+def choose_penalty(folds: Sequence[NormalEquations], start: Array, least: float = 0.0) -> float:
+    """Return the penalty, at least ``least``, whose steps lower the residual of held-out blocks most.
+
+    It is chosen where there is most evidence.
+    """
     part = sum(folds[1:], folds[0]).richest(_CHOSEN_ON)
     folds, start = [fold.within(part) for fold in folds], start[(slice(None), *part)]
 
@@ -182,7 +181,7 @@ def choose_penalty(folds: Sequence[NormalEquations], start: Array) -> float:
         steps = held_out_steps(folds, penalty, start)
         return sum(fold.quadratic(step) for fold, step in zip(folds, steps, strict=True))
 
-    return min(_PENALTIES, key=cost)
+    return min((one for one in _PENALTIES if one >= least), key=cost)
 
 
 class Refined(NamedTuple):
@@ -202,7 +201,8 @@ def refine(images: PairImages, field: Field, level: Level, lr_shape: tuple[int, 
     for number in range(steps):
         at = linearise(images, field.at(images.rows, images.cols), tolerance)
         if number in (0, _AGAIN):
-            penalty = choose_penalty([at.equations(grid, images, mask) for mask in masks], field.coefficients)
+            least = _LEAST_PENALTY if level.tolerance > _NEAR else 0.0
+            penalty = choose_penalty([at.equations(grid, images, mask) for mask in masks], field.coefficients, least)
         step = at.step(grid, images, penalty, field.coefficients)
         moved = grid.field(step, images.rows, images.cols)
         largest, size = float(np.abs(moved).max()), float(np.sqrt(np.square(moved).mean()))
