@@ -174,3 +174,29 @@ def test_a_file_that_is_no_field_is_named(tmp_path, capsys):
     arguments = ["simulate", str(tmp_path / "ref.tif"), str(tmp_path / "pair"), "--ratio", "4", "--srf", "boxes:3"]
     assert main([*arguments, "--displacement-from", str(tmp_path / "field.yaml")]) == 2
     assert "field.yaml: a displacement is a mapping with the keys" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("limit", ["_LR_PIXELS", "_HR_PIXELS"])
+def test_a_scene_beyond_the_limit_is_registered_on_binned_pixels(tmp_path, monkeypatch, limit):
+    """Of twice the pixels that are held at most along an axis, every two are binned; positions stay those of all."""
+    smooth = Displacement(2.5 * np.random.default_rng(3).uniform(-1, 1, (2, 5, 5)), (32, 32), (-32, -32))
+    pair, hsi, msi = made(tmp_path, smooth, scene(256, 320))
+    held = {"_LR_PIXELS": 32 * 40, "_HR_PIXELS": 128 * 160}[limit]
+    monkeypatch.setattr(f"hyperfuse.scenes.overview.{limit}", held)
+    result = fuse_tiles(hsi, msi, tmp_path / "out.tif", method="bicubic", psf=pair.sensor.psf, tile=64, memory_gb=0.1)
+    match = result.match
+    assert match.registration.accepted, match.registration.doubt
+    assert match.registration.lr_shape == (64, 80)
+    assert min(match.registration.field.grid.spacing) > 15  # of all LR pixels they are 10 apart at the finest
+    sensor = match.sensor.window(
+        (-match.hsi.row, -match.hsi.col),
+        tuple(
+            start + offset - ratio * first
+            for start, offset, ratio, first in zip(
+                match.msi[:2], match.sensor.offset, match.sensor.ratio, match.hsi[:2], strict=True
+            )
+        ),
+    )
+    off = (sensor.positions((64, 80)) - pair.sensor.positions((64, 80))) / 4
+    assert rms(off) < 0.1
+    assert rms(off) < 0.3 * rms(smooth.at(np.arange(64), np.arange(80)) / 4)

@@ -86,8 +86,10 @@ def test_clouds_and_another_date_cost_little():
     msi = part.msi * torch.tensor([1.2, 0.8, 1.1, 0.7])[:, None, None] + 0.05
     msi[:, 20:50, 60:100] = 2.0
     off = errors(found(replace(part, msi=msi)), displacement)
-    assert np.median(off) < 0.05
-    assert np.quantile(off, 0.9) < 0.2  # under the cloud, which covers a tenth, the field is interpolated
+    seen = np.ones(LR, np.bool_)
+    seen[5:18, 19:35] = False  # under the cloud, which covers a tenth, the field is interpolated
+    assert np.quantile(off[seen[4:-4, 4:-4]], 0.95) < 0.1
+    assert np.quantile(off, 0.9) < 0.2
 
 
 @pytest.mark.parametrize("snr_db", [None, 30])
