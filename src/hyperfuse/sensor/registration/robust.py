@@ -44,11 +44,14 @@ def local_gain(prediction: Array, values: Array, weight: Array, images: PairImag
     grid = SplineGrid.over((int(images.rows[-1]) + 1, int(images.cols[-1]) + 1), _GAIN_SPACING)
     along_y, along_x = grid.bases(images.rows, images.cols)
 
-    def mean(one: Array) -> Array:
-        return np.asarray(along_y.T @ (weight * one).reshape(shape) @ along_x) / below
+    def total_of(one: Array) -> Array:
+        return np.asarray(along_y.T @ one.reshape(shape) @ along_x)
 
-    below = 1.0
-    below = mean(np.ones(weight.size)) + 1e-6 * max(float(weight.max()), 1e-300)
+    below = total_of(weight) + 1e-6 * max(float(weight.max()), 1e-300)
+
+    def mean(one: Array) -> Array:
+        return np.asarray(total_of(weight * one) / below)
+
     added = np.empty_like(prediction)
     total = max(float(weight.sum()), 1e-300)
     for number, (one, residual) in enumerate(zip(prediction, values - prediction, strict=True)):
