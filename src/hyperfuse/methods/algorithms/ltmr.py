@@ -96,6 +96,6 @@ def leading_spectra(hsi: torch.Tensor, count: int) -> torch.Tensor:
     """
     spectra = hsi.flatten(1)
     values, vectors = torch.linalg.eigh(spectra @ spectra.T)
-    kept = max(1, int((values[-count:] > _ROUNDING * values[-1]).sum()))
-    leading: torch.Tensor = vectors[:, -kept:].flip(1)
+    found = max(1, int((values[-count:] > _ROUNDING * values[-1]).sum()))
+    leading: torch.Tensor = vectors[:, -found:].flip(1)
     return leading

@@ -1,4 +1,4 @@
-"""What methods of groups of similar patches share: their settings, units, and the pair that they solve."""
+"""What methods of groups of similar patches have in common: their settings, units, and the pair that they solve."""
 
 from __future__ import annotations
 
@@ -177,8 +177,8 @@ def usable_response(pair: PairTensors) -> torch.Tensor:
     """Return the responses (msi_bands, bands) of a pair without bands that are zero everywhere, of the same sums."""
     assert pair.sensor.srf is not None  # checked of methods that need it
     response = torch.as_tensor(pair.sensor.srf.matrix, dtype=torch.float64, device=pair.hsi.device)
-    kept = response * (pair.hsi.abs().flatten(1).amax(1) > 0)
-    return kept * (response.sum(1) / kept.sum(1)).nan_to_num(1.0, 1.0, 1.0)[:, None]
+    usable = response * (pair.hsi.abs().flatten(1).amax(1) > 0)
+    return usable * (response.sum(1) / usable.sum(1)).nan_to_num(1.0, 1.0, 1.0)[:, None]
 
 
 def _noise(pair: PairTensors) -> float:

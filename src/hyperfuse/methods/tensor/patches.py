@@ -88,7 +88,7 @@ class PatchGroups:
         Args:
             guidance: in which patches are compared, in single precision.
             grid: of the patches.
-            count: of the clusters that k-means looks for.
+            count: of the clusters of k-means.
             largest: number of patches of a group; clusters of more are split, see :func:`split`. None: no limit.
             seed: of k-means.
         """

@@ -22,7 +22,7 @@ def alternate(
 ) -> torch.Tensor:
     """Return the image that data and priors agree on, as far as the iterations reach.
 
-    Of ``|Y - X BS|^2 + |Z - M X|^2 + sum_t p_t(V_t)`` with ``V_t = X``, the multipliers are kept in units of the image
+    Of ``|Y - X BS|^2 + |Z - M X|^2 + sum_t p_t(V_t)`` with ``V_t = X``, the multipliers are in units of the image
     (``U_t``: multiplier over twice the penalty ``mu``). Each iteration first maps ``V_t = prior_t(X - U_t)`` and
     ``U_t += V_t - X``, from the second on, then solves the data step for ``X``.
 
@@ -38,20 +38,20 @@ def alternate(
         steps: how long to iterate.
     """
     multipliers = [torch.zeros_like(start) for _ in priors]
-    image, pulled = start, len(priors) * start
+    image, target = start, len(priors) * start
     for number in steps:
         apart = 0.0
         if number > 0:
-            pulled = torch.zeros_like(image)
+            target = torch.zeros_like(image)
             for prior, multiplier in zip(priors, multipliers, strict=True):
                 if steps.late():
                     return image
                 moved = prior(image - multiplier).sub_(image)
                 multiplier += moved
                 apart = max(apart, _relative(moved, image))
-                pulled.add_(image).add_(moved).add_(multiplier)
+                target.add_(image).add_(moved).add_(multiplier)
                 del moved
-        solved = solver.solve(pulled.mul_(penalty).add_(data))
+        solved = solver.solve(target.mul_(penalty).add_(data))
         change, image = _relative(solved - image, solved), solved
         steps.record(change=change, split=apart)
     return image
