@@ -14,6 +14,7 @@ from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io import read, write
 from hyperfuse.io.windows.memory import MemorySource
 from hyperfuse.io.windows.warped import WarpedSource
+from hyperfuse.scenes import windows
 from hyperfuse.scenes.fuse import fuse, fuse_tiles
 from hyperfuse.scenes.several import msi_files
 from hyperfuse.scenes.simulate import simulate
@@ -84,6 +85,34 @@ def test_the_same_from_files_and_in_tiles(made, tmp_path):
     for fusion in (whole, tiled):
         assert any("fused (local-regression) to those of" in note for note in fusion.notes)
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*before, "tiled.tif", "whole.tif"])
+
+
+@pytest.mark.parametrize(("done", "left"), [(2, 4 + 4), (6, 2)])
+def test_an_interrupted_job_resumes_while_bands_are_sharpened_and_after(made, tmp_path, monkeypatch, done, left):
+    """Four tiles of the coarser bands are fused first, then four of the scene."""
+    _, hsi, fine, coarse = made
+    for name, image in {"hsi": hsi, "fine": fine, "coarse": coarse}.items():
+        write(tmp_path / f"{name}.tif", image)
+    files = (tmp_path / "hsi.tif", [tmp_path / "fine.tif", tmp_path / "coarse.tif"])
+    fuse_tiles(*files, tmp_path / "whole.tif", **JOB, tile=48)
+    fused, fuse_tile = [], windows.FuseTile.__call__
+
+    def counted(task, tile):
+        if len(fused) == stop:
+            raise KeyboardInterrupt
+        fused.append(tile.name)
+        return fuse_tile(task, tile)
+
+    monkeypatch.setattr(windows.FuseTile, "__call__", counted)
+    stop = done
+    with pytest.raises(KeyboardInterrupt):
+        fuse_tiles(*files, tmp_path / "out.tif", **JOB, tile=48)
+    assert not (tmp_path / "out.tif").exists()
+    fused, stop = [], -1
+    fuse_tiles(*files, tmp_path / "out.tif", **JOB, tile=48, resume=True)
+    assert len(fused) == left
+    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_gaps_of_either_are_gaps(made):
