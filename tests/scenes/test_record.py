@@ -4,9 +4,11 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from hyperfuse import fuse
 from hyperfuse.cube.cube import Cube
+from hyperfuse.sensor.presets import create_sensor
 
 SIDE, RATIO = 24, 4
 
@@ -76,3 +78,33 @@ def test_a_constant_scene_ends_early(monkeypatch):
     assert np.abs(found.image.data - 0.4).max() < 1e-6
     assert any("(one of the images is constant)" in note for note in found.notes)
     assert any("nothing learnt" in note for note in found.notes)
+
+
+def test_what_the_regression_on_patches_gains_is_noted():
+    found = fuse(*noise(), psf="mtf:0.3", align=False, return_details=True)
+    assert found.image.history[-1]["run"]["regression_gain_db"] == 0.0
+    assert "regression on patches: nothing gained at held-out LR pixels, not applied" in found.notes
+    fast = fuse(*noise(), psf="mtf:0.3", align=False, settings={"effort": "fast"}, return_details=True)
+    assert not any("regression" in note for note in fast.notes)
+
+
+def test_pixels_at_which_the_images_do_not_agree_are_noted():
+    hsi, msi = simulated()
+    clean, changed = hsi.data, hsi.data.copy()
+    changed[:, 5, 7] = 9.0
+    notes = [fuse(hsi.replace(data=data), msi, psf="mtf:0.3", align=False, return_details=True).notes
+             for data in (clean, changed)]  # fmt: skip
+    expected = "0.2% of the HSI's pixels do not agree with the MSI"
+    assert [any(note.startswith(expected) for note in some) for some in notes] == [False, True]
+
+
+def simulated():
+    """An HSI and an MSI of one scene, with little noise."""
+    generator = np.random.default_rng(3)
+    shares = np.kron(generator.uniform(0.1, 1, (3, SIDE, SIDE)), np.ones((RATIO, RATIO)))
+    truth = np.tensordot(generator.uniform(0, 1, (31, 3)), shares, 1)
+    hsi = create_sensor("mtf", RATIO).degrade(torch.from_numpy(truth)).numpy()
+    hsi += generator.normal(0, 0.002, hsi.shape)
+    msi = truth[:30].reshape(3, 10, SIDE * RATIO, SIDE * RATIO).mean(1)
+    msi += generator.normal(0, 0.002, msi.shape)
+    return Cube(data=hsi, wavelengths=np.linspace(400, 700, 31)), Cube(data=msi)

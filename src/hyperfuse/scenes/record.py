@@ -136,7 +136,10 @@ def _differing(details: Mapping[str, Any]) -> str:
 def _added(details: Mapping[str, Any]) -> str:
     """Return a sentence about what a step has gained at held-out pixels, empty where it did not take place."""
     gain = details.get("regression_gain_db")
-    return f"regression on patches: {gain:+.2f} dB at held-out LR pixels" if isinstance(gain, float) else ""
+    if not isinstance(gain, float):
+        return ""
+    applied = f"{gain:+.2f} dB at held-out LR pixels" if gain else "nothing gained at held-out LR pixels, not applied"
+    return f"regression on patches: {applied}"
 
 
 def _end(details: Mapping[str, Any], fractions: Sequence[float] | None) -> str:

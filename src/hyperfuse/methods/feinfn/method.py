@@ -124,7 +124,8 @@ class FeinfnModel(StoredModel):
             samples, part(progress, 0.0, 0.25 if learns else 1.0), budget, regress=settings.effort != "fast"
         )
         if not learns:
-            return cls(linear, None, None, _details(linear, None))._complete(samples, settings, image, [])
+            details = _details(linear, None, regressed=settings.effort != "fast")
+            return cls(linear, None, None, details)._complete(samples, settings, image, [])
         limit = None
         if budget is not None:
             taken = time.monotonic() - started
@@ -135,7 +136,9 @@ class FeinfnModel(StoredModel):
         encoding = fit_encoding(start, hsis, len(samples[0].msi), len(linear.whitening.matrix))
         options = PairFitOptions(steps, None, settings.learning_rate, seed=settings.seed, keep_best=settings.keep_best)
         found = fit_correction(images, encoding, start, options, limit, part(progress, 0.25, 1.0))
-        details = _details(linear, found, trained=isinstance(start, TrainedNetwork))
+        details = _details(
+            linear, found, regressed=settings.effort != "fast", trained=isinstance(start, TrainedNetwork)
+        )
         return cls(linear, found.correction, None, details)._complete(samples, settings, image, found.errors)
 
     def _complete(
@@ -220,13 +223,17 @@ class _FittedSample:
     error: torch.Tensor | None
 
 
-def _details(linear: LinearModel, found: CorrectionFit | None, *, trained: bool = False) -> dict[str, Any]:
+def _details(
+    linear: LinearModel, found: CorrectionFit | None, *, regressed: bool, trained: bool = False
+) -> dict[str, Any]:
     details: dict[str, Any] = {"steps": 0 if found is None else found.fit.steps}
     if linear.agreement is not None and linear.agreement.fraction > 0:
         details["differing_fraction"] = float(f"{linear.agreement.fraction:.3g}")
     if linear.regression is not None:
         details["regression_gain_db"] = float(f"{linear.regression.gain_db:.3g}")
         details["held_out_rmse"] = [float(f"{value:.3g}") for value in linear.regression.rmse.tolist()]
+    elif regressed:
+        details["regression_gain_db"] = 0.0
     if found is None:
         return details
     details["end"] = found.fit.end

@@ -18,9 +18,12 @@ _FIT_PIXELS = 4096  # LR pixels of all samples: a regular part of them stands fo
 _ITERATIONS = 12
 _CAUCHY = 3.0  # squared deviations at which a pixel has half its weight
 # A pixel does not agree where its residual is both large for the scene and beyond what other pixels have: noise of
-# 20 dB and materials of one colour stay well below.
-_MSI_CONTRAST, _MSI_DEVIATIONS = 0.3, 8.0  # in any band of the MSI, predicted from the HSI
+# 20 dB, materials with equal MSI spectra and pairs of two real sensors stay below.
+_MSI_CONTRAST, _MSI_DEVIATIONS = 0.4, 9.0  # in any band of the MSI, predicted from the HSI
 _HSI_CONTRAST, _HSI_DEVIATIONS = 1.0, 10.0  # median over the bands of the HSI, predicted from the MSI
+# Few bright objects before a dark ground have large residuals too, though not for their brightness: minimum of a
+# residual relative to the sum of measured and predicted value.
+_MSI_RELATIVE, _HSI_RELATIVE = 0.04, 0.5
 _TINY = 1e-12
 
 
@@ -65,10 +68,9 @@ class Agreement:
     def differing(self, pair: PairTensors) -> torch.Tensor:
         """Return the LR pixels of a window at which the images do not agree, bool (h, w)."""
         hsi, msi = pair.hsi.double(), _degraded(pair).double()
-        of_msi = (apply_linear(self.to_msi, self.components.project(hsi)) - msi).abs()
-        of_hsi = (apply_linear(self.to_hsi, msi) - hsi).abs()
-        beyond = (of_msi > self.msi_limit[:, None, None]).any(0)
-        found: torch.Tensor = beyond | ((of_hsi > self.hsi_limit[:, None, None]).double().mean(0) > 0.5)
+        of_msi = _excess(msi, apply_linear(self.to_msi, self.components.project(hsi)), self.msi_limit, _MSI_RELATIVE)
+        of_hsi = _excess(hsi, apply_linear(self.to_hsi, msi), self.hsi_limit, _HSI_RELATIVE)
+        found: torch.Tensor = of_msi.any(0) | (of_hsi.double().mean(0) > 0.5)
         return found
 
     def agreeing(self, pair: PairTensors) -> PairTensors:
@@ -82,6 +84,12 @@ class Agreement:
 
 def _degraded(pair: PairTensors) -> torch.Tensor:
     return pair.sensor.degrade(pair.msi, (pair.hsi.shape[-2], pair.hsi.shape[-1]))
+
+
+def _excess(measured: torch.Tensor, predicted: torch.Tensor, limit: torch.Tensor, relative: float) -> torch.Tensor:
+    """Return where a residual is beyond its limit and large for the values themselves, bool (bands, h, w)."""
+    residual, size = (measured - predicted).abs(), measured.abs() + predicted.abs()
+    return (residual > limit[:, None, None]) & (residual > relative * size)
 
 
 def _contrast(image: torch.Tensor) -> torch.Tensor:
