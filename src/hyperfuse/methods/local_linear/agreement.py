@@ -61,6 +61,8 @@ class Agreement:
         to_hsi, hsi_scale = _robust(msi, hsi)
         msi_limit = torch.maximum(_MSI_CONTRAST * _contrast(msi), _MSI_DEVIATIONS * msi_scale)
         hsi_limit = torch.maximum(_HSI_CONTRAST * _contrast(hsi), _HSI_DEVIATIONS * hsi_scale)
+        if len(msi) == 1:  # one value says too little about a spectrum
+            hsi_limit = torch.full_like(hsi_limit, torch.inf)
         found = cls(components, to_msi, to_hsi, msi_limit, hsi_limit)
         differing = torch.cat([found.differing(one).flatten() for one in samples])
         return replace(found, fraction=float(differing.double().mean()))
