@@ -148,7 +148,9 @@ def best_classical(pair: hf.Pair, ratio: int, _: dict[str, Any]) -> dict[str, An
     """Return the highest PSNR and the lowest SAM of the classical methods, and whose they are."""
     known = pair.sensor.srf is not None
     methods = [
-        one for one in hf.list_methods() if not one.capabilities.weights and (known or not one.capabilities.needs_srf)
+        one
+        for one in hf.list_methods()
+        if one.cost == "seconds" and not one.capabilities.weights and (known or not one.capabilities.needs_srf)
     ]
     scores = {one.name: score(pair, ratio, one.name) for one in methods}
     psnr = max(scores, key=lambda name: scores[name]["psnr_db"])

@@ -44,8 +44,9 @@ EXPECTED = {
     ),
     "fuse-sylvester": Expectation(consistency=0.03, gain_db=15.0),
     "gsa": Expectation(consistency=0.05, gain_db=12.0),  # one gain per band: slow errors are its nature
-    "ir-tensr": Expectation(settings={"passes": 2, "inner_iterations": 8}),
     "hysure": Expectation(settings={"iterations": 60}, consistency=0.01, gain_db=21.0),
+    # Rounding moves patches from one cluster to another.
+    "ir-tensr": Expectation(settings={"passes": 2, "inner_iterations": 8}, scaling=0.01),
     "local-regression": Expectation(consistency=1e-4, gain_db=27.0),
     "ltmr": Expectation(settings={"iterations": 8}),
     "lttr": Expectation(settings={"iterations": 4}),

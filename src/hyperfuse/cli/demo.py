@@ -39,8 +39,8 @@ def demo(
     """Simulate, fuse and score a real scene that needs no download.
 
     The scene is Indian Pines (AVIRIS, 200 bands), from the package tensorly (`pip install 'hyperfuse[demo]'`). An
-    LR-HSI of a quarter of its resolution and a Sentinel-2A MSI are made from it, fused with every method, and scored.
-    OUTDIR gets the image fused by the default method (fused.tif) and a figure (comparison.png).
+    LR-HSI of a quarter of its resolution and a Sentinel-2A MSI are made from it, fused with every method that takes
+    seconds, and scored. OUTDIR gets the image fused by the default method (fused.tif) and a figure (comparison.png).
 
     Args:
         outdir: Folder to write to.
@@ -87,13 +87,15 @@ def demo(
 
 
 def _compare(pair: Pair, keep: str, report: Progress) -> tuple[list[dict[str, Any]], Cube | None]:
-    """Fuse with every method; return a row of scores each, and the image fused by the method ``keep``."""
+    """Fuse with every method that takes seconds; return a row of scores each, and the image of the method ``keep``."""
     from hyperfuse.methods import list_methods
     from hyperfuse.metrics import evaluate
     from hyperfuse.scenes.fuse import fuse
 
     calls: list[tuple[str, str, dict[str, Any]]] = []
     for method in list_methods():
+        if method.cost != "seconds":
+            continue
         if method.capabilities.effort:
             # Without its network, so that nobody credits that with what the rest does.
             calls.append((f"{method.name} --effort fast", method.name, {"effort": "fast"}))

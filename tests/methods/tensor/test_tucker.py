@@ -90,14 +90,16 @@ def test_a_dictionary_minimises_the_objective(problem, which):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
 
 
-def test_the_core_is_that_of_the_literal_iteration(problem):
+@pytest.mark.parametrize("warm", [True, False])
+def test_the_core_is_that_of_the_literal_iteration(problem, warm):
     """ADMM written out with Kronecker products."""
     used, operators, previous, hsi, msi = problem
     sparsity, proximity, splitting = 2.0, 0.2, 0.7
     pair = degraded(used, operators), responding(used, operators)
     designs = [np.kron(one.bands.numpy(), np.kron(one.rows.numpy(), one.cols.numpy())) for one in pair]
     targets = [one.flatten().numpy() for one in (hsi, msi)]
-    core = np.zeros(previous.numel())
+    start = previous if warm else torch.zeros_like(previous)
+    core = start.flatten().numpy()
     duals = [np.zeros_like(core), np.zeros_like(core)]
     for _ in range(7):
         copies = [
@@ -109,7 +111,7 @@ def test_the_core_is_that_of_the_literal_iteration(problem):
         core = np.sign(mean) * np.maximum(np.abs(mean) - sparsity / (4 * splitting + 2 * proximity), 0)
         duals = [v + c - core for v, c in zip(duals, copies, strict=True)]
     found, residual = sparse_core(
-        (hsi, msi), pair, previous, CorePenalty(sparsity, proximity, splitting), iter(range(7))
+        (hsi, msi), pair, previous, start, CorePenalty(sparsity, proximity, splitting), iter(range(7))
     )
     np.testing.assert_allclose(found.flatten().numpy(), core, rtol=0, atol=1e-10)
     assert 0 < int((found == 0).sum()) < found.numel()
@@ -121,7 +123,9 @@ def test_the_core_converges_to_the_minimum(problem):
     used, operators, previous, hsi, msi = problem
     sparsity, proximity = 2.0, 0.2
     pair = degraded(used, operators), responding(used, operators)
-    core, residual = sparse_core((hsi, msi), pair, previous, CorePenalty(sparsity, proximity, 3.0), iter(range(30_000)))
+    core, residual = sparse_core(
+        (hsi, msi), pair, previous, previous, CorePenalty(sparsity, proximity, 3.0), iter(range(30_000))
+    )
     assert residual < 1e-5
     slope = 2 * proximity * (core - previous)
     for image, one in zip((hsi, msi), pair, strict=True):

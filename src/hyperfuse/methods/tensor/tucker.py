@@ -118,18 +118,19 @@ def sparse_core(
     observed: tuple[torch.Tensor, torch.Tensor],
     used: tuple[Dictionaries, Dictionaries],
     previous: torch.Tensor,
+    start: torch.Tensor,
     penalty: CorePenalty,
     iterations: Iterable[int],
 ) -> tuple[torch.Tensor, float]:
     """Return the core that minimises the misfits of two images, its absolute values and its distance from another.
 
-    ADMM with a copy of the core for either image, from zero, as the authors do; the copies' ridge problems are solved
-    exactly.
+    ADMM with a copy of the core for either image, whose ridge problems are solved exactly.
 
     Args:
         observed: images that the core with the dictionaries ``used`` should give.
         used: as many.
         previous: (n3, n1, n2).
+        start: of the iterations.
         penalty: its weights.
         iterations: are made until they end.
 
@@ -139,7 +140,7 @@ def sparse_core(
     sparsity, proximity, splitting = penalty
     projected = [one.coefficients(image) for one, image in zip(used, observed, strict=True)]
     ridges = [_Ridge(one, splitting) for one in used]
-    core = torch.zeros_like(previous)
+    core = start
     duals = [torch.zeros_like(previous) for _ in used]
     total = 2 * splitting + proximity
     copies: list[torch.Tensor] = []
