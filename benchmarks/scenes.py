@@ -1,6 +1,7 @@
 """The scenes that benchmarks share, read from a folder DATA as they circulate.
 
     DATA/cave/NAME.mat                   CAVE: `orig` (512, 512, 31) of 8 bits, or `Omsi` at half size of 16 bits
+    DATA/cave/NAME.jp2                   CAVE: 31 bands of 12 bits
     DATA/remote/NAME.mat                 airborne scenes, and the pair paris_hyperion_ali.mat
     DATA/remote/enmap_potsdam/*.tif      tiles of an EnMAP L2A product
 
@@ -48,6 +49,12 @@ def read_cave(folder: Path, name: str) -> Cube:
     variable, scale, offset = CAVE[name]
     cube = read(folder / "cave" / f"{name}.mat:{variable}", scale=scale, offset=offset)
     return cube.replace(wavelengths=np.linspace(400.0, 700.0, 31))
+
+
+def read_cave_jp2(folder: Path, name: str) -> Cube:
+    """Return a CAVE scene of DATA/cave/NAME.jp2, the upper 12 of its 16 bits, in [0, 1] and as ``read_cave``."""
+    cube = read(folder / "cave" / f"{name}.jp2", scale=16 / 65535, offset=8 / 65535)
+    return cube.replace(wavelengths=np.linspace(400.0, 700.0, cube.bands))
 
 
 def read_remote(file: Path) -> Cube:

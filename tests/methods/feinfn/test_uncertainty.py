@@ -84,3 +84,39 @@ def test_the_error_that_denoising_leaves_is_known_without_the_clean_image(level)
     true = (denoise(noisy, noise) - clean).square().flatten(1).mean(1)
     torch.testing.assert_close(remaining_error(noisy, noise), true, rtol=0.3, atol=0)
     assert remaining_error(noisy, torch.zeros_like(noise)).tolist() == [0.0] * 3
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1])
+def test_errors_lie_within_the_expected_ones_as_often_as_they_should(make_pair, noise):
+    pair = make_pair(shape=(96, 96))
+    generator = torch.Generator().manual_seed(0)
+    hsi, msi = (
+        one + noise * one.std() * torch.randn(one.shape, generator=generator).to(one) for one in (pair.hsi, pair.msi)
+    )
+    outcome = METHOD.fuse(PairTensors(hsi, msi, pair.sensor), METHOD.configure(uncertainty=True))
+    ratio = (outcome.image - pair.reference).abs() / outcome.uncertainty
+    assert 0.55 < float((ratio < 1).float().mean()) < 0.85
+    assert 0.85 < float((ratio < 1.96).float().mean()) < 0.99
+
+
+def test_saturated_pixels_are_less_certain(make_pair):
+    pair = make_pair(shape=(96, 96))
+    top = pair.msi.flatten(1).quantile(0.9, dim=1)[:, None, None]
+    msi = torch.minimum(pair.msi, top)
+    outcome = METHOD.fuse(PairTensors(pair.hsi, msi, pair.sensor), METHOD.configure(uncertainty=True))
+    saturated = (msi == top).any(0)
+    variance = outcome.uncertainty.square().mean(0)
+    assert variance[saturated].mean() > 2 * variance[~saturated].mean()
+
+
+def test_windows_of_a_scene_share_the_model_of_its_samples(make_pair):
+    """A window that is a sample, and the same as part of two samples, are predicted by one model."""
+    pair = make_pair(shape=(64, 64))
+    whole = PairTensors(pair.hsi, pair.msi, pair.sensor)
+    settings = METHOD.configure(uncertainty=True)
+    model = METHOD.fit([whole, whole], settings)
+    restored = METHOD.restore(model.state())
+    first, again = (one.apply(whole).uncertainty for one in (model, restored))
+    torch.testing.assert_close(first, again)
+    single = METHOD.fuse(whole, settings).uncertainty
+    assert 0.9 < float((first.square().mean() / single.square().mean()).sqrt()) < 1.1

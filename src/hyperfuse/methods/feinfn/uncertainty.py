@@ -27,6 +27,7 @@ _MIN_FRACTION = 0.02  # of a band's mean variance: no pixel is more certain than
 _MAX_KNOWN = 0.95  # of the held-out variance that noise may explain
 _MIN_DENOISING = 0.1  # of the mean variance of noise in the MSI, which no pixel is below
 _PROBE = 0.1  # of the MSI's noise: the change from which the divergence of denoising is estimated
+_MIN_SATURATED, _MIN_SATURATED_FRACTION = 8, 1e-4  # pixels at the largest value of a saturated band
 _SMOOTH = 9  # HR pixels
 # Variance of the error of an image that was fitted to all pixels, relative to held-out predictions: between the medians
 # of what 68 and 95 % of the errors need, over the scenes that benchmarks/calibration.py names for development.
@@ -36,8 +37,8 @@ _ROUNDING = 1e-9
 
 # What varies with an error: functions of the MSI's activity a, the squared gradient of its whitened components, and of
 # its mean s over 9 x 9 pixels. Every part of the error depends on some of them.
-_MAPS = ("one", "a^1/4", "a^1/2", "a", "a^2", "s^1/4", "s^1/2", "s", "brightness")
-_SIGNAL = tuple(_MAPS.index(name) for name in ("one", "a^1/2", "a", "a^2", "s^1/2", "s"))
+_MAPS = ("one", "a^1/4", "a^1/2", "a", "a^2", "s^1/4", "s^1/2", "s", "brightness", "saturated")
+_SIGNAL = tuple(_MAPS.index(name) for name in ("one", "a^1/2", "a", "a^2", "s^1/2", "s", "saturated"))
 _DETAIL = tuple(_MAPS.index(name) for name in ("one", "a^1/2", "a"))
 _DENOISING = tuple(_MAPS.index(name) for name in ("one", "a^1/4", "a^1/2", "s^1/4", "s^1/2", "brightness"))
 
@@ -56,17 +57,18 @@ class ErrorModel:
     """The variance of errors as a sum of what is known about them, fitted to a scene.
 
     First, the squared residuals of held-out LR pixels, without the noise of the HSI in them, are explained by what is
-    also known at HR: activity and brightness, and the residuals of the neighbourhood. A Gaussian model of the data
-    consistency gives how much larger an error is at HR, where no PSF has averaged it, and how much remains once the
-    measured HSI is enforced. Second, the error that denoising has left in the MSI (Stein's estimate at every pixel,
-    explained by the same) is added as the models propagate it. Third, fine detail of single bands that the HSI shows as
-    noise, if the MSI has seen it as well: it is part of the scene, and not of the image.
+    also known at HR: activity, brightness and saturation of the MSI, and the residuals of the neighbourhood. A Gaussian
+    model of the data consistency gives how much larger an error is at HR, where no PSF has averaged it, and how much
+    remains once the measured HSI is enforced. Second, the error that denoising has left in the MSI (Stein's estimate at
+    every pixel, explained by the same) is added as the models propagate it. Third, fine detail of single bands that the
+    HSI shows as noise, if the MSI has seen it as well: it is part of the scene, and not of the image.
 
     Attributes:
         length: of the errors' correlation, in LR pixels.
         scale: mean squared held-out residual of each band, (bands,).
         noise: variance of the HSI's noise in that, (bands,).
         known: factor on it and on the MSI's noise, with which they explain no more than there is, (bands,).
+        top: values at which the bands of the MSI are saturated, (msi_bands,); infinite where they are not.
         level: mean value of each band, (bands,), the unit of brightness.
         nearby: variance at HR per squared residual of the neighbourhood, both relative to ``scale``, (bands,).
         signal: variance at HR per map, relative to ``scale``, (bands, maps).
@@ -81,6 +83,7 @@ class ErrorModel:
     scale: torch.Tensor
     noise: torch.Tensor
     known: torch.Tensor
+    top: torch.Tensor
     level: torch.Tensor
     nearby: torch.Tensor
     signal: torch.Tensor
@@ -98,7 +101,8 @@ class ErrorModel:
         level = pooled([one.linear.hsi for one in samples]).clamp_min(0).mean((1, 2)).clamp_min(_TINY)
         scale = pooled(errors).double().square().mean((1, 2)).clamp_min(_TINY)
         hsi_noise = pooled_noise([one.pair.hsi for one in samples])
-        maps = [_maps(one.linear, one.image, level) for one in samples]
+        top = _saturation([one.pair.msi for one in samples])
+        maps = [_maps(one.linear, one.image, level, top) for one in samples]
         coarse = [one.linear.predictors.degrade(its).clamp_min(0) for one, its in zip(samples, maps, strict=True)]
         msi_noise, transmitted = _msi_noise(samples, maps)
         detail, bright_detail = _detail(samples, coarse, level, hsi_noise)
@@ -115,6 +119,7 @@ class ErrorModel:
             scale=scale.to(dtype),
             noise=noise.to(dtype),
             known=torch.ones_like(level),
+            top=top,
             level=level,
             nearby=torch.zeros_like(level),
             signal=torch.zeros_like(msi_noise),
@@ -136,7 +141,7 @@ class ErrorModel:
         """
         predictors = linear.predictors
         fine, coarse = predictors.fine_shape, predictors.shape
-        maps = _maps(linear, image, self.level)
+        maps = _maps(linear, image, self.level, self.top)
         nearby = self._nearby(error, predictors.degrade(maps))
         flat = maps.flatten(1)
         result = predictors.sensor.upsample(nearby, fine, "linear").mul_((self.nearby * self.scale)[:, None, None])
@@ -187,14 +192,24 @@ class ErrorModel:
         return (around - self._known(coarse)).clamp_min_(_MIN_NEARBY)
 
 
-def _maps(linear: LinearImage, image: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+def _maps(linear: LinearImage, image: torch.Tensor, level: torch.Tensor, top: torch.Tensor) -> torch.Tensor:
     """Return what errors vary with at HR, (maps, H, W)."""
     activity = _activity(linear.predictors.fine)
     smooth = F.avg_pool2d(activity, _SMOOTH, 1, _SMOOTH // 2, count_include_pad=False)
     root, smooth_root = activity.sqrt(), smooth.sqrt()
     brightness = image.mean(0, keepdim=True).clamp_min(0) / level.mean()
     parts = torch.ones_like(activity), root.sqrt(), root, activity, activity.square(), smooth_root.sqrt(), smooth_root
-    return torch.cat([*parts, smooth, brightness])
+    saturated = (linear.msi >= top[:, None, None]).any(0, keepdim=True).to(activity)
+    return torch.cat([*parts, smooth, brightness, saturated])
+
+
+def _saturation(msis: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the value at which each band is saturated, (msi_bands,): the largest, where many pixels have it."""
+    values = pooled(msis)[:, 0]
+    top = values.amax(1)
+    count = (values == top[:, None]).sum(1)
+    least = max(_MIN_SATURATED, _MIN_SATURATED_FRACTION * values.shape[1])
+    return torch.where((count >= least) & (count < values.shape[1]), top, torch.inf)
 
 
 def _activity(fine: torch.Tensor) -> torch.Tensor:
