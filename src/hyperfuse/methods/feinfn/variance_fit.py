@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-_STEPS = 40
-_MAX_VALUES = 2**17  # squared residuals; of more, pixels at regular distances stand for all
+_STEPS = 30
+_MAX_VALUES = 2**16  # squared residuals; of more, pixels at regular distances stand for all
 _MIN = 1e-6  # of the mean: the least variance
 
 
