@@ -176,7 +176,7 @@ def kept_pairs() -> dict[str, hf.Pair]:
     """Return the simulated pairs of the middle of each scene that nothing was trained on."""
     scenes, found = open_dataset("cave", _arguments.cave), {}
     for name in KEPT:
-        data = scenes.read(name).data
+        data = scenes.load(name).data
         row, col = ((size - SIDE) // 2 for size in data.shape[1:])
         middle = hf.Cube(data=data[:, row : row + SIDE, col : col + SIDE])
         found[name] = hf.simulate(middle, ratio=RATIO, preset="uestc", srf="nikon-d700")
@@ -186,10 +186,10 @@ def kept_pairs() -> dict[str, hf.Pair]:
 def scored(pair: hf.Pair, method: str, **settings: Any) -> dict[str, float]:
     """Return the four scores of the paper, and the processor seconds."""
     start = time.process_time()
-    fused = hf.fuse(pair.hsi, pair.msi, method=method, sensor=pair.sensor, **settings)
+    fused = hf.fuse(pair.hsi, pair.msi, method=method, sensor=pair.sensor, settings=settings)
     seconds = time.process_time() - start
-    scores = hf.evaluate(pair.reference, fused.cube, RATIO)
-    return {**{key: float(getattr(scores, key)) for key in SCORES}, "seconds": seconds}
+    scores = hf.evaluate(pair.reference, fused, RATIO)
+    return {**{key: float(scores[key]) for key in SCORES}, "seconds": seconds}
 
 
 def score_all() -> None:
