@@ -228,7 +228,11 @@ def score_all() -> None:
         _cells(["---"] * len(titles)),
     ]
     call = f"python benchmarks/compared_training.py CAVE RUNS --minutes {_arguments.minutes:g} (and --score)"
-    lines += [*rows, "", f"{len(TRAINED.split(','))} training scenes, batches of {BATCH}.", *made_by(call, 1)]
+    what = (
+        f"{len(TRAINED.split(','))} training scenes, batches of {BATCH}, one processor: the first minutes of a "
+        "training that takes days on a GPU."
+    )
+    lines += [*rows, "", what, *made_by(call, 1)]
     (RESULTS / "compared-training.md").write_text("\n".join(lines) + "\n", "utf-8")
 
 
