@@ -172,7 +172,8 @@ def describe_training(training: Mapping[str, Any]) -> str:
     patches, seconds = training.get("patches"), training.get("seconds")
     if not patches:
         return "trained here: number of patches not stated"
-    return f"trained here: {patches:,} patches" + (f" in {seconds / 3600:.1f} h" if seconds else "")
+    taken = "" if not seconds else f" in {seconds / 3600:.1f} h" if seconds >= 360 else f" in {seconds:.0f} s"
+    return f"trained here: {patches:,} patches{taken}"
 
 
 def _ratio_of_name(label: str) -> int | None:

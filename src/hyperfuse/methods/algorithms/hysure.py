@@ -163,8 +163,8 @@ class _Splitting:
         matrix, offset = self.at_pixels
         plain = SubspacePair.mix(matrix, plain) + offset
         length = (along_x.square().sum(0) + along_y.square().sum(0)).sqrt()
-        kept = (1 - self.threshold / length.clamp_min(1e-300)).clamp_min(0)
-        return [blurred, plain, kept * along_x, kept * along_y]
+        factor = (1 - self.threshold / length.clamp_min(1e-300)).clamp_min(0)
+        return [blurred, plain, factor * along_x, factor * along_y]
 
 
 def _proximal(
