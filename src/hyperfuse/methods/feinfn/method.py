@@ -30,7 +30,7 @@ from hyperfuse.methods.feinfn.correction import (
 )
 from hyperfuse.methods.feinfn.linear_part import LinearImage, LinearModel
 from hyperfuse.methods.feinfn.pretrained import TrainedNetwork, load_for_pair
-from hyperfuse.methods.feinfn.uncertainty import ErrorModel, FusedSample
+from hyperfuse.methods.feinfn.uncertainty import VarianceModel, FusedSample
 from hyperfuse.networks.kernels.precision import Precision
 from hyperfuse.networks.options import FeINFNOptions
 from hyperfuse.progress import Progress, part, silent
@@ -100,7 +100,7 @@ class FeinfnModel(StoredModel):
 
     linear: LinearModel
     correction: NetworkCorrection | None
-    uncertainty: ErrorModel | None
+    uncertainty: VarianceModel | None
     details: Mapping[str, Any]
     margin: int = DEFAULT_MARGIN
     # A scene that is one sample: what fitting to it has computed, until the model is applied to it.
@@ -164,7 +164,7 @@ class FeinfnModel(StoredModel):
                 error = errors[index] if errors else self._held_out_error(linear)
                 fused.append(FusedSample(self.linear.agreeing(one), linear, self._corrected(linear), error))
             errors = [one.error for one in fused]
-            model = replace(self, uncertainty=ErrorModel.fit(fused))
+            model = replace(self, uncertainty=VarianceModel.fit(fused))
         if image is None:
             return model
         return replace(model, _fitted=[_FittedSample(samples[0], image, errors[0] if errors else None)])

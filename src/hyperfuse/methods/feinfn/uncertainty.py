@@ -53,7 +53,7 @@ class FusedSample(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ErrorModel:
+class VarianceModel:
     """The variance of errors as a sum of what is known about them, fitted to a scene.
 
     First, the squared residuals of held-out LR pixels, without the noise of the HSI in them, are explained by what is
@@ -94,7 +94,7 @@ class ErrorModel:
     bright_detail: torch.Tensor
 
     @classmethod
-    def fit(cls, samples: Sequence[FusedSample]) -> ErrorModel:
+    def fit(cls, samples: Sequence[FusedSample]) -> VarianceModel:
         """Explain the held-out residuals of samples of a scene; everything is fitted to the pixels of all."""
         linear = samples[0].linear.model
         errors = [one.error for one in samples]
@@ -158,7 +158,7 @@ class ErrorModel:
         least = _MIN_FRACTION * result.mean((1, 2), keepdim=True)
         return torch.maximum(result, least, out=result).clamp_min_(_TINY).sqrt_()
 
-    def _explain(self, samples: Sequence[FusedSample], coarse: Sequence[torch.Tensor], factor: float) -> ErrorModel:
+    def _explain(self, samples: Sequence[FusedSample], coarse: Sequence[torch.Tensor], factor: float) -> VarianceModel:
         """Fit what depends on the held-out residuals; ``factor`` is the variance at HR relative to LR."""
         known = pooled([self._known(one) for one in coarse])[:, 0]
         held = torch.clamp(_MAX_KNOWN / known.mean(1).clamp_min(_TINY), max=1.0)

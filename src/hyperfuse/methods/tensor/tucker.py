@@ -38,14 +38,14 @@ def mix(matrix: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     return (matrix @ image.flatten(1)).reshape(-1, *image.shape[1:])
 
 
-class NormalEquations(NamedTuple):
+class DictionaryEquations(NamedTuple):
     """Of one dictionary ``U`` in ``|y - U A|^2``: ``A A^T`` (n, n), and ``y A^T`` (lines, n)."""
 
     gram: torch.Tensor
     cross: torch.Tensor
 
 
-def row_equations(image: torch.Tensor, core: torch.Tensor, used: Dictionaries) -> NormalEquations:
+def row_equations(image: torch.Tensor, core: torch.Tensor, used: Dictionaries) -> DictionaryEquations:
     """Return the normal equations of the dictionary of the rows of an image.
 
     Args:
@@ -57,17 +57,21 @@ def row_equations(image: torch.Tensor, core: torch.Tensor, used: Dictionaries) -
     weighted = mix(used.bands.T @ used.bands, factor)
     projected = mix(used.bands.T, image)
     flat = _lines(factor)
-    return NormalEquations(flat @ _lines(weighted).T, _lines(projected) @ flat.T)
+    return DictionaryEquations(flat @ _lines(weighted).T, _lines(projected) @ flat.T)
 
 
-def band_equations(image: torch.Tensor, core: torch.Tensor, used: Dictionaries) -> NormalEquations:
+def band_equations(image: torch.Tensor, core: torch.Tensor, used: Dictionaries) -> DictionaryEquations:
     """Return the normal equations of the dictionary of the bands; arguments as of :func:`row_equations`."""
     factor = (used.rows @ core @ used.cols.T).flatten(1)
-    return NormalEquations(factor @ factor.T, image.flatten(1) @ factor.T)
+    return DictionaryEquations(factor @ factor.T, image.flatten(1) @ factor.T)
 
 
 def solve_dictionary(
-    degraded: NormalEquations, operator: torch.Tensor, whole: NormalEquations, previous: torch.Tensor, proximity: float
+    degraded: DictionaryEquations,
+    operator: torch.Tensor,
+    whole: DictionaryEquations,
+    previous: torch.Tensor,
+    proximity: float,
 ) -> torch.Tensor:
     """Return ``U`` that minimises ``|y - P U A|^2 + |z - U E|^2 + proximity |U - previous|^2``, exactly.
 
