@@ -30,7 +30,7 @@ from hyperfuse.methods.feinfn.correction import (
 )
 from hyperfuse.methods.feinfn.linear_part import LinearImage, LinearModel
 from hyperfuse.methods.feinfn.pretrained import TrainedNetwork, load_for_pair
-from hyperfuse.methods.feinfn.uncertainty import VarianceModel, FusedSample
+from hyperfuse.methods.feinfn.uncertainty import FusedSample, VarianceModel
 from hyperfuse.networks.kernels.precision import Precision
 from hyperfuse.networks.options import FeINFNOptions
 from hyperfuse.progress import Progress, part, silent
