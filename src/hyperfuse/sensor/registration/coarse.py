@@ -75,6 +75,11 @@ class CoarseShift(NamedTuple):
         return ""
 
     @property
+    def stands_out(self) -> bool:
+        """Whether a search may start from it: it is accepted, or only lies at the limit, near one that is beyond."""
+        return self.peak.height >= _SIGNIFICANT and self.peak.ratio <= _AMBIGUOUS
+
+    @property
     def accepted(self) -> bool:
         """Whether the shift stands out from all others."""
         return not self.doubt

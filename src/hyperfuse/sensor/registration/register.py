@@ -101,7 +101,7 @@ def _coarse(
         rotated = Field.rotation(shape, degrees, pair.sensor.ratio)
         found = search_shift(pair.images(rotated) if degrees else images, reach)
         if found is not None and (best is None or found.peak.score > best.peak.score):
-            shift = found.shift if found.accepted else (0.0, 0.0)
+            shift = found.shift if found.stands_out else (0.0, 0.0)
             best, start = found, rotated.then(Field.constant(shape, shift), shape)
     return best, start
 
