@@ -113,7 +113,7 @@ def test_a_scheduler_that_does_not_answer_is_reported(fails, files, monkeypatch)
     monkeypatch.setattr(module, "_CONNECT_SECONDS", 0.5)
     code, message = fails(*call(files, "out.tif", *TILES, "--scheduler", "tcp://127.0.0.1:1"))
     assert code == 2
-    assert "no scheduler of dask.distributed answers at tcp://127.0.0.1:1" in message
+    assert "no scheduler of dask.distributed responds at tcp://127.0.0.1:1" in message
 
 
 def test_a_scene_above_the_memory_goes_in_tiles_by_itself(run, files):

@@ -89,7 +89,7 @@ def test_without_optional_packages_the_core_works_and_the_rest_says_what_it_need
     *refused, shape = done.stdout.splitlines()
     assert shape == "(6, 16, 16)"
     packages = {line.split(" | ")[0] for line in refused}
-    assert packages == {"hyperfuse.reports", "hyperfuse.benchmark.reproduce"}
+    assert packages == {"hyperfuse.reports", "hyperfuse.benchmark.reproduce", "hyperfuse.benchmark.tradeoff"}
     assert all("pip install 'hyperfuse[report]'" in line for line in refused)
 
 

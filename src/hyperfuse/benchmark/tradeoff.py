@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox
+from hyperfuse.runtime.optional import require
 
-from hyperfuse.benchmark.entries import Kind
-from hyperfuse.benchmark.summary import Point
+require("matplotlib", "drawing figures")
+
+from matplotlib.axes import Axes  # noqa: E402  (after the check)
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.text import Annotation  # noqa: E402
+from matplotlib.transforms import Bbox  # noqa: E402
+
+from hyperfuse.benchmark.entries import Kind  # noqa: E402
+from hyperfuse.benchmark.summary import Point  # noqa: E402
 
 _COLOURS: dict[Kind, str] = {
     "classical": "#8a8a8a",

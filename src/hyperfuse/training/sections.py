@@ -52,7 +52,8 @@ class Duration(NamedTuple):
         return max(1, -(-self.patches(epoch_patches, step_patches) // step_patches))
 
     def __str__(self) -> str:
-        return f"{self.number:g} {self.unit}"
+        number = int(self.number) if float(self.number).is_integer() else self.number
+        return f"{number} {self.unit}"
 
 
 def _parse_duration(value: Any) -> Duration:

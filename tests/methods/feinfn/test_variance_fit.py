@@ -19,7 +19,7 @@ def drawn(weights, known, pixels=40_000):
 def test_the_weights_that_made_the_residuals_are_found():
     weights = [[2.0, 0.5, 0.1], [0.2, 3.0, 0.4]]
     found = fit_variance(*drawn(weights, known=0.3))
-    torch.testing.assert_close(found, torch.tensor(weights), rtol=0.15, atol=0.06)
+    torch.testing.assert_close(found, torch.tensor(weights), rtol=0.15, atol=0.1)
 
 
 def test_a_feature_of_nothing_gets_no_weight_and_none_is_negative():
