@@ -225,3 +225,19 @@ def test_changed_metadata_are_one_line(tmp_path, data):
     file.write_text(json.dumps(metadata))
     with contextlib.suppress(HyperfuseError):
         read(folder)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("size", [0, -1, 2**21, 2**31, 10**30])
+def test_sizes_that_no_image_has_are_refused(tmp_path, axis, size):
+    import json
+
+    folder = tmp_path / "a.zarr"
+    write(folder, Cube(data=VALUES, wavelengths=[450.0, 550.0], transform=(30, 0, 0, 0, -30, 0)))
+    file = folder / "cube" / "zarr.json"
+    metadata = json.loads(file.read_text())
+    metadata["shape"][axis] = size
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(HyperfuseError):
+        read(folder)

@@ -25,7 +25,8 @@ from hyperfuse.io.encoding.sizes import NUMBERS
 from hyperfuse.io.encoding.variables import Shapes, choose_variable
 
 _LARGEST_COORDINATE = 1_000_000
-
+# Above these, sizes are damaged metadata.
+_MAX_BANDS, _MAX_SIDE = 2**20, 2**31 - 1
 
 # Slices and at most one list of sorted indices, one per axis; () for all.
 Selection = tuple[slice | NDArray[np.intp], ...]
@@ -77,6 +78,8 @@ class CubeVariable:
         self._axes = _axes(name, item, options, sizes, attrs)
         shape = dict(zip(self._axes, (item.shape[axis] for axis in self._kept), strict=True))
         self._shape = (shape.get("b", 1), shape["r"], shape["c"])
+        if self._shape[0] > _MAX_BANDS or max(self._shape) > _MAX_SIDE:
+            raise InputError(f"{name} has a size of {self._shape} (bands, rows, cols), which no image has")
         self._bands = options.band_index(self._shape[0])
         self._packing = decode_packing(item.attrs, item.dtype, where, scaled=options.scale is not None)
         header = _header(stored, attrs, name, dict(zip(self._axes, self._kept, strict=True)), self._shape, where)
