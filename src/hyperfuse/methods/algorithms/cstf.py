@@ -16,6 +16,7 @@ from hyperfuse.methods.contract.method import BytesPerPixel, Capabilities, Metho
 from hyperfuse.methods.contract.registry import register_method
 from hyperfuse.methods.local_linear.msi_noise import estimate_msi_noise
 from hyperfuse.methods.tensor.iterations import Iterations
+from hyperfuse.methods.tensor.periodic import responses_of
 from hyperfuse.methods.tensor.tucker import (
     CorePenalty,
     Dictionaries,
@@ -179,8 +180,7 @@ class _Factorisation:
         peak, root = float(hsi.abs().max()), math.sqrt(settings.msi_weight)
         coarse, fine = hsi.double() / peak, msi.double() * (root / peak)
         sampling = _sampling(sensor, (msi.shape[1], msi.shape[2]), (hsi.shape[1], hsi.shape[2]), hsi.device)
-        assert sensor.srf is not None  # the method's capabilities ask for it
-        responses = torch.as_tensor(sensor.srf.matrix, dtype=torch.float64, device=hsi.device)[:, bands] * root
+        responses = responses_of(sensor, hsi.device)[:, bands] * root
         # In the type that the HSI has: spectra that differ by its rounding are no others.
         noise = float(estimate_msi_noise(hsi, msi, sensor).double().square().mean())
         lost = root**2 * max(_LOST**2, noise / peak**2)

@@ -13,6 +13,7 @@ from hyperfuse.methods.contract.registry import register_method
 from hyperfuse.methods.tensor.periodic import PeriodicPair
 from hyperfuse.methods.tensor.subspace_pair import SubspacePair
 from hyperfuse.methods.tensor.sylvester import SylvesterSolver
+from hyperfuse.methods.tensor.tucker import mix
 from hyperfuse.progress import Progress
 from hyperfuse.sensor.estimation.noise import pixel_noise
 from hyperfuse.sensor.model import Sensor
@@ -84,11 +85,11 @@ def fuse_sylvester(
     by_hsi, by_msi = spectra.T / noise_h.square(), response.T / noise_m.square()
     values, vectors = torch.linalg.eigh(by_hsi @ spectra)
     root = vectors @ torch.diag(values.rsqrt()) @ vectors.T  # of the inverse of H'L_h^-1 H
-    right = found.mix(by_hsi, pair.sampling.adjoint(pair.hsi)) + found.mix(by_msi, pair.msi)
-    right += found.mix(precision, found.upsampled(pair))
+    right = mix(by_hsi, pair.sampling.adjoint(pair.hsi)) + mix(by_msi, pair.msi)
+    right += mix(precision, found.upsampled(pair))
     solver = SylvesterSolver(root @ (by_msi @ response + precision) @ root, pair.sampling)
     progress(0.5, "solving the Sylvester equation")
-    image = found.mix(spectra @ root, solver.solve(found.mix(root, right)))
+    image = mix(spectra @ root, solver.solve(mix(root, right)))
     progress(1.0, "solved")
     return Outcome(pair.cut(image).to(hsi.dtype).contiguous(), None, {"components": spectra.shape[1]})
 

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from hyperfuse.methods.contract.method import BytesPerPixel, Capabilities, MethodSettings, Outcome, PairTensors
 from hyperfuse.methods.contract.registry import register_method
-from hyperfuse.methods.tensor.iterations import Iterations
+from hyperfuse.methods.tensor.iterations import Iterations, relative_norm
 from hyperfuse.methods.tensor.periodic import PeriodicPair
 from hyperfuse.methods.tensor.subspace_pair import SubspacePair
+from hyperfuse.methods.tensor.tucker import mix
 from hyperfuse.progress import Progress, part
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.noise import estimate_noise
@@ -77,7 +78,7 @@ def hysure(
         settings.iterations, settings.tolerance or None, settings.budget_seconds, part(progress, 0.05, 1.0)
     )
     image = _Splitting.of(pair, found, settings).solve(found.upsampled(pair), steps)
-    fused = pair.cut(found.mix(found.basis, image)) * peak
+    fused = pair.cut(mix(found.basis, image)) * peak
     details = {"components": found.basis.shape[1], "peak": float(f"{peak:.6g}"), **steps.details()}
     return Outcome(fused.to(hsi.dtype).contiguous(), None, details)
 
@@ -137,8 +138,7 @@ class _Splitting:
             splits = self._splits([one - multiplier for one, multiplier in zip(images, multipliers, strict=True)])
             for multiplier, split, one in zip(multipliers, splits, images, strict=True):
                 multiplier += split - one
-            size = float(image.norm())
-            steps.record(change=float((image - before).norm()) / size if size > 0 else 0.0)
+            steps.record(change=relative_norm(image - before, image))
         return image
 
     def _operators(self, image: torch.Tensor) -> list[torch.Tensor]:
@@ -159,9 +159,9 @@ class _Splitting:
         matrix, offset = self.at_samples
         samples = blurred[:, :: self.ratio[0], :: self.ratio[1]]
         blurred = blurred.clone()
-        blurred[:, :: self.ratio[0], :: self.ratio[1]] = SubspacePair.mix(matrix, samples) + offset
+        blurred[:, :: self.ratio[0], :: self.ratio[1]] = mix(matrix, samples) + offset
         matrix, offset = self.at_pixels
-        plain = SubspacePair.mix(matrix, plain) + offset
+        plain = mix(matrix, plain) + offset
         length = (along_x.square().sum(0) + along_y.square().sum(0)).sqrt()
         factor = (1 - self.threshold / length.clamp_min(1e-300)).clamp_min(0)
         return [blurred, plain, factor * along_x, factor * along_y]
@@ -173,4 +173,4 @@ def _proximal(
     """Return ``A, b`` with ``A v + b`` the minimum over ``x`` of ``weight |y - M x|^2 + penalty |x - v|^2``."""
     gram = weight * matrix.T @ matrix + penalty * torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
     inverse = torch.linalg.inv(gram)
-    return penalty * inverse, SubspacePair.mix(weight * inverse @ matrix.T, measured)
+    return penalty * inverse, mix(weight * inverse @ matrix.T, measured)

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from hyperfuse.methods.contract.method import BytesPerPixel, Capabilities, MethodSettings, Outcome, PairTensors
 from hyperfuse.methods.contract.registry import register_method
-from hyperfuse.methods.tensor.iterations import Iterations
+from hyperfuse.methods.tensor.iterations import Iterations, relative_norm
 from hyperfuse.methods.tensor.patches import PatchGrid, cluster
-from hyperfuse.methods.tensor.periodic import PeriodicPair
+from hyperfuse.methods.tensor.periodic import PeriodicPair, responses_of
 from hyperfuse.methods.tensor.shrinkage import shrink_clusters
 from hyperfuse.methods.tensor.subspace import image_of, leading_basis, nearest_orthogonal, slices_of
 from hyperfuse.methods.tensor.sylvester import SylvesterSolver
@@ -80,8 +80,7 @@ def ir_tensr(
     peak = float(hsi.abs().max())
     unit = PairTensors(hsi[filled].double() / peak, msi.double() / peak, sensor)
     pair = PeriodicPair.of(unit)
-    assert sensor.srf is not None  # the method's capabilities ask for it
-    responses = torch.as_tensor(sensor.srf.matrix, dtype=torch.float64, device=hsi.device)[:, filled]
+    responses = responses_of(sensor, hsi.device)[:, filled]
     problem = _Problem(pair, responses, settings)
     steps = Iterations(settings.passes, None, settings.budget_seconds, part(progress, 0.0, 0.98))
     coarse, fine = pair.hsi, pair.msi
@@ -94,9 +93,9 @@ def ir_tensr(
         fine = fine - mix(responses, added)
         inner.append(count)
         steps.record(
-            change=_relative(added, total),
-            hsi_residual=_relative(coarse, pair.hsi),
-            msi_residual=_relative(fine, pair.msi),
+            change=relative_norm(added, total),
+            hsi_residual=relative_norm(coarse, pair.hsi),
+            msi_residual=relative_norm(fine, pair.msi),
         )
     result[filled] = (pair.cut(total) * peak).to(hsi.dtype)
     progress(1.0, "fused")
@@ -146,7 +145,7 @@ class _Problem:
             coefficients = self._low_rank(projected)
             product = image_of(basis @ coefficients, cols)
             progress(0.0, f"iteration {count} of the pass")
-            if _relative(coefficients - before, before) < settings.tolerance or steps.late():
+            if relative_norm(coefficients - before, before) < settings.tolerance or steps.late():
                 break
         return product, count
 
@@ -175,8 +174,3 @@ class _Problem:
             labels[group] = number
         low = shrink_clusters(patches, labels.to(patches.device), lambda values: (values - threshold).clamp_min(0))
         return grid.average(iter([(torch.arange(grid.count), low)]), image)
-
-
-def _relative(image: torch.Tensor, whole: torch.Tensor) -> float:
-    size = float(torch.linalg.vector_norm(whole))
-    return float(torch.linalg.vector_norm(image)) / size if size > 0 else 0.0

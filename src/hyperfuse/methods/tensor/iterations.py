@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
+
 from hyperfuse.progress import Progress, silent
 
 # Of a budget, what computing the image from the last iterate may take.
@@ -97,3 +99,9 @@ def _spread(values: list[float]) -> list[float]:
     if len(values) <= _MOST_RECORDED:
         return values
     return [values[round(k * (len(values) - 1) / (_MOST_RECORDED - 1))] for k in range(_MOST_RECORDED)]
+
+
+def relative_norm(difference: torch.Tensor, image: torch.Tensor) -> float:
+    """Return the norm of a difference relative to that of an image, 0 where the image is 0."""
+    size = float(image.norm())
+    return float(difference.norm()) / size if size > 0 else 0.0

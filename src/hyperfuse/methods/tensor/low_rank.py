@@ -13,7 +13,7 @@ from pydantic import Field
 from hyperfuse.methods.contract.method import MethodSettings, PairTensors
 from hyperfuse.methods.local_linear.msi_noise import estimate_msi_noise
 from hyperfuse.methods.tensor.patches import PatchGrid, PatchGroups
-from hyperfuse.methods.tensor.periodic import PeriodicPair
+from hyperfuse.methods.tensor.periodic import PeriodicPair, responses_of
 from hyperfuse.methods.tensor.shrinkage import log_shrink
 from hyperfuse.methods.tensor.tucker import mix
 from hyperfuse.statistics.noise import estimate_noise
@@ -175,8 +175,7 @@ class GroupedPair:
 
 def usable_response(pair: PairTensors) -> torch.Tensor:
     """Return the responses (msi_bands, bands) of a pair without bands that are zero everywhere, of the same sums."""
-    assert pair.sensor.srf is not None  # checked of methods that need it
-    response = torch.as_tensor(pair.sensor.srf.matrix, dtype=torch.float64, device=pair.hsi.device)
+    response = responses_of(pair.sensor, pair.hsi.device)
     usable = response * (pair.hsi.abs().flatten(1).amax(1) > 0)
     return usable * (response.sum(1) / usable.sum(1)).nan_to_num(1.0, 1.0, 1.0)[:, None]
 

@@ -81,3 +81,9 @@ def _reflected(image: torch.Tensor, axis: int, before: int, length: int) -> torc
         return image
     at = fold(np.arange(-before, length - before), size, "reflect")
     return image.index_select(axis, torch.from_numpy(at).to(image.device))
+
+
+def responses_of(sensor: Sensor, device: torch.device) -> torch.Tensor:
+    """Return the responses (msi_bands, bands) of a sensor that has them, as those of methods that need them have."""
+    assert sensor.srf is not None
+    return torch.as_tensor(sensor.srf.matrix, dtype=torch.float64, device=device)

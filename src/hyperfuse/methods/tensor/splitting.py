@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from hyperfuse.methods.tensor.iterations import Iterations
+from hyperfuse.methods.tensor.iterations import Iterations, relative_norm
 from hyperfuse.methods.tensor.sylvester import SylvesterSolver
 
 Prior = Callable[[torch.Tensor], torch.Tensor]
@@ -48,15 +48,10 @@ def alternate(
                     return image
                 moved = prior(image - multiplier).sub_(image)
                 multiplier += moved
-                apart = max(apart, _relative(moved, image))
+                apart = max(apart, relative_norm(moved, image))
                 target.add_(image).add_(moved).add_(multiplier)
                 del moved
         solved = solver.solve(target.mul_(penalty).add_(data))
-        change, image = _relative(solved - image, solved), solved
+        change, image = relative_norm(solved - image, solved), solved
         steps.record(change=change, split=apart)
     return image
-
-
-def _relative(difference: torch.Tensor, image: torch.Tensor) -> float:
-    size = float(image.norm())
-    return float(difference.norm()) / size if size > 0 else 0.0

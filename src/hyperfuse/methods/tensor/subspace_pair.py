@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from hyperfuse.methods.tensor.periodic import PeriodicPair
+from hyperfuse.methods.tensor.periodic import PeriodicPair, responses_of
+from hyperfuse.methods.tensor.tucker import mix
 from hyperfuse.statistics.subspace import signal_subspace
 
 # Of the energy of the leading component: components below are rounding.
@@ -43,20 +44,14 @@ class SubspacePair:
         count = count if components is None else min(components, count)
         if count == 0:
             return None
-        assert pair.sensor.srf is not None  # checked of methods that need it
-        response = torch.as_tensor(pair.sensor.srf.matrix, dtype=torch.float64, device=hsi.device)
+        response = responses_of(pair.sensor, hsi.device)
         spectra = found.scale[:, None] * found.basis[:, :count]
         return cls(torch.linalg.qr(spectra).Q, response)
 
     def project(self, image: torch.Tensor) -> torch.Tensor:
         """Return the components (components, rows, cols) of an image (bands, rows, cols)."""
-        return self.mix(self.basis.T, image)
+        return mix(self.basis.T, image)
 
     def upsampled(self, pair: PeriodicPair) -> torch.Tensor:
         """Return the components of the HSI, interpolated, (components, H, W)."""
         return pair.sensor.upsample(self.project(pair.hsi), pair.sampling.fine, "cubic")
-
-    @staticmethod
-    def mix(matrix: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-        """Return an image (n, H, W) of which every pixel is a matrix (n, m) times that of an image (m, H, W)."""
-        return (matrix @ image.flatten(1)).reshape(-1, *image.shape[1:])
