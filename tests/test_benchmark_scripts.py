@@ -55,7 +55,7 @@ def test_tables_of_pages_are_those_that_make_tables_writes(script):
     for page in tables.PAGES:
         text = page.read_text("utf-8")
         assert tables.filled(text) == text, f"{page.name}: call `make tables`"
-    assert tables.filled("<!-- table: enmap -->\nold\n<!-- end of table -->\n").count("| `") == 6
+    assert tables.filled("<!-- table: enmap -->\nold\n<!-- end of table -->\n").count("| `") == 8
 
 
 def test_a_table_of_parts_that_were_measured_apart_says_so(script, monkeypatch, tmp_path):
