@@ -56,6 +56,46 @@ def list_settings(kind: type[Settings]) -> list[Setting]:
     ]
 
 
+# What a JSON schema states of a field, by the name that a form gives it.
+_LIMITS = {
+    "enum": "choices",
+    "minimum": "minimum",
+    "maximum": "maximum",
+    "exclusiveMinimum": "above",
+    "exclusiveMaximum": "below",
+    "minItems": "fewest",
+    "maxItems": "most",
+}
+
+
+def list_limits(kind: type[Settings]) -> dict[str, dict[str, Any]]:
+    """Return what a form needs to ask for each field of a settings class, by its name, in plain values.
+
+    Returns:
+        ``type`` (boolean, integer, number, string or array) and ``nullable`` (None is a value); where there are such:
+        ``choices``, ``minimum`` and ``maximum`` (inclusive), ``above`` and ``below`` (exclusive), and of an array
+        ``items`` (these keys for each item), ``fewest`` and ``most`` items.
+
+    Example:
+        >>> from pydantic import Field
+        >>> class Blur(Settings):
+        ...     sigma: float | None = Field(default=None, gt=0)
+        >>> list_limits(Blur)
+        {'sigma': {'type': 'number', 'nullable': True, 'above': 0}}
+    """
+    return {name: _limits(schema) for name, schema in kind.model_json_schema()["properties"].items()}
+
+
+def _limits(schema: Mapping[str, Any]) -> dict[str, Any]:
+    options = schema.get("anyOf", [schema])
+    (typed,) = [one for one in options if one.get("type") != "null"]
+    found = {"type": typed["type"], "nullable": len(options) > 1}
+    found |= {name: typed[key] for key, name in _LIMITS.items() if key in typed}
+    if "items" in typed:
+        found["items"] = _limits(typed["items"])
+    return found
+
+
 def describe(error: ValidationError, kind: Any, *, noun: str = "key", root: str = "") -> str:
     """Return the first thing that is wrong as one line, with the nearest name where a name is unknown.
 

@@ -1,6 +1,7 @@
 import json
 
-from hyperfuse.methods import list_methods
+from hyperfuse.errors import InputError
+from hyperfuse.methods import get_method, list_methods
 from hyperfuse.networks import list_networks, network_class
 
 
@@ -22,7 +23,8 @@ def test_every_method_is_listed_with_its_settings_and_paper(run):
 def test_json_lists_defaults_that_set_takes_back(run):
     code, out, _ = run("methods", "--json")
     assert code == 0
-    found = {entry["name"]: entry for entry in json.loads(out)}
+    form = json.loads(out)
+    found = {entry["name"]: entry for entry in form["methods"] + form["networks"]}
     networks = {name: entry for name, entry in found.items() if entry["kind"] == "trained network"}
     assert sorted(found.keys() - networks.keys()) == [method.name for method in list_methods()]
     assert networks.keys() == set(list_networks()) - {"feinfn"}
@@ -54,3 +56,62 @@ def test_networks_follow_with_what_they_need(run):
     assert "CAVE x4" in rows["psrt"]
     for name in rows:
         assert f"{name}: {network_class(name).reference}" in out.splitlines()
+
+
+def test_json_states_all_that_a_form_asks(run):
+    from hyperfuse import __version__, list_srfs
+    from hyperfuse.methods import DEFAULT_METHOD
+
+    _, out, _ = run("methods", "--json")
+    form = json.loads(out)
+    assert (form["version"], form["default"]) == (__version__, DEFAULT_METHOD)
+    assert form["srfs"] == list_srfs()
+    assert "mtf" in form["presets"]
+    found = {entry["name"]: entry for entry in form["methods"]}
+    assert found["cnmf"]["inputs"] == {
+        "hsi": "required",
+        "msi": "required",
+        "srf": "estimated",
+        "weights": "unused",
+    }
+    assert found["feinfn"]["inputs"]["weights"] == "optional"
+    assert found["feinfn"]["options"] == ["uncertainty", "effort", "budget", "weights"]
+    assert {network["inputs"]["weights"] for network in form["networks"]} == {"required"}
+    effort = found["feinfn"]["settings"]["effort"]
+    assert (effort["type"], effort["choices"], effort["nullable"]) == ("string", ["fast", "normal", "best"], False)
+
+
+def test_ranges_are_those_that_a_method_accepts(run):
+    """Both sides of every limit that JSON states are tried."""
+    _, out, _ = run("methods", "--json")
+    types = {"integer": int, "number": float, "string": str, "boolean": bool}
+    tried = 0
+    for entry in json.loads(out)["methods"]:
+        method = get_method(entry["name"])
+
+        def accepts(name, value, method=method):
+            try:
+                return getattr(method.configure(**{name: value}), name) == value
+            except InputError:
+                return False
+
+        for name, setting in entry["settings"].items():
+            kind = types[setting["type"]]
+            assert setting["default"] is None or isinstance(setting["default"], (int, kind))
+            assert accepts(name, None) is setting["nullable"]
+            assert not accepts(name, "no such value") or kind is str
+            for choice in setting.get("choices", ()):
+                assert accepts(name, choice)
+            assert "choices" not in setting or not accepts(name, "no such value")
+            step = 1 if kind is int else 1e-9
+            for key, inside, outside in (
+                ("minimum", 0, -step),
+                ("maximum", 0, step * abs(setting.get("maximum", 1))),
+                ("above", step, 0),
+                ("below", -step, 0),
+            ):
+                if key in setting:
+                    assert accepts(name, kind(setting[key] + inside)), (method.name, name, key)
+                    assert not accepts(name, kind(setting[key] + outside)), (method.name, name, key)
+                    tried += 1
+    assert tried > 60

@@ -23,10 +23,12 @@ from hyperfuse.cli.options import (
 )
 from hyperfuse.cli.outputs import check_output, check_outputs_differ, describe_output
 from hyperfuse.cli.session import Session
+from hyperfuse.progress import part
 
 if TYPE_CHECKING:
     from hyperfuse.cube.header import CubeHeader
 
+_FOUND = 0.8  # of the progress of a command that writes an image too
 _UNITS = {"lr_pixels": "HSI pixels", "hr_pixels": "MSI pixels", "metres": "metres"}
 _STATISTICS = {"median": "median", "rmse": "RMSE", "ce90": "CE90", "max": "max"}
 
@@ -102,12 +104,12 @@ def align(
             mask=mask,
             reading=ReadOptions(**reading.keywords()),
             msi_reading=msi_options,
-            progress=progress,
+            progress=progress if out is None else part(progress, 0.0, _FOUND),
         )
         written: dict[str, CubeHeader] = {}
         if out is not None:
             options = WriteOptions(dtype=writing.dtype, compress=writing.compress)
-            written[out] = found.write(out, options, overwrite=writing.overwrite, progress=progress)
+            written[out] = found.write(out, options, overwrite=writing.overwrite, progress=part(progress, _FOUND, 1.0))
         if displacement is not None:
             found.displacement.write(displacement, overwrite=writing.overwrite)
             written[displacement] = found.displacement.to_cube().header
@@ -121,6 +123,7 @@ def align(
         for label, text in _lines(values):
             session.result(f"{label:<13} {text}".rstrip())
     for path, files in outputs:
+        session.wrote(*files)
         session.note(describe_output(path, files, written[path], session.seconds))
 
 

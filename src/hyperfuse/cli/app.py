@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import sys
 import warnings
@@ -12,6 +13,7 @@ from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from hyperfuse.cli.events import EventLines
 from hyperfuse.cli.failures import describe_failure, describe_misuse, with_options
 from hyperfuse.cli.options import COMMON
 from hyperfuse.cli.session import Session
@@ -65,7 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str], *, alone: bool = False) -> int:
-    session = Session(words=words, debug="--debug" in words, alone=alone)
+    session = Session(
+        words=words, debug="--debug" in words, alone=alone, events=EventLines() if _asks_for_json(words) else None
+    )
     prepare_stdout()
     with warnings.catch_warnings():
         # Warnings of libraries are for developers; those meant for users come as one line each.
@@ -77,6 +81,7 @@ def _run(words: list[str], *, alone: bool = False) -> int:
             with signals_raised():
                 run_words(words, session)
                 session.flush()
+                session.finish()
             if alone:
                 # The process ends: to look for garbage among all objects of torch takes longer than some commands.
                 gc.freeze()
@@ -95,6 +100,11 @@ def _run(words: list[str], *, alone: bool = False) -> int:
             return code
         finally:
             flush_stdout()
+
+
+def _asks_for_json(words: Sequence[str]) -> bool:
+    """Return whether stderr is to be JSON: asked of the words, because they may be no call, which is an error then."""
+    return "--progress=json" in words or ("--progress", "json") in itertools.pairwise(words)
 
 
 def run_words(words: list[str], session: Session) -> None:

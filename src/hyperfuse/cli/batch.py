@@ -92,7 +92,8 @@ def batch(
         start, error = time.monotonic(), pair.fault
         done = resume and target.exists()
         if not (done or error):
-            error = _fuse(_words(pair, target, options, resume, common), session)
+            words = _words(pair, target, options, resume, common)
+            error = _fuse(words, session, session.nested(words, index / len(found), (index + 1) / len(found)))
         state = "done before" if done else "failed" if error else "fused"
         if error:
             session.note_always(f"failed: {pair.name}: {error}")
@@ -169,11 +170,10 @@ def _words(pair: FoundPair, target: Path, options: Sequence[str], resume: bool, 
     return words + [f"--{name}" for name in ("quiet", "debug") if getattr(common, name)]
 
 
-def _fuse(words: list[str], session: Session) -> str | None:
-    """Fuse one pair; return why it failed, or None."""
+def _fuse(words: list[str], session: Session, own: Session) -> str | None:
+    """Fuse one pair in its own session; return why it failed, or None."""
     from hyperfuse.cli.app import run_words
 
-    own = Session(words=words, debug=session.debug, quiet=session.quiet)
     with warnings.catch_warnings():
         warnings.showwarning = own.show_warning
         try:
@@ -182,4 +182,6 @@ def _fuse(words: list[str], session: Session) -> str | None:
             if session.debug:
                 session.traceback()
             return describe_failure(error)[1]
+        finally:
+            session.wrote(*own.files)
     return None

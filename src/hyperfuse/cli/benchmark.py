@@ -117,6 +117,7 @@ def benchmark(
         )
     summaries = summarise_plan(plan, records)
     written = [*write_tables(out, plan, records), *_figures(out, summaries, session)]
+    session.wrote(*written)
     if json:
         session.result_json([vars(one) for one in summaries])
     else:

@@ -57,6 +57,7 @@ def data(
         raise InputError(f"{out}: is the file to pack; name another")
     with session.progress("packing") as report:
         index = write_packed(scenes.items(), out, error=error, count=len(scenes), progress=report)
+    session.wrote(out)
     for name, scene in index.scenes.items():
         session.note(f"{name}: error {scene.rms_error:.2e} rms, {scene.largest_error:.2e} at most")
     session.result(f"{out}: {len(index.scenes)} scenes, {out.stat().st_size / 1e6:.1f} MB")

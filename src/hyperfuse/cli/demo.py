@@ -81,6 +81,7 @@ def demo(
     with writing_folder(outdir) as scratch:
         write(scratch / _FUSED, kept)
         save_figure(figure, scratch / _FIGURE)
+    session.wrote(outdir / _FUSED, outdir / _FIGURE)
     session.note(f"wrote {outdir / _FUSED} and {outdir / _FIGURE} in {session.seconds:.1f} s")
     if failed:
         raise HyperfuseError(f"methods failed on the scene: {', '.join(failed)}; the table says why")

@@ -65,10 +65,12 @@ def evaluate(
 
     pair = parse_pair(ratio, "--ratio")
     assert pair is not None  # a required option
+    session.step(0.0, "reading")
     truth = read_image(reference, **reading.keywords())
     image = read_image(fused, prefix="fused_", **fused_reading.keywords())
     left_out = None if mask is None else read_mask(mask, truth, "reference")
     scored = None if left_out is None else np.logical_not(left_out)
+    session.step(0.4, "scoring")
     with naming(reference, fused), _fused_scale():
         scores = score(truth, image, pair, mask=scored, peak=peak, clip=clip)
     if json:

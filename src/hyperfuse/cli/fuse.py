@@ -30,12 +30,15 @@ from hyperfuse.cli.outputs import check_output, check_outputs_differ, describe_o
 from hyperfuse.cli.reporting import PREVIEW_SIDE, check_report, open_reference, sensor_source, write_fusion_report
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.progress import part
 
 if TYPE_CHECKING:
     from hyperfuse.sensor.model import Sensor
 
 # Of the time from the start of the process to the fusion: what ending the process takes, and writing a report.
 _ENDING, _REPORTING = 0.1, 0.6
+# Of the progress of a command that writes a report too.
+_FUSING = 0.95
 
 
 def fuse(
@@ -204,10 +207,12 @@ def fuse(
             msi_reading=msi_options,
             inputs=names,
             overwrite=writing.overwrite,
-            progress=progress,
+            progress=progress if report is None else part(progress, 0.0, _FUSING),
             dtype=writing.dtype,
             compress=writing.compress,
         )
+        if report is not None:
+            progress(_FUSING, "writing the report")
     options = options_of(["fuse"])
     for note in fusion.notes:
         session.note(f"note: {with_options_in_text(note, options)}")
@@ -216,6 +221,7 @@ def fuse(
         found.write(displacement, overwrite=checked.overwrite)
     for path, files in images:
         written = fusion.image if path != displacement or found is None else found.to_cube().header
+        session.wrote(*files)
         session.note(describe_output(path, files, written, session.seconds))
     if report is not None:
         origin = sensor_source(sensor, hsi, (srf, psf, ratio, phase))

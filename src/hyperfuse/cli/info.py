@@ -39,6 +39,7 @@ def info(
     """
     from hyperfuse.io import OVERVIEW_SIDE, is_product, read_mosaic, summary
 
+    session.step(0.0, "reading")
     options = reading.keywords()
     if not more and is_product(file):
         options["overview"] = OVERVIEW_SIDE

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from hyperfuse.cli.options import COMMON, CommonOptions
 from hyperfuse.cli.session import Session
 from hyperfuse.tables import Column, Table
+from hyperfuse.version import __version__
 
 if TYPE_CHECKING:
     from hyperfuse.methods import Capabilities, Method
@@ -34,19 +35,31 @@ def methods(
     takes their weights.
 
     Args:
-        json: Write the list as JSON.
+        json: Write as JSON all that a form for a fusion asks: the lists with types and ranges of settings and what is
+            needed, and the names of SRFs and presets.
         common: Options of every command.
         session: Where results and notes go.
     """
     from hyperfuse.methods import DEFAULT_METHOD, list_methods
     from hyperfuse.networks import list_networks, network_class
+    from hyperfuse.sensor.presets import list_presets
+    from hyperfuse.sensor.srf.names import list_srfs
 
     found = [_describe(method) for method in list_methods()]
     # That of a method of the same name is fitted by it.
     alone = [name for name in list_networks() if name not in {method["name"] for method in found}]
     networks = [_describe_network(network_class(name)) for name in alone]
     if json:
-        session.result_json(found + networks)
+        session.result_json(
+            {
+                "version": __version__,
+                "default": DEFAULT_METHOD,
+                "methods": found,
+                "networks": networks,
+                "srfs": list_srfs(),
+                "presets": list_presets(),
+            }
+        )
         return
     _show_table(found, session)
     session.result(f"\nDefault: {DEFAULT_METHOD}.")
@@ -66,6 +79,11 @@ def _describe(method: Method[Any]) -> dict[str, Any]:
         "cost": method.cost,
         "needs": "; ".join(_needs(method.capabilities)) or None,
         "needs_srf": method.capabilities.needs_srf,
+        "inputs": _inputs(
+            srf="estimated" if method.capabilities.needs_srf else "unused",
+            weights="optional" if method.capabilities.weights else "unused",
+        ),
+        "options": [name for name in _OPTIONS if can[name]],
         "capabilities": {name: value for name, value in can.items() if isinstance(value, bool)},
         "summary": method.summary,
         "reference": method.reference,
@@ -90,6 +108,8 @@ def _describe_network(network: type[FusionNetwork]) -> dict[str, Any]:
         "cost": network.cost,
         "needs": f"weights; {network.needs}",
         "needs_srf": False,
+        "inputs": _inputs(srf="unused", weights="required"),
+        "options": ["weights"],
         "capabilities": {"weights": True},
         "summary": f"{network.name}, to be used as it is: --network {network.name} --weights FILE",
         "reference": network.reference,
@@ -99,15 +119,22 @@ def _describe_network(network: type[FusionNetwork]) -> dict[str, Any]:
     }
 
 
-def _settings(kind: type[Settings]) -> dict[str, dict[str, Any]]:
-    """Return default and description of each setting, and what --set takes: text as it is, anything else as JSON."""
-    from hyperfuse.settings import list_settings
+def _inputs(*, srf: str, weights: str) -> dict[str, str]:
+    """Return what a fusion takes: required; optional; estimated or read from the files if not given; or unused."""
+    return {"hsi": "required", "msi": "required", "srf": srf, "weights": weights}
 
+
+def _settings(kind: type[Settings]) -> dict[str, dict[str, Any]]:
+    """Return each setting: what a form asks, and as what --set takes the default (text as it is, else JSON)."""
+    from hyperfuse.settings import list_limits, list_settings
+
+    limits = list_limits(kind)
     return {
         one.name: {
             "default": one.default,
             "shown": one.default if isinstance(one.default, str) else json_text.dumps(one.default),
             "description": one.text,
+            **limits[one.name],
         }
         for one in list_settings(kind)
     }
@@ -128,7 +155,7 @@ def _show_table(found: list[dict[str, Any]], session: Session) -> None:
     rows = [
         method
         | {
-            "options": ", ".join(f"--{name}" for name in _OPTIONS if method["capabilities"][name]) or None,
+            "options": ", ".join(f"--{name}" for name in method["options"]) or None,
         }
         for method in found
     ]

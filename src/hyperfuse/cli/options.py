@@ -40,6 +40,10 @@ class CommonOptions:
 
     threads: Annotated[WholeOrNone, Parameter(help="Threads to compute with; default: all cores.")] = None
     quiet: Annotated[bool, Parameter(help="No progress and no notes on stderr; warnings and errors stay.")] = False
+    progress: Annotated[
+        Literal["bar", "json"],
+        Parameter(help="On stderr: a bar on a terminal, or all that goes there as JSON, an object per line."),
+    ] = "bar"
     debug: Annotated[bool, Parameter(help="Show the traceback of an error and all warnings.")] = False
 
 

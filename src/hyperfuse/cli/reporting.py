@@ -96,6 +96,7 @@ def write_fusion_report(
             made=this_process(["hyperfuse", *session.words], session.seconds),
         )
         write_report(Path(path), content)
+    session.wrote(path)
     session.note(f"wrote {path}")
 
 

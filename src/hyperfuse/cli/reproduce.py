@@ -11,10 +11,13 @@ from cyclopts import Parameter
 from hyperfuse.cli.options import COMMON, CommonOptions, Whole, WholeOrNone
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import HyperfuseError, InputError
+from hyperfuse.progress import part
 from hyperfuse.tables import Column, Table
 
 if TYPE_CHECKING:
     from hyperfuse.benchmark.reproduce import Artefact
+
+_TRAINING = 0.8  # of the progress: tables and figures are made of the networks that are trained first
 
 
 def reproduce(
@@ -74,9 +77,11 @@ def reproduce(
     budget = Budget() if steps is None else Budget(steps=steps)
     failed = []
     with session.progress("training") as report:
-        experiment = Experiment(out, quick, data, harvard, budget, device, seed, session.note, report, weights)
+        training = part(report, 0.0, _TRAINING)
+        experiment = Experiment(out, quick, data, harvard, budget, device, seed, session.note, training, weights)
         prepare(experiment, artefacts, workers)
-        for artefact in artefacts:
+        for rank, artefact in enumerate(artefacts):
+            report(_TRAINING + (1 - _TRAINING) * rank / len(artefacts), artefact.name)
             try:
                 result, written = make(experiment, artefact)
             except InputError:
@@ -85,6 +90,7 @@ def reproduce(
                 failed.append(artefact.name)
                 session.note(f"{artefact.name} failed: {error}")
                 continue
+            session.wrote(*written)
             session.result(f"{artefact.name}: {', '.join(map(str, written))}")
             for check in result.checks:
                 session.result(f"  {check}")

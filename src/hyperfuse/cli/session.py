@@ -8,8 +8,10 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from hyperfuse.cli.events import EventLines
 from hyperfuse.errors import HyperfuseError
 from hyperfuse.progress import Progress, silent, terminal_bar
 from hyperfuse.text import escape_json, printable, single_line
@@ -27,17 +29,36 @@ class Session:
         debug: tracebacks and the warnings of libraries are shown.
         quiet: no notes and no progress.
         alone: the process was started for this call.
+        files: that were written.
+        events: writes what goes to stderr as JSON; None for plain text and a bar.
+        within: fractions of the progress of ``events`` between which this call lies.
     """
 
     def __init__(
-        self, *, words: Sequence[str] = (), debug: bool = False, quiet: bool = False, alone: bool = False
+        self,
+        *,
+        words: Sequence[str] = (),
+        debug: bool = False,
+        quiet: bool = False,
+        alone: bool = False,
+        events: EventLines | None = None,
     ) -> None:
         self.words = list(words)
         self.debug = debug
         self.quiet = quiet
         self.alone = alone
+        self.events = events
+        self.within = (0.0, 1.0)
         self.warnings: list[str] = []
+        self.files: list[Path] = []
+        self._traceback: dict[str, str] = {}
         self._start = time.monotonic()
+
+    def nested(self, words: Sequence[str], first: float, last: float) -> Session:
+        """Return the session of a call that takes this one from the fraction ``first`` to ``last``."""
+        call = Session(words=words, debug=self.debug, quiet=self.quiet, events=self.events)
+        call.within = (first, last)
+        return call
 
     @property
     def seconds(self) -> float:
@@ -82,25 +103,43 @@ class Session:
     def note(self, text: str) -> None:
         """Write a note on stderr, unless quiet."""
         if not self.quiet:
-            self._to_stderr(text)
+            self._tell("note", text)
 
     def note_always(self, text: str) -> None:
-        """Write an important note on stderr, also when quiet."""
-        self._to_stderr(text)
+        """Write an important note on stderr, also when quiet; as JSON it is a warning."""
+        self._tell("warning", text)
 
     def error(self, text: str) -> None:
         """Write on stderr why the command ends."""
-        self._to_stderr(f"error: {text}")
+        self._tell("error", f"error: {text}", **self._traceback)
+
+    def wrote(self, *files: Path | str) -> None:
+        """Remember files that were written, for the result of ``--progress json``."""
+        self.files += map(Path, files)
+
+    def finish(self) -> None:
+        """End a command that succeeded: its progress is 1, and its files are stated."""
+        if self.events is not None:
+            if self.quiet:
+                self.events.result(self.files)
+            else:
+                self.events.finish(self.files)
 
     def end(self, text: str, code: int) -> None:
         """Write on stderr why the command ends; with the exit code 0 that is no error."""
         if code:
+            if self.events is not None and self.files:  # such as those of other pairs than the one that failed
+                self.events.result(self.files)
             self.error(text)
         else:
             self.note(f"note: {text}")
+            self.finish()
 
     def traceback(self) -> None:
-        """Write the traceback of the exception being handled."""
+        """Write the traceback of the exception being handled; as JSON it is a part of the error that follows."""
+        if self.events is not None:
+            self._traceback = {"traceback": traceback.format_exc()}
+            return
         with suppress(OSError):
             traceback.print_exc(file=sys.stderr)
 
@@ -119,16 +158,24 @@ class Session:
             return
         self.warnings.append(text)
         where = f" ({category.__name__} at {filename}:{lineno})" if self.debug else ""
-        self._to_stderr(f"warning: {text}{where}")
+        self._tell("warning", f"warning: {text}{where}")
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Progress]:
-        """Show a bar with the time left on a terminal, and nothing elsewhere or when quiet."""
+        """Show a bar with the time left on a terminal, and nothing elsewhere or when quiet; as JSON, lines."""
+        if self.events is not None and not self.quiet:
+            yield self.events.progress(title, self.within)
+            return
         if self.quiet or sys.stderr is None or not sys.stderr.isatty():
             yield silent
             return
         with terminal_bar(title) as report:
             yield report
+
+    def step(self, fraction: float, message: str) -> None:
+        """State the progress of a command of few steps, too short for a bar: as JSON only."""
+        if self.events is not None and not self.quiet:
+            self.events.step(fraction, message)
 
     @staticmethod
     def _write(text: str) -> None:
@@ -136,7 +183,10 @@ class Session:
             raise HyperfuseError("stdout is closed, and results have nowhere to go")
         sys.stdout.write(text + "\n")
 
-    def _to_stderr(self, text: str) -> None:
+    def _tell(self, event: str, text: str, **fields: str) -> None:
+        if self.events is not None:
+            self.events.message(event, text, **fields)
+            return
         # A closed terminal must not keep a command from its end, nor from removing its scratch.
         with suppress(OSError, ValueError):
             if sys.stderr is not None:

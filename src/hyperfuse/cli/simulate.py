@@ -77,7 +77,9 @@ def simulate(
     check_folder(outdir, names, ["sensor.yaml"], writing, inputs=files_named(reference))
 
     displacement = None if displacement_from is None else _displacement(displacement_from)
+    session.step(0.0, "reading")
     cube = read_image(reference, **reading.keywords())
+    session.step(0.2, "degrading")
     with naming(reference):
         pair = simulate_pair(
             cube,
@@ -103,8 +105,11 @@ def simulate(
         )
     with writing_folder(outdir) as scratch:
         for name, image in images.items():
+            session.step(0.6, f"writing {name}")
             write(scratch / name, image, dtype=writing.dtype, compress=writing.compress)
+        written = sorted(file.name for file in scratch.iterdir())  # an ENVI image is two files
         pair.sensor.save(scratch / "sensor.yaml")
+    session.wrote(*(outdir / name for name in (*written, "sensor.yaml")))
     sizes = ", ".join(f"{name} {image.rows}x{image.cols}x{image.bands}" for name, image in images.items())
     session.note(f"wrote {outdir}: {sizes} (rows x columns x bands), sensor.yaml in {session.seconds:.1f} s")
 

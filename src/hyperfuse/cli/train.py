@@ -57,6 +57,7 @@ def train(
         result = run(settings, scenes, base=base, overwrite=overwrite, progress=report, note=session.note)
     if not main:
         return
+    session.wrote(settings.output, result.best)
     session.note(f"{result.steps} steps; this part took {session.seconds:.0f} s")
     if json:
         session.result_json(

@@ -67,6 +67,7 @@ def weights(
     else:
         built = from_released(file, network, hsi_bands=hsi_bands, msi_bands=msi_bands, ratio=ratio)
     save_converted(built, target, training)
+    session.wrote(target)
     stated = built.options.model_dump(mode="json", include={"ratio", "variant"}, exclude_none=True)
     options = "".join(f", {name}={value}" for name, value in stated.items())
     count = sum(parameter.numel() for parameter in built.parameters())

@@ -31,7 +31,7 @@ from hyperfuse.datasets import get_dataset
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.metrics import aggregate, evaluate
 from hyperfuse.networks.blocks.upsample import resample
-from hyperfuse.progress import Progress, silent
+from hyperfuse.progress import Progress, part, silent
 from hyperfuse.runtime.processes import Child, run_children
 from hyperfuse.runtime.tensors import tensor_of
 from hyperfuse.runtime.threads import usable_threads
@@ -119,7 +119,7 @@ class Experiment:
         workers = min(len(missing), workers or (threads if self.quick and on_cpu else 1))
         if workers <= 1:
             for number, one in enumerate(missing.values(), 1):
-                self._train(one, f"{number} of {len(missing)}")
+                self._train(one, number, len(missing))
         else:
             self._train_in_processes(list(missing.values()), workers, max(1, threads // workers))
 
@@ -131,7 +131,7 @@ class Experiment:
         """
         folder = self.run(required)[0]
         if not is_trained(folder):
-            self._train(required, "1 of 1")
+            self._train(required, 1, 1)
         return read_trained(folder, required.name)
 
     def trained_before(self, required: RequiredNetwork) -> TrainedVariant | None:
@@ -198,11 +198,11 @@ class Experiment:
             psnr.append(evaluate(pair.reference, image, 4)["psnr_db"])
         return float(np.mean(psnr))
 
-    def _train(self, required: RequiredNetwork, count: str) -> None:
+    def _train(self, required: RequiredNetwork, number: int, count: int) -> None:
         data = self.data(required.kind)
         folder, config = self.run(required)
-        self.note(f"training {count}: {required.name}, x{required.ratio}, {data.title}; {folder}")
-        train_into(folder, config, data, self.progress)
+        self.note(f"training {number} of {count}: {required.name}, x{required.ratio}, {data.title}; {folder}")
+        train_into(folder, config, data, part(self.progress, (number - 1) / count, number / count))
 
     def _train_in_processes(self, missing: Sequence[RequiredNetwork], workers: int, threads: int) -> None:
         done = 0
