@@ -6,7 +6,8 @@ import html
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from importlib import import_module
+from typing import Any, Protocol
 
 
 class Progress(Protocol):
@@ -80,13 +81,12 @@ def _in_notebook() -> bool:
 
 def _notebook_bar(title: str) -> Progress:
     """Return the progress of a bar in the output of a notebook's cell, which needs none of its extensions."""
-    # The notebook's own package.
-    from IPython.display import HTML, display  # type: ignore[import-not-found, unused-ignore]
-
-    handle = display(HTML(""), display_id=True)
+    # The notebook's own package, which states no types.
+    notebook: Any = import_module("IPython.display")
+    handle = notebook.display(notebook.HTML(""), display_id=True)
 
     def report(fraction: float, message: str = "") -> None:
         text = html.escape(f"{title}: {message}" if message else title)
-        handle.update(HTML(f'<progress max="1" value="{fraction:.3f}"></progress> {fraction:.0%} {text}'))
+        handle.update(notebook.HTML(f'<progress max="1" value="{fraction:.3f}"></progress> {fraction:.0%} {text}'))
 
     return report
