@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := test,dev
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test test-all check format benchmark tables wheel clean
+.PHONY: help install demo test test-all check format benchmark tables wheel release-check lint-workflows container conda-recipe clean
 
 help:
 	@echo "make demo       fuse real data (Indian Pines), print scores, draw a figure into demo-output/"
@@ -15,6 +15,8 @@ help:
 	@echo "make benchmark DATA=FOLDER  renew benchmarks/results/ (hours; goes on where it was stopped), then make tables"
 	@echo "make tables     write the tables of the README and docs/ from benchmarks/results/"
 	@echo "make wheel      build the package into dist/"
+	@echo "make release-check  all that must hold before a release; leaves the distributions in dist/"
+	@echo "make container  build the image of the Dockerfile with buildah (root, Debian) and fuse a pair in it"
 
 install: $(STAMP)
 
@@ -51,6 +53,19 @@ tables: $(STAMP)
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --outdir dist .
+
+release-check:
+	PYTHON=$(PYTHON) .ci/release-check
+
+lint-workflows:
+	PYTHON=$(PYTHON) .ci/lint-workflows
+
+container:
+	.ci/container
+
+conda-recipe:
+	PYTHON=$(PYTHON) .ci/release-tools
+	.venv-release/bin/python conda/write_recipe.py
 
 clean:
 	rm -rf dist build demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -45,6 +45,7 @@ PUBLIC = [
     "open_dataset",
     "read",
     "read_mosaic",
+    "read_stac",
     "simulate",
     "write",
 ]

@@ -13,6 +13,7 @@ from .io import read_mosaic as read_mosaic
 from .io import write as write
 from .io.encoding.options import ReadOptions as ReadOptions
 from .io.encoding.options import WriteOptions as WriteOptions
+from .io.stac import read_stac as read_stac
 from .methods import Method as Method
 from .methods import get_method as get_method
 from .methods import list_methods as list_methods

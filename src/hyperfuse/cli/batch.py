@@ -23,7 +23,7 @@ _KINDS = re.compile(r"hsi|msi|msi[2-9]")
 # Sidecar files of images.
 _SIDECARS = (".hdr", ".xml", ".yaml", ".ovr", ".msk", ".txt", ".json")
 # Options of `fuse` that name a file of one pair.
-_OF_ONE_PAIR = ("--report", "--uncertainty", "--reference", "--mask")
+_OF_ONE_PAIR = ("--report", "--uncertainty", "--reference", "--mask", "--stac")
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from hyperfuse.cli.options import (
 from hyperfuse.cli.outputs import check_output, check_outputs_differ, describe_output
 from hyperfuse.cli.reporting import PREVIEW_SIDE, check_report, open_reference, sensor_source, write_fusion_report
 from hyperfuse.cli.session import Session
+from hyperfuse.cli.stac import check_item, write_item
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.progress import part
 
@@ -56,6 +57,7 @@ def fuse(
     uncertainty: str | None = None,
     report: str | None = None,
     reference: str | None = None,
+    stac: str | None = None,
     set_: Annotated[
         tuple[str, ...],
         Parameter(name="--set", help="A setting of the method, NAME=VALUE; repeat for more."),
@@ -119,6 +121,7 @@ def fuse(
         device: Where to compute: auto, cpu, cuda, cuda:1.
         report: HTML page to write: what went in, the result, its quality and uncertainty, and how it was made.
         reference: Image to score the result against in the report, on the grid of the result.
+        stac: STAC item to write (JSON): where the result is, its bands, how it was made and of what.
         set_: Settings of the method.
         seed: Seed of methods that draw random numbers.
         reading: How HSI is read.
@@ -163,6 +166,8 @@ def fuse(
     check_outputs_differ(images)
     if report is not None:
         check_report(report, [file for _, files in images for file in files], inputs, writing.overwrite)
+    if stac is not None:
+        check_item(stac, [*(file for _, files in images for file in files), report], inputs, writing.overwrite)
     truth = None if reference is None else open_reference(reference)
     geometry = PairGeometry(
         sensor=_sensor(sensor, hsi, session),
@@ -226,6 +231,9 @@ def fuse(
     if report is not None:
         origin = sensor_source(sensor, hsi, (srf, psf, ratio, phase))
         write_fusion_report(report, session, fusion, truth, {**names, "fused": name_of(out)}, origin)
+    if stac is not None:
+        made = {"fused": out, "uncertainty": uncertainty, "report": report}
+        write_item(stac, session, fusion, made, [*files_named(hsi), *msi_files], writing)
 
 
 def _network_of(network: str, weights: str | None) -> tuple[str, dict[str, Any]]:

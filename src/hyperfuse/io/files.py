@@ -88,10 +88,11 @@ def axes_are_free(path: str | Path) -> bool:
 
 
 def is_product(path: str | Path) -> bool:
-    """Return whether a path is that of a product, not of a plain file."""
+    """Return whether a path is that of a product, of which an overview can be read, not of a plain file."""
     file, variable = split_variable(path)
     with named(file):
-        return find_product(file, variable) is not None
+        found = find_product(file, variable)
+        return found is not None and not found[0].assets
 
 
 def _relabelled(cube: Cube, how: ReadOptions, file: Path) -> Cube:

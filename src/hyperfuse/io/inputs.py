@@ -74,6 +74,11 @@ def _files_of(path: Path) -> Iterator[Path]:
         yield from sources_of(path)
     if product is not None:
         entry, source = product
+        if entry.assets:
+            from hyperfuse.io.products.stac_asset import asset_files
+
+            yield from asset_files(path)
+            return
         members = source.members
         start = (source.chosen or next(iter(members.find(entry.files)), "/"))[:_SCENE_LETTERS]
         yield from (members.root / each for each in members.names if "/" in each or each.startswith(start))

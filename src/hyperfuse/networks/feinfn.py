@@ -1,6 +1,6 @@
 """FeINFN, the Fourier-enhanced implicit neural fusion network, as its paper argues for it.
 
-Liang, Cao, Deng, Deng, Dou, Deng: Fourier-enhanced Implicit Neural Fusion Network for Multispectral and Hyperspectral
+Liang, Cao, Deng, Dou, Deng: Fourier-enhanced Implicit Neural Fusion Network for Multispectral and Hyperspectral
 Image Fusion, NeurIPS 2024, arXiv 2404.15174.
 """
 
@@ -86,7 +86,7 @@ class FeINFN(FusionNetwork):
     """
 
     reference = (
-        "Liang, Cao, Deng, Deng, Dou, Deng: Fourier-enhanced Implicit Neural Fusion Network for Multispectral and "
+        "Liang, Cao, Deng, Dou, Deng: Fourier-enhanced Implicit Neural Fusion Network for Multispectral and "
         "Hyperspectral Image Fusion, NeurIPS 2024, arXiv 2404.15174"
     )
     year = 2024

@@ -22,6 +22,7 @@ EXTRAS = {
     "onnxscript": "export",
     "huggingface_hub": "hub",
     "tensorly": "demo",
+    "pystac": "stac",
 }
 
 

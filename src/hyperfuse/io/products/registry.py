@@ -42,6 +42,8 @@ class Product:
         pixel_sizes: of its bands in m, where they have several: ``pixel_size`` of the options is one of them.
         isolated: whether its files are HDF5, which a child process reads: on damaged files HDF5 may crash or loop.
         images: names of images in its files other than the main one, as after the colon of a path.
+        assets: whether its files name images of their own, any of which may stand after the colon, and no overview
+            of them is read.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Product:
     isolated: bool = False
     images: tuple[str, ...] = ()
     pixel_sizes: tuple[float, ...] = ()
+    assets: bool = False
 
     def read(self, sources: Sequence[Source], options: ReadOptions) -> Cube:
         """Read a product of this kind, or several in sensor geometry as one image.
@@ -146,6 +149,7 @@ PRODUCTS = (
     Product("HYPSO", "hypso", names.HYPSO_FILE, hints=r".* \. nc4?", isolated=True),
     Product("PACE OCI", "pace", names.PACE_FILE, hints=r".* \. nc4?", isolated=True),
     Product("NEON reflectance", "neon", names.NEON_FILE, hints=r".* \. (?: h5 | hdf5)", isolated=True),
+    Product("STAC item", "stac_asset", names.NOTHING, hints=r".* \. json", assets=True),
 )
 
 
@@ -160,10 +164,11 @@ def find_product(path: Path, variable: str | None = None) -> tuple[Product, Sour
     if variable is None:
         return _find(path)
     name = variable.lower()
-    found = _find(path) if any(name in product.images for product in PRODUCTS) else None
-    if found is None or name not in found[0].images:
+    may_be = path.suffix.lower() == ".json" or any(name in product.images for product in PRODUCTS)
+    found = _find(path) if may_be else None
+    if found is None or not (found[0].assets or name in found[0].images):
         return None
-    return found[0], replace(found[1], part=name)
+    return found[0], replace(found[1], part=variable if found[0].assets else name)
 
 
 def _find(path: Path) -> tuple[Product, Source] | None:
