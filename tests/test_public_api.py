@@ -47,6 +47,7 @@ PUBLIC = [
     "read_mosaic",
     "read_stac",
     "simulate",
+    "view",
     "write",
 ]
 

@@ -40,3 +40,4 @@ from .sensor.srf.names import create_srf as create_srf
 from .sensor.srf.names import list_srfs as list_srfs
 from .sensor.srf.srf import Srf as Srf
 from .version import __version__ as __version__
+from .viewer.notebook import view as view

@@ -37,6 +37,7 @@ CALLS = {
     "fuse hsi.tif msi.tif out.tif --srf sentinel-2a --method cnmf": "sensors",
     "info scene.zarr": "xarray",
     "simulate ref.tif pair --ratio 4 --srf sentinel-2a": "sensors",
+    "view ref.tif --no-browser": "view",
     "demo here": "demo",
     "reproduce parameters": "report",
     "train run.yaml": "train",
@@ -88,9 +89,10 @@ def test_without_optional_packages_the_core_works_and_the_rest_says_what_it_need
     assert done.returncode == 0, done.stderr
     *refused, shape = done.stdout.splitlines()
     assert shape == "(6, 16, 16)"
-    packages = {line.split(" | ")[0] for line in refused}
-    assert packages == {"hyperfuse.reports", "hyperfuse.benchmark.reproduce", "hyperfuse.benchmark.tradeoff"}
-    assert all("pip install 'hyperfuse[report]'" in line for line in refused)
+    extras = dict.fromkeys(("hyperfuse.reports", "hyperfuse.benchmark.reproduce", "hyperfuse.benchmark.tradeoff"), "report")
+    extras["hyperfuse.viewer"] = "view"
+    assert {line.split(" | ")[0] for line in refused} == set(extras)
+    assert all(f"pip install 'hyperfuse[{extras[line.split(' | ')[0]]}]'" in line for line in refused)
 
 
 def test_a_command_without_its_extra_names_it(tmp_path):

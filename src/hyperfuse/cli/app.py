@@ -31,6 +31,7 @@ COMMANDS = {
     "simulate": "Make a pair from a reference image: hsi, msi and sensor.yaml in a folder.",
     "evaluate": "Score a fused image against the reference.",
     "info": "Print the metadata of a file; several files are merged as tiles of one image.",
+    "view": "Show images in the browser: linked, in any bands, with their spectra.",
     "data": "Pack the scenes of a dataset into one small file.",
     "train": "Train a network as specified in a configuration file.",
     "weights": "Convert weights that authors published to a file of this package.",

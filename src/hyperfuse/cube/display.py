@@ -142,15 +142,26 @@ def render_rgb(cube: Shown, display: Display, limits: NDArray[np.float64]) -> ND
 
 def png(image: NDArray[np.float64]) -> bytes:
     """Return an image (rows, cols, 3) in [0, 1] as a PNG."""
-    pixels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    rows, cols = pixels.shape[:2]
-    lines = b"".join(b"\0" + line.tobytes() for line in pixels)  # each after its filter: none
+    return encode_png(np.round(np.clip(image, 0, 1) * 255).astype(np.uint8))
+
+
+def encode_png(pixels: NDArray[np.uint8], compression: int = -1) -> bytes:
+    """Return an image of bytes, (rows, cols, 3), or (rows, cols, 4) with opacity, as a PNG.
+
+    Args:
+        pixels: the image.
+        compression: 0 to 9, or -1 for zlib's default; 1 takes a fifth of its time.
+    """
+    rows, cols, channels = pixels.shape
+    lines = np.zeros((rows, 1 + cols * channels), np.uint8)  # each after its filter: none
+    lines[:, 1:] = pixels.reshape(rows, -1)
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", cols, rows, 8, 2, 0, 0, 0)  # 8 bits, RGB
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", cols, rows, 8, 2 if channels == 3 else 6, 0, 0, 0)  # 8 bits, RGB or RGBA
+    content = chunk(b"IDAT", zlib.compress(lines.tobytes(), compression))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + content + chunk(b"IEND", b"")
 
 
 def _named_colours(cube: Shown) -> NDArray[np.intp] | None:

@@ -23,6 +23,8 @@ EXTRAS = {
     "huggingface_hub": "hub",
     "tensorly": "demo",
     "pystac": "stac",
+    "starlette": "view",
+    "uvicorn": "view",
 }
 
 

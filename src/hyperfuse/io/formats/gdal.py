@@ -58,19 +58,21 @@ class Raster(rasterio.DatasetReader):  # type: ignore[misc]  # rasterio has no t
         return range(1, self.count + 1)
 
 
-def open_raster(path: Path) -> Raster:
+def open_raster(path: Path, overview: int | None = None) -> Raster:
     """Open a raster for reading, with GDAL_NUM_THREADS threads for decompression (default: all processors).
+
+    ``overview``: open this one of its overviews (from 0) in place of the image.
 
     Raises:
         InputError: no raster of a format that is read, a VRT that names files outside of its folder, or damage.
     """
     if path.suffix.lower() == _VRT:
         _check_vrt(path, path.absolute().parent.resolve(), 0)
-        return _open(path, (_VRT[1:].upper(),))
-    return _open(path, _DRIVERS)
+        return _open(path, (_VRT[1:].upper(),), overview)
+    return _open(path, _DRIVERS, overview)
 
 
-def _open(path: Path, drivers: tuple[str, ...]) -> Raster:
+def _open(path: Path, drivers: tuple[str, ...], overview: int | None = None) -> Raster:
     for ending in _SIDE_FILES:
         side = path.with_name(path.name + ending)
         if side.is_file() and not _head(side).startswith((*_TIFF, _HFA)):
@@ -78,7 +80,8 @@ def _open(path: Path, drivers: tuple[str, ...]) -> Raster:
     unplaced = warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning)
     with unplaced, rasterio.Env(GDAL_NUM_THREADS=threads()), messages() as said:
         try:
-            source = Raster(str(path), driver=list(drivers))
+            chosen = {} if overview is None else {"overview_level": overview}
+            source = Raster(str(path), driver=list(drivers), **chosen)
         except GDAL_ERRORS as error:
             raise InputError(_why_not(path)) from error
         if "OVERVIEW_FILE" in source.tags(ns="OVERVIEWS"):

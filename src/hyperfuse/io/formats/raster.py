@@ -35,15 +35,18 @@ class RasterImage:
     It is a source of windows, see :class:`~hyperfuse.io.windows.source.WindowSource`. Wavelengths, widths and the
     bad-band list come from the header of an ENVI file, else the band tags ``wavelength``, ``fwhm``, ``bbl`` and
     ``wavelength_units``, else GDAL's domains ENVI, FORCE and IMAGERY. Alpha bands and masks make gaps. Without
-    wavelengths, bands that the file states to be red, green and blue are named so.
+    wavelengths, bands that the file states to be red, green and blue are named so. With ``overview``, an index into
+    :attr:`overviews`, it is that overview in place of the image.
 
     Raises:
         InputError: not a raster, no bands, a palette, complex values, cut off, or options that do not fit.
     """
 
-    def __init__(self, path: Path, options: ReadOptions, _variable: None = None) -> None:
+    def __init__(
+        self, path: Path, options: ReadOptions, _variable: None = None, *, overview: int | None = None
+    ) -> None:
         file = envi_header.data_file(path)
-        self._path, self._dataset = path, open_raster(file)
+        self._path, self._dataset = path, open_raster(file, overview)
         try:
             with failures():
                 _check_values(self._dataset)
@@ -57,16 +60,35 @@ class RasterImage:
                 self._bands = self._validity.bands
                 coding = stated_coding(source, items, self._bands, path.name)
                 self._coding = coding.with_options(options, len(self._bands), path.name)
-                header = _header(source, items, path.name).select_bands(self._bands)
+                header = _header(source, items, path.name, placed=overview is None).select_bands(self._bands)
                 self.header = coded_header(header, self._coding, options)
         except BaseException:
             self.close()
             raise
         # GDAL reads blocks that a sparse GeoTIFF leaves out as nodata, or as 0.
-        self._may_be_sparse = source.driver == "GTiff" and (source.nodata is not None or options.nodata == 0)
+        declared = source.nodata is not None or options.nodata == 0
+        self._may_be_sparse = source.driver == "GTiff" and declared and overview is None
         by_plane = source.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "BAND"
         self._planes = source.indexes if by_plane else range(1, 2)
         self._blocks: dict[tuple[int, int], bool] = {}
+
+    @property
+    def bands(self) -> tuple[int, ...]:
+        """The indices (from 0) in the file of the bands that are read."""
+        return tuple(self._bands)
+
+    @property
+    def layout(self) -> tuple[int, int, int]:
+        """Rows, columns and bands of the blocks that are read and decoded at once."""
+        rows, cols = self._dataset.block_shapes[0]
+        by_pixel = self._dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL"
+        return rows, cols, self._dataset.count if by_pixel else 1
+
+    @property
+    def overviews(self) -> list[int]:
+        """By which factor the pixels of each overview in the file are larger; none where bands differ."""
+        factors = [self._dataset.overviews(band + 1) for band in self._bands]
+        return list(factors[0]) if all(one == factors[0] for one in factors) else []
 
     def read(self, window: Window | None = None) -> Cube:
         """Return a window, or all, as a cube."""
@@ -110,7 +132,7 @@ def _check_values(source: Raster) -> None:
         raise InputError("holds complex values; a cube needs real numbers")
 
 
-def _header(source: Raster, items: Mapping[str, str], where: str) -> CubeHeader:
+def _header(source: Raster, items: Mapping[str, str], where: str, *, placed: bool) -> CubeHeader:
     tags = source.tags()
     attributes = {key: value for key, value in tags.items() if key not in _STRUCTURE_TAGS} | stated_attributes(source)
     if items:
@@ -120,11 +142,13 @@ def _header(source: Raster, items: Mapping[str, str], where: str) -> CubeHeader:
     # What the format states wins over the record: another program may have changed it since.
     stated = spectral_fields(source, items, where)
     header = recorded.update({"units": common_units(source, where), **stated})
-    header = header.replace(**_grid(source, recorded, items, where))
-    if header.transform is None and (source.gcps[0] or source.rpcs):
-        placed = "RPCs" if source.rpcs else "ground control points"
-        attributes[PLACED_BY] = placed
-        warn(f"{where}: is placed by {placed} alone, in sensor geometry, which are left out; {ORTHORECTIFIED}")
+    # Of an overview of a file without a position the library gives whatever its memory holds.
+    grid = _grid(source, recorded, items, where) if placed else {"transform": None, "crs": None}
+    header = header.replace(**grid)
+    if placed and header.transform is None and (source.gcps[0] or source.rpcs):
+        by = "RPCs" if source.rpcs else "ground control points"
+        attributes[PLACED_BY] = by
+        warn(f"{where}: is placed by {by} alone, in sensor geometry, which are left out; {ORTHORECTIFIED}")
     return header.replace(
         band_names=header.band_names if recorded.band_names is None else recorded.band_names,
         attributes={**attributes, **recorded.attributes},

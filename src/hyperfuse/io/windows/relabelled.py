@@ -7,7 +7,7 @@ from typing import Any
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
-from hyperfuse.io.windows.source import WindowSource, offsets_of
+from hyperfuse.io.windows.source import WindowSource, layout_of, offsets_of
 
 
 class RelabelledSource:
@@ -21,7 +21,7 @@ class RelabelledSource:
     def __init__(self, source: WindowSource, changes: dict[str, Any]) -> None:
         self._source, self._changes = source, changes
         self.header: CubeHeader = source.header.replace(**changes)
-        self.offsets = offsets_of(source)
+        self.offsets, self.layout = offsets_of(source), layout_of(source)
 
     def read(self, window: Window) -> Cube:
         """Return a window as a cube, with the window's own transform."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,14 @@ from numpy.typing import NDArray
 from hyperfuse.cube.cube import Cube
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
+
+
+class Layout(NamedTuple):
+    """How an image is stored: rows, columns and bands of the blocks that are read and decoded at once."""
+
+    rows: int
+    cols: int
+    bands: int
 
 
 class WindowSource(Protocol):
@@ -40,3 +48,8 @@ def offsets_of(source: Any) -> NDArray[np.float32] | None:
     """
     offsets: NDArray[np.float32] | None = getattr(source, "offsets", None)
     return offsets
+
+
+def layout_of(source: Any) -> Layout:
+    """Return how an image is stored, as far as its source states it; else blocks of 256 x 256 pixels of a band."""
+    return Layout(*getattr(source, "layout", (256, 256, 1)))

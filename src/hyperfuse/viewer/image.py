@@ -1,0 +1,175 @@
+"""An image that is viewed: its header, and sources of its bands that several threads read at once."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.header import CubeHeader
+from hyperfuse.cube.window import Window
+from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.io.encoding.options import ReadOptions
+from hyperfuse.io.files import read
+from hyperfuse.io.windows.open import open_windows
+from hyperfuse.io.windows.overviews import open_overview, overview_factors
+from hyperfuse.io.windows.source import Layout, WindowSource, layout_of
+
+Bands = tuple[int, ...]
+# Open sources that wait for the next request; each holds a file open.
+_MOST_IDLE = 8
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How sources of an image are opened.
+
+    Attributes:
+        header: of the whole image, all bands.
+        open: returns a source of some bands at a level (0: the image; n: pixels that are 2**n larger).
+        levels: the levels above 0 that the file holds, as overviews.
+        file: the path, or None of an image in memory.
+        options: how it is read.
+    """
+
+    header: CubeHeader
+    open: Callable[[Bands, int], WindowSource]
+    levels: tuple[int, ...] = ()
+    file: str | None = None
+    options: ReadOptions = field(default_factory=ReadOptions)
+
+
+def open_file(path: str | Path, options: ReadOptions) -> Opening:
+    """Open a file: by windows where its format allows that, else read whole and held in memory.
+
+    Raises:
+        InputError: as :func:`hyperfuse.io.read`.
+    """
+    try:
+        source = open_windows(path, options)
+    except InputError:  # reading it whole reports what is wrong with a file that is missing or damaged
+        return replace(open_cube(read(path, options)), file=str(path), options=options)
+    header = source.header
+    stored = getattr(source, "bands", tuple(range(header.bands)))  # an alpha band is none of the image's
+    source.close()
+    factors = overview_factors(path, options)
+    ranks = {factor.bit_length() - 1: rank for rank, factor in enumerate(factors) if factor & (factor - 1) == 0}
+
+    def open_bands(bands: Bands, level: int) -> WindowSource:
+        how = replace(options, bands=[stored[band] for band in bands])
+        with warnings.catch_warnings(action="ignore", category=HyperfuseWarning):  # shown when it was opened first
+            return open_windows(path, how) if level == 0 else open_overview(path, how, ranks[level])
+
+    return Opening(header, open_bands, tuple(sorted(ranks)), str(path), options)
+
+
+def open_cube(cube: Cube) -> Opening:
+    """Open an image in memory."""
+    return Opening(cube.header, lambda bands, level: _CubeBands(cube, bands))
+
+
+class _CubeBands:
+    """Some bands of a cube as a source of windows."""
+
+    def __init__(self, cube: Cube, bands: Bands) -> None:
+        self._cube, self._bands = cube, list(bands)
+        self.header: CubeHeader = cube.header.select_bands(self._bands)
+
+    def read(self, window: Window) -> Cube:
+        part = np.ix_(self._bands, *(range(axis.start, axis.stop) for axis in window.slices))
+        valid = self._cube.valid
+        return Cube.from_header(
+            self.header.crop(*window), self._cube.data[part], None if valid is None else valid[part]
+        )
+
+    def may_hold_data(self, window: Window) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+class ViewedImage:
+    """An image of which several threads read windows of some bands.
+
+    Args:
+        name: that is shown.
+        opening: how it is opened.
+
+    Attributes:
+        header: of the whole image.
+        layout: how it is stored.
+        levels: levels of overviews in the file, above 0.
+    """
+
+    def __init__(self, name: str, opening: Opening) -> None:
+        self.name, self.opening = name, opening
+        self.header = opening.header
+        self._idle: list[tuple[tuple[Bands, int], WindowSource]] = []
+        self._lock, self._closed = threading.Lock(), False
+        self.levels = opening.levels
+        with self.source((0,), 0) as first:
+            self.layout: Layout = layout_of(first)
+
+    @property
+    def every_band(self) -> Bands:
+        """The indices of all bands."""
+        return tuple(range(self.header.bands))
+
+    @contextmanager
+    def source(self, bands: Bands, level: int) -> Iterator[WindowSource]:
+        """Give a source that no other thread reads meanwhile.
+
+        Raises:
+            InputError: the file is no longer what it was.
+        """
+        key = (bands, level)
+        with self._lock:
+            found = next((one for one in reversed(self._idle) if one[0] == key), None)
+            if found is not None:
+                self._idle.remove(found)
+        source = self.opening.open(bands, level) if found is None else found[1]
+        try:
+            yield source
+        except BaseException:
+            source.close()
+            raise
+        with self._lock:
+            kept = not self._closed
+            if kept:
+                self._idle.append((key, source))
+            dropped = [source] if not kept else [one for _, one in self._idle[:-_MOST_IDLE]]
+            self._idle = self._idle[-_MOST_IDLE:]
+        for one in dropped:
+            one.close()
+
+    def values(self, bands: Bands, level: int, window: Window) -> NDArray[np.floating]:
+        """Return a window of a level that the file holds, (bands, rows, cols), NaN in gaps.
+
+        Raises:
+            InputError: damaged data, or NaN that nothing declares.
+        """
+        with self.source(bands, level) as source:
+            if not source.may_hold_data(window):
+                return np.full((len(bands), window.rows, window.cols), np.nan, np.float32)
+            return source.read(window).data
+
+    def touched(self, bands: Bands) -> int:
+        """Return how many bands are decoded when some are read."""
+        together = self.layout.bands
+        return min(len({band // together for band in bands}) * together, self.header.bands)
+
+    def close(self) -> None:
+        """Close what is open."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for _, source in idle:
+            source.close()
