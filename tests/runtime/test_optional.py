@@ -89,8 +89,8 @@ def test_without_optional_packages_the_core_works_and_the_rest_says_what_it_need
     assert done.returncode == 0, done.stderr
     *refused, shape = done.stdout.splitlines()
     assert shape == "(6, 16, 16)"
-    extras = dict.fromkeys(("hyperfuse.reports", "hyperfuse.benchmark.reproduce", "hyperfuse.benchmark.tradeoff"), "report")
-    extras["hyperfuse.viewer"] = "view"
+    figures = ("hyperfuse.reports", "hyperfuse.benchmark.reproduce", "hyperfuse.benchmark.tradeoff")
+    extras = dict.fromkeys(figures, "report") | {"hyperfuse.viewer": "view"}
     assert {line.split(" | ")[0] for line in refused} == set(extras)
     assert all(f"pip install 'hyperfuse[{extras[line.split(' | ')[0]]}]'" in line for line in refused)
 

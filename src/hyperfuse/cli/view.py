@@ -25,7 +25,7 @@ def view(
     uncertainty: str | None = None,
     nodata: float | None = None,
     axes: str | None = None,
-    browser: Annotated[bool, Parameter(negative="--no-browser", show=False)] = True,
+    no_browser: bool = False,
     port: Whole = 0,
     common: CommonOptions = COMMON,
     session: Annotated[Session, Parameter(parse=False)],
@@ -41,7 +41,7 @@ def view(
         uncertainty: Standard deviations of the errors of an image; found among the images where a fusion wrote it.
         nodata: Value that marks gaps in all of the images, in addition to their own; nan where NaN marks them.
         axes: Order of the axes of arrays, such as rows,cols,bands.
-        browser: Open the page in the browser.
+        no_browser: Print the address alone, and open no browser.
         port: Port of the server; default: any that is free.
         common: Options of every command.
         session: Where results and notes go.
@@ -70,7 +70,7 @@ def view(
         session.result(server.url)
         session.flush()
         session.note("note: the page is for this machine and this user alone; Ctrl-C ends the server")
-        if browser:
+        if not no_browser:
             import webbrowser
 
             if not webbrowser.open(server.url):
