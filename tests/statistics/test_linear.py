@@ -14,6 +14,7 @@ from hyperfuse.statistics.linear import (
     covariance,
     fit_linear,
     injection_gains,
+    invert_small,
     solve_small,
 )
 
@@ -147,3 +148,12 @@ def test_small_systems_are_solved_pixel_by_pixel(monkeypatch, k, right_sides, va
     systems = factors @ factors.mT + 1e-6 * torch.eye(k, dtype=torch.float64)
     found = solve_small(systems.permute(1, 2, 0), right.permute(1, 2, 0))
     torch.testing.assert_close(found.permute(2, 0, 1), torch.linalg.solve(systems, right), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize(("k", "values"), [(1, 2**16), (4, 2**16), (6, 100)])
+def test_small_systems_are_inverted_pixel_by_pixel(monkeypatch, k, values):
+    monkeypatch.setattr("hyperfuse.statistics.linear._SMALL_VALUES", values)
+    factors = random(17, k, k + 1, seed=k)
+    systems = factors @ factors.mT + 1e-6 * torch.eye(k, dtype=torch.float64)
+    found = invert_small(systems.permute(1, 2, 0))
+    torch.testing.assert_close(found.permute(2, 0, 1), torch.linalg.inv(systems), rtol=1e-8, atol=1e-8)

@@ -86,6 +86,28 @@ def solve_small(systems: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return solved
 
 
+def invert_small(systems: torch.Tensor) -> torch.Tensor:
+    """Return the inverse of a small symmetric positive definite matrix at every pixel, (k, k, n).
+
+    Gauss-Jordan elimination in place, many pixels at once as in :func:`solve_small`.
+    """
+    k, n = len(systems), systems.shape[-1]
+    inverse = torch.empty_like(systems, memory_format=torch.contiguous_format)
+    step = max(1, 2 * _SMALL_VALUES * torch.get_num_threads() // k**2) if systems.device.type == "cpu" else max(1, n)
+    for start in range(0, n, step):
+        rows = systems[..., start : start + step].clone(memory_format=torch.contiguous_format)
+        for pivot in range(k):
+            factor = rows[:, pivot].clone()
+            rows[:, pivot] = 0
+            rows[pivot, pivot] = 1
+            row = rows[pivot] / factor[pivot]
+            factor[pivot] = 0
+            rows.addcmul_(factor[:, None], row, value=-1)
+            rows[pivot] = row
+        inverse[..., start : start + step] = rows
+    return inverse
+
+
 def covariance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Return the covariances (a, b) of the bands of (a, H, W) with those of (b, H, W): population moments in float64.
 

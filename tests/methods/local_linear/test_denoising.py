@@ -23,12 +23,13 @@ def scene(bands=3, shape=(60, 52), seed=0):
 def test_blocks_unchanged_give_the_image_back(rows, columns):
     image = torch.from_numpy(np.random.default_rng(rows).normal(size=(rows, columns)))
     blocks = _Blocks(image)
-    torch.testing.assert_close(blocks.shrink(image, torch.ones_like), image)
+    torch.testing.assert_close(blocks.shrink(blocks.padded(image), lambda found, _: torch.ones_like(found)), image)
 
 
 def test_coefficients_are_scipys_cosine_transform():
     image = torch.from_numpy(np.random.default_rng(1).normal(size=(20, 24)))
-    found = _Blocks(image).transform(image)
+    blocks = _Blocks(image)
+    found = blocks.transform(blocks.padded(image), slice(0, 13))
     # Blocks start 6 pixels before the image, at every second pixel: block (3, 4) starts at pixel (0, 2).
     expected = dctn(image[0:8, 2:10].numpy(), norm="ortho")
     np.testing.assert_allclose(found[:, :, 3, 4], expected, atol=1e-12)
@@ -83,3 +84,10 @@ def test_small_images_keep_their_shape(shape):
     found = denoise(image, torch.full((2,), 0.1))
     assert found.shape == image.shape
     assert torch.isfinite(found).all()
+
+
+def test_strips_do_not_change_the_result(monkeypatch):
+    image = torch.from_numpy(np.random.default_rng(2).normal(size=(2, 31, 22))).float()
+    whole = denoise(image, torch.full((2,), 0.8))
+    monkeypatch.setattr("hyperfuse.methods.local_linear.denoising._STRIP_PIXELS", 60)
+    torch.testing.assert_close(denoise(image, torch.full((2,), 0.8)), whole, rtol=1e-5, atol=1e-6)

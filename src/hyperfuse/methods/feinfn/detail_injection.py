@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from hyperfuse.methods.local_linear.predictors import Predictors
+from hyperfuse.runtime.parallel import in_threads
 from hyperfuse.statistics.folds import FOLDS, block_folds
 
 # Cubic interpolation of a sample from its two neighbours on either side (Keys, 1981, a = -1/2 at a spacing of two),
@@ -76,11 +77,15 @@ class DetailInjection:
         """Return the image (bands, H, W) of a window with its detail corrected; what the HSI resolves of it stays."""
         fine = _unresolved(predictors.fine, predictors.coarse.to(image.dtype), predictors)
         result = torch.addmm(image.flatten(1), self.slopes, fine.flatten(1)).reshape(image.shape)
-        for band in torch.nonzero(self.gain < 1).flatten().tolist():  # one by one: few bytes that stay in cache
+
+        def weaken(band: int) -> None:
             own = image[band : band + 1]
             result[band].sub_(
                 _unresolved(own, predictors.degrade(own), predictors)[0], alpha=1 - float(self.gain[band])
             )
+
+        # Band by band: few bytes that stay in cache.
+        in_threads(weaken, torch.nonzero(self.gain < 1).flatten().tolist(), image.device)
         return result
 
 

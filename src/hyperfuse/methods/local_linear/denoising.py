@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from hyperfuse.runtime.parallel import in_threads
+from hyperfuse.runtime.parallel import in_threads, strips
 from hyperfuse.statistics.subspace import signal_subspace
 
 _BLOCK = 8
@@ -17,8 +17,10 @@ _PROBE = 0.1  # of the noise: the change from which the divergence is estimated
 _THRESHOLD = 2.7  # in deviations of the noise; Dabov et al. 2007
 # Above this ratio of variances there is nothing to gain.
 _CLEAN = 1e7
+_STRIP_PIXELS = 16384  # rows of blocks times columns of the image, of which transforms stay in cache
 
-Shrinkage = Callable[[torch.Tensor], torch.Tensor]
+# Of coefficients, and the numbers of the rows of blocks that they are of.
+Shrinkage = Callable[[torch.Tensor, slice], torch.Tensor]
 
 
 def denoise(image: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
@@ -74,16 +76,20 @@ def _denoise_unit(image: torch.Tensor) -> torch.Tensor:
     """Denoise one band (H, W) whose noise has unit deviation."""
     blocks = _Blocks(image)
 
-    def threshold(coefficients: torch.Tensor) -> torch.Tensor:
+    def threshold(coefficients: torch.Tensor, _: slice) -> torch.Tensor:
         return (coefficients.abs() > _THRESHOLD).to(coefficients.dtype)
 
-    first = blocks.shrink(image, threshold)
-    power = blocks.transform(first).square()
-    return blocks.shrink(image, lambda _: power / (power + 1))
+    padded = blocks.padded(blocks.shrink(blocks.padded(image), threshold))
+
+    def wiener(_: torch.Tensor, block_rows: slice) -> torch.Tensor:
+        power = blocks.transform(padded, block_rows).square_()
+        return power.div_(power + 1)
+
+    return blocks.shrink(blocks.padded(image), wiener)
 
 
 class _Blocks:
-    """Overlapping blocks of one image size and their orthonormal cosine transforms."""
+    """Overlapping blocks of one image size and their orthonormal cosine transforms, in strips that stay in cache."""
 
     def __init__(self, image: torch.Tensor) -> None:
         self._shape = (image.shape[0], image.shape[1])
@@ -96,31 +102,44 @@ class _Blocks:
             for before, size, whole in zip(self._before, self._sizes, self._shape, strict=True)
         ]
 
-    def transform(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the coefficients of all blocks, (rows of a block, columns of a block, block rows, block columns)."""
+    def padded(self, image: torch.Tensor) -> torch.Tensor:
+        """Return an image (H, W) continued as far as its blocks reach."""
         (top, left), (bottom, right) = self._before, self._after
-        padded = F.pad(image[None, None], (left, right, top, bottom), mode="reflect")
+        return F.pad(image[None, None], (left, right, top, bottom), mode="reflect")[0, 0]
+
+    def transform(self, padded: torch.Tensor, block_rows: slice) -> torch.Tensor:
+        """Return the coefficients of some rows of blocks, (rows of a block, columns of one, block rows, columns)."""
         along_y, along_x = self._filters
-        tall = F.conv2d(padded, along_y[:, None, :, None], stride=(_STEP, 1))
+        tall = F.conv2d(padded[None, None, self._rows(block_rows)], along_y[:, None, :, None], stride=(_STEP, 1))
         return F.conv2d(tall[0, :, None], along_x[:, None, None, :], stride=(1, _STEP))
 
-    def shrink(self, image: torch.Tensor, rule: Shrinkage) -> torch.Tensor:
-        """Multiply every coefficient by its factor, means excepted, and average the blocks."""
-        coefficients = self.transform(image)
-        factors = rule(coefficients)
-        factors[0, 0] = 1.0
-        weight = 1.0 / factors.square().sum((0, 1))
-        total = self._scatter(coefficients * factors * weight)
-        ones = torch.zeros_like(factors)
-        ones[0, 0] = math.sqrt(self._sizes[0] * self._sizes[1]) * weight
-        (top, left), (rows, columns) = self._before, self._shape
-        inside = (slice(top, top + rows), slice(left, left + columns))
-        return (total / self._scatter(ones))[inside]
-
-    def _scatter(self, coefficients: torch.Tensor) -> torch.Tensor:
+    def shrink(self, padded: torch.Tensor, rule: Shrinkage) -> torch.Tensor:
+        """Multiply every coefficient by its factor, means excepted, and average the blocks: (H, W)."""
+        total, mass = torch.zeros_like(padded), torch.zeros_like(padded)
         along_y, along_x = self._filters
-        tall = F.conv_transpose2d(coefficients, along_x[:, None, None, :], stride=(1, _STEP))
-        return F.conv_transpose2d(tall[None, :, 0], along_y[:, None, :, None], stride=(_STEP, 1))[0, 0]
+        pixels = [torch.ones(1, 1, size, 1).to(padded) for size in self._sizes]
+        count = (padded.shape[0] - self._sizes[0]) // _STEP + 1
+        for block_rows in strips(count, max(1, _STRIP_PIXELS // padded.shape[1])):
+            coefficients = self.transform(padded, block_rows)
+            factors = rule(coefficients, block_rows)
+            factors[0, 0] = 1.0
+            weight = 1.0 / factors.square().sum((0, 1))
+            rows = self._rows(block_rows)
+            total[rows] += _scatter(coefficients.mul_(factors).mul_(weight), along_y[:, None, :, None], along_x)
+            mass[rows] += _scatter(weight[None, None], pixels[0], pixels[1][0, 0].T)
+        (top, left), (rows_in, columns_in) = self._before, self._shape
+        inside = (slice(top, top + rows_in), slice(left, left + columns_in))
+        return total[inside] / mass[inside]
+
+    def _rows(self, block_rows: slice) -> slice:
+        """Return the rows of the padded image that some rows of blocks cover."""
+        return slice(_STEP * block_rows.start, _STEP * (block_rows.stop - 1) + self._sizes[0])
+
+
+def _scatter(coefficients: torch.Tensor, along_y: torch.Tensor, along_x: torch.Tensor) -> torch.Tensor:
+    """Return the sum of blocks by their coefficients (p, q, rows, columns): of p, q basis vectors along each axis."""
+    tall = F.conv_transpose2d(coefficients, along_x[:, None, None, :], stride=(1, _STEP))
+    return F.conv_transpose2d(tall[None, :, 0], along_y, stride=(_STEP, 1))[0, 0]
 
 
 def _cosines(size: int, like: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from scipy import sparse
 
 from hyperfuse.sensor.axis import AxisOperator
-from hyperfuse.statistics.linear import solve_small
+from hyperfuse.statistics.linear import invert_small, solve_small
 
 _CUT = 4.0  # windows end at this many standard deviations
 _TINY = 1e-12
@@ -60,9 +60,8 @@ class WindowedRidge:
         """
         mass, mean, covariance = _moments(self._products)
         inverse = torch.zeros_like(covariance)
-        one = torch.eye(len(mean)).to(covariance)[..., None].expand_as(covariance)
         for ridge, weight in weights.items():
-            inverse.add_(solve_small(_regular(covariance, ridge), one), alpha=weight)
+            inverse.add_(invert_small(_regular(covariance, ridge)), alpha=weight)
         total = sum(weights.values())
         offset = -(inverse * mean).sum(1)
         corner = total - (offset * mean).sum(0)

@@ -87,15 +87,20 @@ def _blended(
         into_x, from_x = _common(tile.x.output, window.col, window.cols)
         here = weights_y[from_y, None] * weights_x[None, from_x]
         values = store.get(tile.name)[first:, from_y, from_x]
+        weight[into_y, into_x] += here
+        if (here == 1).all():  # no other tile adds to it
+            total[:, into_y, into_x] = values[: len(total)]
+            continue
         for band in range(len(total)):
             # At the edge of its blend the weight of a tile is 0, and a gap there does not count.
             total[band, into_y, into_x] += np.where(here > 0, here * values[band], 0)
-        weight[into_y, into_x] += here
-    total[:, weight <= 0.5] = np.nan
-    if not np.isfinite(total).any():
+    if (weight <= 0.5).any():
+        total[:, weight <= 0.5] = np.nan
+    valid = np.isfinite(total)
+    if not valid.any():
         return None
     if bands.all():
-        return Cube(data=total, valid=np.isfinite(total))
+        return Cube(data=total, valid=valid)
     data = np.full((bands.size, *shape), np.nan, np.float32)
     data[bands] = total
     return Cube(data=data, valid=np.isfinite(data))
