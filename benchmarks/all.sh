@@ -29,8 +29,9 @@ renew() {  # FILE SCRIPT ARGUMENT...: run the script unless its results file is 
 for table in cave-x4 cave-x8 remote-x4 enmap-x3 paris-x3; do renew $table.md classical.py "$data" --table $table; done
 renew compared-classical.md compared_classical.py "$data"
 for table in paris-x3 enmap-x4 remote-x4 cave-x4 cave-x8 dhif-x4; do renew default-$table.md default.py "$data" --table $table; done
+for table in cave20-x4 cave20-x8; do renew default-$table.md default.py "$data" --table $table --part linear --part default; done
 for table in enmap-x4 remote-x4 cave-x4; do
-    for snr in 30 20; do renew default-$table-${snr}db.md default.py "$data" --table $table --set steps=0 --snr $snr; done
+    for snr in 30 20; do renew default-$table-${snr}db.md default.py "$data" --table $table --snr $snr; done
 done
 renew calibration.md calibration.py "$data"
 renew budget.md budget.py "$data"

@@ -37,7 +37,7 @@ import torch
 import hyperfuse as hf
 from hyperfuse.datasets import load_indian_pines
 from recording import made_by, source
-from scenes import read_cave, read_enmap, read_paris, read_remote
+from scenes import read_cave, read_cave_jp2, read_enmap, read_paris, read_remote
 
 Scene = tuple[str, hf.Pair]
 METHOD = "feinfn"
@@ -61,12 +61,13 @@ class Table:
     scenes: Callable[[Path], Iterator[Scene]]
 
 
-def cave(preset: str, ratio: int, names: tuple[str, ...]) -> Callable[[Path], Iterator[Scene]]:
-    """Return a function that gives CAVE scenes with an RGB camera."""
+def cave(preset: str, ratio: int, names: tuple[str, ...] = ()) -> Callable[[Path], Iterator[Scene]]:
+    """Return a function that gives CAVE scenes with an RGB camera; without names, all that are JPEG 2000 files."""
 
     def scenes(folder: Path) -> Iterator[Scene]:
-        for name in names:
-            yield name, hf.simulate(read_cave(folder, name), ratio=ratio, preset=preset, srf="nikon-d700")
+        read = read_cave if names else read_cave_jp2
+        for name in names or sorted(file.stem for file in (folder / "cave").glob("*.jp2")):
+            yield name, hf.simulate(read(folder, name), ratio=ratio, preset=preset, srf="nikon-d700")
 
     return scenes
 
@@ -97,6 +98,8 @@ _FOUR = ("paints", "sponges", "fake_and_real_sushi", "balloons_half")
 TABLES = {
     "cave-x4": Table("CAVE, preset `uestc`, ratio 4, Nikon D700.", 4, cave("uestc", 4, _FOUR)),
     "cave-x8": Table("CAVE, preset `uestc`, ratio 8, Nikon D700.", 8, cave("uestc", 8, _FOUR)),
+    "cave20-x4": Table("20 scenes of CAVE, preset `uestc`, ratio 4, Nikon D700.", 4, cave("uestc", 4)),
+    "cave20-x8": Table("20 scenes of CAVE, preset `uestc`, ratio 8, Nikon D700.", 8, cave("uestc", 8)),
     "dhif-x4": Table("CAVE, preset `dhif`, ratio 4, Nikon D700.", 4, cave("dhif", 4, _FOUR[:2])),
     "remote-x4": Table(
         "Preset `mtf`, ratio 4; MSI Sentinel-2A where wavelengths are known or nominal, else `boxes:6`.",

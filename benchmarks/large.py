@@ -222,8 +222,13 @@ def main() -> None:
     for kind, size, workers, method, whole in ALL if asked.kind == "all" else ():
         job = {"kind": kind, "size": size, "workers": workers, "method": method, "whole": whole}
         fuse_scene(argparse.Namespace(**{**vars(asked), **job}))
-    call = f"python benchmarks/large.py {asked.kind}" + ("" if asked.kind == "all" else f" --size {asked.size}")
-    tell(made_by(call, 1)[1:], asked.record)
+    call = f"python benchmarks/large.py {asked.kind}"
+    if asked.kind != "all":
+        given = {"bands": asked.bands, "threads": asked.threads, "method": asked.method, "memory": asked.memory}
+        call += f" --size {asked.size} --workers {' '.join(map(str, asked.workers))}"
+        call += "".join(f" --{name} {value}" for name, value in given.items() if value != parser.get_default(name))
+        call += " --whole" if asked.whole else ""
+    tell(made_by(call, asked.threads)[1:], asked.record)
 
 
 def fuse_scene(asked: argparse.Namespace) -> None:
