@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from hyperfuse.calls import checked
 from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.networks.base import FusionNetwork
+from hyperfuse.networks.hub import download_network, is_hub_name
 from hyperfuse.networks.registry import create_network
 from hyperfuse.networks.tensorflow_checkpoint import SUFFIX, read_tensorflow_checkpoint
 from hyperfuse.runtime.optional import require
@@ -33,19 +34,23 @@ def shipped_weights() -> list[str]:
 
 
 def find_pretrained(name: str | os.PathLike[str]) -> Path:
-    """Return the folder of weights: a folder of that path, or shipped weights of that name.
+    """Return the folder of weights: a folder of that path, shipped weights of that name, or ``hub:OWNER/NAME``.
 
     Raises:
-        InputError: neither exists.
+        InputError: none of them exists.
+        MissingDependencyError: of the hub, without huggingface_hub.
     """
     folder, known = Path(name), shipped_weights()
+    if is_hub_name(name) and not folder.is_dir():
+        return download_network(str(name), (CONFIG, WEIGHTS))
     if folder.is_dir():
         return folder
     if str(name) in known:
         return SHIPPED / str(name)
     hint = nearest_name(str(name), known) if known else ""
     raise InputError(
-        f"no weights {str(name)!r}{hint}; specify shipped weights or a folder that training wrote (RUN/best)"
+        f"no weights {str(name)!r}{hint}; specify shipped weights or a folder that training wrote (RUN/best), or"
+        " hub:OWNER/NAME of the Hugging Face hub"
     )
 
 
@@ -106,15 +111,18 @@ def from_pretrained(folder: str | os.PathLike[str]) -> FusionNetwork:
     """Read a network that :func:`save_pretrained` wrote, in evaluation mode, on the CPU.
 
     Args:
-        folder: a local folder.
+        folder: a local folder, the name of weights that ship, or ``hub:OWNER/NAME`` (with ``@REVISION``) of the
+            Hugging Face hub.
 
     Returns:
         The network.
 
     Raises:
         InputError: a file is missing, not readable or does not fit.
+        MissingDependencyError: of the hub, without huggingface_hub.
     """
-    folder = Path(folder)
+    known = is_hub_name(folder) or str(folder) in shipped_weights()
+    folder = find_pretrained(folder) if known else Path(folder)
     for file in (CONFIG, WEIGHTS):
         if not (folder / file).is_file():
             raise InputError(f"{folder}: no {file}; specify the folder that save_pretrained wrote")

@@ -102,8 +102,8 @@ def describe_run(folder: Path) -> dict[str, Any]:
     if len(ratios) == 1 and float(ratios[0]).is_integer():
         described["ratio"] = int(ratios[0])
     entries = read_log(folder) if (folder / LOG).is_file() else []
-    scores = folder / BEST / SCORES
-    best = _step_of(scores) if scores.is_file() else math.inf
+    scores = best_scores(folder)
+    best = math.inf if scores is None else scores["step"]
     entries = [entry for entry in entries if entry["step"] <= best and "patches_per_second" in entry]
     if entries:
         described["patches"] = int(entries[-1]["patches"])
@@ -115,11 +115,20 @@ def describe_run(folder: Path) -> dict[str, Any]:
     return described
 
 
-def _step_of(scores: Path) -> float:
+def best_scores(folder: Path) -> dict[str, float] | None:
+    """Return the validation scores of a run's best weights and their ``step``; None where it has none yet.
+
+    Raises:
+        InputError: scores that are damaged.
+    """
+    path = folder / BEST / SCORES
+    if not path.is_file():
+        return None
     try:
-        return float(json.loads(scores.read_text("utf-8"))["step"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{scores}: states no step; the run was not written whole") from None
+        found = json.loads(path.read_text("utf-8"))
+        return {**{name: float(value) for name, value in found.items()}, "step": float(found["step"])}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{path}: states no step; the run was not written whole") from None
 
 
 def _refuse_other_files(folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""Adapters for programs of others, one module each; none is imported unless it is asked for."""
