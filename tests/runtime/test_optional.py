@@ -91,6 +91,7 @@ def test_without_optional_packages_the_core_works_and_the_rest_says_what_it_need
     assert shape == "(6, 16, 16)"
     figures = ("hyperfuse.reports", "hyperfuse.benchmark.reproduce", "hyperfuse.benchmark.tradeoff")
     extras = dict.fromkeys(figures, "report") | {"hyperfuse.viewer": "view"}
+    extras |= {"hyperfuse.integrations.huggingface": "hub"}
     assert {line.split(" | ")[0] for line in refused} == set(extras)
     assert all(f"pip install 'hyperfuse[{extras[line.split(' | ')[0]]}]'" in line for line in refused)
 
