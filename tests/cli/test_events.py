@@ -91,6 +91,30 @@ def test_commands_end_at_one_with_their_files(run, files, words, written):
     assert {str(path) for path in folder.iterdir()} >= set(paths)
 
 
+@pytest.mark.parametrize("extension", ["tif", "img"])
+def test_a_style_is_an_output_like_others(run, files, extension):
+    out = files / f"out.{extension}"
+    words = ("fuse", files / "hsi.tif", files / "msi.tif", out, "--method", "bicubic", *FUSING)
+    code, _, err = run(*words, "--style", "qgis", "--progress", "json")
+    assert code == 0, err
+    assert str(files / "out.qml") in events_of(err)[-1]["files"]
+    assert "multibandcolor" in (files / "out.qml").read_text()
+    for path in (out, out.with_suffix(".hdr")):
+        path.unlink(missing_ok=True)
+    code, _, err = run(*words, "--style", "qgis")
+    assert code == 2
+    assert f"{files / 'out.qml'}: exists already" in err
+    assert run(*words, "--style", "qgis", "--overwrite")[0] == 0
+
+
+def test_a_style_for_another_format_is_refused_before_any_work(run, files):
+    words = ("fuse", files / "hsi.tif", files / "msi.tif", files / "out.nc", "--method", "bicubic", *FUSING)
+    code, _, err = run(*words, "--style", "qgis")
+    assert code == 2
+    assert err.startswith("error: --style: ")
+    assert not (files / "out.nc").exists()
+
+
 def test_a_batch_is_one_progress_and_its_failures_are_warnings(run, files):
     for name in ("a", "b"):
         (files / name).mkdir()

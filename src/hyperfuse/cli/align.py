@@ -21,7 +21,7 @@ from hyperfuse.cli.options import (
     OutputOptions,
     parse_pair,
 )
-from hyperfuse.cli.outputs import check_output, check_outputs_differ, describe_output
+from hyperfuse.cli.outputs import check_output, check_outputs_differ, describe_output, write_style
 from hyperfuse.cli.session import Session
 from hyperfuse.progress import part
 
@@ -84,8 +84,8 @@ def align(
     hsi_files, msi_files = files_named(hsi), files_named(msi)
     inputs = [*hsi_files, *msi_files, *(path for path in (mask, displacement_from) if path is not None)]
     outputs = [
-        (path, check_output(path, replace(writing, dtype=dtype), inputs=inputs))
-        for path, dtype in ((out, writing.dtype), (displacement, "float64"))
+        (path, check_output(path, how, inputs=inputs))
+        for path, how in ((out, writing), (displacement, replace(writing, dtype="float64", style=None)))
         if path is not None
     ]
     if len(outputs) > 1:
@@ -110,6 +110,7 @@ def align(
         if out is not None:
             options = WriteOptions(dtype=writing.dtype, compress=writing.compress)
             written[out] = found.write(out, options, overwrite=writing.overwrite, progress=part(progress, _FOUND, 1.0))
+            write_style(out, writing)
         if displacement is not None:
             found.displacement.write(displacement, overwrite=writing.overwrite)
             written[displacement] = found.displacement.to_cube().header

@@ -26,7 +26,7 @@ from hyperfuse.cli.options import (
     parse_pair,
     parse_settings,
 )
-from hyperfuse.cli.outputs import check_output, check_outputs_differ, describe_output
+from hyperfuse.cli.outputs import check_output, check_outputs_differ, describe_output, write_style
 from hyperfuse.cli.reporting import PREVIEW_SIDE, check_report, open_reference, sensor_source, write_fusion_report
 from hyperfuse.cli.session import Session
 from hyperfuse.cli.stac import check_item, write_item
@@ -162,7 +162,9 @@ def fuse(
     if uncertainty is not None:
         images.append((uncertainty, check_output(uncertainty, replace(checked, dtype="float32"), inputs=inputs)))
     if displacement is not None:
-        images.append((displacement, check_output(displacement, replace(checked, dtype="float64"), inputs=inputs)))
+        images.append(
+            (displacement, check_output(displacement, replace(checked, dtype="float64", style=None), inputs=inputs))
+        )
     check_outputs_differ(images)
     if report is not None:
         check_report(report, [file for _, files in images for file in files], inputs, writing.overwrite)
@@ -216,6 +218,9 @@ def fuse(
             dtype=writing.dtype,
             compress=writing.compress,
         )
+        for path in (out, uncertainty):
+            if path is not None:
+                write_style(path, writing)
         if report is not None:
             progress(_FUSING, "writing the report")
     options = options_of(["fuse"])

@@ -138,6 +138,9 @@ class OutputOptions:
     overwrite: Annotated[bool, Parameter(help="Replace an existing output.")] = False
     dtype: Annotated[Dtype, Parameter(help="Type of the stored values.")] = "float32"
     compress: Annotated[str | None, Parameter(help="Compression of the format, such as deflate or zstd.")] = None
+    style: Annotated[
+        Literal["qgis"] | None, Parameter(help="Write a style next to the image, OUT.qml, which QGIS shows it by.")
+    ] = None
 
 
 @Parameter(name="*", group=_TILES)

@@ -100,6 +100,14 @@ def writing_folder(folder: Path) -> Iterator[Path]:
             raise HyperfuseError(f"{folder}: cannot be written to ({error.strerror})") from error
 
 
+def write_style(path: str, writing: OutputOptions) -> None:
+    """Write the style of an image that was written, where one is asked for."""
+    if writing.style is not None:
+        from hyperfuse.io import write_qgis_style
+
+        write_qgis_style(path)
+
+
 def describe_output(path: str, written: Sequence[Path], image: CubeHeader, seconds: float) -> str:
     """Return the line that ends a command: what was written, its size, and how long it took."""
     stored = sum(_bytes(file) for file in written)
@@ -135,6 +143,7 @@ def _probe(parent: Path, path: str, writing: OutputOptions) -> dict[str, bool]:
                     warnings.simplefilter("ignore")
                     tiny = Cube(data=np.zeros((1, 2, 2), np.float32))
                     write(f"{new}{os.sep}{name}", tiny, dtype=writing.dtype, compress=writing.compress)
+                    write_style(f"{new}{os.sep}{name}", writing)
             except HyperfuseError as error:
                 raise without_scratch(error, scratch, parent) from error
             found = {part.name: part.is_dir() for part in new.iterdir()}

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from hyperfuse.cli.inputs import file_of, files_named, naming, read_image
 from hyperfuse.cli.options import COMMON, INPUT, OUTPUT, CommonOptions, InputOptions, OutputOptions, Whole, parse_pair
-from hyperfuse.cli.outputs import check_folder, writing_folder
+from hyperfuse.cli.outputs import check_folder, write_style, writing_folder
 from hyperfuse.cli.session import Session
 from hyperfuse.errors import InputError
 
@@ -107,7 +107,8 @@ def simulate(
         for name, image in images.items():
             session.step(0.6, f"writing {name}")
             write(scratch / name, image, dtype=writing.dtype, compress=writing.compress)
-        written = sorted(file.name for file in scratch.iterdir())  # an ENVI image is two files
+            write_style(str(scratch / name), writing)
+        written = sorted(file.name for file in scratch.iterdir())  # of an ENVI image two files, and styles
         pair.sensor.save(scratch / "sensor.yaml")
     session.wrote(*(outdir / name for name in (*written, "sensor.yaml")))
     sizes = ", ".join(f"{name} {image.rows}x{image.cols}x{image.bands}" for name, image in images.items())

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 # Names, and nm for red, green and blue.
 TRUE_COLOUR = "true colour", (650.0, 550.0, 460.0)
+# nm of the bands that a file states to be red, green and blue.
+_STATED_NM = (650.0, 560.0, 470.0)
 INFRARED = "false colour (infrared)", (850.0, 650.0, 550.0)
 SHORTWAVE_INFRARED = "false colour (shortwave infrared)", (2200.0, 1640.0, 850.0)
 # Of bands that state no colour.
@@ -93,10 +95,31 @@ def find_display(cube: Shown, name: str, targets: tuple[float, float, float]) ->
     usable, centres = _usable(cube)
     if centres is None:
         return None
-    nearest = _nearest(centres, targets)
-    if len(set(nearest)) < 3 or np.abs(centres[nearest] - targets).max() > _TOLERANCE_NM:
+    nearest = _nearest_three(centres, targets)
+    return None if nearest is None else _display(cube, usable[nearest], name)
+
+
+def colour_bands(
+    wavelengths: NDArray[np.float64] | None, good_bands: NDArray[np.bool_] | None = None
+) -> tuple[int, int, int] | None:
+    """Return the bands (indices from 0) that a file states to be red, green and blue: nearest to 650, 560 and 470 nm.
+
+    Args:
+        wavelengths: centres of the bands in nm, NaN where unknown; None where they all are.
+        good_bands: others are not chosen; None for all.
+
+    Returns:
+        Three distinct bands within 40 nm, or None where there are no such.
+
+    Example:
+        >>> colour_bands(np.array([450.0, 480, 550, 660, 860]))
+        (3, 1, 0)
+    """
+    if wavelengths is None:
         return None
-    return _display(cube, usable[nearest], name)
+    chosen = np.flatnonzero(np.isfinite(wavelengths) & (True if good_bands is None else good_bands))
+    nearest = _nearest_three(wavelengths[chosen], _STATED_NM)
+    return None if nearest is None else tuple(chosen[nearest].tolist())  # type: ignore[return-value]
 
 
 def match_display(
@@ -178,6 +201,14 @@ def _usable(cube: Shown) -> tuple[NDArray[np.intp], NDArray[np.float64] | None]:
     usable = np.flatnonzero(cube.usable_bands if cube.usable_bands.any() else np.ones(len(cube.data)))
     known = cube.wavelengths is not None and bool(np.isfinite(cube.wavelengths[usable]).all())
     return usable, cube.wavelengths[usable] if cube.wavelengths is not None and known else None
+
+
+def _nearest_three(centres: NDArray[np.float64], targets: tuple[float, float, float]) -> list[int] | None:
+    """Return the centres nearest to three; None without three distinct ones within the tolerance."""
+    nearest = _nearest(centres, targets) if centres.size else []
+    if len(set(nearest)) < 3 or np.abs(centres[nearest] - targets).max() > _TOLERANCE_NM:
+        return None
+    return nearest
 
 
 def _nearest(centres: NDArray[np.float64], targets: tuple[float, ...]) -> list[int]:

@@ -5,6 +5,7 @@ from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, parse_bands
 from hyperfuse.io.files import axes_are_free, check_output, is_product, read, write
 from hyperfuse.io.formats.registry import FORMATS, Format, format_of, split_variable
 from hyperfuse.io.mosaic import read_mosaic
+from hyperfuse.io.qgis_style import write_qgis_style
 
 __all__ = [
     "FORMATS",
@@ -22,4 +23,5 @@ __all__ = [
     "split_variable",
     "summary",
     "write",
+    "write_qgis_style",
 ]

@@ -29,7 +29,13 @@ def test_rasterio_reads_what_is_written(scene, tmp_path):
         assert file.crs.to_epsg() == 32633
         assert file.transform == scene.transform
         assert file.nodata == -32768.0
-        assert file.descriptions == scene.band_names
+        assert file.descriptions == (
+            "blue (418.24 nm)",
+            "swir (2445.5 nm)",
+            "nir (902.25 nm)",
+            "water (1331.22 nm)",
+            "green (550.12 nm)",
+        )
         assert set(file.scales) == {1.0}
         assert set(file.units) == {"reflectance"}
         assert [float(file.tags(band)["wavelength"]) for band in file.indexes] == scene.wavelengths.tolist()
@@ -64,12 +70,15 @@ def test_rio_info(scene, tmp_path):
 @pytest.mark.parametrize("cog", [False, True])
 def test_gdalinfo(scene, tmp_path, cog):
     write(tmp_path / "a.tif", scene, cog=cog)
-    info = json.loads(subprocess.check_output(["gdalinfo", "-json", tmp_path / "a.tif"]))
+    info = json.loads(subprocess.check_output(["gdalinfo", "-json", "-mdd", "IMAGERY", tmp_path / "a.tif"]))
     assert info["size"] == [9, 8]
     assert info["geoTransform"] == [364095.0, 30.0, 0.0, 5809965.0, 0.0, -30.0]
     assert 'ID["EPSG",32633]]' in info["coordinateSystem"]["wkt"]
     assert [band["metadata"][""]["wavelength"] for band in info["bands"]][:2] == ["418.24", "2445.5"]
     assert {band["noDataValue"] for band in info["bands"]} == {-32768.0}
+    assert info["bands"][1]["description"] == "swir (2445.5 nm)"
+    imagery = [band["metadata"]["IMAGERY"] for band in info["bands"]]
+    assert imagery[1] == {"CENTRAL_WAVELENGTH_UM": "2.4455", "FWHM_UM": "0.008"}
 
 
 def test_cog_is_one(tmp_path):
@@ -304,3 +313,73 @@ def test_colours_that_are_stated_name_the_bands_without_wavelengths(tmp_path):
     assert read(tmp_path / "a.tif").band_names == ("blue", "green", "red", "")
     assert read(tmp_path / "a.tif", bands="3,1").band_names == ("red", "blue")
     assert read(tmp_path / "b.tif").band_names is None
+
+
+COLOURS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+
+
+def colour_image(wavelengths, **fields):
+    return Cube(data=np.ones((len(wavelengths), 3, 4), np.float32), wavelengths=wavelengths, **fields)
+
+
+@pytest.mark.parametrize("options", [{}, {"cog": True}, {"compress": "deflate"}])
+def test_red_green_and_blue_are_the_bands_nearest_to_them(tmp_path, options):
+    write(tmp_path / "a.tif", colour_image([440, 475, 470.5, 560, 600, 655, 900]), **options)
+    with rasterio.open(tmp_path / "a.tif") as file:
+        found = dict(zip(file.colorinterp, file.indexes, strict=True))
+        assert [found[colour] for colour in COLOURS] == [6, 4, 3]
+        assert set(file.colorinterp) == {*COLOURS, ColorInterp.undefined}
+        assert file.descriptions[2] == "470.5 nm"
+    assert read(tmp_path / "a.tif").band_names is None
+
+
+def test_bad_bands_are_no_colours(tmp_path):
+    good = [True, True, False, True, True]
+    write(tmp_path / "a.tif", colour_image([450, 555, 560, 640, 650], good_bands=good))
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert [file.colorinterp.index(colour) for colour in COLOURS] == [4, 1, 0]
+
+
+@pytest.mark.parametrize("wavelengths", [[900, 1600, 2200], [470, 560, 700], [470, 560], None])
+def test_without_three_visible_bands_none_is_a_colour(tmp_path, wavelengths):
+    cube = Cube(data=np.ones((3, 3, 4), np.float32)) if wavelengths is None else colour_image(wavelengths)
+    write(tmp_path / "a.tif", cube)
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert set(file.colorinterp) == {ColorInterp.gray, ColorInterp.undefined}
+        assert file.colorinterp[0] == ColorInterp.gray
+
+
+@pytest.mark.parametrize("names", [None, ("B2", "", "B4 (665 nm)"), ("a", "\u00e9", "c")])
+def test_names_return_from_descriptions_with_wavelengths(tmp_path, names):
+    write(tmp_path / "a.tif", colour_image([490, 560.123, 665], band_names=names))
+    assert read(tmp_path / "a.tif").band_names == names
+    # Another program that copies some of the bands keeps their descriptions and tags.
+    with rasterio.open(tmp_path / "a.tif") as source:
+        assert source.descriptions[1] == "560.12 nm"
+        profile = {**source.profile, "count": 1}
+        with rasterio.open(tmp_path / "b.tif", "w", **profile) as copied:
+            copied.write(source.read([1]))
+            copied.update_tags(**source.tags())
+            copied.update_tags(1, **source.tags(1))
+            copied.set_band_description(1, source.descriptions[0])
+    copy = read(tmp_path / "b.tif")
+    assert copy.wavelengths.tolist() == [490.0]
+    assert copy.band_names == (None if names is None else names[:1])
+
+
+def test_descriptions_of_others_stay_as_they_are(tmp_path):
+    stored = np.ones((1, 2, 2), np.float32)
+    with create(tmp_path / "a.tif", stored) as file:
+        file.write(stored)
+        file.set_band_description(1, "B4 (665 nm)")
+        file.update_tags(1, wavelength="665", wavelength_units="nm")
+    assert read(tmp_path / "a.tif").band_names == ("B4 (665 nm)",)
+
+
+def test_rioxarray_sees_names_and_wavelengths(scene, tmp_path):
+    rioxarray = pytest.importorskip("rioxarray")
+    write(tmp_path / "a.tif", scene)
+    with rioxarray.open_rasterio(tmp_path / "a.tif") as opened:
+        assert opened.attrs["long_name"][0] == "blue (418.24 nm)"
+    with rioxarray.open_rasterio(tmp_path / "a.tif", band_as_variable=True) as bands:
+        assert float(bands["band_5"].attrs["wavelength"]) == 550.125

@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 
+from hyperfuse.cube.record import load_record
 from hyperfuse.cube.wavelengths import to_nanometres
 from hyperfuse.errors import warn
 from hyperfuse.io.encoding.coding import BandCoding
 from hyperfuse.io.formats import envi_header
 from hyperfuse.io.formats.gdal import Raster
 
+# In the record of a file of which the descriptions of bands state their wavelengths, too.
+DESCRIBED = "wavelengths_in_descriptions"
 _COLOURS = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
 
 
@@ -35,6 +38,28 @@ _DOMAINS = (
     _FORCE,
     _Domain("IMAGERY", "central_wavelength_um", "fwhm_um", "um"),
 )
+
+
+def band_description(name: str, wavelength: float) -> str:
+    """Return how a band is called in a file: its name and its wavelength in nm, those that are known.
+
+    Example:
+        >>> band_description("B4", 664.6), band_description("", 664.6), band_description("B4", np.nan)
+        ('B4 (664.6 nm)', '664.6 nm', 'B4')
+    """
+    if not np.isfinite(wavelength):
+        return name
+    return f"{name} ({_centre(wavelength)})" if name else _centre(wavelength)
+
+
+def name_of_band(description: str | None, wavelength: float) -> str:
+    """Return the name of a band that :func:`band_description` describes, "" where it has none."""
+    text, centre = description or "", _centre(wavelength)
+    return "" if text == centre else text.removesuffix(f" ({centre})")
+
+
+def _centre(wavelength: float) -> str:
+    return f"{round(wavelength, 2):.10g} nm"
 
 
 def spectral_fields(source: Raster, items: Mapping[str, str], where: str) -> dict[str, Any]:
@@ -70,6 +95,9 @@ def spectral_fields(source: Raster, items: Mapping[str, str], where: str) -> dic
     if good is not None:
         found["good_bands"] = np.nan_to_num(good, nan=1.0) != 0
     descriptions = source.descriptions
+    centres = found.get("wavelengths")
+    if any(descriptions) and centres is not None and load_record(source.tags()).get(DESCRIBED) is True:
+        descriptions = [name_of_band(text, centre) for text, centre in zip(descriptions, centres, strict=True)]
     if any(descriptions):
         found["band_names"] = tuple(name or "" for name in descriptions)
     elif found.get("wavelengths") is None and (colours := _colours(source)):

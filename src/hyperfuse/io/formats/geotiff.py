@@ -22,11 +22,13 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.shutil import copy
 
 from hyperfuse.cube.crs import parse_crs
+from hyperfuse.cube.display import colour_bands
 from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.record import encode_record, encode_tags, is_plain_text, split_attributes
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.encoding.options import default_compression
+from hyperfuse.io.formats.band_tags import DESCRIBED, band_description
 from hyperfuse.io.formats.gdal import GDAL_ERRORS, messages, threads
 from hyperfuse.io.formats.targets import WindowTarget
 
@@ -41,7 +43,8 @@ class GeoTiffTarget(WindowTarget):
     Default compression: deflate for integers, none for floats. Option ``interleave``: "band" or "pixel"; ``cog=True``:
     by pixel, with averaged overviews. Blocks of windows that are never written take no space. Wavelengths, widths and
     the bad-band list become the band tags ``wavelength``, ``fwhm``, ``bbl`` and ``wavelength_units``, and wavelengths
-    and widths GDAL's IMAGERY domain as well.
+    and widths GDAL's IMAGERY domain as well. Bands are described by name and wavelength; those nearest to 650, 560 and
+    470 nm are interpreted as red, green and blue.
     """
 
     def _create(self) -> None:
@@ -69,15 +72,16 @@ class GeoTiffTarget(WindowTarget):
         """Write tags, band descriptions, wavelengths and coding."""
         target, header, coding = self._file, self.header, self.coding
         target.update_tags(**self._tags)
-        target.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (header.bands - 1)
+        target.colorinterp = _colours(header)
+        descriptions = _descriptions(header)
         for band in range(header.bands):
             items, imagery = _band_tags(header, band)
             if items:
                 target.update_tags(band + 1, **items)
             if imagery:
                 target.update_tags(band + 1, ns="IMAGERY", **imagery)
-            if header.band_names is not None and is_plain_text(header.band_names[band]):
-                target.set_band_description(band + 1, header.band_names[band])
+            if descriptions[band]:
+                target.set_band_description(band + 1, descriptions[band])
         if not coding.is_identity:
             target.scales, target.offsets = [coding.scale] * header.bands, [coding.offset] * header.bands
         if coding.units is not None:
@@ -201,9 +205,30 @@ def _file_tags(header: CubeHeader, dtype: np.dtype[Any]) -> dict[str, str]:
         unfit.append("transform")
     if header.crs is not None and not header.crs.startswith("EPSG:"):
         unfit.append("crs")
-    if any(not is_plain_text(name) for name in header.band_names or ()):
+    if any(name != text for name, text in zip(header.band_names or (), _descriptions(header), strict=False)):
         unfit.append("band_names")
-    return {**plain, **encode_tags(header, {**encode_record(header, unfit), **rest})}
+    described = {} if header.wavelengths is None else {DESCRIBED: True}
+    return {**plain, **encode_tags(header, {**encode_record(header, unfit), **described, **rest})}
+
+
+def _colours(header: CubeHeader) -> list[ColorInterp]:
+    """Return the colour interpretation of each band: red, green and blue by wavelength, else grey of the first."""
+    colours = [ColorInterp.undefined] * header.bands
+    bands = colour_bands(header.wavelengths, header.good_bands)
+    if bands is None:
+        colours[0] = ColorInterp.gray  # what a TIFF states by its photometric
+    else:
+        for band, colour in zip(bands, (ColorInterp.red, ColorInterp.green, ColorInterp.blue), strict=True):
+            colours[band] = colour
+    return colours
+
+
+def _descriptions(header: CubeHeader) -> list[str]:
+    """Return the description of each band: name and wavelength; a name that GDAL cannot hold is in the record."""
+    names = [name if is_plain_text(name) else "" for name in header.band_names or [""] * header.bands]
+    if header.wavelengths is None:
+        return names
+    return [band_description(name, centre) for name, centre in zip(names, header.wavelengths.tolist(), strict=True)]
 
 
 def _band_tags(header: CubeHeader, band: int) -> tuple[dict[str, str], dict[str, str]]:
