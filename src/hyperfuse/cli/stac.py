@@ -59,4 +59,5 @@ def write_item(
     if made["report"] is not None:
         assets["report"] = ItemAsset(Path(made["report"]), "report", ("metadata",))
     write_stac_item(path, assets, [file_of(name) for name in inputs], overwrite=writing.overwrite)
+    session.wrote(path)
     session.note(f"wrote {path}")

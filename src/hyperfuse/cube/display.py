@@ -119,7 +119,7 @@ def colour_bands(
         return None
     chosen = np.flatnonzero(np.isfinite(wavelengths) & (True if good_bands is None else good_bands))
     nearest = _nearest_three(wavelengths[chosen], _STATED_NM)
-    return None if nearest is None else tuple(chosen[nearest].tolist())  # type: ignore[return-value]
+    return None if nearest is None else tuple(chosen[nearest].tolist())
 
 
 def match_display(

@@ -101,7 +101,7 @@ def _starts(size: int) -> list[int]:
     count = min(_WINDOWS, -(-size // _SIDE))
     if size <= _SIDE * _WINDOWS:
         return [index * _SIDE for index in range(count)]
-    return np.linspace(0, size - _SIDE, count).round().astype(int).tolist()
+    return [round(start) for start in np.linspace(0, size - _SIDE, count).tolist()]
 
 
 def _document(bands: Sequence[int], limits: NDArray[np.float64]) -> str:
