@@ -6,11 +6,12 @@ STAMP := $(VENV)/.installed
 EXTRAS := test,dev
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test test-all check format benchmark tables wheel release-check lint-workflows container conda-recipe clean
+.PHONY: help install demo test test-all peers check format benchmark tables wheel release-check lint-workflows container conda-recipe clean
 
 help:
 	@echo "make demo       fuse real data (Indian Pines), print scores, draw a figure into demo-output/"
 	@echo "make test       the fast tests    make test-all   all tests"
+	@echo "make peers      install the programs of others that tests compare with, next to .venv"
 	@echo "make check      lint, types and layers   make format     format the code"
 	@echo "make benchmark DATA=FOLDER  renew benchmarks/results/ (hours; goes on where it was stopped), then make tables"
 	@echo "make tables     write the tables of the README and docs/ from benchmarks/results/"
@@ -33,6 +34,21 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/pytest -q -n 2
+
+# Without their dependencies, which are in .venv or, pinned by HyperBench to old versions, are not used: 10 s, 200 MB.
+PEERS := .peers
+PEER_HYPERBENCH := hyperbench==0.1.0 spectral==0.25 opencv-python-headless==5.0.0.93
+PEER_DEEPINV := deepinv==0.5.0 torchvision==0.28.0 einops==0.8.2 natsort==8.4.0 requests==2.34.2 urllib3==2.8.0 \
+	charset_normalizer==3.5.3
+PEER_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target
+
+peers: $(PEERS)/hyperbench $(PEERS)/deepinv
+
+$(PEERS)/hyperbench: | $(STAMP)
+	rm -rf $@.part && $(PEER_INSTALL) $@.part $(PEER_HYPERBENCH) && mv $@.part $@
+
+$(PEERS)/deepinv: | $(STAMP)
+	rm -rf $@.part && $(PEER_INSTALL) $@.part $(PEER_DEEPINV) && mv $@.part $@
 
 check: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks

@@ -10,7 +10,7 @@ from hyperfuse.errors import MissingDependencyError
 from hyperfuse.runtime.optional import EXTRAS, require
 
 # On PyPI some packages have another name than in Python.
-DISTRIBUTIONS = {"distributed": "dask[distributed]"}
+DISTRIBUTIONS = {"dask": "dask[distributed]", "distributed": "dask[distributed]"}
 # Run in a process of its own, in which no optional package can be imported.
 HIDDEN = f"""
 import importlib, pkgutil, sys
@@ -89,11 +89,20 @@ def test_without_optional_packages_the_core_works_and_the_rest_says_what_it_need
     assert done.returncode == 0, done.stderr
     *refused, shape = done.stdout.splitlines()
     assert shape == "(6, 16, 16)"
-    figures = ("hyperfuse.reports", "hyperfuse.benchmark.reproduce", "hyperfuse.benchmark.tradeoff")
-    extras = dict.fromkeys(figures, "report") | {"hyperfuse.viewer": "view"}
-    extras |= {"hyperfuse.integrations.huggingface": "hub"}
-    assert {line.split(" | ")[0] for line in refused} == set(extras)
-    assert all(f"pip install 'hyperfuse[{extras[line.split(' | ')[0]]}]'" in line for line in refused)
+    needed = {
+        "hyperfuse.reports": "report",
+        "hyperfuse.benchmark.reproduce": "report",
+        "hyperfuse.benchmark.tradeoff": "report",
+        "hyperfuse.integrations.deepinv": "deepinv",
+        "hyperfuse.integrations.engine": "xarray",
+        "hyperfuse.integrations.huggingface": "hub",
+        "hyperfuse.viewer": "view",
+        "hyperfuse.xarray": "xarray",
+    }
+    said = dict(line.split(" | ") for line in refused)
+    assert set(said) == set(needed)
+    for module, extra in needed.items():
+        assert f"pip install 'hyperfuse[{extra}]'" in said[module]
 
 
 def test_a_command_without_its_extra_names_it(tmp_path):

@@ -16,6 +16,7 @@ from hyperfuse.sensor.psf import (
     GaussianPsf,
     KernelPsf,
     Psf,
+    convolution_psf,
     create_psf,
     gaussian_from_fwhm,
     gaussian_from_mtf,
@@ -184,3 +185,27 @@ def test_plain_values_come_back_as_the_same_psf(psf, other):
 def test_values_that_make_no_psf_are_refused(make):
     with pytest.raises(ValidationError):
         make()
+
+
+@pytest.mark.parametrize("phase", [(7, 7), (6.3, 7.5)])
+def test_a_kernel_averaged_over_a_box_is_a_weighted_sum_of_boxes(phase):
+    kernel, width = np.random.default_rng(3).uniform(0.1, 1, (3, 4)), (2.5, 3.0)
+    psf = KernelPsf(weights=tuple(map(tuple, kernel.tolist())), box=width)
+    boxes = [
+        kernel[row, col] * weights_of(BoxPsf(width=width), (phase[0] + row - 1, phase[1] + col - 1.5))
+        for row in range(3)
+        for col in range(4)
+    ]
+    np.testing.assert_allclose(weights_of(psf, phase), sum(boxes) / kernel.sum(), atol=1e-12)
+    assert Sensor.from_dict(Sensor(ratio=(2, 2), psf=psf).to_dict()).psf == psf
+
+
+def test_a_kernel_of_a_convolution_is_flipped_and_has_no_terms_of_rounding():
+    profile = np.exp(-0.5 * np.arange(-5, 6) ** 2)
+    kernel = np.outer(profile, np.roll(profile, 1)).astype(np.float32)
+    psf = convolution_psf(kernel)
+    assert len(psf.factors()) == 1
+    np.testing.assert_allclose(psf.weights, kernel[::-1, ::-1] / kernel.sum(), atol=1e-7)
+    for wrong in (profile, np.full((2, 2), np.nan), np.array([[1.0, -1.0]])):
+        with pytest.raises(InputError, match="a kernel is a finite image"):
+            convolution_psf(wrong)

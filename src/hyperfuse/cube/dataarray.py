@@ -45,45 +45,97 @@ def decode_dataarray(array: xarray.DataArray) -> tuple[CubeHeader, NDArray[Any],
     What its attributes state about stored numbers (``scale_factor``, ``_FillValue``) has still to be applied; what its
     encoding states has been.
     """
-    if not (hasattr(array, "dims") and hasattr(array, "attrs") and hasattr(array, "values") and hasattr(array, "ndim")):
+    array, axes = _image(array)
+    return _decoded(array, axes, _bands_first(np.asarray(array.values), axes))
+
+
+def decode_dataarray_header(array: xarray.DataArray) -> CubeHeader:
+    """Return the header of an array, whose values are neither needed nor computed; see :meth:`Cube.from_xarray`."""
+    array, axes = _image(array)
+    blank = _bands_first(np.broadcast_to(np.zeros((), array.dtype), array.shape), axes)
+    attrs = _of_bands(array, len(blank))
+    # What is decided by values is decided for one pixel; what is stated of bands is checked for all of them.
+    _, _, packing, applied = _unpacked(array, attrs, blank[:, :1, :1], _name(array))
+    return _header(array, axes, attrs, blank.shape, (packing, applied))
+
+
+def image_dimensions(array: xarray.DataArray) -> tuple[Any | None, Any, Any]:
+    """Return the names of the dimensions of bands (None: there is one band without a dimension), rows and columns.
+
+    Raises:
+        InputError: no image, see :meth:`Cube.from_xarray`.
+    """
+    array, axes = _image(array)
+    named = dict(zip(axes, array.dims, strict=True))
+    return named.get("b"), named["r"], named["c"]
+
+
+def _image(array: xarray.DataArray) -> tuple[xarray.DataArray, str]:
+    """Return an array without further dimensions of one entry, and the order of its axes as letters b, r, c."""
+    # Of its class: to ask an array itself for its values would compute those of dask.
+    if not all(hasattr(type(array), name) for name in ("dims", "attrs", "values", "ndim")):
         raise InputError(f"a {type(array).__name__} is no DataArray; pass one variable of it, or Cube(array)", "array")
-    name = str(array.name or "the DataArray")
+    name = _name(array)
     single = [dim for dim in array.dims if array.sizes[dim] == 1 and not cf.is_axis(str(dim))]
     array = array.isel(dict.fromkeys(single[: max(array.ndim - 3, 0)], 0))
     if array.ndim not in (2, 3):
         raise InputError(f"{name} has the dimensions {array.dims}; a cube needs a band dimension and two spatial ones")
-    values = np.asarray(array.values)
-    if values.dtype.kind not in "fiub":
-        raise InputError(f"{name} holds {values.dtype}; a cube needs real numbers")
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} holds {array.dtype}; a cube needs real numbers")
     dims = [str(dim) for dim in array.dims]
-    axes = cf.axes_of(dims) or cf.orient(values.shape, _counts(array), "brc"[3 - array.ndim :])
-    data = values.transpose([axes.index(letter) for letter in "brc"[3 - array.ndim :]])
-    data = data[None] if data.ndim == 2 else data
+    return array, cf.axes_of(dims) or cf.orient(array.shape, _counts(array), "brc"[3 - array.ndim :])
+
+
+def _name(array: xarray.DataArray) -> str:
+    return str(array.name or "the DataArray")
+
+
+def _bands_first(values: NDArray[Any], axes: str) -> NDArray[Any]:
+    data = values.transpose([axes.index(letter) for letter in "brc"[3 - values.ndim :]])
+    return data[None] if data.ndim == 2 else data
+
+
+def _decoded(
+    array: xarray.DataArray, axes: str, data: NDArray[Any]
+) -> tuple[CubeHeader, NDArray[Any], NDArray[np.bool_] | None]:
     attrs = _of_bands(array, len(data))
-    data, valid, packing, applied = _decoded(array, attrs, data, name)
+    data, valid, packing, applied = _unpacked(array, attrs, data, _name(array))
+    header = _header(array, axes, attrs, data.shape, (packing, applied))
+    return header, np.ascontiguousarray(data), valid
+
+
+def _header(
+    array: xarray.DataArray,
+    axes: str,
+    attrs: Mapping[str, Any],
+    shape: tuple[int, ...],
+    codings: tuple[Packing, Packing],
+) -> CubeHeader:
+    """Return the header of an array of ``shape`` (bands, rows, cols); ``codings``: as attributes and encoding state."""
+    packing, applied = codings
     variables = {
         str(key): Variable(tuple(map(str, item.dims)), np.asarray(item.values), dict(item.attrs))
         for key, item in array.coords.items()
         if item.ndim <= 1
     }
     texts = {key: value for key, value in attrs.items() if isinstance(value, str)}
-    named: dict[str, str | None] = dict(zip(axes, dims, strict=True))
+    named: dict[str, str | None] = dict(zip(axes, map(str, array.dims), strict=True))
     about = {
         **attrs,
         "grid_mapping": attrs.get("grid_mapping", array.encoding.get("grid_mapping")),
         "coordinates": " ".join(str(key) for key, item in array.coords.items() if item.ndim == 2),
     }
-    header = cf.decode_header(variables, texts, about, named, (data.shape[0], data.shape[1], data.shape[2]), name)
+    header = cf.decode_header(variables, texts, about, named, (shape[0], shape[1], shape[2]), _name(array))
     marks = (*applied.marks, *packing.marks)
     if marks and header.coding.nodata is None:
         header = header.replace(nodata=marks[0])
     linear = next((one for one in (packing, applied) if not one.is_identity), packing)
     if header.coding.is_identity and len(linear.scale) == len(linear.offset) == 1:
         header = header.replace(scale=linear.scale[0], offset=linear.offset[0])
-    return header, np.ascontiguousarray(data), valid
+    return header
 
 
-def _decoded(
+def _unpacked(
     array: xarray.DataArray, attrs: Mapping[str, Any], data: NDArray[Any], name: str
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None, Packing, Packing]:
     """Return values, validity, and what attributes and encoding state about stored numbers."""

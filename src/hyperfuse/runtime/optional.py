@@ -17,6 +17,7 @@ EXTRAS = {
     "pyrsr": "sensors",
     "xarray": "xarray",
     "zarr": "xarray",
+    "dask": "scale",
     "distributed": "scale",
     "onnx": "export",
     "onnxscript": "export",
@@ -25,6 +26,7 @@ EXTRAS = {
     "pystac": "stac",
     "starlette": "view",
     "uvicorn": "view",
+    "deepinv": "deepinv",
 }
 
 

@@ -13,6 +13,7 @@ from hyperfuse.cube.header import CubeHeader
 from hyperfuse.scenes.simulate import hr_transform
 from hyperfuse.scenes.windows import Scene
 from hyperfuse.sensor.geometry import PairGeometry
+from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import Psf
 from hyperfuse.sensor.srf.coverage import coverage_note, outside_coverage
 from hyperfuse.sensor.srf.srf import Srf
@@ -63,20 +64,22 @@ def result_header(scene: Scene, gaps: bool, step: Mapping[str, Any]) -> CubeHead
         step: of the history.
     """
     hsi, msi, bands = scene.source.hsi_header, scene.source.msi_header, scene.bands
-    transform, crs = msi.transform, msi.crs or hsi.crs
-    if transform is None:
-        transform, crs = hr_transform(hsi.transform, scene.source.match.sensor), hsi.crs or msi.crs
     nodata = hsi.coding.nodata
     if nodata is None and (gaps or not bands.all()):
         nodata = float("nan")
-    return hsi.replace(
-        shape=(hsi.bands, msi.rows, msi.cols),
+    return header_on_msi_grid(hsi, msi, scene.source.match.sensor).replace(
         good_bands=None if hsi.good_bands is None and bands.all() else bands,
-        transform=transform,
-        crs=crs,
         nodata=nodata,
         history=(*hsi.history, step),
     )
+
+
+def header_on_msi_grid(hsi: CubeHeader, msi: CubeHeader, sensor: Sensor) -> CubeHeader:
+    """Return the header of an HSI with the pixels of the MSI, both cut to their common extent."""
+    transform, crs = msi.transform, msi.crs or hsi.crs
+    if transform is None:
+        transform, crs = hr_transform(hsi.transform, sensor), hsi.crs or msi.crs
+    return hsi.replace(shape=(hsi.bands, msi.rows, msi.cols), transform=transform, crs=crs)
 
 
 def describe_geometry(geometry: PairGeometry) -> dict[str, Any]:

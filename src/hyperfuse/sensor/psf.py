@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import Field, field_validator
 
 from hyperfuse.calls import checked
@@ -17,6 +19,8 @@ from hyperfuse.text import shortened
 Pair = tuple[float, float]
 # In HR pixels: far beyond any sensor, and its kernel still fits into memory.
 _LONGEST = 4096
+# Singular values of a kernel below this fraction of the largest are rounding.
+_ROUNDING = 1e-6
 Length = Annotated[float, Field(gt=0, le=4 * _LONGEST, allow_inf_nan=False)]
 
 
@@ -66,10 +70,16 @@ class KernelPsf(Settings):
 
     At sampling positions between pixel centres the kernel is interpolated linearly. ``weights[i][j]`` is the weight
     of the pixel at offset (i, j) from the centre (a correlation kernel; flip it for a convolution kernel).
+
+    Attributes:
+        weights: of the pixels, rows of one length.
+        box: full width along (y, x) of a rectangle, in HR pixels, such as a detector, over which what the kernel has
+            blurred is averaged; pixels that it covers in part count in part, so that no position is interpolated.
     """
 
     kind: Literal["kernel"] = "kernel"
     weights: tuple[tuple[float, ...], ...]
+    box: tuple[Length, Length] | None = None
 
     @field_validator("weights")
     @classmethod
@@ -87,10 +97,38 @@ class KernelPsf(Settings):
         kernel = kernel / kernel.sum()
         left, values, right = np.linalg.svd(kernel)
         keep = values > values[0] * 1e-12
+        along_y, along_x = (
+            (_sampled, _sampled) if self.box is None else (partial(_averaged, width) for width in self.box)
+        )
         return [
-            SeparableFactor(_sampled(value * column), _sampled(row))
+            SeparableFactor(along_y(value * column), along_x(row))
             for value, column, row in zip(values[keep], left.T, right, strict=False)
         ]
+
+
+def convolution_psf(kernel: ArrayLike, box: Pair | None = None) -> KernelPsf:
+    """Return the PSF of an image that was convolved with a kernel, stated in float32 or better.
+
+    Args:
+        kernel: (rows, cols), made to sum to 1; its centre lies at ((rows - 1) / 2, (cols - 1) / 2).
+        box: see :class:`KernelPsf`.
+
+    Raises:
+        InputError: not two-dimensional, not finite, or of sum 0.
+
+    Example:
+        >>> convolution_psf([[0.0, 0.25, 0.75]]).weights
+        ((0.75, 0.25, 0.0),)
+    """
+    weights = np.asarray(kernel, np.float64)
+    if weights.ndim != 2 or not np.isfinite(weights).all() or abs(weights.sum()) < 1e-12:
+        raise InputError(f"a kernel is a finite image (rows, cols) of a sum other than 0, got {weights.shape}", "psf")
+    left, values, right = np.linalg.svd(weights[::-1, ::-1] / weights.sum())
+    # Terms of rounding alone would cost as much as the others.
+    count = int((values > values[0] * _ROUNDING).sum())
+    exact = (left[:, :count] * values[:count]) @ right[:count]
+    exact[np.abs(exact) < _ROUNDING**2] = 0.0
+    return KernelPsf(weights=tuple(map(tuple, exact.tolist())), box=box)
 
 
 Psf = Annotated[GaussianPsf | BoxPsf | KernelPsf, Field(discriminator="kind")]
@@ -199,6 +237,15 @@ def _box(width: float) -> AxisProfile:
         return np.asarray(np.clip(np.minimum(offset + 0.5, width / 2) - low, 0, None))
 
     return AxisProfile(overlap, (width + 1) / 2)
+
+
+def _averaged(width: float, weights: Floats) -> AxisProfile:
+    box, centres = _box(width), np.arange(weights.size) - (weights.size - 1) / 2
+
+    def weight(offset: Floats) -> Floats:
+        return np.asarray(sum(one * box.at(offset - at) for one, at in zip(weights, centres, strict=True)) / width)
+
+    return AxisProfile(weight, centres[-1] + box.radius, normalise=False)
 
 
 def _sampled(weights: Floats) -> AxisProfile:

@@ -137,7 +137,7 @@ def separable(sensor: Sensor) -> Sensor:
         return sensor
     kernel = np.asarray(sensor.psf.weights)
     product = np.outer(kernel.sum(axis=1), kernel.sum(axis=0))
-    return sensor.replace(psf=KernelPsf(weights=tuple(map(tuple, product.tolist()))))
+    return sensor.replace(psf=sensor.psf.model_copy(update={"weights": tuple(map(tuple, product.tolist()))}))
 
 
 class _Moved(NamedTuple):

@@ -100,7 +100,8 @@ def _describe_psf(psf: Psf) -> str:
     if isinstance(psf, BoxPsf):
         return f"box, {_pair(psf.width)} HR pixels wide"
     assert isinstance(psf, KernelPsf)
-    return f"kernel of {len(psf.weights)} × {len(psf.weights[0])} HR pixels"
+    box = "" if psf.box is None else f", averaged over {_pair(psf.box)} HR pixels"
+    return f"kernel of {len(psf.weights)} × {len(psf.weights[0])} HR pixels{box}"
 
 
 def _psf_figure(content: ReportContent) -> Markup:

@@ -56,13 +56,13 @@ def assemble(
         progress(row / rows, "joining tiles")
         for col in range(0, cols, block):
             window = Window(row, col, min(block, rows - row), min(block, cols - col))
-            near = list(_near(plan, present, window))
-            cube = _blended(plan, near, store, bands, first, window) if near else None
+            near = list(tiles_near(plan, present, window))
+            cube = blended(plan, near, store, bands, first, window) if near else None
             if cube is not None:
                 target.write(window, cube)
 
 
-def _near(plan: TilePlan, present: Mapping[tuple[int, int], Tile], window: Window) -> Iterator[Tile]:
+def tiles_near(plan: TilePlan, present: Mapping[tuple[int, int], Tile], window: Window) -> Iterator[Tile]:
     """Return the tiles whose output has a part in a window, row by row."""
     along = []
     for axis, start, size in ((plan.along_y, window.row, window.rows), (plan.along_x, window.col, window.cols)):
@@ -74,10 +74,10 @@ def _near(plan: TilePlan, present: Mapping[tuple[int, int], Tile], window: Windo
                 yield present[row, col]
 
 
-def _blended(
+def blended(
     plan: TilePlan, tiles: Sequence[Tile], store: Store, bands: NDArray[np.bool_], first: int, window: Window
 ) -> Cube | None:
-    """Return the weighted sum of tiles in a window; None where all of it is a gap."""
+    """Return the weighted sum of tiles in a window of the image, with all its bands; None where all of it is a gap."""
     shape = (window.rows, window.cols)
     total = np.zeros((int(bands.sum()), *shape), np.float32)
     weight = np.zeros(shape, np.float32)
