@@ -93,7 +93,6 @@ def test_without_optional_packages_the_core_works_and_the_rest_says_what_it_need
         "hyperfuse.reports": "report",
         "hyperfuse.benchmark.reproduce": "report",
         "hyperfuse.benchmark.tradeoff": "report",
-        "hyperfuse.integrations.deepinv": "deepinv",
         "hyperfuse.integrations.engine": "xarray",
         "hyperfuse.integrations.huggingface": "hub",
         "hyperfuse.viewer": "view",
