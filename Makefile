@@ -6,12 +6,14 @@ STAMP := $(VENV)/.installed
 EXTRAS := test,dev
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test test-all peers check format benchmark tables wheel release-check lint-workflows container conda-recipe clean
+.PHONY: help install demo test test-all peers check format benchmark tables wheel release-check lint-workflows container conda-recipe test-browser assets clean
 
 help:
 	@echo "make demo       fuse real data (Indian Pines), print scores, draw a figure into demo-output/"
 	@echo "make test       the fast tests    make test-all   all tests"
 	@echo "make peers      install the programs of others that tests compare with, next to .venv"
+	@echo "make test-browser  the tests of the pages, in chromium; installs it on Debian where it may"
+	@echo "make assets     fetch the libraries of the viewer's page with npm"
 	@echo "make check      lint, types and layers   make format     format the code"
 	@echo "make benchmark DATA=FOLDER  renew benchmarks/results/ (hours; goes on where it was stopped), then make tables"
 	@echo "make tables     write the tables of the README and docs/ from benchmarks/results/"
@@ -31,6 +33,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/pytest -q -n 2 -m "not slow"
+
+test-browser: $(STAMP)
+	.ci/chromium
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m browser tests/viewer tests/reports
 
 test-all: $(STAMP)
 	$(BIN)/pytest -q -n 2
@@ -66,6 +72,9 @@ benchmark: $(STAMP)
 
 tables: $(STAMP)
 	$(BIN)/python benchmarks/readme_tables.py
+
+assets:
+	$(PYTHON) .ci/assets
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --outdir dist .

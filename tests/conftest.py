@@ -42,3 +42,26 @@ def groups(tmp_path, monkeypatch):
         monkeypatch.setattr(psutil, "virtual_memory", lambda: machine)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser of all tests that need one."""
+    from browser import BROWSER
+
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(chromium):
+    """A page of its own; a request that leaves the origin of what it opened fails the test."""
+    from browser import Tab
+
+    opened = Tab(chromium)
+    yield opened
+    opened.close()
+    assert opened.outside == []

@@ -24,6 +24,7 @@ _TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
 }
 # Queries longer than this are none of the page's.
 _LONGEST = 20_000

@@ -24,7 +24,7 @@ from hyperfuse.io.windows.source import Layout, WindowSource, layout_of
 
 Bands = tuple[int, ...]
 # Open sources that wait for the next request; each holds a file open.
-_MOST_IDLE = 8
+_MOST_IDLE = 24
 
 
 @dataclass(frozen=True)

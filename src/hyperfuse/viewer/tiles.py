@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ SIDE = 256
 ZOOMS = range(-16, 7)
 # Pixels of a level that a tile is made of at most: one of another orientation needs more than as many as it has.
 _MOST_PIXELS = 16 * SIDE * SIDE
+# Values of an image that are held at once where a picture is made of all of its bands.
+_MOST_HELD = 6_000_000
 
 
 @dataclass(frozen=True)
@@ -77,30 +79,48 @@ def values_of(scene: ViewedScene, number: int, tile: Tile, look: Look) -> tuple[
     Raises:
         InputError: as :func:`render`.
     """
-    image = scene.images[number]
     if look.kind == "bands":
-        return sample(scene, number, tile, look.bands)
+        return _shown_bands(scene, number, tile, look.bands)
     if look.kind == "angle":
-        bands = usable_with(image, look.spectrum)
-        values, whole = sample(scene, number, tile, bands)
-        spectrum = np.array(look.spectrum, np.float32)[list(bands)]
-        return angles(values, spectrum[:, None, None])[None], whole
+        return _angle_to(scene, number, tile, look.spectrum)
     return _error(scene, number, tile, look.kind)
 
 
-def sample(scene: ViewedScene, number: int, tile: Tile, bands: Bands) -> tuple[Floats, bool]:
-    """Return the values at the centres of a tile's pixels, (bands, 256, 256), NaN outside, and if all are known.
+class Reach(NamedTuple):
+    """Which pixels of an image a tile shows: of the level of which one is as large as one of the screen, or half.
 
-    Of the level of which a pixel is as large as one of the screen, or half; of that, the nearest pixel.
+    Attributes:
+        inside: pixels of the tile that lie in the image, (256, 256).
+        rows, cols: of the window, the nearest pixel to each of them.
+        level: of the image.
+        window: of the level.
     """
-    image = scene.images[number]
-    values = np.full((len(bands), SIDE, SIDE), np.nan, np.float32)
+
+    inside: NDArray[np.bool_]
+    rows: NDArray[np.int64]
+    cols: NDArray[np.int64]
+    level: int
+    window: Window
+
+    def spread(self, values: Floats) -> Floats:
+        """Return values of the window, (channels, rows, cols), on the tile, NaN outside."""
+        found = np.full((len(values), SIDE, SIDE), np.nan, np.float32)
+        found[:, self.inside] = values[:, self.rows, self.cols]
+        return found
+
+
+def reach_of(image: Viewed, tile: Tile, bands: Bands) -> Reach | None:
+    """Return which pixels of an image a tile shows; None where it shows none.
+
+    Raises:
+        InputError: far more pixels than the tile has.
+    """
     x, y = image.placement.grid(*tile.centres())
     header = image.header
     with np.errstate(invalid="ignore"):
         inside = (x >= 0) & (x < header.cols) & (y >= 0) & (y < header.rows)
     if not inside.any():
-        return values, True
+        return None
     level = _level(x, y)
     pyramid = image.levels.pyramid
     if pyramid is not None and not image.levels.is_direct(bands, level):
@@ -110,11 +130,90 @@ def sample(scene: ViewedScene, number: int, tile: Tile, bands: Bands) -> tuple[F
     window = Window(top, left, int(row.max()) - top + 1, int(col.max()) - left + 1)
     if window.rows * window.cols > _MOST_PIXELS:
         raise InputError(f"a tile needs {window.rows} x {window.cols} pixels of {image.name}; zoom in")
-    found, whole = image.levels.read(bands, level, window)
+    return Reach(inside, row - top, col - left, level, window)
+
+
+def _read(scene: ViewedScene, number: int, reach: Reach, bands: Bands) -> tuple[Floats, bool]:
+    """Return the window of some bands, and if all of it is known; what is not is built then."""
+    found, whole = scene.images[number].levels.read(bands, reach.level, reach.window)
     if not whole:
         scene.builder.want(number, bands)
-    values[:, inside] = found[:, row - top, col - left]
-    return values, whole
+    return found, whole
+
+
+def _shown_bands(scene: ViewedScene, number: int, tile: Tile, bands: Bands) -> tuple[Floats, bool]:
+    reach = reach_of(scene.images[number], tile, bands)
+    if reach is None:
+        return np.full((len(bands), SIDE, SIDE), np.nan, np.float32), True
+    found, whole = _read(scene, number, reach, bands)
+    return reach.spread(found), whole
+
+
+def _angle_to(scene: ViewedScene, number: int, tile: Tile, spectrum: Sequence[float]) -> tuple[Floats, bool]:
+    bands = usable_with(scene.images[number], spectrum)
+    reach, all_known = reach_of(scene.images[number], tile, bands), True
+    if reach is None:
+        return np.full((1, SIDE, SIDE), np.nan, np.float32), True
+    angle = Angle()
+    for part in _parts(bands, reach):
+        found, known = _read(scene, number, reach, part)
+        all_known &= known
+        angle.add(found, [spectrum[band] for band in part])
+    return reach.spread(angle.degrees()[None]), all_known
+
+
+def _error(scene: ViewedScene, number: int, tile: Tile, kind: Kind) -> tuple[Floats, bool]:
+    if scene.reference is None:
+        raise InputError("no image is named as the reference (reference=...)")
+    image, reference = scene.images[number], scene.images[scene.reference]
+    bands = compared_bands(image, reference)
+    own, other, all_known = reach_of(image, tile, bands), reach_of(reference, tile, bands), True
+    if own is None or other is None:
+        return np.full((1, SIDE, SIDE), np.nan, np.float32), True
+    angle, squares = Angle(), np.zeros((SIDE, SIDE))
+    for part in _parts(bands, own, other):
+        (values, known), (truth, also) = _read(scene, number, own, part), _read(scene, scene.reference, other, part)
+        all_known &= known and also
+        values, truth = own.spread(values), other.spread(truth)
+        if kind == "error-angle":
+            angle.add(values, truth)
+        else:
+            squares += ((values - truth) ** 2).sum(axis=0, dtype=np.float64)
+    found = angle.degrees() if kind == "error-angle" else np.sqrt(squares / len(bands)).astype(np.float32)
+    return found[None], all_known
+
+
+def _parts(bands: Bands, *reaches: Reach) -> list[Bands]:
+    """Return bands in parts that are held at once."""
+    pixels = max(SIDE * SIDE, *(one.window.rows * one.window.cols for one in reaches))
+    count = max(1, _MOST_HELD // pixels)
+    return [bands[at : at + count] for at in range(0, len(bands), count)]
+
+
+class Angle:
+    """The angles between spectra of which bands are added in parts.
+
+    Kruse et al., "The spectral image processing system (SIPS)", Remote Sensing of Environment 44, 1993.
+    """
+
+    def __init__(self) -> None:
+        self._dot: Any = 0.0
+        self._squares: Any = 0.0
+        self._others: Any = 0.0
+
+    def add(self, values: Floats, others: Floats | Sequence[float]) -> None:
+        """Add bands: (bands, rows, cols) of the one, the same or a value for each band of the other."""
+        for line, other in zip(values.astype(np.float64), others, strict=True):
+            second = np.asarray(other, np.float64)
+            self._dot = self._dot + line * second
+            self._squares = self._squares + line**2
+            self._others = self._others + second**2
+
+    def degrees(self) -> Floats:
+        """Return the angles, NaN with a gap in a band or without a direction."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            cosine = np.clip(self._dot / np.sqrt(self._squares * self._others), -1, 1)
+            return np.asarray(np.degrees(np.arccos(cosine)), np.float32)
 
 
 def _level(x: NDArray[np.float64], y: NDArray[np.float64]) -> int:
@@ -125,18 +224,6 @@ def _level(x: NDArray[np.float64], y: NDArray[np.float64]) -> int:
     )]  # fmt: skip
     size = min((one for one in along if math.isfinite(one) and one > 0), default=1.0)
     return int(np.clip(math.floor(math.log2(size) + 1e-6), 0, 20))
-
-
-def angles(values: Floats, others: NDArray[np.floating]) -> Floats:
-    """Return the spectral angles in degrees of spectra along the first axis; NaN with a gap or without a direction.
-
-    Kruse et al., "The spectral image processing system (SIPS)", Remote Sensing of Environment 44, 1993.
-    """
-    dot = (values * others).sum(axis=0, dtype=np.float64)
-    norm = np.sqrt((values.astype(np.float64) ** 2).sum(axis=0) * (others.astype(np.float64) ** 2).sum(axis=0))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = np.degrees(np.arccos(np.clip(dot / norm, -1, 1)))
-    return np.asarray(found, np.float32)
 
 
 def usable_with(image: Viewed, spectrum: Sequence[float]) -> Bands:
@@ -171,16 +258,3 @@ def compared_bands(image: Viewed, reference: Viewed) -> Bands:
     if not bands:
         raise InputError(f"every band of {image.name} or of the reference is marked as bad")
     return bands
-
-
-def _error(scene: ViewedScene, number: int, tile: Tile, kind: str) -> tuple[Floats, bool]:
-    if scene.reference is None:
-        raise InputError("no image is named as the reference (reference=...)")
-    image, reference = scene.images[number], scene.images[scene.reference]
-    bands = compared_bands(image, reference)
-    values, whole = sample(scene, number, tile, bands)
-    truth, known = sample(scene, scene.reference, tile, bands)
-    if kind == "error-angle":
-        return angles(values, truth)[None], whole and known
-    error = np.sqrt(np.mean((values - truth) ** 2, axis=0, keepdims=True, dtype=np.float64))
-    return np.asarray(error, np.float32), whole and known

@@ -1,110 +1,19 @@
-"""The report in a real browser: Debian's chromium, driven by its chromedriver through the W3C WebDriver protocol."""
+"""The report in a real browser."""
 
-import json
 import re
-import shutil
-import subprocess
-import urllib.error
-import urllib.request
 
 import numpy as np
 import pytest
 
 import hyperfuse as hf
+from browser import needs_browser
 from hyperfuse.reports.fusion import ReportContent, this_process, write_report
 
-DRIVER, BROWSER = shutil.which("chromedriver"), shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        DRIVER is None or BROWSER is None, reason="needs chromium and chromedriver (apt-get install chromium-driver)"
-    ),
-]
-
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-
-
-class Browser:
-    """One session of chromedriver."""
-
-    def __init__(self, port):
-        self.base = f"http://127.0.0.1:{port}/session"
-        arguments = [
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--window-size=1200,900",
-        ]
-        options = {"args": arguments, "binary": BROWSER}
-        capabilities = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        self.base += "/" + self.send("POST", "", {"capabilities": {"alwaysMatch": capabilities}})["sessionId"]
-
-    def send(self, method, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=60) as response:
-                return json.load(response)["value"]
-        except urllib.error.HTTPError as error:
-            raise AssertionError(error.read().decode()) from error
-
-    def open(self, page):
-        self.send("POST", "/url", {"url": page.as_uri()})
-
-    def run(self, script, *arguments):
-        return self.send("POST", "/execute/sync", {"script": f"return {script}", "args": list(arguments)})
-
-    def find(self, selector):
-        return self.send("POST", "/element", {"using": "css selector", "value": selector})[ELEMENT]
-
-    def drag(self, selector, start, end):
-        """Press at a fraction of the width of an element, move to another, and release."""
-        element = {ELEMENT: self.find(selector)}
-        self.run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
-        box = self.run("arguments[0].getBoundingClientRect().toJSON()", element)
-        y = int(box["top"] + box["height"] / 2)
-        at = [
-            {"type": "pointerMove", "x": int(box["left"] + fraction * box["width"]), "y": y}
-            for fraction in (start, end)
-        ]
-        moves = [at[0], {"type": "pointerDown", "button": 0}, at[1], {"type": "pointerUp", "button": 0}]
-        mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": moves}
-        self.send("POST", "/actions", {"actions": [mouse]})
-
-    def keys(self, selector, text):
-        self.send("POST", f"/element/{self.find(selector)}/value", {"text": text})
-
-    def log(self):
-        return self.send("POST", "/se/log", {"type": "browser"})
-
-    def cdp(self, command, **parameters):
-        return self.send("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
+pytestmark = [pytest.mark.slow, pytest.mark.browser, needs_browser]
 
 
 @pytest.fixture(scope="module")
-def browser():
-    process = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    session = None
-    try:
-        for line in process.stdout:
-            found = re.search(r"started successfully on port (\d+)", line)
-            if found:
-                break
-        else:
-            pytest.fail("chromedriver did not start")
-        session = Browser(found.group(1))
-        yield session
-    finally:
-        if session is not None:
-            session.send("DELETE", "")
-        process.terminate()
-        process.wait(timeout=30)
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def report(tmp_path_factory):
     smooth = np.cumsum(np.cumsum(np.random.default_rng(0).standard_normal((12, 60, 80)), axis=1), axis=2)
     cube = hf.Cube(data=(smooth - smooth.min()) / np.ptp(smooth), wavelengths=np.linspace(450, 900, 12))
     pair = hf.simulate(cube, ratio=4, srf="boxes:3")
@@ -125,47 +34,62 @@ def page(tmp_path_factory):
 
 SPLIT = "getComputedStyle(document.querySelector('.swipe')).getPropertyValue('--split')"
 CLIP = "getComputedStyle(document.querySelector('.swipe .after')).clipPath"
+VISIBLE = "[...document.querySelectorAll('.view')].map(view => view.offsetParent !== null)"
 
 
-def test_the_page_loads_without_a_word_in_the_console(browser, page):
-    browser.log()
-    browser.open(page)
-    assert browser.log() == []
-    assert browser.run("document.querySelectorAll('script').length") == 1
-    assert browser.run("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
-    assert browser.run("performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length") == 0
+@pytest.fixture
+def page(tab, report):
+    """The page of the report; nothing may be in the console at the end."""
+    tab.open(report.as_uri())
+    yield tab.page
+    assert tab.said == []
 
 
-def test_the_swipe_follows_the_pointer(browser, page):
-    browser.open(page)
-    assert browser.run(SPLIT) == "50%"
-    browser.drag(".swipe", 0.5, 0.2)
-    assert float(browser.run(SPLIT).rstrip("%")) == pytest.approx(20, abs=1)
-    assert "20" in browser.run(CLIP)
-    browser.drag(".swipe", 0.2, 0.9)
-    assert float(browser.run(SPLIT).rstrip("%")) == pytest.approx(90, abs=1)
-    bar = browser.run("document.querySelector('.swipe .bar').getBoundingClientRect().left")
-    box = browser.run("document.querySelector('.swipe').getBoundingClientRect().toJSON()")
-    assert (bar - box["left"]) / box["width"] == pytest.approx(0.9, abs=0.02)
-    assert browser.log() == []
+def drag(page, selector, start, end):
+    """Press at a fraction of the width of an element, move to another, and release."""
+    page.locator(selector).first.scroll_into_view_if_needed()
+    box = page.locator(selector).first.bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + start * box["width"], y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + end * box["width"], y)
+    page.mouse.up()
 
 
-def test_the_swipe_follows_the_keyboard_and_says_where_it_is(browser, page):
-    browser.open(page)
-    browser.keys(".swipe input", "\ue012" * 4)  # arrow left
-    assert browser.run(SPLIT) == "48%"
-    assert browser.run("document.activeElement.getAttribute('aria-valuetext')").startswith("48 %")
-    browser.keys(".swipe input", "\ue011")  # home
-    assert browser.run(SPLIT) == "0%"
+def test_the_page_loads_without_a_word_in_the_console(page, tab):
+    assert page.locator("script").count() == 1
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert [url for url in tab.requested if not url.startswith("data:")] == [page.url]
 
 
-def test_the_line_parts_the_two_images(browser, page):
-    browser.open(page)
-    shown = "[...document.querySelectorAll('.swipe')][0]"
+def test_the_swipe_follows_the_pointer(page):
+    assert page.evaluate(SPLIT) == "50%"
+    drag(page, ".swipe", 0.5, 0.2)
+    assert float(page.evaluate(SPLIT).rstrip("%")) == pytest.approx(20, abs=1)
+    assert "20" in page.evaluate(CLIP)
+    drag(page, ".swipe", 0.2, 0.9)
+    assert float(page.evaluate(SPLIT).rstrip("%")) == pytest.approx(90, abs=1)
+    bar, box = (page.locator(one).first.bounding_box() for one in (".swipe .bar", ".swipe"))
+    assert (bar["x"] - box["x"]) / box["width"] == pytest.approx(0.9, abs=0.02)
+
+
+def test_the_swipe_follows_the_keyboard_and_says_where_it_is(page):
+    handle = page.locator(".swipe input").first
+    for _ in range(4):
+        handle.press("ArrowLeft")
+    assert page.evaluate(SPLIT) == "48%"
+    assert handle.get_attribute("aria-valuetext").startswith("48 %")
+    handle.press("Home")
+    assert page.evaluate(SPLIT) == "0%"
+
+
+def test_the_line_parts_the_two_images(page):
+    page.locator(".swipe").first.scroll_into_view_if_needed()
     left, right = (
-        browser.run(
+        page.evaluate(
             f"(r => document.elementsFromPoint(r.left + {fraction} * r.width, r.top + r.height / 3)"
-            f".filter(e => e.tagName === 'IMG').map(e => e.parentElement.className))({shown}.getBoundingClientRect())"
+            ".filter(e => e.tagName === 'IMG').map(e => e.parentElement.className))"
+            "(document.querySelector('.swipe').getBoundingClientRect())"
         )
         for fraction in (0.25, 0.75)
     )
@@ -173,39 +97,27 @@ def test_the_line_parts_the_two_images(browser, page):
     assert right == ["after", "before"]
 
 
-def test_the_other_colours_are_a_choice(browser, page):
-    browser.open(page)
-    visible = "[...document.querySelectorAll('.view')].map(view => view.offsetParent !== null)"
-    assert browser.run(visible) == [True, False]
-    browser.send("POST", f"/element/{browser.find('label[for=view-1]')}/click", {})
-    assert browser.run(visible) == [False, True]
+def test_the_other_colours_are_a_choice(page):
+    assert page.evaluate(VISIBLE) == [True, False]
+    page.locator("label[for=view-1]").click()
+    assert page.evaluate(VISIBLE) == [False, True]
 
 
 @pytest.mark.parametrize("width", [380, 1200])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wider_than_the_window_and_text_has_contrast(browser, page, width, scheme):
-    browser.cdp("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
-    browser.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-    browser.open(page)
-    assert browser.run("document.documentElement.scrollWidth") <= width
-    colours = browser.run("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
+def test_nothing_is_wider_than_the_window_and_text_has_contrast(page, width, scheme):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    colours = page.evaluate("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
     ink, paper = (sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3 for colour in colours)
     assert (ink > 200 and paper < 60) if scheme == "dark" else (ink < 60 and paper > 200)
-    browser.cdp("Emulation.clearDeviceMetricsOverride")
-    browser.cdp("Emulation.setEmulatedMedia", features=[])
 
 
-def test_on_paper_both_images_stand_side_by_side(browser, page):
-    browser.open(page)
-    browser.cdp("Emulation.setEmulatedMedia", media="print")
-    boxes = browser.run(
-        "['.before', '.after'].map(name => document.querySelector('.swipe ' + name).getBoundingClientRect().toJSON())"
-    )
-    assert boxes[0]["right"] <= boxes[1]["left"]
-    assert browser.run(CLIP) == "none"
-    assert browser.run("[...document.querySelectorAll('.view')].map(view => view.offsetParent !== null)") == [
-        True,
-        True,
-    ]
-    assert len(browser.cdp("Page.printToPDF")["data"]) > 10_000
-    browser.cdp("Emulation.setEmulatedMedia", media="")
+def test_on_paper_both_images_stand_side_by_side(page):
+    page.emulate_media(media="print")
+    before, after = (page.locator(f".swipe {one}").first.bounding_box() for one in (".before", ".after"))
+    assert before["x"] + before["width"] <= after["x"]
+    assert page.evaluate(CLIP) == "none"
+    assert page.evaluate(VISIBLE) == [True, True]
+    assert len(page.pdf()) > 10_000
