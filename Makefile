@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := test,dev
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test test-all peers check format benchmark tables wheel release-check lint-workflows container conda-recipe test-browser assets clean
+.PHONY: help install demo test test-all test-qgis qgis-plugin peers check format benchmark tables wheel release-check lint-workflows container conda-recipe test-browser assets clean
 
 help:
 	@echo "make demo       fuse real data (Indian Pines), print scores, draw a figure into demo-output/"
@@ -14,6 +14,8 @@ help:
 	@echo "make peers      install the programs of others that tests compare with, next to .venv"
 	@echo "make test-browser  the tests of the pages, in chromium; installs it on Debian where it may"
 	@echo "make assets     fetch the libraries of the viewer's page with npm"
+	@echo "make test-qgis  the plugin in QGIS, which is installed (Debian or Ubuntu, as root)"
+	@echo "make qgis-plugin  build the zip of the QGIS plugin into dist/"
 	@echo "make check      lint, types and layers   make format     format the code"
 	@echo "make benchmark DATA=FOLDER  renew benchmarks/results/ (hours; goes on where it was stopped), then make tables"
 	@echo "make tables     write the tables of the README and docs/ from benchmarks/results/"
@@ -32,14 +34,21 @@ demo: $(STAMP)
 	OMP_NUM_THREADS=2 $(BIN)/hyperfuse demo demo-output --overwrite
 
 test: $(STAMP)
-	$(BIN)/pytest -q -n 2 -m "not slow"
+	$(BIN)/pytest -q -n 2 -m "not slow and not qgis"
 
 test-browser: $(STAMP)
 	.ci/chromium
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m browser tests/viewer tests/reports
 
 test-all: $(STAMP)
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 2 -m "not qgis"
+
+test-qgis: $(STAMP)
+	.ci/qgis
+	$(BIN)/pytest -q -n 2 -m qgis tests/qgis_plugin
+
+qgis-plugin:
+	$(PYTHON) qgis/build.py dist
 
 # Without their dependencies, which are in .venv or, pinned by HyperBench to old versions, are not used: 10 s, 200 MB.
 PEERS := .peers
@@ -57,14 +66,14 @@ $(PEERS)/deepinv: | $(STAMP)
 	rm -rf $@.part && $(PEER_INSTALL) $@.part $(PEER_DEEPINV) && mv $@.part $@
 
 check: $(STAMP)
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks qgis
+	$(BIN)/ruff format --check src tests benchmarks qgis
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: $(STAMP)
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks qgis
+	$(BIN)/ruff check --fix src tests benchmarks qgis
 
 benchmark: $(STAMP)
 	@test -n "$(DATA)" || { echo "make benchmark DATA=FOLDER: benchmarks/scenes.py says what FOLDER holds"; exit 2; }
