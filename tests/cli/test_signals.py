@@ -1,9 +1,11 @@
 """Signals end a command in one line with the exit code of shells, and what is closed or narrow prints no traceback."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from hyperfuse.cli import app, main
 from hyperfuse.cli.signals import Interrupted, signals_raised, signals_restored
+from hyperfuse.runtime.interruption import uninterrupted
 
 NAMES = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 ENDS = {"SIGINT": (130, "interrupted"), "SIGTERM": (143, "terminated"), "SIGHUP": (129, "the terminal was closed")}
@@ -43,6 +46,95 @@ def test_a_signal_ends_a_command_in_one_line_and_is_handled_as_before_afterwards
     assert run("methods") == (ENDS[name][0], "", f"error: {ENDS[name][1]}\n")
     assert cleaned == [True]
     assert signal.getsignal(getattr(signal, name)) == before
+
+
+class Dropping:
+    """Gets a signal where Python drops exceptions."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_signal_in_a_finaliser_is_not_lost(run, monkeypatch):
+    reached = []
+
+    def work(words, session):
+        one = Dropping()
+        del one
+        reached.append(True)
+        time.sleep(10)
+
+    monkeypatch.setattr(app, "run_words", work)
+    start = time.monotonic()
+    assert run("methods") == (143, "", "error: terminated\n")
+    assert reached
+    assert time.monotonic() - start < 5
+
+
+def test_a_signal_waits_for_a_block_that_is_not_broken(run, monkeypatch):
+    done = []
+
+    def work(words, session):
+        with uninterrupted():
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append("made")
+        done.append("never")
+
+    monkeypatch.setattr(app, "run_words", work)
+    assert run("methods") == (143, "", "error: terminated\n")
+    assert done == ["made"]
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [((), "error: terminated"), (("--progress", "json"), '{"event": "error", "message": "terminated"}')],
+)
+def test_a_signal_while_the_command_loads_ends_it_in_one_line(option, line):
+    code = (
+        "import os, signal; from hyperfuse.cli import signals; signals.signals_end_at_once(); os.kill(os.getpid(), 15)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, *option], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (143, "", line + "\n")
+
+
+def leftovers(folder, inputs):
+    return sorted(path.name for path in folder.iterdir() if path.name not in inputs)
+
+
+@pytest.mark.parametrize("how", [(), ("--tile", "12", "--discard-tiles")], ids=["whole", "tiles"])
+def test_random_moments_leave_no_file(run, files, how, monkeypatch):
+    """SIGTERM at 20 moments of a fusion: it ends in one line, with nothing written, or it had ended before."""
+    inputs = leftovers(files, ())
+    words = ["fuse", files / "hsi.tif", files / "msi.tif", files / "out.img", "--method", "local-regression", *how]
+    words += ["--psf", "mtf:0.3", "--no-align", "--style", "qgis", "--quiet"]
+    assert run(*words)[0] == 0
+    outputs = leftovers(files, inputs)
+    start = time.monotonic()
+    assert run(*words, "--overwrite")[0] == 0
+    whole = time.monotonic() - start
+    moments, codes = random.Random(len(how)), []
+    for _ in range(20):
+        for name in outputs:
+            (files / name).unlink(missing_ok=True)
+        timer = threading.Timer(moments.uniform(0, whole), os.kill, (os.getpid(), signal.SIGTERM))
+        with signals_restored():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # where it comes too late
+
+            def fuse_with(words, session, start=timer.start, run_words=app.run_words):
+                start()
+                run_words(words, session)
+
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            with monkeypatch.context() as patch:
+                patch.setattr(app, "run_words", fuse_with)
+                code, _, err = run(*words)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            timer.join()
+        codes.append(code)
+        assert (code, err) in ((143, "error: terminated\n"), (0, ""))
+        left = leftovers(files, inputs)
+        assert left == outputs if code == 0 else set(left) <= set(outputs), left
+    assert codes.count(143) >= 10
 
 
 def test_a_signal_that_the_caller_ignores_stays_ignored():

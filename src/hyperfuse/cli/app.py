@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import os
 import sys
 import warnings
@@ -18,7 +17,7 @@ from hyperfuse.cli.failures import describe_failure, describe_misuse, with_optio
 from hyperfuse.cli.options import COMMON
 from hyperfuse.cli.session import Session
 from hyperfuse.cli.signals import signals_raised, signals_restored
-from hyperfuse.cli.streams import flush_stdout, prepare_stdout, reserve_descriptors, silence_stdout
+from hyperfuse.cli.streams import asks_for_json, flush_stdout, prepare_stdout, reserve_descriptors, silence_stdout
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.runtime.threads import check_threads, limit, limit_to_quota
 from hyperfuse.version import __version__
@@ -43,20 +42,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        argv: the words after ``hyperfuse``; default: those of the process.
-
-    Returns:
-        The exit code: 0 done, 1 the work failed, 2 the call or its input is wrong, 130 interrupted,
-        143 terminated, 129 terminal closed.
-
-    Example:
-        >>> main(["--version"])
-        hyperfuse 0.1.0
-        0
-    """
+    """Run the command line; see :func:`hyperfuse.cli.main`."""
     if argv is not None:
         with signals_restored():
             return _run(list(argv))
@@ -69,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str], *, alone: bool = False) -> int:
     session = Session(
-        words=words, debug="--debug" in words, alone=alone, events=EventLines() if _asks_for_json(words) else None
+        words=words, debug="--debug" in words, alone=alone, events=EventLines() if asks_for_json(words) else None
     )
     prepare_stdout()
     with warnings.catch_warnings():
@@ -83,9 +69,6 @@ def _run(words: list[str], *, alone: bool = False) -> int:
                 run_words(words, session)
                 session.flush()
                 session.finish()
-            if alone:
-                # The process ends: to look for garbage among all objects of torch takes longer than some commands.
-                gc.freeze()
             return 0
         except CycloptsError as error:
             session.error(describe_misuse(error))
@@ -101,11 +84,9 @@ def _run(words: list[str], *, alone: bool = False) -> int:
             return code
         finally:
             flush_stdout()
-
-
-def _asks_for_json(words: Sequence[str]) -> bool:
-    """Return whether stderr is to be JSON: asked of the words, because they may be no call, which is an error then."""
-    return "--progress=json" in words or ("--progress", "json") in itertools.pairwise(words)
+            if alone:
+                # The process ends: to look for garbage among all objects of torch takes longer than some commands.
+                gc.freeze()
 
 
 def run_words(words: list[str], session: Session) -> None:

@@ -208,6 +208,7 @@ def fuse(
             memory_gb=tiles.memory,
             scheduler=tiles.scheduler,
             resume=tiles.resume,
+            keep_tiles=tiles.keep_tiles,
             uncertainty=uncertainty,
             preview=None if report is None else PREVIEW_SIDE,
             reading=ReadOptions(**reading.keywords()),

@@ -158,6 +158,13 @@ class TileOptions:
         str | None, Parameter(help="Fuse tiles on the workers of a dask.distributed scheduler, tcp://HOST:PORT.")
     ] = None
     resume: Annotated[bool, Parameter(help="Continue an interrupted job: keep the tiles that are finished.")] = False
+    keep_tiles: Annotated[
+        bool,
+        Parameter(
+            negative="--discard-tiles",
+            help="Where the job is interrupted, keep finished tiles for --resume, or (--discard-tiles) leave no file.",
+        ),
+    ] = True
 
     @property
     def asked(self) -> bool:

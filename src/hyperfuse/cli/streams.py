@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
+from collections.abc import Sequence
+
+
+def asks_for_json(words: Sequence[str]) -> bool:
+    """Return whether stderr is to be JSON: asked of the words, because they may be no call, which is an error then."""
+    return "--progress=json" in words or ("--progress", "json") in itertools.pairwise(words)
 
 
 def reserve_descriptors() -> None:

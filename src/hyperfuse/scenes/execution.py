@@ -21,6 +21,7 @@ from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io.encoding.options import WriteOptions
 from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.progress import Progress, part
+from hyperfuse.runtime.interruption import uninterrupted
 from hyperfuse.runtime.locks import LockedError
 from hyperfuse.runtime.memory import total_bytes
 from hyperfuse.scenes.files import PairFiles, StagedFiles
@@ -70,6 +71,7 @@ class TilingRequest(NamedTuple):
     memory_gb: float | None
     scheduler: str | None
     resume: bool
+    keep: bool
 
 
 def fuse_files(
@@ -110,11 +112,11 @@ def fuse_files(
             job = replace(job, digest=digest_of(described, job))
             opener = SceneFile(pair, store, job.method.name, job.settings, str(job.device), key)
             target = FileTarget(store, opener, images)
-            with _removed_if_empty(store):
-                fusion = fuse_windows(source, target, job, _runner(tiling.workers, tiling.scheduler, key), report)
             shown = None
-            if preview is not None:
-                shown = read_preview(source, fusion.match, preview, images.read)
+            with _removed(store, keep=tiling.keep):
+                fusion = fuse_windows(source, target, job, _runner(tiling.workers, tiling.scheduler, key), report)
+                if preview is not None:
+                    shown = read_preview(source, fusion.match, preview, images.read)
         store.remove()
     count, held = fusion.windows
     notes = (*staged.notes, *restored, *fusion.notes, f"fused in tiles, {held} of {count} with data")
@@ -158,19 +160,26 @@ def _staging(out: str | Path, store: TileStore, resumed: bool) -> Iterator[Stage
         raise
     except BaseException:
         if not store.folder.exists():
-            staged.remove()
+            with uninterrupted():
+                staged.remove()
         raise
-    staged.remove()
+    with uninterrupted():
+        staged.remove()
 
 
 @contextmanager
-def _removed_if_empty(store: TileStore) -> Iterator[None]:
-    """Remove the store of a job that is refused before a tile is finished."""
+def _removed(store: TileStore, *, keep: bool) -> Iterator[None]:
+    """Remove the store of a job that fails or is interrupted, unless it holds what is worth resuming from.
+
+    That is a finished tile, or what was learnt; not of a job that is refused before a tile is finished.
+    """
     try:
         yield
-    except InputError:
-        if not store.holds_tiles():
-            store.remove()
+    except BaseException as error:
+        worth = store.holds_tiles() or (store.has_model() and not isinstance(error, InputError))
+        if not (keep and worth):
+            with uninterrupted():
+                store.remove()
         raise
 
 

@@ -213,6 +213,7 @@ def fuse_tiles(
     memory_gb: float | None = None,
     scheduler: str | None = None,
     resume: bool = False,
+    keep_tiles: bool = True,
     uncertainty: str | Path | None = None,
     preview: int | None = None,
     reading: ReadOptions | None = None,
@@ -258,6 +259,7 @@ def fuse_tiles(
             this machine's for a scene that is fused whole, 2 in tiles.
         scheduler: address of a dask.distributed scheduler to run the tiles on, in place of ``workers``.
         resume: resume an interrupted job, if there is one.
+        keep_tiles: keep finished tiles of a job that is interrupted or fails, for ``resume``.
         uncertainty: image to write in addition: the standard deviation of the expected error.
         preview: return a part of about this many HR pixels per side.
         reading: how the HSI is read.
@@ -319,7 +321,7 @@ def fuse_tiles(
     if resume and not resumed and not overwrite:
         refuse_finished(images.out, files, job)
     images.check([path for image in files.images for path in image.paths])
-    tiling = TilingRequest(tile, workers, memory_gb, scheduler, resume)
+    tiling = TilingRequest(tile, workers, memory_gb, scheduler, resume, keep_tiles)
     with files.named(), showing(progress, "fusing") as report:
         return fuse_files(files, images, job, tiling, preview, report)
 

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hyperfuse.runtime.interruption import interruptible, uninterrupted
 from hyperfuse.runtime.locks import FileLock
 
 _SUFFIX = ".part"
@@ -38,16 +39,18 @@ _MANY = 200
 def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
     """Give a new folder ``.NAME.*.part`` in ``parent``, with an empty folder ``new``; it is removed at the end."""
     recover(parent)
-    folder, lock = _locked(parent, name)
-    try:
-        (folder / _NEW).mkdir()
-        yield folder
-    finally:
-        if lock is not None:
-            lock.release()
-        # Moves that could neither be made nor undone are left to the next command.
-        if not (folder / _MOVES).exists():
-            _remove(folder)
+    with uninterrupted():
+        folder, lock = _locked(parent, name)
+        try:
+            (folder / _NEW).mkdir()
+            with interruptible():
+                yield folder
+        finally:
+            if lock is not None:
+                lock.release()
+            # Moves that could neither be made nor undone are left to the next command.
+            if not (folder / _MOVES).exists():
+                _remove(folder)
 
 
 def _remove(scratch: Path) -> None:
@@ -135,8 +138,9 @@ def commit(scratch: Path, folder: Path, last: str = "", stale: Sequence[str] = (
     _sync(scratch / f"{_MOVES}.new")
     (scratch / f"{_MOVES}.new").replace(scratch / _MOVES)
     _sync(scratch)
-    _move(scratch, folder, names, stale, undo=True)
-    (scratch / _MOVES).unlink()
+    with uninterrupted():
+        _move(scratch, folder, names, stale, undo=True)
+        (scratch / _MOVES).unlink()
 
 
 def _move(scratch: Path, folder: Path, names: Sequence[str], stale: Sequence[str], *, undo: bool) -> None:
