@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LINTED := src tests benchmarks qgis examples notebooks docs/conf.py docs/_extensions
+DOCS := $(VENV)/.docs
 EXTRAS := test,dev
+SPHINX := $(BIN)/python -m sphinx --quiet --fail-on-warning --conf-dir docs --doctree-dir build/docs/doctrees
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test test-all test-qgis qgis-plugin peers check format benchmark tables wheel release-check lint-workflows container conda-recipe test-browser assets clean
+.PHONY: help install demo test test-all test-qgis qgis-plugin peers check format benchmark tables wheel release-check lint-workflows container conda-recipe test-browser assets docs docs-quick docs-check diagrams notebooks clean
 
 help:
 	@echo "make demo       fuse real data (Indian Pines), print scores, draw a figure into demo-output/"
@@ -22,12 +25,20 @@ help:
 	@echo "make wheel      build the package into dist/"
 	@echo "make release-check  all that must hold before a release; leaves the distributions in dist/"
 	@echo "make container  build the image of the Dockerfile with buildah (root, Debian) and fuse a pair in it"
+	@echo "make docs       the site, with its gallery and notebooks run, into site/   make docs-quick   without running them"
+	@echo "make docs-check  look at site/ in Chromium: links, search, no request elsewhere"
+	@echo "make notebooks  run notebooks/   make diagrams   draw the diagrams of docs/*.md that have no picture yet"
 
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+# Sphinx and Jupyter, for the targets that need them.
+$(DOCS): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@
 
 demo: $(STAMP)
@@ -66,14 +77,14 @@ $(PEERS)/deepinv: | $(STAMP)
 	rm -rf $@.part && $(PEER_INSTALL) $@.part $(PEER_DEEPINV) && mv $@.part $@
 
 check: $(STAMP)
-	$(BIN)/ruff check src tests benchmarks qgis
-	$(BIN)/ruff format --check src tests benchmarks qgis
+	$(BIN)/ruff check $(LINTED)
+	$(BIN)/ruff format --check $(LINTED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: $(STAMP)
-	$(BIN)/ruff format src tests benchmarks qgis
-	$(BIN)/ruff check --fix src tests benchmarks qgis
+	$(BIN)/ruff format $(LINTED)
+	$(BIN)/ruff check --fix $(LINTED)
 
 benchmark: $(STAMP)
 	@test -n "$(DATA)" || { echo "make benchmark DATA=FOLDER: benchmarks/scenes.py says what FOLDER holds"; exit 2; }
@@ -101,5 +112,22 @@ conda-recipe:
 	PYTHON=$(PYTHON) .ci/release-tools
 	.venv-release/bin/python conda/write_recipe.py
 
+docs: $(DOCS)
+	$(SPHINX) . site
+
+docs-quick: $(DOCS)
+	$(SPHINX) -D plot_gallery=0 -D nb_execution_mode=off . build/docs/quick
+
+docs-check: $(DOCS)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	$(BIN)/pytest -q -n 0 -m site tests/site
+
+diagrams: $(DOCS)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	$(BIN)/python docs/_extensions/draw_mermaid.py
+
+notebooks: $(DOCS)
+	$(BIN)/pytest -q -n 2 --nbmake --nbmake-timeout=300 -p no:cacheprovider notebooks
+
 clean:
-	rm -rf dist build demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf dist build site docs/api docs/gallery demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

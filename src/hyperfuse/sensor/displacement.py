@@ -49,7 +49,7 @@ class Displacement:
 
     Example:
         >>> shift = Displacement(np.full((2, 1, 1), 0.5), spacing=(8, 8), origin=(0, 0))
-        >>> shift.at([0, 1], [0, 1, 2]).shape, float(shift.at([3.5], [9])[0, 0, 0])
+        >>> shift.at([0, 1], [0, 1, 2]).shape, round(float(shift.at([3.5], [9])[0, 0, 0]), 6)
         ((2, 2, 3), 0.5)
     """
 

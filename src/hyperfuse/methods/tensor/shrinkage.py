@@ -22,8 +22,8 @@ def log_shrink(values: torch.Tensor, weight: float) -> torch.Tensor:
         weight: of the penalty, at least 0.
 
     Example:
-        >>> log_shrink(torch.tensor([1.0, 2.5], dtype=torch.float64), 1.0)
-        tensor([0., 2.], dtype=torch.float64)
+        >>> log_shrink(torch.tensor([1.0, 2.5], dtype=torch.float64), 1.0).numpy().round(6).tolist()
+        [0.0, 2.0]
     """
     centred = values - _EPSILON
     discriminant = centred.square() - 4 * (weight - _EPSILON * values)

@@ -21,7 +21,7 @@ def enlarge(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
     Example:
         >>> enlarge(torch.tensor([[[[0.0, 1.0]]]]), (1, 4))
-        tensor([[[[-0.0703,  0.2031,  0.7969,  1.0703]]]])
+        tensor([[[[-0.0938,  0.2031,  0.7969,  1.0938]]]])
     """
     rows = _matrix(image.shape[-2], size[0], image)
     columns = _matrix(image.shape[-1], size[1], image)
