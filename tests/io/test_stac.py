@@ -1,10 +1,12 @@
 """Assets of STAC items as cubes, and the item of a result: pystac is the oracle."""
 
+import copy
 import functools
 import http.server
 import json
 import re
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -247,3 +249,63 @@ def test_a_result_without_time_or_position_says_so(tmp_path):
     assert "bbox" not in item
     assert item["assets"]["image"]["bands"] == [{"name": "band 1", "nodata": "nan", "unit": "reflectance"}]
     assert re.fullmatch(r"\d{4}-.*Z", item["properties"]["datetime"])
+
+
+def asset_of(item):
+    """Return the asset, where it is one still."""
+    assets = item["assets"]
+    found = assets.get("a") if isinstance(assets, dict) else None
+    return found if isinstance(found, dict) else item
+
+
+JUNK = [
+    None,
+    True,
+    -1,
+    1e308,
+    float("nan"),
+    "",
+    "\0",
+    "x" * 5000,
+    "a:b",
+    [],
+    [[]],
+    [None],
+    ["x"],
+    [1e400],
+    {},
+    {"a": {}},
+]
+
+
+def test_items_of_any_content_are_read_or_refused_in_one_line(folder):
+    rng = np.random.default_rng(7)
+    whole = {"href": "all.tif", "roles": ["data"], "bands": NEW, "raster:bands": [CODED] * 3, **PREFIXED}
+    whole |= {"proj:code": "EPSG:32633", "proj:transform": [1, 0, 0, 0, -1, 0], "proj:shape": [4, 5], "unit": "1"}
+    np.save(folder / "array.npy", STORED)
+    said = []
+    for round_ in range(400):
+        item = {
+            "type": "Feature",
+            "stac_version": "1.1.0",
+            "id": "x",
+            "properties": {"datetime": "2024-05-01T10:00:00Z"},
+        }
+        item = json.loads(json.dumps(item | {"assets": {"a": whole | {"href": ("all.tif", "array.npy")[round_ % 2]}}}))
+        for _ in range(rng.integers(1, 3)):
+            at, holder = (item if rng.random() < 0.2 else asset_of(item)), None
+            while isinstance(at, dict | list) and at and (holder is None or rng.random() < 0.8):
+                holder, keys = at, list(at) if isinstance(at, dict) else range(len(at))
+                key = keys[rng.integers(len(keys))]
+                at = at[key]
+            if holder is not None:
+                holder[key] = copy.deepcopy(JUNK[rng.integers(len(JUNK))])
+        (folder / "item.json").write_text(json.dumps(item))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HyperfuseWarning)
+            try:
+                assert read_stac(folder / "item.json").shape == STORED.shape
+            except InputError as error:
+                said.append(str(error))
+    assert 50 < len(said) < 350
+    assert not any("\n" in text for text in said)

@@ -73,7 +73,7 @@ class Item:
         assets = assets_of(self.fields)
         shown = ", ".join(list(assets)[:_MOST_SHOWN]) + (", ..." if len(assets) > _MOST_SHOWN else "")
         if asked is None:
-            data = [key for key, asset in assets.items() if "data" in (asset.get("roles") or ())] or list(assets)
+            data = [key for key, asset in assets.items() if _holds(asset.get("roles"), "data")] or list(assets)
             if len(data) != 1:
                 raise InputError(f"has the assets {shown or '(none)'}; name one, or several with commas", "asset")
             return data
@@ -93,6 +93,14 @@ class Item:
         href = assets_of(self.fields)[key].get("href")
         if not isinstance(href, str) or not href:
             raise InputError(f"the asset {key} has no address (href)")
+        try:
+            return self._path(key, href)
+        except InputError:
+            raise
+        except (OSError, ValueError):  # a name that is too long, or holds NUL
+            raise InputError(f"the asset {key} has no usable address, {shortened(repr(href), 80)}") from None
+
+    def _path(self, key: str, href: str) -> Path:
         parts = urlsplit(href)
         if parts.scheme in _WEB:
             if not self.elsewhere:
@@ -344,9 +352,13 @@ def _position(item: Mapping[str, Any], asset: Mapping[str, Any], header: CubeHea
     if code is None and isinstance(stated.get("proj:epsg"), int):
         code = f"EPSG:{stated['proj:epsg']}"
     shape = stated.get("proj:shape")
-    if not isinstance(numbers, list) or (shape is not None and list(shape) != list(header.shape[1:])):
+    if not isinstance(numbers, list) or shape not in (None, list(header.shape[1:])):
         return {}
     return {"transform": tuple(numbers[:6]), **({"crs": code} if isinstance(code, str) else {})}
+
+
+def _holds(listed: Any, text: str) -> bool:
+    return isinstance(listed, list) and text in listed
 
 
 def _attributes(item: Mapping[str, Any]) -> dict[str, str]:
