@@ -26,7 +26,8 @@ _FRACTION_FOR_TIME = 0.1
 class Algorithm(QgsProcessingAlgorithm):
     """An algorithm that calls a command of the program.
 
-    A subclass names its command in ``command``, and its images, by parameter, in ``images``.
+    A subclass names its command in ``command``, and its images, by parameter, in ``images``. While it runs, ``named``
+    has the images as the program names them, None for those that are left out, and ``labels`` as the user knows them.
     """
 
     command = ""
@@ -34,6 +35,11 @@ class Algorithm(QgsProcessingAlgorithm):
     summary = ""
     images: tuple = ()
     documentation = "https://hyperfuse.example/blob/main/docs/qgis.md"
+
+    def __init__(self):
+        super().__init__()
+        self.named = {}
+        self.labels = {}
 
     def name(self):
         return self.command
@@ -167,9 +173,17 @@ class Algorithm(QgsProcessingAlgorithm):
             )
         return found
 
-    def image_or_none(self, parameters, name, context):
-        """Return an image that may be left out, or None."""
-        return self.image(parameters, name, context) if parameters.get(name) not in (None, "") else None
+    def prepareAlgorithm(self, parameters, context, feedback):
+        # Layers belong to the main thread, in which this is called.
+        self.named = {
+            name: None if parameters.get(name) in (None, "") else self.image(parameters, name, context)
+            for name in self.images
+        }
+        layers = {name: self.layer(parameters, name, context) for name, image in self.named.items() if image}
+        self.labels = {
+            name: Path(self.named[name]).name if layer is None else layer.name() for name, layer in layers.items()
+        }
+        return True
 
     def bands(self, parameters, name, context):
         """Return the chosen bands as the program takes them; empty: all."""

@@ -49,13 +49,13 @@ class Evaluate(Algorithm):
     def processAlgorithm(self, parameters, context, feedback):
         words = [
             "evaluate",
-            self.image(parameters, "REFERENCE", context),
-            self.image(parameters, "FUSED", context),
+            self.named["REFERENCE"],
+            self.named["FUSED"],
             "--json",
             *options(
                 [
                     ("--ratio", self.parameterAsString(parameters, "RATIO", context).strip()),
-                    ("--mask", self.image_or_none(parameters, "MASK", context)),
+                    ("--mask", self.named["MASK"]),
                 ]
             ),
         ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 
 from qgis.core import (
     QgsCoordinateTransform,
@@ -152,8 +151,8 @@ class Fuse(Algorithm):
         text = self.parameterAsString
         words = [
             "fuse",
-            self.image(parameters, "HSI", context),
-            self.image(parameters, "MSI", context),
+            self.named["HSI"],
+            self.named["MSI"],
             output,
             "--overwrite",
             "--style",
@@ -168,12 +167,12 @@ class Fuse(Algorithm):
                     ("--psf", text(parameters, "PSF", context).strip()),
                     ("--ratio", text(parameters, "RATIO", context).strip()),
                     ("--sensor", self.parameterAsFile(parameters, "SENSOR", context)),
-                    ("--mask", self.image_or_none(parameters, "MASK", context)),
+                    ("--mask", self.named["MASK"]),
                     ("--no-align", self.parameterAsBoolean(parameters, "NO_ALIGN", context)),
                     ("--same-ground", self.parameterAsBoolean(parameters, "SAME_GROUND", context)),
                     ("--uncertainty", uncertainty),
                     ("--report", report),
-                    ("--reference", self.image_or_none(parameters, "REFERENCE", context)),
+                    ("--reference", self.named["REFERENCE"]),
                 ]
             ),
         ]
@@ -181,8 +180,7 @@ class Fuse(Algorithm):
         outcome = self.run_program(words, parameters, context, feedback, written)
         if outcome.cancelled:
             return {}
-        hsi = self.layer(parameters, "HSI", context)
-        name = Path(self.image(parameters, "HSI", context)).name if hsi is None else hsi.name()
+        name = self.labels["HSI"]
         self._show_layer(context, output, f"{name}, fused")
         results = {"OUTPUT": output}
         if uncertainty:

@@ -37,7 +37,7 @@ class Info(Algorithm):
             self.addOutput(QgsProcessingOutputNumber(key.upper(), title))
 
     def processAlgorithm(self, parameters, context, feedback):
-        image = self.image(parameters, "INPUT", context)
+        image = self.named["INPUT"]
         outcome = self.run_program(["info", image, "--json"], parameters, context, feedback)
         if outcome.cancelled:
             return {}

@@ -64,7 +64,7 @@ class Simulate(Algorithm):
         text = self.parameterAsString
         words = [
             "simulate",
-            self.image(parameters, "REFERENCE", context),
+            self.named["REFERENCE"],
             folder,
             "--overwrite",
             "--format",
