@@ -62,7 +62,7 @@ def test_algorithms_in_a_qgis_without_windows(profile, pair, odd_names, program,
         env=environ,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]

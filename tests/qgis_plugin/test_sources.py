@@ -3,6 +3,8 @@
 import ast
 import configparser
 import importlib.util
+import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -87,3 +89,32 @@ def test_the_zip_is_small_complete_and_the_same_each_time(tmp_path):
     assert names == {f"hyperfuse_processing/{name}" for name in expected}
     for line in ("hasProcessingProvider=yes", "qgisMinimumVersion=3.22", f"version={hyperfuse.__version__}"):
         assert line in metadata.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("tools", "says"),
+    [
+        ({"dpkg-query": "exit 1"}, "there is no apt-get"),
+        ({"dpkg-query": "exit 1", "id": "echo 1000", "apt-get": "exit 0"}, "as root: apt-get install"),
+        (
+            {"dpkg-query": "exit 1", "id": "echo 0", "apt-get": "echo 'E: Unable to locate package qgis'; exit 100"},
+            "apt-get cannot install QGIS: E: Unable to locate package qgis",
+        ),
+        ({"dpkg-query": "yes installed | head -n 5"}, None),
+    ],
+)
+def test_where_qgis_cannot_be_installed_one_line_says_so(tmp_path, tools, says):
+    for name in ("bash", "env", "grep", "mktemp", "rm", "tail", "head", "yes"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    for name, code in tools.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{code}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        [ROOT / ".ci" / "qgis"], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    if says is None:
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        assert says in done.stderr
