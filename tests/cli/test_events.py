@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from hyperfuse.cli.events import EventLines
@@ -214,3 +215,48 @@ def test_a_closed_stderr_does_not_end_the_work(monkeypatch):
     EventLines().progress("fusing")(0.5, "step")
     monkeypatch.setattr(sys, "stderr", None)
     EventLines().finish([])
+
+
+CONFIG = """
+output: run
+length: 3
+device: cpu
+network: {options: {width: 4, encoder_blocks: 0, hidden: [4], latent: 4, decoder_width: 4}}
+data: {kind: folder, folder: scenes, train: [a], validation: [b], patch: 8, stride: 8, srf: "boxes:2"}
+degradation: {preset: uestc, ratios: [2]}
+log: {every: 1, tensorboard: false}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "written"),
+    [
+        ("train train.yaml", ["run", "run/best"]),
+        ("data pack scenes all.pack --kind folder --error 1e-3", ["all.pack"]),
+        (
+            "benchmark --data scenes --kind folder --srf boxes:2 --ratio 2 --out out --methods bicubic",
+            ["out/benchmark.md", "out/summary.csv"],
+        ),
+    ],
+)
+def test_commands_on_data_sets_report_progress(run, tmp_path, monkeypatch, line, written):
+    import hyperfuse.benchmark
+
+    work = hyperfuse.benchmark.run_plan
+
+    def run_here(plan, folder, *, workers, threads, **options):
+        return work(plan, folder, workers=0, **options)
+
+    monkeypatch.setattr(hyperfuse.benchmark, "run_plan", run_here)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.yaml").write_text(CONFIG)
+    (tmp_path / "scenes").mkdir()
+    for seed, name in enumerate(("a", "b")):
+        np.save(tmp_path / "scenes" / f"{name}.npy", np.random.default_rng(seed).random((3, 16, 16), np.float32))
+    code, _, err = run(*line.split(), "--progress", "json")
+    assert code == 0, err
+    events = events_of(err)
+    assert check_events(events) == {"progress", "note", "result"}
+    files = events[-1]["files"]
+    assert set(written) <= set(files)
+    assert all((tmp_path / file).exists() for file in files)

@@ -5,7 +5,7 @@ import pytest
 
 from hyperfuse.cli.info import _ranges
 from hyperfuse.cube.cube import Cube
-from hyperfuse.io import summary, write
+from hyperfuse.io import read, summary, write
 
 
 @pytest.fixture
@@ -110,3 +110,37 @@ def test_tiles_that_do_not_belong_together_are_told(fails, tmp_path, scene):
 
 def test_runs_of_bands_are_joined():
     assert _ranges([3, 4, 5, 9, 11, 12]) == "3-5, 9, 11-12"
+
+
+def test_the_header_alone_says_the_same_without_the_values(run, files, monkeypatch):
+    from hyperfuse.io.formats.raster import RasterImage
+
+    _, out, _ = run("info", files / "hsi.tif", "--json")
+    whole = json.loads(out)
+    monkeypatch.setattr(RasterImage, "read", lambda *arguments: pytest.fail("values are read"))
+    code, out, _ = run("info", files / "hsi.tif", "--json", "--header")
+    assert code == 0
+    header = json.loads(out)
+    assert header.keys() == whole.keys()
+    known = {key: value for key, value in header.items() if value is not None}
+    assert all(whole[key] == value for key, value in known.items())
+    of_values = {"dtype", "empty_bands", "gap_fraction", "empty_pixel_fraction", "value_range", "mean", "every"}
+    assert {key for key in whole if header[key] is None and whole[key] is not None} == of_values
+    code, out, _ = run("info", files / "hsi.tif", "--header")
+    assert code == 0
+    assert "values" not in out
+
+
+def test_a_file_that_is_read_whole_has_a_header_too(run, files):
+    write(files / "a.npz", read(files / "hsi.tif"))
+    code, out, _ = run("info", files / "a.npz", "--header", "--json")
+    assert (code, json.loads(out)["bands"]) == (0, read(files / "hsi.tif").bands)
+    code, _, err = run("info", files / "hsi.tif", files / "msi.tif", "--header")
+    assert code == 2
+    assert "leave out --header" in err
+
+
+def test_json_states_the_bands_for_red_green_and_blue(run, tmp_path):
+    write(tmp_path / "a.tif", Cube(data=np.ones((4, 3, 3)), wavelengths=[450, 480, 565, 655]))
+    _, out, _ = run("info", tmp_path / "a.tif", "--json")
+    assert json.loads(out)["rgb_bands"] == [4, 3, 2]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json as json_text
 from collections.abc import Mapping
-from typing import Annotated, Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from hyperfuse.cli.inputs import read_image
+from hyperfuse.cli.inputs import files_named, read_image
 from hyperfuse.cli.options import COMMON, INPUT, CommonOptions, InputOptions
 from hyperfuse.cli.session import Session
+from hyperfuse.errors import InputError
 from hyperfuse.text import shortened, single_line
+
+if TYPE_CHECKING:
+    from hyperfuse.cube.header import CubeHeader
 
 _LINE = 100
 _SHOWN = 2
@@ -23,6 +28,7 @@ def info(
     /,
     *more: Annotated[str, Parameter(name="MORE")],
     json: bool = False,
+    header: bool = False,
     reading: InputOptions = INPUT,
     common: CommonOptions = COMMON,
     session: Annotated[Session, Parameter(parse=False)],
@@ -33,18 +39,24 @@ def info(
         file: Image, with a variable where it holds several (scene.mat:cube), or a quoted pattern ('tile_*.tif').
         more: Further files of the same image: its tiles, or its bands.
         json: Write all there is as JSON, wavelengths and history included.
+        header: Print only what FILE states; values are not read, which takes long of a large image.
         reading: How the files are read.
         common: Options of every command.
         session: Where results and notes go.
     """
-    from hyperfuse.io import OVERVIEW_SIDE, is_product, read_mosaic, summary
+    from hyperfuse.io import OVERVIEW_SIDE, header_summary, is_product, read_mosaic, summary
 
     session.step(0.0, "reading")
     options = reading.keywords()
-    if not more and is_product(file):
-        options["overview"] = OVERVIEW_SIDE
-    cube = read_mosaic([file, *more], **options) if more else read_image(file, **options)
-    found = summary(cube)
+    if header:
+        if more or len(files_named(file)) > 1:
+            raise InputError("the header is of one file; leave out header=True for several, which are merged")
+        found = header_summary(_read_header(file, options))
+    else:
+        if not more and is_product(file):
+            options["overview"] = OVERVIEW_SIDE
+        cube = read_mosaic([file, *more], **options) if more else read_image(file, **options)
+        found = summary(cube)
     if json:
         session.result_json(found)
         return
@@ -53,10 +65,23 @@ def info(
         session.result(f"{single_line(label):<13} {single_line(text)}")
 
 
+def _read_header(file: str, options: dict[str, Any]) -> CubeHeader:
+    """Read the header of a file, of a format that has to be read whole with all of it."""
+    from hyperfuse.io import ReadOptions
+    from hyperfuse.io.windows.open import open_windows
+
+    try:
+        source = open_windows(file, ReadOptions(**options))
+    except InputError:
+        return read_image(file, **options).header
+    with closing(source):
+        return source.header
+
+
 def _lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return labels and texts for what is known; what is not known has no line."""
     bands = "1 band" if found["bands"] == 1 else f"{found['bands']} bands"
-    size = f"{found['rows']} rows, {found['cols']} columns, {bands}, {found['dtype']}"
+    size = ", ".join(filter(None, (f"{found['rows']} rows, {found['cols']} columns, {bands}", found["dtype"])))
     lines = [("size", size)]
     if found["crs"]:
         lines.append(("CRS", found["crs"]))
@@ -76,13 +101,14 @@ def _lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         if found[key]:
             lines.append((label, f"{len(found[key])} ({_ranges(found[key])}, counted from 1)"))
     nodata = "none declared" if found["nodata"] is None else f"{found['nodata']}"
-    lines.append(("nodata", f"{nodata}; {100 * found['gap_fraction']:.3g} % of the values are gaps"))
+    gaps = "" if found["gap_fraction"] is None else f"; {100 * found['gap_fraction']:.3g} % of the values are gaps"
+    lines.append(("nodata", nodata + gaps))
     if found["value_range"]:
         low, high = found["value_range"]
         text = f"{low:.6g} to {high:.6g}, mean {found['mean']:.6g} {found['units'] or ''}".rstrip()
         every = f" (one of {found['every']} x {found['every']} pixels)" if found["every"] > 1 else ""
         lines.append(("values", text + every))
-    else:
+    elif found["dtype"]:
         lines.append(("values", "none: all are gaps"))
     if (found["scale"], found["offset"]) != (1.0, 0.0):
         lines.append(("coded as", f"{found['scale']:g} * stored + {found['offset']:g} (applied)"))

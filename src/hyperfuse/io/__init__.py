@@ -1,6 +1,6 @@
 """Reading and writing of cubes: GeoTIFF, COG, ENVI, netCDF, MATLAB, NumPy and Zarr."""
 
-from hyperfuse.io.describe import OVERVIEW_SIDE, summary
+from hyperfuse.io.describe import OVERVIEW_SIDE, header_summary, summary
 from hyperfuse.io.encoding.options import ReadOptions, WriteOptions, parse_bands
 from hyperfuse.io.files import axes_are_free, check_output, is_product, read, write
 from hyperfuse.io.formats.registry import FORMATS, Format, format_of, split_variable
@@ -16,6 +16,7 @@ __all__ = [
     "axes_are_free",
     "check_output",
     "format_of",
+    "header_summary",
     "is_product",
     "parse_bands",
     "read",

@@ -9,6 +9,7 @@ import numpy as np
 from affine import Affine
 
 from hyperfuse.cube.cube import Cube
+from hyperfuse.cube.display import colour_bands
 from hyperfuse.cube.header import CubeHeader, six_numbers
 
 # Sides of the part of a product that describes its values.
@@ -24,50 +25,70 @@ def summary(cube: Cube) -> dict[str, Any]:
     Returns:
         ``bands``, ``rows``, ``cols``, ``dtype``; ``crs``, ``crs_units``, ``resolution`` (y, x), ``transform``,
         ``bounds`` (west, south, east, north); ``wavelength_range_nm``, ``wavelengths_nm``, ``fwhm_nm``,
-        ``band_names``; ``empty_bands`` and ``bad_bands`` (lists); ``gap_fraction`` of the values outside empty bands
-        and ``empty_pixel_fraction``; ``value_range``, ``mean``, ``units``, ``nodata``, ``scale``, ``offset``;
-        ``every`` (each how many-th pixel the values are of, along an axis), ``attributes``, ``history``.
+        ``band_names``, ``rgb_bands`` (nearest to 650, 560 and 470 nm, or None); ``empty_bands`` and ``bad_bands``
+        (lists); ``gap_fraction`` of the values outside empty bands and ``empty_pixel_fraction``; ``value_range``,
+        ``mean``, ``units``, ``nodata``, ``scale``, ``offset``; ``every`` (each how many-th pixel the values are of,
+        along an axis), ``attributes``, ``history``.
 
     Example:
         >>> import numpy as np
         >>> summary(Cube(data=np.ones((3, 4, 5)), wavelengths=[450, 650, 550]))["wavelength_range_nm"]
         [450.0, 650.0]
     """
-    from hyperfuse.cube.crs import crs_units, parse_crs
-
     whole, every = whole_header(cube)
-    known = None if cube.wavelengths is None else cube.wavelengths[np.isfinite(cube.wavelengths)]
     values = cube.data if cube.valid is None else cube.data[cube.valid]
     filled = ~cube.empty_bands
-    gaps = 0.0 if cube.valid is None or not filled.any() else float(np.mean(~cube.valid[filled]))
-    nodata = None if cube.nodata is None else cube.nodata if np.isfinite(cube.nodata) else str(cube.nodata)
-    return {
-        "bands": cube.bands,
-        "rows": whole.rows,
-        "cols": whole.cols,
+    return header_summary(whole) | {
         "dtype": cube.data.dtype.name,
-        "crs": cube.crs,
-        "crs_units": None if cube.crs is None else crs_units(parse_crs(cube.crs)),
-        "resolution": None if whole.resolution is None else list(whole.resolution),
-        "transform": None if whole.transform is None else list(six_numbers(whole.transform)),
-        "bounds": _bounds(whole),
-        "wavelength_range_nm": None if known is None or not known.size else [float(known.min()), float(known.max())],
-        "wavelengths_nm": _numbers(cube.wavelengths),
-        "fwhm_nm": _numbers(cube.fwhm),
-        "band_names": None if cube.band_names is None else list(cube.band_names),
         "empty_bands": (np.flatnonzero(cube.empty_bands) + 1).tolist(),
-        "bad_bands": [] if cube.good_bands is None else (np.flatnonzero(~cube.good_bands) + 1).tolist(),
-        "gap_fraction": gaps,
+        "gap_fraction": 0.0 if cube.valid is None or not filled.any() else float(np.mean(~cube.valid[filled])),
         "empty_pixel_fraction": float(np.mean(cube.empty_pixels)),
         "value_range": [float(values.min()), float(values.max())] if values.size else None,
         "mean": float(values.mean(dtype=np.float64)) if values.size else None,
-        "units": cube.units,
-        "nodata": nodata,
-        "scale": cube.scale,
-        "offset": cube.offset,
         "every": every,
-        "attributes": dict(cube.attributes),
-        "history": [dict(step) for step in cube.history],
+    }
+
+
+def header_summary(header: CubeHeader) -> dict[str, Any]:
+    """Describe a header like a cube, see :func:`summary`; what the values would tell is None.
+
+    Example:
+        >>> header_summary(CubeHeader(shape=(3, 4, 5), wavelengths=[470, 650, 550]))["rgb_bands"]
+        [2, 3, 1]
+    """
+    from hyperfuse.cube.crs import crs_units, parse_crs
+
+    known = None if header.wavelengths is None else header.wavelengths[np.isfinite(header.wavelengths)]
+    coding, colours = header.coding, colour_bands(header.wavelengths, header.good_bands)
+    nodata = None if coding.nodata is None else coding.nodata if np.isfinite(coding.nodata) else str(coding.nodata)
+    return {
+        "bands": header.bands,
+        "rows": header.rows,
+        "cols": header.cols,
+        "dtype": None,
+        "crs": header.crs,
+        "crs_units": None if header.crs is None else crs_units(parse_crs(header.crs)),
+        "resolution": None if header.resolution is None else list(header.resolution),
+        "transform": None if header.transform is None else list(six_numbers(header.transform)),
+        "bounds": _bounds(header),
+        "wavelength_range_nm": None if known is None or not known.size else [float(known.min()), float(known.max())],
+        "wavelengths_nm": _numbers(header.wavelengths),
+        "fwhm_nm": _numbers(header.fwhm),
+        "band_names": None if header.band_names is None else list(header.band_names),
+        "rgb_bands": None if colours is None else [band + 1 for band in colours],
+        "empty_bands": None,
+        "bad_bands": [] if header.good_bands is None else (np.flatnonzero(~header.good_bands) + 1).tolist(),
+        "gap_fraction": None,
+        "empty_pixel_fraction": None,
+        "value_range": None,
+        "mean": None,
+        "units": coding.units,
+        "nodata": nodata,
+        "scale": coding.scale,
+        "offset": coding.offset,
+        "every": None,
+        "attributes": dict(header.attributes),
+        "history": [dict(step) for step in header.history],
     }
 
 
