@@ -126,6 +126,8 @@ sphinx_gallery_conf = {
     "reference_url": {"hyperfuse": None},
     "matplotlib_animations": False,
     "image_scrapers": ("matplotlib",),
+    # What an expression returns is shown where it has a form to be shown in, such as a cube; axes and legends have none.
+    "capture_repr": ("_repr_html_",),
     "plot_gallery": "True",
 }
 
