@@ -181,7 +181,7 @@ def test_upload_download_and_offline_through_a_hub_on_this_machine(tmp_path, sma
     assert code == 0, err
     kinds, *refused = out.splitlines()
     assert kinds == "FeINFN FeINFN"
-    said = "is not in the cache, and HF_HUB_OFFLINE forbids to download it (config.json); download it first"
+    said = "config.json is not in the cache, and HF_HUB_OFFLINE is set; download it first"
     assert refused == [f"hub:me/absent: {said}"] * 2
     assert len(small_hub.seen) == before
 

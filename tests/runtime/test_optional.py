@@ -95,6 +95,7 @@ def test_without_optional_packages_the_core_works_and_the_rest_says_what_it_need
         "hyperfuse.benchmark.tradeoff": "report",
         "hyperfuse.integrations.engine": "xarray",
         "hyperfuse.integrations.huggingface": "hub",
+        "hyperfuse.integrations.model_card": "hub",
         "hyperfuse.viewer": "view",
         "hyperfuse.xarray": "xarray",
     }

@@ -27,7 +27,8 @@ from hyperfuse.io.encoding.damage import named
 from hyperfuse.io.encoding.options import ReadKeywords, ReadOptions, merge_options
 from hyperfuse.io.products.members import open_folder
 from hyperfuse.io.products.stac import read_item
-from hyperfuse.io.products.stac_asset import Item, open_assets
+from hyperfuse.io.products.stac_asset import open_assets
+from hyperfuse.io.products.stac_item import Item
 from hyperfuse.runtime.optional import require
 from hyperfuse.version import __version__
 

@@ -65,7 +65,7 @@ def _reason(hub: Any, error: Exception, file: str) -> str:
         return "the repository has no such revision"
     if isinstance(error, errors.LocalEntryNotFoundError):
         if hub.constants.HF_HUB_OFFLINE:
-            return f"is not in the cache, and HF_HUB_OFFLINE forbids to download it ({file}); download it first"
+            return f"{file} is not in the cache, and HF_HUB_OFFLINE is set; download it first"
         return f"is not in the cache, and the hub at {hub.constants.ENDPOINT} cannot be reached"
     if isinstance(error, errors.EntryNotFoundError):
         return f"holds no {file}, so it is no network that hyperfuse saved"
