@@ -38,7 +38,14 @@ def history_step(scene: Scene, seed: int, details: Mapping[str, Any], more: Mapp
         rmse = [float(f"{math.ldexp(value, scene.source.match.exponent):.3g}") for value in rmse]
     if fractions is not None:
         values["network_fraction"] = _by_band_groups(fractions, np.flatnonzero(scene.bands) + 1)
-    notes = [_coverage(scene, rmse), *scene.notes, _differing(values), _added(values), _end(values, fractions)]
+    notes = [
+        _coverage(scene, rmse),
+        *scene.notes,
+        _outliers(values),
+        _differing(values),
+        _added(values),
+        _end(values, fractions),
+    ]
     return {
         "step": "fuse",
         "method": scene.method.name,
@@ -124,15 +131,29 @@ def _by_band_groups(fractions: Sequence[float], bands: NDArray[np.intp]) -> dict
     }
 
 
+def _outliers(details: Mapping[str, Any]) -> str:
+    """Return a sentence about single HR pixels that were replaced, empty without any."""
+    fraction = details.get("msi_outlier_fraction", 0.0)
+    if not isinstance(fraction, float) or not fraction:
+        return ""
+    return (
+        f"{_percent(fraction)} of the MSI's pixels are outliers, which the pixels around them and the HSI contradict:"
+        " they are replaced"
+    )
+
+
+def _percent(fraction: float) -> str:
+    return f"{fraction:.1%}" if fraction >= 0.001 else "less than 0.1%"
+
+
 def _differing(details: Mapping[str, Any]) -> str:
     """Return a sentence about LR pixels at which the images do not agree, empty without any."""
     fraction = details.get("differing_fraction", 0.0)
     if not isinstance(fraction, float) or not fraction:
         return ""
-    share = f"{fraction:.1%}" if fraction >= 0.001 else "less than 0.1%"
     return (
-        f"{share} of the HSI's pixels do not agree with the MSI (outliers, clouds, changes or saturation): they decide"
-        " no model, and the result there is less certain"
+        f"{_percent(fraction)} of the HSI's pixels do not agree with the MSI (outliers, clouds, changes or saturation):"
+        " they decide no model, and the result there is less certain"
     )
 
 

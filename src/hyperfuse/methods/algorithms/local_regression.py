@@ -22,6 +22,7 @@ from hyperfuse.methods.contract.state import StoredModel
 from hyperfuse.methods.local_linear.consistency import enforce_consistency
 from hyperfuse.methods.local_linear.models import RIDGES, WINDOWS, LocalModels
 from hyperfuse.methods.local_linear.predictors import Predictors, Whitening, pooled_noise
+from hyperfuse.methods.local_linear.preparation import Preparation
 from hyperfuse.progress import Progress, part, silent
 
 # A Gaussian window counts to this many times its sigma.
@@ -53,13 +54,15 @@ class LocalRegression(StoredModel):
     with weights that fall with that error.
 
     Attributes:
+        preparation: of pairs; None where there is nothing to prepare.
         whitening: of the MSI.
         models: of the HSI.
         consistency: see the settings.
         margin: see :class:`~hyperfuse.methods.contract.method.Model`.
-        details: none.
+        details: of the preparation.
     """
 
+    preparation: Preparation | None
     whitening: Whitening
     models: LocalModels
     consistency: bool
@@ -71,6 +74,9 @@ class LocalRegression(StoredModel):
         cls, samples: Sequence[PairTensors], settings: LocalRegressionSettings, progress: Progress
     ) -> LocalRegression:
         """Choose windows and ridges on samples of a scene."""
+        preparation = Preparation.fit(samples)
+        if preparation is not None:
+            samples = [preparation.apply(one) for one in samples]
         whitening = Whitening.fit([one.msi for one in samples])
         models = LocalModels.fit(
             [one.hsi for one in samples],
@@ -83,10 +89,12 @@ class LocalRegression(StoredModel):
         sensor = samples[0].sensor
         blur = max(reach / ratio for reach, ratio in zip(sensor.reach, sensor.ratio, strict=True))
         margin = min(DEFAULT_MARGIN, math.ceil(blur + _SIGMAS * max(models.weights)) + _AROUND)
-        return cls(whitening, models, settings.consistency, margin)
+        details = {} if preparation is None else preparation.details()
+        return cls(preparation, whitening, models, settings.consistency, margin, details)
 
     def apply(self, pair: PairTensors, progress: Progress = silent) -> Outcome:
         """Fuse a window."""
+        pair = pair if self.preparation is None else self.preparation.apply(pair)
         models = self.models.on(pair.hsi, Predictors.of(pair, self.whitening))
         fused = models.apply(progress=part(progress, 0.0, 0.9))
         if self.consistency:

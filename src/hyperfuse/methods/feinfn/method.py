@@ -31,6 +31,7 @@ from hyperfuse.methods.feinfn.correction import (
 from hyperfuse.methods.feinfn.linear_part import LinearImage, LinearModel
 from hyperfuse.methods.feinfn.pretrained import TrainedNetwork, load_for_pair
 from hyperfuse.methods.feinfn.uncertainty import FusedSample, VarianceModel
+from hyperfuse.methods.local_linear.preparation import Preparation
 from hyperfuse.networks.kernels.precision import Precision
 from hyperfuse.networks.options import FeINFNOptions
 from hyperfuse.progress import Progress, part, silent
@@ -91,6 +92,7 @@ class FeinfnModel(StoredModel):
     Every step is fitted or weighted by LR pixels that are held out of it; nothing else is needed.
 
     Attributes:
+        preparation: of pairs; None where there is nothing to prepare.
         linear: the linear part.
         correction: of its images by a network; None where there is none.
         uncertainty: of its images; None where it is not predicted.
@@ -98,6 +100,7 @@ class FeinfnModel(StoredModel):
         margin: see :class:`~hyperfuse.methods.contract.method.Model`.
     """
 
+    preparation: Preparation | None
     linear: LinearModel
     correction: NetworkCorrection | None
     uncertainty: VarianceModel | None
@@ -110,7 +113,11 @@ class FeinfnModel(StoredModel):
     def fit(cls, samples: Sequence[PairTensors], settings: FeinfnSettings, progress: Progress) -> FeinfnModel:
         """Fit the linear part, then the network, to samples of a scene."""
         started, computed, budget = time.monotonic(), time.process_time(), settings.budget_seconds
-        start = _start(settings, samples[0])
+        start, measured = _start(settings, samples[0]), samples[0]
+        preparation = Preparation.fit(samples)
+        prepared = {} if preparation is None else preparation.details()
+        if preparation is not None:
+            samples = [preparation.apply(one) for one in samples]
         steps = _STEPS[settings.effort] if settings.steps is None else settings.steps
         if budget is not None:
             steps = 1  # as many as there is time for
@@ -124,8 +131,8 @@ class FeinfnModel(StoredModel):
             samples, part(progress, 0.0, 0.25 if learns else 1.0), budget, regress=settings.effort != "fast"
         )
         if not learns:
-            details = _details(linear, None, regressed=settings.effort != "fast")
-            return cls(linear, None, None, details)._complete(samples, settings, image, [])
+            details = {**prepared, **_details(linear, None, regressed=settings.effort != "fast")}
+            return cls(preparation, linear, None, None, details)._complete(measured, samples, settings, image, [])
         limit = None
         if budget is not None:
             taken = time.monotonic() - started
@@ -139,10 +146,12 @@ class FeinfnModel(StoredModel):
         details = _details(
             linear, found, regressed=settings.effort != "fast", trained=isinstance(start, TrainedNetwork)
         )
-        return cls(linear, found.correction, None, details)._complete(samples, settings, image, found.errors)
+        model = cls(preparation, linear, found.correction, None, {**prepared, **details})
+        return model._complete(measured, samples, settings, image, found.errors)
 
     def _complete(
         self,
+        measured: PairTensors,
         samples: Sequence[PairTensors],
         settings: FeinfnSettings,
         image: LinearImage | None,
@@ -151,7 +160,8 @@ class FeinfnModel(StoredModel):
         """Return the model with the uncertainty of its images where it is set, and what fitting has computed.
 
         Args:
-            samples: of the scene.
+            measured: the first sample, as it was before the preparation.
+            samples: of the scene, prepared.
             settings: of the method.
             image: of a single sample, by the linear part.
             errors: of held-out predictions of each sample, where they are known.
@@ -167,7 +177,7 @@ class FeinfnModel(StoredModel):
             model = replace(self, uncertainty=VarianceModel.fit(fused))
         if image is None:
             return model
-        return replace(model, _fitted=[_FittedSample(samples[0], image, errors[0] if errors else None)])
+        return replace(model, _fitted=[_FittedSample(measured, samples[0], image, errors[0] if errors else None)])
 
     def _corrected(self, linear: LinearImage) -> torch.Tensor:
         return linear.image if self.correction is None else self.correction.correct(linear)
@@ -178,9 +188,12 @@ class FeinfnModel(StoredModel):
     def apply(self, pair: PairTensors, progress: Progress = silent) -> Outcome:
         """Fuse a window, and predict its error where that is set."""
         progress(0.0, "applying the linear part")
-        linear, error = self._known(pair)
-        if linear is None:
-            linear = self.linear.apply(pair)
+        known = self._known(pair)
+        if known is None:
+            pair = pair if self.preparation is None else self.preparation.apply(pair)
+            linear, error = self.linear.apply(pair), None
+        else:
+            pair, linear, error = known.prepared, known.linear, known.error
         if self.correction is not None:
             progress(0.5, "applying the network")
         image = self._corrected(linear)
@@ -196,13 +209,12 @@ class FeinfnModel(StoredModel):
         progress(1.0, "done")
         return Outcome(result, expected)
 
-    def _known(self, pair: PairTensors) -> tuple[LinearImage | None, torch.Tensor | None]:
+    def _known(self, pair: PairTensors) -> _FittedSample | None:
         """Return what fitting has computed for this very pair, once."""
         for index, one in enumerate(self._fitted):
             if one.pair.hsi is pair.hsi and one.pair.msi is pair.msi and one.pair.sensor is pair.sensor:
-                del self._fitted[index]
-                return one.linear, one.error
-        return None, None
+                return self._fitted.pop(index)
+        return None
 
 
 def _refuse_network(settings: FeinfnSettings) -> None:
@@ -219,6 +231,7 @@ def _refuse_network(settings: FeinfnSettings) -> None:
 @dataclass(frozen=True)
 class _FittedSample:
     pair: PairTensors
+    prepared: PairTensors
     linear: LinearImage
     error: torch.Tensor | None
 

@@ -24,7 +24,48 @@ _HSI_CONTRAST, _HSI_DEVIATIONS = 1.0, 10.0  # median over the bands of the HSI, 
 # Few bright objects before a dark ground have large residuals too, though not for their brightness: minimum of a
 # residual relative to the sum of measured and predicted value.
 _MSI_RELATIVE, _HSI_RELATIVE = 0.04, 0.5
+_MIN_DEVIATION = 0.005  # of a band's contrast: smaller residuals do no harm
 _TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class MsiByHsi:
+    """The degraded MSI as a linear function of the HSI, fitted robustly.
+
+    Attributes:
+        components: of the HSI.
+        coefficients: (msi_bands, components + 1).
+        deviation: of usual residuals of every MSI band, (msi_bands,).
+        contrast: mean deviation of every degraded MSI band from its median, (msi_bands,).
+    """
+
+    components: Subspace
+    coefficients: torch.Tensor
+    deviation: torch.Tensor
+    contrast: torch.Tensor
+
+    @classmethod
+    def fit(cls, samples: Sequence[PairTensors], most: int = _COMPONENTS) -> MsiByHsi | None:
+        """Fit by iterated weights of Cauchy's distribution; None where there are too few LR pixels.
+
+        Args:
+            samples: of a scene.
+            most: maximum number of components: with many, spectra of single objects are among them.
+        """
+        hsi, msi = _some_pixels(samples)
+        components = fit_subspace(hsi, min(most, len(hsi), hsi.shape[2] // _PIXELS_PER_COMPONENT))
+        if components.basis.shape[1] <= 1 or hsi.shape[2] < _PIXELS_PER_COMPONENT * (len(msi) + 1):
+            return None
+        return cls(components, *_robust(components.project(hsi), msi), _contrast(msi))
+
+    @property
+    def unit(self) -> torch.Tensor:
+        """What a residual of every MSI band is measured in, (msi_bands,)."""
+        return torch.maximum(self.deviation, _MIN_DEVIATION * self.contrast)
+
+    def predict(self, hsi: torch.Tensor) -> torch.Tensor:
+        """Return the MSI that an HSI (bands, h, w) shows, float64 (msi_bands, h, w)."""
+        return apply_linear(self.coefficients, self.components.project(hsi.double()))
 
 
 @dataclass(frozen=True)
@@ -32,16 +73,14 @@ class Agreement:
     """Linear maps between HSI and degraded MSI, fitted robustly, and the residuals of usual pixels.
 
     Attributes:
-        components: of the HSI.
-        to_msi: coefficients (msi_bands, components + 1).
+        to_msi: the MSI by the HSI.
         to_hsi: coefficients (bands, msi_bands + 1).
         msi_limit: residual of each MSI band beyond which a pixel does not agree, (msi_bands,).
         hsi_limit: the same of each band of the HSI, (bands,).
         fraction: of the samples' LR pixels that do not agree.
     """
 
-    components: Subspace
-    to_msi: torch.Tensor
+    to_msi: MsiByHsi
     to_hsi: torch.Tensor
     msi_limit: torch.Tensor
     hsi_limit: torch.Tensor
@@ -50,27 +89,23 @@ class Agreement:
     @classmethod
     def fit(cls, samples: Sequence[PairTensors]) -> Agreement | None:
         """Fit both maps by iterated weights of Cauchy's distribution; None where there are too few LR pixels."""
-        hsi = pooled([one.hsi for one in samples]).double()
-        msi = pooled([_degraded(one) for one in samples]).double()
-        step = -(-hsi.shape[2] // _FIT_PIXELS)
-        hsi, msi = hsi[..., ::step], msi[..., ::step]
-        components = fit_subspace(hsi, min(_COMPONENTS, len(hsi), hsi.shape[2] // _PIXELS_PER_COMPONENT))
-        if components.basis.shape[1] <= 1 or hsi.shape[2] < _PIXELS_PER_COMPONENT * (len(msi) + 1):
+        to_msi = MsiByHsi.fit(samples)
+        if to_msi is None:
             return None
-        to_msi, msi_scale = _robust(components.project(hsi), msi)
-        to_hsi, hsi_scale = _robust(msi, hsi)
-        msi_limit = torch.maximum(_MSI_CONTRAST * _contrast(msi), _MSI_DEVIATIONS * msi_scale)
+        hsi, msi = _some_pixels(samples)
+        to_hsi, hsi_scale = fit_hsi_by_msi(samples)
+        msi_limit = torch.maximum(_MSI_CONTRAST * to_msi.contrast, _MSI_DEVIATIONS * to_msi.deviation)
         hsi_limit = torch.maximum(_HSI_CONTRAST * _contrast(hsi), _HSI_DEVIATIONS * hsi_scale)
         if len(msi) == 1:  # one value says too little about a spectrum
             hsi_limit = torch.full_like(hsi_limit, torch.inf)
-        found = cls(components, to_msi, to_hsi, msi_limit, hsi_limit)
+        found = cls(to_msi, to_hsi, msi_limit, hsi_limit)
         differing = torch.cat([found.differing(one).flatten() for one in samples])
         return replace(found, fraction=float(differing.double().mean()))
 
     def differing(self, pair: PairTensors) -> torch.Tensor:
         """Return the LR pixels of a window at which the images do not agree, bool (h, w)."""
         hsi, msi = pair.hsi.double(), _degraded(pair).double()
-        of_msi = _excess(msi, apply_linear(self.to_msi, self.components.project(hsi)), self.msi_limit, _MSI_RELATIVE)
+        of_msi = _excess(msi, self.to_msi.predict(hsi), self.msi_limit, _MSI_RELATIVE)
         of_hsi = _excess(hsi, apply_linear(self.to_hsi, msi), self.hsi_limit, _HSI_RELATIVE)
         found: torch.Tensor = of_msi.any(0) | (of_hsi.double().mean(0) > 0.5)
         return found
@@ -82,6 +117,23 @@ class Agreement:
             return pair
         predicted = apply_linear(self.to_hsi, _degraded(pair).double())
         return pair._replace(hsi=torch.where(differing, predicted.to(pair.hsi), pair.hsi))
+
+
+def fit_hsi_by_msi(samples: Sequence[PairTensors]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return coefficients (bands, msi_bands + 1) of the HSI on the degraded MSI, fitted robustly.
+
+    And the deviation of usual residuals, (bands,).
+    """
+    hsi, msi = _some_pixels(samples)
+    return _robust(msi, hsi)
+
+
+def _some_pixels(samples: Sequence[PairTensors]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return HSI and degraded MSI of LR pixels that stand for all, float64 (bands, 1, n) each."""
+    hsi = pooled([one.hsi for one in samples])
+    msi = pooled([_degraded(one) for one in samples])
+    step = -(-hsi.shape[2] // _FIT_PIXELS)
+    return hsi[..., ::step].double(), msi[..., ::step].double()
 
 
 def _degraded(pair: PairTensors) -> torch.Tensor:

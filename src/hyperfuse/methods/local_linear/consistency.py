@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 
+from hyperfuse.methods.local_linear.solvers import Operator, conjugate_gradients, conjugate_residuals
 from hyperfuse.sensor.axis import AxisOperator
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.psf import KernelPsf
@@ -18,15 +18,10 @@ from hyperfuse.sensor.scattered import ScatteredOperator, scattered_interpolatio
 from hyperfuse.statistics.noise import estimate_noise
 from hyperfuse.statistics.subspace import signal_subspace
 
-Operator = Callable[[torch.Tensor], torch.Tensor]
-
 _LENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # in LR pixels
 _FLOOR = 1e-5  # of the prior variance: keeps the system well conditioned
 _CHUNK = 32  # components
 _SOLVER_CHUNK = 8  # float64 images at HR
-_SOLVER_STEPS = 100
-_SOLVER_TOLERANCE = 1e-6
-_DISPLACED_STEPS, _DISPLACED_TOLERANCE = 16, 1e-3
 
 
 def enforce_consistency(fused: torch.Tensor, hsi: torch.Tensor, sensor: Sensor) -> torch.Tensor:
@@ -214,7 +209,7 @@ class _Kriging:
         def approximate_inverse(weights: torch.Tensor) -> torch.Tensor:
             return y.vectors @ (y.vectors.T @ weights @ x.vectors / spectrum) @ x.vectors.T
 
-        return spread(_conjugate_gradients(system, approximate_inverse, residual)).to(like.dtype)
+        return spread(conjugate_gradients(system, approximate_inverse, residual)).to(like.dtype)
 
     def displaced_correction(
         self, residual: torch.Tensor, noise: torch.Tensor, moved: _Moved, dtype: torch.dtype
@@ -236,7 +231,7 @@ class _Kriging:
         def approximate_inverse(seen: torch.Tensor) -> torch.Tensor:
             return y.vectors.T @ seen @ x.vectors / spectrum
 
-        return spread(_conjugate_residuals(system, approximate_inverse, residual * moved.known))
+        return spread(conjugate_residuals(system, approximate_inverse, residual * moved.known))
 
     def error_model(self) -> ErrorModel:
         y, x = self._axes
@@ -300,48 +295,3 @@ class _Axis:
             values, vectors = torch.linalg.eigh(self._matrix @ cross)
             self._known[length] = values.clamp_min(0.0), vectors, cross @ vectors
         self.values, self.vectors, self.spread = self._known[length]
-
-
-def _conjugate_residuals(system: Operator, approximate_inverse: Operator, right: torch.Tensor) -> torch.Tensor:
-    """Return ``w`` with ``system(w) = right`` for every band of (bands, h, w), by generalised conjugate residuals."""
-    residual, goal = right, _DISPLACED_TOLERANCE * right.square().sum((1, 2)).sqrt()
-    solution = torch.zeros_like(right)
-    steps: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-    for _ in range(_DISPLACED_STEPS):
-        if not bool((residual.square().sum((1, 2)).sqrt() > goal).any()):
-            break
-        weights = approximate_inverse(residual)
-        seen = system(weights)
-        for earlier, seen_earlier, energy in steps:
-            overlap = (seen * seen_earlier).sum((1, 2), keepdim=True) / energy
-            weights, seen = weights - overlap * earlier, seen - overlap * seen_earlier
-        energy = seen.square().sum((1, 2), keepdim=True).clamp_min(1e-300)
-        steps.append((weights, seen, energy))
-        length = (residual * seen).sum((1, 2), keepdim=True) / energy
-        solution, residual = solution + length * weights, residual - length * seen
-    return solution
-
-
-def _conjugate_gradients(system: Operator, preconditioner: Operator, right: torch.Tensor) -> torch.Tensor:
-    """Solve ``system(w) = right`` for every band of (bands, h, w), float64, by preconditioned conjugate gradients."""
-
-    def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return (a * b).sum((1, 2), keepdim=True)
-
-    def ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return torch.where(b > 0, a / b, 0.0)  # a solved band does not change
-
-    solution, residual = torch.zeros_like(right), right
-    goal = _SOLVER_TOLERANCE * right.square().sum((1, 2)).sqrt()
-    direction = preconditioned = preconditioner(residual)
-    product = dot(residual, preconditioned)
-    for _ in range(_SOLVER_STEPS):
-        if not bool((residual.square().sum((1, 2)).sqrt() > goal).any()):
-            break
-        image = system(direction)
-        step = ratio(product, dot(direction, image))
-        solution, residual = solution + step * direction, residual - step * image
-        preconditioned = preconditioner(residual)
-        before, product = product, dot(residual, preconditioned)
-        direction = preconditioned + ratio(product, before) * direction
-    return solution

@@ -15,7 +15,7 @@ _MIN_BANDS = 5  # below, bands do not predict each other well enough to distingu
 _PIXELS_PER_COMPONENT = 6
 _PIXELS_PER_SAMPLE = 4.0  # under a wide PSF the noise of neighbouring pixels is correlated
 _ROUNDING = 1e-12
-_MEDIAN_OF_UNIT_SQUARE = 0.4549  # of the square of a standard normal number
+_QUARTILE_OF_UNIT_SQUARE = 0.10153  # the lower one, of the square of a standard normal number
 _WHITE = 4  # images of noise by which the variance that displaced samples pass is measured
 _HSI_NOISE_ERROR = 0.15  # relative error of the HSI's noise variance
 
@@ -76,8 +76,8 @@ def _unexplained(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, agrees: t
     if not bool(whole.any()):
         return unknown
     squared = laplacian_difference((degraded - weights @ scores).unflatten(1, coarse))[:, whole].square()
-    # The PSF spreads what does not agree thinly over other pixels: there the median tells what is usual.
-    residual = squared.mean(1) if bool(known.all()) else squared.median(1).values / _MEDIAN_OF_UNIT_SQUARE
+    # Of noise, mean and quartile tell the same; saturated, changed or filled pixels raise the mean alone.
+    residual = torch.minimum(squared.mean(1), squared.quantile(0.25, dim=1) / _QUARTILE_OF_UNIT_SQUARE)
     residual = residual * pixels / (pixels - components - 1)
     from_hsi = (weights @ basis.T).square() @ estimate_noise(hsi).double().square()
     beyond = (residual - from_hsi).clamp_min(0) + _HSI_NOISE_ERROR * torch.minimum(from_hsi, residual)
