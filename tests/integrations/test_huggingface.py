@@ -127,7 +127,7 @@ HubNetwork(network).push_to_hub("me/first", private=True, model_card_kwargs={"sc
 print(push_to_hub(network, "folder", "me/second"))
 """
 READ = """
-import torch, hyperfuse as hf
+import numpy as np, torch, hyperfuse as hf
 from hyperfuse.cli import main
 from hyperfuse.integrations.huggingface import HubNetwork
 first = HubNetwork.from_pretrained("me/first", revision="main")
@@ -135,6 +135,11 @@ second = hf.from_pretrained("hub:me/second@main")
 for (name, one), other in zip(first.network.state_dict().items(), second.state_dict().values(), strict=True):
     assert torch.equal(one, other), name
 print(float(first.network.state_dict()[name].sum()))
+pair = hf.simulate(np.random.default_rng(0).random((4, 32, 32), np.float32), ratio=4, srf="boxes:2")
+hf.write("hsi.tif", pair.hsi)
+hf.write("msi.tif", pair.msi)
+assert main(["fuse", "hsi.tif", "msi.tif", "fused.tif", "--network", "hub:me/first@main", "--quiet"]) == 0
+assert hf.read("fused.tif").history[-1]["settings"]["weights"] == "hub:me/first@" + "1" * 40
 for name in ("hub:me/absent", "hub:me/other", "hub:me/first@older", "hub:nonsense", "hub:a/b/c"):
     try:
         hf.from_pretrained(name)

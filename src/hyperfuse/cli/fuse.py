@@ -245,14 +245,14 @@ def fuse(
 def _network_of(network: str, weights: str | None) -> tuple[str, dict[str, Any]]:
     """Return the weights of ``--network``, a folder or a name with ``--weights``, and the setting that names it."""
     from hyperfuse.networks import list_networks, network_class
-    from hyperfuse.networks.pretrained import find_pretrained
+    from hyperfuse.networks.pretrained import fixed_name
 
     if network not in list_networks():
         if weights is not None:
             raise InputError(
                 f"--network {network} with --weights: no network is called that{nearest_name(network, list_networks())}"
             )
-        return network if Path(network).is_file() else str(find_pretrained(network)), {}
+        return network if Path(network).is_file() else fixed_name(network), {}
     if weights is None:
         published = network_class(network).published
         where = f" (published: {published})" if published else ""
@@ -268,7 +268,7 @@ def _settings_of(
 ) -> dict[str, Any]:
     """Return the settings that options stand for, where the method has them."""
     from hyperfuse.methods import get_method, list_methods
-    from hyperfuse.networks.pretrained import find_pretrained
+    from hyperfuse.networks.pretrained import fixed_name
 
     if effort is not None and budget is not None:
         raise InputError("--effort and --budget both say how long to work; give one of them")
@@ -284,7 +284,7 @@ def _settings_of(
         others = " or ".join([one.name for one in list_methods() if one.capabilities.weights] + ["--network"])
         raise InputError(f"the method {method} takes no --weights: it has no network; choose {others}")
     if weights is not None and not (method == "network" and Path(weights).is_file()):
-        find_pretrained(weights)  # refused before files are read
+        weights = fixed_name(weights)  # refused before files are read
     settings = {
         "effort": effort,
         "budget_seconds": None if budget is None else parse_duration(budget, "--budget"),

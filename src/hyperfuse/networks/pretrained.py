@@ -54,6 +54,17 @@ def find_pretrained(name: str | os.PathLike[str]) -> Path:
     )
 
 
+def fixed_name(name: str) -> str:
+    """Return the name of weights that are there, for records: of the hub with the commit, others as they are.
+
+    Raises:
+        InputError: as :func:`find_pretrained`.
+    """
+    folder = find_pretrained(name)
+    # The cache calls a folder by its commit.
+    return f"{name.partition('@')[0]}@{folder.name}" if is_hub_name(name) and not Path(name).is_dir() else name
+
+
 def save_pretrained(
     network: FusionNetwork,
     folder: str | os.PathLike[str],
