@@ -194,7 +194,9 @@ call(
     "simulate",
     "hyperfuse:simulate",
     {"REFERENCE": str(folder / "reference.tif"), "SRF": "boxes:4", "OUTPUT": simulated},
+    loaded=True,
 )
+answers["simulated layers"] = layers()
 scored = {"REFERENCE": str(folder / "reference.tif"), "FUSED": outputs["OUTPUT"], "RATIO": "3"}
 call("evaluate", "hyperfuse:evaluate", {**scored, "OUTPUT": str(folder / "scores.html")})
 call("info", "hyperfuse:info", {"INPUT": outputs["OUTPUT"], "OUTPUT": str(folder / "info.html")})

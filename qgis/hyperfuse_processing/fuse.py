@@ -7,7 +7,6 @@ from html import escape
 from qgis.core import (
     QgsCoordinateTransform,
     QgsCsException,
-    QgsProcessingLayerPostProcessorInterface,
     QgsProcessingParameterBand,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterEnum,
@@ -16,12 +15,11 @@ from qgis.core import (
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsProcessingUtils,
 )
-from qgis.PyQt import sip
 
 from .algorithm import Algorithm
 from .arguments import options
+from .loading import show_layer
 
 # Pixel sizes of one grid in another coordinate system differ by less.
 _SAME_SIZE = 1.01
@@ -181,10 +179,10 @@ class Fuse(Algorithm):
         if outcome.cancelled:
             return {}
         name = self.labels["HSI"]
-        self._show_layer(context, output, f"{name}, fused")
+        show_layer(context, output, f"{name}, fused")
         results = {"OUTPUT": output}
         if uncertainty:
-            self._show_layer(context, uncertainty, f"{name}, expected error")
+            show_layer(context, uncertainty, f"{name}, expected error")
             results["UNCERTAINTY"] = uncertainty
         if report:
             results["REPORT"] = report
@@ -193,31 +191,3 @@ class Fuse(Algorithm):
     @staticmethod
     def _asked(parameters, name):
         return parameters.get(name) not in (None, "")
-
-    @staticmethod
-    def _show_layer(context, path, name):
-        """Name a layer that is loaded, and give it the style next to its file.
-
-        Its file's name is taken where the user prefers that, unless it is a temporary one, which says nothing.
-        """
-        if context.willLoadLayerOnCompletion(path):
-            details = context.layerToLoadOnCompletionDetails(path)
-            details.name = name
-            details.forceName = path.startswith(QgsProcessingUtils.tempFolder())
-            details.setPostProcessor(_Styler.create())
-
-
-class _Styler(QgsProcessingLayerPostProcessorInterface):
-    """Loads the style next to a file, which Processing, unlike the rest of QGIS, does not."""
-
-    held = ()
-
-    @classmethod
-    def create(cls):
-        """Return one for one layer: the context deletes each, and nothing else holds the Python part until then."""
-        cls.held = (*(one for one in cls.held if not sip.isdeleted(one)), cls())
-        return cls.held[-1]
-
-    def postProcessLayer(self, layer, context, feedback):
-        layer.loadDefaultStyle()
-        layer.triggerRepaint()

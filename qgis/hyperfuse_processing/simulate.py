@@ -17,6 +17,7 @@ from qgis.core import (
 from .algorithm import Algorithm
 from .arguments import options
 from .enums import DOUBLE
+from .loading import show_layer
 
 
 class Simulate(Algorithm):
@@ -69,6 +70,8 @@ class Simulate(Algorithm):
             "--overwrite",
             "--format",
             "tif",
+            "--style",
+            "qgis",
             *options(
                 [
                     ("--ratio", text(parameters, "RATIO", context).strip()),
@@ -89,6 +92,7 @@ class Simulate(Algorithm):
             if context.project() is not None:
                 details = QgsProcessingContext.LayerDetails(f"simulated {name}", context.project(), name)
                 context.addLayerToLoadOnCompletion(results[name], details)
+                show_layer(context, results[name], f"{self.labels['REFERENCE']}, simulated {name}")
         return results
 
     def _number(self, parameters, name, context):

@@ -132,6 +132,11 @@ def _check_others(found):
     assert read(made["MSI"]).data.shape == (4, 60, 60)
     assert read(made["HSI"]).data.shape == (20, 15, 15)
     assert Path(made["SENSOR"]).is_file()
+    layers = {layer["name"]: layer["bands"] for layer in found["simulated layers"]}
+    assert layers["reference, simulated HSI"] == next(
+        layer["bands"] for layer in found["layers"] if layer["name"] == "hsi, fused"
+    )
+    assert "reference, simulated MSI" in layers
     scores = found["evaluate"]["results"]
     expected = hyperfuse.evaluate(
         read(Path(found["fuse"]["results"]["OUTPUT"]).parents[1] / "reference.tif"),
