@@ -21,7 +21,7 @@ _folder = Path(_job["folder"])
 _answers = {}
 
 
-def _wait(until, seconds=120):
+def _wait(until, seconds=300):
     end = time.monotonic() + seconds
     while not until() and time.monotonic() < end:
         QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 50)
@@ -50,9 +50,8 @@ def _fuse():
     algorithm = QgsApplication.processingRegistry().createAlgorithmById("hyperfuse:fuse")
     dialog = AlgorithmDialog(algorithm, False, window)
     layers = {layer.name(): layer for layer in QgsProject.instance().mapLayers().values()}
-    dialog.setParameters(
-        {"HSI": layers["hsi"], "MSI": layers["msi"], "METHOD": _job["method"], "OUTPUT": _job["output"]}
-    )
+    images = {"HSI": layers["hsi"], "MSI": layers["msi"]}
+    dialog.setParameters({**images, "METHOD": _job["method"], "OUTPUT": _job["output"]})
     dialog.resize(760, 700)
     dialog.show()
     _pause(0.5)
@@ -68,6 +67,7 @@ def _fuse():
     _pause(0.5)
     _answers["progress"] = shown
     dialog.close()
+    _cancel(images)
     (layer,) = (QgsProject.instance().mapLayer(key) for key in set(QgsProject.instance().mapLayers()) - before)
     _answers["layer"] = {
         "name": layer.name(),
@@ -85,6 +85,23 @@ def _fuse():
     _answers["colours"] = len(
         {picture.pixel(x, y) for x in range(0, picture.width(), 7) for y in range(0, picture.height(), 7)}
     )
+
+
+def _cancel(images):
+    """Start a fusion in a dialog, and click Cancel once the program runs."""
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("hyperfuse:fuse")
+    dialog = AlgorithmDialog(algorithm, False, iface.mainWindow())
+    dialog.setParameters({**images, "OUTPUT": str(_folder / "cancelled.tif")})
+    ended = []
+    dialog.algorithmFinished.connect(lambda *_: ended.append(time.monotonic()))
+    dialog.show()
+    dialog.runAlgorithm()
+    _pause(1)
+    start = time.monotonic()
+    dialog.cancelButton().click()
+    _wait(lambda: ended, 30)
+    _answers["cancelled after"] = ended[0] - start if ended else None
+    dialog.close()
 
 
 def _run():

@@ -53,7 +53,7 @@ def test_the_dialog_fuses_and_the_map_shows_the_result_in_its_colours(profile, i
         env=environ,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=400,
         check=False,
     )
     assert (indian_pines / "answers.json").is_file(), done.stdout[-2000:] + done.stderr[-2000:]
@@ -74,3 +74,5 @@ def test_the_dialog_fuses_and_the_map_shows_the_result_in_its_colours(profile, i
     assert answers["colours"] > 500  # a picture, not a plain area
     assert answers["progress"] == sorted(answers["progress"])
     assert answers["progress"]
+    assert answers["cancelled after"] < 1
+    assert not list(indian_pines.glob("*cancelled*"))
