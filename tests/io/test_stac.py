@@ -1,6 +1,7 @@
 """Assets of STAC items as cubes, and the item of a result: pystac is the oracle."""
 
 import copy
+import datetime
 import functools
 import http.server
 import json
@@ -76,6 +77,24 @@ def test_bands_are_as_the_item_states_in_either_version(folder, asset):
         assert cube.history[-1]["assets"] == ["image"]
     picked = read(f"{item}:image", bands="3,1")
     np.testing.assert_allclose(picked.wavelengths, [700, 500])
+
+
+def test_an_item_that_pystac_makes_with_its_extensions(folder):
+    from pystac.extensions.eo import Band, EOExtension
+    from pystac.extensions.raster import RasterBand, RasterExtension
+
+    item = pystac.Item("scene", None, None, datetime.datetime(2024, 5, 1), {})
+    item.add_asset("image", pystac.Asset("all.tif", roles=["data"]))
+    item.set_self_href(str(folder / "item.json"))
+    bands = [Band.create(f"B{k}", center_wavelength=0.5 + k / 10, full_width_half_max=0.03) for k in range(3)]
+    EOExtension.ext(item.assets["image"], add_if_missing=True).apply(bands)
+    coded = [RasterBand.create(nodata=0, scale=0.01, offset=-0.1) for _ in range(3)]
+    RasterExtension.ext(item.assets["image"], add_if_missing=True).apply(coded)
+    item.save_object(include_self_link=False)
+    for cube in (read(folder / "item.json"), read_stac(item)):
+        np.testing.assert_allclose(cube.wavelengths, [500, 600, 700])
+        assert cube.data[0, 0, 1] == pytest.approx(-0.09)
+        assert np.isnan(cube.data[0, 0, 0])
 
 
 def test_coding_without_bands_and_that_of_the_caller(folder):
@@ -256,6 +275,20 @@ def asset_of(item):
     assets = item["assets"]
     found = assets.get("a") if isinstance(assets, dict) else None
     return found if isinstance(found, dict) else item
+
+
+def test_an_outline_across_the_antimeridian_is_left_out_with_a_note(tmp_path):
+    place = {
+        "crs": "EPSG:32660",
+        "transform": (100, 0, 680000, 0, -100, 6000000),
+        "attributes": {"start_time": "20240501T100000"},
+    }
+    header = Cube(np.ones((1, 4, 900)), **place).header
+    with pytest.warns(HyperfuseWarning, match="crosses the antimeridian"):
+        write_stac_item(tmp_path / "a.json", {"image": ItemAsset(tmp_path / "a.tif", "an image", header=header)})
+    item = json.loads((tmp_path / "a.json").read_text())
+    assert item["geometry"] is None
+    assert item["properties"]["proj:code"] == "EPSG:32660"
 
 
 JUNK = [

@@ -276,7 +276,8 @@ def _footprint(header: CubeHeader) -> tuple[dict[str, Any] | None, list[float] |
     ]
     placed = [header.transform @ (col * header.cols, row * header.rows) for col, row in outline]
     xs, ys = transform(parse_crs(header.crs), parse_crs("EPSG:4326"), *zip(*placed, strict=True))
-    if not np.isfinite([xs, ys]).all():
+    if not np.isfinite([xs, ys]).all() or max(xs) - min(xs) > 180:
+        warn("the image crosses the antimeridian or a pole: the STAC item states its place by the projection alone")
         return None, None
     ring = [[round(x, 9), round(y, 9)] for x, y in zip(xs, ys, strict=True)]
     box = [min(x for x, _ in ring), min(y for _, y in ring), max(x for x, _ in ring), max(y for _, y in ring)]
