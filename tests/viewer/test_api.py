@@ -161,6 +161,16 @@ def test_an_error_against_other_bands_is_refused_in_a_line(serve, cube, coarse):
     assert "no image is named as the reference" in reply.json()["error"]
 
 
+def test_an_empty_band_is_not_chosen_to_show_an_image(serve, cube):
+    valid = cube.valid.copy()
+    valid[5] = False
+    first = serve(cube).get("/api/scene").json()["images"][0]["shown"]["bands"]
+    found = serve(cube.replace(valid=valid)).get("/api/scene").json()["images"][0]["shown"]["bands"]
+    bands = [round(float(cube.wavelengths[band])) for band in first]
+    assert (first, bands) == ([5, 2, 0], [655, 532, 450])
+    assert found == [4, 2, 0]
+
+
 def test_an_uncertainty_is_found_by_its_history_and_belongs_to_its_image(serve, cube):
     step = {"step": "fuse", "quantity": "standard deviation of the expected error"}
     images = serve(cube, cube.replace(history=(step,))).get("/api/scene").json()["images"]

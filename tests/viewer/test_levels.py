@@ -10,6 +10,7 @@ import hyperfuse as hf
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseError
 from hyperfuse.io import ReadOptions, write
+from hyperfuse.viewer import builder as builder_module
 from hyperfuse.viewer import levels as levels_module
 from hyperfuse.viewer import pyramid as pyramid_module
 from hyperfuse.viewer.builder import Builder
@@ -152,6 +153,23 @@ def test_the_builder_builds_what_is_wanted_first_then_the_rest(image, cube, cach
     np.testing.assert_allclose(
         levels.read((0, 1, 2), 2, Window(0, 0, *levels.size(2)))[0], plain_means(cube.data, 4), rtol=1e-5
     )
+    levels.close()
+
+
+def test_bands_that_were_looked_at_are_built_when_nobody_asks_for_more(image, cube, cache, small_cells, monkeypatch):
+    monkeypatch.setattr(builder_module, "_QUIET_SECONDS", 0.2)
+    pyramid = Pyramid(cube.shape, ["c"], cache)
+    monkeypatch.setattr(pyramid, "fits", lambda bands: bands < 3)
+    levels = Levels(image, pyramid)
+    builder = Builder([levels])
+    builder.wish(0, (2,))
+    assert builder.progress().fraction == 1  # nobody waits
+    assert not pyramid.done.any()
+    ends = time.monotonic() + 30
+    while not pyramid.done[2].all() and time.monotonic() < ends:
+        time.sleep(0.02)
+    assert pyramid.done[2].all()
+    builder.close()
     levels.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from hyperfuse.viewer.levels import Levels
 # Values of cells that are held at once, and seconds after which what was added is recorded.
 _MOST_HELD = 32_000_000
 _BANDS_AT_ONCE = 8
+# Seconds without a request after which work starts that nobody waits for.
+_QUIET_SECONDS = 2.0
 
 
 class Built(NamedTuple):
@@ -39,6 +42,8 @@ class Builder:
     def __init__(self, images: Sequence[Levels]) -> None:
         self._images = images
         self._wanted: list[tuple[int, Bands]] = []
+        self._wished: list[tuple[int, Bands]] = []
+        self._quiet_from = 0.0
         self._failures: dict[int, str] = {}
         self._changed, self._ending = threading.Condition(), False
         self._thread: threading.Thread | None = None
@@ -52,6 +57,17 @@ class Builder:
             if missing and (number, missing) not in self._wanted:
                 self._wanted.insert(0, (number, missing))
                 self._changed.notify()
+            self._start()
+
+    def wish(self, number: int, bands: Bands) -> None:
+        """Build the pyramid of some bands of an image, and then of the others, when nobody waits for anything."""
+        with self._changed:
+            if self._ending or number in self._failures:
+                return
+            self._quiet_from = time.monotonic() + _QUIET_SECONDS
+            missing = self._missing(number, bands)
+            if missing and (number, missing) not in self._wished:
+                self._wished.append((number, missing))
             self._start()
 
     def progress(self) -> Built:
@@ -89,10 +105,13 @@ class Builder:
         while True:
             with self._changed:
                 self._wanted = [(number, bands) for number, bands in self._wanted if self._missing(number, bands)]
-                job = self._wanted[0] if self._wanted else self._background()
+                job = self._wanted[0] if self._wanted else None
                 while job is None and not self._ending:
-                    self._changed.wait()
-                    job = self._wanted[0] if self._wanted else self._background()
+                    left = self._quiet_from - time.monotonic()
+                    job = None if left > 0 else self._background()
+                    if job is None:
+                        self._changed.wait(left if left > 0 else None)
+                    job = self._wanted[0] if self._wanted else job
                 if self._ending or job is None:
                     return
             number, bands = job
@@ -104,7 +123,13 @@ class Builder:
                     self._wanted = [one for one in self._wanted if one[0] != number]
 
     def _background(self) -> tuple[int, Bands] | None:
-        """Return bands that nobody waits for, of an image of which all fit on the disk."""
+        """Return bands that nobody waits for: those that were looked at, then others where all fit on the disk."""
+        while self._wished:
+            number, bands = self._wished.pop(0)
+            missing = self._missing(number, bands)
+            pyramid = self._images[number].pyramid
+            if missing and number not in self._failures and pyramid is not None and pyramid.fits(len(missing)):
+                return number, missing
         for number, levels in enumerate(self._images):
             missing = self._missing(number, levels.image.every_band)
             waits = missing and number not in self._failures

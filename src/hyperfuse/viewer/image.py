@@ -19,12 +19,13 @@ from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.files import read
 from hyperfuse.io.windows.open import open_windows
-from hyperfuse.io.windows.overviews import open_overview, overview_factors
-from hyperfuse.io.windows.source import Layout, WindowSource, layout_of
+from hyperfuse.io.windows.overviews import open_overview
+from hyperfuse.io.windows.source import BLOCKS, Layout, WindowSource, layout_of
 
 Bands = tuple[int, ...]
-# Open sources that wait for the next request; each holds a file open.
-_MOST_IDLE = 24
+# Sources that are open at once, and threads that read: each source holds a file open and a block of it, decoded.
+_MOST_OPEN, _MOST_READING = 24, 4
+_MOST_HELD_BYTES = 150_000_000
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Opening:
         header: of the whole image, all bands.
         open: returns a source of some bands at a level (0: the image; n: pixels that are 2**n larger).
         levels: the levels above 0 that the file holds, as overviews.
+        layout: how it is stored.
         file: the path, or None of an image in memory.
         options: how it is read.
     """
@@ -42,6 +44,7 @@ class Opening:
     header: CubeHeader
     open: Callable[[Bands, int], WindowSource]
     levels: tuple[int, ...] = ()
+    layout: Layout = BLOCKS
     file: str | None = None
     options: ReadOptions = field(default_factory=ReadOptions)
 
@@ -58,16 +61,20 @@ def open_file(path: str | Path, options: ReadOptions) -> Opening:
         return replace(open_cube(read(path, options)), file=str(path), options=options)
     header = source.header
     stored = getattr(source, "bands", tuple(range(header.bands)))  # an alpha band is none of the image's
-    source.close()
-    factors = overview_factors(path, options)
+    # Values that only the caller declares as gaps were averaged into overviews as data.
+    factors: list[int] = getattr(source, "overviews", []) if options.nodata is None else []
     ranks = {factor.bit_length() - 1: rank for rank, factor in enumerate(factors) if factor & (factor - 1) == 0}
 
+    ready = [source]
+
     def open_bands(bands: Bands, level: int) -> WindowSource:
+        if level == 0 and len(bands) == header.bands and ready:
+            return ready.pop()
         how = replace(options, bands=[stored[band] for band in bands])
         with warnings.catch_warnings(action="ignore", category=HyperfuseWarning):  # shown when it was opened first
             return open_windows(path, how) if level == 0 else open_overview(path, how, ranks[level])
 
-    return Opening(header, open_bands, tuple(sorted(ranks)), str(path), options)
+    return Opening(header, open_bands, tuple(sorted(ranks)), layout_of(source), str(path), options)
 
 
 def open_cube(cube: Cube) -> Opening:
@@ -112,11 +119,13 @@ class ViewedImage:
     def __init__(self, name: str, opening: Opening) -> None:
         self.name, self.opening = name, opening
         self.header = opening.header
+        self.levels, self.layout = opening.levels, opening.layout
+        held = self.layout.rows * self.layout.cols * min(self.layout.bands, self.header.bands) * 4
+        self._most = min(max(_MOST_HELD_BYTES // held, 2), _MOST_OPEN)
+        self._slots = threading.Semaphore(min(self._most, _MOST_READING))
         self._idle: list[tuple[tuple[Bands, int], WindowSource]] = []
+        self._used = 0
         self._lock, self._closed = threading.Lock(), False
-        self.levels = opening.levels
-        with self.source((0,), 0) as first:
-            self.layout: Layout = layout_of(first)
 
     @property
     def every_band(self) -> Bands:
@@ -130,25 +139,40 @@ class ViewedImage:
         Raises:
             InputError: the file is no longer what it was.
         """
-        key = (bands, level)
+        with self._slots:
+            source = self._taken((bands, level))
+            kept = False
+            try:
+                yield source
+                kept = True
+            finally:
+                with self._lock:
+                    self._used -= 1
+                    kept = kept and not self._closed
+                    if kept:
+                        self._idle.append(((bands, level), source))
+                if not kept:
+                    source.close()
+
+    def _taken(self, key: tuple[Bands, int]) -> WindowSource:
+        """Return an open source, and close the one that was not used for the longest time where there are too many."""
+        dropped = None
         with self._lock:
+            self._used += 1
             found = next((one for one in reversed(self._idle) if one[0] == key), None)
             if found is not None:
                 self._idle.remove(found)
-        source = self.opening.open(bands, level) if found is None else found[1]
+                return found[1]
+            if self._idle and self._used + len(self._idle) > self._most:
+                dropped = self._idle.pop(0)[1]
+        if dropped is not None:
+            dropped.close()
         try:
-            yield source
+            return self.opening.open(*key)
         except BaseException:
-            source.close()
+            with self._lock:
+                self._used -= 1
             raise
-        with self._lock:
-            kept = not self._closed
-            if kept:
-                self._idle.append((key, source))
-            dropped = [source] if not kept else [one for _, one in self._idle[:-_MOST_IDLE]]
-            self._idle = self._idle[-_MOST_IDLE:]
-        for one in dropped:
-            one.close()
 
     def values(self, bands: Bands, level: int, window: Window) -> NDArray[np.floating]:
         """Return a window of a level that the file holds, (bands, rows, cols), NaN in gaps.

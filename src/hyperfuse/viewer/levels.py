@@ -40,7 +40,9 @@ class Levels:
         held = self._held(level)
         rows, cols = self.size(held)
         few = rows * cols * self.image.touched(bands) <= _MOST_DIRECT
-        return self.pyramid is None or level < FIRST or few or level - held < FIRST
+        if self.pyramid is None or level - held < FIRST:
+            return True
+        return few and not self.pyramid.done[list(bands)].all()
 
     def read(self, bands: Bands, level: int, window: Window) -> tuple[Floats, bool]:
         """Return a window of a level, (bands, rows, cols), NaN in gaps and in what is not known yet, and if all is.
@@ -85,7 +87,7 @@ class Levels:
         width = min(layout.cols, cols)
         height = min(layout.rows, rows, max(1, _MOST_SAMPLED // width))
         cost = min(layout.rows, rows) * width * self.image.touched(bands)
-        count = int(np.clip(np.sqrt(_MOST_DIRECT / 8 / cost), 2, 16))
+        count = int(np.clip(np.sqrt(_MOST_DIRECT / 8 / cost), 1, 16))
         drawn = []
         for row in _spread(rows, layout.rows, count):
             for col in _spread(cols, layout.cols, count):
@@ -146,5 +148,5 @@ def _multiple(size: int, factor: int, most: int) -> int:
 def _spread(size: int, block: int, count: int) -> list[int]:
     """Return where blocks begin, ``count`` at most, all over an axis."""
     starts = np.arange(0, size, block)
-    chosen = np.unique(np.round(np.linspace(0, starts.size - 1, count)).astype(int))
+    chosen = np.unique(((np.arange(count) + 0.5) * starts.size / count).astype(int))
     return [int(start) for start in starts[chosen]]

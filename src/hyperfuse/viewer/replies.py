@@ -59,6 +59,8 @@ class Replies:
         image, look = self.scene.images[number], self._look(query, number, limited=False)
         if look.kind == "bands":
             bands = tuple(dict.fromkeys(look.bands))
+            if not image.levels.is_direct(bands, self._level_of_all()):
+                self.scene.builder.want(number, bands)  # before the sample is read: it is waited for next
             drawn = dict(zip(bands, image.levels.sample(bands, _SAMPLE), strict=True))
             channels = [drawn[band] for band in look.bands]
         else:
@@ -66,6 +68,10 @@ class Replies:
             zoom = max(ZOOMS.start, -(-(-side // SIDE) - 1).bit_length())
             channels = list(values_of(self.scene, number, Tile(zoom, 0, 0), look)[0].reshape(1, -1))
         return {"limits": [limits_of(values[np.isfinite(values)]) for values in channels]}
+
+    def _level_of_all(self) -> int:
+        """Return the level at which all of the plane is about as large as a screen."""
+        return max(0, (max(self.scene.plane.rows, self.scene.plane.cols) // 1024).bit_length())
 
     def tile(self, query: Query) -> Picture:
         """Return a tile as a PNG."""

@@ -27,6 +27,8 @@ from hyperfuse.viewer.pyramid import Pyramid, cache_folder
 # Sides of an image that needs no pyramid, whatever its bands.
 _SMALL = 1024
 _MOST_IMAGES = 16
+# Sides of the part of an image in which its bands are checked for values.
+_SAMPLED = 16
 
 
 class Named(NamedTuple):
@@ -94,8 +96,7 @@ class ViewedScene:
         self.images: list[Viewed] = []
         for one, (name, _, role) in zip(viewed, images, strict=True):
             levels = Levels(one, _pyramid(one))
-            shown = _shown(levels)
-            display = choose_display(shown) if first is None else match_display(shown, first)
+            display = _display(levels, first)
             first = first or display
             self.images.append(Viewed(name, role, levels, place(self.plane, one.header), display))
         corners = np.array([outline(one.placement) for one in self.images]).reshape(-1, 2)
@@ -204,15 +205,24 @@ def file_identity(path: str) -> list[Any]:
     ]
 
 
-def _shown(levels: Levels) -> Cube:
-    """Return some pixels of an image as a cube, by which the bands are chosen that show it."""
+def _display(levels: Levels, first: Display | None) -> Display:
+    """Return the bands that show an image best, near those of the first image; none of them is empty.
+
+    Chosen by the header, unless one of these holds no value in the middle of the image: then by values of all bands,
+    which take long to read of many files.
+    """
     image = levels.image
     header = image.header
-    side = 16
-    row, col = (max(0, (size - side) // 2) for size in (header.rows, header.cols))
-    window = Window(row, col, min(side, header.rows), min(side, header.cols))
+    row, col = (max(0, (size - _SAMPLED) // 2) for size in (header.rows, header.cols))
+    window = Window(row, col, min(_SAMPLED, header.rows), min(_SAMPLED, header.cols))
+    shown = Cube.from_header(header.crop(0, 0, 1, 1), np.zeros((header.bands, 1, 1), np.float32))
+    found = choose_display(shown) if first is None else match_display(shown, first)
+    bands = tuple(dict.fromkeys(found.bands))
+    if np.isfinite(image.values(bands, 0, window)).any(axis=(1, 2)).all():
+        return found
     with image.source(image.every_band, 0) as source:
-        return source.read(window)
+        shown = source.read(window)
+    return choose_display(shown) if first is None else match_display(shown, first)
 
 
 def _overlap(corners: Sequence[Sequence[float]], plane: CubeHeader) -> bool:

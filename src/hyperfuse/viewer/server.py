@@ -19,7 +19,7 @@ from hyperfuse.viewer.replies import Replies
 from hyperfuse.viewer.scene import Named, ViewedScene
 
 _HOST = "127.0.0.1"
-_THREADS = 3
+_THREADS = 2
 
 
 class ViewServer:

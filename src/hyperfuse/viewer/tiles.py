@@ -15,7 +15,7 @@ from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.viewer.colours import Scale, colour
 from hyperfuse.viewer.image import Bands
-from hyperfuse.viewer.pyramid import Floats
+from hyperfuse.viewer.pyramid import FIRST, Floats
 from hyperfuse.viewer.scene import Viewed, ViewedScene
 
 Kind = Literal["bands", "angle", "error", "error-angle"]
@@ -138,6 +138,8 @@ def _read(scene: ViewedScene, number: int, reach: Reach, bands: Bands) -> tuple[
     found, whole = scene.images[number].levels.read(bands, reach.level, reach.window)
     if not whole:
         scene.builder.want(number, bands)
+    elif reach.level >= FIRST:
+        scene.builder.wish(number, bands)
     return found, whole
 
 

@@ -20,6 +20,10 @@ class Layout(NamedTuple):
     bands: int
 
 
+# Of images that do not state it.
+BLOCKS = Layout(256, 256, 1)
+
+
 class WindowSource(Protocol):
     """An image of which windows are read: a file, a cube in memory, or a warped view of another source."""
 
@@ -52,4 +56,4 @@ def offsets_of(source: Any) -> NDArray[np.float32] | None:
 
 def layout_of(source: Any) -> Layout:
     """Return how an image is stored, as far as its source states it; else blocks of 256 x 256 pixels of a band."""
-    return Layout(*getattr(source, "layout", (256, 256, 1)))
+    return Layout(*getattr(source, "layout", BLOCKS))

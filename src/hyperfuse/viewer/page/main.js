@@ -114,7 +114,7 @@ async function start() {
   });
 
   // While a pyramid is built, what is known of it is drawn again and again, and a bar says how far it is.
-  let building = false;
+  let building = true; // perhaps, until the server says
   setInterval(async () => {
     if (!layers.pending && !building) return;
     try {
