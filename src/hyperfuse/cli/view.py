@@ -14,7 +14,7 @@ from hyperfuse.cli.signals import Interrupted
 from hyperfuse.errors import InputError
 
 # Of the memory, in MB, that GDAL keeps decoded blocks in; by default it takes a twentieth of the machine's.
-_BLOCK_CACHE_MB = "64"
+_BLOCK_CACHE_MB = "128"
 
 
 def view(

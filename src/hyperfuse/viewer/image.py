@@ -26,6 +26,8 @@ Bands = tuple[int, ...]
 # Sources that are open at once, and threads that read: each source holds a file open and a block of it, decoded.
 _MOST_OPEN, _MOST_READING = 24, 4
 _MOST_HELD_BYTES = 150_000_000
+# Of blocks larger than this one thread reads at a time: GDAL would decode them again and again for several.
+_LARGE_BYTES = 32_000_000
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class ViewedImage:
         self.levels, self.layout = opening.levels, opening.layout
         held = self.layout.rows * self.layout.cols * min(self.layout.bands, self.header.bands) * 4
         self._most = min(max(_MOST_HELD_BYTES // held, 2), _MOST_OPEN)
-        self._slots = threading.Semaphore(min(self._most, _MOST_READING))
+        self._slots = threading.Semaphore(1 if held > _LARGE_BYTES else min(self._most, _MOST_READING))
         self._idle: list[tuple[tuple[Bands, int], WindowSource]] = []
         self._used = 0
         self._lock, self._closed = threading.Lock(), False
@@ -181,9 +183,7 @@ class ViewedImage:
             InputError: damaged data, or NaN that nothing declares.
         """
         with self.source(bands, level) as source:
-            if not source.may_hold_data(window):
-                return np.full((len(bands), window.rows, window.cols), np.nan, np.float32)
-            return source.read(window).data
+            return values_of(source, window)
 
     def touched(self, bands: Bands) -> int:
         """Return how many bands are decoded when some are read."""
@@ -197,3 +197,14 @@ class ViewedImage:
             idle, self._idle = self._idle, []
         for _, source in idle:
             source.close()
+
+
+def values_of(source: WindowSource, window: Window) -> NDArray[np.floating]:
+    """Return a window of a source, (bands, rows, cols), NaN in gaps, without reading where there is nothing.
+
+    Raises:
+        InputError: damaged data, or NaN that nothing declares.
+    """
+    if not source.may_hold_data(window):
+        return np.full((source.header.bands, window.rows, window.cols), np.nan, np.float32)
+    return source.read(window).data

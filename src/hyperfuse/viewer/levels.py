@@ -9,7 +9,7 @@ import numpy as np
 
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseError
-from hyperfuse.viewer.image import Bands, ViewedImage
+from hyperfuse.viewer.image import Bands, ViewedImage, values_of
 from hyperfuse.viewer.pyramid import FIRST, Floats, Pyramid, reduced, reduced_size
 
 # Stored values of an image that are read for one picture of it, in about a second; more need a pyramid.
@@ -59,14 +59,15 @@ class Levels:
         steps = level - held
         whole = self._whole(held, window, steps)
         values = np.full((len(bands), window.rows, window.cols), np.nan, np.float32)
-        for part in self._parts(bands, held, whole, 1 << steps):
-            if self._closed.is_set():
-                raise HyperfuseError("the viewer was closed")
-            rows, cols = (
-                slice((first - start) >> steps, reduced_size(first - start + count, steps))
-                for first, count, start in zip(part[:2], part[2:], whole[:2], strict=True)
-            )
-            values[:, rows, cols] = reduced(self.image.values(bands, held, part), steps)
+        with self.image.source(bands, held) as source:
+            for part in self._parts(bands, held, whole, 1 << steps):
+                if self._closed.is_set():
+                    raise HyperfuseError("the viewer was closed")
+                rows, cols = (
+                    slice((first - start) >> steps, reduced_size(first - start + count, steps))
+                    for first, count, start in zip(part[:2], part[2:], whole[:2], strict=True)
+                )
+                values[:, rows, cols] = reduced(values_of(source, part), steps)
         return values
 
     def sample(self, bands: Bands, side: int) -> Floats:

@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 # Pixels of the first level are 4 times larger; of the last, the image has no side of more than this many.
 FIRST, _LAST_SIDE = 2, 256
 # Sides of the cells of the image that are added one after the other.
-_CELL = 1024
+_CELL = 512
 _FORMAT = 1
 # What all pyramids may take on the disk together; the oldest are removed.
 _MOST_BYTES = 20e9
