@@ -3,6 +3,13 @@
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """Keep what tests would put into the user's cache folder, in one that all tests of a process share."""
+    folder = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("HYPERFUSE_CACHE", str(folder))
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """Fit the network of the default method for 2 steps: for tests that fuse by default and judge something else."""

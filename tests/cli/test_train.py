@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from hyperfuse.networks.pretrained import from_pretrained
+from hyperfuse.training import base_images
 
 CONFIG = {
     "output": "run",
@@ -127,3 +128,28 @@ def test_other_processes_are_silent(run, folder, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     code, out, err = run("train", "train.yaml", "--threads", 1)
     assert (code, out, err) == (0, "", "")
+
+
+def test_images_of_the_base_are_prepared_and_found_by_the_run(run, fails, folder, monkeypatch):
+    monkeypatch.setenv("HYPERFUSE_CACHE", str(folder / "cache"))
+    assert fails("train", "train.yaml", "--prepare") == (
+        2, "train.yaml: names no base, so that there is nothing to prepare",
+    )  # fmt: skip
+    base = {"method": "regression", "versions": 2}
+    (folder / "train.yaml").write_text(yaml.safe_dump(CONFIG | {"base": base, "batch": 1}))
+    code, out, err = run("train", "train.yaml", "--prepare", "--json", "--progress", "json")
+    assert code == 0, err
+    first = json.loads(out)
+    # Two scenes in two versions each, which are equal without augmentation, and one to validate on.
+    assert (first["images"], first["made"], first["found"]) == (5, 3, 2)
+    assert first["bytes"] == 3 * 3 * 24 * 20 * 4
+    assert len(list((folder / "cache" / "bases").glob("*.npy"))) == 3
+    assert json.loads(err.splitlines()[-2])["progress"] == 1
+    assert not (folder / "run").exists()
+    code, out, _ = run("train", "train.yaml", "--prepare")
+    assert code == 0
+    assert out.startswith("base regression: 5 images, 0 made and 5 found, 0.0 MB in ")
+    monkeypatch.setattr(base_images.BaseImages, "_store", lambda *arguments: pytest.fail("made again"))
+    code, _, err = run("train", "train.yaml", "--threads", 1)
+    assert code == 0, err
+    assert fails("train", "train.yaml", "--prepare", "base.cache=false")[0] == 2

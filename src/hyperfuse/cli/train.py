@@ -10,9 +10,11 @@ from cyclopts import Parameter
 
 from hyperfuse.cli.options import COMMON, CommonOptions
 from hyperfuse.cli.session import Session
+from hyperfuse.errors import InputError
 
 if TYPE_CHECKING:
     from hyperfuse.training.configuration import TrainingConfig
+    from hyperfuse.training.examples import Base
     from hyperfuse.training.scene_store import SceneReader
     from hyperfuse.training.sections import Names
 
@@ -22,6 +24,7 @@ def train(
     /,
     *overrides: Annotated[str, Parameter(name="KEY=VALUE")],
     resume: bool = False,
+    prepare: bool = False,
     overwrite: bool = False,
     json: bool = False,
     common: CommonOptions = COMMON,
@@ -36,6 +39,8 @@ def train(
         config: YAML file; those that ship are in configs/ of the source, docs/training.md explains every key.
         overrides: Keys to change, such as data.folder=CAVE or optimiser.learning_rate=1e-3.
         resume: Continue the training run in the output folder, as resume=true does; starts one where there is none.
+        prepare: Make the images of the base that the run starts from, print how many, their size and the time, and end.
+            They are kept in the user's cache folder, and read by every run that needs them.
         overwrite: Remove the training run in the output folder.
         json: Write the scores as JSON.
         common: Options of every command.
@@ -53,6 +58,11 @@ def train(
     held_out = f"{data.hold_out:.0%} of each" if data.hold_out else f"{len(data.validation)} others"
     session.note(f"{settings.network.name}: {len(data.train)} scenes to learn from, {held_out} to validate on")
     base = None if settings.base is None else create_base(settings.base)
+    if prepare:
+        if base is None:
+            raise InputError(f"{config}: names no base, so that there is nothing to prepare")
+        _prepare(settings, scenes, base, session, json=json)
+        return
     with session.progress("training") as report:
         result = run(settings, scenes, base=base, overwrite=overwrite, progress=report, note=session.note)
     if not main:
@@ -78,13 +88,35 @@ def train(
     session.result(f"{result.best}: step {result.best_step}, {', '.join(scores)}")
 
 
+def _prepare(config: TrainingConfig, scenes: SceneReader, base: Base, session: Session, *, json: bool) -> None:
+    """Make the images of a base, and print how many, their size and the time."""
+    from hyperfuse.training.base_images import prepare_images
+
+    with session.progress("preparing") as report:
+        images = prepare_images(config, scenes, base, report)
+    found = {
+        "images": images.made + images.found,
+        "made": images.made,
+        "found": images.found,
+        "bytes": images.bytes,
+        "seconds": round(session.seconds, 1),
+        "folder": str(images.folder),
+    }
+    if json:
+        session.result_json(found)
+        return
+    session.result(
+        f"base {base.name}: {found['images']} images, {images.made} made and {images.found} found,"
+        f" {images.bytes / 1e6:.1f} MB in {session.seconds:.1f} s; {images.folder}"
+    )
+
+
 def open_scenes(config: TrainingConfig) -> tuple[TrainingConfig, SceneReader]:
     """Open the data set that a configuration names; return the configuration with scenes in place of splits.
 
     Raises:
         InputError: an unknown kind or split, or data that are not there.
     """
-    from hyperfuse.errors import InputError
     from hyperfuse.training.stored_pairs import PatchScenes
 
     data = config.data

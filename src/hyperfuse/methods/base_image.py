@@ -7,7 +7,9 @@ import json
 import torch
 
 from hyperfuse.methods.contract.registry import get_method
+from hyperfuse.runtime.cache import cache_folder
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.training.base_images import BaseImages
 from hyperfuse.training.examples import Base
 from hyperfuse.training.sections import BaseSection
 
@@ -26,4 +28,6 @@ def create_base(section: BaseSection) -> Base:
             return method(hsi, msi, sensor, settings)
 
     described = f" {json.dumps(section.settings, sort_keys=True)}" if section.settings else ""
-    return Base(f"{method.name}{described}", image, section.guidance, section.versions, section.scale)
+    name = f"{method.name}{described}"
+    images = BaseImages(name, image, cache_folder() / "bases" if section.cache else None)
+    return Base(name, images, section.guidance, section.versions, section.scale)

@@ -181,7 +181,7 @@ class BaseSection(Settings):
     """A fusion method whose image the network improves, in place of the interpolated HSI.
 
     ``scale`` is the unit of what the network adds: where the residual is small, such as 0.01, the weights of the output
-    layer then learn at the pace of the others.
+    layer then learn at the pace of the others. With ``cache`` the images are kept in the user's cache folder.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"as_guide": "guidance"}
@@ -191,6 +191,7 @@ class BaseSection(Settings):
     versions: PositiveInt = 4
     guidance: bool = True
     scale: PositiveFloat = 1.0
+    cache: bool = True
 
 
 class OptimiserSection(Settings):

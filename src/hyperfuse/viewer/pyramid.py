@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -31,18 +30,6 @@ _FORMAT = 1
 # What all pyramids may take on the disk together; the oldest are removed.
 _MOST_BYTES = 20e9
 _MOST_OF_FREE = 0.5
-
-
-def cache_folder() -> Path:
-    """Return the folder of this user for what can be made again: that of the system, or ``HYPERFUSE_CACHE``."""
-    named = os.environ.get("HYPERFUSE_CACHE")
-    if named:
-        return Path(named)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "hyperfuse" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "hyperfuse"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hyperfuse"
 
 
 class Pyramid:

@@ -17,12 +17,13 @@ from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io.formats.registry import split_variable
+from hyperfuse.runtime.cache import cache_folder
 from hyperfuse.text import single_line
 from hyperfuse.viewer.builder import Builder
 from hyperfuse.viewer.image import Bands, Opening, ViewedImage
 from hyperfuse.viewer.levels import Levels
 from hyperfuse.viewer.plane import Placement, choose_plane, outline, place
-from hyperfuse.viewer.pyramid import Pyramid, cache_folder
+from hyperfuse.viewer.pyramid import Pyramid
 
 # Sides of an image that needs no pyramid, whatever its bands.
 _SMALL = 1024
