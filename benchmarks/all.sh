@@ -48,6 +48,11 @@ if "$python" -c 'import HyperEvalSR' 2>/dev/null; then
 else
     echo "left out: $results/cnmf.md needs pip install '.[peers]'"
 fi
+if [ -d .peers/hyperbench ]; then
+    renew hyperbench.md peer_hyperbench.py --markdown $results/hyperbench.md
+else
+    echo "left out: $results/hyperbench.md needs make peers"
+fi
 renew compared-networks.md compared_networks.py "$data"/golden --markdown $results/compared-networks.md
 renew compared-training.md compared_training.py "$data"/cave-unpacked runs --score
 renew training.md training.py --device cpu --threads 1 --markdown $results/training.md
