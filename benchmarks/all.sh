@@ -48,7 +48,7 @@ if "$python" -c 'import HyperEvalSR' 2>/dev/null; then
 else
     echo "left out: $results/cnmf.md needs pip install '.[peers]'"
 fi
-if [ -d .peers/hyperbench ]; then
+if "$python" -c 'import os, sys; sys.exit(not os.path.isdir(".peers/hyperbench"))'; then
     renew hyperbench.md peer_hyperbench.py --markdown $results/hyperbench.md
 else
     echo "left out: $results/hyperbench.md needs make peers"
