@@ -30,6 +30,7 @@ from recording import made_by
 
 PEER = Path(__file__).parents[1] / ".peers" / "hyperbench"
 BANDS = (3, 4, 8, 16)
+_SECONDS = "Seconds: processor time of a case, with its scores, as a mean over those of the method."
 # Blind or not, and whether the border is divided out, in the order of the columns.
 VARIANTS = ((False, True), (False, False), (True, True), (True, False))
 
@@ -105,10 +106,11 @@ def main() -> int:
                 cells = [f"{rows[index]['PSNR']:.2f} / {rows[index]['SAM']:.2f}" for rows in found]
                 lines.append(f"| `{method}` | {count} | {' | '.join(cells)} | {seconds:.1f} |")
                 print(lines[-1], flush=True)
-    lines += ["", "Seconds: processor time of a case, with its scores, as a mean over those of the method."]
-    if options.markdown:
-        call = "python benchmarks/peer_hyperbench.py"
-        options.markdown.write_text("\n".join([*lines, *made_by(call, 1)]) + "\n", "utf-8")
+            if options.markdown:  # at once: a call that is interrupted leaves what it has measured
+                call = " ".join(
+                    ["python benchmarks/peer_hyperbench.py", *(f"--method {one}" for one in options.method or [])]
+                )
+                options.markdown.write_text("\n".join([*lines, "", _SECONDS, *made_by(call, 1)]) + "\n", "utf-8")
     return 0
 
 

@@ -12,29 +12,13 @@ import torch
 import hyperfuse as hf
 from scenes import gaussian_responses, patches_of_materials
 
-PEER = Path(__file__).parents[2] / ".peers" / "deepinv"
-needs_peer = pytest.mark.skipif(not PEER.is_dir(), reason="make peers installs deepinv")
+needs_peer = pytest.mark.skipif(
+    not (Path(__file__).parents[2] / ".peers" / "deepinv").is_dir(), reason="make peers installs deepinv"
+)
 
 
 def sensor(ratio=3.2, bands=8):
     return hf.create_sensor("mtf", ratio, gaussian_responses(3, bands))
-
-
-@pytest.fixture(scope="module")
-def peer():
-    """The module, with the packages that it needs."""
-    sys.path.insert(0, str(PEER))
-    # torchvision from an index is built for CUDA; of its operators deepinv uses none, but importing declares two.
-    operators = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        try:
-            operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        except RuntimeError:  # it is built for this torch, and they are there
-            break
-    from hyperfuse.integrations import deepinv
-
-    yield deepinv
-    sys.path.remove(str(PEER))
 
 
 @pytest.fixture(scope="module")

@@ -90,15 +90,16 @@ def test_a_constant_scene_is_constant_once_the_border_is_divided_out():
         divided(np.moveaxis(hsi, 2, 0), weights - weights.min() + 0.01)
 
 
+@pytest.mark.parametrize("shape", [(96, 96), (98, 99)], ids=["whole ratio", "other ratio"])
 @pytest.mark.parametrize("blind", [False, True], ids=["informed", "blind"])
-def test_dividing_out_the_border_improves_the_result(blind):
-    truth, hsi, msi, srf = simulated((96, 96), gaussian(1.7, 7), noise=0.003)
+def test_dividing_out_the_border_improves_the_result(blind, shape):
+    truth, hsi, msi, srf = simulated(shape, gaussian(1.7, 7), noise=0.003)
     given = {} if blind else {"psf": gaussian(1.7, 7)}
     with_border, stats = Pipeline("gsa", blind=blind).run_pipeline(msi, hsi, None if blind else srf, **given)
     without, plain = Pipeline("gsa", blind=blind, divide_border=False).run_pipeline(msi, hsi, srf, **given)
     assert psnr(truth, with_border) > psnr(truth, without) + 1
     assert plain["border_weight"] == 1
-    exact = degraded(np.ones((96, 96, 1)), gaussian(1.7, 7), (24, 24)).min()
+    exact = degraded(np.ones((*shape, 1)), gaussian(1.7, 7), (24, 24)).min()
     assert abs(stats["border_weight"] - exact) < (0.03 if blind else 1e-9)
 
 

@@ -110,9 +110,9 @@ class HyperfuseBackend(BackendEntrypoint):
             # What stands for the values takes no memory; the lazy ones replace it.
             blank = np.broadcast_to(np.zeros((), stored.dtype), header.shape)
             array = encode_dataarray(header, blank, has_gaps=np.issubdtype(stored.dtype, np.floating))
-            chunks = {"band": header.bands, "y": min(header.rows, _CHUNK), "x": min(header.cols, _CHUNK)}
+            sides = {name: _CHUNK for name, size in zip("yx", header.shape[1:], strict=True) if size > _CHUNK}
             lazy = indexing.LazilyIndexedArray(stored)
-            encoding = {**array.encoding, "preferred_chunks": chunks}
+            encoding = {**array.encoding, "preferred_chunks": sides}
             values = xarray.Variable(array.dims, lazy, array.attrs, encoding)
             opened = xarray.Dataset({array.name: values}, coords=array.coords)
         opened.set_close(close)

@@ -23,19 +23,19 @@ class HifPair(NamedTuple):
     """A pair of the benchmark.
 
     Attributes:
-        place: ``SET/SCALE/NAME``, by which its result is found.
+        key: ``SET/SCALE/NAME``, by which its result is found.
         hsi: file of the LR-HSI.
         msi: file of the HR-MSI; it may be missing.
     """
 
-    place: Path
+    key: Path
     hsi: Path
     msi: Path
 
     @property
     def name(self) -> str:
-        """Its place without separators, for messages and names of files."""
-        return "-".join(self.place.parts)
+        """The key without separators, for messages and names of files."""
+        return "-".join(self.key.parts)
 
     @property
     def fault(self) -> str | None:
@@ -44,7 +44,7 @@ class HifPair(NamedTuple):
 
     def target(self, folder: Path) -> Path:
         """Return the file of its result in the folder of a method."""
-        return folder / self.place.parent / f"{self.place.name}.mat"
+        return folder / self.key.parent / f"{self.key.name}.mat"
 
 
 def find_hif_pairs(data: Path) -> list[HifPair]:

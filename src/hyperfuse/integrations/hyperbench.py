@@ -12,6 +12,7 @@ divided out: every HSI value is then a weighted mean of pixels of the scene.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -205,21 +206,19 @@ def divided(hsi: NDArray[np.float32], weights: Floats) -> NDArray[np.float32]:
 
 def _estimated(hsi: NDArray[np.float32], msi: NDArray[np.float32], shapes: _Shapes) -> Sensor:
     """Return the sensor that a pair shows away from its border."""
-    lr, hr = [], []
-    for size, ratio in zip(shapes.coarse, shapes.ratio, strict=True):
+    lr, hr, phase = [], [], []
+    for size, fine, ratio in zip(shapes.coarse, shapes.fine, shapes.ratio, strict=True):
         cut = _BORDER if size >= _LEAST * _BORDER else 0
-        # Of a ratio that is no whole number the parts have to meet at a pixel.
-        while cut and abs(cut * ratio - round(cut * ratio)) > 1e-6:
-            cut += 1
-            cut = cut if size - 2 * cut >= _LEAST else 0
+        first = math.floor(cut * ratio)
         lr.append(slice(cut, size - cut))
-        hr.append(slice(round(cut * ratio), round((size - cut) * ratio)))
+        hr.append(slice(first, math.ceil(fine - cut * ratio)))
+        phase.append((ratio - 1) / 2 + cut * ratio - first)
     found = fuse(
         Cube(hsi[:, *lr]),
         Cube(msi[:, *hr]),
         method="bicubic",
         ratio=shapes.ratio,
-        align=False,
+        phase=(phase[0], phase[1]),
         return_details=True,
     )
     return found.match.sensor.replace(phase=None, srf=None)
