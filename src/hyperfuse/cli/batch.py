@@ -88,7 +88,7 @@ def batch(
         session: Where results and notes go.
     """
     if out is not None and out.startswith("-"):
-        out, options = None, (out, *options)
+        options, out = (out, *options), None
     jobs = _hif_jobs(pairs, out, options, extension) if layout == LAYOUT else _jobs(pairs, out, extension or "tif")
     _check(jobs, options)
     if layout == "pairs":
