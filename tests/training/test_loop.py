@@ -148,6 +148,28 @@ def test_a_run_of_a_given_time_ends_with_it_also_in_parts(make, scenes, monkeypa
     assert any("is complete" in text for text in notes)
 
 
+def test_validations_take_no_more_than_their_fraction_of_the_time(make, scenes, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("hyperfuse.training.loop.time.monotonic", lambda: clock[0])
+    validated = []
+
+    def taking_two_seconds(*arguments):
+        validated.append(clock[0])
+        clock[0] += 2.0
+        return {"psnr_db": 30.0}
+
+    def a_second_per_step(fraction, message=""):
+        clock[0] += 1.0
+
+    monkeypatch.setattr("hyperfuse.training.loop.validate", taking_two_seconds)
+    config = make(length=100, validation={"every": 1, "time_fraction": 0.1})
+    train(config, scenes, progress=a_second_per_step)
+    spent, trained = 2.0 * len(validated), clock[0] - 2.0 * len(validated)
+    assert len(validated) >= 4
+    assert spent <= 0.1 * trained
+    assert validated[-1] == clock[0] - 2.0
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(make, scenes, tmp_path):
     found = []
     for number, seed in enumerate((0, 0, 1)):

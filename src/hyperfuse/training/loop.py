@@ -32,7 +32,7 @@ from hyperfuse.training.processes import Processes
 from hyperfuse.training.run_folder import open_run, run_locked
 from hyperfuse.training.run_log import TENSORBOARD_PURPOSE, RunLog
 from hyperfuse.training.scene_store import PatchCorner, SceneReader
-from hyperfuse.training.validation import validate
+from hyperfuse.training.validation import ValidationBudget, validate
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,7 @@ class _Run:
         self.data = open_training_data(config, scenes, base)
         epoch = self.data.order.patches
         self.milliseconds = config.length.milliseconds
+        self.budget = ValidationBudget(config.validation.time_fraction or (0.1 if self.milliseconds else None))
         self.steps = sys.maxsize if self.milliseconds else config.length.steps(epoch, config.step_patches)
         self.validate_every, self.save_every = (
             one.every.steps(epoch, config.step_patches) for one in (config.validation, config.checkpoints)
@@ -185,8 +186,9 @@ class _Run:
                     self._write({**entry, "patches_per_second": speed})
                     losses, started = [], time.monotonic()
                 paused = time.monotonic()
-                if self._due(self.validate_every):
+                if self._due(self.validate_every) and self._affords_validation():
                     self._validate()
+                    self.budget.add(self.processes.mean(time.monotonic() - paused))
                 if self.processes.main and self._due(self.save_every):
                     kept = self.config.checkpoints.keep
                     save_checkpoint(self.config.output, state, self.network, self.average, self.optimiser, kept)
@@ -223,9 +225,8 @@ class _Run:
         if self.average is not None:
             self.average.update(self.network, state.step)
         state.step += 1
-        seconds = torch.tensor(self.earlier + time.monotonic() - self.started, device=processes.device)
-        # The mean over the processes, so that all of them end after the same step.
-        state.seconds = float(processes.accelerator.reduce(seconds, "mean"))
+        # The same in all processes, so that they end after the same step.
+        state.seconds = processes.mean(self.earlier + time.monotonic() - self.started)
         return loss, float(norm)
 
     def _finished(self) -> bool:
@@ -291,6 +292,9 @@ class _Run:
 
     def _due(self, every: int) -> bool:
         return self.state.step % every == 0 or self._finished()
+
+    def _affords_validation(self) -> bool:
+        return self._finished() or self.budget.allows(self.state.seconds - self.earlier)
 
     def _write(self, values: dict[str, float]) -> None:
         if self.log is not None:

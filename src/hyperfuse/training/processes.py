@@ -65,6 +65,10 @@ class Processes:
         """Return the context that the network runs in; losses are outside of it."""
         return nullcontext() if precision == "float32" else torch.autocast(self.device.type, dtype=torch.bfloat16)
 
+    def mean(self, value: float) -> float:
+        """Return the mean of a number over the processes, the same in all of them."""
+        return float(self.accelerator.reduce(torch.tensor(value, device=self.device), "mean"))
+
     def end(self) -> None:
         """Leave the group of processes."""
         if self.count > 1:

@@ -276,9 +276,14 @@ class AverageSection(Settings):
 
 
 class ValidationSection(Settings):
-    """When (also at the end of the run) and at which ratios (default: those of the degradation) scenes are scored."""
+    """When (also at the end of the run) and at which ratios (default: those of the degradation) scenes are scored.
+
+    Validations that together would take more than ``time_fraction`` of the time of training are put off; default: 0.1
+    of a run whose length is a time, no bound of another, which is to keep the same best weights on every machine.
+    """
 
     every: CountedField = Duration(1, "epochs")
+    time_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     ratios: tuple[Annotated[float, Field(ge=1)], ...] | None = None
 
 

@@ -24,6 +24,39 @@ class ValidationPair(NamedTuple):
     make: Callable[[], tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]]
 
 
+class ValidationBudget:
+    """Puts off validations that would take more than a fraction of the time that a run trains.
+
+    The first one shows how long they take; the last one, of the weights at the end, is always made and reserved for.
+
+    Args:
+        fraction: of the time of training; None for no bound.
+
+    Example:
+        >>> budget = ValidationBudget(0.1)
+        >>> budget.allows(1.0)
+        True
+        >>> budget.add(2.0)  # the first took 2 s: three of them need 60 s of training
+        >>> budget.allows(50.0), budget.allows(62.0)
+        (False, True)
+    """
+
+    def __init__(self, fraction: float | None) -> None:
+        self._fraction = fraction
+        self._spent = self._last = 0.0
+
+    def allows(self, seconds: float) -> bool:
+        """Return whether another validation fits, ``seconds`` after the start, those of validations included."""
+        if self._fraction is None or self._last == 0:
+            return True
+        return self._spent + 2 * self._last <= self._fraction * (seconds - self._spent)
+
+    def add(self, seconds: float) -> None:
+        """Count a validation that took ``seconds``."""
+        self._spent += seconds
+        self._last = seconds
+
+
 def validate(fuse: Fuse, pairs: Sequence[ValidationPair], accelerator: Any) -> dict[str, float]:
     """Fuse every pair and return mean scores; the pairs are the same in every process, and shared out among them.
 
