@@ -130,4 +130,4 @@ notebooks: $(DOCS)
 	$(BIN)/pytest -q -n 2 --nbmake --nbmake-timeout=300 -p no:cacheprovider notebooks
 
 clean:
-	rm -rf dist build site docs/api docs/gallery demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf dist build site jupyter_execute docs/api docs/gallery demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

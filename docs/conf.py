@@ -7,6 +7,7 @@ are links of the site. What is generated lies in docs/api and docs/gallery.
 import hashlib
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +51,9 @@ def setup(app: object) -> None:
     app.connect("source-read", add_title)  # type: ignore[attr-defined]
     app.connect("build-finished", keep_stamp)  # type: ignore[attr-defined]
 
+
+# Of warnings on the pages of scripts: what they say, not where on this machine.
+warnings.formatwarning = lambda message, category, *_: f"{category.__name__}: {message}\n"  # type: ignore[misc]
 
 project = "hyperfuse"
 author = "The hyperfuse contributors"
@@ -126,7 +130,7 @@ sphinx_gallery_conf = {
     "reference_url": {"hyperfuse": None},
     "matplotlib_animations": False,
     "image_scrapers": ("matplotlib",),
-    # What an expression returns is shown where it has a form to be shown in, such as a cube; axes and legends have none.
+    # What an expression returns is shown where it has a form for that, such as a cube; axes and legends have none.
     "capture_repr": ("_repr_html_",),
     "plot_gallery": "True",
 }
@@ -136,6 +140,8 @@ html_title = f"hyperfuse {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_extra_path = ["_site_root"]
+# Pages that stand alone have no section to show next to them.
+html_sidebars = {"docs/faq": [], "README": []}
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {

@@ -14,6 +14,7 @@ others are for comparison, for speed, or where the spectral responses are known 
 import time
 
 import matplotlib.pyplot as plt
+import rich
 
 import hyperfuse as hf
 from hyperfuse.datasets import load_indian_pines
@@ -47,7 +48,7 @@ columns = [
     Column("sam_degrees", "SAM (degrees)", format=".3f"),
     Column("seconds", "seconds", format=".1f"),
 ]
-print(render_terminal(Table(columns, rows)))
+rich.print(render_terminal(Table(columns, rows)))
 
 # %%
 # Where they err

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from rich.console import Console
 
 import hyperfuse as hf
 from hyperfuse.benchmark import make_plan, method_entry, run_plan, summarise, write_tables
@@ -53,7 +54,9 @@ print("wrote", ", ".join(path.name for path in written))
 # Means over the scenes; ``benchmark.md`` and ``benchmark.tex`` have the same with deviations, and every scene.
 
 for ratio in (3, 6):
-    print(render_terminal(summary_table([one for one in summarise(records) if one.ratio == ratio], deviations=False)))
+    Console(width=100).print(
+        render_terminal(summary_table([one for one in summarise(records) if one.ratio == ratio], deviations=False))
+    )
 
 # %%
 # Scene by scene
