@@ -13,6 +13,7 @@ import pytest
 
 from hyperfuse.cli import app, main
 from hyperfuse.cli.signals import Interrupted, signals_raised, signals_restored
+from hyperfuse.io.encoding.scratch import scratch_folder
 from hyperfuse.runtime.interruption import uninterrupted
 
 NAMES = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -83,6 +84,23 @@ def test_a_signal_waits_for_a_block_that_is_not_broken(run, monkeypatch):
     monkeypatch.setattr(app, "run_words", work)
     assert run("methods") == (143, "", "error: terminated\n")
     assert done == ["made"]
+
+
+def test_a_signal_before_the_cleaning_up_of_a_block_leaves_nothing(run, files, monkeypatch):
+    """As between the end of a block and the first line of what cleans up after it."""
+
+    def work(words, session):
+        scratch = scratch_folder(files, "out")
+        (scratch.__enter__() / "new" / "part").write_text("half")
+        kept.append(scratch)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    kept = []
+    before = leftovers(files, ())
+    monkeypatch.setattr(app, "run_words", work)
+    assert run("methods") == (143, "", "error: terminated\n")
+    assert leftovers(files, ()) == before
 
 
 @pytest.mark.parametrize(

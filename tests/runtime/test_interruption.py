@@ -2,7 +2,14 @@ import threading
 
 import pytest
 
-from hyperfuse.runtime.interruption import interrupt, interruptible, uninterrupted
+from hyperfuse.runtime.interruption import (
+    begin,
+    finish_removals,
+    interrupt,
+    interruptible,
+    remove_at_the_end,
+    uninterrupted,
+)
 
 
 def test_without_a_block_it_is_raised_at_once():
@@ -73,3 +80,25 @@ def test_blocks_of_other_threads_hold_nothing_back():
     finally:
         ended.set()
         thread.join()
+
+
+def test_what_a_signal_left_is_removed_once(tmp_path):
+    begin()
+    gone = []
+    first = remove_at_the_end(tmp_path / "a", lambda: gone.append("a"))
+    remove_at_the_end(tmp_path / "b", lambda: gone.append("b"))
+    first()
+    finish_removals()
+    finish_removals()
+    assert gone == ["a", "b"]
+
+
+def test_blocks_that_an_earlier_command_left_open_hold_nothing_back():
+    left_open = uninterrupted()
+    left_open.__enter__()
+    begin()
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(KeyboardInterrupt())
+    left_open.__exit__(None, None, None)
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(KeyboardInterrupt())

@@ -19,6 +19,7 @@ from hyperfuse.cli.session import Session
 from hyperfuse.cli.signals import signals_raised, signals_restored
 from hyperfuse.cli.streams import asks_for_json, flush_stdout, prepare_stdout, reserve_descriptors, silence_stdout
 from hyperfuse.errors import HyperfuseWarning, InputError
+from hyperfuse.runtime.interruption import finish_removals
 from hyperfuse.runtime.threads import check_threads, limit, limit_to_quota
 from hyperfuse.version import __version__
 
@@ -77,6 +78,7 @@ def _run(words: list[str], *, alone: bool = False) -> int:
             silence_stdout()
             return 1
         except (Exception, KeyboardInterrupt) as error:
+            finish_removals()
             code, message = describe_failure(error)
             if session.debug:
                 session.traceback()

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from hyperfuse.cli.streams import asks_for_json
-from hyperfuse.runtime.interruption import interrupt
+from hyperfuse.runtime.interruption import begin, interrupt
 
 # By name, because not every system has them all; the last is Windows's, by which a program ends a process group.
 _MESSAGES = {
@@ -92,6 +92,7 @@ def signals_raised() -> Iterator[None]:
 
     before = sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
+        begin()
         sys.unraisablehook = unraisable
         for number in _numbers():
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler, end_at_once):

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 
-class _Held:
-    """Blocks of the main thread that are open, and the exception that waits; signals reach that thread alone."""
+class _Command:
+    """Blocks of the main thread that are open, the exception that waits, and what is to be removed in any case.
 
-    depth = 0
-    error: BaseException | None = None
+    Signals reach the main thread alone.
+    """
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.error: BaseException | None = None
+        self.removals: dict[Path, Callable[[], None]] = {}
+
+    def raise_held(self) -> None:
+        if self.depth == 0 and self.error is not None:
+            error, self.error = self.error, None
+            raise error
+
+
+_commands = [_Command()]
+
+
+def begin() -> None:
+    """Begin a command: blocks of an earlier one, which a signal may have left open, count no more."""
+    _commands[0] = _Command()
 
 
 def interrupt(error: BaseException) -> None:
@@ -19,8 +38,8 @@ def interrupt(error: BaseException) -> None:
 
     Called by the handler of the signal.
     """
-    _Held.error = error
-    _raise_held()
+    _commands[0].error = error
+    _commands[0].raise_held()
 
 
 @contextmanager
@@ -40,12 +59,13 @@ def uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _Held.depth += 1
+    command = _commands[0]
+    command.depth += 1
     try:
         yield
     finally:
-        _Held.depth -= 1
-        _raise_held()
+        command.depth -= 1
+        command.raise_held()
 
 
 @contextmanager
@@ -54,15 +74,35 @@ def interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _Held.depth -= 1
+    command = _commands[0]
+    command.depth -= 1
     try:
-        _raise_held()
+        command.raise_held()
         yield
     finally:
-        _Held.depth += 1
+        command.depth += 1
 
 
-def _raise_held() -> None:
-    if _Held.depth == 0 and _Held.error is not None:
-        error, _Held.error = _Held.error, None
-        raise error
+def remove_at_the_end(path: Path, remove: Callable[[], None]) -> Callable[[], None]:
+    """Have something removed by :func:`finish_removals`, unless what is returned, which removes it, was called before.
+
+    A signal may arrive between the end of a block and the first line of what cleans up after it, where Python skips
+    the latter.
+    """
+    removals = _commands[0].removals
+    removals[path] = remove
+
+    def removed() -> None:
+        remove()
+        removals.pop(path, None)
+
+    return removed
+
+
+def finish_removals() -> None:
+    """Remove what is left at the end of a command that was interrupted."""
+    removals = _commands[0].removals
+    while removals:
+        _, remove = removals.popitem()
+        with suppress(OSError):
+            remove()

@@ -21,7 +21,7 @@ from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io.encoding.options import WriteOptions
 from hyperfuse.io.formats.registry import split_variable
 from hyperfuse.progress import Progress, part
-from hyperfuse.runtime.interruption import uninterrupted
+from hyperfuse.runtime.interruption import remove_at_the_end, uninterrupted
 from hyperfuse.runtime.locks import LockedError
 from hyperfuse.runtime.memory import total_bytes
 from hyperfuse.scenes.files import PairFiles, StagedFiles
@@ -173,14 +173,17 @@ def _removed(store: TileStore, *, keep: bool) -> Iterator[None]:
 
     That is a finished tile, or what was learnt; not of a job that is refused before a tile is finished.
     """
+    remove = store.remove if keep else remove_at_the_end(store.folder, store.remove)
     try:
         yield
     except BaseException as error:
         worth = store.holds_tiles() or (store.has_model() and not isinstance(error, InputError))
         if not (keep and worth):
             with uninterrupted():
-                store.remove()
+                remove()
         raise
+    if not keep:
+        remove()
 
 
 def _match_headers(source: PairSource, geometry: PairGeometry) -> MatchedSource:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hyperfuse.runtime.interruption import interruptible, uninterrupted
+from hyperfuse.runtime.interruption import interruptible, remove_at_the_end, uninterrupted
 from hyperfuse.runtime.locks import FileLock
 
 _SUFFIX = ".part"
@@ -41,16 +41,21 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
     recover(parent)
     with uninterrupted():
         folder, lock = _locked(parent, name)
-        try:
-            (folder / _NEW).mkdir()
-            with interruptible():
-                yield folder
-        finally:
+
+        def clear() -> None:
             if lock is not None:
                 lock.release()
             # Moves that could neither be made nor undone are left to the next command.
             if not (folder / _MOVES).exists():
                 _remove(folder)
+
+        remove = remove_at_the_end(folder, clear)
+        try:
+            (folder / _NEW).mkdir()
+            with interruptible():
+                yield folder
+        finally:
+            remove()
 
 
 def _remove(scratch: Path) -> None:
