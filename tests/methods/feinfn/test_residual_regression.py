@@ -7,6 +7,7 @@ import torch
 from hyperfuse.methods.feinfn import residual_regression
 from hyperfuse.methods.feinfn.patch_features import Description, GuidedImage, PatchEncoding, leading_components
 from hyperfuse.methods.feinfn.residual_regression import ResidualRegression, _at_lr, _Pixels, _solve
+from hyperfuse.methods.feinfn.trained_features import IMAGE_RUNS, band_runs
 from hyperfuse.methods.local_linear.predictors import Predictors, Whitening
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.statistics.folds import FOLDS, block_folds
@@ -30,9 +31,28 @@ def window():
     return GuidedImage(torch.stack([msi[0], msi[1], msi.mean(0)]), msi, predictors)
 
 
-def fit(window, residual):
+def fit(window, residual, weights=None):
     lr = window.predictors.degrade(residual)
-    return ResidualRegression.fit([(window, lr)], [window.predictors.degrade(window.image) + lr], torch.zeros(3))
+    hsis = [window.predictors.degrade(window.image) + lr]
+    return ResidualRegression.fit([(window, lr)], hsis, torch.zeros(3), trained=weights)
+
+
+def test_trained_features_are_regressed_on_with_the_others(window, weights):
+    components = leading_components([window.predictors.degrade(window.image)])
+    encoding = PatchEncoding.fit(components, [Description.of(window, components, runs=True)], weights)
+    features = encoding.trained.maps(band_runs(window.image, IMAGE_RUNS), window.msi, 1, slice(None))
+    residual = 0.1 * (features[:3] - features[:3].mean((1, 2), keepdim=True))
+    before, after = (
+        float((fit(window, residual, some).predict(window) - residual).square().mean()) for some in (None, weights)
+    )
+    assert after < 0.5 * before
+
+
+def test_of_a_noisy_hsi_there_are_no_trained_features(window, weights):
+    lr = window.predictors.degrade(0.1 * window.msi[:1].roll(1, 0).expand(3, -1, -1))
+    hsi, noise = window.predictors.degrade(window.image) + lr, torch.full((3,), 1.0)
+    plain, found = (ResidualRegression.fit([(window, lr)], [hsi], noise, None, some) for some in (None, weights))
+    assert torch.equal(found.predict(window), plain.predict(window))
 
 
 def test_an_error_that_depends_on_the_patch_is_predicted(window):
@@ -152,10 +172,12 @@ def test_of_a_noisy_hsi_the_image_itself_is_no_feature(window):
     assert torch.equal(noisy.encoding.describe(changed).components, noisy.encoding.describe(window).components)
 
 
-def test_features_at_lr_are_those_of_the_whole_window_degraded(window):
+@pytest.mark.parametrize("trained", [False, True])
+def test_features_at_lr_are_those_of_the_whole_window_degraded(window, trained, weights):
     components = leading_components([window.predictors.degrade(window.image)])
-    description = Description(components.project(window.image), window.msi, window.predictors)
-    encoding = PatchEncoding.fit(components, [description])
+    description = Description.of(window, components, runs=trained)
+    encoding = PatchEncoding.fit(components, [description], weights if trained else None)
+    assert (encoding.trained is not None) == trained
     expected = [window.predictors.degrade(maps).flatten(1) for _, maps in encoding.maps(description)]
     torch.testing.assert_close(_at_lr(encoding, description), torch.cat(expected), atol=2e-6, rtol=1e-5)
 

@@ -13,6 +13,7 @@ from hyperfuse.methods.feinfn.band_psf import BandPsf, undersamples
 from hyperfuse.methods.feinfn.detail_injection import DetailInjection
 from hyperfuse.methods.feinfn.patch_features import GuidedImage
 from hyperfuse.methods.feinfn.residual_regression import ResidualRegression
+from hyperfuse.methods.feinfn.trained_features import FeatureWeights
 from hyperfuse.methods.local_linear.agreement import Agreement
 from hyperfuse.methods.local_linear.consistency import enforce_consistency
 from hyperfuse.methods.local_linear.denoising import denoise, remaining_error
@@ -64,7 +65,13 @@ class LinearModel:
 
     @classmethod
     def fit(
-        cls, samples: Sequence[PairTensors], progress: Progress, seconds: float | None = None, *, regress: bool = False
+        cls,
+        samples: Sequence[PairTensors],
+        progress: Progress,
+        seconds: float | None = None,
+        *,
+        regress: bool = False,
+        trained: FeatureWeights | None = None,
     ) -> tuple[LinearModel, LinearImage | None]:
         """Fit everything to samples of a scene.
 
@@ -75,6 +82,7 @@ class LinearModel:
             progress: called with the fraction done.
             seconds: wall time there is for this, or None. Where it is short, similar pixels are not searched.
             regress: whether the residual is regressed on patches.
+            trained: features trained on other scenes, on which it is regressed too; None for none.
 
         Returns:
             The model; and where there is one sample, what it makes of that.
@@ -137,8 +145,8 @@ class LinearModel:
                 for one, hsi, denoised in zip(samples, hsis, windows, strict=True)
             )
             applied: Iterable[LinearImage] = again if single is None else (single,)
-            noisy = model._with_noise(samples[0], windows[0], hsis[0])
-            found = ResidualRegression.fit((one.held_out() for one in applied), hsis, hsi_noise, noisy)
+            noisy = model.with_noise(samples[0], windows[0], hsis[0])
+            found = ResidualRegression.fit((one.held_out() for one in applied), hsis, hsi_noise, noisy, trained)
             if found is not None:
                 model = replace(model, regression=found)
                 single = None if single is None else single.corrected(model)
@@ -170,7 +178,7 @@ class LinearModel:
         """Return an HSI (bands, h, w) without the components that are noise."""
         return self.signal.expand(self.signal.project(hsi))
 
-    def _with_noise(
+    def with_noise(
         self, sample: PairTensors, predictors: Predictors, hsi: torch.Tensor
     ) -> tuple[GuidedImage, GuidedImage] | None:
         """Return a part of a sample, and the same with as much noise again as denoising has left in the MSI."""

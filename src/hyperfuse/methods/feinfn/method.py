@@ -29,7 +29,7 @@ from hyperfuse.methods.feinfn.correction import (
     fit_encoding,
 )
 from hyperfuse.methods.feinfn.linear_part import LinearImage, LinearModel
-from hyperfuse.methods.feinfn.pretrained import TrainedNetwork, load_for_pair
+from hyperfuse.methods.feinfn.pretrained import TrainedNetwork, load_for_pair, read_features
 from hyperfuse.methods.feinfn.uncertainty import FusedSample, VarianceModel
 from hyperfuse.methods.local_linear.preparation import Preparation
 from hyperfuse.networks.kernels.precision import Precision
@@ -66,6 +66,9 @@ class FeinfnSettings(MethodSettings):
     seed: int = Field(default=0, ge=0, description="of weights and patches")
     weights: str | None = Field(
         default=None, description="a network trained on other scenes to start from: a name that ships, or a folder"
+    )
+    features: str | None = Field(
+        default=None, description="a file of feature maps trained on other scenes, for the regression on patches"
     )
 
 
@@ -128,7 +131,11 @@ class FeinfnModel(StoredModel):
             _refuse_network(settings)
             learns, steps = False, 0
         linear, image = LinearModel.fit(
-            samples, part(progress, 0.0, 0.25 if learns else 1.0), budget, regress=settings.effort != "fast"
+            samples,
+            part(progress, 0.0, 0.25 if learns else 1.0),
+            budget,
+            regress=settings.effort != "fast",
+            trained=None if settings.features is None else read_features(settings.features),
         )
         if not learns:
             details = {**prepared, **_details(linear, None, regressed=settings.effort != "fast")}

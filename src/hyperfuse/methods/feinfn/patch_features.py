@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-from torch.nn import functional as F
 
+from hyperfuse.methods.feinfn.differences import differences
+from hyperfuse.methods.feinfn.trained_features import IMAGE_RUNS, FeatureWeights, TrainedFeatures, band_runs
 from hyperfuse.methods.local_linear.predictors import Predictors, pooled
 from hyperfuse.runtime.parallel import strips
 from hyperfuse.statistics.subspace import Subspace, fit_subspace
@@ -50,16 +51,30 @@ class GuidedImage(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What features are made of: leading components of the image, the MSI and its whitened form."""
+    """What features are made of: leading components of the image, runs of its bands, the MSI and its whitened form.
+
+    Of a noisy image there are no components and no runs.
+    """
 
     components: torch.Tensor
+    runs: torch.Tensor
     msi: torch.Tensor
     predictors: Predictors
+
+    @classmethod
+    def of(cls, window: GuidedImage, components: Subspace, *, runs: bool) -> Description:
+        """Describe a window by components of its image and, where features are made of them, runs of its bands."""
+        means = band_runs(window.image, IMAGE_RUNS) if runs else window.image[:0]
+        return cls(components.project(window.image), means, window.msi, window.predictors)
+
+    def without_image(self) -> Description:
+        """Return what remains where the image is noisy."""
+        return self._replace(components=self.components[:0], runs=self.runs[:0])
 
     def seen_by(self, rows: slice, cols: slice) -> Description:
         """Return the part that some LR pixels see of the window, with the patches around it."""
         predictors, (y, x) = self.predictors.seen_by(rows, cols, RADIUS)
-        return Description(self.components[:, y, x], self.msi[:, y, x], predictors)
+        return Description(self.components[:, y, x], self.runs[:, y, x], self.msi[:, y, x], predictors)
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,7 @@ class PatchEncoding:
         contrast: mean absolute value of every difference, (differences,).
         mean: of ``z`` over the scene, (d,).
         deviation: of ``z``, (d,).
+        trained: features that were trained on other scenes; None for none.
     """
 
     components: Subspace
@@ -87,10 +103,16 @@ class PatchEncoding:
     contrast: torch.Tensor
     mean: torch.Tensor
     deviation: torch.Tensor
+    trained: TrainedFeatures | None = None
 
     @classmethod
-    def fit(cls, components: Subspace, windows: Sequence[Description]) -> PatchEncoding:
-        """Take the units of all features from samples of a scene; components from :func:`leading_components`."""
+    def fit(
+        cls, components: Subspace, windows: Sequence[Description], weights: FeatureWeights | None = None
+    ) -> PatchEncoding:
+        """Take the units of all features from samples of a scene; components from :func:`leading_components`.
+
+        ``weights`` are those of trained features, which need runs of the image's bands.
+        """
         pixels = sum(one.msi[0].numel() for one in windows)
         radiance = sum(float(one.msi.mean()) * one.msi[0].numel() for one in windows) / pixels
         steps = [max(1, math.isqrt(one.msi[0].numel() // _UNIT_PIXELS)) for one in windows]
@@ -102,16 +124,20 @@ class PatchEncoding:
         described = [plain._describe(one, step) for one, step in zip(windows, steps, strict=True)]
         mean = _weighted_mean(described)
         deviation = _weighted_mean([(one - mean[:, None, None]).square() for one in described]).sqrt()
-        return cls(components, unit, radiance, contrast, mean, torch.where(deviation > _ROUNDING, deviation, torch.inf))
+        deviation = torch.where(deviation > _ROUNDING, deviation, torch.inf)
+        trained = None
+        if weights is not None and len(windows[0].runs):
+            trained = TrainedFeatures.fit(weights, [(one.runs, one.msi) for one in windows])
+        return cls(components, unit, radiance, contrast, mean, deviation, trained)
 
     def describe(self, window: GuidedImage) -> Description:
         """Return what the features of a window are made of."""
-        return Description(self.components.project(window.image), window.msi, window.predictors)
+        return Description.of(window, self.components, runs=self.trained is not None)
 
     @property
     def count(self) -> int:
         """Number of features."""
-        return len(self.contrast) + _RANDOM
+        return len(self.contrast) + _RANDOM + (0 if self.trained is None else self.trained.count)
 
     def maps(
         self, window: Description, step: int = 1, rows: slice = slice(None)
@@ -136,6 +162,10 @@ class PatchEncoding:
                 torch.addmm(constant[some, None], weights[some], flat[inputs], out=maps).relu_()
                 yield slice(first + some.start, first + some.stop), maps.reshape(-1, *shape)
             first += size
+        if self.trained is not None:
+            del values, flat
+            maps = self.trained.maps(window.runs, window.msi, step, rows)
+            yield slice(first, first + len(maps)), maps
 
     def _describe(self, window: Description, step: int = 1) -> torch.Tensor:
         """Return what random features are made of, not standardised, at every ``step``-th pixel: (d, H, W).
@@ -150,7 +180,7 @@ class PatchEncoding:
         fractions = (msi / mean).clamp(-1.0, 1.0 + len(msi))
         components = window.components / self.unit
         pixels = window.predictors.fine[:, ::step, ::step], components[:, ::step, ::step]
-        parts = [pixels[0], compressed, mean.log(), fractions, pixels[1], _differences(components, 1, step)]
+        parts = [pixels[0], compressed, mean.log(), fractions, pixels[1], differences(components, 1, step)]
         return torch.cat(parts)[_order(sum(map(len, parts))).to(msi.device)]
 
 
@@ -161,25 +191,7 @@ def leading_components(hsis: Sequence[torch.Tensor], count: int = _IMAGE_COMPONE
 
 def _msi_differences(predictors: Predictors, step: int = 1) -> torch.Tensor:
     # Components are in ascending order of their variance.
-    return _differences(predictors.fine[-_MSI_COMPONENTS:], RADIUS, step)
-
-
-def _differences(image: torch.Tensor, radius: int, step: int = 1) -> torch.Tensor:
-    """Return the neighbours of every ``step``-th pixel of (n, H, W) in a patch minus the pixel, for n > 0.
-
-    The result is ((patch^2 - 1) n, H, W), or of fewer rows and columns.
-    """
-    centre = image[:, ::step, ::step]
-    if not len(image):
-        return centre
-    rows, cols = image.shape[-2:]
-    padded = F.pad(image[None], (radius,) * 4, mode="replicate")[0]
-    side = range(2 * radius + 1)
-    around = [(y, x) for y in side for x in side if (y, x) != (radius, radius)]
-    result = centre.new_empty(len(around), *centre.shape)
-    for one, (y, x) in zip(result, around, strict=True):
-        torch.sub(padded[:, y : y + rows : step, x : x + cols : step], centre, out=one)
-    return result.flatten(0, 1)
+    return differences(predictors.fine[-_MSI_COMPONENTS:], RADIUS, step)
 
 
 def _weighted_mean(images: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -1,14 +1,18 @@
-"""Networks that were trained on other scenes, for the default method to start from."""
+"""What was trained on other scenes, for the default method: networks to start from, and features to regress on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from hyperfuse.errors import InputError
+from hyperfuse.methods.feinfn.trained_features import CHANNELS, FeatureWeights
 from hyperfuse.networks.feinfn import FeINFN
-from hyperfuse.networks.pretrained import find_pretrained, from_pretrained, read_base
+from hyperfuse.networks.pretrained import find_pretrained, from_pretrained, read_base, read_weights
 
 # Method whose linear part their images were made by.
 _BASE = "feinfn"
@@ -52,3 +56,29 @@ def load_for_pair(weights: str, hsi: torch.Tensor, msi: torch.Tensor) -> Trained
             f"{msi.shape[0]}; omit weights=..."
         )
     return TrainedNetwork(network, float(base.get("scale", 1.0)))
+
+
+def read_features(file: str | os.PathLike[str]) -> FeatureWeights:
+    """Read weights of trained features that :func:`save_features` wrote.
+
+    Raises:
+        InputError: no such file, or one of something else.
+    """
+    stored = read_weights(file)
+    names = [field.name for field in fields(FeatureWeights)]
+    if sorted(stored) != sorted(names) or not all(value.is_floating_point() for value in stored.values()):
+        raise InputError(f"{file}: holds no weights of trained features (benchmarks/feature_training.py writes them)")
+    found = FeatureWeights(**{name: stored[name].float() for name in names})
+    hidden, features = len(found.first_bias), len(found.second_bias)
+    shapes = [tuple(getattr(found, name).shape) for name in names]
+    if shapes != [(hidden, CHANNELS), (hidden,), (features, hidden), (features,)]:
+        raise InputError(f"{file}: layers of {shapes}; the first takes {CHANNELS} inputs, the second what it returns")
+    return found
+
+
+def save_features(weights: FeatureWeights, file: str | os.PathLike[str]) -> None:
+    """Write weights of trained features, in half precision, under another name that is then changed."""
+    partial = Path(f"{os.fspath(file)}.part")
+    stored = {field.name: getattr(weights, field.name).detach().cpu().half() for field in fields(weights)}
+    save_file({name: value.contiguous() for name, value in stored.items()}, partial)
+    partial.replace(file)

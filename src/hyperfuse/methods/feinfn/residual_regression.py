@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from hyperfuse.methods.feinfn.patch_features import RADIUS, Description, GuidedImage, PatchEncoding, leading_components
+from hyperfuse.methods.feinfn.trained_features import FeatureWeights
 from hyperfuse.methods.local_linear.predictors import pooled
 from hyperfuse.runtime.parallel import in_threads, strips
 from hyperfuse.statistics.folds import FOLDS, block_folds
@@ -61,6 +62,7 @@ class ResidualRegression:
         hsis: Sequence[torch.Tensor],
         noise: torch.Tensor,
         noisy: tuple[GuidedImage, GuidedImage] | None = None,
+        trained: FeatureWeights | None = None,
     ) -> ResidualRegression | None:
         """Solve for the weights, with the ridge of each component that predicts blocks of LR pixels best from others.
 
@@ -73,6 +75,7 @@ class ResidualRegression:
             hsis: of each sample the LR-HSI, (bands, h, w).
             noise: standard deviation of the HSI's noise, (bands,).
             noisy: a part of the scene as it is, and with as much noise again as it holds; None where it holds none.
+            trained: features that were trained on other scenes, next to the others; None for none.
 
         Returns:
             The regression; None where it predicts nothing.
@@ -82,15 +85,15 @@ class ResidualRegression:
         components = leading_components(hsis)
         windows, residuals = [], []
         for window, one in samples:  # of the images only the components are kept
-            windows.append(Description(components.project(window.image), window.msi, window.predictors))
+            windows.append(Description.of(window, components, runs=trained is not None))
             residuals.append(one)
         residual = pooled(residuals)
         variance = residual.flatten(1).double().square().mean(1).clamp_min(_TINY**2)
         if float((noise.double().square() / variance).mean()) > _MAX_NOISE:
             # The image around a pixel holds a little of that pixel's own noise, which would be taken for knowledge.
             components = leading_components(hsis, 0)
-            windows = [one._replace(components=one.components[:0]) for one in windows]
-        encoding = PatchEncoding.fit(components, windows)
+            windows = [one.without_image() for one in windows]
+        encoding = PatchEncoding.fit(components, windows, trained)
         features = torch.cat([_at_lr(encoding, one) for one in windows], dim=1)
         folds = torch.cat([block_folds(one.predictors.shape, features.device).flatten() for one in windows])
         if float(residual.norm()) <= _ROUNDING * float(pooled(hsis).norm()):

@@ -1,0 +1,126 @@
+"""Feature maps that were trained on other scenes, for residuals to be regressed on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from hyperfuse.methods.feinfn.differences import differences
+
+IMAGE_RUNS, MSI_RUNS = 8, 3  # contiguous runs of bands, whose means stand for any number of bands
+MSI_RADIUS, IMAGE_RADIUS = 2, 1  # of patches, HR pixels
+_PAIRS = IMAGE_RUNS // 2  # of the image's runs, of which differences are taken
+_COMPRESSED = 4.0  # times its mean absolute value: the limit of a difference
+_BRIGHTEST = 8.0  # times the mean radiance
+_FLOOR, _DARK = 0.05, 0.02  # of the mean radiance: added before a ratio, or a logarithm, is taken
+_HALF = 0.5
+_UNIT_STEP = 4  # HR pixels between those from which units are taken
+_TINY = 1e-12
+
+_MSI_DIFFERENCES = MSI_RUNS * ((2 * MSI_RADIUS + 1) ** 2 - 1)
+_DIFFERENCES = _MSI_DIFFERENCES + _PAIRS * ((2 * IMAGE_RADIUS + 1) ** 2 - 1)
+RAW_CHANNELS = _DIFFERENCES + IMAGE_RUNS + MSI_RUNS
+CHANNELS = _DIFFERENCES + 2 * IMAGE_RUNS + MSI_RUNS + 2
+
+
+@dataclass(frozen=True)
+class FeatureWeights:
+    """Two layers with ReLU: weights ``(outputs, inputs)`` and biases.
+
+    Attributes:
+        first: (hidden, CHANNELS).
+        first_bias: (hidden,).
+        second: (features, hidden).
+        second_bias: (features,).
+    """
+
+    first: torch.Tensor
+    first_bias: torch.Tensor
+    second: torch.Tensor
+    second_bias: torch.Tensor
+
+    def __call__(self, described: torch.Tensor) -> torch.Tensor:
+        """Return the features (features, n) of descriptions (CHANNELS, n)."""
+        hidden = torch.addmm(self.first_bias[:, None], self.first, described).relu()
+        return torch.addmm(self.second_bias[:, None], self.second, hidden).relu()
+
+
+@dataclass(frozen=True)
+class TrainedFeatures:
+    """Features of a scene: the weights, which are the same for all scenes, and the scene's units.
+
+    What describes a pixel means the same for any sensor: the means of eight contiguous runs of the image's bands and of
+    three of the MSI's, in units of the mean radiance; and their differences to the pixels around, in units of their
+    mean absolute value.
+
+    Attributes:
+        weights: of all scenes.
+        units: mean of the image and of the MSI, (2,).
+        contrast: mean absolute difference of the MSI and of the image, relative to these, (2,).
+    """
+
+    weights: FeatureWeights
+    units: torch.Tensor
+    contrast: torch.Tensor
+
+    @classmethod
+    def fit(cls, weights: FeatureWeights, windows: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> TrainedFeatures:
+        """Take the units from the image's runs, (IMAGE_RUNS, H, W), and the MSI, (msi_bands, H, W), of windows."""
+        pixels = torch.tensor([float(image[0].numel()) for image, _ in windows])
+        fractions = pixels / pixels.sum()
+        means = torch.stack([torch.stack([image.mean(), msi.mean()]) for image, msi in windows])
+        units = (fractions.to(means) @ means).clamp_min(_TINY)
+        found = torch.stack([contrast(raw_description(*one, units, _UNIT_STEP)) for one in windows])
+        return cls(weights, units, fractions.to(found) @ found)
+
+    @property
+    def count(self) -> int:
+        """Number of features."""
+        return len(self.weights.second_bias)
+
+    def maps(self, image: torch.Tensor, msi: torch.Tensor, step: int, rows: slice) -> torch.Tensor:
+        """Return the features of rows of every ``step``-th pixel: (features, H, W).
+
+        Args:
+            image: its runs of bands, (IMAGE_RUNS, H, W).
+            msi: (msi_bands, H, W).
+            step: pixels between those described.
+            rows: of those.
+        """
+        raw = raw_description(image, msi, self.units, step)[:, rows]
+        return self.weights(description(raw.flatten(1), self.contrast)).reshape(-1, *raw.shape[1:])
+
+
+def band_runs(image: torch.Tensor, count: int) -> torch.Tensor:
+    """Return the means of contiguous runs of the bands of an image (bands, H, W): (count, H, W)."""
+    bands = len(image)
+    starts = [index * bands // count for index in range(count)]
+    stops = [-(-(index + 1) * bands // count) for index in range(count)]
+    return torch.stack([image[start:stop].mean(0) for start, stop in zip(starts, stops, strict=True)])
+
+
+def raw_description(image: torch.Tensor, msi: torch.Tensor, units: torch.Tensor, step: int = 1) -> torch.Tensor:
+    """Return differences and values in units of the mean radiance, (RAW_CHANNELS, H, W)."""
+    runs, guide = image / units[0], band_runs(msi, MSI_RUNS) / units[1]
+    parts = [differences(guide, MSI_RADIUS, step), differences(band_runs(runs, _PAIRS), IMAGE_RADIUS, step)]
+    return torch.cat([*parts, runs[:, ::step, ::step], guide[:, ::step, ::step]])
+
+
+def contrast(raw: torch.Tensor) -> torch.Tensor:
+    """Return the mean absolute difference of the MSI and of the image in raw descriptions, (2,)."""
+    parts = raw[:_MSI_DIFFERENCES], raw[_MSI_DIFFERENCES:_DIFFERENCES]
+    return torch.stack([part.abs().mean() for part in parts]).clamp_min(_TINY)
+
+
+def description(raw: torch.Tensor, contrast: torch.Tensor) -> torch.Tensor:
+    """Return what the network receives of raw descriptions (RAW_CHANNELS, n): (CHANNELS, n)."""
+    around = torch.cat([raw[:_MSI_DIFFERENCES] / contrast[0], raw[_MSI_DIFFERENCES:_DIFFERENCES] / contrast[1]])
+    around = around / (around.abs() / _COMPRESSED + 1)
+    values = raw[_DIFFERENCES:].clamp(-1.0, _BRIGHTEST)
+    image, msi = values[:IMAGE_RUNS], values[IMAGE_RUNS:]
+    radiance, guide = (one.mean(0, keepdim=True).clamp_min(0.0) for one in (image, msi))
+    spectra = [(image / (radiance + _FLOOR)).clamp(-1.0, 4.0) - 1, _HALF * image]
+    msi_spectrum = (msi / (guide + _FLOOR)).clamp(-1.0, 4.0) - 1
+    return torch.cat([_HALF * around, *spectra, msi_spectrum, _HALF * (radiance + _DARK).log(), radiance.sqrt()])

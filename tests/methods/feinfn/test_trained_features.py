@@ -1,0 +1,87 @@
+"""Trained features: the same for any unit and number of bands, stored and read, used where a file is named."""
+
+import dataclasses
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hyperfuse.errors import InputError
+from hyperfuse.methods import PairTensors, get_method
+from hyperfuse.methods.feinfn.pretrained import read_features, save_features
+from hyperfuse.methods.feinfn.trained_features import (
+    CHANNELS,
+    IMAGE_RUNS,
+    RAW_CHANNELS,
+    TrainedFeatures,
+    band_runs,
+    contrast,
+    description,
+    raw_description,
+)
+
+METHOD = get_method("feinfn")
+
+
+@pytest.fixture
+def images():
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(31, 20, 24, generator=generator), torch.rand(4, 20, 24, generator=generator)
+
+
+def test_runs_are_means_of_bands_and_cover_them_all():
+    bands = torch.arange(16.0)[:, None, None]
+    assert band_runs(bands, 8).flatten().tolist() == [0.5 + 2 * index for index in range(8)]
+    assert band_runs(bands[:3], 8).flatten().tolist() == [0, 0.0, 0.5, 1, 1, 1.5, 2, 2]
+    assert set(band_runs(bands[:1], 3).flatten().tolist()) == {0.0}
+
+
+def test_the_unit_of_an_image_does_not_matter(images, weights):
+    image, msi = images
+    maps = []
+    for unit in (1.0, 1e4):
+        runs = band_runs(image * unit, IMAGE_RUNS)
+        maps.append(TrainedFeatures.fit(weights, [(runs, msi * unit)]).maps(runs, msi * unit, 1, slice(None)))
+    torch.testing.assert_close(*maps, atol=1e-4, rtol=1e-4)
+
+
+def test_rows_of_every_second_pixel_are_those_of_all(images, weights):
+    runs, msi = band_runs(images[0], IMAGE_RUNS), images[1]
+    found = TrainedFeatures.fit(weights, [(runs, msi)])
+    whole = found.maps(runs, msi, 1, slice(None))
+    torch.testing.assert_close(found.maps(runs, msi, 2, slice(3, 7)), whole[:, 6:14:2, ::2])
+
+
+def test_a_description_has_as_many_channels_as_is_stated(images):
+    raw = raw_description(band_runs(images[0], IMAGE_RUNS), images[1], torch.ones(2))
+    assert len(raw) == RAW_CHANNELS
+    assert description(raw.flatten(1), contrast(raw)).shape == (CHANNELS, 20 * 24)
+
+
+def test_weights_are_stored_in_half_precision_and_read(tmp_path, weights):
+    save_features(weights, tmp_path / "features.safetensors")
+    found = read_features(tmp_path / "features.safetensors")
+    for field in dataclasses.fields(weights):
+        torch.testing.assert_close(getattr(found, field.name), getattr(weights, field.name), atol=1e-3, rtol=1e-3)
+
+
+def test_other_files_are_refused(tmp_path, weights):
+    file = tmp_path / "features.safetensors"
+    save_file({"first": torch.ones(2, 2)}, file)
+    with pytest.raises(InputError, match="holds no weights of trained features"):
+        read_features(file)
+    save_features(dataclasses.replace(weights, first=torch.ones(12, 3)), file)
+    with pytest.raises(InputError, match=rf"layers of .*; the first takes {CHANNELS} inputs"):
+        read_features(file)
+
+
+def test_the_default_takes_a_file_of_them(make_pair, tmp_path, weights):
+    pair = make_pair(shape=(96, 96))
+    save_features(weights, tmp_path / "features.safetensors")
+    tensors = PairTensors(pair.hsi, pair.msi, pair.sensor)
+    plain = METHOD.fuse(tensors, METHOD.configure()).image
+    with_features = METHOD.fuse(tensors, METHOD.configure(features=str(tmp_path / "features.safetensors"))).image
+    assert with_features.shape == plain.shape
+    assert not torch.equal(with_features, plain)
+    with pytest.raises(InputError, match="no such file"):
+        METHOD.fuse(tensors, METHOD.configure(features=str(tmp_path / "none.safetensors")))
