@@ -48,13 +48,6 @@ def test_trained_features_are_regressed_on_with_the_others(window, weights):
     assert after < 0.5 * before
 
 
-def test_of_a_noisy_hsi_there_are_no_trained_features(window, weights):
-    lr = window.predictors.degrade(0.1 * window.msi[:1].roll(1, 0).expand(3, -1, -1))
-    hsi, noise = window.predictors.degrade(window.image) + lr, torch.full((3,), 1.0)
-    plain, found = (ResidualRegression.fit([(window, lr)], [hsi], noise, None, some) for some in (None, weights))
-    assert torch.equal(found.predict(window), plain.predict(window))
-
-
 def test_an_error_that_depends_on_the_patch_is_predicted(window):
     msi = window.msi[0]
     edge = 0.1 * (msi.roll(1, 0) + msi.roll(-1, 0) - 2 * msi).abs()
@@ -82,10 +75,12 @@ def test_a_border_that_shows_what_lies_beyond_the_image_does_not_decide_the_rest
     assert errors[1] < 0.1 * float(residual[inner].square().mean())
 
 
-def test_noise_is_not_predicted(window):
+@pytest.mark.parametrize("trained", [False, True])
+def test_noise_is_not_predicted(window, trained, weights):
     noise = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1))
     hsi = window.predictors.degrade(window.image)
-    found = ResidualRegression.fit([(window, 0.01 * noise)], [hsi + 0.01 * noise], torch.full((3,), 0.01))
+    samples, deviation = [(window, 0.01 * noise)], torch.full((3,), 0.01)
+    found = ResidualRegression.fit(samples, [hsi + 0.01 * noise], deviation, None, weights if trained else None)
     if found is not None:
         change = window.predictors.degrade(found.predict(window))
         assert float(change.square().mean()) < 0.02 * 0.01**2

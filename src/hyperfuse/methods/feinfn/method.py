@@ -68,7 +68,8 @@ class FeinfnSettings(MethodSettings):
         default=None, description="a network trained on other scenes to start from: a name that ships, or a folder"
     )
     features: str | None = Field(
-        default=None, description="a file of feature maps trained on other scenes, for the regression on patches"
+        default="residual-features",
+        description="feature maps trained on other scenes, for the regression: a name that ships, or a file; null: none",
     )
 
 

@@ -53,7 +53,7 @@ class GuidedImage(NamedTuple):
 class Description(NamedTuple):
     """What features are made of: leading components of the image, runs of its bands, the MSI and its whitened form.
 
-    Of a noisy image there are no components and no runs.
+    Of an image of a noisy HSI there are no components, and without trained features there are no runs.
     """
 
     components: torch.Tensor
@@ -66,10 +66,6 @@ class Description(NamedTuple):
         """Describe a window by components of its image and, where features are made of them, runs of its bands."""
         means = band_runs(window.image, IMAGE_RUNS) if runs else window.image[:0]
         return cls(components.project(window.image), means, window.msi, window.predictors)
-
-    def without_image(self) -> Description:
-        """Return what remains where the image is noisy."""
-        return self._replace(components=self.components[:0], runs=self.runs[:0])
 
     def seen_by(self, rows: slice, cols: slice) -> Description:
         """Return the part that some LR pixels see of the window, with the patches around it."""
@@ -126,7 +122,7 @@ class PatchEncoding:
         deviation = _weighted_mean([(one - mean[:, None, None]).square() for one in described]).sqrt()
         deviation = torch.where(deviation > _ROUNDING, deviation, torch.inf)
         trained = None
-        if weights is not None and len(windows[0].runs):
+        if weights is not None:
             trained = TrainedFeatures.fit(weights, [(one.runs, one.msi) for one in windows])
         return cls(components, unit, radiance, contrast, mean, deviation, trained)
 

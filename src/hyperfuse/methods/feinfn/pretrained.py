@@ -9,11 +9,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from hyperfuse.errors import InputError
+from hyperfuse.errors import InputError, nearest_name
 from hyperfuse.methods.feinfn.trained_features import CHANNELS, FeatureWeights
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.pretrained import find_pretrained, from_pretrained, read_base, read_weights
 
+# Features that ship: a file each, with a model card.
+_SHIPPED = Path(__file__).parent / "weights"
+_SUFFIX = ".safetensors"
 # Method whose linear part their images were made by.
 _BASE = "feinfn"
 
@@ -58,12 +61,18 @@ def load_for_pair(weights: str, hsi: torch.Tensor, msi: torch.Tensor) -> Trained
     return TrainedNetwork(network, float(base.get("scale", 1.0)))
 
 
-def read_features(file: str | os.PathLike[str]) -> FeatureWeights:
-    """Read weights of trained features that :func:`save_features` wrote.
+def read_features(features: str | os.PathLike[str]) -> FeatureWeights:
+    """Read weights of trained features: those of a name that ships, or of a file that :func:`save_features` wrote.
 
     Raises:
-        InputError: no such file, or one of something else.
+        InputError: no such name or file, or a file of something else.
     """
+    file, known = Path(features), sorted(one.stem for one in _SHIPPED.glob(f"*{_SUFFIX}"))
+    if str(features) in known:
+        file = _SHIPPED / f"{features}{_SUFFIX}"
+    elif not file.is_file():
+        hint = nearest_name(str(features), known)
+        raise InputError(f"no trained features {str(features)!r}{hint}; specify a file, or null for none", "features")
     stored = read_weights(file)
     names = [field.name for field in fields(FeatureWeights)]
     if sorted(stored) != sorted(names) or not all(value.is_floating_point() for value in stored.values()):

@@ -90,9 +90,10 @@ class ResidualRegression:
         residual = pooled(residuals)
         variance = residual.flatten(1).double().square().mean(1).clamp_min(_TINY**2)
         if float((noise.double().square() / variance).mean()) > _MAX_NOISE:
-            # The image around a pixel holds a little of that pixel's own noise, which would be taken for knowledge.
+            # The image around a pixel holds a little of that pixel's own noise, which would be taken for knowledge; the
+            # means of an eighth of the bands that trained features receive do not suffice for that.
             components = leading_components(hsis, 0)
-            windows = [one.without_image() for one in windows]
+            windows = [one._replace(components=one.components[:0]) for one in windows]
         encoding = PatchEncoding.fit(components, windows, trained)
         features = torch.cat([_at_lr(encoding, one) for one in windows], dim=1)
         folds = torch.cat([block_folds(one.predictors.shape, features.device).flatten() for one in windows])
