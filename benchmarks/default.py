@@ -243,7 +243,9 @@ def table_of(name: str, options: argparse.Namespace) -> tuple[Path, list[str]]:
     call = f"python benchmarks/default.py DATA --table {name}" + "".join(f" --set {word}" for word in options.set)
     call += "" if options.snr is None else f" --snr {options.snr:g}"
     noise = "" if options.snr is None else f" Noise of {options.snr:g} dB in each band of both images."
-    noise += " Without trained features, which were trained on these scenes." if settings.get("features", "") is None else ""
+    noise += (
+        " Without trained features, which were trained on these scenes." if settings.get("features", "") is None else ""
+    )
     what = "PSNR in dB / SAM in degrees / ERGAS / SSIM."
     lines = [f"# {METHOD}, the default: {name}", "", f"{table.conditions}{noise} {what}", "", *_HEAD]
     lines += [line(scene, row) for scene, row in rows.items()]

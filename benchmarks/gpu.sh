@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# FeINFN on a GPU: its CUDA tests, its timings against the literal form of the released program, then training for the
-# rest of the time.
+# FeINFN on a GPU: its CUDA tests, its timings against the literal form of the released program, training of features for
+# the default method, then training of the network for the rest of the time.
 #
 #     bash benchmarks/gpu.sh DATA OUT [SECONDS]
 #
 # DATA     a file of packed scenes, as `hyperfuse data pack CAVE FILE` writes it
 # OUT      a folder: log.txt (everything), train/model (weights for hyperfuse.from_pretrained), timings.json, compiled.json,
-#          profile.txt, train/train.json, train/scores.md
+#          profile.txt, train/train.json, train/scores.md, features/ (features.safetensors, checkpoints, scores-*.md)
 # SECONDS  of all parts together [570]
 #
 # Needs python3 with torch, numpy, scipy, pyyaml, safetensors, affine and pydantic; wheels of what is missing may lie in WHEELS
@@ -40,16 +40,20 @@ export TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-$(mktemp -d)}
 nvidia-smi 2>/dev/null
 "$python" -c 'import torch, sys; print(sys.version, torch.__version__, torch.cuda.is_available() and torch.cuda.get_device_name())'
 
-trial=() train=() tests=90 timings=110 compiled=100
+trial=() train=() learn=(--seconds 90) tests=90 timings=110 compiled=100 features=190
 if [ -n "${TRIAL:-}" ]; then
   trial=(--size 32 --large 64 --patches 1 --seconds 0.02 --width 8)
   train=(--width 8 --scenes 1 --side 96 --batch 1 --every 10 --check 2)
+  learn=(--seconds 4 --scenes 6 --side 96 --pixels 3000 --workers 1)
 fi
 
 cd "$here" || exit 2
 part $tests "$python" -m pytest -q -p no:cacheprovider --confcutdir=tests/networks tests/networks/test_cuda.py
 part $timings "$python" benchmarks/feinfn_gpu.py --device "$device" "${trial[@]}" --json "$out/timings.json" --profile "$out/profile.txt"
 part $compiled "$python" benchmarks/feinfn_gpu.py --device "$device" "${trial[@]}" --compiled --json "$out/compiled.json"
+
+# Scenes are prepared by as many processes as there are cores: 12 s of a core for each.
+part $features "$python" benchmarks/feature_training.py "$data" "$out/features" --device "$device" "${learn[@]}"
 
 # Compiled where that made a training step at least a sixth faster.
 choice=$("$python" - "$out" <<'PYTHON'

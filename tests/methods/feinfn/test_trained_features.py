@@ -52,6 +52,17 @@ def test_rows_of_every_second_pixel_are_those_of_all(images, weights):
     torch.testing.assert_close(found.maps(runs, msi, 2, slice(3, 7)), whole[:, 6:14:2, ::2])
 
 
+def test_features_stay_in_the_range_that_weights_were_fitted_to(images, weights):
+    runs, msi = band_runs(images[0], IMAGE_RUNS), images[1]
+    found = TrainedFeatures.fit(weights, [(runs, msi)])
+    whole = found.maps(runs, msi, 1, slice(None))
+    fitted = whole.flatten(1)[:, :50]
+    limited = found.limited(fitted).maps(runs, msi, 1, slice(None))
+    low, high = fitted.amin(1)[:, None, None], fitted.amax(1)[:, None, None]
+    torch.testing.assert_close(limited, whole.clamp(low, high))
+    assert not torch.equal(limited, whole)
+
+
 def test_a_description_has_as_many_channels_as_is_stated(images):
     raw = raw_description(band_runs(images[0], IMAGE_RUNS), images[1], torch.ones(2))
     assert len(raw) == RAW_CHANNELS
@@ -83,5 +94,5 @@ def test_the_default_takes_a_file_of_them(make_pair, tmp_path, weights):
     with_features = METHOD.fuse(tensors, METHOD.configure(features=str(tmp_path / "features.safetensors"))).image
     assert with_features.shape == plain.shape
     assert not torch.equal(with_features, plain)
-    with pytest.raises(InputError, match="no trained features .*null for none"):
+    with pytest.raises(InputError, match=r"no trained features .*null for none"):
         METHOD.fuse(tensors, METHOD.configure(features=str(tmp_path / "none.safetensors")))

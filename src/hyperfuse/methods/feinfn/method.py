@@ -68,8 +68,8 @@ class FeinfnSettings(MethodSettings):
         default=None, description="a network trained on other scenes to start from: a name that ships, or a folder"
     )
     features: str | None = Field(
-        default="residual-features",
-        description="feature maps trained on other scenes, for the regression: a name that ships, or a file; null: none",
+        default=None,
+        description="feature maps trained on other scenes, for the regression: a name that ships, or a file",
     )
 
 

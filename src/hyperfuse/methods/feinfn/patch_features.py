@@ -126,6 +126,12 @@ class PatchEncoding:
             trained = TrainedFeatures.fit(weights, [(one.runs, one.msi) for one in windows])
         return cls(components, unit, radiance, contrast, mean, deviation, trained)
 
+    def limited(self, features: torch.Tensor) -> PatchEncoding:
+        """Return the encoding for weights fitted to features (count, n): trained ones stay in their range there."""
+        if self.trained is None:
+            return self
+        return replace(self, trained=self.trained.limited(features[-self.trained.count :]))
+
     def describe(self, window: GuidedImage) -> Description:
         """Return what the features of a window are made of."""
         return Description.of(window, self.components, runs=self.trained is not None)

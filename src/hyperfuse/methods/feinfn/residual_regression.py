@@ -96,6 +96,7 @@ class ResidualRegression:
             windows = [one._replace(components=one.components[:0]) for one in windows]
         encoding = PatchEncoding.fit(components, windows, trained)
         features = torch.cat([_at_lr(encoding, one) for one in windows], dim=1)
+        encoding = encoding.limited(features)
         folds = torch.cat([block_folds(one.predictors.shape, features.device).flatten() for one in windows])
         if float(residual.norm()) <= _ROUNDING * float(pooled(hsis).norm()):
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -59,11 +59,14 @@ class TrainedFeatures:
         weights: of all scenes.
         units: mean of the image and of the MSI, (2,).
         contrast: mean absolute difference of the MSI and of the image, relative to these, (2,).
+        limits: least and greatest value of each feature, (2, features): a feature that is all but absent at the LR
+            pixels that weights are fitted to may be hundreds of times larger at HR.
     """
 
     weights: FeatureWeights
     units: torch.Tensor
     contrast: torch.Tensor
+    limits: torch.Tensor
 
     @classmethod
     def fit(cls, weights: FeatureWeights, windows: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> TrainedFeatures:
@@ -73,7 +76,13 @@ class TrainedFeatures:
         means = torch.stack([torch.stack([image.mean(), msi.mean()]) for image, msi in windows])
         units = (fractions.to(means) @ means).clamp_min(_TINY)
         found = torch.stack([contrast(raw_description(*one, units, _UNIT_STEP)) for one in windows])
-        return cls(weights, units, fractions.to(found) @ found)
+        unlimited = torch.tensor([-torch.inf, torch.inf]).to(found)
+        limits = unlimited[:, None].expand(-1, len(weights.second_bias))
+        return cls(weights, units, fractions.to(found) @ found, limits)
+
+    def limited(self, fitted: torch.Tensor) -> TrainedFeatures:
+        """Return features that stay in the range of those, (features, n), to which weights are fitted."""
+        return replace(self, limits=torch.stack(fitted.aminmax(dim=1)))
 
     @property
     def count(self) -> int:
@@ -90,7 +99,9 @@ class TrainedFeatures:
             rows: of those.
         """
         raw = raw_description(image, msi, self.units, step)[:, rows]
-        return self.weights(description(raw.flatten(1), self.contrast)).reshape(-1, *raw.shape[1:])
+        features = self.weights(description(raw.flatten(1), self.contrast))
+        low, high = self.limits[:, :, None]
+        return features.clamp_(low, high).reshape(-1, *raw.shape[1:])
 
 
 def band_runs(image: torch.Tensor, count: int) -> torch.Tensor:
