@@ -59,8 +59,6 @@ class Table:
     conditions: str
     ratio: int
     scenes: Callable[[Path], Iterator[Scene]]
-    # Of scenes that the features that ship were trained on, without them.
-    trained_on: bool = False
 
 
 def cave(preset: str, ratio: int, names: tuple[str, ...] = ()) -> Callable[[Path], Iterator[Scene]]:
@@ -98,11 +96,11 @@ def paris_scenes(folder: Path) -> Iterator[Scene]:
 
 _FOUR = ("paints", "sponges", "fake_and_real_sushi", "balloons_half")
 TABLES = {
-    "cave-x4": Table("CAVE, preset `uestc`, ratio 4, Nikon D700.", 4, cave("uestc", 4, _FOUR), True),
-    "cave-x8": Table("CAVE, preset `uestc`, ratio 8, Nikon D700.", 8, cave("uestc", 8, _FOUR), True),
-    "cave20-x4": Table("20 scenes of CAVE, preset `uestc`, ratio 4, Nikon D700.", 4, cave("uestc", 4), True),
-    "cave20-x8": Table("20 scenes of CAVE, preset `uestc`, ratio 8, Nikon D700.", 8, cave("uestc", 8), True),
-    "dhif-x4": Table("CAVE, preset `dhif`, ratio 4, Nikon D700.", 4, cave("dhif", 4, _FOUR[:2]), True),
+    "cave-x4": Table("CAVE, preset `uestc`, ratio 4, Nikon D700.", 4, cave("uestc", 4, _FOUR)),
+    "cave-x8": Table("CAVE, preset `uestc`, ratio 8, Nikon D700.", 8, cave("uestc", 8, _FOUR)),
+    "cave20-x4": Table("20 scenes of CAVE, preset `uestc`, ratio 4, Nikon D700.", 4, cave("uestc", 4)),
+    "cave20-x8": Table("20 scenes of CAVE, preset `uestc`, ratio 8, Nikon D700.", 8, cave("uestc", 8)),
+    "dhif-x4": Table("CAVE, preset `dhif`, ratio 4, Nikon D700.", 4, cave("dhif", 4, _FOUR[:2])),
     "remote-x4": Table(
         "Preset `mtf`, ratio 4; MSI Sentinel-2A where wavelengths are known or nominal, else `boxes:6`.",
         4,
@@ -223,8 +221,7 @@ def sources(rows: dict[str, dict[str, Any]]) -> list[str]:
 def table_of(name: str, options: argparse.Namespace) -> tuple[Path, list[str]]:
     """Measure what is missing of a table; return its file and its lines."""
     table, present = TABLES[name], source()
-    asked = {name: json.loads(value) for name, value in (word.split("=") for word in options.set)}
-    settings = {**({"features": None} if table.trained_on else {}), **asked}
+    settings = {name: json.loads(value) for name, value in (word.split("=") for word in options.set)}
     suffix = "" if options.snr is None else f"-{options.snr:g}db"
     file = options.output / f"default-{name}{suffix}.md"
     stored = file.with_suffix(".json")
@@ -243,9 +240,6 @@ def table_of(name: str, options: argparse.Namespace) -> tuple[Path, list[str]]:
     call = f"python benchmarks/default.py DATA --table {name}" + "".join(f" --set {word}" for word in options.set)
     call += "" if options.snr is None else f" --snr {options.snr:g}"
     noise = "" if options.snr is None else f" Noise of {options.snr:g} dB in each band of both images."
-    noise += (
-        " Without trained features, which were trained on these scenes." if settings.get("features", "") is None else ""
-    )
     what = "PSNR in dB / SAM in degrees / ERGAS / SSIM."
     lines = [f"# {METHOD}, the default: {name}", "", f"{table.conditions}{noise} {what}", "", *_HEAD]
     lines += [line(scene, row) for scene, row in rows.items()]

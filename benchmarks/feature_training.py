@@ -5,7 +5,7 @@
 DATA is a folder of CAVE or a file of packed scenes (`hyperfuse data pack`). Every fifth scene in alphabetical order
 makes a fold, with an offset of the fold's number. In this order, each part continued where it was stopped:
 
-1. Every scene is degraded and fused by the default without trained features, in parallel processes (OUT/prepared).
+1. Every scene is degraded and fused by the default without trained features, in parallel processes.
 2. For each fold, and once for all scenes: two layers are trained on what the default's image lacks of the reference, in
    units of each band's residual. The loss is that of an output layer for all scenes (`--shared`), and of one that ridge
    regression solves for each scene in a batch from two thirds of its pixels, at the others, with the gradient through
@@ -145,6 +145,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a folder of CAVE, or a file of packed scenes")
     parser.add_argument("output", type=Path, help="a folder")
+    parser.add_argument("--prepared", type=Path, help="a folder for prepared scenes, 130 MB each [OUT/prepared]")
     parser.add_argument("--seconds", type=float, default=400, help="of training, over all folds and all scenes [400]")
     parser.add_argument(
         "--fold", action="append", choices=[*map(str, range(FOLDS)), ALL], help="repeatable [all of them]"
@@ -175,8 +176,9 @@ def main() -> None:
     """Prepare, train, score."""
     args = parsed()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    folder = args.output / "prepared"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = args.prepared or args.output / "prepared"
+    for one in (folder, args.output):
+        one.mkdir(parents=True, exist_ok=True)
     names = sorted(hf.open_dataset("cave", args.data).names)[: args.scenes]
     tasks = [Task(args.data, name, args.ratio, args.preset, args.side, folder) for name in names]
     folds = args.fold or [*map(str, range(FOLDS)), ALL]

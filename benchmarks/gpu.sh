@@ -53,7 +53,8 @@ part $timings "$python" benchmarks/feinfn_gpu.py --device "$device" "${trial[@]}
 part $compiled "$python" benchmarks/feinfn_gpu.py --device "$device" "${trial[@]}" --compiled --json "$out/compiled.json"
 
 # Scenes are prepared by as many processes as there are cores: 12 s of a core for each.
-part $features "$python" benchmarks/feature_training.py "$data" "$out/features" --device "$device" "${learn[@]}"
+part $features "$python" benchmarks/feature_training.py "$data" "$out/features" --device "$device" \
+  --prepared "$(mktemp -d)" "${learn[@]}"
 
 # Compiled where that made a training step at least a sixth faster.
 choice=$("$python" - "$out" <<'PYTHON'

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from hyperfuse.methods.contract.state import from_state, to_state
 from hyperfuse.methods.feinfn import residual_regression
 from hyperfuse.methods.feinfn.patch_features import Description, GuidedImage, PatchEncoding, leading_components
 from hyperfuse.methods.feinfn.residual_regression import ResidualRegression, _at_lr, _Pixels, _solve
@@ -46,6 +47,12 @@ def test_trained_features_are_regressed_on_with_the_others(window, weights):
         float((fit(window, residual, some).predict(window) - residual).square().mean()) for some in (None, weights)
     )
     assert after < 0.5 * before
+
+
+def test_a_regression_on_trained_features_is_stored(window, weights):
+    found = fit(window, 0.1 * window.msi[:1].roll(1, 0).expand(3, -1, -1), weights)
+    stored = from_state(ResidualRegression, to_state(found))
+    assert torch.equal(stored.predict(window), found.predict(window))
 
 
 def test_an_error_that_depends_on_the_patch_is_predicted(window):
