@@ -78,9 +78,9 @@ def read_features(features: str | os.PathLike[str]) -> FeatureWeights:
     if sorted(stored) != sorted(names) or not all(value.is_floating_point() for value in stored.values()):
         raise InputError(f"{file}: holds no weights of trained features (benchmarks/feature_training.py writes them)")
     found = FeatureWeights(**{name: stored[name].float() for name in names})
-    hidden, features = len(found.first_bias), len(found.second_bias)
+    hidden, outputs = len(found.first_bias), len(found.second_bias)
     shapes = [tuple(getattr(found, name).shape) for name in names]
-    if shapes != [(hidden, CHANNELS), (hidden,), (features, hidden), (features,)]:
+    if shapes != [(hidden, CHANNELS), (hidden,), (outputs, hidden), (outputs,)]:
         raise InputError(f"{file}: layers of {shapes}; the first takes {CHANNELS} inputs, the second what it returns")
     return found
 
