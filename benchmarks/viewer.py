@@ -154,6 +154,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*", default=[], help=f"of {', '.join(FILES)}; default: all")
     chosen = parser.parse_args()
+    # Shells start what runs in the background with Ctrl-C ignored, which the viewer would then do as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen.folder.mkdir(parents=True, exist_ok=True)
     for name in chosen.names or FILES:
         size, interleave, fraction = FILES[name]
