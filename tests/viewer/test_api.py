@@ -23,7 +23,7 @@ def test_the_description_names_bands_and_positions(serve, cube, coarse):
     hsi, msi = found["images"]
     assert found["plane"] == {"rows": 30, "cols": 40, "crs": "EPSG:32633"}
     assert (hsi["rows"], hsi["cols"], hsi["bands"], hsi["pixel"]) == (7, 9, 20, 4.0)
-    assert hsi["outline"] == [[4.0, 0.0], [40.0, 0.0], [40.0, 28.0], [4.0, 28.0]]
+    assert hsi["corners"] == [[4.0, 0.0], [40.0, 0.0], [40.0, 28.0], [4.0, 28.0]]
     assert msi["good"] == [band != 7 for band in range(12)]
     assert hsi["wavelengths"] == coarse.wavelengths.tolist()
     assert [round(hsi["wavelengths"][band]) for band in hsi["shown"]["bands"]] == [643, 559, 448]
@@ -103,7 +103,7 @@ def test_images_without_positions_are_aligned_by_size(serve, cube):
     plain = {"transform": None, "crs": None}
     small = hf.Cube(smooth(3, 15, 20))
     found = serve(cube.replace(**plain), small).get("/api/scene").json()["images"][1]
-    assert (found["outline"][2], found["notes"]) == ([40.0, 30.0], [])
+    assert (found["corners"][2], found["notes"]) == ([40.0, 30.0], [])
     found = serve(cube, small).get("/api/scene").json()["images"][1]
     assert "states no position" in found["notes"][0]
 

@@ -16,7 +16,7 @@ from hyperfuse.viewer import pyramid as pyramid_module
 from hyperfuse.viewer.builder import Builder
 from hyperfuse.viewer.image import ViewedImage, open_file
 from hyperfuse.viewer.levels import Levels
-from hyperfuse.viewer.pyramid import Pyramid, prune, reduced
+from hyperfuse.viewer.pyramid import DiskPyramid, prune, reduced
 from hyperfuse.viewer.scene import Named, ViewedScene
 from viewed import smooth
 
@@ -75,7 +75,7 @@ def small_cells(monkeypatch):
 
 @pytest.mark.parametrize("strips", [False, True])
 def test_a_pyramid_grows_cell_by_cell_and_says_what_is_known(image, cube, cache, small_cells, strips):
-    pyramid = Pyramid(cube.shape, ["c"], cache, strips=strips)
+    pyramid = DiskPyramid(cube.shape, ["c"], cache, strips=strips)
     levels = Levels(image, pyramid)
     whole = Window(0, 0, *levels.size(2))
     empty, known = levels.read((1,), 2, whole)
@@ -102,31 +102,31 @@ def test_a_pyramid_grows_cell_by_cell_and_says_what_is_known(image, cube, cache,
 
 
 def test_a_pyramid_is_found_again_and_only_for_the_same_file(cube, image, cache, small_cells):
-    first = Pyramid(cube.shape, ["c", 1], cache)
+    first = DiskPyramid(cube.shape, ["c", 1], cache)
     first.add(0, (0, 0), Levels(image, first).cell((0,), (0, 0))[0])
     first.close()
-    again, other = Pyramid(cube.shape, ["c", 1], cache), Pyramid(cube.shape, ["c", 2], cache)
+    again, other = DiskPyramid(cube.shape, ["c", 1], cache), DiskPyramid(cube.shape, ["c", 2], cache)
     assert again.done[0, 0, 0]
     assert again.done.sum() == 1
     assert not other.done.any()
-    at_once = Pyramid(cube.shape, ["c", 1], cache)  # while the other is open
+    at_once = DiskPyramid(cube.shape, ["c", 1], cache)  # while the other is open
     assert not at_once.done.any()
     for one in (again, other, at_once):
         one.close()
 
 
 def test_a_pyramid_with_a_lost_file_is_built_again(cube, image, cache, small_cells):
-    first = Pyramid(cube.shape, ["c"], cache)
+    first = DiskPyramid(cube.shape, ["c"], cache)
     first.add(0, (0, 0), Levels(image, first).cell((0,), (0, 0))[0])
     first.close()
     next(cache.rglob("band-00001.f32")).write_bytes(b"cut off")
-    assert not Pyramid(cube.shape, ["c"], cache).done.any()
+    assert not DiskPyramid(cube.shape, ["c"], cache).done.any()
 
 
 def test_old_pyramids_are_removed_and_those_in_use_kept(cube, image, cache, small_cells):
     import os
 
-    made = [Pyramid(cube.shape, [name], cache) for name in "abc"]
+    made = [DiskPyramid(cube.shape, [name], cache) for name in "abc"]
     for rank, one in enumerate(made):
         one.add(0, (0, 0), Levels(image, one).cell((0,), (0, 0))[0])
         os.utime(one.folder, (rank, rank))
@@ -139,7 +139,7 @@ def test_old_pyramids_are_removed_and_those_in_use_kept(cube, image, cache, smal
 
 
 def test_the_builder_builds_what_is_wanted_first_then_the_rest(image, cube, cache, small_cells):
-    pyramid = Pyramid(cube.shape, ["c"], cache)
+    pyramid = DiskPyramid(cube.shape, ["c"], cache)
     levels = Levels(image, pyramid)
     builder = Builder([levels])
     assert builder.progress().fraction == 1
@@ -158,7 +158,7 @@ def test_the_builder_builds_what_is_wanted_first_then_the_rest(image, cube, cach
 
 def test_bands_that_were_looked_at_are_built_when_nobody_asks_for_more(image, cube, cache, small_cells, monkeypatch):
     monkeypatch.setattr(builder_module, "_QUIET_SECONDS", 0.2)
-    pyramid = Pyramid(cube.shape, ["c"], cache)
+    pyramid = DiskPyramid(cube.shape, ["c"], cache)
     monkeypatch.setattr(pyramid, "fits", lambda bands: bands < 3)
     levels = Levels(image, pyramid)
     builder = Builder([levels])
@@ -174,7 +174,7 @@ def test_bands_that_were_looked_at_are_built_when_nobody_asks_for_more(image, cu
 
 
 def test_a_failure_of_the_builder_is_reported_and_does_not_stop_others(image, cube, cache, small_cells, monkeypatch):
-    pyramid = Pyramid(cube.shape, ["c"], cache)
+    pyramid = DiskPyramid(cube.shape, ["c"], cache)
     levels = Levels(image, pyramid)
 
     def fail(bands, cell):

@@ -197,14 +197,14 @@ def test_several_pins_are_listed_and_removed(page):
     click(page, 20.5, 20.5)
     click(page, 140.5, 100.5)
     assert len(plotted(page)) == 6
-    listed = page.locator("#places li button:first-child").all_inner_texts()
+    listed = page.locator("#marks li button:first-child").all_inner_texts()
     assert listed == ["pin 1: column 20, row 20", "pin 2: column 140, row 100"]
     page.get_by_label("Remove pin 1").click()
     settled(page)
-    assert page.locator("#places li").count() == 1
+    assert page.locator("#marks li").count() == 1
     page.locator("#clear").click()
     settled(page)
-    assert page.locator("#places li").count() == 0
+    assert page.locator("#marks li").count() == 0
     assert page.locator("#hint").is_visible()
 
 
@@ -285,7 +285,7 @@ def test_all_works_by_keyboard(page):
     page.locator("#map").focus()
     page.keyboard.press("Enter")
     settled(page)
-    assert page.locator("#places li").count() == 1
+    assert page.locator("#marks li").count() == 1
     view = state(page)["view"]
     page.keyboard.press("ArrowRight")
     page.wait_for_timeout(500)  # the map glides
@@ -293,7 +293,7 @@ def test_all_works_by_keyboard(page):
     page.keyboard.press("0")
     page.keyboard.press("Backspace")
     settled(page)
-    assert page.locator("#places li").count() == 0
+    assert page.locator("#marks li").count() == 0
     page.keyboard.press("g")
     for key in ("ArrowUp", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
@@ -376,9 +376,8 @@ def test_a_page_inside_a_notebook_works_without_a_cookie(tab, tmp_path, images):
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             tab.open(f"http://localhost:{server.server_port}/notebook.html")
+            tab.homes.add(viewer.url.partition("/?")[0])
             frame = tab.page.frame_locator("iframe")
             frame.locator("body[data-ready]").wait_for()
             assert "image 1" in frame.locator("#images").inner_text()
             server.shutdown()
-        home = viewer.url.partition("/?")[0]
-        tab.requested[:] = [url for url in tab.requested if not url.startswith(home)]

@@ -24,7 +24,10 @@ def started(cube, tmp_path):
     """A process of the command, and the address that it printed."""
     write(tmp_path / "c.tif", cube)
     words = [sys.executable, "-m", "hyperfuse", "view", "c.tif", "--no-browser", "--port", "0"]
-    process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    if os.name != "nt":  # a shell may have started this process with Ctrl-C ignored
+        pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(words, cwd=tmp_path, **pipes)
     yield process, process.stdout.readline().strip()
     process.kill()
     process.communicate()

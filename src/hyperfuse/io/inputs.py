@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from hyperfuse.errors import InputError
 from hyperfuse.io.formats.envi_header import data_file, header_of
@@ -84,3 +85,23 @@ def _files_of(path: Path) -> Iterator[Path]:
         yield from (members.root / each for each in members.names if "/" in each or each.startswith(start))
         if members.root.is_dir():
             yield from (members.root / folder for folder in _FOLDERS if (members.root / folder).is_dir())
+
+
+def identity(path: str) -> list[Any]:
+    """Return what distinguishes an image from another, or from an earlier version: its path, size and time.
+
+    Of a STAC item these are those of its assets too.
+    """
+    file, variable = split_variable(path)
+    found = find_product(file, variable) if file.suffix.lower() == ".json" else None
+    try:
+        parts = sorted(file.rglob("*")) if file.is_dir() else [file]
+        if found is not None and found[0].assets:
+            from hyperfuse.io.products.stac_asset import asset_files
+
+            parts += asset_files(file)
+        stats = [part.stat() for part in parts if part.is_file()]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    named = str(file.absolute()) + ("" if variable is None else f":{variable}")
+    return [named, sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)]

@@ -20,10 +20,10 @@ from hyperfuse.io import read_mosaic
 from hyperfuse.io.describe import whole_header
 from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.files import ImageLike, as_cube, is_product
+from hyperfuse.io.inputs import identity
 from hyperfuse.io.windows.open import find_swaths, open_windows
 from hyperfuse.io.windows.source import WindowSource, offsets_of
 from hyperfuse.io.windows.stacked import StackedSource, placed_on
-from hyperfuse.scenes.tiling.store import identity
 
 Paths = str | Path | Sequence[str | Path]
 Image = TypeVar("Image")

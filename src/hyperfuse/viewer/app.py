@@ -18,7 +18,7 @@ from starlette.routing import Route
 from hyperfuse.errors import HyperfuseError
 from hyperfuse.text import single_line
 from hyperfuse.viewer.queries import QueryError
-from hyperfuse.viewer.replies import Picture, Query, Replies
+from hyperfuse.viewer.replies import Query, Replies, TilePicture
 
 _TYPES = {
     "html": "text/html; charset=utf-8",
@@ -93,7 +93,7 @@ def _computed(reply: Callable[[Query], Any], executor: Executor) -> Callable[[Re
             return _failed(single_line(error) or type(error).__name__, 422)
         finally:
             watch.cancel()
-        if isinstance(found, Picture):
+        if isinstance(found, TilePicture):
             # 202: the rest follows when the pyramid is built.
             return Response(found.content, 200 if found.whole else 202, media_type="image/png")
         return JSONResponse(found)

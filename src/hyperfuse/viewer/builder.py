@@ -41,7 +41,7 @@ class Builder:
 
     def __init__(self, images: Sequence[Levels]) -> None:
         self._images = images
-        self._wanted: list[tuple[int, Bands]] = []
+        self._requested: list[tuple[int, Bands]] = []
         self._wished: list[tuple[int, Bands]] = []
         self._quiet_from = 0.0
         self._failures: dict[int, str] = {}
@@ -54,8 +54,8 @@ class Builder:
             if self._ending or number in self._failures:
                 return
             missing = self._missing(number, bands)
-            if missing and (number, missing) not in self._wanted:
-                self._wanted.insert(0, (number, missing))
+            if missing and (number, missing) not in self._requested:
+                self._requested.insert(0, (number, missing))
                 self._changed.notify()
             self._start()
 
@@ -71,10 +71,10 @@ class Builder:
             self._start()
 
     def progress(self) -> Built:
-        """Return how far the bands are that were wanted."""
+        """Return how far the bands are that were requested."""
         with self._changed:
             done, count = 0, 0
-            for number, bands in self._wanted:
+            for number, bands in self._requested:
                 pyramid = self._images[number].pyramid
                 if pyramid is not None:
                     part = pyramid.done[list(bands)]
@@ -104,14 +104,14 @@ class Builder:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._wanted = [(number, bands) for number, bands in self._wanted if self._missing(number, bands)]
-                job = self._wanted[0] if self._wanted else None
+                self._requested = [(number, bands) for number, bands in self._requested if self._missing(number, bands)]
+                job = self._requested[0] if self._requested else None
                 while job is None and not self._ending:
-                    left = self._quiet_from - time.monotonic()
-                    job = None if left > 0 else self._background()
+                    remaining = self._quiet_from - time.monotonic()
+                    job = None if remaining > 0 else self._background()
                     if job is None:
-                        self._changed.wait(left if left > 0 else None)
-                    job = self._wanted[0] if self._wanted else job
+                        self._changed.wait(remaining if remaining > 0 else None)
+                    job = self._requested[0] if self._requested else job
                 if self._ending or job is None:
                     return
             number, bands = job
@@ -120,7 +120,7 @@ class Builder:
             except (HyperfuseError, OSError, MemoryError) as error:
                 with self._changed:
                     self._failures[number] = str(error)
-                    self._wanted = [one for one in self._wanted if one[0] != number]
+                    self._requested = [one for one in self._requested if one[0] != number]
 
     def _background(self) -> tuple[int, Bands] | None:
         """Return bands that nobody waits for: those that were looked at, then others where all fit on the disk."""
@@ -145,21 +145,21 @@ class Builder:
         groups = {band // together for band in bands}
         more = tuple(band for band in self._missing(number, levels.image.every_band) if band // together in groups)
         rows, cols = levels.pyramid.cell_window((0, 0))[2:]
-        most = max(_MOST_HELD // (rows * cols), 1)
+        limit = max(_MOST_HELD // (rows * cols), 1)
         chosen = (*bands, *(band for band in more if band not in bands)) if levels.pyramid.fits(len(more)) else bands
-        return tuple(sorted(chosen[:most]))
+        return tuple(sorted(chosen[:limit]))
 
     def _build(self, number: int, bands: Bands) -> None:
         """Add all cells of some bands, unless somebody starts to wait for others."""
         levels = self._images[number]
         assert levels.pyramid is not None
-        first = self._wanted[:1]
+        first = self._requested[:1]
         for cell in np.ndindex(*levels.pyramid.cells):
             missing = tuple(band for band in bands if not levels.pyramid.done[band, *cell])
             if missing:
                 values = levels.cell(missing, cell)
                 for band, part in zip(missing, values, strict=True):
                     levels.pyramid.add(band, cell, part)
-            if self._ending or self._wanted[:1] != first:
+            if self._ending or self._requested[:1] != first:
                 break
         levels.pyramid.save()

@@ -19,7 +19,7 @@ _NOTEBOOKS = "http://localhost:* http://127.0.0.1:* https://localhost:* vscode-w
 class Guard:
     """An ASGI application in front of another one.
 
-    A request is let through with the token: in the query of the page itself, which answers with a cookie; in that
+    A request is let through with the token: in the query of the page itself, which replies with a cookie; in that
     cookie; or as the first part of its path, for pages inside a notebook, to which browsers send no such cookie.
 
     Args:

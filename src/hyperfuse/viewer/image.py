@@ -20,7 +20,7 @@ from hyperfuse.io.encoding.options import ReadOptions
 from hyperfuse.io.files import read
 from hyperfuse.io.windows.open import open_windows
 from hyperfuse.io.windows.overviews import open_overview
-from hyperfuse.io.windows.source import BLOCKS, Layout, WindowSource, layout_of
+from hyperfuse.io.windows.source import BLOCKS, BlockLayout, WindowSource, layout_of
 
 Bands = tuple[int, ...]
 # Sources that are open at once, and threads that read: each source holds a file open and a block of it, decoded.
@@ -46,7 +46,7 @@ class Opening:
     header: CubeHeader
     open: Callable[[Bands, int], WindowSource]
     levels: tuple[int, ...] = ()
-    layout: Layout = BLOCKS
+    layout: BlockLayout = BLOCKS
     file: str | None = None
     options: ReadOptions = field(default_factory=ReadOptions)
 

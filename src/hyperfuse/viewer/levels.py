@@ -10,7 +10,7 @@ import numpy as np
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import HyperfuseError
 from hyperfuse.viewer.image import Bands, ViewedImage, values_of
-from hyperfuse.viewer.pyramid import FIRST, Floats, Pyramid, reduced, reduced_size
+from hyperfuse.viewer.pyramid import FIRST, DiskPyramid, Floats, reduced, reduced_size
 
 # Stored values of an image that are read for one picture of it, in about a second; more need a pyramid.
 _MOST_DIRECT = 64_000_000
@@ -27,7 +27,7 @@ class Levels:
         pyramid: of it, or None where it needs none.
     """
 
-    def __init__(self, image: ViewedImage, pyramid: Pyramid | None) -> None:
+    def __init__(self, image: ViewedImage, pyramid: DiskPyramid | None) -> None:
         self.image, self.pyramid = image, pyramid
         self._closed = threading.Event()
 
@@ -127,9 +127,9 @@ class Levels:
     def _parts(self, bands: Bands, held: int, whole: Window, factor: int) -> Iterator[Window]:
         """Give parts of a window that are reduced one after the other: inside one block of the file if that helps."""
         layout = self.image.layout
-        most = _MOST_HELD // len(bands)
-        width = _multiple(min(layout.cols, most // factor), factor, whole.cols)
-        height = _multiple(most // width, factor, whole.rows)
+        limit = _MOST_HELD // len(bands)
+        width = _multiple(min(layout.cols, limit // factor), factor, whole.cols)
+        height = _multiple(limit // width, factor, whole.rows)
         # A block of the file is decoded once while the parts inside it are read one after the other.
         tiled = layout.cols < self.image.header.cols and layout.rows >= factor
         block = _multiple(layout.rows, factor, whole.rows) if tiled else height
@@ -147,7 +147,7 @@ def _multiple(size: int, factor: int, most: int) -> int:
 
 
 def _spread(size: int, block: int, count: int) -> list[int]:
-    """Return where blocks begin, ``count`` at most, all over an axis."""
+    """Return where blocks start, ``count`` at most, all over an axis."""
     starts = np.arange(0, size, block)
     chosen = np.unique(((np.arange(count) + 0.5) * starts.size / count).astype(int))
     return [int(start) for start in starts[chosen]]

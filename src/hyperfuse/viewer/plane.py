@@ -18,7 +18,7 @@ _LATTICE = 17
 
 
 @dataclass(frozen=True)
-class Placement:
+class PlanePlacement:
     """Where an image lies in the plane.
 
     Attributes:
@@ -60,30 +60,32 @@ def choose_plane(headers: Sequence[CubeHeader]) -> int:
     return max(candidates, key=lambda number: headers[number].rows * headers[number].cols)
 
 
-def place(plane: CubeHeader, image: CubeHeader) -> Placement:
+def place(plane: CubeHeader, image: CubeHeader) -> PlanePlacement:
     """Return where an image lies in the plane: by coordinates where both state them, else over the whole plane."""
     if plane.transform is None or image.transform is None:
         affine = Affine.scale(image.cols / plane.cols, image.rows / plane.rows)
         note = None
         if plane.transform is not None:
             note = "states no position; it is shown over the whole of the image with most pixels"
-        return Placement(affine, True, plane, image, note)
+        return PlanePlacement(affine, True, plane, image, note)
     if plane.crs is None or image.crs is None or same_crs(plane.crs, image.crs):
         note = None
         if (plane.crs is None) != (image.crs is None):
             note = "its coordinates are taken as those of the other images: one of them states no CRS"
-        return Placement(~image.transform @ plane.transform, True, plane, image, note)
-    middle = plane.cols / 2, plane.rows / 2
-    col, row = np.array([middle[0], middle[0] + 1, middle[0]]), np.array([middle[1], middle[1], middle[1] + 1])
+        return PlanePlacement(~image.transform @ plane.transform, True, plane, image, note)
+    centre = plane.cols / 2, plane.rows / 2
+    col, row = np.array([centre[0], centre[0] + 1, centre[0]]), np.array([centre[1], centre[1], centre[1] + 1])
     x, y = _transformed(plane, image, col, row)
     if not np.isfinite([*x, *y]).all():
-        return Placement(Affine.identity(), False, plane, image, "its coordinates cannot be transformed to the others'")
+        return PlanePlacement(
+            Affine.identity(), False, plane, image, "its coordinates cannot be transformed to the others'"
+        )
     a, b, d, e = x[1] - x[0], x[2] - x[0], y[1] - y[0], y[2] - y[0]
-    start = x[0] - a * middle[0] - b * middle[1], y[0] - d * middle[0] - e * middle[1]
-    return Placement(Affine(a, b, start[0], d, e, start[1]), False, plane, image)
+    start = x[0] - a * centre[0] - b * centre[1], y[0] - d * centre[0] - e * centre[1]
+    return PlanePlacement(Affine(a, b, start[0], d, e, start[1]), False, plane, image)
 
 
-def outline(placement: Placement) -> list[list[float]]:
+def corners_of(placement: PlanePlacement) -> list[list[float]]:
     """Return the corners of an image in the plane, as (col, row), about."""
     header, back = placement.image, ~placement.affine
     corners = [(0, 0), (header.cols, 0), (header.cols, header.rows), (0, header.rows)]

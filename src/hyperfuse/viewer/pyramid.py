@@ -32,7 +32,7 @@ _MOST_BYTES = 20e9
 _MOST_OF_FREE = 0.5
 
 
-class Pyramid:
+class DiskPyramid:
     """Levels of an image on the disk: a file of float32 for each band, its levels one after the other, NaN in gaps.
 
     A level holds the mean of the valid ones of 2 x 2 pixels of the level below. Files are made as bands are added, so

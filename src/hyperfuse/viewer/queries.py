@@ -13,7 +13,7 @@ from hyperfuse.viewer.colours import Scale
 from hyperfuse.viewer.image import Bands
 from hyperfuse.viewer.scene import Viewed, ViewedScene
 from hyperfuse.viewer.spectra import Point
-from hyperfuse.viewer.tiles import SIDE, ZOOMS, Kind, Tile
+from hyperfuse.viewer.tiles import SIDE, ZOOMS, Kind, PlaneTile
 
 _WHOLE = re.compile(r"-?[0-9]{1,9}")
 _NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{0,20})?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
@@ -100,9 +100,9 @@ def polygon_of(query: Mapping[str, str]) -> list[Point]:
     return list(zip(found[::2], found[1::2], strict=True))
 
 
-def tile_of(query: Mapping[str, str], scene: ViewedScene) -> Tile:
+def tile_of(query: Mapping[str, str], scene: ViewedScene) -> PlaneTile:
     """Return a tile that shows a part of an image, or touches one that does."""
-    tile = Tile(whole(query, "zoom"), whole(query, "col"), whole(query, "row"))
+    tile = PlaneTile(whole(query, "zoom"), whole(query, "col"), whole(query, "row"))
     if tile.zoom not in ZOOMS:
         raise QueryError(f"zoom is {ZOOMS.start} to {ZOOMS.stop - 1}")
     size = SIDE * 2.0**-tile.zoom

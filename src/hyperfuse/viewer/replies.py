@@ -14,7 +14,7 @@ from hyperfuse.viewer import queries
 from hyperfuse.viewer.colours import limits_of
 from hyperfuse.viewer.scene import ViewedScene
 from hyperfuse.viewer.spectra import Point, spectra_at, spectra_in
-from hyperfuse.viewer.tiles import SIDE, ZOOMS, Look, Tile, render, values_of
+from hyperfuse.viewer.tiles import SIDE, ZOOMS, Look, PlaneTile, render, values_of
 
 Query = Mapping[str, str]
 _MOST_CACHED = 64_000_000
@@ -22,7 +22,7 @@ _MOST_SPECTRA = 100
 _SAMPLE = 512
 
 
-class Picture(NamedTuple):
+class TilePicture(NamedTuple):
     """A tile as a PNG, and whether all of it is known."""
 
     content: bytes
@@ -66,14 +66,14 @@ class Replies:
         else:
             side = max(self.scene.plane.rows, self.scene.plane.cols)
             zoom = max(ZOOMS.start, -(-(-side // SIDE) - 1).bit_length())
-            channels = list(values_of(self.scene, number, Tile(zoom, 0, 0), look)[0].reshape(1, -1))
+            channels = list(values_of(self.scene, number, PlaneTile(zoom, 0, 0), look)[0].reshape(1, -1))
         return {"limits": [limits_of(values[np.isfinite(values)]) for values in channels]}
 
     def _level_of_all(self) -> int:
         """Return the level at which all of the plane is about as large as a screen."""
         return max(0, (max(self.scene.plane.rows, self.scene.plane.cols) // 1024).bit_length())
 
-    def tile(self, query: Query) -> Picture:
+    def tile(self, query: Query) -> TilePicture:
         """Return a tile as a PNG."""
         number, tile = queries.image_number(query, self.scene), queries.tile_of(query, self.scene)
         look = self._look(query, number)
@@ -82,7 +82,7 @@ class Replies:
             found = self._tiles.get(key)
             if found is not None:
                 self._tiles.move_to_end(key)
-                return Picture(found, True)
+                return TilePicture(found, True)
         content, whole = render(self.scene, number, tile, look)
         if whole:
             with self._lock:
@@ -90,7 +90,7 @@ class Replies:
                 self._tiles[key] = content
                 while self._bytes > _MOST_CACHED:
                     self._bytes -= len(self._tiles.popitem(last=False)[1])
-        return Picture(content, whole)
+        return TilePicture(content, whole)
 
     def spectra(self, query: Query) -> dict[str, Any]:
         """Return the spectra of all images at a position."""

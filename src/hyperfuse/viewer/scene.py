@@ -17,13 +17,14 @@ from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
 from hyperfuse.errors import InputError
 from hyperfuse.io.formats.registry import split_variable
+from hyperfuse.io.inputs import identity
 from hyperfuse.runtime.cache import cache_folder
 from hyperfuse.text import single_line
 from hyperfuse.viewer.builder import Builder
 from hyperfuse.viewer.image import Bands, Opening, ViewedImage
 from hyperfuse.viewer.levels import Levels
-from hyperfuse.viewer.plane import Placement, choose_plane, outline, place
-from hyperfuse.viewer.pyramid import Pyramid
+from hyperfuse.viewer.plane import PlanePlacement, choose_plane, corners_of, place
+from hyperfuse.viewer.pyramid import DiskPyramid
 
 # Sides of an image that needs no pyramid, whatever its bands.
 _SMALL = 1024
@@ -55,7 +56,7 @@ class Viewed:
     name: str
     role: str
     levels: Levels
-    placement: Placement
+    placement: PlanePlacement
     display: Display
 
     @property
@@ -100,7 +101,7 @@ class ViewedScene:
             display = _display(levels, first)
             first = first or display
             self.images.append(Viewed(name, role, levels, place(self.plane, one.header), display))
-        corners = np.array([outline(one.placement) for one in self.images]).reshape(-1, 2)
+        corners = np.array([corners_of(one.placement) for one in self.images]).reshape(-1, 2)
         self.bounds = (*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())
         self.uncertainty_of = self._paired()
         self.builder = Builder([one.levels for one in self.images])
@@ -133,7 +134,7 @@ class ViewedScene:
         one = self.images[number]
         header, display = one.header, one.display
         notes = [] if one.placement.note is None else [one.placement.note]
-        if not _overlap(outline(one.placement), self.plane):
+        if not _overlap(corners_of(one.placement), self.plane):
             notes.append("does not overlap the image with most pixels")
         affine = one.placement.affine
         good = header.good_bands
@@ -151,7 +152,7 @@ class ViewedScene:
             "names": None if header.band_names is None else [single_line(name) for name in header.band_names],
             "units": None if header.coding.units is None else single_line(header.coding.units),
             "shown": {"bands": list(display.bands), "label": display.label},
-            "outline": outline(one.placement),
+            "corners": corners_of(one.placement),
             "pixel": 1 / math.sqrt(abs(affine.determinant)),
             "notes": notes,
         }
@@ -183,33 +184,20 @@ def role_of(header: CubeHeader, stated: str = "image") -> str:
     return "uncertainty" if isinstance(quantity, str) and "deviation" in quantity else stated
 
 
-def _pyramid(image: ViewedImage) -> Pyramid | None:
+def _pyramid(image: ViewedImage) -> DiskPyramid | None:
     """Return the pyramid of an image that needs one: of a file that is large and holds no overviews."""
     header, opening = image.header, image.opening
     if opening.file is None or max(header.rows, header.cols) <= _SMALL or image.levels:
         return None
-    identity = [*file_identity(opening.file), repr(opening.options)]
+    stated = [opening.file, *identity(opening.file), repr(opening.options)]
     strips = image.layout.cols >= header.cols
-    return Pyramid(header.shape, identity, cache_folder() / "view", strips=strips)
-
-
-def file_identity(path: str) -> list[Any]:
-    """Return what distinguishes a file from another, or from an earlier version: its path, size and time."""
-    file = split_variable(path)[0]
-    parts = sorted(file.rglob("*")) if file.is_dir() else [file]
-    stats = [part.stat() for part in parts if part.is_file()]
-    return [
-        str(path),
-        str(file.absolute()),
-        sum(s.st_size for s in stats),
-        max((s.st_mtime_ns for s in stats), default=0),
-    ]
+    return DiskPyramid(header.shape, stated, cache_folder() / "view", strips=strips)
 
 
 def _display(levels: Levels, first: Display | None) -> Display:
     """Return the bands that show an image best, near those of the first image; none of them is empty.
 
-    Chosen by the header, unless one of these holds no value in the middle of the image: then by values of all bands,
+    Chosen by the header, unless one of these holds no value in the centre of the image: then by values of all bands,
     which take long to read of many files.
     """
     image = levels.image

@@ -29,7 +29,7 @@ _MOST_HELD = 6_000_000
 
 
 @dataclass(frozen=True)
-class Tile:
+class PlaneTile:
     """A square of the plane, of 256 x 256 pixels of the screen: at a zoom, from the corner of the plane on."""
 
     zoom: int
@@ -63,7 +63,7 @@ class Look:
     spectrum: tuple[float, ...] = ()
 
 
-def render(scene: ViewedScene, number: int, tile: Tile, look: Look) -> tuple[bytes, bool]:
+def render(scene: ViewedScene, number: int, tile: PlaneTile, look: Look) -> tuple[bytes, bool]:
     """Return a tile of an image as a PNG, transparent where there is nothing, and whether all of it is known.
 
     Raises:
@@ -73,7 +73,7 @@ def render(scene: ViewedScene, number: int, tile: Tile, look: Look) -> tuple[byt
     return encode_png(colour(values, np.array(look.limits), look.scale), 1), whole
 
 
-def values_of(scene: ViewedScene, number: int, tile: Tile, look: Look) -> tuple[Floats, bool]:
+def values_of(scene: ViewedScene, number: int, tile: PlaneTile, look: Look) -> tuple[Floats, bool]:
     """Return what a tile of an image shows, (channels, 256, 256), NaN where there is nothing, and if all is known.
 
     Raises:
@@ -109,7 +109,7 @@ class Reach(NamedTuple):
         return found
 
 
-def reach_of(image: Viewed, tile: Tile, bands: Bands) -> Reach | None:
+def reach_of(image: Viewed, tile: PlaneTile, bands: Bands) -> Reach | None:
     """Return which pixels of an image a tile shows; None where it shows none.
 
     Raises:
@@ -143,7 +143,7 @@ def _read(scene: ViewedScene, number: int, reach: Reach, bands: Bands) -> tuple[
     return found, whole
 
 
-def _shown_bands(scene: ViewedScene, number: int, tile: Tile, bands: Bands) -> tuple[Floats, bool]:
+def _shown_bands(scene: ViewedScene, number: int, tile: PlaneTile, bands: Bands) -> tuple[Floats, bool]:
     reach = reach_of(scene.images[number], tile, bands)
     if reach is None:
         return np.full((len(bands), SIDE, SIDE), np.nan, np.float32), True
@@ -151,7 +151,7 @@ def _shown_bands(scene: ViewedScene, number: int, tile: Tile, bands: Bands) -> t
     return reach.spread(found), whole
 
 
-def _angle_to(scene: ViewedScene, number: int, tile: Tile, spectrum: Sequence[float]) -> tuple[Floats, bool]:
+def _angle_to(scene: ViewedScene, number: int, tile: PlaneTile, spectrum: Sequence[float]) -> tuple[Floats, bool]:
     bands = usable_with(scene.images[number], spectrum)
     reach, all_known = reach_of(scene.images[number], tile, bands), True
     if reach is None:
@@ -164,7 +164,7 @@ def _angle_to(scene: ViewedScene, number: int, tile: Tile, spectrum: Sequence[fl
     return reach.spread(angle.degrees()[None]), all_known
 
 
-def _error(scene: ViewedScene, number: int, tile: Tile, kind: Kind) -> tuple[Floats, bool]:
+def _error(scene: ViewedScene, number: int, tile: PlaneTile, kind: Kind) -> tuple[Floats, bool]:
     if scene.reference is None:
         raise InputError("no image is named as the reference (reference=...)")
     image, reference = scene.images[number], scene.images[scene.reference]
@@ -220,9 +220,9 @@ class Angle:
 
 def _level(x: NDArray[np.float64], y: NDArray[np.float64]) -> int:
     """Return the level of which a pixel is as large as one of the screen, or smaller, by positions in the image."""
-    middle = SIDE // 2
+    centre = SIDE // 2
     along = [math.hypot(x[to] - x[at], y[to] - y[at]) for at, to in (
-        ((middle, middle), (middle, middle + 1)), ((middle, middle), (middle + 1, middle))
+        ((centre, centre), (centre, centre + 1)), ((centre, centre), (centre + 1, centre))
     )]  # fmt: skip
     size = min((one for one in along if math.isfinite(one) and one > 0), default=1.0)
     return int(np.clip(math.floor(math.log2(size) + 1e-6), 0, 20))

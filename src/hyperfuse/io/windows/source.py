@@ -12,7 +12,7 @@ from hyperfuse.cube.header import CubeHeader
 from hyperfuse.cube.window import Window
 
 
-class Layout(NamedTuple):
+class BlockLayout(NamedTuple):
     """How an image is stored: rows, columns and bands of the blocks that are read and decoded at once."""
 
     rows: int
@@ -21,7 +21,7 @@ class Layout(NamedTuple):
 
 
 # Of images that do not state it.
-BLOCKS = Layout(256, 256, 1)
+BLOCKS = BlockLayout(256, 256, 1)
 
 
 class WindowSource(Protocol):
@@ -54,6 +54,6 @@ def offsets_of(source: Any) -> NDArray[np.float32] | None:
     return offsets
 
 
-def layout_of(source: Any) -> Layout:
+def layout_of(source: Any) -> BlockLayout:
     """Return how an image is stored, as far as its source states it; else blocks of 256 x 256 pixels of a band."""
-    return Layout(*getattr(source, "layout", BLOCKS))
+    return BlockLayout(*getattr(source, "layout", BLOCKS))

@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.io.encoding.damage import checksum
 from hyperfuse.io.formats.registry import split_variable
-from hyperfuse.io.products import find_product
-from hyperfuse.io.products.stac_asset import asset_files
 from hyperfuse.runtime.locks import exclusive
 
 _JOB, _MODEL = "job.json", "model.pt"
@@ -282,21 +280,3 @@ def _is_whole(path: Path) -> bool:
         return bool(magic == _MAGIC and value == checksum(path, size))
     except (OSError, ValueError, struct.error):
         return False
-
-
-def identity(path: str) -> list[Any]:
-    """Return what distinguishes an image from another, or from an earlier version: its path, size and time.
-
-    Of a STAC item these are those of its assets too.
-    """
-    file, variable = split_variable(path)
-    found = find_product(file, variable) if file.suffix.lower() == ".json" else None
-    try:
-        parts = sorted(file.rglob("*")) if file.is_dir() else [file]
-        if found is not None and found[0].assets:
-            parts += asset_files(file)
-        stats = [part.stat() for part in parts if part.is_file()]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    named = str(file.absolute()) + ("" if variable is None else f":{variable}")
-    return [named, sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)]

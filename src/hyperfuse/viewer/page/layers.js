@@ -11,7 +11,7 @@ export class Layers {
     this.tiles = scene.images.map((image, number) => {
       const pane = map.createPane(`image-${number}`);
       pane.style.zIndex = 200 + number;
-      const points = image.outline.map(([col, row]) => [-row, col]);
+      const points = image.corners.map(([col, row]) => [-row, col]);
       return new ImageTiles(() => this.current[number], (error) => say(`${image.name}: ${error.message}`, true), {
         pane: `image-${number}`, bounds: L.latLngBounds(points),
       });
@@ -64,7 +64,7 @@ export class Layers {
     return this.limits.get(key);
   }
 
-  // Values of a pyramid that is whole now tell the limits better than the samples before.
+  // Values of a pyramid that is whole now give better limits than the samples before.
   async forgetLimits() { this.limits.clear(); await this.showAll(); }
 
   get pending() { return this.tiles.some((layer) => layer.pending.size > 0); }
@@ -72,12 +72,12 @@ export class Layers {
   clip() {
     const { swipe, at } = this.state, size = this.map.getSize();
     const corner = this.map.containerPointToLayerPoint([0, 0]);
-    const left = corner.x + (size.x * at) / 100;
+    const edge = corner.x + (size.x * at) / 100;
     this.tiles.forEach((_, number) => {
       const pane = this.map.getPane(`image-${number}`);
       const far = 1e5;
       pane.style.clipPath = number !== swipe ? "" :
-        `polygon(${left}px ${corner.y - far}px, ${corner.x + far}px ${corner.y - far}px, ${corner.x + far}px ${corner.y + far}px, ${left}px ${corner.y + far}px)`;
+        `polygon(${edge}px ${corner.y - far}px, ${corner.x + far}px ${corner.y - far}px, ${corner.x + far}px ${corner.y + far}px, ${edge}px ${corner.y + far}px)`;
     });
   }
 }

@@ -1,9 +1,9 @@
-// Starts the page: the map, its layers, places with their spectra, the panel, the keyboard.
+// Starts the page: the map, its layers, marks with their spectra, the panel, the keyboard.
 
 import * as api from "./api.js";
 import { Controls } from "./controls.js";
 import { Layers } from "./layers.js";
-import { Places } from "./places.js";
+import { Marks } from "./marks.js";
 import { colourOf, Plot } from "./plot.js";
 import { saveCsv, savePicture, savePlot } from "./save.js";
 import * as stored from "./state.js";
@@ -25,7 +25,7 @@ async function start() {
   const scene = await api.scene();
   const { state, fits } = stored.read(scene);
   const map = L.map("map", { crs: L.CRS.Simple, attributionControl: false, minZoom: -16, maxZoom: 6, doubleClickZoom: false, zoomAnimation: false, fadeAnimation: false });
-  const bounds = L.latLngBounds(scene.images.flatMap((image) => image.outline.map(([col, row]) => [-row, col])));
+  const bounds = L.latLngBounds(scene.images.flatMap((image) => image.corners.map(([col, row]) => [-row, col])));
   const whole = () => map.fitBounds(bounds);
   if (state.view) map.setView([-state.view[1], state.view[0]], Math.round(state.view[2]));
   else whole();
@@ -35,19 +35,19 @@ async function start() {
   let writing = 0;
   const remember = () => { clearTimeout(writing); writing = setTimeout(() => stored.write(state), 150); };
 
-  const places = new Places(map, state, say, () => {
-    const listed = places.list(), skipped = plot.draw(listed, state.axis);
+  const marks = new Marks(map, state, say, () => {
+    const listed = marks.list(), skipped = plot.draw(listed, state.axis);
     $("hint").hidden = listed.length > 0;
     if (skipped.length) say(`${skipped.join(", ")}: no wavelengths; choose Along: band`);
-    $("places").replaceChildren(...listed.map(({ kind, name, where }, number) => {
+    $("marks").replaceChildren(...listed.map(({ kind, name, where }, number) => {
       const rank = kind === "pin" ? number : number - state.pins.length;
       const item = document.createElement("li"), go = document.createElement("button"), gone = document.createElement("button");
       go.textContent = kind === "pin" ? `${name}: column ${Math.floor(where[0])}, row ${Math.floor(where[1])}` : `${name}: ${where.length} corners`;
       go.type = gone.type = "button";
       gone.textContent = "×";
       gone.setAttribute("aria-label", `Remove ${name}`);
-      gone.onclick = async () => { await places.remove(kind, rank); await angles(); };
-      go.onclick = async () => { if (kind === "pin") { state.pin = rank; places.changed(); await angles(); } };
+      gone.onclick = async () => { await marks.remove(kind, rank); await angles(); };
+      go.onclick = async () => { if (kind === "pin") { state.pin = rank; marks.changed(); await angles(); } };
       item.classList.toggle("chosen", kind === "pin" && rank === state.pin);
       item.append(go, gone);
       return item;
@@ -70,9 +70,9 @@ async function start() {
   const swipeTo = (at) => { state.at = Math.min(100, Math.max(0, Math.round(at))); $("swipe").value = state.at; placeLine(); remember(); };
 
   // To a thousandth of a pixel: the address stays short.
-  const place = ({ lat, lng }) => [lng, -lat].map((value) => Math.round(value * 1000) / 1000);
-  const keepView = () => { state.view = [...place(map.getCenter()), map.getZoom()]; remember(); };
-  map.on("click", async ({ latlng }) => { await places.pin(place(latlng)); await angles(); });
+  const position = ({ lat, lng }) => [lng, -lat].map((value) => Math.round(value * 1000) / 1000);
+  const keepView = () => { state.view = [...position(map.getCenter()), map.getZoom()]; remember(); };
+  map.on("click", async ({ latlng }) => { await marks.pin(position(latlng)); await angles(); });
   map.on("moveend", keepView);
   keepView();
   $("line").onpointerdown = (event) => { $("line").setPointerCapture(event.pointerId); event.preventDefault(); };
@@ -82,26 +82,26 @@ async function start() {
     swipeTo((100 * (event.clientX - box.left)) / box.width);
   };
   const polygon = async () => {
-    if (places.corners) await places.finishPolygon(); else places.startPolygon();
-    $("polygon").setAttribute("aria-pressed", String(places.corners !== null));
-    $("polygon").textContent = places.corners ? "Finish polygon" : "Polygon";
+    if (marks.corners) await marks.finishPolygon(); else marks.startPolygon();
+    $("polygon").setAttribute("aria-pressed", String(marks.corners !== null));
+    $("polygon").textContent = marks.corners ? "Finish polygon" : "Polygon";
   };
   $("polygon").onclick = polygon;
-  $("clear").onclick = async () => { await places.clear(); await angles(); };
+  $("clear").onclick = async () => { await marks.clear(); await angles(); };
   $("axis").value = state.axis;
-  $("axis").onchange = (event) => { state.axis = event.target.value; places.changed(); };
-  $("save-csv").onclick = () => (places.list().length ? saveCsv(scene, places.list()) : say("pin a pixel first", true));
+  $("axis").onchange = (event) => { state.axis = event.target.value; marks.changed(); };
+  $("save-csv").onclick = () => (marks.list().length ? saveCsv(scene, marks.list()) : say("pin a pixel first", true));
   $("save-plot").onclick = () => (plot.plot ? savePlot(plot.plot) : say("pin a pixel first", true));
-  $("save-picture").onclick = () => savePicture(map, layers, places.list(), state);
+  $("save-picture").onclick = () => savePicture(map, layers, marks.list(), state);
   $("theme").value = state.theme;
   $("theme").onchange = (event) => { state.theme = event.target.value; dressed(state.theme); plot.plot?.redraw(); remember(); };
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { dressed(state.theme); plot.plot?.redraw(); });
   dressed(state.theme);
 
   const keys = {
-    Enter: async () => { await places.pin(place(map.getCenter())); await angles(); },
-    Backspace: async () => { await places.removeLast(); await angles(); },
-    Escape: async () => { if (places.corners) { places.leavePolygon(); $("polygon").setAttribute("aria-pressed", "false"); $("polygon").textContent = "Polygon"; } },
+    Enter: async () => { await marks.pin(position(map.getCenter())); await angles(); },
+    Backspace: async () => { await marks.removeLast(); await angles(); },
+    Escape: async () => { if (marks.corners) { marks.leavePolygon(); $("polygon").setAttribute("aria-pressed", "false"); $("polygon").textContent = "Polygon"; } },
     g: polygon, 0: async () => whole(),
     "[": async () => swipeTo(state.at - 2), "]": async () => swipeTo(state.at + 2),
     ",": async () => controls.chooseBand(controls.own.band - 1), ".": async () => controls.chooseBand(controls.own.band + 1),
@@ -130,7 +130,7 @@ async function start() {
 
   await layers.showAll();
   placeLine();
-  await places.update();
+  await marks.update();
   stored.write(state);
   if (!fits) say("the address describes other images, so that they are shown as at first", true);
   document.body.dataset.ready = "true";

@@ -1,23 +1,23 @@
-// The plot of spectra: a line per image and place, uncertainty and deviation as bands, bad bands grey.
+// The plot of spectra: a line per image and mark, uncertainty and deviation as bands, bad bands grey.
 
 const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d3b", "#7a5fc7"];
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]];
 
 export const colourOf = (number) => PALETTE[number % PALETTE.length];
 
-// Returns the lines to draw: of each place and image with positions along the axis.
-export function lines(scene, places, axis) {
+// Returns the lines to draw: of each mark and image with positions along the axis.
+export function lines(scene, marks, axis) {
   const found = [], skipped = new Set();
-  places.forEach((place, rank) => {
-    const uncertain = new Map(place.spectra.filter(({ image }) => scene.images[image].of !== null)
+  marks.forEach((mark, rank) => {
+    const uncertain = new Map(mark.spectra.filter(({ image }) => scene.images[image].of !== null)
       .map(({ image, values, mean }) => [scene.images[image].of, values ?? mean]));
-    for (const { image, values, mean, deviation } of place.spectra) {
+    for (const { image, values, mean, deviation } of mark.spectra) {
       const about = scene.images[image];
       if (about.role === "uncertainty" && about.of !== null) continue;
       const x = axis === "band" ? [...Array(about.bands).keys()].map((band) => band + 1) : about.wavelengths;
       if (!x || x.every((value) => value === null)) { skipped.add(about.name); continue; }
       const spread = deviation ?? uncertain.get(image) ?? null;
-      found.push({ image, rank, name: `${about.name}, ${place.name}`, x, y: values ?? mean, spread, good: about.good, kind: deviation ? "deviation" : "uncertainty" });
+      found.push({ image, rank, name: `${about.name}, ${mark.name}`, x, y: values ?? mean, spread, good: about.good, kind: deviation ? "deviation" : "uncertainty" });
     }
   });
   return { found, skipped: [...skipped] };
@@ -61,8 +61,8 @@ export class Plot {
 
   size() { return { width: Math.max(this.host.clientWidth, 200), height: 190 }; }
 
-  draw(places, axis) {
-    const { found, skipped } = lines(this.scene, places, axis);
+  draw(marks, axis) {
+    const { found, skipped } = lines(this.scene, marks, axis);
     this.plot?.destroy();
     this.plot = null;
     this.found = found;
@@ -101,8 +101,8 @@ export class Plot {
     ctx.save();
     ctx.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--bad");
     for (const [from, to] of spans) {
-      const left = Math.max(plot.valToPos(from, "x", true), bbox.left), right = Math.min(plot.valToPos(to, "x", true), bbox.left + bbox.width);
-      if (right > left) ctx.fillRect(left, bbox.top, right - left, bbox.height);
+      const start = Math.max(plot.valToPos(from, "x", true), bbox.left), right = Math.min(plot.valToPos(to, "x", true), bbox.left + bbox.width);
+      if (right > start) ctx.fillRect(start, bbox.top, right - start, bbox.height);
     }
     ctx.restore();
   }

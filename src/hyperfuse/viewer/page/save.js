@@ -1,6 +1,6 @@
 // Files that the page gives: spectra as CSV, picture and plot as PNG.
 
-import { at } from "./places.js";
+import { at } from "./marks.js";
 
 function download(name, blob) {
   const link = document.createElement("a");
@@ -14,9 +14,9 @@ function download(name, blob) {
 const quoted = (text) => `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
 const cell = (value) => (value === null || value === undefined ? "" : typeof value === "number" ? String(value) : quoted(value));
 
-export function csv(scene, places) {
+export function csv(scene, marks) {
   const rows = [["image", "place", "column", "row", "pixels", "band", "wavelength_nm", "good", "value", "deviation"]];
-  for (const { name, spectra } of places) {
+  for (const { name, spectra } of marks) {
     for (const { image, row, col, pixels, values, mean, deviation } of spectra) {
       const about = scene.images[image];
       (values ?? mean).forEach((value, band) => rows.push([
@@ -27,7 +27,7 @@ export function csv(scene, places) {
   return rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }
 
-export const saveCsv = (scene, places) => download("spectra.csv", new Blob([csv(scene, places)], { type: "text/csv" }));
+export const saveCsv = (scene, marks) => download("spectra.csv", new Blob([csv(scene, marks)], { type: "text/csv" }));
 
 export function savePlot(plot) {
   const source = plot.ctx.canvas, canvas = document.createElement("canvas");
@@ -40,8 +40,8 @@ export function savePlot(plot) {
   canvas.toBlob((blob) => download("spectra.png", blob));
 }
 
-// Draws what the map shows: tiles with opacity and swipe, then places.
-export function savePicture(map, layers, places, state) {
+// Draws what the map shows: tiles with opacity and swipe, then marks.
+export function savePicture(map, layers, marks, state) {
   const { x: width, y: height } = map.getSize(), canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = height;
@@ -63,7 +63,7 @@ export function savePicture(map, layers, places, state) {
   context.strokeStyle = "#fff";
   context.lineWidth = 2;
   context.font = "600 12px system-ui, sans-serif";
-  for (const { kind, where, label } of places) {
+  for (const { kind, where, label } of marks) {
     const points = (kind === "pin" ? [where] : where).map((one) => map.latLngToContainerPoint(at(one)));
     context.beginPath();
     if (kind === "pin") context.arc(points[0].x, points[0].y, 8, 0, 2 * Math.PI);

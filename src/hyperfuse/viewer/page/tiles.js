@@ -45,7 +45,7 @@ export const ImageTiles = L.GridLayer.extend({
     }
   },
 
-  // Draws tiles that are shown anew in place, without a flash.
+  // Draws tiles that are shown again, without a flash.
   refresh(tiles = Object.values(this._tiles).map((one) => one.el)) { for (const tile of tiles) this.fill(tile); },
   refreshPending() { this.refresh([...this.pending]); },
 });

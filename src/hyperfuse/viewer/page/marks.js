@@ -5,7 +5,7 @@ import * as api from "./api.js";
 const MOST = 20;
 export const at = ([col, row]) => [-row, col];
 
-export class Places {
+export class Marks {
   constructor(map, state, say, changed) {
     Object.assign(this, { map, state, say, changed });
     this.group = L.layerGroup().addTo(map);
@@ -13,7 +13,7 @@ export class Places {
     this.corners = null;
   }
 
-  // All places, pins first; each with its spectra once they are known.
+  // All marks, pins first; each with its spectra once they are known.
   list() {
     const one = (kind, where, rank) => ({
       kind, where, name: kind === "pin" ? `pin ${rank + 1}` : `polygon ${rank + 1}`,
@@ -79,11 +79,11 @@ export class Places {
     const style = { color: "#fff", weight: 2, fillOpacity: 0.15, interactive: false };
     for (const { kind, where, name, label } of this.list()) {
       if (kind === "polygon") L.polygon(where.map(at), style).addTo(this.group);
-      const middle = kind === "pin" ? where : where[0];
+      const centre = kind === "pin" ? where : where[0];
       const b = document.createElement("b");
       b.textContent = label;
       const icon = L.divIcon({ className: "pin", html: b, iconSize: [18, 18] });
-      L.marker(at(middle), { icon, interactive: false, keyboard: false, alt: name }).addTo(this.group);
+      L.marker(at(centre), { icon, interactive: false, keyboard: false, alt: name }).addTo(this.group);
     }
     if (this.corners?.length) {
       L.polyline(this.corners.map(at), { ...style, dashArray: "4 4" }).addTo(this.group);
