@@ -33,6 +33,7 @@ for table in cave20-x4 cave20-x8; do renew default-$table.md default.py "$data" 
 for table in enmap-x4 remote-x4 cave-x4; do
     for snr in 30 20; do renew default-$table-${snr}db.md default.py "$data" --table $table --snr $snr; done
 done
+renew robustness.md robustness.py "$data"
 renew calibration.md calibration.py "$data"
 renew budget.md budget.py "$data"
 renew weights.md weights.py "$data" --threads 1

@@ -42,7 +42,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "local-regression": ("local-regression", {}),
 }
 ALLOWED_DB = 0.05  # by which the default may fall below another
-_SMALL_SIDE = 20  # LR pixels
+_BORDER = 3  # LR pixels that are cut off
 _SEED = 7
 
 
@@ -133,11 +133,26 @@ def bands(count: int) -> Callable[[Scene], Case]:
     return lambda scene: Case(scene.pair(srf=f"boxes:{count}"))
 
 
-def small(scene: Scene) -> Case:
-    """Cut the scene to few LR pixels."""
-    side = _SMALL_SIDE * RATIO
-    cut = scene.reference.replace(data=np.ascontiguousarray(scene.reference.data[:, :side, :side]))
-    return Case(replace(scene, reference=cut).pair())
+def small(side: int) -> Callable[[Scene], Case]:
+    """Return a function that cuts the scene to few LR pixels before it is degraded."""
+
+    def case(scene: Scene) -> Case:
+        data = scene.reference.data[:, : side * RATIO, : side * RATIO]
+        return Case(replace(scene, reference=scene.reference.replace(data=np.ascontiguousarray(data))).pair())
+
+    return case
+
+
+def cut(scene: Scene) -> Case:
+    """Cut the border off a pair: its HSI then holds light from beyond the image, as that of every measured pair."""
+    pair = scene.pair()
+
+    def inner(cube: hf.Cube, border: int) -> hf.Cube:
+        data = cube.data[:, border:-border, border:-border]
+        return hf.Cube(data=np.ascontiguousarray(data), wavelengths=cube.wavelengths)
+
+    images = inner(pair.hsi, _BORDER), inner(pair.msi, _BORDER * RATIO)
+    return Case(hf.Pair(*images, pair.sensor, inner(pair.reference, _BORDER * RATIO)))
 
 
 def in_unit(gain: float, offset: float) -> Callable[[Scene], Case]:
@@ -217,7 +232,8 @@ CASES: Mapping[str, Callable[[Scene], Case]] = {
     **{f"noise {snr} dB": noisy(snr) for snr in (40, 30, 20)},
     **{f"ratio {ratio}": at_ratio(ratio) for ratio in (1.5, 2, 3, 6, 8, 12)},
     **{f"MSI of {count}": bands(count) for count in (1, 2, 3, 6, 13)},
-    "HSI of 20 x 20": small,
+    **{f"HSI of {side} x {side}": small(side) for side in (20, 10, 7)},
+    "cut from a larger pair": cut,
     "values times 10,000": in_unit(1e4, 0.0),
     "values less 0.2": in_unit(1.0, -0.2),
     "1 % outliers in the MSI": changed(False, outliers),

@@ -80,3 +80,22 @@ def test_it_is_recorded_and_restored(pairs):
 
 def test_a_small_image_has_no_inside_to_compare_with():
     assert not beyond_border(torch.rand(3, 6, 6), create_sensor("mtf", RATIO)).any()
+
+
+def test_saturated_values_are_as_large_as_the_hsi_shows(pairs):
+    alone = pairs[1]
+    top = alone.msi.flatten(1).quantile(0.97, dim=1)[:, None, None]
+    saturated = alone._replace(msi=torch.minimum(alone.msi, top))
+    preparation = Preparation.fit([saturated])
+    mended = preparation.apply(saturated)
+    assert preparation.details()["saturated_msi_bands"] == 3
+    wrong = (saturated.msi == top).any(0)
+    assert torch.equal(mended.msi[:, ~wrong], saturated.msi[:, ~wrong])
+    before, after = ((one.msi - alone.msi).square().mean() for one in (saturated, mended))
+    assert after < 0.3 * before
+
+
+def test_what_both_images_show_of_saturated_objects_is_not_changed(truth):
+    """The highest value of the scene itself, seen by both."""
+    truth = torch.minimum(truth, truth.flatten(1).quantile(0.95, dim=1)[:, None, None])
+    assert Preparation.fit([pair_of(truth, create_sensor("mtf", RATIO))]) is None

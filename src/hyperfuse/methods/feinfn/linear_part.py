@@ -18,7 +18,7 @@ from hyperfuse.methods.local_linear.agreement import Agreement
 from hyperfuse.methods.local_linear.consistency import enforce_consistency
 from hyperfuse.methods.local_linear.denoising import denoise, remaining_error
 from hyperfuse.methods.local_linear.models import LocalModels, WindowModels
-from hyperfuse.methods.local_linear.msi_noise import estimate_msi_noise
+from hyperfuse.methods.local_linear.msi_noise import MIN_LR_PIXELS, estimate_msi_noise
 from hyperfuse.methods.local_linear.predictors import Predictors, Whitening, pooled, pooled_noise
 from hyperfuse.progress import Progress, part
 from hyperfuse.statistics.linear import apply_linear, fit_linear
@@ -102,7 +102,8 @@ class LinearModel:
         windows = [Predictors.of(one, whitening, msi) for one, msi in zip(samples, clean, strict=True)]
         measured = [one.hsi for one in samples]
         hsi_noise = pooled_noise(measured)
-        signal, deviations = signal_subspace(pooled(measured), hsi_noise)
+        few = sum(one[0].numel() for one in measured) < MIN_LR_PIXELS
+        signal, deviations = signal_subspace(pooled(measured), torch.zeros_like(hsi_noise) if few else hsi_noise)
         noise = signal.band_errors(deviations.square()).sqrt().to(measured[0].dtype)
         hsis = [signal.expand(signal.project(hsi)) for hsi in measured]
         models = LocalModels.fit(hsis, windows, noise, progress=part(progress, 0.1, 0.4))

@@ -31,6 +31,7 @@ from hyperfuse.methods.feinfn.correction import (
 from hyperfuse.methods.feinfn.linear_part import LinearImage, LinearModel
 from hyperfuse.methods.feinfn.pretrained import TrainedNetwork, load_for_pair, read_features
 from hyperfuse.methods.feinfn.uncertainty import FusedSample, VarianceModel
+from hyperfuse.methods.local_linear.msi_saturation import saturation_levels
 from hyperfuse.methods.local_linear.preparation import Preparation
 from hyperfuse.networks.kernels.precision import Precision
 from hyperfuse.networks.options import FeINFNOptions
@@ -117,7 +118,7 @@ class FeinfnModel(StoredModel):
     def fit(cls, samples: Sequence[PairTensors], settings: FeinfnSettings, progress: Progress) -> FeinfnModel:
         """Fit the linear part, then the network, to samples of a scene."""
         started, computed, budget = time.monotonic(), time.process_time(), settings.budget_seconds
-        start, measured = _start(settings, samples[0]), samples[0]
+        start, measured = _start(settings, samples[0]), samples
         preparation = Preparation.fit(samples)
         prepared = {} if preparation is None else preparation.details()
         if preparation is not None:
@@ -159,7 +160,7 @@ class FeinfnModel(StoredModel):
 
     def _complete(
         self,
-        measured: PairTensors,
+        measured: Sequence[PairTensors],
         samples: Sequence[PairTensors],
         settings: FeinfnSettings,
         image: LinearImage | None,
@@ -168,8 +169,8 @@ class FeinfnModel(StoredModel):
         """Return the model with the uncertainty of its images where it is set, and what fitting has computed.
 
         Args:
-            measured: the first sample, as it was before the preparation.
-            samples: of the scene, prepared.
+            measured: samples of the scene.
+            samples: the same, prepared.
             settings: of the method.
             image: of a single sample, by the linear part.
             errors: of held-out predictions of each sample, where they are known.
@@ -182,10 +183,11 @@ class FeinfnModel(StoredModel):
                 error = errors[index] if errors else self._held_out_error(linear)
                 fused.append(FusedSample(self.linear.agreeing(one), linear, self._corrected(linear), error))
             errors = [one.error for one in fused]
-            model = replace(self, uncertainty=VarianceModel.fit(fused))
+            levels = saturation_levels([one.msi for one in measured])
+            model = replace(self, uncertainty=VarianceModel.fit(fused, levels))
         if image is None:
             return model
-        return replace(model, _fitted=[_FittedSample(measured, samples[0], image, errors[0] if errors else None)])
+        return replace(model, _fitted=[_FittedSample(measured[0], samples[0], image, errors[0] if errors else None)])
 
     def _corrected(self, linear: LinearImage) -> torch.Tensor:
         return linear.image if self.correction is None else self.correction.correct(linear)

@@ -27,7 +27,6 @@ _MIN_FRACTION = 0.02  # of a band's mean variance: no pixel is more certain than
 _MAX_KNOWN = 0.95  # of the held-out variance that noise may explain
 _MIN_DENOISING = 0.1  # of the mean variance of noise in the MSI, which no pixel is below
 _PROBE = 0.1  # of the MSI's noise: the change from which the divergence of denoising is estimated
-_MIN_SATURATED, _MIN_SATURATED_FRACTION = 8, 1e-4  # pixels at the largest value of a saturated band
 _SMOOTH = 9  # HR pixels
 # Variance of the error of an image that was fitted to all pixels, relative to held-out predictions: between the medians
 # of what 68 and 95 % of the errors need, over the scenes that benchmarks/calibration.py names for development.
@@ -94,14 +93,18 @@ class VarianceModel:
     bright_detail: torch.Tensor
 
     @classmethod
-    def fit(cls, samples: Sequence[FusedSample]) -> VarianceModel:
-        """Explain the held-out residuals of samples of a scene; everything is fitted to the pixels of all."""
+    def fit(cls, samples: Sequence[FusedSample], top: torch.Tensor) -> VarianceModel:
+        """Explain the held-out residuals of samples of a scene; everything is fitted to the pixels of all.
+
+        Args:
+            samples: of the scene.
+            top: values at which the bands of the MSI are saturated, (msi_bands,); infinite where they are not.
+        """
         linear = samples[0].linear.model
         errors = [one.error for one in samples]
         level = pooled([one.linear.hsi for one in samples]).clamp_min(0).mean((1, 2)).clamp_min(_TINY)
         scale = pooled(errors).double().square().mean((1, 2)).clamp_min(_TINY)
         hsi_noise = pooled_noise([one.pair.hsi for one in samples])
-        top = _saturation([one.pair.msi for one in samples])
         maps = [_maps(one.linear, one.image, level, top) for one in samples]
         coarse = [one.linear.predictors.degrade(its).clamp_min(0) for one, its in zip(samples, maps, strict=True)]
         msi_noise, transmitted = _msi_noise(samples, maps)
@@ -201,15 +204,6 @@ def _maps(linear: LinearImage, image: torch.Tensor, level: torch.Tensor, top: to
     parts = torch.ones_like(activity), root.sqrt(), root, activity, activity.square(), smooth_root.sqrt(), smooth_root
     saturated = (linear.msi >= top[:, None, None]).any(0, keepdim=True).to(activity)
     return torch.cat([*parts, smooth, brightness, saturated])
-
-
-def _saturation(msis: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the value at which each band is saturated, (msi_bands,): the largest, where many pixels have it."""
-    values = pooled(msis)[:, 0]
-    top = values.amax(1)
-    count = (values == top[:, None]).sum(1)
-    least = max(_MIN_SATURATED, _MIN_SATURATED_FRACTION * values.shape[1])
-    return torch.where((count >= least) & (count < values.shape[1]), top, torch.inf)
 
 
 def _activity(fine: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.noise import QUIET_ENERGY_OF_UNIT_NOISE, estimate_noise, laplacian_difference, quiet_energy
 
 _MIN_SIZE = 10  # pixels along a side, for the energy of quiet blocks
+MIN_LR_PIXELS = 128  # below, noise of neither image can be told from texture
 _MIN_BANDS = 5  # below, bands do not predict each other well enough to distinguish signal from noise
 _PIXELS_PER_COMPONENT = 6
 _PIXELS_PER_SAMPLE = 4.0  # under a wide PSF the noise of neighbouring pixels is correlated
@@ -37,6 +38,8 @@ def estimate_msi_noise(
         sensor: the forward model; its SRF is not used.
         agrees: LR pixels at which both images show the same, bool (h, w); None for all.
     """
+    if hsi[0].numel() < MIN_LR_PIXELS:
+        return torch.zeros_like(msi[:, 0, 0])
     estimates = [_unexplained(hsi, msi, sensor, agrees)]
     if min(msi.shape[-2:]) >= _MIN_SIZE:
         estimates.append((quiet_energy(msi.double()) / QUIET_ENERGY_OF_UNIT_NOISE).sqrt())

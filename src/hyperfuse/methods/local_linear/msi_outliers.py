@@ -13,11 +13,8 @@ from torch.nn import functional as F
 from hyperfuse.methods.contract.method import PairTensors
 from hyperfuse.methods.local_linear.agreement import MsiByHsi
 from hyperfuse.methods.local_linear.border import beyond_border
-from hyperfuse.methods.local_linear.consistency import separable
-from hyperfuse.methods.local_linear.solvers import conjugate_gradients
-from hyperfuse.sensor.model import Sensor
+from hyperfuse.methods.local_linear.msi_fill import COMPONENTS, missing_msi, seen_of_msi, well_seen
 
-COMPONENTS = 24  # of the HSI, from which its MSI is predicted
 _SUSPECT = 4.0  # usual deviations at LR, from which the HR pixels that an LR pixel sees are tested
 _MIN_FALL = 36.0  # of the sum of squared residuals at LR, in usual deviations: less could be chance
 # How much of a difference to the neighbours the HSI contradicts: nothing of an object that is there, all of an outlier.
@@ -27,8 +24,6 @@ _MIN_SCORE = 2.0  # times the usual difference between the neighbours themselves
 _MIN_EVIDENCE = 60.0  # score times the root of the fall: one being large, the other need not be
 # Pixels of which the HSI says too little are outliers from the score on from which this fraction of the others is.
 _PRECISION, _MIN_FOUND = 0.9, 5
-_MIN_SEEN = 0.1  # of the most that LR pixels see of any HR pixel: of others the HSI says too little
-_MEDIAN_ERROR = 0.5  # of a band's contrast: by which medians of the neighbours may err
 _TINY = 1e-12
 
 
@@ -77,24 +72,8 @@ class MsiOutliers:
         msi = found.msi.clone()
         for _ in range(2):  # once more where neighbours were outliers themselves
             msi[:, rows, cols] = _around(msi, rows, cols)[0]
-        return pair._replace(msi=self._fill(pair._replace(msi=msi), outlier, found.seen))
-
-    def _fill(self, pair: PairTensors, outlier: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-        """Return the MSI, its outliers changed so that it degrades to what the HSI shows: ridge regression."""
-        sensor, by_hsi = pair.sensor, self.by_hsi
-        fine, coarse = (pair.msi.shape[1], pair.msi.shape[2]), (pair.hsi.shape[1], pair.hsi.shape[2])
-        ridge = (by_hsi.unit / (_MEDIAN_ERROR * by_hsi.contrast)).square()[:, None, None]
-        residual = by_hsi.predict(pair.hsi) - sensor.degrade(pair.msi, coarse).double()
-
-        def adjoint(image: torch.Tensor) -> torch.Tensor:
-            return torch.where(outlier, sensor.degrade_adjoint(image, fine), 0.0)
-
-        change = conjugate_gradients(
-            lambda image: adjoint(sensor.degrade(image, coarse)) + ridge * image,
-            lambda image: image / (seen + ridge),
-            adjoint(residual),
-        )
-        return pair.msi + change.to(pair.msi.dtype)
+        pair = pair._replace(msi=msi)
+        return pair._replace(msi=msi + missing_msi(pair, self.by_hsi, outlier))
 
     def _outliers(self, found: _Contradicted) -> torch.Tensor:
         if self.limit == math.inf:
@@ -116,7 +95,7 @@ class _Contradicted(NamedTuple):
     @property
     def known(self) -> torch.Tensor:
         """HR pixels of which the HSI says enough, bool (H, W)."""
-        return self.seen > _MIN_SEEN * self.seen.max()
+        return well_seen(self.seen)
 
 
 def _contradicted(pair: PairTensors, by_hsi: MsiByHsi) -> _Contradicted:
@@ -125,7 +104,7 @@ def _contradicted(pair: PairTensors, by_hsi: MsiByHsi) -> _Contradicted:
     fine, coarse = (msi.shape[1], msi.shape[2]), (pair.hsi.shape[1], pair.hsi.shape[2])
     unit, predicted = by_hsi.unit, by_hsi.predict(pair.hsi)
     found = torch.zeros(fine, dtype=torch.bool, device=msi.device)
-    seen, beyond = _transmitted(sensor, fine, coarse).to(msi.device), None
+    seen, beyond = seen_of_msi(sensor, fine, coarse).to(msi.device), None
     reach = [math.ceil(ratio) for ratio in sensor.ratio]
     for _ in range(_PASSES):
         residual = sensor.degrade(msi, coarse).double() - predicted
@@ -156,15 +135,6 @@ def _contradicted(pair: PairTensors, by_hsi: MsiByHsi) -> _Contradicted:
         msi[:, rows[chosen], cols[chosen]] = around[:, chosen]
         found[rows[chosen], cols[chosen]] = True
     return _Contradicted(msi, pair.msi, found, seen)
-
-
-def _transmitted(sensor: Sensor, fine: tuple[int, int], coarse: tuple[int, int]) -> torch.Tensor:
-    """Return the sum of squares of the weights that LR pixels give to every HR pixel, float64 (H, W)."""
-    along = []
-    for operator in separable(sensor.regular(coarse)).sampling(fine, coarse)[0]:
-        weights = operator.matrix.multiply(operator.matrix).sum(axis=0)
-        along.append(torch.as_tensor(weights, dtype=torch.float64).flatten())
-    return along[0][:, None] * along[1]
 
 
 def _around(image: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -22,7 +22,7 @@ _COUNT = 24
 _SPATIAL_WEIGHTS = (0.03, 0.1, 0.3)
 _RIDGE = 1e-3  # relative to the variance of the predictors; towards the slopes of the scene
 _AT_ONCE = 8192  # pixels
-_MAX_BANK = 2**16  # pixels
+_MIN_BANK, _MAX_BANK = 4, 2**16  # times the neighbours of a pixel, and pixels
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class SimilarPixels:
             held_out: of each sample the predictions of the models to be improved, fitted without each pixel.
             slopes: of the scene, (components, k).
         """
-        if sum(image[0].numel() for image in targets) <= 2 * _COUNT:
+        if sum(image[0].numel() for image in targets) <= _MIN_BANK * _COUNT:
             return None
         bank = PixelBank.of(targets, predictors)
         truth, known = (torch.cat([image.flatten(1) for image in images], dim=1) for images in (targets, held_out))

@@ -11,7 +11,9 @@ import torch
 from hyperfuse.methods.contract.method import PairTensors
 from hyperfuse.methods.local_linear.agreement import MsiByHsi, fit_hsi_by_msi
 from hyperfuse.methods.local_linear.border import beyond_border
-from hyperfuse.methods.local_linear.msi_outliers import COMPONENTS, MsiOutliers
+from hyperfuse.methods.local_linear.msi_fill import COMPONENTS
+from hyperfuse.methods.local_linear.msi_outliers import MsiOutliers
+from hyperfuse.methods.local_linear.msi_saturation import MsiSaturation
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,13 @@ class Preparation:
         by_hsi: the MSI by the HSI.
         slopes: of the HSI's bands on the MSI's, (bands, msi_bands); None where the border is as the sensor assumes.
         outliers: of the MSI; None where there are none.
+        saturation: of the MSI; None where it is not saturated, or the HSI does not show how far.
     """
 
     by_hsi: MsiByHsi
     slopes: torch.Tensor | None
     outliers: MsiOutliers | None
+    saturation: MsiSaturation | None
 
     @classmethod
     def fit(cls, samples: Sequence[PairTensors]) -> Preparation | None:
@@ -39,6 +43,9 @@ class Preparation:
         by_hsi = MsiByHsi.fit(samples, COMPONENTS)
         if by_hsi is None:
             return None
+        saturation = MsiSaturation.fit(samples, by_hsi)
+        if saturation is not None:
+            samples, by_hsi = [saturation.mended(one) for one in samples], saturation.by_hsi
         outliers = MsiOutliers.fit(samples, by_hsi)
         if outliers is not None:
             samples = [outliers.mended(one) for one in samples]
@@ -46,17 +53,23 @@ class Preparation:
         slopes = None
         if any(_beyond(one, by_hsi) is not None for one in samples):
             slopes = fit_hsi_by_msi(samples)[0][:, 1:]
-        return None if slopes is None and outliers is None else cls(by_hsi, slopes, outliers)
+        if slopes is None and outliers is None and saturation is None:
+            return None
+        return cls(by_hsi, slopes, outliers, saturation)
 
     def details(self) -> dict[str, Any]:
         """Return what the history records."""
         found: dict[str, Any] = {} if self.slopes is None else {"light_from_beyond": True}
         if self.outliers is not None:
             found["msi_outlier_fraction"] = float(f"{self.outliers.fraction:.3g}")
+        if self.saturation is not None:
+            found["saturated_msi_bands"] = int(self.saturation.levels.isfinite().sum())
         return found
 
     def apply(self, pair: PairTensors) -> PairTensors:
         """Return a window of the scene as models are to see it."""
+        if self.saturation is not None:
+            pair = self.saturation.mended(pair)
         if self.outliers is not None:
             pair = self.outliers.mended(pair)
         beyond = None if self.slopes is None else _beyond(pair, self.by_hsi)
