@@ -144,6 +144,7 @@ html_extra_path = ["_site_root"]
 html_sidebars = {"docs/faq": [], "README": []}
 html_show_sourcelink = False
 html_copy_source = False
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "footer_start": ["copyright"],
