@@ -139,11 +139,11 @@ def commit(scratch: Path, folder: Path, last: str = "", stale: Sequence[str] = (
         _sync(folder)
         return
     plan = {"folder": os.path.relpath(folder, scratch.parent), "names": names, "stale": stale}
-    (scratch / f"{_MOVES}.new").write_text(json.dumps(plan), "utf-8")
-    _sync(scratch / f"{_MOVES}.new")
-    (scratch / f"{_MOVES}.new").replace(scratch / _MOVES)
-    _sync(scratch)
-    with uninterrupted():
+    with uninterrupted():  # moves that are written down are made
+        (scratch / f"{_MOVES}.new").write_text(json.dumps(plan), "utf-8")
+        _sync(scratch / f"{_MOVES}.new")
+        (scratch / f"{_MOVES}.new").replace(scratch / _MOVES)
+        _sync(scratch)
         _move(scratch, folder, names, stale, undo=True)
         (scratch / _MOVES).unlink()
 
