@@ -77,7 +77,7 @@ include_patterns = [
     "notebooks/*.ipynb",
     "benchmarks/README.md",
     "benchmarks/results/*.md",
-    "src/hyperfuse/networks/weights/*/README.md",
+    "src/hyperfuse/**/README.md",
 ]
 exclude_patterns = [
     "docs/_*",
