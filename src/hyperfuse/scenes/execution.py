@@ -107,17 +107,20 @@ def fuse_files(
             side = tiling.tile or (store.described("tile") if images.resumed else None)
             side = side or _tile_side(_match_headers(source, job.geometry), job)
             job = replace(job, tile=side)
-            restored = store.start(fingerprint(described, job), resume=tiling.resume, overwrite=images.overwrite)
+            started = fingerprint(described, job)
+            with uninterrupted():
+                restored = store.start(started, resume=tiling.resume, overwrite=images.overwrite)
+                stack.enter_context(_removed(store, keep=tiling.keep))
             key = f"{os.getpid()}-{job.started}"
             job = replace(job, digest=digest_of(described, job))
             opener = SceneFile(pair, store, job.method.name, job.settings, str(job.device), key)
             target = FileTarget(store, opener, images)
             shown = None
-            with _removed(store, keep=tiling.keep):
-                fusion = fuse_windows(source, target, job, _runner(tiling.workers, tiling.scheduler, key), report)
-                if preview is not None:
-                    shown = read_preview(source, fusion.match, preview, images.read)
-        store.remove()
+            fusion = fuse_windows(source, target, job, _runner(tiling.workers, tiling.scheduler, key), report)
+            if preview is not None:
+                shown = read_preview(source, fusion.match, preview, images.read)
+        with uninterrupted():
+            store.remove()
     count, held = fusion.windows
     notes = (*staged.notes, *restored, *fusion.notes, f"fused in tiles, {held} of {count} with data")
     return replace(fusion, notes=notes, preview=shown)
