@@ -41,6 +41,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import hyperfuse as hf
 from feature_learning import Features, restored, train
+from hyperfuse.datasets.packed import read_index, read_packed
 from hyperfuse.methods.contract.method import PairTensors
 from hyperfuse.methods.feinfn.linear_part import LinearModel
 from hyperfuse.methods.feinfn.pretrained import save_features
@@ -48,6 +49,8 @@ from hyperfuse.methods.feinfn.residual_regression import ResidualRegression
 from hyperfuse.methods.feinfn.trained_features import FeatureWeights
 from hyperfuse.methods.local_linear.predictors import pooled_noise
 from hyperfuse.progress import silent
+from hyperfuse.sensor.presets import create_sensor
+from hyperfuse.sensor.srf.names import create_srf
 
 SRF = "nikon-d700"
 FOLDS, ALL = 5, "all"
@@ -75,12 +78,15 @@ def prepare(task: Task) -> str:
     if task.file.exists():
         return f"{task.name}: kept"
     torch.set_num_threads(1)
-    start, scene = time.process_time(), hf.open_dataset("cave", task.data).load(task.name)
+    start, packed = time.process_time(), task.data.is_file()
+    scene = read_packed(task.data, task.name) if packed else hf.open_dataset("cave", task.data).load(task.name)
     if task.side is not None:
         scene = scene.replace(data=np.ascontiguousarray(scene.data[:, : task.side, : task.side]))
-    simulated = hf.simulate(scene, ratio=task.ratio, preset=task.preset, srf=SRF)
-    hsi, msi = (torch.tensor(one.data) for one in (simulated.hsi, simulated.msi))
-    pair = PairTensors(hsi, msi, simulated.sensor)
+    # Neither hf.simulate nor, for a packed file, hf.open_dataset: they need libraries of formats, which a machine with
+    # a GPU may lack.
+    srf = create_srf(SRF, scene.bands, wavelengths=np.linspace(400.0, 700.0, scene.bands))
+    sensor, image = create_sensor(task.preset, task.ratio, srf), torch.tensor(np.ascontiguousarray(scene.data))
+    pair = PairTensors(sensor.degrade(image), sensor.respond(image), sensor)
     model, fused = LinearModel.fit([pair], silent, regress=True)
     assert fused is not None
     # What scoring starts from: everything up to the regression.
@@ -88,7 +94,7 @@ def prepare(task: Task) -> str:
     agreeing = model.agreeing(pair)
     held_out = linear.held_out()
     kept = {
-        "reference": torch.tensor(np.ascontiguousarray(scene.data)),
+        "reference": image,
         "default": fused.image,
         "guided": linear.guided(),
         "held_out": held_out,
@@ -179,7 +185,8 @@ def main() -> None:
     folder = args.prepared or args.output / "prepared"
     for one in (folder, args.output):
         one.mkdir(parents=True, exist_ok=True)
-    names = sorted(hf.open_dataset("cave", args.data).names)[: args.scenes]
+    packed = args.data.is_file()
+    names = sorted(read_index(args.data).scenes if packed else hf.open_dataset("cave", args.data).names)[: args.scenes]
     tasks = [Task(args.data, name, args.ratio, args.preset, args.side, folder) for name in names]
     folds = args.fold or [*map(str, range(FOLDS)), ALL]
     scores: dict[str, Any] = {}
