@@ -122,7 +122,7 @@ def test_a_reconstructor_gives_what_fuse_gives(peer, truth, method):
     np.testing.assert_array_equal(blind[0], hf.fuse(y[0][0], y[1][0], method=method, align=False).data)
     with pytest.raises(hf.InputError, match="two tensors, HSI and MSI"):
         peer.FusionReconstructor(method)(y[0], physics)
-    with pytest.raises(hf.InputError, match="physics is a Degradation"):
+    with pytest.raises(hf.InputError, match="physics is a HsiDegradation"):
         peer.FusionReconstructor(method)(y, physics[0])
 
 

@@ -43,7 +43,7 @@ Shape = tuple[int, int]
 _SUM_TOLERANCE = 1e-4
 
 
-class Degradation(LinearPhysics):  # type: ignore[misc]  # deepinv states no types
+class HsiDegradation(LinearPhysics):  # type: ignore[misc]  # deepinv states no types
     """``Sensor.degrade`` and its adjoint: (B, bands, H, W) to (B, bands, h, w).
 
     Args:
@@ -71,7 +71,7 @@ class Degradation(LinearPhysics):  # type: ignore[misc]  # deepinv states no typ
 
 
 class SpectralResponse(LinearPhysics):  # type: ignore[misc]
-    """``Sensor.respond`` and its adjoint: (B, bands, H, W) to (B, msi_bands, H, W); arguments as those of Degradation.
+    """``Sensor.respond`` and its adjoint: (B, bands, H, W) to (B, msi_bands, H, W); takes what HsiDegradation does.
 
     Raises:
         InputError: the responses of the sensor are not known.
@@ -129,7 +129,7 @@ class FusionPhysics(StackedLinearPhysics):  # type: ignore[misc]
     ) -> None:
         size = (int(img_size[0]), int(img_size[1]), int(img_size[2]))
         noises = [ZeroNoise() if noise is None else noise for noise in (noise_hsi, noise_msi)]
-        degradation = Degradation(sensor, size, lr_size=lr_size, noise_model=noises[0], device=device)
+        degradation = HsiDegradation(sensor, size, lr_size=lr_size, noise_model=noises[0], device=device)
         response = SpectralResponse(sensor, size, noise_model=noises[1], device=device)
         super().__init__([degradation, response])
         # deepinv keeps the parts in a list, which moves no noise model to a device, and passes no option on.
