@@ -67,7 +67,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
-    "mermaid_pictures",
+    "mermaid_directive",
 ]
 root_doc = "docs/index"
 include_patterns = [
