@@ -65,6 +65,25 @@ def test_a_cloud_in_the_msi_is_found(pair):
     assert not differing[[0, -1]].any()
 
 
+def test_a_cloud_in_the_msi_does_not_make_bright_objects_differ():
+    generator = torch.Generator().manual_seed(4)
+    side = 32 * RATIO
+    ground = 0.02 * (1 + 0.2 * torch.rand(1, side, side, generator=generator))
+    truth = ground * torch.linspace(0.8, 1.2, 12)[:, None, None]
+    brightness, basis = 0.2 + 0.3 * torch.rand(6, generator=generator), torch.rand(3, 12, generator=generator)
+    for number in range(6):
+        spectrum = brightness[number] * (torch.rand(3, generator=generator) @ basis)
+        texture = 0.8 + 0.4 * torch.rand(1, 12, 12, generator=generator)
+        row, col = 80 + 16 * (number // 3), 8 + 32 * (number % 3)
+        truth[:, row : row + 12, col : col + 12] = spectrum[:, None, None] * texture
+    msi, sensor = truth.reshape(3, 4, side, side).mean(1), create_sensor("mtf", RATIO)
+    msi[:, 8:56, 40:88] = 1.0
+    pair = PairTensors(sensor.degrade(truth), msi, sensor)
+    differing = Agreement.fit([pair]).differing(pair)
+    assert differing[3:13, 11:21].all()
+    assert not differing[16:].any()
+
+
 def test_few_pixels_cannot_tell(pair):
     small = pair._replace(hsi=pair.hsi[:, :3, :3], msi=pair.msi[:, :12, :12])
     assert Agreement.fit([small]) is None

@@ -93,8 +93,12 @@ class Agreement:
         if to_msi is None:
             return None
         hsi, msi = _some_pixels(samples)
-        to_hsi, hsi_scale = fit_hsi_by_msi(samples)
         msi_limit = torch.maximum(_MSI_CONTRAST * to_msi.contrast, _MSI_DEVIATIONS * to_msi.deviation)
+        # Without the pixels that this map already finds: a cloud in the MSI has leverage on a map from it.
+        usual = ~_excess(msi, to_msi.predict(hsi), msi_limit, _MSI_RELATIVE).any(0)[0]
+        if 2 * int(usual.sum()) >= len(usual):
+            hsi, msi = hsi[:, :, usual], msi[:, :, usual]
+        to_hsi, hsi_scale = _robust(msi, hsi)
         hsi_limit = torch.maximum(_HSI_CONTRAST * _contrast(hsi), _HSI_DEVIATIONS * hsi_scale)
         if len(msi) == 1:  # one value says too little about a spectrum
             hsi_limit = torch.full_like(hsi_limit, torch.inf)
