@@ -318,6 +318,9 @@ def main() -> None:
         f" PSNR above {ROUNDING_DB:g} dB counts as {ROUNDING_DB:g}; numbers of every scene are in robustness.json."
     )
     lines += [f"| {' | '.join(head)} |", "| --- " * len(head) + "|", *rows(known, measured)]
+    for one in sorted({values["source"] for row in known.values() for values in row.values()} - {present}):
+        earlier = [case for case in measured if any(row.get(case, {}).get("source") == one for row in known.values())]
+        lines += ["", f"Measured at {one}: {', '.join(earlier)}."]
     lines += made_by("python benchmarks/robustness.py DATA", os.environ["OMP_NUM_THREADS"])
     (asked.output / "robustness.md").write_text("\n".join(lines) + "\n", "utf-8")
 
