@@ -31,7 +31,8 @@ def single_line(value: Any) -> str:
         >>> single_line("two\n lines")
         'two lines'
     """
-    return printable(_BREAKS.sub(" ", str(value))).strip()
+    without = printable(_BREAKS.sub(" ", str(value)))
+    return _BREAKS.sub(" ", without).strip()  # spaces on both sides of a control character
 
 
 def shortened(value: Any, length: int = 80) -> str:

@@ -45,7 +45,7 @@ def test_options_of_a_second_image_have_a_prefix():
 def test_options_are_those_of_the_command(command):
     options = options_of([command])
     assert options["debug"] == "--debug"
-    assert ("nodata" in options) == (command in ("align", "fuse", "simulate", "evaluate", "info"))
+    assert ("nodata" in options) == (command in ("align", "fuse", "simulate", "evaluate", "info", "view"))
     assert ("srf" in options) == (command in ("fuse", "simulate", "benchmark"))
 
 

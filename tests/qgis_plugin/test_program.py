@@ -174,10 +174,16 @@ def test_a_cancelled_program_and_its_workers_end_within_a_second(program, tmp_pa
 
 
 def _alive(process):
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+    """Whether a process still runs a second after it was killed: the system ends it when it comes to it."""
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        try:
+            if Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return False
+        except OSError:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def test_scratch_of_a_killed_program_is_removed_and_that_of_others_is_not(tmp_path):

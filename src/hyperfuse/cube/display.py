@@ -113,7 +113,7 @@ def colour_bands(
 
     Example:
         >>> colour_bands(np.array([450.0, 480, 550, 660, 860]))
-        (3, 1, 0)
+        (3, 2, 1)
     """
     if wavelengths is None:
         return None

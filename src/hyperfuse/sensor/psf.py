@@ -117,8 +117,8 @@ def convolution_psf(kernel: ArrayLike, box: Pair | None = None) -> KernelPsf:
         InputError: not two-dimensional, not finite, or of sum 0.
 
     Example:
-        >>> convolution_psf([[0.0, 0.25, 0.75]]).weights
-        ((0.75, 0.25, 0.0),)
+        >>> [round(weight, 3) for weight in convolution_psf([[0.0, 0.25, 0.75]]).weights[0]]
+        [0.75, 0.25, 0.0]
     """
     weights = np.asarray(kernel, np.float64)
     if weights.ndim != 2 or not np.isfinite(weights).all() or abs(weights.sum()) < 1e-12:

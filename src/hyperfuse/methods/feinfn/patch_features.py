@@ -64,8 +64,10 @@ class Description(NamedTuple):
     @classmethod
     def of(cls, window: GuidedImage, components: Subspace, *, runs: bool) -> Description:
         """Describe a window by components of its image and, where features are made of them, runs of its bands."""
-        means = band_runs(window.image, IMAGE_RUNS) if runs else window.image[:0]
-        return cls(components.project(window.image), means, window.msi, window.predictors)
+        image = window.image
+        # No part of the image itself, which would keep all of it.
+        means = band_runs(image, IMAGE_RUNS) if runs else image.new_empty(0, *image.shape[1:])
+        return cls(components.project(image), means, window.msi, window.predictors)
 
     def seen_by(self, rows: slice, cols: slice) -> Description:
         """Return the part that some LR pixels see of the window, with the patches around it."""
