@@ -60,6 +60,11 @@ renew training.md training.py --device cpu --threads 1 --markdown $results/train
 renew feinfn-cpu-one-core.md feinfn.py --threads 1 --repeats 2 --scenario "forward 512 x4" --markdown $results/feinfn-cpu-one-core.md
 OMP_NUM_THREADS=2 renew feinfn-cpu.md feinfn.py --threads 2 --repeats 2 --scenario "training 4x64 x4" --scenario "forward 256 x4" \
     --scenario "forward 512 x4" --scenario "forward 512 x8" --markdown $results/feinfn-cpu.md
-if [ -n "$large" ]; then renew large.md large.py all --folder "$large" --record $results/large.md; fi
+if [ -n "$large" ]; then
+    renew large.md large.py all --folder "$large" --record $results/large.md
+    default=(large.py dense --workers 1 --threads 2 --method feinfn --folder "$large")
+    OMP_NUM_THREADS=2 renew large-768.md "${default[@]}" --size 768 --record $results/large-768.md
+    OMP_NUM_THREADS=2 renew large-3000.md "${default[@]}" --size 3000 --bands 224 --memory 3 --record $results/large-3000.md
+fi
 "$python" benchmarks/readme_tables.py
 if [ ${#failed[@]} -gt 0 ]; then printf 'failed: %s\n' "${failed[@]}"; exit 1; fi

@@ -195,7 +195,6 @@ def score(out: Path, world: World, size: int, sparse: bool) -> float:
 ALL = (
     ("sparse", 20000, [1, 2], "local-regression", False),
     ("dense", 4000, [1, 2], "local-regression", False),
-    ("dense", 768, [1], "feinfn", True),
 )
 
 

@@ -74,7 +74,7 @@ def test_the_record_of_tiles_is_that_of_the_whole(tmp_path):
     assert "of the MSI's pixels are saturated" in notes
     assert "outside the spectral coverage of the MSI" in notes
     assert "RMSE at held-out LR pixels" in notes
-    assert steps[1]["run"]["steps"] == 5
+    assert 0 < steps[1]["run"]["steps"] <= 5  # fewer where they teach nothing
     np.testing.assert_equal(asdict(tiled.match.alignment), asdict(whole.match.alignment))
     error = np.abs(read(tmp_path / "out.tif").data - whole.image.data)
     assert np.sqrt((error**2).mean()) < 1e-3
