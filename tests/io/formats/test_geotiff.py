@@ -13,6 +13,7 @@ from rasterio.transform import Affine
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import HyperfuseWarning, InputError
 from hyperfuse.io import read, write
+from hyperfuse.io.formats.band_tags import band_description, name_of_band
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 RIO = Path(sys.executable).with_name("rio")
@@ -383,3 +384,8 @@ def test_rioxarray_sees_names_and_wavelengths(scene, tmp_path):
         assert opened.attrs["long_name"][0] == "blue (418.24 nm)"
     with rioxarray.open_rasterio(tmp_path / "a.tif", band_as_variable=True) as bands:
         assert float(bands["band_5"].attrs["wavelength"]) == 550.125
+
+
+def test_a_wavelength_between_two_hundredths_is_no_name():
+    centre = 328.285
+    assert name_of_band(band_description("", centre), np.float64(centre)) == ""

@@ -59,7 +59,7 @@ def name_of_band(description: str | None, wavelength: float) -> str:
 
 
 def _centre(wavelength: float) -> str:
-    return f"{round(wavelength, 2):.10g} nm"
+    return f"{round(float(wavelength), 2):.10g} nm"  # numpy rounds halves in another way
 
 
 def spectral_fields(source: Raster, items: Mapping[str, str], where: str) -> dict[str, Any]:
