@@ -133,27 +133,25 @@ def _by_band_groups(fractions: Sequence[float], bands: NDArray[np.intp]) -> dict
 
 def _outliers(details: Mapping[str, Any]) -> str:
     """Return a sentence about single HR pixels that were replaced, empty without any."""
-    fraction = details.get("msi_outlier_fraction", 0.0)
-    if not isinstance(fraction, float) or not fraction:
-        return ""
-    return (
-        f"{_percent(fraction)} of the MSI's pixels are outliers, which the pixels around them and the HSI contradict:"
-        " they are replaced"
+    return _of_pixels(
+        details.get("msi_outlier_fraction"),
+        "of the MSI's pixels are outliers, which the pixels around them and the HSI contradict: they are replaced",
     )
 
 
-def _percent(fraction: float) -> str:
-    return f"{fraction:.1%}" if fraction >= 0.001 else "less than 0.1%"
+def _of_pixels(fraction: Any, rest: str) -> str:
+    """Return a sentence that a fraction begins, empty where there is none."""
+    if not isinstance(fraction, float) or not fraction:
+        return ""
+    return f"{f'{fraction:.1%}' if fraction >= 0.001 else 'less than 0.1%'} {rest}"
 
 
 def _differing(details: Mapping[str, Any]) -> str:
     """Return a sentence about LR pixels at which the images do not agree, empty without any."""
-    fraction = details.get("differing_fraction", 0.0)
-    if not isinstance(fraction, float) or not fraction:
-        return ""
-    return (
-        f"{_percent(fraction)} of the HSI's pixels do not agree with the MSI (outliers, clouds, changes or saturation):"
-        " they decide no model, and the result there is less certain"
+    return _of_pixels(
+        details.get("differing_fraction"),
+        "of the HSI's pixels do not agree with the MSI (outliers, clouds, changes or saturation):"
+        " they decide no model, and the result there is less certain",
     )
 
 

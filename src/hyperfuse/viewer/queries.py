@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import get_args
+from collections.abc import Mapping, Sequence
+from typing import cast, get_args
 
 from hyperfuse.errors import InputError
 from hyperfuse.text import shortened
@@ -68,20 +68,20 @@ def limits_of(query: Mapping[str, str], channels: int) -> tuple[tuple[float, flo
 
 def scale_of(query: Mapping[str, str]) -> Scale:
     """Return the colours of one channel."""
-    name = query.get("scale", "grey")
-    for scale in get_args(Scale):
-        if scale == name:
-            return scale  # type: ignore[no-any-return]  # of get_args
-    raise QueryError(f"scale is one of {', '.join(get_args(Scale))}")
+    return cast(Scale, _choice(query, "scale", "grey", get_args(Scale)))
 
 
 def kind_of(query: Mapping[str, str]) -> Kind:
     """Return what is shown of an image."""
-    name = query.get("kind", "bands")
-    for kind in get_args(Kind):
-        if kind == name:
-            return kind  # type: ignore[no-any-return]  # of get_args
-    raise QueryError(f"kind is one of {', '.join(get_args(Kind))}")
+    return cast(Kind, _choice(query, "kind", "bands", get_args(Kind)))
+
+
+def _choice(query: Mapping[str, str], name: str, default: str, choices: Sequence[str]) -> str:
+    """Return one of several words."""
+    found = query.get(name, default)
+    if found not in choices:
+        raise QueryError(f"{name} is one of {', '.join(choices)}")
+    return found
 
 
 def point_of(query: Mapping[str, str], name: str = "at") -> Point:

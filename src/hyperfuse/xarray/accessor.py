@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -44,7 +45,7 @@ class _Bands(NamedTuple):
     usable_bands: NDArray[np.bool_]
 
 
-class _Accessor(Generic[Data]):
+class _Accessor(ABC, Generic[Data]):
     """What the accessors of ``DataArray`` and ``Dataset`` share: work on the one image of the object."""
 
     def __init__(self, data: Data) -> None:
@@ -54,9 +55,9 @@ class _Accessor(Generic[Data]):
     def _image(self) -> xarray.DataArray:
         return image_of(self._data, "this data set")
 
+    @abstractmethod
     def _wrapped(self, array: xarray.DataArray) -> Data:
         """Return an image as the same kind of object as the accessor is of."""
-        raise NotImplementedError
 
     def fuse(self, msi: Any, **options: Any) -> Data:
         """Fuse this LR-HSI with an HR-MSI; see :func:`hyperfuse.fuse`.

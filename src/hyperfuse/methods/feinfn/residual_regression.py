@@ -93,7 +93,7 @@ class ResidualRegression:
             # The image around a pixel holds a little of that pixel's own noise, which would be taken for knowledge; the
             # means of an eighth of the bands that trained features receive do not suffice for that.
             components = leading_components(hsis, 0)
-            windows = [one._replace(components=one.components[:0]) for one in windows]
+            windows = [one._replace(components=one.components[:0].clone()) for one in windows]
         encoding = PatchEncoding.fit(components, windows, trained)
         features = torch.cat([_at_lr(encoding, one) for one in windows], dim=1)
         encoding = encoding.limited(features)
