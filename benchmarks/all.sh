@@ -36,7 +36,6 @@ done
 renew robustness.md robustness.py "$data"
 renew calibration.md calibration.py "$data"
 renew budget.md budget.py "$data"
-renew weights.md weights.py "$data" --threads 1
 renew ablation.md ablation.py "$data" --steps 200
 renew several.md several.py "$data" --method local-regression
 renew registration.md registration.py "$data"

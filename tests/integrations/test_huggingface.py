@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 import torch
@@ -270,9 +269,8 @@ def test_a_card_fills_nothing_in_and_warns_of_scores_that_flatter(training_run):
         MeasuredScores("CAVE", {"psnr": 46.7}, 4)
 
 
-def test_a_name_of_the_hub_needs_its_package_and_a_shipped_one_does_not(monkeypatch):
-    assert Path(find_pretrained("feinfn-visible-rgb")).is_dir()
-    assert type(hf.from_pretrained("feinfn-visible-rgb")).__name__ == "FeINFN"
+def test_a_name_of_the_hub_needs_its_package_and_a_folder_does_not(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert type(hf.from_pretrained(save_pretrained(build(), tmp_path))).__name__ == "FeINFN"
     with pytest.raises(MissingDependencyError, match=r"hyperfuse\[hub\]"):
         find_pretrained("hub:owner/name")

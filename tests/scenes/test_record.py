@@ -8,6 +8,8 @@ import torch
 
 from hyperfuse import fuse
 from hyperfuse.cube.cube import Cube
+from hyperfuse.networks import create_network
+from hyperfuse.networks.pretrained import save_pretrained
 from hyperfuse.sensor.presets import create_sensor
 
 SIDE, RATIO = 24, 4
@@ -21,25 +23,33 @@ def noise(bands=31, msi_bands=3):
     return Cube(data=hsi, wavelengths=np.linspace(400, 700, bands)), Cube(data=msi)
 
 
-@pytest.mark.parametrize("settings", [{"steps": 40}, {"steps": 40, "weights": "feinfn-visible-rgb"}])
-def test_a_correction_that_does_not_help_is_reported(settings):
+@pytest.fixture
+def weights(tmp_path):
+    """A network that was trained on nothing, for the images of noise."""
+    torch.manual_seed(0)
+    network = create_network("feinfn", hsi_bands=31, msi_bands=34, width=8, encoder_blocks=1)
+    base = {"method": "feinfn", "settings": {"steps": 0}, "guidance": True, "scale": 0.01}
+    return str(save_pretrained(network, tmp_path, base=base))
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_correction_that_does_not_help_is_reported(trained, weights):
+    settings = {"steps": 40, **({"weights": weights} if trained else {})}
     known = {"psf": "mtf:0.3", "align": False, "return_details": True}
     found = fuse(*noise(), settings=settings, **known)
     run = found.image.history[-1]["run"]
     assert any(note.startswith("nothing learnt: the network's correction helps on no held-out") for note in found.notes)
     assert run["network_fraction"] == {"1-31": 0.0}
-    assert run["steps"] <= (16 if "weights" in settings else 40)  # with weights, it has to be accepted by then
+    assert run["steps"] <= (16 if trained else 40)  # with weights, it has to be accepted by then
     linear = fuse(*noise(), settings={"steps": 0}, **known)
     assert np.array_equal(found.image.data, linear.image.data)
     assert not any("nothing learnt" in note for note in linear.notes)
     assert "network_fraction" not in linear.image.history[-1]["run"]
 
 
-def test_weights_that_are_used_as_they_are_are_reported_too():
-    found = fuse(
-        *noise(), psf="mtf:0.3", align=False, settings={"effort": "fast", "weights": "feinfn-visible-rgb"},
-        return_details=True,
-    )  # fmt: skip
+def test_weights_that_are_used_as_they_are_are_reported_too(weights):
+    settings = {"effort": "fast", "weights": weights}
+    found = fuse(*noise(), psf="mtf:0.3", align=False, settings=settings, return_details=True)
     assert any("the result is without it (after 0 steps)" in note for note in found.notes)
 
 

@@ -98,8 +98,8 @@ def fuse(
         method: How to fuse; `hyperfuse methods` lists them and names the default.
         effort: How long the method works: fast, normal or best. Default: normal.
         budget: Wall time of the whole command, such as 30s or 2min, in place of an effort.
-        weights: Network trained on other scenes that the fit starts from: a name that ships or a folder (RUN/best);
-            with --effort fast it is used as it is. With --network NAME: its weights, a folder or a file.
+        weights: Network trained on other scenes that the fit starts from: a folder (RUN/best) or hub:OWNER/NAME; with
+            --effort fast it is used as it is. With --network NAME: its weights, a folder or a file.
         network: Network to fuse with as it is, trained for these bands: a folder that training wrote (RUN/best), or a
             name of `hyperfuse methods` with --weights.
         best_so_far: On Ctrl-C while a network is fitted, end with the best found so far instead of nothing.

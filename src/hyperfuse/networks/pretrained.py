@@ -24,7 +24,7 @@ from hyperfuse.text import shortened, single_line
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 CONFIG_FORMAT = 1
 _MOST_CONFIG_BYTES = 2**20
-# Weights that ship: a folder each, with a model card.
+# Weights that ship, of which there may be none: a folder each, with a model card.
 SHIPPED = Path(__file__).parent / "weights"
 
 
@@ -48,9 +48,10 @@ def find_pretrained(name: str | os.PathLike[str]) -> Path:
     if str(name) in known:
         return SHIPPED / str(name)
     hint = nearest_name(str(name), known) if known else ""
+    nothing = "" if known else "; none ship by name"
     raise InputError(
-        f"no weights {str(name)!r}{hint}; specify shipped weights or a folder that training wrote (RUN/best), or"
-        " hub:OWNER/NAME of the Hugging Face hub"
+        f"no weights {str(name)!r}{hint}; specify a folder that training wrote (RUN/best) or hub:OWNER/NAME of the"
+        f" Hugging Face hub{nothing}"
     )
 
 
@@ -132,8 +133,7 @@ def from_pretrained(folder: str | os.PathLike[str]) -> FusionNetwork:
         InputError: a file is missing, not readable or does not fit.
         MissingDependencyError: of the hub, without huggingface_hub.
     """
-    known = is_hub_name(folder) or str(folder) in shipped_weights()
-    folder = find_pretrained(folder) if known else Path(folder)
+    folder = find_pretrained(folder)
     for file in (CONFIG, WEIGHTS):
         if not (folder / file).is_file():
             raise InputError(f"{folder}: no {file}; specify the folder that save_pretrained wrote")

@@ -1,11 +1,14 @@
 """Weights that were trained on other scenes: found, checked against the pair, applied only as far as they help."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+import hyperfuse
 from hyperfuse.errors import InputError
 from hyperfuse.methods import PairTensors, get_method
-from hyperfuse.networks import create_network
+from hyperfuse.networks import create_network, pretrained
 from hyperfuse.networks.pretrained import find_pretrained, from_pretrained, read_base, save_pretrained, shipped_weights
 
 METHOD = get_method("feinfn")
@@ -84,9 +87,29 @@ def test_a_network_that_improves_something_else_is_refused(make_pair, save, base
         run(pair, weights=save(pair, base=base))
 
 
-def test_weights_that_are_not_there_are_named():
-    with pytest.raises(InputError, match=r"no weights 'visble'.*specify shipped weights or a folder"):
+def test_weights_that_do_not_exist_are_one_line_that_names_what_is_accepted(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "SHIPPED", tmp_path / "shipped")
+    accepted = "specify a folder that training wrote (RUN/best) or hub:OWNER/NAME of the Hugging Face hub"
+    for read in (find_pretrained, from_pretrained):
+        with pytest.raises(InputError) as error:
+            read("visble")
+        assert str(error.value) == f"no weights 'visble'; {accepted}; none ship by name"
+    for name in ("visible", "thermal"):
+        save_pretrained(create_network("feinfn", hsi_bands=4, msi_bands=2, **SIZE), tmp_path / "shipped" / name)
+    with pytest.raises(InputError) as error:
         find_pretrained("visble")
+    assert str(error.value) == f"no weights 'visble'; did you mean 'visible'?; {accepted}"
+    assert find_pretrained("visible") == tmp_path / "shipped" / "visible"
+    assert from_pretrained("visible").hsi_bands == 4
+
+
+def test_a_name_that_ships_is_what_its_folder_is(make_pair, save, monkeypatch):
+    pair = make_pair(shape=(64, 64))
+    folder = Path(save(pair))
+    by_folder = run(pair, effort="fast", weights=str(folder))
+    monkeypatch.setattr(pretrained, "SHIPPED", folder.parent)
+    assert shipped_weights() == [folder.name]
+    assert torch.equal(run(pair, effort="fast", weights=folder.name).image, by_folder.image)
 
 
 def test_half_precision_on_disk_is_read_as_float32(tmp_path):
@@ -103,13 +126,11 @@ def test_half_precision_on_disk_is_read_as_float32(tmp_path):
     assert read_base(whole) is None
 
 
-@pytest.mark.parametrize("name", shipped_weights())
-def test_what_ships_is_whole_small_and_described(name):
-    folder = find_pretrained(name)
-    network = from_pretrained(folder)
-    assert read_base(folder)["method"] == "feinfn"
-    assert sum(value.numel() for value in network.state_dict().values()) > 0
-    assert (folder / "model.safetensors").stat().st_size < 4e6
-    card = (folder / "README.md").read_text("utf-8")
-    for word in ("Data", "Split", "Recipe", "Scores", "Licence"):
-        assert word in card
+def test_what_ships_is_small_and_described():
+    shipped = sorted(Path(hyperfuse.__file__).parent.rglob("*.safetensors"))
+    assert [file.stem for file in shipped] == ["residual-features"]
+    for file in shipped:
+        assert file.stat().st_size < 4 * 2**20
+        card = (file.parent / "README.md").read_text("utf-8")
+        for title in ("Data", "Recipe", "Gain", "Failure cases", "Licence"):
+            assert f"## {title}\n" in card, (file, title)

@@ -35,7 +35,7 @@ class NetworkSettings(MethodSettings):
     """Settings of ``network``."""
 
     weights: str = Field(
-        description="the network: a folder that training wrote (RUN/best), a name that ships, or a file of weights that"
+        description="the network: a folder that training wrote (RUN/best), hub:OWNER/NAME, or a file of weights that"
         " authors published (.pth, .safetensors)"
     )
     network: str | None = Field(

@@ -66,7 +66,7 @@ class FeinfnSettings(MethodSettings):
     learning_rate: float = Field(default=2e-3, gt=0, le=1, description="its maximum")
     seed: int = Field(default=0, ge=0, description="of weights and patches")
     weights: str | None = Field(
-        default=None, description="a network trained on other scenes to start from: a name that ships, or a folder"
+        default=None, description="a network trained on other scenes to start from: a folder, or hub:OWNER/NAME"
     )
     features: str | None = Field(
         default=None,
