@@ -1,9 +1,12 @@
 """On a GPU: the same numbers as on the CPU, in every precision, forward and backward."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from hyperfuse.networks import create_network, list_networks
+from hyperfuse.training.captured import OptimisationStep, create_adam, set_rate
 from small_networks import FEINFN, small_network
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -12,10 +15,32 @@ CASES = [(name, *sizes) for name in list_networks() for sizes in SIZES.get(name,
 
 
 def build(name, **options):
+    """A network in evaluation mode: some skip layers at random in training."""
     if name not in FEINFN:
-        return small_network(name, **options)
+        return small_network(name, **options).eval()
     torch.manual_seed(0)
-    return create_network(name, hsi_bands=5, msi_bands=2, width=32, encoder_blocks=2, **options)
+    return create_network(name, hsi_bands=5, msi_bands=2, width=32, encoder_blocks=2, **options).eval()
+
+
+def first_difference(name, hsi, msi, tolerance=1e-3):
+    """Name the first module of which the output on the GPU differs, for the message of a test that fails."""
+    outputs: dict[str, list[tuple[str, str, torch.Tensor]]] = {"cpu": [], "cuda": []}
+
+    def keep(label, found, module, inputs, output):
+        if isinstance(output, torch.Tensor):
+            found.append((label or "the network", type(module).__name__, output.detach().cpu()))
+
+    for device, found in outputs.items():
+        network = build(name).to(device)
+        for label, module in network.named_modules():
+            module.register_forward_hook(partial(keep, label, found))
+        with torch.no_grad():
+            network(hsi.to(device), msi.to(device))
+    for (label, kind, on_cpu), (_, _, on_gpu) in zip(*outputs.values(), strict=False):
+        difference = float((on_gpu - on_cpu).norm() / on_cpu.norm().clamp_min(1e-12))
+        if difference > tolerance:
+            return f"{name}: the first that differs is {label} ({kind}), by {difference:.1e} in norm"
+    return f"{name}: no module differs by more than {tolerance}"
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +83,7 @@ def test_single_precision_and_bfloat16(name, hsi_size, msi_size, pair):
         on_cpu = build(name)(hsi, msi)
         on_gpu = build(name).cuda()(hsi.cuda(), msi.cuda()).cpu()
         rounded = build(name, precision="bfloat16").cuda()(hsi.cuda(), msi.cuda()).cpu()
-    assert (on_gpu - on_cpu).norm() <= 1e-4 * on_cpu.norm()
+    assert (on_gpu - on_cpu).norm() <= 1e-4 * on_cpu.norm(), first_difference(name, hsi, msi)
     assert rounded.dtype == torch.float32
     assert float((rounded - on_cpu).abs().max()) < 0.1 * float(on_cpu.std())
 
@@ -88,3 +113,29 @@ def test_training_lowers_the_loss_in_bfloat16(pair):
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("name", ["feinfn", "feinfn-release", "3dt-net"])
+def test_recorded_steps_train_as_launched_ones(name, pair):
+    """With the batch and the learning rate changed between them, and one network that draws random numbers."""
+    batches = [[x.cuda() for x in pair(2, (6, 5), (24, 20), seed=seed)] for seed in range(7)]
+    found = []
+    for recorded in (False, True):
+        network, notes = build(name).cuda().train(), []
+        optimiser = create_adam(torch.optim.AdamW, network.parameters(), 1e-3, recorded=recorded)
+
+        def loss(hsi, msi, network=network):
+            start = torch.nn.functional.interpolate(hsi, size=msi.shape[-2:], mode="bicubic")
+            return (network(hsi, msi) - start).abs().mean()
+
+        step = OptimisationStep(
+            loss, network.parameters(), optimiser, gradient_norm=1.0, recorded=recorded, note=notes.append
+        )
+        values = []
+        for number, batch in enumerate(batches):
+            torch.manual_seed(number)
+            set_rate(optimiser, 1e-3 / (1 + number))
+            values.append([float(value) for value in step(*batch)])
+        assert notes == []
+        found.append(values)
+    torch.testing.assert_close(torch.tensor(found[1]), torch.tensor(found[0]), rtol=2e-2, atol=1e-5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,9 @@ from hyperfuse.networks.blocks.upsample import resample
 from hyperfuse.progress import Progress, silent
 from hyperfuse.runtime.optional import check_installed
 from hyperfuse.runtime.threads import let_idle_threads_sleep
+from hyperfuse.training.arithmetic import arithmetic
 from hyperfuse.training.averaging import WeightAverage
+from hyperfuse.training.captured import OptimisationStep, create_adam, set_rate
 from hyperfuse.training.checkpoints import BEST, RunState, load_checkpoint, save_best, save_checkpoint
 from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.data import open_training_data
@@ -93,7 +94,7 @@ def train(
     processes = Processes(config)
     try:
         # The loop seeds torch's generator; the caller's own is as before afterwards.
-        with torch.random.fork_rng(devices=[]), _deterministic(config.deterministic):
+        with torch.random.fork_rng(devices=[]), arithmetic(config, processes.device):
             run = _Run(config, scenes, base, processes, note)
             with run_locked(config.output) if processes.main else contextlib.nullcontext():
                 run.open(overwrite=overwrite)
@@ -130,9 +131,15 @@ class _Run:
         average, settings = config.average, config.optimiser
         self.average = WeightAverage(self.network, average.decay, warm_up=average.warm_up) if average else None
         kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-        self.optimiser = kind(
+        self.one_pass = processes.count == 1 and config.accumulation == 1
+        self.recorded = self.one_pass and processes.device.type == "cuda"
+        if processes.device.type == "cuda" and not self.recorded:
+            note("steps of several processes or of accumulated batches are not recorded as a CUDA graph")
+        self.optimiser = create_adam(
+            kind,
             self.network.parameters(),
-            lr=settings.learning_rate,
+            settings.learning_rate,
+            recorded=self.recorded,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
         )
@@ -160,6 +167,14 @@ class _Run:
         state, data, log_every = self.state, self.data, self.config.log.every
         outputs = _Outputs(self.network) if self.config.network.intermediate else self.network
         model = self.processes.accelerator.prepare_model(outputs)  # gradients are averaged over the processes
+        optimisation = OptimisationStep(
+            lambda hsi, msi, reference, base: self._loss(model, ExampleBatch(hsi, msi, reference, base, ())),
+            self.network.parameters(),
+            self.optimiser,
+            gradient_norm=self.config.optimiser.gradient_norm or float("inf"),
+            recorded=self.recorded,
+            note=self.note,
+        )
         sampler = ProcessBatches(data.order, state.step, self.steps, self.processes.rank, self.processes.count)
         pinned = self.processes.device.type == "cuda"
         batches = load_batches(data.examples, sampler, workers=self.config.workers, pinned=pinned)
@@ -174,9 +189,8 @@ class _Run:
             while not self._finished():
                 seen = state.step * self.config.step_patches
                 rate = self.schedule(round(1000 * state.seconds) if self.milliseconds else seen)
-                for group in self.optimiser.param_groups:
-                    group["lr"] = rate
-                loss, gradient_norm = self._step(model, batches)
+                set_rate(self.optimiser, rate)
+                loss, gradient_norm = self._step(model, optimisation, batches)
                 losses.append(loss)
                 mean = sum(losses) / len(losses)
                 progress(min(1.0, self._fraction()), f"{self._where()}, loss {mean:.5f}")
@@ -200,34 +214,43 @@ class _Run:
         folder = self.config.output
         return TrainingResult(folder, state.step, folder / BEST, state.best_step, state.best_scores, scores)
 
-    def _step(self, model: torch.nn.Module, stream: Iterator[ExampleBatch]) -> tuple[float, float]:
+    def _step(
+        self, model: torch.nn.Module, optimisation: OptimisationStep, stream: Iterator[ExampleBatch]
+    ) -> tuple[float, float]:
         """Take an optimisation step; return the loss over all processes and the norm of the gradient."""
         config, state, processes = self.config, self.state, self.processes
         # Networks that draw random numbers draw the same ones after a resume, and others in every process.
         seeds = np.random.SeedSequence([config.seed, state.step, processes.rank]).generate_state(1, np.uint64)
         torch.manual_seed(int(seeds[0] >> np.uint64(1)))
-        self.optimiser.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=processes.device)
-        batches: list[ExampleBatch] = []
-        for part in range(config.accumulation):
-            batch = next(stream).to(processes.device)
-            with processes.accumulating(model, part + 1 < config.accumulation):
-                part_loss = self._loss(model, batch) / config.accumulation
-                processes.accelerator.backward(part_loss)
-            total += part_loss.detach()
-            batches.append(batch)
-        maximum = config.optimiser.gradient_norm or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), maximum)
+        batches = [next(stream).to(processes.device) for _ in range(config.accumulation)]
+        if self.one_pass:
+            total, norm = optimisation(*batches[0][:4])
+        else:
+            total, norm = self._accumulate(model, batches)
         loss = float(processes.accelerator.reduce(total, "mean"))
         if not (torch.isfinite(norm) and math.isfinite(loss)):
             raise self._not_finite(batches)
-        self.optimiser.step()
+        if not self.one_pass:
+            self.optimiser.step()
         if self.average is not None:
             self.average.update(self.network, state.step)
         state.step += 1
         # The same in all processes, so that they end after the same step.
         state.seconds = processes.mean(self.earlier + time.monotonic() - self.started)
         return loss, float(norm)
+
+    def _accumulate(self, model: torch.nn.Module, batches: list[ExampleBatch]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss of this process's batches and the norm of the gradient before it was clipped."""
+        processes, count = self.processes, len(batches)
+        self.optimiser.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=processes.device)
+        for part, batch in enumerate(batches):
+            with processes.accumulating(model, part + 1 < count):
+                part_loss = self._loss(model, batch) / count
+                processes.accelerator.backward(part_loss)
+            total += part_loss.detach()
+        maximum = self.config.optimiser.gradient_norm or float("inf")
+        return total, torch.nn.utils.clip_grad_norm_(self.network.parameters(), maximum)
 
     def _finished(self) -> bool:
         return self._fraction() >= 1
@@ -333,18 +356,3 @@ class _Outputs(torch.nn.Module):
 
     def forward(self, hsi: torch.Tensor, msi: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return self.network.intermediate(hsi, msi)
-
-
-@contextlib.contextmanager
-def _deterministic(enabled: bool) -> Iterator[None]:
-    if not enabled:
-        yield
-        return
-    before = torch.are_deterministic_algorithms_enabled()
-    # Read by cuBLAS when it is first used.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
