@@ -17,7 +17,7 @@ def images():
 
 def test_crops_equal_slices(images):
     pixels = ImagePixels(images, SHAPES, 3, torch.device("cpu"))
-    numbers, rows, cols = np.array([2, 0, 1, 1]), np.array([0, 3, 0, 1]), np.array([2, 1, 0, 5])
+    numbers, rows, cols = np.array([2, 0, 1, 1]), np.array([0, 3, 0, 0]), np.array([2, 1, 0, 5])
     found = pixels.crops(numbers, rows, cols, 4)
     for one, number, row, col in zip(found, numbers, rows, cols, strict=True):
         assert torch.equal(one, images[number][:, row : row + 4, col : col + 4])

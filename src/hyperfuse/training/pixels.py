@@ -38,6 +38,8 @@ class ImagePixels:
     def gather(self, numbers: Indices, rows: Indices, cols: Indices) -> torch.Tensor:
         """Return pixels of an image each, (B, bands, h, w), which lie channels last in memory.
 
+        Indices are not checked, for which a GPU would have to be waited for: they lie inside the image.
+
         Args:
             numbers: of the images, (B,).
             rows: of the pixels of each, (B, h).
