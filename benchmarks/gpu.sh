@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# FeINFN on a GPU: its CUDA tests, its timings against the literal form of the released program, training of features for
-# the default method, then training of the network for the rest of the time.
+# FeINFN on a GPU: its CUDA tests and its timings against the literal form of the released program; then, at the same
+# time, training of features for the default method, and of the paper's rows and ablations.
 #
 #     bash benchmarks/gpu.sh DATA OUT [SECONDS]
 #
 # DATA     a file of packed scenes, as `hyperfuse data pack CAVE FILE` writes it
-# OUT      a folder: log.txt (everything), train/model (weights for hyperfuse.from_pretrained), timings.json, compiled.json,
-#          profile.txt, train/train.json, train/scores.md, features/ (features.safetensors, checkpoints, scores-*.md)
+# OUT      a folder: log.txt (everything), timings.json, compiled.json, profile.txt, features/ (features.safetensors,
+#          checkpoints, scores-*.md), rows.json (rows and ablations: scores, patches seen, time, machine),
+#          weights-x4.safetensors, weights-x8.safetensors (the rows' networks of one fold in half precision)
 # SECONDS  of all parts together [570]
 #
 # Needs python3 with torch, numpy, scipy, pyyaml, safetensors, affine and pydantic; wheels of what is missing may lie in WHEELS
-# [.gpu/wheels]. DEVICE=cpu with TRIAL=1 runs all parts on tiny sizes. A part that fails does not stop the next one.
+# [.gpu/wheels]. DEVICE=cpu with TRIAL=1 runs all parts on tiny sizes. A part that fails does not stop the next one. What
+# rows and ablations continue from lies in STATE [a new folder]; benchmarks/paper_pages.py makes their pages of rows.json.
 set -u
 data=$1 out=$2 total=${3:-570}
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -35,15 +37,13 @@ if ! "$python" -c 'import affine, pydantic' 2>/dev/null; then
   "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$site" "$wheels"/*.whl
   export PYTHONPATH=$here/src:$site
 fi
-# Compiled code is shared by the timings and the training.
-export TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-$(mktemp -d)}
 nvidia-smi 2>/dev/null
 "$python" -c 'import torch, sys; print(sys.version, torch.__version__, torch.cuda.is_available() and torch.cuda.get_device_name())'
 
-trial=() train=() learn=(--seconds 90) tests=90 timings=110 compiled=100 features=190
+trial=() rows=() learn=(--seconds 90) tests=90 timings=110 compiled=100 features=190
 if [ -n "${TRIAL:-}" ]; then
   trial=(--size 32 --large 64 --patches 1 --seconds 0.02 --width 8)
-  train=(--width 8 --scenes 1 --side 96 --batch 1 --every 10 --check 2)
+  rows=(--width 8 --scenes 6 --side 64 --batch 1 --narrow-batch 1 --ablation-patches 2 --every 10 --check 2)
   learn=(--seconds 4 --scenes 6 --side 96 --pixels 3000 --workers 1)
 fi
 
@@ -53,25 +53,19 @@ part $timings "$python" benchmarks/feinfn_gpu.py --device "$device" "${trial[@]}
 part $compiled "$python" benchmarks/feinfn_gpu.py --device "$device" "${trial[@]}" --compiled --json "$out/compiled.json"
 
 # Scenes are prepared by as many processes as there are cores: 12 s of a core for each.
-part $features "$python" benchmarks/feature_training.py "$data" "$out/features" --device "$device" \
-  --prepared "$(mktemp -d)" "${learn[@]}"
-
-# Compiled where that made a training step at least a sixth faster.
-choice=$("$python" - "$out" <<'PYTHON'
-import json, pathlib, sys
-try:
-    found = {}
-    for name in ("timings.json", "compiled.json"):
-        found.update(json.loads((pathlib.Path(sys.argv[1]) / name).read_text())["entries"])
-    eager = next(v[0] for k, v in found.items() if k.startswith("training step") and k.endswith("bfloat16, feinfn"))
-    fast = next(v[0] for k, v in found.items() if k.startswith("compiled training step"))
-    print("--compiled" if fast < eager / 1.2 else "")
-except Exception:
-    print("")
-PYTHON
-)
-# The last 50 seconds are for loading the libraries and scoring whole scenes.
-rest=$(($(left) - 50))
-[ "$rest" -lt 5 ] && rest=5
-part $((rest + 50)) "$python" benchmarks/feinfn_train.py "$data" "$out/train" --device "$device" --seconds "$rest" $choice "${train[@]}"
+features() {
+  part $features "$python" benchmarks/feature_training.py "$data" "$out/features" --device "$device" \
+    --prepared "$(mktemp -d)" "${learn[@]}"
+}
+# Rows and ablations end by themselves when their time is over; the seconds after it are for the last scores.
+paper() {
+  local rest=$(($(left) - 25))
+  [ "$rest" -lt 30 ] && rest=30
+  part $((rest + 20)) "$python" benchmarks/paper_rows.py "$data" "$out" --device "$device" --seconds "$rest" \
+    --state "${STATE:-$(mktemp -d)}" "${rows[@]}"
+}
+features &
+first=$!
+paper &
+wait "$first" $!
 echo "== $(date +%T) done after $((total - $(left))) s"

@@ -1,5 +1,6 @@
 import csv
 import pkgutil
+import re
 
 import pytest
 
@@ -144,6 +145,10 @@ def test_a_quick_one_end_to_end(experiment, name):
     rows = list(csv.DictReader(written[1].open(newline="")))
     assert len(rows) == len(result.rows)
     assert all(row["made"].startswith("QUICK") for row in rows)
+    if name == "domains":
+        *trained, interpolated = (row["where"] for row in rows)
+        assert all(re.match(r"trained here: [12] patches in ", where) for where in trained)
+        assert interpolated == "computed here"
     assert written[2].read_bytes().startswith(b"\x89PNG")
     # Again: nothing is trained, the scores are the same.
     experiment.note = pytest.fail

@@ -9,14 +9,17 @@ from hyperfuse.benchmark.reproduce.charts import score_chart
 from hyperfuse.benchmark.reproduce.experiment import Experiment
 from hyperfuse.benchmark.reproduce.networks import RequiredNetwork
 from hyperfuse.benchmark.reproduce.results import (
+    HERE,
     PARAMETERS,
     SCORES,
     SECONDS,
+    WHERE,
     Artefact,
     Check,
     Networks,
     Result,
     compare,
+    origin_of,
 )
 from hyperfuse.tables import Column
 
@@ -40,12 +43,15 @@ def _ablation(name: str, title: str, text: str, variants: Mapping[str, RequiredN
     title = f"Ablation: {title}"
 
     def make(experiment: Experiment, networks: Networks) -> Result:
-        rows = [{"variant": key, **experiment.row(one.entry)} for key, one in networks.items()]
+        rows = [
+            {"variant": key, "where": origin_of(one.entry), **experiment.row(one.entry)}
+            for key, one in networks.items()
+        ]
         psnr = {row["variant"]: float(row["psnr_db"]) for row in rows}
         start = experiment.interpolated()
-        rows.append({"variant": "interpolated HSI, to which every variant adds", "psnr_db": start})
+        rows.append({"variant": "interpolated HSI, to which every variant adds", "psnr_db": start, "where": HERE})
         chart = score_chart(psnr, title, proposed=proposed, line=("interpolated HSI", start))
-        columns = (Column("variant", "variant"), *SCORES, PARAMETERS, SECONDS)
+        columns = (Column("variant", "variant"), *SCORES, PARAMETERS, SECONDS, WHERE)
         return Result(columns, rows, chart, [text], order_checks(psnr, proposed, start))
 
     return Artefact(name, "table", title, list(variants.values()), make)

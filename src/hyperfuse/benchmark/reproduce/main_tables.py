@@ -9,13 +9,23 @@ from hyperfuse.benchmark.reproduce.charts import score_chart
 from hyperfuse.benchmark.reproduce.experiment import Experiment
 from hyperfuse.benchmark.reproduce.networks import RequiredNetwork
 from hyperfuse.benchmark.reproduce.published import PUBLISHED, REFERENCES, SOURCES
-from hyperfuse.benchmark.reproduce.results import PARAMETERS, SCORES, SECONDS, Artefact, Networks, Result, compare
+from hyperfuse.benchmark.reproduce.results import (
+    PARAMETERS,
+    SCORES,
+    SECONDS,
+    WHERE,
+    Artefact,
+    Networks,
+    Result,
+    compare,
+    origin_of,
+)
 from hyperfuse.datasets import get_dataset
 from hyperfuse.methods import get_method, list_methods
 from hyperfuse.tables import Column
 
-_DEVIATION, _WHERE = Column("psnr_std", "PSNR std", format=".2f"), Column("where", "numbers")
-_COLUMNS = (Column("method", "method"), *SCORES, _DEVIATION, SECONDS, PARAMETERS, _WHERE)
+_DEVIATION = Column("psnr_std", "PSNR std", format=".2f")
+_COLUMNS = (Column("method", "method"), *SCORES, _DEVIATION, SECONDS, PARAMETERS, WHERE)
 _NETWORK = "feinfn (trained)"
 
 
@@ -34,12 +44,12 @@ def main_table(kind: str, ratio: int) -> Artefact:
         without = [method_entry(name, {"effort": "fast"}) for name in methods if get_method(name).capabilities.effort]
         entries = [*map(method_entry, methods), *without, *(one.entry for one in networks.values())]
         rows: list[dict[str, Any]] = [
-            {"method": one.name, "where": "computed here", **experiment.row(one, kind, ratio)} for one in entries
+            {"method": one.name, "where": origin_of(one), **experiment.row(one, kind, ratio)} for one in entries
         ]
         psnr = {row["method"]: float(row["psnr_db"]) for row in rows}
         keys = [column.key for column in SCORES]
         rows += [
-            {"method": name, "where": "published", **dict(zip(keys, scores, strict=True))}
+            {"method": name, "where": origin_of(None), **dict(zip(keys, scores, strict=True))}
             for name, scores in published.items()
         ]
         text = ["Means over the test scenes; degradation `uestc`."]

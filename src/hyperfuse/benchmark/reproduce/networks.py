@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from hyperfuse.benchmark.entries import Entry, network_entry
 from hyperfuse.benchmark.reproduce.data import ExperimentData
+from hyperfuse.benchmark.weights import describe_training
 from hyperfuse.errors import InputError
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.networks.feinfn import FeINFN
@@ -20,6 +21,7 @@ from hyperfuse.networks.registry import parse_options
 from hyperfuse.progress import Progress
 from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.loop import train
+from hyperfuse.training.run_folder import describe_run
 from hyperfuse.training.run_log import read_log
 from hyperfuse.version import __version__
 
@@ -116,7 +118,7 @@ def read_trained(folder: Path, name: str) -> TrainedVariant:
         InputError: a damaged folder.
     """
     try:
-        entry = replace(network_entry(folder / "best", name), origin="trained here by this package's recipe")
+        entry = replace(network_entry(folder / "best", name), origin=describe_training(describe_run(folder)))
         return TrainedVariant(name, folder, entry)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: is damaged ({error}); remove it to train the network again") from error

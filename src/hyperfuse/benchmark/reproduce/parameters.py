@@ -13,10 +13,20 @@ from hyperfuse.benchmark.reproduce.experiment import Experiment
 from hyperfuse.benchmark.reproduce.networks import RequiredNetwork
 from hyperfuse.benchmark.reproduce.published import FEINFN_PARAMETERS
 from hyperfuse.benchmark.reproduce.published import PUBLISHED as PUBLISHED_SCORES
-from hyperfuse.benchmark.reproduce.results import PARAMETERS, SCORES, SECONDS, Networks, Result, artefact, compare
+from hyperfuse.benchmark.reproduce.results import (
+    PARAMETERS,
+    SCORES,
+    SECONDS,
+    WHERE,
+    Networks,
+    Result,
+    artefact,
+    compare,
+    origin_of,
+)
 from hyperfuse.tables import Column
 
-_COLUMNS = (Column("network", "network"), PARAMETERS, *SCORES, SECONDS, Column("where", "numbers"))
+_COLUMNS = (Column("network", "network"), PARAMETERS, *SCORES, SECONDS, WHERE)
 _SIZES = tuple(RequiredNetwork(f"feinfn {size}", size=size) for size in ("small", "medium", "base", "large"))
 _RELEASED = RequiredNetwork("feinfn-release", network="feinfn-release")
 _LINES = ("bicubic", "local-regression")
@@ -27,7 +37,7 @@ _LARGEST_BUBBLE = 1400.0  # points squared
 def parameters(experiment: Experiment, networks: Networks) -> Result:
     """Draw networks of several sizes; methods without trained parameters are lines."""
     computed: list[dict[str, Any]] = [
-        {"network": name, "where": "computed here", **experiment.row(one.entry)} for name, one in networks.items()
+        {"network": name, "where": origin_of(one.entry), **experiment.row(one.entry)} for name, one in networks.items()
     ]
     lines = {name: float(experiment.row(method_entry(name))["psnr_db"]) for name in _LINES}
     figure = Figure(figsize=(7.2, 4.6), layout="constrained")
@@ -48,7 +58,9 @@ def parameters(experiment: Experiment, networks: Networks) -> Result:
     published: list[dict[str, Any]] = []
     if not experiment.quick:
         psnr = PUBLISHED_SCORES["cave", 4]["FeINFN"][0]
-        published.append({"network": "FeINFN", "where": "published", "psnr_db": psnr, "parameters": FEINFN_PARAMETERS})
+        published.append(
+            {"network": "FeINFN", "where": origin_of(None), "psnr_db": psnr, "parameters": FEINFN_PARAMETERS}
+        )
         bubble(published[0], "FeINFN (published)", 120.0, color="none", edgecolor=PUBLISHED)
     for name, value in lines.items():
         axis.axhline(value, color=OTHER, linestyle="--", linewidth=0.9)
@@ -60,7 +72,9 @@ def parameters(experiment: Experiment, networks: Networks) -> Result:
     axis.set_title("PSNR against parameters; area of a bubble: seconds per fusion", fontsize="medium", loc="left")
     axis.margins(x=0.25, y=0.18)
     axis.grid(alpha=0.3)
-    methods = [{"network": name, "where": "computed here", "psnr_db": value} for name, value in lines.items()]
+    methods = [
+        {"network": name, "where": origin_of(method_entry(name)), "psnr_db": value} for name, value in lines.items()
+    ]
     first, last = computed[0], computed[len(experiment.sizes()) - 1]
     claim = f"more parameters score higher: {last['network']} above {first['network']}"
     check = compare(claim, float(last["psnr_db"]), float(first["psnr_db"]), whose="own")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
+from hyperfuse.benchmark.entries import Entry
 from hyperfuse.benchmark.reproduce.charts import caption
 from hyperfuse.benchmark.reproduce.experiment import Experiment
 from hyperfuse.benchmark.reproduce.networks import RequiredNetwork, TrainedVariant
@@ -27,9 +28,22 @@ _SUFFIXES = (".md", ".csv", ".png")
 SCORES = tuple(replace(column, better=None) for column in MAIN_COLUMNS)
 SECONDS = Column("seconds", "seconds per fusion", format=".2f")
 PARAMETERS = Column("parameters", "parameters", format=",d")
+WHERE, HERE = Column("where", "numbers"), "computed here"
 
 Networks = Mapping[str, TrainedVariant]
 Source = Literal["order", "claim", "own"]
+
+
+def origin_of(entry: Entry | None) -> str:
+    """Return where the numbers of a row come from: by which weights, if any; None for a row that was published.
+
+    Example:
+        >>> origin_of(None)
+        'published'
+    """
+    if entry is None:
+        return "published"
+    return entry.origin or HERE
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,258 @@
+"""Write the pages of the paper's rows and of its ablations from what `paper_rows.py` recorded.
+
+    python benchmarks/paper_pages.py [ROWS.JSON]
+
+ROWS.JSON, the file that `paper_rows.py` wrote, is kept as benchmarks/results/paper-rows.json; without it, that file is
+read. Next to each network's score stands what the default's linear part gives on the same scenes without training
+(benchmarks/results/default-cave20-xRATIO.json), and the interpolated HSI that the network adds to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hyperfuse.benchmark.reproduce.ablations import order_checks
+from hyperfuse.benchmark.reproduce.published import PUBLISHED
+from hyperfuse.benchmark.weights import describe_training
+from hyperfuse.io.encoding.atomic import replacing
+from hyperfuse.networks import create_network
+from network_training import BANDS, METRICS, MSI_BANDS
+from paper_entries import NETWORKS, PROPOSED, RATIOS, TABLES, slug
+from recording import RESULTS, made_by
+
+Record = dict[str, Any]
+Records = Mapping[str, Record]
+STORED = "paper-rows.json"
+_FORMATS = (".2f", ".3f", ".3f", ".4f")
+_PARTS = {"linear": "linear part", "default": "default"}
+
+
+def cell(scores: Mapping[str, float] | Sequence[float | None] | None) -> str:
+    """Return PSNR / SAM / ERGAS / SSIM.
+
+    Example:
+        >>> cell((52.47, 1.91, None, 0.998))
+        '52.47 / 1.910 / - / 0.9980'
+    """
+    if scores is None:
+        return "-"
+    values = [scores[metric] for metric in METRICS] if isinstance(scores, Mapping) else list(scores)
+    return " / ".join("-" if value is None else f"{value:{form}}" for value, form in zip(values, _FORMATS, strict=True))
+
+
+def mean(scores: Mapping[str, Mapping[str, float]], scenes: Sequence[str]) -> dict[str, float]:
+    """Return the mean over scenes of each metric."""
+    return {metric: statistics.fmean(scores[scene][metric] for scene in scenes) for metric in METRICS}
+
+
+def untrained(ratio: int, part: str) -> dict[str, dict[str, float]]:
+    """Return the scores by scene of a part of the default method, which no scene but its own taught anything."""
+    stored = json.loads((RESULTS / f"default-cave20-x{ratio}.json").read_text("utf-8"))
+    return {scene: row[part] for scene, row in stored.items() if part in row}
+
+
+def scored(records: Records, part: str) -> list[Record]:
+    """Return the records of a part that have scores."""
+    return [record for record in records.values() if record["entry"]["part"] == part and record.get("scores")]
+
+
+def rows_page(records: Records) -> list[str]:
+    """Return the lines of the page of the paper's rows."""
+    found = scored(records, "rows")
+    others = {(ratio, part): untrained(ratio, part) for ratio in RATIOS for part in _PARTS}
+    lines = [
+        "# The paper's rows, trained here",
+        "",
+        "FeINFN in both variants, from random weights and without a base, on crops of 64x64 of 16 of the 20 training "
+        "scenes of CAVE (preset `uestc`, Nikon D700), scored on the four whole scenes that the fold keeps out. PSNR in "
+        "dB / SAM in degrees / ERGAS / SSIM, means over these scenes.",
+        "",
+        "| network | ratio | fold | weights | network's score | bicubic, to which it adds | linear part, untrained"
+        " | default, untrained | published |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for ratio in RATIOS:
+        for network in NETWORKS:
+            chosen = [one for one in found if (one["entry"]["network"], one["entry"]["ratio"]) == (network, ratio)]
+            published = cell(PUBLISHED["cave", ratio].get("FeINFN"))
+            for one in sorted(chosen, key=lambda one: one["entry"]["fold"]):
+                scenes = one["held_out"]
+                cells = [
+                    f"{network}{width_of(one)}",
+                    f"x{ratio}",
+                    str(one["entry"]["fold"]),
+                    describe_training(one) + ("" if one["finished"] else ", cut off"),
+                    cell(mean(one["scores"]["network"], scenes)),
+                    cell(mean(one["scores"]["bicubic"], scenes)),
+                    *(cell(mean(others[ratio, part], scenes)) for part in _PARTS),
+                    published,
+                ]
+                lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        "Published: after 7.84 million patches of all 20 scenes, scored on the 11 test scenes of the split, which are "
+        "not among these; where there is none, the paper's figure is not known. The linear part and the default learn "
+        "from the pair that they fuse, and from nothing else.",
+        "",
+        *(f"Fold {fold} keeps out {', '.join(scenes)}." for fold, scenes in sorted(folds_of(found).items())),
+    ]
+    titles = ["scene", "ratio", *NETWORKS, "bicubic", *_PARTS.values()]
+    lines += ["", "## By scene", "", f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
+    for ratio in RATIOS:
+        for fold, scenes in sorted(folds_of(found).items()):
+            here = {
+                one["entry"]["network"]: one["scores"]
+                for one in found
+                if (one["entry"]["ratio"], one["entry"]["fold"]) == (ratio, fold)
+            }
+            for scene in scenes if here else ():
+                some = next(iter(here.values()))
+                cells = [cell(here[name]["network"][scene]) if name in here else "-" for name in NETWORKS]
+                cells += [cell(some["bicubic"][scene]), *(cell(others[ratio, part].get(scene)) for part in _PARTS)]
+                lines.append(f"| {scene} | x{ratio} | {' | '.join(cells)} |")
+    lines += ["", *how_trained(found)]
+    unscored = [name for name, one in records.items() if one["entry"]["part"] == "rows" and not one.get("scores")]
+    if unscored:
+        lines += ["", f"Without scores, as they were cut off: {', '.join(unscored)}."]
+    return [*lines, *calls(found)]
+
+
+def ablation_page(records: Records) -> list[str]:
+    """Return the lines of the page of the ablations."""
+    every = scored(records, "ablation")
+    found = [one for one in every if one["finished"]]
+    some = found[0]
+    scenes, ratio, patches = some["held_out"], some["entry"]["ratio"], some["patches"]
+    start = mean(some["scores"]["bicubic"], scenes)
+    by_variant: dict[str, list[Record]] = {}
+    for one in found:
+        by_variant.setdefault(variant_of(one), []).append(one)
+    lines = [
+        "# The paper's ablations, trained here",
+        "",
+        f"Narrow networks (width {some['entry']['options']['width']}; the paper's has 128) from random weights, each "
+        f"on {patches:,} crops of 64x64 of 16 scenes of CAVE, x{ratio}, preset `uestc`, Nikon D700; scored on "
+        f"{', '.join(scenes)}, which are kept out. Mean over these scenes, then mean and standard deviation over the "
+        "seeds of weights and crops.",
+        "",
+        f"The interpolated HSI, to which each adds, has {cell(start)}; the default's linear part, untrained, "
+        f"{cell(mean(untrained(ratio, 'linear'), scenes))} on the same scenes (PSNR in dB / SAM in degrees / ERGAS / "
+        "SSIM).",
+    ]
+    for table, variants in TABLES.items():
+        lines += ["", f"## {table[0].upper()}{table[1:]}", "", "| variant | PSNR, dB | SAM, degrees | ERGAS | SSIM "]
+        lines[-1] += "| parameters | seeds |"
+        lines.append("| --- | --- | --- | --- | --- | --- | --- |")
+        psnr: dict[str, float] = {}
+        for name, switches in variants.items():
+            chosen = by_variant.get(slug(name) if switches else PROPOSED, [])
+            if not chosen:
+                lines.append(f"| {name} | - | - | - | - | - | 0 |")
+                continue
+            means = [mean(one["scores"]["network"], scenes) for one in chosen]
+            psnr[name] = statistics.fmean(one["psnr_db"] for one in means)
+            columns = zip(METRICS, _FORMATS, strict=True)
+            cells = [spread([one[metric] for one in means], form) for metric, form in columns]
+            lines.append(f"| {name} | {' | '.join(cells)} | {parameters(chosen[0]):,} | {len(chosen)} |")
+        proposed = next(name for name, switches in variants.items() if not switches)
+        if proposed in psnr and len(psnr) > 1:
+            lines += ["", *(f"- {check}" for check in order_checks(psnr, proposed, start["psnr_db"]))]
+    lines += ["", *how_trained(found)]
+    missing = sorted(
+        {name for name, one in records.items() if one["entry"]["part"] == "ablation"}
+        - {name for name, one in records.items() if one in found}
+    )
+    if missing:
+        lines += ["", f"Cut off, and in no table: {', '.join(missing)}."]
+    return [*lines, *calls(found)]
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """Return mean and standard deviation.
+
+    Example:
+        >>> spread([1.0, 2.0, 3.0], ".2f")
+        '2.00 ± 1.00'
+    """
+    first = f"{statistics.fmean(values):{form}}"
+    return f"{first} ± {statistics.stdev(values):{form}}" if len(values) > 1 else first
+
+
+def variant_of(record: Record) -> str:
+    """Return the variant of an ablation."""
+    return str(record["name"]).rpartition("-seed")[0]
+
+
+def width_of(record: Record) -> str:
+    """Return the width of a network that is not of full width, in words."""
+    width = record["entry"]["options"].get("width")
+    return "" if width is None else f", width {width}"
+
+
+def parameters(record: Record) -> int:
+    """Return the number of parameters of a network."""
+    network = create_network(
+        record["entry"]["network"], hsi_bands=BANDS, msi_bands=MSI_BANDS, **record["entry"]["options"]
+    )
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def folds_of(found: Sequence[Record]) -> dict[int, list[str]]:
+    """Return the scenes of each fold."""
+    return {one["entry"]["fold"]: one["held_out"] for one in found}
+
+
+def how_trained(found: Sequence[Record]) -> list[str]:
+    """Return sentences on recipe and machine."""
+    recipes = sorted(
+        {
+            f"Batches of {one['batch']}, AdamW with one cycle of the learning rate up to {one['rate']:g}, gradients "
+            f"normalised, a moving average of the weights; L1 + 0.1 (1 - SSIM); products in {one['precision']}; each "
+            f"scene in {one['orientations']} orientation{'' if one['orientations'] == 1 else 's'}; the output layer "
+            "starts at zero. The last average is scored, in float32; scores of scenes kept out chose nothing."
+            for one in found
+        }
+    )
+    machines = sorted({f"{one['machine']}, torch {one['torch']}, {one['source']}" for one in found})
+    return [*recipes, "", f"Trained on: {'; '.join(machines)}; several trainings at a time share the device."]
+
+
+def calls(found: Sequence[Record]) -> list[str]:
+    """Return the last lines of a page."""
+    lines = made_by("bash benchmarks/gpu.sh DATA OUT")
+    return [*lines, "    python benchmarks/paper_pages.py OUT/rows.json"]
+
+
+def write(file: Path, lines: Sequence[str]) -> None:
+    """Write a page."""
+    with replacing(file) as scratch:
+        scratch.write_text("\n".join(lines) + "\n", "utf-8")
+    print(file)
+
+
+def main() -> int:
+    """Read, keep, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("records", type=Path, nargs="?", default=RESULTS / STORED, metavar="ROWS.JSON")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to")
+    args = parser.parse_args()
+    records: dict[str, Record] = json.loads(args.records.read_text("utf-8"))
+    records = {name: {**record, "name": name} for name, record in records.items()}
+    # One training a line.
+    stored = ",\n".join(f"{json.dumps(name)}: {json.dumps(record)}" for name, record in records.items())
+    write(args.output / STORED, [f"{{\n{stored}\n}}"])
+    if scored(records, "rows"):
+        write(args.output / "paper-rows.md", rows_page(records))
+    if any(record["finished"] for record in scored(records, "ablation")):
+        write(args.output / "network-ablation.md", ablation_page(records))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
