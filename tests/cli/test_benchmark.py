@@ -127,7 +127,7 @@ def test_a_failure_is_in_the_table_and_in_the_exit_code(run, words, tmp_path):
         (["--methods", "gsa", "--set", "gsa.windw=1"], "method 'gsa': no setting 'windw'"),
         (["--methods", "gsa", "--workers", "0"], "--workers is 1 or more, got 0"),
         (["--methods", "gsa", "--preset", "x"], "x"),
-        (["--methods", "gsa", "--weights", "nowhere"], "nowhere: no config.json"),
+        (["--methods", "gsa", "--weights", "nowhere"], "no weights 'nowhere'; specify a folder"),
         (["--methods", "gsa", "--split", "none.txt"], "no split 'none.txt' of folder"),
     ],
 )

@@ -113,7 +113,7 @@ def test_a_patch_file(run, fails, folder):
         (["train.yaml", "data.srf=boxis:2"], "'boxis:2' is no SRF"),
         (["train.yaml", "data.patch=64"], "the scene one has 24x20 pixels for training, fewer than a patch of"),
         (["train.yaml", "degradation.ratios=[2.5]"], "the preset uestc is defined for whole ratios"),
-        (["train.yaml", "network.weights=none"], "none: no config.json; specify the folder that save_pretrained wrote"),
+        (["train.yaml", "network.weights=none"], "no weights 'none'; specify a folder that training wrote"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_before_anything_is_written(fails, folder, words, told):

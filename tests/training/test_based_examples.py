@@ -7,9 +7,11 @@ import torch
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.srf.names import create_srf
+from hyperfuse.training.based_examples import BasedExamples
 from hyperfuse.training.degradation import Degradation
-from hyperfuse.training.examples import Base, BasedExamples, PatchSource, stacked
+from hyperfuse.training.examples import Base, stacked
 from hyperfuse.training.order import DataOrder
+from hyperfuse.training.patch_examples import PatchSource
 from hyperfuse.training.scene_store import SceneStore
 from hyperfuse.training.sections import AugmentationSection
 

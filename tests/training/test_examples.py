@@ -10,10 +10,11 @@ from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.srf.names import create_srf
-from hyperfuse.training.augmentation import dimmed, mixed, random_rectangle, rotated, shrunk
+from hyperfuse.training.augmentation import Change, gain_curve, mixed, random_rectangle, rotated, shrunk
 from hyperfuse.training.degradation import Degradation, lr_pixels_per_side
-from hyperfuse.training.examples import PatchExamples, PatchSource, stacked
+from hyperfuse.training.examples import stacked
 from hyperfuse.training.order import DataOrder
+from hyperfuse.training.patch_examples import PatchExamples, PatchSource, PatchWindow
 from hyperfuse.training.scene_store import PatchCorner, SceneStore
 from hyperfuse.training.sections import AugmentationSection
 
@@ -90,7 +91,7 @@ def test_the_pair_of_a_patch_is_that_of_the_scene_cut_out(scenes, preset, ratio)
         if row + degradation.side > scene.shape[1] or (preset == "mtf" and row < degradation.margin):
             continue
         data = examples(scenes, preset=preset, ratios=(ratio,), names=("one",))
-        window, _ = data._window(PatchCorner("one", row, col), degradation, False, np.random.default_rng(0))
+        window = data.cut(PatchWindow("one", row, col, 1), degradation)
         hsi, msi, reference = degradation.pair(window, degradation.draw(np.random.default_rng(0)))
         assert torch.equal(reference, scene[:, row : row + degradation.side, col : col + degradation.side])
         torch.testing.assert_close(msi, sensor.respond(reference))
@@ -152,7 +153,7 @@ def test_the_eight_symmetries_are_eight():
 @given(st.integers(1, 40), st.floats(0, 0.9), st.integers(0, 10**6))
 @settings(max_examples=25, deadline=None)
 def test_gain_dims_bands_smoothly(bands, gain, seed):
-    curve = dimmed(torch.ones(bands, 2, 2), gain, np.random.default_rng(seed))[:, 0, 0].double()
+    curve = torch.from_numpy(gain_curve(bands, gain, np.random.default_rng(seed)))
     assert curve.max() <= 1
     assert curve.min() >= 1 - gain - 1e-6
     if bands > 4:
@@ -161,7 +162,9 @@ def test_gain_dims_bands_smoothly(bands, gain, seed):
 
 
 def test_gain_differs_between_bands_and_patches():
-    one, other = (dimmed(torch.ones(8, 1, 1), 0.5, np.random.default_rng(seed)).flatten() for seed in (0, 1))
+    one, other = (
+        Change(0, gain_curve(8, 0.5, np.random.default_rng(seed))).applied(torch.ones(8, 1, 1)) for seed in (0, 1)
+    )
     assert one.std() > 0.01
     assert not torch.equal(one, other)
 
@@ -187,7 +190,7 @@ def test_a_random_rectangle_lies_inside_and_leaves_some(rows, cols, seed):
 
 
 def test_a_mix_holds_both_patches():
-    result = mixed(torch.zeros(2, 20, 20), torch.ones(2, 20, 20), np.random.default_rng(0))
+    result = mixed(torch.zeros(2, 20, 20), torch.ones(2, 20, 20), random_rectangle(20, 20, np.random.default_rng(0)))
     assert set(result.unique().tolist()) == {0.0, 1.0}
     assert torch.equal(result[0], result[1])
     ones = result[0].nonzero()
@@ -224,7 +227,7 @@ def test_an_example_is_the_same_whenever_it_is_asked_for(scenes):
         assert torch.equal(example.hsi, again.hsi)
         assert torch.equal(example.reference, again.reference)
         assert example.hsi.shape[-1] == (
-            6 if example.reference.shape[-1] == 12 and one._source.order.choice(position, 2) == 0 else 4
+            6 if example.reference.shape[-1] == 12 and one.source.order.choice(position, 2) == 0 else 4
         )
         assert torch.isfinite(example.hsi).all()
         torch.testing.assert_close(example.msi, create_sensor("uestc", 2, SRF).respond(example.reference))

@@ -8,8 +8,10 @@ from hyperfuse.errors import InputError
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.training.data import open_training_data
-from hyperfuse.training.examples import Base
+from hyperfuse.training.examples import Base, load_batches
 from hyperfuse.training.loop import train
+from hyperfuse.training.order import ProcessBatches
+from hyperfuse.training.residence import open_batches
 from hyperfuse.training.run_log import read_log
 from hyperfuse.training.stored_pairs import PatchScenes
 
@@ -92,3 +94,17 @@ def test_what_stored_pairs_cannot_do(resolved, make, patches, scenes):
         open_training_data(resolved(degradation=stored), patches, base)
     with pytest.raises(InputError, match="stored is for patch files"):
         open_training_data(make(degradation=stored), scenes)
+
+
+def test_pairs_on_the_device_are_those_that_are_read_one_by_one(patches, resolved):
+    data = open_training_data(resolved(degradation={"preset": "stored"}), patches)
+    sampler = ProcessBatches(data.order, 0, 3)
+    found = zip(
+        load_batches(data.examples, sampler, workers=0, pinned=False),
+        open_batches(data.examples, sampler, torch.device("cpu"), resident=True),
+        strict=True,
+    )
+    for one, other in found:
+        assert one.corners == other.corners
+        assert all(torch.equal(before, after) for before, after in zip(one[:3], other[:3], strict=True))
+    assert data.examples.nbytes == 8 * 4 * (3 * 144 + 3 * 9 + 2 * 144)

@@ -90,7 +90,7 @@ def train(
 
 def _prepare(config: TrainingConfig, scenes: SceneReader, base: Base, session: Session, *, json: bool) -> None:
     """Make the images of a base, and print how many, their size and the time."""
-    from hyperfuse.training.base_images import prepare_images
+    from hyperfuse.training.preparation import prepare_images
 
     with session.progress("preparing") as report:
         images = prepare_images(config, scenes, base, report)

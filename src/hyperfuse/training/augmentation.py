@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from hyperfuse.training.sections import AugmentationSection
+
+Rectangle = tuple[slice, slice]
 _GAIN_KNOTS = 4
 _MIN_AREA, _MAX_AREA = 0.1, 0.5
 
@@ -22,27 +28,57 @@ def rotated(patch: torch.Tensor, symmetry: int) -> torch.Tensor:
     return result.flip(-1) if symmetry >= 4 else result
 
 
-def dimmed(patch: torch.Tensor, gain: float, generator: np.random.Generator) -> torch.Tensor:
-    """Multiply the bands of (bands, rows, cols) by a smooth random curve between 1 - ``gain`` and 1.
+def gain_curve(bands: int, gain: float, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Draw a factor between 1 - ``gain`` and 1 for every band: a smooth curve, as another illumination has.
 
-    It simulates another illumination, and is linear between four random values, evenly spaced over the bands.
+    It is linear between four random values, evenly spaced over the bands.
     """
     values = 1 - gain * generator.random(_GAIN_KNOTS)
-    where = np.linspace(0, _GAIN_KNOTS - 1, patch.shape[0]) if patch.shape[0] > 1 else np.zeros(1)
-    curve = np.interp(where, np.arange(_GAIN_KNOTS), values)
-    return patch * torch.from_numpy(curve).to(patch)[:, None, None]
+    where = np.linspace(0, _GAIN_KNOTS - 1, bands) if bands > 1 else np.zeros(1)
+    return np.asarray(np.interp(where, np.arange(_GAIN_KNOTS), values))
+
+
+class Change(NamedTuple):
+    """A symmetry of the square, and factors of the bands, (bands,), or None."""
+
+    symmetry: int
+    curve: NDArray[np.float64] | None
+
+    def applied(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the image (bands, rows, cols), rotated and dimmed."""
+        image = rotated(image, self.symmetry) if self.symmetry else image
+        return image if self.curve is None else image * torch.from_numpy(self.curve).to(image)[:, None, None]
+
+
+def draw_change(section: AugmentationSection, bands: int, generator: np.random.Generator) -> Change:
+    """Draw a symmetry and a dimming, where a configuration has them."""
+    symmetry = int(generator.integers(8)) if section.symmetries else 0
+    return Change(symmetry, gain_curve(bands, section.gain, generator) if section.gain else None)
+
+
+def changed(images: torch.Tensor, changes: Sequence[Change]) -> torch.Tensor:
+    """Return a batch (B, bands, rows, cols) with a change applied to each image; all have a curve, or none."""
+    symmetries = [one.symmetry for one in changes]
+    if any(symmetries):
+        result = torch.empty_like(images)
+        for symmetry in set(symmetries):
+            chosen = [number for number, one in enumerate(symmetries) if one == symmetry]
+            result[chosen] = rotated(images[chosen], symmetry)
+        images = result
+    curves = [one.curve for one in changes if one.curve is not None]
+    return images * torch.from_numpy(np.stack(curves)).to(images)[:, :, None, None] if curves else images
 
 
 def shrunk(window: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Return (bands, rows, cols) at another ``size``, bilinear with antialiasing."""
+    """Return (bands, rows, cols), or a batch of such, at another ``size``, bilinear with antialiasing."""
     if window.shape[-2:] == size:
         return window
-    return torch.nn.functional.interpolate(
-        window[None], size=size, mode="bilinear", antialias=True, align_corners=False
-    )[0]
+    batch = window if window.ndim == 4 else window[None]
+    small = torch.nn.functional.interpolate(batch, size=size, mode="bilinear", antialias=True, align_corners=False)
+    return small if window.ndim == 4 else small[0]
 
 
-def random_rectangle(rows: int, cols: int, generator: np.random.Generator) -> tuple[slice, slice]:
+def random_rectangle(rows: int, cols: int, generator: np.random.Generator) -> Rectangle:
     """Draw a rectangle of 10 to 50 % of the area, with an aspect ratio of up to 1:2, inside the patch."""
     area = generator.uniform(_MIN_AREA, _MAX_AREA)
     proportion = 2 ** generator.uniform(-0.5, 0.5)
@@ -52,12 +88,11 @@ def random_rectangle(rows: int, cols: int, generator: np.random.Generator) -> tu
     return slice(row, row + height), slice(col, col + width)
 
 
-def mixed(patch: torch.Tensor, other: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
-    """Return the patch with a random rectangle of it replaced by that of ``other`` (CutMix, Yun et al., 2019).
+def mixed(patch: torch.Tensor, other: torch.Tensor, rectangle: Rectangle) -> torch.Tensor:
+    """Return the patch with a rectangle of it replaced by that of ``other`` (CutMix, Yun et al., 2019).
 
     As this happens before the patch is degraded, reference and pair stay consistent at the seams.
     """
-    rows, cols = random_rectangle(patch.shape[-2], patch.shape[-1], generator)
     result = patch.clone()
-    result[..., rows, cols] = other[..., rows, cols]
+    result[..., rectangle[0], rectangle[1]] = other[..., rectangle[0], rectangle[1]]
     return result

@@ -9,18 +9,14 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from hyperfuse.errors import HyperfuseError, InputError, warn
+from hyperfuse.errors import HyperfuseError, warn
 from hyperfuse.io.encoding.atomic import replacing
-from hyperfuse.progress import Progress, silent
 from hyperfuse.sensor.model import Sensor
-from hyperfuse.training.configuration import TrainingConfig
-from hyperfuse.training.data import open_training_data
-from hyperfuse.training.examples import Base
-from hyperfuse.training.scene_store import SceneReader
 from hyperfuse.version import __version__
 
 # What the images of all bases may take on the disk together; those that were not used for longest are removed.
@@ -28,6 +24,14 @@ _MOST_BYTES = 20e9
 _MOST_OF_FREE = 0.5
 
 Make = Callable[[torch.Tensor, torch.Tensor, Sensor], torch.Tensor]
+
+
+class Inputs(NamedTuple):
+    """What an image is made of: HSI (bands, h, w), MSI (msi_bands, H, W) and the sensor as it is known."""
+
+    hsi: torch.Tensor
+    msi: torch.Tensor
+    sensor: Sensor
 
 
 class BaseImages:
@@ -94,37 +98,6 @@ class BaseImages:
             reason = str(error)
         warn(f"{path.parent}: images of the base cannot be kept ({reason}); later runs make them again")
         self.folder = None
-
-
-def prepare_images(config: TrainingConfig, scenes: SceneReader, base: Base, progress: Progress = silent) -> BaseImages:
-    """Make all images that a training run starts from, or find them; return what was counted.
-
-    Args:
-        config: of the run, with names of scenes in place of splits.
-        scenes: see :func:`hyperfuse.training.loop.train`.
-        base: with images that are kept.
-        progress: receives the fraction done.
-
-    Raises:
-        InputError: a base that keeps no images, and what :func:`open_training_data` refuses.
-    """
-    images = base.image
-    if not isinstance(images, BaseImages) or images.folder is None:
-        raise InputError("base.cache=false keeps no images, so that there is nothing to prepare")
-    ratios = config.validation.ratios or config.degradation.ratios
-    validated = len(config.data.train if config.data.hold_out else config.data.validation) * len(ratios)
-    count = len(config.data.train) * len(config.degradation.ratios) * base.versions + validated
-
-    def report() -> None:
-        done = images.made + images.found
-        progress(done / count, f"image {done} of {count}")
-
-    images.report = report
-    data = open_training_data(config, scenes, base)
-    for pair in data.validation:
-        pair.make()
-    images.report = lambda: None
-    return images
 
 
 def _load(path: Path, shape: tuple[int, ...]) -> torch.Tensor | None:

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch.utils.data import Dataset
 
 from hyperfuse.errors import InputError
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.sensor.srf.srf import Srf
+from hyperfuse.training.based_examples import BasedExamples
 from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.degradation import Degradation, lr_pixels_per_side
-from hyperfuse.training.examples import Base, BasedExamples, Example, PatchExamples, PatchSource
+from hyperfuse.training.examples import Base, Examples
 from hyperfuse.training.order import DataOrder
+from hyperfuse.training.patch_examples import PatchExamples, PatchSource
 from hyperfuse.training.scene_store import SceneReader, SceneStore
 from hyperfuse.training.stored_pairs import PatchScenes, StoredExamples
 from hyperfuse.training.validation import ValidationPair
@@ -29,7 +30,7 @@ class TrainingData:
     The network's ``msi_bands`` include those of a base as guidance channels; ``srf`` is None for stored pairs.
     """
 
-    examples: Dataset[Example]
+    examples: Examples
     order: DataOrder
     validation: tuple[ValidationPair, ...]
     hsi_bands: int
@@ -99,7 +100,7 @@ def open_training_data(config: TrainingConfig, scenes: SceneReader, base: Base |
     )
     guidance = store.bands if base is not None and base.guidance else 0
     source = PatchSource(store, corners, order, degradations, config.augmentation)
-    examples: Dataset[Example] = PatchExamples(source) if base is None else BasedExamples(source, base)
+    examples: Examples = PatchExamples(source) if base is None else BasedExamples(source, base)
     return TrainingData(examples, order, validation, store.bands, srf.msi_bands + guidance, store, srf)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from hyperfuse.errors import InputError
+from hyperfuse.sensor.axis import AxisOperator
 from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.psf import GaussianPsf
@@ -66,6 +68,21 @@ class Degradation:
         reference = window[:, inner, inner].contiguous()
         return hsi, self.nominal.respond(reference), reference
 
+    def pairs(self, windows: torch.Tensor, sensors: Sequence[Sensor]) -> Images:
+        """Return HSI, MSI and reference of windows (B, bands, rows, cols), each with its sensor of :meth:`draw`."""
+        shape = (self.lr_side, self.lr_side)
+        inner = slice(self.margin, self.margin + self.side)
+        reference = windows[..., inner, inner].contiguous()
+        if all(sensor is self._plain for sensor in sensors):
+            return self._plain.degrade(windows, shape), self.nominal.respond(reference), reference
+        size = (windows.shape[-2], windows.shape[-1])
+        hsi = torch.zeros(*windows.shape[:2], *shape, dtype=windows.dtype, device=windows.device)
+        # Each of these sensors is used once: matrices are dense, so that a batch is two products.
+        for factors in zip(*(sensor.sampling(size, shape) for sensor in sensors), strict=True):
+            along_y, along_x = (_stacked(operators, windows) for operators in zip(*factors, strict=True))
+            hsi += along_y @ windows @ along_x.mT
+        return hsi, self.nominal.respond(reference), reference
+
     def whole_pair(self, image: torch.Tensor, generator: np.random.Generator) -> Images:
         """Return HSI, MSI and reference of an image (bands, rows, cols), extended by the preset's border rule.
 
@@ -96,6 +113,11 @@ class Degradation:
     def _shifted(self, margin: int, move: tuple[float, float], psf: GaussianPsf) -> Sensor:
         y, x = self.nominal.offset
         return self.nominal.replace(phase=(y + margin + move[0], x + margin + move[1]), psf=psf)
+
+
+def _stacked(operators: Sequence[AxisOperator], like: torch.Tensor) -> torch.Tensor:
+    """Return the matrices of several operators, (B, 1, size_out, size_in)."""
+    return torch.from_numpy(np.stack([one.matrix.toarray() for one in operators]))[:, None].to(like)
 
 
 def lr_pixels_per_side(patch: int, ratio: float) -> int:

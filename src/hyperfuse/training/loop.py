@@ -25,11 +25,12 @@ from hyperfuse.training.captured import OptimisationStep, create_adam, set_rate
 from hyperfuse.training.checkpoints import BEST, RunState, load_checkpoint, save_best, save_checkpoint
 from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.data import open_training_data
-from hyperfuse.training.examples import Base, ExampleBatch, load_batches
+from hyperfuse.training.examples import Base, ExampleBatch
 from hyperfuse.training.initialisation import initial_network
 from hyperfuse.training.losses import weighted_loss
 from hyperfuse.training.order import ProcessBatches
 from hyperfuse.training.processes import Processes
+from hyperfuse.training.residence import open_batches
 from hyperfuse.training.run_folder import open_run, run_locked
 from hyperfuse.training.run_log import TENSORBOARD_PURPOSE, RunLog
 from hyperfuse.training.scene_store import PatchCorner, SceneReader
@@ -176,8 +177,10 @@ class _Run:
             note=self.note,
         )
         sampler = ProcessBatches(data.order, state.step, self.steps, self.processes.rank, self.processes.count)
-        pinned = self.processes.device.type == "cuda"
-        batches = load_batches(data.examples, sampler, workers=self.config.workers, pinned=pinned)
+        resident, workers = self.config.data.resident, self.config.workers
+        batches = open_batches(
+            data.examples, sampler, self.processes.device, resident=resident, workers=workers, note=self.note
+        )
         self.network.train()
         losses: list[float] = []
         started = self.started = time.monotonic()

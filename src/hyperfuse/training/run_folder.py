@@ -26,7 +26,17 @@ _OURS = (CONFIG, LOG, TENSORBOARD, CHECKPOINTS, BEST)
 _MARK = "# Configuration of a run of `hyperfuse train`, with every key.\n"
 
 # What may change between the parts of a run without changing its weights.
-_FREE = ("resume", "output", "device", "workers", "data.folder", "data.memory_gb", "checkpoints.", "log.")
+_FREE = (
+    "resume",
+    "output",
+    "device",
+    "workers",
+    "data.folder",
+    "data.memory_gb",
+    "data.resident",
+    "checkpoints.",
+    "log.",
+)
 
 
 def open_run(config: TrainingConfig, processes: Processes, base: str | None, *, overwrite: bool = False) -> Path | None:

@@ -117,6 +117,10 @@ class SceneStore:
                 return
             self.load(name)
 
+    def release(self) -> None:
+        """Drop the scenes in memory; they are read again where they are asked for."""
+        self._cache.clear()
+
     def grid(self, size: int, stride: int) -> list[PatchCorner]:
         """Return the corners of patches of ``size`` x ``size``, scene by scene, row by row.
 

@@ -116,7 +116,8 @@ class DataSection(Settings):
     ``all`` trains on all scenes there are. Of a patch file (kind ``patches``) ``folder`` is the file, and ``hold_out``
     the fraction of its patches, at its end. The grid of ``stride`` leaves out the last start that would fit, as the
     authors' patches do (starts ``range(0, 448, 32)`` of 512). Every process that prepares patches keeps scenes in
-    memory up to ``memory_gb``. ``test`` is not used, but named so that an overlap can be refused.
+    memory up to ``memory_gb``; where data are ``resident`` on the network's device there are no such processes (see
+    ``open_batches``). ``test`` is not used, but named so that an overlap can be refused.
     """
 
     kind: str
@@ -129,6 +130,7 @@ class DataSection(Settings):
     stride: PositiveInt = 32
     srf: str = "nikon-d700"
     memory_gb: PositiveFloat = 4.0
+    resident: Literal["auto"] | bool = "auto"
     scale: float | None = None
     offset: float | None = None
 

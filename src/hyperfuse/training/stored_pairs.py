@@ -7,11 +7,10 @@ from typing import Any, Protocol
 
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from hyperfuse.cube.cube import Cube
 from hyperfuse.errors import InputError
-from hyperfuse.training.examples import Example
+from hyperfuse.training.examples import Example, ExampleBatch, Examples
 from hyperfuse.training.order import DataOrder
 from hyperfuse.training.scene_store import PatchCorner
 
@@ -62,7 +61,7 @@ class PatchScenes:
         return self.names[:count], self.names[count:]
 
 
-class StoredExamples(Dataset[Example]):
+class StoredExamples(Examples):
     """Stored pairs, unchanged, by their position in the run."""
 
     def __init__(self, scenes: PatchScenes, names: Sequence[str], order: DataOrder) -> None:
@@ -74,6 +73,33 @@ class StoredExamples(Dataset[Example]):
     def __getitem__(self, position: int) -> Example:
         name = self._names[self._order.locate(position)[1]]
         return Example(*self._scenes.pair(name), None, PatchCorner(name, 0, 0))
+
+    @property
+    def nbytes(self) -> int:
+        """What all pairs take, in bytes."""
+        return len(self._names) * sum(image.nbytes for image in self._scenes.pair(self._names[0]))
+
+    def on_device(self, device: torch.device) -> ResidentPairs:
+        """Put all pairs on a device."""
+        return ResidentPairs(self._scenes, self._names, self._order, device)
+
+
+class ResidentPairs:
+    """Batches of stored pairs that live on a device."""
+
+    def __init__(self, scenes: PatchScenes, names: Sequence[str], order: DataOrder, device: torch.device) -> None:
+        self._names, self._order = names, order
+        self._images = [torch.empty(len(names), *image.shape, device=device) for image in scenes.pair(names[0])]
+        for number, name in enumerate(names):
+            for images, image in zip(self._images, scenes.pair(name), strict=True):
+                images[number] = image
+
+    def batch(self, positions: Sequence[int]) -> ExampleBatch:
+        """Return the pairs at positions of the run."""
+        numbers = [self._order.locate(position)[1] for position in positions]
+        hsi, msi, reference = (images[numbers] for images in self._images)
+        corners = tuple(PatchCorner(self._names[number], 0, 0) for number in numbers)
+        return ExampleBatch(hsi, msi, reference, None, corners)
 
 
 def _number(name: str) -> int:
