@@ -5,8 +5,17 @@ from functools import partial
 import pytest
 import torch
 
+from hyperfuse.cube.cube import Cube
 from hyperfuse.networks import create_network, list_networks
+from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.training.captured import OptimisationStep, create_adam, set_rate
+from hyperfuse.training.degradation import Degradation
+from hyperfuse.training.examples import stacked
+from hyperfuse.training.order import DataOrder, ProcessBatches
+from hyperfuse.training.patch_examples import PatchExamples, PatchSource
+from hyperfuse.training.residence import open_batches
+from hyperfuse.training.scene_store import SceneStore
+from hyperfuse.training.sections import AugmentationSection
 from small_networks import FEINFN, small_network
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -139,3 +148,29 @@ def test_recorded_steps_train_as_launched_ones(name, pair):
         assert notes == []
         found.append(values)
     torch.testing.assert_close(torch.tensor(found[1]), torch.tensor(found[0]), rtol=2e-2, atol=1e-5)
+
+
+class OneScene:
+    """A scene of noise, as a data set gives it."""
+
+    def load(self, name):
+        return Cube(data=torch.rand(5, 40, 36, generator=torch.Generator().manual_seed(0)).numpy())
+
+    def shape(self, name):
+        return 5, 40, 36
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.3])
+def test_training_batches_that_are_made_on_the_gpu_are_those_of_the_cpu(jitter):
+    store = SceneStore(OneScene(), ["noise"])
+    corners, responses = store.grid(12, 6), create_srf("boxes:2", 5)
+    degradation = Degradation("uestc", 4, responses, 12, width_jitter=jitter, phase_jitter=jitter)
+    section = AugmentationSection(symmetries=True, random_starts=True, gain=0.3, scales=(1, 1.5), mix=0.5)
+    examples = PatchExamples(PatchSource(store, corners, DataOrder(0, len(corners), 8), [degradation], section))
+    batches = open_batches(examples, ProcessBatches(examples.source.order, 0, 3), torch.device("cuda"))
+    for number, batch in enumerate(batches):
+        assert batch.hsi.device.type == "cuda"
+        expected = stacked([examples[position] for position in range(8 * number, 8 * number + 8)])
+        assert batch.corners == expected.corners
+        for found, image in zip(batch[:3], expected[:3], strict=True):
+            torch.testing.assert_close(found.cpu(), image, rtol=1e-4, atol=1e-5)
