@@ -23,6 +23,7 @@ from hyperfuse.networks import create_network
 from hyperfuse.networks.blocks.upsample import resample
 from hyperfuse.sensor.presets import uestc
 from hyperfuse.sensor.srf.names import create_srf
+from hyperfuse.training.captured import OptimisationStep, create_adam, set_rate
 from hyperfuse.training.losses import weighted_loss
 
 PATCH, SRF, BANDS, MSI_BANDS = 64, "nikon-d700", 31, 3
@@ -161,27 +162,29 @@ class Trainer:
         self.network, self.rate, self.decay = network, rate, decay
         self.parameters = list(network.parameters())
         on_gpu = self.parameters[0].device.type == "cuda"
-        self.optimiser = torch.optim.AdamW(self.parameters, lr=rate, weight_decay=1e-4, fused=on_gpu)
+        self.optimiser = create_adam(torch.optim.AdamW, self.parameters, rate, recorded=on_gpu, weight_decay=1e-4)
+        loss = weighted_loss(LOSS)
+        self.optimise = OptimisationStep(
+            lambda hsi, msi, reference: loss(network(hsi, msi), reference),
+            self.parameters,
+            self.optimiser,
+            gradient_norm=GRADIENT_NORM,
+            recorded=on_gpu,
+            note=lambda text: print(text, flush=True),
+        )
         self.average = [p.detach().clone() for p in self.parameters]
         self.good = [p.clone() for p in self.average]
-        self.loss = weighted_loss(LOSS)
         self.steps, self.best = 0, math.inf
 
     def step(self, crops: tuple[torch.Tensor, ...], done: float) -> torch.Tensor:
         """Take a step at the fraction ``done`` of the training; return the loss."""
-        hsi, msi, reference = crops
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * one_cycle(done)
-        value = self.loss(self.network(hsi, msi), reference)
-        self.optimiser.zero_grad()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, GRADIENT_NORM)
-        self.optimiser.step()
+        set_rate(self.optimiser, self.rate * one_cycle(done))
+        value, _ = self.optimise(*crops)
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
             torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
-        return value.detach()
+        return value
 
     def keep(self, value: float) -> bool:
         """Remember the weights; or, where the loss is not finite or has jumped, restore the last good ones.
@@ -194,7 +197,7 @@ class Trainer:
         Returns:
             Whether the weights are good.
         """
-        good = math.isfinite(value) and value < 3 * self.best
+        good = math.isfinite(value) and value < 2 * self.best
         good = good and bool(torch.stack([torch.isfinite(p).all() for p in self.average]).all())
         with torch.no_grad():
             if good:
@@ -203,7 +206,9 @@ class Trainer:
             else:
                 torch._foreach_copy_(self.average, self.good)
                 torch._foreach_copy_(self.parameters, self.good)
-                self.optimiser.state.clear()
+                for state in self.optimiser.state.values():  # in place: a recorded step has its addresses
+                    for number in state.values():
+                        number.zero_()
                 self.rate *= 0.5
         return good
 

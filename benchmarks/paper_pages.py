@@ -58,8 +58,8 @@ def untrained(ratio: int, part: str) -> dict[str, dict[str, float]]:
 
 
 def scored(records: Records, part: str) -> list[Record]:
-    """Return the records of a part that have scores."""
-    return [record for record in records.values() if record["entry"]["part"] == part and record.get("scores")]
+    """Return the records of a part that were finished, and have scores."""
+    return [record for record in records.values() if record["entry"]["part"] == part and record["finished"]]
 
 
 def rows_page(records: Records) -> list[str]:
@@ -87,7 +87,7 @@ def rows_page(records: Records) -> list[str]:
                     f"{network}{width_of(one)}",
                     f"x{ratio}",
                     str(one["entry"]["fold"]),
-                    describe_training(one) + ("" if one["finished"] else ", cut off"),
+                    describe_training(one),
                     cell(mean(one["scores"]["network"], scenes)),
                     cell(mean(one["scores"]["bicubic"], scenes)),
                     *(cell(mean(others[ratio, part], scenes)) for part in _PARTS),
@@ -117,16 +117,12 @@ def rows_page(records: Records) -> list[str]:
                 cells += [cell(some["bicubic"][scene]), *(cell(others[ratio, part].get(scene)) for part in _PARTS)]
                 lines.append(f"| {scene} | x{ratio} | {' | '.join(cells)} |")
     lines += ["", *how_trained(found)]
-    unscored = [name for name, one in records.items() if one["entry"]["part"] == "rows" and not one.get("scores")]
-    if unscored:
-        lines += ["", f"Without scores, as they were cut off: {', '.join(unscored)}."]
-    return [*lines, *calls(found)]
+    return [*lines, *unfinished(records, "rows"), *calls()]
 
 
 def ablation_page(records: Records) -> list[str]:
     """Return the lines of the page of the ablations."""
-    every = scored(records, "ablation")
-    found = [one for one in every if one["finished"]]
+    found = scored(records, "ablation")
     some = found[0]
     scenes, ratio, patches = some["held_out"], some["entry"]["ratio"], some["patches"]
     start = mean(some["scores"]["bicubic"], scenes)
@@ -139,7 +135,7 @@ def ablation_page(records: Records) -> list[str]:
         f"Narrow networks (width {some['entry']['options']['width']}; the paper's has 128) from random weights, each "
         f"on {patches:,} crops of 64x64 of 16 scenes of CAVE, x{ratio}, preset `uestc`, Nikon D700; scored on "
         f"{', '.join(scenes)}, which are kept out. Mean over these scenes, then mean and standard deviation over the "
-        "seeds of weights and crops.",
+        "seeds of weights and crops; a difference smaller than the deviations decides nothing.",
         "",
         f"The interpolated HSI, to which each adds, has {cell(start)}; the default's linear part, untrained, "
         f"{cell(mean(untrained(ratio, 'linear'), scenes))} on the same scenes (PSNR in dB / SAM in degrees / ERGAS / "
@@ -164,13 +160,13 @@ def ablation_page(records: Records) -> list[str]:
         if proposed in psnr and len(psnr) > 1:
             lines += ["", *(f"- {check}" for check in order_checks(psnr, proposed, start["psnr_db"]))]
     lines += ["", *how_trained(found)]
-    missing = sorted(
-        {name for name, one in records.items() if one["entry"]["part"] == "ablation"}
-        - {name for name, one in records.items() if one in found}
-    )
-    if missing:
-        lines += ["", f"Cut off, and in no table: {', '.join(missing)}."]
-    return [*lines, *calls(found)]
+    return [*lines, *unfinished(records, "ablation"), *calls()]
+
+
+def unfinished(records: Records, part: str) -> list[str]:
+    """Return a sentence on trainings that were cut off."""
+    names = sorted(name for name, one in records.items() if one["entry"]["part"] == part and not one["finished"])
+    return ["", f"Cut off, and in no table: {', '.join(names)}."] if names else []
 
 
 def spread(values: Sequence[float], form: str) -> str:
@@ -223,7 +219,7 @@ def how_trained(found: Sequence[Record]) -> list[str]:
     return [*recipes, "", f"Trained on: {'; '.join(machines)}; several trainings at a time share the device."]
 
 
-def calls(found: Sequence[Record]) -> list[str]:
+def calls() -> list[str]:
     """Return the last lines of a page."""
     lines = made_by("bash benchmarks/gpu.sh DATA OUT")
     return [*lines, "    python benchmarks/paper_pages.py OUT/rows.json"]
@@ -249,7 +245,7 @@ def main() -> int:
     write(args.output / STORED, [f"{{\n{stored}\n}}"])
     if scored(records, "rows"):
         write(args.output / "paper-rows.md", rows_page(records))
-    if any(record["finished"] for record in scored(records, "ablation")):
+    if scored(records, "ablation"):
         write(args.output / "network-ablation.md", ablation_page(records))
     return 0
 

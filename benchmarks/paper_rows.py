@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -68,9 +70,11 @@ class Worker:
         self.scenes: Scenes | None = None
         self.pool = ThreadPoolExecutor(1)
         self.scoring: list[Future[None]] = []
+        self.interpolated: dict[tuple[int, int], dict[str, dict[str, float]]] = {}  # scores by ratio and fold
 
-    def run(self, entries: Sequence[Entry]) -> None:
-        """Train and score."""
+    def run(self, entries: Sequence[Entry]) -> int:
+        """Train and score; return how many trainings failed."""
+        failed = 0
         for number, entry in enumerate(entries):
             if read_record(self.args.state, entry.name).get("finished"):
                 print(f"{entry.name}: finished before", flush=True)
@@ -80,10 +84,15 @@ class Worker:
                 print(f"{entry.name}: no time", flush=True)
                 continue
             torch.cuda.empty_cache()
-            self.train(entry, seconds_of(entry, entries[number + 1 :], remaining))
+            try:
+                self.train(entry, seconds_of(entry, entries[number + 1 :], remaining))
+            except Exception:  # whatever it is, the others are trained
+                traceback.print_exc()
+                failed += 1
         self.pool.shutdown()
         for job in self.scoring:
             job.result()
+        return failed
 
     def pairs(self, ratio: int) -> Scenes:
         """Return all scenes at a ratio; those of another ratio are freed."""
@@ -135,7 +144,8 @@ class Worker:
         def note(trainer: Trainer) -> None:
             """Wait for the device, look at the loss, and count."""
             if losses:
-                mean = float(torch.stack(losses).mean())
+                taken = torch.stack(losses)
+                mean = float(taken[taken.isfinite()].mean())  # the others changed nothing; without any it is NaN
                 losses.clear()
                 record["loss"] = mean
                 if not trainer.keep(mean):
@@ -159,21 +169,26 @@ class Worker:
                     saved = time.monotonic()
                     print(f"{entry.name} {record['patches']} patches: {psnr:.2f} dB", flush=True)
         note(trainer)
-        complete = trainer.steps >= total if total else True
+        complete = not total or trainer.steps >= total
         if self.on_gpu:
             record["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
         self.save(entry, record, trainer)
         speed = record["patches"] / max(record["seconds"], 1e-9)
         print(f"{entry.name}: {record['patches']} patches, {speed:.0f}/s, loss {record.get('loss', 0):.3g}", flush=True)
+        if not complete:
+            return
         exact = trainer.averaged("float32")
         self.keep_weights(entry, exact)
         with exact_products():
-            images = {"network": fused_images(exact, validation), "bicubic": fused_images(bicubic, validation)}
+            images = fused_images(exact, validation)
         validation = Scenes(*(x.cpu() for x in (validation.reference, validation.msi, validation.hsi)), entry.ratio)
 
         def score() -> None:
-            scores = {what: scores_of(found, validation, out) for what, found in images.items()}
-            write_record(args.state, entry.name, record | {"scores": scores, "finished": complete})
+            key = entry.ratio, entry.fold
+            if key not in self.interpolated:
+                self.interpolated[key] = scores_of(fused_images(bicubic, validation), validation, out)
+            scores = {"network": scores_of(images, validation, out), "bicubic": self.interpolated[key]}
+            write_record(args.state, entry.name, record | {"scores": scores, "finished": True})
             mean = sum(one["psnr_db"] for one in scores["network"].values()) / len(out)
             print(f"{entry.name}: {mean:.2f} dB on scenes kept out", flush=True)
 
@@ -271,8 +286,9 @@ def drive(args: argparse.Namespace, entries: Sequence[Entry]) -> int:
         if record and record["finished"] and not read_record(args.state, entry.name):
             write_record(args.state, entry.name, record)
     base = [sys.executable, *sys.argv, "--until", str(until)]
+    alone = {"OMP_NUM_THREADS": "1", **os.environ}
     children = [
-        subprocess.Popen([*base, *(word for one in queue for word in ("--entry", one.name))])
+        subprocess.Popen([*base, *(word for one in queue for word in ("--entry", one.name))], env=alone)
         for queue in queues(entries, args.ablation_workers)
     ]
     last = time.monotonic()
@@ -310,7 +326,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--decay", type=float, default=0.998, help="of the moving average [0.998]")
     parser.add_argument("--every", type=float, default=20.0, help="seconds between checkpoints [20]")
     parser.add_argument("--check", type=int, default=50, help="steps between checks of the loss [50]")
-    parser.add_argument("--reserve", type=float, default=8.0, help="seconds at the end for the last scores [8]")
+    parser.add_argument("--reserve", type=float, default=10.0, help="seconds at the end for the last scores [10]")
     parser.add_argument("--grace", type=float, default=15.0, help="seconds after which processes are ended [15]")
     parser.add_argument("--orientations", type=int, help="of each scene in training [8; 1 on a CPU]")
     parser.add_argument("--width", type=int, help="of smaller networks in the rows")
@@ -337,8 +353,7 @@ def main() -> int:
         return min(1, drive(args, entries))
     torch.set_float32_matmul_precision("high")
     by_name = {entry.name: entry for entry in entries}
-    Worker(args, args.until).run([by_name[name] for name in args.entry])
-    return 0
+    return min(1, Worker(args, args.until).run([by_name[name] for name in args.entry]))
 
 
 if __name__ == "__main__":
