@@ -21,6 +21,7 @@ from hyperfuse.networks.blocks.encoder import EDSREncoder
 from hyperfuse.networks.blocks.fourier import FourierFusion
 from hyperfuse.networks.blocks.implicit import ImplicitFunction
 from hyperfuse.networks.blocks.upsample import FixedUpsampler, PixelFunction, PixelShuffleUpsampler, resample
+from hyperfuse.networks.kernels.dispatch import select_layout
 from hyperfuse.networks.kernels.neighbours import AxisNeighbours, axis_neighbours, rows_of
 from hyperfuse.networks.kernels.precision import compute_dtype, transform_dtype, without_autocast
 from hyperfuse.networks.kernels.rows import evaluate_rows
@@ -157,8 +158,9 @@ class FeINFN(FusionNetwork):
         working = transform_dtype(hsi)
         upsampled = resample(hsi.to(working), (msi.shape[2], msi.shape[3]))
         pair = torch.cat([msi.to(working), upsampled], dim=1)
-        spatial = self.spatial_encoder(pair.to(dtype, memory_format=torch.channels_last))
-        spectral = self.spectral_encoder(hsi.to(dtype, memory_format=torch.channels_last))
+        pair, hsi = pair.to(dtype), hsi.to(dtype)
+        spatial = self.spatial_encoder(pair.contiguous(memory_format=select_layout(pair)))
+        spectral = self.spectral_encoder(hsi.contiguous(memory_format=select_layout(hsi)))
         return upsampled, spatial, spectral
 
     def fuse_latents(self, upsampled: torch.Tensor, spatial: torch.Tensor, spectral: torch.Tensor) -> torch.Tensor:

@@ -91,6 +91,11 @@ def select_winograd(x: torch.Tensor, weight: torch.Tensor) -> Winograd:
     return Winograd.WEIGHT_GRADIENT if torch.is_grad_enabled() else Winograd.NONE
 
 
+def select_layout(x: torch.Tensor) -> torch.memory_format:
+    """Return the memory layout in which the convolutions of ``x`` should run."""
+    return torch.channels_last
+
+
 def rows_per_block(x: torch.Tensor, rows: int, columns: int, bytes_per_pixel: int, pixels: int | None = None) -> int:
     """Return how many rows to compute at a time.
 
