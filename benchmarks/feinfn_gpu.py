@@ -13,7 +13,7 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -37,6 +37,7 @@ from gpu_calls import (
     profile_text,
 )
 from hyperfuse.networks import create_network, feinfn
+from hyperfuse.networks.kernels import few_passes
 
 LAYOUTS = {"channels last": torch.channels_last, "channels first": torch.contiguous_format}
 Attempt = Callable[[str, Callable[[], Any]], None]
@@ -95,9 +96,26 @@ def eager_entries(bench: Bench, args: argparse.Namespace, attempt: Attempt) -> N
     )
     attempt("encoders", lambda: encoder_efficiency(bench, args.large))
     attempt("parity", lambda: parity(bench, 256 if args.size >= 256 else args.size))
+    with mock.patch.object(few_passes, "ENABLED", False):
+        attempt(
+            f"recorded {step}, {MIXED}, {OURS}, automatic differentiation",
+            lambda: bench.time(bench.recorded_step(OURS, MIXED, args.patches), warm_up=6),
+        )
+    attempt("sums of rows", lambda: row_sums(bench, args.patches))
     layout_entries(bench, args, attempt)
     if args.profile is not None:
-        attempt("profile", lambda: profile(bench, args))
+        attempt("profile", lambda: profile(profiled(bench, args), args.profile, bench))
+
+
+def row_sums(bench: Bench, patches: int) -> str:
+    """Compare the gradient of a bias as a sum and as a product with ones."""
+    parts = []
+    for rows, channels in ((4096 * patches, 128), (4 * 4096 * patches, 128)):
+        for dtype in (torch.bfloat16, torch.float32):
+            x = torch.randn(rows, channels, device=bench.device, dtype=dtype)
+            by_sum, by_product = bench.time(lambda x=x: x.sum(0))[0], bench.time(lambda x=x: few_passes.sum_rows(x))[0]  # type: ignore[misc]
+            parts.append(f"({rows}, {channels}) {str(dtype)[6:]}: {1e3 * by_sum:.0f} and {1e3 * by_product:.0f} us")
+    return "; ".join(parts)
 
 
 def layout_entries(bench: Bench, args: argparse.Namespace, attempt: Attempt) -> None:
@@ -168,7 +186,9 @@ def compiled_entries(bench: Bench, args: argparse.Namespace, attempt: Attempt) -
         bench.set_tf32(precision.endswith("TF32"))
         attempt(name, lambda r=run: bench.time(r))  # type: ignore[misc]
     if args.profile is not None:
-        attempt("profile", lambda: profile_of({name: run for name, (_, run) in ready.items()}, args.profile, bench))
+        bench.set_tf32(True)  # another setting would be compiled again
+        mixed = [(name, run) for name, (precision, run) in ready.items() if precision == MIXED]
+        attempt("profile", lambda: profile(mixed, args.profile, bench))
 
 
 def operation_counts(name: str) -> str:
@@ -215,30 +235,34 @@ def parity(bench: Bench, size: int) -> str:
             fused = network(hsi, msi)
             with bench.device:
                 difference = fused - literal(dict(network.named_parameters()), hsi, msi)
-            rounded = bench.network(name, "bfloat16")(hsi, msi) - fused
+            rounded = {p: bench.network(name, p)(hsi, msi) - fused for p in ("bfloat16", MIXED)}
         parts.append(
-            f"{name}: {float(difference.abs().max()):.1e} at most, {float(difference.square().mean().sqrt()):.1e} rms; "
-            f"bfloat16 {float(rounded.square().mean().sqrt()):.1e} rms"
+            ", ".join(
+                [
+                    f"{name}: {float(difference.abs().max()):.1e} at most, {rms(difference):.1e} rms",
+                    *(f"{precision} {rms(one):.1e} rms" for precision, one in rounded.items()),
+                ]
+            )
         )
     return "; ".join(parts)
 
 
-def profile(bench: Bench, args: argparse.Namespace) -> str:
-    """Write where the time of forward passes and of a training step goes, by kernel."""
-    texts = []
-    for name, make in {
-        f"forward, {MIXED}": lambda: bench.forward(OURS, MIXED, args.size),
-        f"training step, {MIXED}": lambda: bench.step(OURS, MIXED, args.patches),
-        "forward, float32": lambda: bench.forward(OURS, "float32", args.size),
-    }.items():
-        texts.append(profile_text(name, make(), bench))
-    args.profile.write_text("\n\n".join(texts))
-    return str(args.profile)
+def rms(x: torch.Tensor) -> float:
+    """Return the root of the mean square."""
+    return float(x.square().mean().sqrt())
 
 
-def profile_of(runs: dict[str, Callable[[], object]], file: Path, bench: Bench) -> str:
-    """Write where the time of some calls goes, by kernel."""
-    file.write_text("\n\n".join(profile_text(name, run, bench) for name, run in runs.items()))
+def profiled(bench: Bench, args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield the calls of which the profile is written."""
+    yield f"forward, {MIXED}", bench.forward(OURS, MIXED, args.size)
+    yield f"training step, {MIXED}", bench.step(OURS, MIXED, args.patches)
+    yield "forward, float32", bench.forward(OURS, "float32", args.size)
+
+
+def profile(runs: Iterable[tuple[str, Callable[[], object]]], file: Path, bench: Bench) -> str:
+    """Add to a file where the time of calls goes, by kernel."""
+    with file.open("a") as out:
+        out.writelines(f"{profile_text(name, run, bench)}\n\n" for name, run in runs)
     return str(file)
 
 
@@ -249,7 +273,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=512, help="side of the image, in HR pixels [512]")
     parser.add_argument("--large", type=int, default=1024, help="side of the large image [1024]")
     parser.add_argument("--patches", type=int, default=16, help="patches of 64x64 in a training step [16]")
-    parser.add_argument("--seconds", type=float, default=0.5, help="to spend on each entry [0.5]")
+    parser.add_argument("--seconds", type=float, default=0.4, help="to spend on each entry [0.4]")
     parser.add_argument("--width", type=int, help="of a small network, to try this script out")
     parser.add_argument(
         "--compiled", type=Path, metavar="FILE", help="measure compiled in place of eager execution, once FILE exists"

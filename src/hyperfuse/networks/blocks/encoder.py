@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hyperfuse.networks.kernels.dispatch import Path, Winograd, rows_per_block, select_path, select_winograd
+from hyperfuse.networks.kernels.few_passes import fewer_passes, with_slope_in_layout
 from hyperfuse.networks.kernels.precision import weights_as
 from hyperfuse.networks.kernels.rows import STRIP_PIXELS, add_convolved, add_residual
 from hyperfuse.networks.kernels.winograd import winograd_conv2d
@@ -79,7 +80,8 @@ class EDSREncoder(nn.Module):
         features = first
         for block in self.blocks:
             features = block(features)
-        return first + conv(self.tail, features)
+        result = first + conv(self.tail, features)
+        return with_slope_in_layout(result) if fewer_passes(x) else result
 
     def _add_in_strips(self, first: torch.Tensor) -> torch.Tensor:
         """Do the same after the first conv, in strips that stay in cache; ``first`` is overwritten."""

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hyperfuse.networks.kernels.dispatch import Path, select_path
+from hyperfuse.networks.kernels.few_passes import fewer_passes, whole_gated_gabor
 from hyperfuse.networks.kernels.gated_gabor import gated_gabor
 
 Activation = Literal["gabor", "relu", "gelu", "leaky-relu"]
@@ -51,6 +52,8 @@ class RealGabor(nn.Module):
         """
         if select_path(x) is not Path.WHOLE:
             return gated_gabor(gate, x, self.frequency, self.scale)
+        if fewer_passes(x):
+            return whole_gated_gabor(gate, x, self.frequency, self.scale)
         gated: torch.Tensor = gate.relu_() * self(x)
         return gated
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hyperfuse.networks.kernels.dispatch import Path, select_path
+from hyperfuse.networks.kernels.few_passes import blend_by_softmax, fewer_passes, linear_with_bias
 from hyperfuse.networks.kernels.four_neighbours import evaluate_with_gradient, first_layers, softmax_weights
 from hyperfuse.networks.kernels.neighbours import AxisNeighbours, take
 from hyperfuse.networks.kernels.precision import linear, transform_dtype, weights_as
@@ -35,7 +36,8 @@ def run_mlp(layers: nn.ModuleList, first: torch.Tensor) -> torch.Tensor:
         padding = -width % ALIGNMENT if x.dtype is torch.bfloat16 and select_path(x) is Path.WHOLE else 0
         if padding and bias is not None:
             weight, bias = F.pad(weight, (0, 0, 0, padding)), F.pad(bias, (0, padding))
-        x = F.linear(F.relu(x, inplace=not torch.is_grad_enabled()), weight, bias)
+        x = F.relu(x, inplace=not torch.is_grad_enabled())
+        x = linear_with_bias(x, weight, bias) if bias is not None and fewer_passes(x) else F.linear(x, weight, bias)
     return x[:, :width].view(*first.shape[:-1], width)
 
 
@@ -192,6 +194,8 @@ def blend(outputs: torch.Tensor, areas: torch.Tensor | None = None) -> torch.Ten
     Returns:
         (B, R, W, d), float32 or float64.
     """
+    if areas is None and fewer_passes(outputs):
+        return blend_by_softmax(outputs)
     outputs = outputs.to(transform_dtype(outputs))
     if areas is None:
         weights, outputs = softmax_weights(outputs, (1, 3)), outputs[..., :-1]
