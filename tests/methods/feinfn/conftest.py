@@ -1,15 +1,13 @@
-"""Weights of trained features, of which nothing was trained."""
+"""A network of trained features, of which nothing was trained."""
 
 import pytest
 import torch
 
-from hyperfuse.methods.feinfn.trained_features import CHANNELS, FeatureWeights
-
-HIDDEN, FEATURES = 12, 5
+from hyperfuse.methods.feinfn.trained_features import FeatureNetwork
 
 
 @pytest.fixture
-def weights():
-    generator = torch.Generator().manual_seed(2)
-    shapes = (HIDDEN, CHANNELS), (HIDDEN,), (FEATURES, HIDDEN), (FEATURES,)
-    return FeatureWeights(*(0.3 * torch.randn(shape, generator=generator) for shape in shapes))
+def feature_network():
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        return FeatureNetwork.untrained(hidden=12, features=5, blocks=1)

@@ -32,25 +32,26 @@ def window():
     return GuidedImage(torch.stack([msi[0], msi[1], msi.mean(0)]), msi, predictors)
 
 
-def fit(window, residual, weights=None):
+def fit(window, residual, network=None):
     lr = window.predictors.degrade(residual)
     hsis = [window.predictors.degrade(window.image) + lr]
-    return ResidualRegression.fit([(window, lr)], hsis, torch.zeros(3), trained=weights)
+    return ResidualRegression.fit([(window, lr)], hsis, torch.zeros(3), trained=network)
 
 
-def test_trained_features_are_regressed_on_with_the_others(window, weights):
+def test_trained_features_are_regressed_on_with_the_others(window, feature_network):
     components = leading_components([window.predictors.degrade(window.image)])
-    encoding = PatchEncoding.fit(components, [Description.of(window, components, runs=True)], weights)
+    encoding = PatchEncoding.fit(components, [Description.of(window, components, runs=True)], feature_network)
     features = encoding.trained.maps(band_runs(window.image, IMAGE_RUNS), window.msi, 1, slice(None))
     residual = 0.1 * (features[:3] - features[:3].mean((1, 2), keepdim=True))
     before, after = (
-        float((fit(window, residual, some).predict(window) - residual).square().mean()) for some in (None, weights)
+        float((fit(window, residual, some).predict(window) - residual).square().mean())
+        for some in (None, feature_network)
     )
     assert after < 0.5 * before
 
 
-def test_a_regression_on_trained_features_is_stored(window, weights):
-    found = fit(window, 0.1 * window.msi[:1].roll(1, 0).expand(3, -1, -1), weights)
+def test_a_regression_on_trained_features_is_stored(window, feature_network):
+    found = fit(window, 0.1 * window.msi[:1].roll(1, 0).expand(3, -1, -1), feature_network)
     stored = from_state(ResidualRegression, to_state(found))
     assert torch.equal(stored.predict(window), found.predict(window))
 
@@ -83,11 +84,11 @@ def test_a_border_that_shows_what_lies_beyond_the_image_does_not_decide_the_rest
 
 
 @pytest.mark.parametrize("trained", [False, True])
-def test_noise_is_not_predicted(window, trained, weights):
+def test_noise_is_not_predicted(window, trained, feature_network):
     noise = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1))
     hsi = window.predictors.degrade(window.image)
     samples, deviation = [(window, 0.01 * noise)], torch.full((3,), 0.01)
-    found = ResidualRegression.fit(samples, [hsi + 0.01 * noise], deviation, None, weights if trained else None)
+    found = ResidualRegression.fit(samples, [hsi + 0.01 * noise], deviation, None, feature_network if trained else None)
     if found is not None:
         change = window.predictors.degrade(found.predict(window))
         assert float(change.square().mean()) < 0.02 * 0.01**2
@@ -127,7 +128,7 @@ def test_weights_are_those_of_ridge_regression_and_folds_are_predicted_by_the_ot
     folds = block_folds((16, 16)).flatten()
     targets[1, folds % 2 == 0] *= -1  # what each half of the folds teaches is wrong for the other
     weight = 0.5 + torch.rand(256, generator=generator).double()
-    solved = _solve(features, targets, _Pixels(folds, weight), features.new_zeros(5, 1))
+    solved = _solve(features, targets, _Pixels(folds, weight), features.new_zeros(5, 1), None)
     x, w = features.numpy(), weight.numpy()
     x = x - np.average(x, axis=1, weights=w)[:, None]
     deviation = np.sqrt(np.average(x**2, axis=1, weights=w))
@@ -151,11 +152,39 @@ def test_what_noise_would_do_at_hr_is_part_of_the_error_that_is_minimised():
     targets = features[:1] + 0.1 * features[3:4]
     pixels = _Pixels(block_folds((16, 16)).flatten(), torch.ones(256).double())
     noise = torch.linalg.qr(torch.randn(4096, 5, generator=generator).double())[0].T * 4096**0.5
-    solved = _solve(features, targets, pixels, 0.5**0.5 * noise)
-    assert not _solve(features, targets, pixels, 1000 * noise).accepted.any()
+    solved = _solve(features, targets, pixels, 0.5**0.5 * noise, None)
+    assert not _solve(features, targets, pixels, 1000 * noise, None).accepted.any()
     ridge = residual_regression._RIDGES[0]
     whole = torch.linalg.solve(features @ features.T / 256 + (0.5 + ridge) * torch.eye(5), features @ targets[0] / 256)
     torch.testing.assert_close(solved.weights[0], whole, atol=1e-6, rtol=1e-6)
+
+
+def test_weights_are_drawn_to_the_fraction_of_known_ones_that_predicts_folds_best(monkeypatch):
+    monkeypatch.setattr(residual_regression, "_RIDGES", (3.0,))
+    generator = torch.Generator().manual_seed(6)
+    features = torch.randn(5, 256, generator=generator).double()
+    features = (features - features.mean(1, keepdim=True)) / features.std(1, correction=0, keepdim=True)
+    truth = torch.randn(1, 5, generator=generator).double()
+    known = torch.cat([truth / 0.7, -truth, 1.5 * truth])
+    targets = (truth @ features).expand(3, -1) + 0.1 * torch.randn(3, 256, generator=generator).double()
+    folds = block_folds((16, 16)).flatten()
+    solved = _solve(features, targets, _Pixels(folds, torch.ones(256).double()), features.new_zeros(5, 1), known)
+
+    def drawn(some, band, fraction):
+        right = some @ targets[band, mask] + 3 * mask.sum() * fraction * known[band]
+        return torch.linalg.solve(some @ some.T + 3 * mask.sum() * torch.eye(5), right)
+
+    for band in range(3):
+        errors = {}
+        for fraction in np.linspace(0, 1, 101):
+            predicted = torch.zeros(256).double()
+            for fold in range(FOLDS):
+                mask = folds != fold
+                predicted[~mask] = drawn(features[:, mask], band, fraction) @ features[:, ~mask]
+            errors[fraction] = float((targets[band] - predicted).square().sum())
+        best, mask = min(errors, key=errors.get), torch.ones(256, dtype=torch.bool)
+        torch.testing.assert_close(solved.weights[band], drawn(features, band, best), atol=0.02, rtol=0)
+        assert best == pytest.approx((0.7, 0.0, 2 / 3)[band], abs=0.06)
 
 
 def test_strips_give_what_the_whole_gives(window, monkeypatch):
@@ -175,10 +204,10 @@ def test_of_a_noisy_hsi_the_image_itself_is_no_feature(window):
 
 
 @pytest.mark.parametrize("trained", [False, True])
-def test_features_at_lr_are_those_of_the_whole_window_degraded(window, trained, weights):
+def test_features_at_lr_are_those_of_the_whole_window_degraded(window, trained, feature_network):
     components = leading_components([window.predictors.degrade(window.image)])
     description = Description.of(window, components, runs=trained)
-    encoding = PatchEncoding.fit(components, [description], weights if trained else None)
+    encoding = PatchEncoding.fit(components, [description], feature_network if trained else None)
     assert (encoding.trained is not None) == trained
     expected = [window.predictors.degrade(maps).flatten(1) for _, maps in encoding.maps(description)]
     torch.testing.assert_close(_at_lr(encoding, description), torch.cat(expected), atol=2e-6, rtol=1e-5)

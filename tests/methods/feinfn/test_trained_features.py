@@ -12,6 +12,7 @@ from hyperfuse.methods.feinfn.pretrained import read_features, save_features
 from hyperfuse.methods.feinfn.trained_features import (
     CHANNELS,
     IMAGE_RUNS,
+    MSI_RADIUS,
     RAW_CHANNELS,
     TrainedFeatures,
     band_runs,
@@ -36,25 +37,25 @@ def test_runs_are_means_of_bands_and_cover_them_all():
     assert set(band_runs(bands[:1], 3).flatten().tolist()) == {0.0}
 
 
-def test_the_unit_of_an_image_does_not_matter(images, weights):
+def test_the_unit_of_an_image_does_not_matter(images, feature_network):
     image, msi = images
     maps = []
     for unit in (1.0, 1e4):
         runs = band_runs(image * unit, IMAGE_RUNS)
-        maps.append(TrainedFeatures.fit(weights, [(runs, msi * unit)]).maps(runs, msi * unit, 1, slice(None)))
+        maps.append(TrainedFeatures.fit(feature_network, [(runs, msi * unit)]).maps(runs, msi * unit, 1, slice(None)))
     torch.testing.assert_close(*maps, atol=1e-4, rtol=1e-4)
 
 
-def test_rows_of_every_second_pixel_are_those_of_all(images, weights):
+def test_rows_of_every_second_pixel_are_those_of_all(images, feature_network):
     runs, msi = band_runs(images[0], IMAGE_RUNS), images[1]
-    found = TrainedFeatures.fit(weights, [(runs, msi)])
+    found = TrainedFeatures.fit(feature_network, [(runs, msi)])
     whole = found.maps(runs, msi, 1, slice(None))
     torch.testing.assert_close(found.maps(runs, msi, 2, slice(3, 7)), whole[:, 6:14:2, ::2])
 
 
-def test_features_stay_in_the_range_that_weights_were_fitted_to(images, weights):
+def test_features_stay_in_the_range_that_weights_were_fitted_to(images, feature_network):
     runs, msi = band_runs(images[0], IMAGE_RUNS), images[1]
-    found = TrainedFeatures.fit(weights, [(runs, msi)])
+    found = TrainedFeatures.fit(feature_network, [(runs, msi)])
     whole = found.maps(runs, msi, 1, slice(None))
     fitted = whole.flatten(1)[:, :50]
     limited = found.limited(fitted).maps(runs, msi, 1, slice(None))
@@ -66,29 +67,53 @@ def test_features_stay_in_the_range_that_weights_were_fitted_to(images, weights)
 def test_a_description_has_as_many_channels_as_is_stated(images):
     raw = raw_description(band_runs(images[0], IMAGE_RUNS), images[1], torch.ones(2))
     assert len(raw) == RAW_CHANNELS
-    assert description(raw.flatten(1), contrast(raw)).shape == (CHANNELS, 20 * 24)
+    assert description(raw, contrast(raw)).shape == (CHANNELS, 20, 24)
+    batch = torch.stack([raw, 2 * raw])
+    both = description(batch, torch.stack([contrast(raw), contrast(2 * raw)]))
+    torch.testing.assert_close(both[0], description(raw, contrast(raw)))
+    torch.testing.assert_close(both[1], description(2 * raw, contrast(2 * raw)))
 
 
-def test_weights_are_stored_in_half_precision_and_read(tmp_path, weights):
-    save_features(weights, tmp_path / "features.safetensors")
+def test_a_part_with_its_margin_has_the_features_of_the_whole(images, feature_network):
+    runs, msi = band_runs(images[0], IMAGE_RUNS), images[1]
+    found = TrainedFeatures.fit(feature_network, [(runs, msi)])
+    margin = MSI_RADIUS + feature_network.margin
+    rows, cols = (slice(6 - margin, 12 + margin), slice(5 - margin, 9 + margin))
+    part = found.maps(runs[:, rows, cols], msi[:, rows, cols], 1, slice(margin, -margin))
+    whole = found.maps(runs, msi, 1, slice(None))
+    torch.testing.assert_close(part[..., margin:-margin], whole[:, 6:12, 5:9])
+    assert not torch.allclose(part[:, :, :2], whole[:, 6:12, 5 - margin : 7 - margin])
+
+
+def test_weights_are_stored_in_half_precision_and_read(tmp_path, feature_network):
+    save_features(feature_network, tmp_path / "features.safetensors")
     found = read_features(tmp_path / "features.safetensors")
-    for field in dataclasses.fields(weights):
-        torch.testing.assert_close(getattr(found, field.name), getattr(weights, field.name), atol=1e-3, rtol=1e-3)
+    for field in dataclasses.fields(feature_network):
+        expected = getattr(feature_network, field.name).half().float()
+        torch.testing.assert_close(getattr(found, field.name), expected, atol=0, rtol=0)
 
 
-def test_other_files_are_refused(tmp_path, weights):
+def test_the_prediction_of_a_band_lies_between_those_of_runs(feature_network):
+    output = torch.arange(8.0)[:, None].expand(-1, 5)
+    network = dataclasses.replace(feature_network, output=output)
+    torch.testing.assert_close(network.prediction(8), output)
+    torch.testing.assert_close(network.prediction(16)[:4, 0], torch.tensor([0.0, 0.25, 0.75, 1.25]))
+    assert network.prediction(1).shape == (1, 5)
+
+
+def test_other_files_are_refused(tmp_path, feature_network):
     file = tmp_path / "features.safetensors"
     save_file({"first": torch.ones(2, 2)}, file)
     with pytest.raises(InputError, match="holds no weights of trained features"):
         read_features(file)
-    save_features(dataclasses.replace(weights, first=torch.ones(12, 3)), file)
-    with pytest.raises(InputError, match=rf"layers of .*; the first takes {CHANNELS} inputs"):
+    save_features(dataclasses.replace(feature_network, first=torch.ones(12, 3)), file)
+    with pytest.raises(InputError, match=rf"layers do not follow .* does not take {CHANNELS} inputs"):
         read_features(file)
 
 
-def test_the_default_takes_a_file_of_them(make_pair, tmp_path, weights):
+def test_the_default_takes_a_file_of_them(make_pair, tmp_path, feature_network):
     pair = make_pair(shape=(96, 96))
-    save_features(weights, tmp_path / "features.safetensors")
+    save_features(feature_network, tmp_path / "features.safetensors")
     tensors = PairTensors(pair.hsi, pair.msi, pair.sensor)
     plain = METHOD.fuse(tensors, METHOD.configure(features=None)).image
     with_features = METHOD.fuse(tensors, METHOD.configure(features=str(tmp_path / "features.safetensors"))).image

@@ -13,7 +13,7 @@ from hyperfuse.methods.feinfn.band_psf import BandPsf, undersamples
 from hyperfuse.methods.feinfn.detail_injection import DetailInjection
 from hyperfuse.methods.feinfn.patch_features import GuidedImage
 from hyperfuse.methods.feinfn.residual_regression import ResidualRegression
-from hyperfuse.methods.feinfn.trained_features import FeatureWeights
+from hyperfuse.methods.feinfn.trained_features import FeatureNetwork
 from hyperfuse.methods.local_linear.agreement import Agreement
 from hyperfuse.methods.local_linear.consistency import enforce_consistency
 from hyperfuse.methods.local_linear.denoising import denoise, remaining_error
@@ -71,7 +71,7 @@ class LinearModel:
         seconds: float | None = None,
         *,
         regress: bool = False,
-        trained: FeatureWeights | None = None,
+        trained: FeatureNetwork | None = None,
     ) -> tuple[LinearModel, LinearImage | None]:
         """Fit everything to samples of a scene.
 

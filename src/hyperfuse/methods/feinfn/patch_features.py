@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from hyperfuse.methods.feinfn.differences import differences
-from hyperfuse.methods.feinfn.trained_features import IMAGE_RUNS, FeatureWeights, TrainedFeatures, band_runs
+from hyperfuse.methods.feinfn.trained_features import IMAGE_RUNS, FeatureNetwork, TrainedFeatures, band_runs
 from hyperfuse.methods.local_linear.predictors import Predictors, pooled
 from hyperfuse.runtime.parallel import strips
 from hyperfuse.statistics.subspace import Subspace, fit_subspace
@@ -69,9 +69,9 @@ class Description(NamedTuple):
         means = band_runs(image, IMAGE_RUNS) if runs else image.new_empty(0, *image.shape[1:])
         return cls(components.project(image), means, window.msi, window.predictors)
 
-    def seen_by(self, rows: slice, cols: slice) -> Description:
-        """Return the part that some LR pixels see of the window, with the patches around it."""
-        predictors, (y, x) = self.predictors.seen_by(rows, cols, RADIUS)
+    def seen_by(self, rows: slice, cols: slice, margin: int) -> Description:
+        """Return the part that some LR pixels see of the window, with a margin of HR pixels around it."""
+        predictors, (y, x) = self.predictors.seen_by(rows, cols, margin)
         return Description(self.components[:, y, x], self.runs[:, y, x], self.msi[:, y, x], predictors)
 
 
@@ -105,11 +105,11 @@ class PatchEncoding:
 
     @classmethod
     def fit(
-        cls, components: Subspace, windows: Sequence[Description], weights: FeatureWeights | None = None
+        cls, components: Subspace, windows: Sequence[Description], network: FeatureNetwork | None = None
     ) -> PatchEncoding:
         """Take the units of all features from samples of a scene; components from :func:`leading_components`.
 
-        ``weights`` are those of trained features, which need runs of the image's bands.
+        ``network`` makes trained features, which need runs of the image's bands.
         """
         pixels = sum(one.msi[0].numel() for one in windows)
         radiance = sum(float(one.msi.mean()) * one.msi[0].numel() for one in windows) / pixels
@@ -124,8 +124,8 @@ class PatchEncoding:
         deviation = _weighted_mean([(one - mean[:, None, None]).square() for one in described]).sqrt()
         deviation = torch.where(deviation > _ROUNDING, deviation, torch.inf)
         trained = None
-        if weights is not None:
-            trained = TrainedFeatures.fit(weights, [(one.runs, one.msi) for one in windows])
+        if network is not None:
+            trained = TrainedFeatures.fit(network, [(one.runs, one.msi) for one in windows])
         return cls(components, unit, radiance, contrast, mean, deviation, trained)
 
     def limited(self, features: torch.Tensor) -> PatchEncoding:
@@ -137,6 +137,11 @@ class PatchEncoding:
     def describe(self, window: GuidedImage) -> Description:
         """Return what the features of a window are made of."""
         return Description.of(window, self.components, runs=self.trained is not None)
+
+    @property
+    def margin(self) -> int:
+        """HR pixels around one that decide its features."""
+        return RADIUS if self.trained is None else RADIUS + self.trained.network.margin
 
     @property
     def count(self) -> int:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from hyperfuse.errors import InputError, nearest_name
-from hyperfuse.methods.feinfn.trained_features import CHANNELS, FeatureWeights
+from hyperfuse.methods.feinfn.trained_features import CHANNELS, FeatureNetwork
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.pretrained import find_pretrained, from_pretrained, read_base, read_weights
 
@@ -61,7 +61,7 @@ def load_for_pair(weights: str, hsi: torch.Tensor, msi: torch.Tensor) -> Trained
     return TrainedNetwork(network, float(base.get("scale", 1.0)))
 
 
-def read_features(features: str | os.PathLike[str]) -> FeatureWeights:
+def read_features(features: str | os.PathLike[str]) -> FeatureNetwork:
     """Read weights of trained features: those of a name that ships, or of a file that :func:`save_features` wrote.
 
     Raises:
@@ -74,20 +74,19 @@ def read_features(features: str | os.PathLike[str]) -> FeatureWeights:
         hint = nearest_name(str(features), known)
         raise InputError(f"no trained features {str(features)!r}{hint}; specify a file, or null for none", "features")
     stored = read_weights(file)
-    names = [field.name for field in fields(FeatureWeights)]
+    names = [field.name for field in fields(FeatureNetwork)]
     if sorted(stored) != sorted(names) or not all(value.is_floating_point() for value in stored.values()):
         raise InputError(f"{file}: holds no weights of trained features (benchmarks/feature_training.py writes them)")
-    found = FeatureWeights(**{name: stored[name].float() for name in names})
-    hidden, outputs = len(found.first_bias), len(found.second_bias)
-    shapes = [tuple(getattr(found, name).shape) for name in names]
-    if shapes != [(hidden, CHANNELS), (hidden,), (outputs, hidden), (outputs,)]:
-        raise InputError(f"{file}: layers of {shapes}; the first takes {CHANNELS} inputs, the second what it returns")
-    return found
+    network = FeatureNetwork(**{name: stored[name].float() for name in names})
+    expected = FeatureNetwork.untrained(len(network.first), network.count, network.margin)
+    if any(getattr(network, name).shape != getattr(expected, name).shape for name in names):
+        raise InputError(f"{file}: its layers do not follow one another, or the first does not take {CHANNELS} inputs")
+    return network
 
 
-def save_features(weights: FeatureWeights, file: str | os.PathLike[str]) -> None:
+def save_features(network: FeatureNetwork, file: str | os.PathLike[str]) -> None:
     """Write weights of trained features, in half precision, under another name that is then changed."""
     partial = Path(f"{os.fspath(file)}.part")
-    stored = {field.name: getattr(weights, field.name).detach().cpu().half() for field in fields(weights)}
+    stored = {field.name: getattr(network, field.name).detach().cpu().half() for field in fields(network)}
     save_file({name: value.contiguous() for name, value in stored.items()}, partial)
     partial.replace(file)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from torch.nn import functional as F
 
-from hyperfuse.methods.feinfn.patch_features import RADIUS, Description, GuidedImage, PatchEncoding, leading_components
-from hyperfuse.methods.feinfn.trained_features import FeatureWeights
+from hyperfuse.methods.feinfn.patch_features import Description, GuidedImage, PatchEncoding, leading_components
+from hyperfuse.methods.feinfn.trained_features import FeatureNetwork
 from hyperfuse.methods.local_linear.predictors import pooled
 from hyperfuse.runtime.parallel import in_threads, strips
 from hyperfuse.statistics.folds import FOLDS, block_folds
@@ -62,7 +63,7 @@ class ResidualRegression:
         hsis: Sequence[torch.Tensor],
         noise: torch.Tensor,
         noisy: tuple[GuidedImage, GuidedImage] | None = None,
-        trained: FeatureWeights | None = None,
+        trained: FeatureNetwork | None = None,
     ) -> ResidualRegression | None:
         """Solve for the weights, with the ridge of each component that predicts blocks of LR pixels best from others.
 
@@ -80,6 +81,34 @@ class ResidualRegression:
         Returns:
             The regression; None where it predicts nothing.
         """
+        found = cls._fit(samples, hsis, noise, noisy, trained)
+        return None if found is None else found[0]
+
+    @classmethod
+    def left_over(
+        cls,
+        sample: tuple[GuidedImage, torch.Tensor],
+        hsi: torch.Tensor,
+        noise: torch.Tensor,
+        noisy: tuple[GuidedImage, GuidedImage] | None = None,
+    ) -> torch.Tensor:
+        """Return what held-out predictions leave of the residual of one sample, (bands, h, w).
+
+        Features are trained to explain it; arguments as in :meth:`fit`.
+        """
+        found = cls._fit([sample], [hsi], noise, noisy, None)
+        return sample[1] if found is None else found[1].reshape(hsi.shape)
+
+    @classmethod
+    def _fit(
+        cls,
+        samples: Iterable[tuple[GuidedImage, torch.Tensor]],
+        hsis: Sequence[torch.Tensor],
+        noise: torch.Tensor,
+        noisy: tuple[GuidedImage, GuidedImage] | None,
+        trained: FeatureNetwork | None,
+    ) -> tuple[ResidualRegression, torch.Tensor] | None:
+        """Return the regression, and the residual minus its held-out prediction, (bands, n)."""
         if sum(one[0].numel() for one in hsis) < _MIN_PIXELS:
             return None
         components = leading_components(hsis)
@@ -106,7 +135,8 @@ class ResidualRegression:
         change = features.new_zeros(len(features), 1)
         if noisy is not None:
             change = torch.sub(*(_at_hr(encoding, one) for one in reversed(noisy)))
-        solved = _solve(features, targets, _Pixels(folds, reliability), change)
+        known = _known(encoding, variance.sqrt().to(features.dtype), subspace)
+        solved = _solve(features, targets, _Pixels(folds, reliability), change, known)
         if not bool(solved.accepted.any()):
             return None
         estimate = pooled(hsis) - residual
@@ -118,29 +148,30 @@ class ResidualRegression:
         # The factor of a class is decided by few pixels: with weights closer to equal ones.
         shrinkage = RadianceShrinkage.fit(estimate, predicted, estimate + residual, reliability.sqrt())
         factor = shrinkage.of(estimate)
+        left_over = residual - factor * predicted
         before, inside, after = (
-            one.flatten(1).double().square() + _TINY**2
-            for one in (residual, residual - factor * fitted, residual - factor * predicted)
+            one.flatten(1).double().square() + _TINY**2 for one in (residual, residual - factor * fitted, left_over)
         )
         gain = float(10 * ((before @ reliability) / (after @ reliability)).log10().mean())
         if gain <= 0:
             return None
         inside, after = inside.mean(1), after.mean(1)
         rmse, inflation = after.sqrt().to(residual.dtype), (after / inside).sqrt().to(residual.dtype)
-        return cls(encoding, solved.offset, solved.weights, subspace, shrinkage, gain, rmse, inflation)
+        fit = cls(encoding, solved.offset, solved.weights, subspace, shrinkage, gain, rmse, inflation)
+        return fit, left_over.flatten(1)
 
     def predict(self, window: GuidedImage) -> torch.Tensor:
         """Return the residual that is expected at every HR pixel of a window, (bands, H, W)."""
-        rows, cols = window.image.shape[1:]
+        (rows, cols), margin = window.image.shape[1:], self.encoding.margin
         result = torch.empty_like(window.image)
 
         def fill(strip: slice) -> None:
-            first, stop = max(0, strip.start - RADIUS), min(rows, strip.stop + RADIUS)
+            first, stop = max(0, strip.start - margin), min(rows, strip.stop + margin)
             inside = slice(strip.start - first, strip.stop - first)
             residual = self._predict(window.rows(slice(first, stop)), inside)
             torch.mul(residual, self.shrinkage.of(window.image[:, strip]), out=result[:, strip])
 
-        in_threads(fill, strips(rows, max(4 * RADIUS, _STRIP_PIXELS // cols)), result.device)
+        in_threads(fill, strips(rows, max(4 * margin, _STRIP_PIXELS // cols)), result.device)
         return result
 
     def _predict(self, window: GuidedImage, rows: slice) -> torch.Tensor:
@@ -185,10 +216,34 @@ def _reliability(residual: torch.Tensor) -> torch.Tensor:
     return weight
 
 
-def _solve(features: torch.Tensor, targets: torch.Tensor, pixels: _Pixels, change: torch.Tensor) -> _Solved:
+def _known(encoding: PatchEncoding, unit: torch.Tensor, subspace: Subspace | None) -> torch.Tensor | None:
+    """Return the weights (components, features) that trained features have in most scenes; None without any.
+
+    Args:
+        encoding: of the features.
+        unit: RMS residual of each band, (bands,).
+        subspace: the components of residuals; None for the bands themselves.
+    """
+    if encoding.trained is None:
+        return None
+    network = encoding.trained.network
+    of_bands = unit[:, None] * network.prediction(len(unit)).to(unit)
+    weights = of_bands if subspace is None else subspace.part(slice(None)).project(of_bands[..., None])[..., 0]
+    return F.pad(weights, (encoding.count - network.count, 0))
+
+
+def _solve(
+    features: torch.Tensor, targets: torch.Tensor, pixels: _Pixels, change: torch.Tensor, known: torch.Tensor | None
+) -> _Solved:
     """Regress targets (components, n) on features (k, n), and predict each fold by weights fitted to the others.
 
-    ``change`` (k, m) is what noise does to the features of m HR pixels.
+    Args:
+        features: at LR.
+        targets: at LR.
+        pixels: fold and weight of each.
+        change: what noise does to the features of m HR pixels, (k, m).
+        known: weights (components, k) of which each component uses the fraction, from 0 to 1, that predicts best: the
+            ridge draws its weights there; None for 0.
     """
     fractions = (pixels.weight / pixels.weight.sum()).to(features.dtype)
     offset = (features @ fractions)[:, None]
@@ -199,6 +254,8 @@ def _solve(features: torch.Tensor, targets: torch.Tensor, pixels: _Pixels, chang
     change = change / deviation
     noise = (change @ change.T).double() / change.shape[1]
     targets = targets.to(features.dtype)
+    drawn_to = torch.zeros_like(targets[:, :1]).expand(-1, len(features)) if known is None else known
+    drawn_to = torch.where(varies.T, drawn_to * deviation.T, 0.0).double().T
     total, device = float(pixels.weight.sum()), features.device
     folds = [torch.nonzero(pixels.fold == fold)[:, 0] for fold in range(FOLDS)]
     parts = in_threads(
@@ -208,25 +265,30 @@ def _solve(features: torch.Tensor, targets: torch.Tensor, pixels: _Pixels, chang
     )
     normal, right = (torch.stack(some).sum(0) for some in zip(*((one.normal, one.right) for one in parts), strict=True))
 
-    def without(one: _Fold) -> torch.Tensor:
+    def without(one: _Fold) -> _Candidates:
+        rest, given = normal - one.normal, right - one.right
         ridges = [ridge * (total - one.mass) for ridge in _RIDGES]
-        return torch.stack([_ridge(normal - one.normal, right - one.right, ridge) for ridge in ridges])
+        return _Candidates.of(one, [_drawn(rest, given, drawn_to, ridge) for ridge in ridges])
 
     by_fold = in_threads(without, parts, device)
+    curvature, slope = (torch.stack(some).sum(0) for some in zip(*(one[2:4] for one in by_fold), strict=True))
+    fraction = torch.where(curvature > 0, slope / curvature, 0.0).clamp(0.0, 1.0)
     energy = targets.double().square() @ pixels.weight
     # Of a fold's squared error, what depends on the weights.
-    changes = [
-        ((one.normal @ solved - 2 * one.right) * solved).sum(1) for one, solved in zip(parts, by_fold, strict=True)
-    ]
-    errors = energy + torch.stack(changes).sum(0)
+    changes = torch.stack([one.change for one in by_fold]).sum(0)
+    errors = energy + changes + (fraction * curvature - 2 * slope) * fraction
     least, best = errors.min(0)
     accepted = least < _MIN_GAIN * energy
     held_out, chosen = torch.zeros_like(targets), torch.arange(len(targets), device=device)
+    fraction = fraction[best, chosen]
     for fold, one, solved in zip(folds, parts, by_fold, strict=True):
-        held_out[:, fold] = solved[best, :, chosen].to(targets.dtype) @ one.features
+        fitted = solved.free[best, :, chosen] + fraction[:, None] * solved.drawn[best, :, chosen]
+        held_out[:, fold] = fitted.to(targets.dtype) @ one.features
     weights = torch.zeros_like(right.T)
     for index in sorted(set(best[accepted].tolist())):
-        weights[best == index] = _ridge(normal, right[:, best == index], _RIDGES[index] * total).T
+        some = best == index
+        free, drawn = _drawn(normal, right[:, some], drawn_to[:, some], _RIDGES[index] * total)
+        weights[some] = (free + fraction[some] * drawn).T
     weights = torch.where(accepted[:, None], weights, 0.0).to(features.dtype) / deviation.T
     return _Solved(weights, offset[:, 0], torch.where(accepted[:, None], held_out, 0.0), accepted)
 
@@ -246,10 +308,36 @@ class _Fold(NamedTuple):
         return cls(features, normal, (weighted @ targets.T).double(), mass)
 
 
-def _ridge(normal: torch.Tensor, right: torch.Tensor, ridge: float) -> torch.Tensor:
+class _Candidates(NamedTuple):
+    """Weights of every ridge for one fold, fitted to the others: ``free + fraction * drawn``, (ridges, k, components).
+
+    The fold's squared error is ``change - 2 slope fraction + curvature fraction^2`` beyond that without weights, each
+    (ridges, components).
+    """
+
+    free: torch.Tensor
+    drawn: torch.Tensor
+    curvature: torch.Tensor
+    slope: torch.Tensor
+    change: torch.Tensor
+
+    @classmethod
+    def of(cls, fold: _Fold, weights: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> _Candidates:
+        free, drawn = (torch.stack(some) for some in zip(*weights, strict=True))
+        towards = fold.normal @ drawn
+        slope = ((fold.right * drawn) - towards * free).sum(1)
+        change = ((fold.normal @ free - 2 * fold.right) * free).sum(1)
+        return cls(free, drawn, (towards * drawn).sum(1), slope, change)
+
+
+def _drawn(
+    normal: torch.Tensor, right: torch.Tensor, drawn_to: torch.Tensor, ridge: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Solve ridge regression that draws weights to 0, and return what drawing them to ``drawn_to`` adds."""
     regular = normal.clone()
     regular.diagonal().add_(ridge)
-    return torch.cholesky_solve(right, torch.linalg.cholesky(regular))
+    solved = torch.cholesky_solve(torch.cat([right, ridge * drawn_to], 1), torch.linalg.cholesky(regular))
+    return solved[:, : right.shape[1]], solved[:, right.shape[1] :]
 
 
 def _at_lr(encoding: PatchEncoding, window: Description) -> torch.Tensor:
@@ -269,7 +357,7 @@ def _at_lr(encoding: PatchEncoding, window: Description) -> torch.Tensor:
             for size, ratio in zip(predictors.shape, predictors.sensor.ratio, strict=True)
         )
         parts = [(row, col) for row in rows for col in cols]
-        in_threads(lambda part: fill(part, window.seen_by(*part)), parts)
+        in_threads(lambda part: fill(part, window.seen_by(*part, encoding.margin)), parts)
     return result.flatten(1)
 
 
