@@ -35,8 +35,10 @@ from gpu_calls import (
     Operations,
     plain,
     profile_text,
+    whole_winograd,
 )
 from hyperfuse.networks import create_network, feinfn
+from hyperfuse.networks.blocks import encoder
 from hyperfuse.networks.kernels import few_passes
 
 LAYOUTS = {"channels last": torch.channels_last, "channels first": torch.contiguous_format}
@@ -102,6 +104,7 @@ def eager_entries(bench: Bench, args: argparse.Namespace, attempt: Attempt) -> N
             lambda: bench.time(bench.recorded_step(OURS, MIXED, args.patches), warm_up=6),
         )
     attempt("sums of rows", lambda: row_sums(bench, args.patches))
+    winograd_entries(bench, args, attempt)
     layout_entries(bench, args, attempt)
     if args.profile is not None:
         attempt("profile", lambda: profile(profiled(bench, args), args.profile, bench))
@@ -133,6 +136,26 @@ def layout_entries(bench: Bench, args: argparse.Namespace, attempt: Attempt) -> 
                     for name, make in layout_calls(bench, args, precision).items():
                         attempt(f"{name}, {end}", lambda m=make: bench.time(m(), warm_up=6))  # type: ignore[misc]
     torch.backends.cudnn.benchmark = False
+
+
+def winograd_entries(bench: Bench, args: argparse.Namespace, attempt: Attempt) -> None:
+    """Compare the library's float32 convolutions with Winograd's algorithm in operations on whole images."""
+
+    def conv(layer: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        return whole_winograd(x, layer.weight, layer.bias)
+
+    x = torch.randn(1, 128, args.size, args.size, device=bench.device).contiguous(memory_format=torch.channels_last)
+    first = x.contiguous()
+    layer = torch.nn.Conv2d(128, 128, 3, padding=1, device=bench.device)
+    bench.set_tf32(False)
+    with torch.no_grad():
+        attempt("convolution, float32, channels last", lambda: bench.time(lambda: layer(x)))
+        attempt("convolution, float32, channels first", lambda: bench.time(lambda: layer(first)))
+        attempt("convolution, float32, whole Winograd", lambda: bench.time(lambda: conv(layer, x)))
+        attempt("its difference", lambda: f"{rms(conv(layer, x) - layer(x)):.1e} rms")
+    with mock.patch.object(encoder, "conv", conv):
+        attempt("encoder, float32, whole Winograd", lambda: bench.time(bench.encoder("float32", args.size)))
+        attempt("forward, float32, whole Winograd", lambda: bench.time(bench.forward(OURS, "float32", args.size)))
 
 
 def layout_calls(bench: Bench, args: argparse.Namespace, precision: str) -> dict[str, Callable[[], Any]]:
@@ -213,8 +236,8 @@ def encoder_efficiency(bench: Bench, size: int) -> str:
 
     milliseconds, _ = bench.time(encode)
     products = 0.0
-    for encoder, pixels in ((network.spatial_encoder, size**2), (network.spectral_encoder, (size // RATIO) ** 2)):
-        weights = sum(p.numel() for n, p in encoder.named_parameters() if n.endswith("weight"))
+    for part, pixels in ((network.spatial_encoder, size**2), (network.spectral_encoder, (size // RATIO) ** 2)):
+        weights = sum(p.numel() for n, p in part.named_parameters() if n.endswith("weight"))
         products += 2.0 * weights * pixels
     n = 8192 if bench.on_gpu else 512
     a, b = (torch.randn(n, n, device=bench.device, dtype=torch.bfloat16) for _ in range(2))

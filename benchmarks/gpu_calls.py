@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "reference"))
 import plain_feinfn as plain
 
 from hyperfuse.networks import create_network, feinfn
+from hyperfuse.networks.kernels.winograd import transforms
 from hyperfuse.training.captured import OptimisationStep, create_adam
 
 BANDS, MSI_BANDS, RATIO = 31, 3, 4
@@ -37,6 +38,20 @@ class Operations(TorchDispatchMode):
         """Count and call."""
         self.counts[str(func)] += 1
         return func(*args, **(kwargs or {}))
+
+
+def whole_winograd(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Return a 3x3 convolution of (B, C, H, W), sides multiples of 4, by F(4x4, 3x3) on the whole image."""
+    outputs, kernel, inputs = (matrix.to(x.device) for matrix in transforms(x.dtype))
+    batch, channels, height, width = x.shape
+    padded = torch.nn.functional.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
+    image, row, column, _ = padded.stride()
+    size, step = (6, 6, batch, height // 4, width // 4, channels), (row, column, image, 4 * row, 4 * column, 1)
+    values = (inputs @ padded.as_strided(size, step).reshape(36, -1)).view(36, -1, channels)
+    products = values @ (kernel @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(36, channels, -1)
+    tiles = (outputs @ products.flatten(1)).view(4, 4, batch, height // 4, width // 4, -1)
+    result = tiles.permute(2, 3, 0, 4, 1, 5).reshape(batch, height, width, -1)
+    return (result if bias is None else result.add_(bias)).permute(0, 3, 1, 2)
 
 
 class Bench:
