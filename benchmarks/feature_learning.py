@@ -14,6 +14,7 @@ import random
 import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -46,8 +47,8 @@ class Crops:
         held_out: the same of the image that held-out residuals belong to.
         msi: likewise, (B, msi_bands, H, W).
         contrast: of MSI and image, (B, 2).
-        error: what the default's image lacks of the reference, in units of ``left_over``'s RMS, (B, bands, H, W).
-        left_over: what the default's held-out predictions leave of the HSI, (B, bands, h, w).
+        error: what the default's image lacks of the reference, in units of its RMS in the scene, (B, bands, H, W).
+        left_over: what the default's held-out predictions leave of the HSI, in the same units, (B, bands, h, w).
         weight: of each crop, (B,).
     """
 
@@ -79,7 +80,7 @@ class Scenes:
         self.sensor: Sensor = kept[0]["sensor"]
         self.ratio, self.device = round(self.sensor.ratio[0]), device
         self.side = side // self.ratio * self.ratio
-        unit = left_over.square().mean((2, 3), keepdim=True).sqrt().clamp_min(1e-12)
+        unit = error.float().square().mean((2, 3), keepdim=True).sqrt().clamp_min(1e-12)
         self.error = (error.float() / unit).clamp(-_LARGEST, _LARGEST).half()
         self.left_over = (left_over / unit).clamp(-_LARGEST, _LARGEST)
         runs = [band_runs(one.float(), IMAGE_RUNS) for one in self.image]
@@ -309,11 +310,11 @@ def gain(network: FeatureNetwork, scenes: Scenes, number: int) -> tuple[float, f
     return both[0], both[1]
 
 
-def train(tasks: dict[str, list[Task]], left_out: list[str], checkpoint: Path, args: argparse.Namespace) -> None:
+def train(tasks: dict[str, list[Task]], left_out: list[str], checkpoint: Path, args: argparse.Namespace) -> list[Any]:
     """Train for some time on scenes of each degradation but those left out; keep what was reached at every check.
 
     The time is that of the processor on one, and includes reading and checks. Continues where there is a checkpoint.
-    Checks print the gain of the scenes left out.
+    Checks print the gain of the scenes left out. Returns what every check has reached.
     """
     device = torch.device(args.device)
     torch.manual_seed(args.seed)
@@ -328,7 +329,7 @@ def train(tasks: dict[str, list[Task]], left_out: list[str], checkpoint: Path, a
         if left_out
     }
     network = FeatureNetwork.untrained(args.hidden, args.features, args.blocks)
-    learner, done, history = Learner(network, args), 0.0, []
+    learner, done, history = Learner(network, args), 0.0, list[Any]()
     if checkpoint.exists():
         stored = torch.load(checkpoint, map_location=device, weights_only=True)
         with torch.no_grad():
@@ -366,3 +367,4 @@ def train(tasks: dict[str, list[Task]], left_out: list[str], checkpoint: Path, a
             last = done
             check()
     check()
+    return history

@@ -3,15 +3,16 @@
     python benchmarks/feature_training.py DATA OUT --seconds 400
 
 DATA is a folder of CAVE or a file of packed scenes (`hyperfuse data pack`). Every fifth scene in alphabetical order
-makes a fold, with an offset of the fold's number. Each part is continued where it was stopped:
+makes a fold, with an offset of the fold's number. Each part is continued where it was stopped, from a folder of state:
 
 1. Every scene is degraded in several ways and fused by the default without trained features, in parallel processes.
-2. For each fold, and once for all scenes, a network is trained (feature_learning.py). Checkpoints are OUT/fold-N.pt;
-   on a GPU they are trained side by side, on a processor one after the other.
+2. For each fold, and once for all scenes, a network is trained (feature_learning.py): on a GPU side by side, on a
+   processor one after the other.
 3. The scenes left out are fused with these features, and with those of weights that were not trained.
 
-OUT gets `features.safetensors` (trained on all scenes; `--set features=FILE` of the method feinfn reads it), and the
-scores as JSON and Markdown. `--score-only` with `--degradation dhif-x4` first scores what was trained on others.
+OUT gets `networks.pt` (of each fold what every check had reached, and the gains of scenes left out),
+`features.safetensors` (trained on all scenes; `--set features=FILE` of the method feinfn reads it), and the scores as
+JSON and Markdown. `--part score` with `--degradation dhif-x4` scores what was trained on other degradations.
 """
 
 from __future__ import annotations
@@ -34,18 +35,19 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 
 from feature_learning import train
-from feature_scenes import DEGRADATIONS, Task, prepare, scene_names, score
+from feature_scenes import DEGRADATIONS, Task, prepare, save, scene_names, score
 from hyperfuse.methods.feinfn.pretrained import save_features
 from hyperfuse.methods.feinfn.trained_features import FeatureNetwork
 
 FOLDS, ALL = 5, "all"
+PARTS = ("prepare", "train", "score")
 
 
-def trained(checkpoint: Path, seconds: float | None) -> FeatureNetwork:
-    """Return what a checkpoint holds: its last network, or that of the check nearest to a time."""
-    if not checkpoint.exists():
-        raise SystemExit(f"{checkpoint} does not exist: leave out --score-only, and it is trained")
-    history = torch.load(checkpoint, map_location="cpu", weights_only=True)["history"]
+def reached(histories: dict[str, Any], fold: str, seconds: float | None) -> FeatureNetwork:
+    """Return the last network of a fold, or that of the check nearest to a time."""
+    if fold not in histories:
+        raise SystemExit(f"fold {fold} was not trained: leave out --part score, and it is")
+    history = histories[fold]
     entry = history[-1] if seconds is None else min(history, key=lambda one: abs(one["seconds"] - seconds))
     return FeatureNetwork(**{name: value.float() for name, value in entry["network"].items()})
 
@@ -75,7 +77,9 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a folder of CAVE, or a file of packed scenes")
     parser.add_argument("output", type=Path, help="a folder")
-    parser.add_argument("--prepared", type=Path, help="a folder for prepared scenes, 50 MB each [OUT/prepared]")
+    parser.add_argument(
+        "--state", type=Path, help="a folder for prepared scenes, 50 MB each, and checkpoints [OUT/state]"
+    )
     parser.add_argument("--seconds", type=float, default=400, help="of training each fold [400]")
     parser.add_argument(
         "--fold", action="append", choices=[*map(str, range(FOLDS)), ALL], help="repeatable [all of them]"
@@ -84,8 +88,7 @@ def parsed() -> argparse.Namespace:
         "--degradation", action="append", choices=DEGRADATIONS, help="repeatable; the first is scored [all of them]"
     )
     parser.add_argument("--checked", type=int, default=2, help="degradations of which gains are shown in training [2]")
-    parser.add_argument("--score-only", action="store_true", help="with the checkpoints that are there")
-    parser.add_argument("--train-only", action="store_true", help="score another time")
+    parser.add_argument("--part", choices=PARTS, action="append", help="repeatable [all of them]")
     parser.add_argument("--at", type=float, help="score, and keep, what was reached after so many seconds [the end]")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that prepare scenes [cores]")
@@ -112,34 +115,46 @@ def main() -> None:
     """Prepare, train, score."""
     args = parsed()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    folder = args.prepared or args.output / "prepared"
-    for one in (folder, args.output):
+    state, parts = args.state or args.output / "state", args.part or PARTS
+    for one in (state, args.output):
         one.mkdir(parents=True, exist_ok=True)
     names, degradations = scene_names(args.data)[: args.scenes], args.degradation or list(DEGRADATIONS)
+    scored = degradations[0] if "score" in parts else None
     tasks = {
-        kind: [
-            Task(args.data, name, kind, args.side, folder, kind == degradations[0] and not args.train_only)
-            for name in names
-        ]
-        for kind in (degradations[:1] if args.score_only else degradations)
+        kind: [Task(args.data, name, kind, args.side, state, kind == scored) for name in names]
+        for kind in (degradations if "score" not in parts or "train" in parts else degradations[:1])
     }
     folds = args.fold or [*map(str, range(FOLDS)), ALL]
     left_out = {fold: [] if fold == ALL else names[int(fold) :: FOLDS] for fold in folds}
-    context = get_context("spawn")
-    with ProcessPoolExecutor(args.workers, mp_context=context) as pool:
+    # A part that is left out was done before; what scoring needs is prepared with it.
+    with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
         for line in pool.map(prepare, [one for some in tasks.values() for one in some]):
             print(line, flush=True)
-    if not args.score_only:
+    file = args.output / "networks.pt"
+    histories = torch.load(file, map_location="cpu", weights_only=True) if file.exists() else {}
+    if "train" in parts:
         side_by_side = len(folds) if torch.device(args.device).type == "cuda" else 1
-        with ProcessPoolExecutor(side_by_side, mp_context=context) as pool:
-            jobs = [pool.submit(train, tasks, left_out[one], args.output / f"fold-{one}.pt", args) for one in folds]
-            for job in jobs:
-                job.result()
-    networks = {fold: trained(args.output / f"fold-{fold}.pt", args.at) for fold in folds}
-    if ALL in networks:
-        save_features(networks[ALL], args.output / "features.safetensors")
-    if not args.train_only:
+        with ProcessPoolExecutor(side_by_side, mp_context=get_context("spawn")) as pool:
+            jobs = {
+                fold: pool.submit(train, tasks, left_out[fold], state / checkpoint_name(args, fold), args)
+                for fold in folds
+            }
+            for fold, job in jobs.items():
+                try:
+                    histories[fold] = job.result()
+                    save(file, histories)
+                except Exception as error:  # one that fails must not stop the others
+                    print(f"fold {fold} failed: {type(error).__name__}: {error}", flush=True)
+        if ALL in histories:
+            save_features(reached(histories, ALL, args.at), args.output / "features.safetensors")
+    if "score" in parts:
+        networks = {fold: reached(histories, fold, args.at) for fold in folds if fold != ALL}
         write_scores(args, tasks[degradations[0]], networks, left_out)
+
+
+def checkpoint_name(args: argparse.Namespace, fold: str) -> str:
+    """Return the name of a checkpoint: networks of other sizes may share the prepared scenes."""
+    return f"fold-{fold}-{args.output.name}.pt"
 
 
 def write_scores(
@@ -152,6 +167,7 @@ def write_scores(
         jobs = {
             task.name: (fold, pool.submit(score, task.pair, {"trained": networks[fold], "untrained": plain}))
             for fold, some in left_out.items()
+            if fold in networks
             for task in tasks
             if task.name in some
         }

@@ -5,9 +5,10 @@
 #     bash benchmarks/gpu.sh DATA OUT [SECONDS]
 #
 # DATA     a file of packed scenes, as `hyperfuse data pack CAVE FILE` writes it
-# OUT      a folder: log.txt (everything), timings.json, compiled.json, profile.txt, features/ (features.safetensors,
-#          checkpoints, scores-*.md), rows.json (rows and ablations: scores, patches seen, time, machine),
-#          weights-x4.safetensors, weights-x8.safetensors (the rows' networks of one fold in half precision)
+# OUT      a folder: log.txt (everything), timings.json, compiled.json, profile.txt, features-*/ (networks.pt, what
+#          feature_training.py has reached in folds, and features.safetensors), rows.json (rows and ablations: scores,
+#          patches seen, time, machine), weights-x4.safetensors, weights-x8.safetensors (the rows' networks of one
+#          fold in half precision)
 # SECONDS  of all parts together [570]
 #
 # Needs python3 with torch, numpy, scipy, pyyaml, safetensors, affine and pydantic; wheels of what is missing may lie in WHEELS
@@ -31,6 +32,8 @@ part() { # part SECONDS COMMAND...: run for at most SECONDS of what is left
   timeout --kill-after=10 "$limit" "$@" || echo "== ended with $?: $1 ${2:-}"
 }
 
+# Many processes share the device's memory.
+export PYTORCH_CUDA_ALLOC_CONF=${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}
 export PYTHONUNBUFFERED=1 PYTHONPATH=$here/src
 if ! "$python" -c 'import affine, pydantic' 2>/dev/null; then
   site=$(mktemp -d)
@@ -40,11 +43,11 @@ fi
 nvidia-smi 2>/dev/null
 "$python" -c 'import torch, sys; print(sys.version, torch.__version__, torch.cuda.is_available() and torch.cuda.get_device_name())'
 
-trial=() rows=() learn=(--seconds 90) tests=90 timings=110 measuring=15 features=190
+trial=() rows=() learn=(--workers 13 --every 60 --crops 4) tests=90 timings=110 measuring=15
 if [ -n "${TRIAL:-}" ]; then
   trial=(--size 32 --large 64 --patches 1 --seconds 0.02 --width 8)
   rows=(--width 8 --scenes 6 --side 64 --batch 1 --narrow-batch 1 --ablation-patches 2 --every 10 --check 2)
-  learn=(--seconds 4 --scenes 6 --side 96 --pixels 3000 --workers 1)
+  learn=(--workers 2 --every 10 --scenes 6 --side 96 --crop 48 --crops 2 --scenes-per-step 2 --hidden 8)
 fi
 
 cd "$here" || exit 2
@@ -60,10 +63,20 @@ compiled &
 compiler=$!
 total=$((total - measuring))
 
-# Scenes are prepared by as many processes as there are cores: 12 s of a core for each.
+# Scenes are prepared by nearly as many processes as there are cores: 12 s of a core for each of 100. Then a wide and a
+# deep network for each of three folds and for all scenes; two of them share the prepared scenes.
 features() {
-  part $features "$python" benchmarks/feature_training.py "$data" "$out/features" --device "$device" \
-    --prepared "$(mktemp -d)" "${learn[@]}"
+  local state
+  state=$(mktemp -d)
+  part 250 "$python" benchmarks/feature_training.py "$data" "$out/features" --state "$state" "${learn[@]}" --part prepare
+  rest=$(($(left) - 20))
+  for looks in "deep --blocks 3" "wide --blocks 1 --hidden 96 --gain 0.5 --curve 0.25 --overlap 0.5"; do
+    # shellcheck disable=SC2086  # options are words
+    set -- $looks
+    part $((rest + 20)) "$python" benchmarks/feature_training.py "$data" "$out/features-$1" --device "$device" --state "$state" \
+      "${@:2}" "${learn[@]}" --part train --seconds "$rest" --fold 0 --fold 2 --fold 4 --fold all &
+  done
+  wait
 }
 # Rows and ablations end by themselves when their time is over; the seconds after it are for the last scores.
 paper() {
