@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -47,67 +46,26 @@ class VersionPatch(NamedTuple):
     hr: tuple[int, int]
 
 
-class SceneVersions:
-    """Whole scenes, each augmented and degraded ``count`` times per ratio.
+class BasedExamples(Examples):
+    """Patches of whole pairs, by their position in the run.
 
     A fusion such as local regression needs a larger neighbourhood than a patch and takes too long for every patch. So
-    it is made of whole scenes, and patches are cut from them.
-
-    Attributes:
-        keys: (scene, ratio, version) of each, as numbers; versions of a scene at a ratio follow each other.
-    """
-
-    def __init__(self, source: PatchSource, count: int) -> None:
-        self.source, self.count = source, count
-        scenes, ratios = len(source.store.names), len(source.degradations)
-        self.keys = list(product(range(scenes), range(ratios), range(count)))
-
-    def inputs(self) -> list[Callable[[], Inputs]]:
-        """Return functions that make what an image of a base is made of."""
-        return [partial(self._inputs, *key) for key in self.keys]
-
-    def pair(self, number: int, ratio: int, version: int) -> VersionPair:
-        """Make a version of a scene.
-
-        Raises:
-            InputError: a scene too small to be shrunk as asked.
-        """
-        store = self.source.store
-        name = store.names[number]
-        degradation, scales = self.source.degradations[ratio], self.source.augmentation.scales
-        generator = np.random.default_rng([_VERSION, self.source.order.seed, number, ratio, version])
-        scale = scales[int(generator.integers(len(scales)))]
-        image = store.load(name)
-        rows, cols = (int(size / scale) for size in image.shape[-2:])
-        if min(rows, cols) < degradation.side:
-            raise InputError(
-                f"the scene {name} shrunk by {scale:g} has {rows}x{cols} pixels for training, fewer than a patch "
-                f"of {degradation.side}x{degradation.side}; take smaller augmentation.scales or data.patch"
-            )
-        image = self.source.draw_change(generator).applied(shrunk(image, (rows, cols)))
-        return VersionPair(*degradation.whole_pair(image, generator), scale)
-
-    def _inputs(self, number: int, ratio: int, version: int) -> Inputs:
-        pair = self.pair(number, ratio, version)
-        return Inputs(pair.hsi, pair.msi, self.source.degradations[ratio].nominal)
-
-
-class BasedExamples(Examples):
-    """Patches of whole pairs, by their position in the run, cut at the borders of LR pixels.
+    each scene is augmented and degraded as a whole, ``base.versions`` times per ratio, and patches are cut from the
+    pair and the base's image together, at the borders of LR pixels.
 
     Raises:
         InputError: scenes too small to be shrunk as asked.
     """
 
     def __init__(self, source: PatchSource, base: Base) -> None:
-        self.source, made = source, SceneVersions(source, base.versions)
+        self.source, self._count = source, base.versions
         self._scenes = {name: number for number, name in enumerate(source.store.names)}
-        self._count = base.versions
-        self.versions: list[Version] = []
-        for number, ratio, version in made.keys:
-            pair = made.pair(number, ratio, version)
-            image = base.image(pair.hsi, pair.msi, source.degradations[ratio].nominal)
-            self.versions.append(Version(pair, image.to(pair.reference)))
+        # Versions of a scene at a ratio follow each other.
+        keys = list(product(range(len(self._scenes)), range(len(source.degradations)), range(base.versions)))
+        pairs = [self._pair(*key) for key in keys]
+        sensors = [source.degradations[ratio].nominal for _, ratio, _ in keys]
+        images = base.images([Inputs(one.hsi, one.msi, sensor) for one, sensor in zip(pairs, sensors, strict=True)])
+        self.versions = [Version(one, image.to(one.reference)) for one, image in zip(pairs, images, strict=True)]
 
     def __len__(self) -> int:
         return len(self.source.corners)
@@ -149,6 +107,22 @@ class BasedExamples(Examples):
             lr.append(first)
             hr.append(round(first * degradation.ratio))
         return VersionPatch(ratio, number, (lr[0], lr[1]), (hr[0], hr[1]))
+
+    def _pair(self, number: int, ratio: int, version: int) -> VersionPair:
+        store = self.source.store
+        name = store.names[number]
+        degradation, scales = self.source.degradations[ratio], self.source.augmentation.scales
+        generator = np.random.default_rng([_VERSION, self.source.order.seed, number, ratio, version])
+        scale = scales[int(generator.integers(len(scales)))]
+        image = store.load(name)
+        rows, cols = (int(size / scale) for size in image.shape[-2:])
+        if min(rows, cols) < degradation.side:
+            raise InputError(
+                f"the scene {name} shrunk by {scale:g} has {rows}x{cols} pixels for training, fewer than a patch "
+                f"of {degradation.side}x{degradation.side}; take smaller augmentation.scales or data.patch"
+            )
+        image = self.source.draw_change(generator).applied(shrunk(image, (rows, cols)))
+        return VersionPair(*degradation.whole_pair(image, generator), scale)
 
     def corner(self, drawn: VersionPatch) -> PatchCorner:
         """Return the scene of a patch, and its corner in the version of it."""

@@ -12,6 +12,7 @@ from hyperfuse.sensor.model import Sensor
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.sensor.srf.srf import Srf
+from hyperfuse.training.base_images import Inputs
 from hyperfuse.training.based_examples import BasedExamples
 from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.degradation import Degradation, lr_pixels_per_side
@@ -40,20 +41,26 @@ class TrainingData:
 
 
 class _ScenePair:
-    """Makes the pair of a whole scene, without jitter; the base's image, which is slow to make, is kept."""
+    """Makes the pair of a whole scene, without jitter.
 
-    def __init__(self, store: SceneStore, scene: str, sensor: Sensor, ratio: float, base: Base | None) -> None:
-        self._store, self._scene, self._sensor, self._base = store, scene, sensor, base
+    Attributes:
+        base_image: the base's image, which is slow to make, or None.
+    """
+
+    def __init__(self, store: SceneStore, scene: str, sensor: Sensor, ratio: float) -> None:
+        self._store, self._scene, self._sensor = store, scene, sensor
         # Refuses a scene smaller than an LR pixel.
         self._rows, self._cols = (round(lr_pixels_per_side(size, ratio) * ratio) for size in store.shape(scene))
-        self._base_image: torch.Tensor | None = None
+        self.base_image: torch.Tensor | None = None
 
     def __call__(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
         image = self._store.load(self._scene)[:, : self._rows, : self._cols]
-        hsi, msi = self._sensor.degrade(image), self._sensor.respond(image)
-        if self._base is not None and self._base_image is None:
-            self._base_image = self._base.image(hsi, msi, self._sensor).to(hsi)
-        return hsi, msi, image, self._base_image
+        return self._sensor.degrade(image), self._sensor.respond(image), image, self.base_image
+
+    def inputs(self) -> Inputs:
+        """Return what the base's image is made of."""
+        hsi, msi, _, _ = self()
+        return Inputs(hsi, msi, self._sensor)
 
 
 def open_training_data(config: TrainingConfig, scenes: SceneReader, base: Base | None = None) -> TrainingData:
@@ -93,14 +100,16 @@ def open_training_data(config: TrainingConfig, scenes: SceneReader, base: Base |
     corners = store.grid(data.patch, data.stride)
     order = DataOrder(config.seed, len(corners), config.batch, config.accumulation)
     store.load_while_room()
-    validation = tuple(
-        ValidationPair(name, ratio, _ScenePair(held_out, name, sensor, ratio, base))
-        for ratio, sensor in ((ratio, create_sensor(degradation.preset, ratio, srf)) for ratio in ratios)
-        for name in held_out.names
-    )
+    sensors = {ratio: create_sensor(degradation.preset, ratio, srf) for ratio in ratios}
+    pairs = [_ScenePair(held_out, name, sensors[ratio], ratio) for ratio in ratios for name in held_out.names]
+    names = [(name, ratio) for ratio in ratios for name in held_out.names]
+    validation = tuple(ValidationPair(*name, pair) for name, pair in zip(names, pairs, strict=True))
     guidance = store.bands if base is not None and base.guidance else 0
     source = PatchSource(store, corners, order, degradations, config.augmentation)
     examples: Examples = PatchExamples(source) if base is None else BasedExamples(source, base)
+    if base is not None:
+        for pair, image in zip(pairs, base.images([pair.inputs() for pair in pairs]), strict=True):
+            pair.base_image = image
     return TrainingData(examples, order, validation, store.bands, srf.msi_bands + guidance, store, srf)
 
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hyperfuse.errors import HyperfuseError, InputError
 from hyperfuse.sensor.model import Sensor
+from hyperfuse.training.base_images import BaseImages, Inputs
 from hyperfuse.training.scene_store import PatchCorner
 
 
@@ -35,6 +36,10 @@ class Base:
     guidance: bool = False
     versions: int = 1
     scale: float = 1.0
+
+    def images(self, inputs: Sequence[Inputs]) -> list[torch.Tensor]:
+        """Return the images of several pairs, made by parallel processes where the base has them."""
+        return self.image.all(inputs) if isinstance(self.image, BaseImages) else [self.image(*one) for one in inputs]
 
 
 class Example(NamedTuple):

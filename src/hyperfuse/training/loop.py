@@ -27,7 +27,7 @@ from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.data import open_training_data
 from hyperfuse.training.examples import Base, ExampleBatch
 from hyperfuse.training.initialisation import initial_network
-from hyperfuse.training.losses import weighted_loss
+from hyperfuse.training.losses import IntermediateOutputs, weighted_loss
 from hyperfuse.training.order import ProcessBatches
 from hyperfuse.training.processes import Processes
 from hyperfuse.training.residence import open_batches
@@ -166,7 +166,7 @@ class _Run:
     def train(self, progress: Progress) -> TrainingResult:
         """Take all steps that are left, then return the outcome."""
         state, data, log_every = self.state, self.data, self.config.log.every
-        outputs = _Outputs(self.network) if self.config.network.intermediate else self.network
+        outputs = IntermediateOutputs(self.network) if self.config.network.intermediate else self.network
         model = self.processes.accelerator.prepare_model(outputs)  # gradients are averaged over the processes
         optimisation = OptimisationStep(
             lambda hsi, msi, reference, base: self._loss(model, ExampleBatch(hsi, msi, reference, base, ())),
@@ -348,14 +348,3 @@ class _Run:
 def _listed(corners: list[PatchCorner], maximum: int = 8) -> str:
     more = f" and {len(corners) - maximum} more" if len(corners) > maximum else ""
     return ", ".join(map(str, corners[:maximum])) + more
-
-
-class _Outputs(torch.nn.Module):
-    """A network whose call gives its intermediate outputs, as the wrapper of several processes needs it."""
-
-    def __init__(self, network: FusionNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, hsi: torch.Tensor, msi: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return self.network.intermediate(hsi, msi)

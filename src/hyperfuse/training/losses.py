@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.networks.base import FusionNetwork
 
 LossTerm = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -107,3 +108,15 @@ def _window_means(size: int, like: torch.Tensor) -> torch.Tensor:
     centre = SSIM_WINDOW // 2
     weight = torch.exp(-(((offset - centre) / _SSIM_SIGMA) ** 2) / 2) * ((offset - centre).abs() <= centre)
     return weight / weight.sum(1, keepdim=True)
+
+
+class IntermediateOutputs(torch.nn.Module):
+    """A network whose call gives its intermediate outputs, as the wrapper of several processes needs it."""
+
+    def __init__(self, network: FusionNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, hsi: torch.Tensor, msi: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the outputs of which losses are taken."""
+        return self.network.intermediate(hsi, msi)

@@ -35,8 +35,6 @@ def prepare_images(config: TrainingConfig, scenes: SceneReader, base: Base, prog
         progress(done / count, f"image {done} of {count}")
 
     images.report = report
-    data = open_training_data(config, scenes, base)
-    for pair in data.validation:
-        pair.make()
+    open_training_data(config, scenes, base)
     images.report = lambda: None
     return images
