@@ -99,3 +99,31 @@ def test_one_call_renews_every_file_of_results(tmp_path):
     assert done.returncode == 0, done.stderr
     assert set(re.findall(r"results/([\w-]+\.md): python", done.stdout)) >= {file.name for file in RESULTS}
     assert set(re.findall(r"python benchmarks/([\w-]+\.py)", done.stdout)) <= {path.name for path in SCRIPTS}
+
+
+def test_the_page_of_a_gpu_compares_with_the_literal_form(script, monkeypatch, tmp_path, capsys):
+    literal, ours = "literal form of the released program", "compiled, recorded training step, 16 patches"
+    eager = {
+        f"forward 512x512, float32, {literal}": [60.0, 1.5],
+        f"forward 512x512, TF32, {literal}": [36.0, 1.5],
+        "forward 512x512, bfloat16, feinfn": [12.0, 1.25],
+        "encoder, float32, channels first": [9.0, 0.5],
+        "forward 512x512, TF32, feinfn": "failed: RuntimeError",
+        "parity": "1e-7",
+    }
+    steps = {f"training step, 16 patches, float32, {literal}": [58.0, 4.0], f"{ours}, bfloat16, feinfn": [10.0, 1.0]}
+    for name, entries in (("timings", eager), ("compiled", steps)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"device": "GPU", "torch": "2", "entries": entries}))
+    pages = script("feinfn_gpu_table")
+    files = [str(tmp_path / "timings.json"), str(tmp_path / "compiled.json")]
+    monkeypatch.setattr("sys.argv", ["page", *files, "--output", str(tmp_path), "--source", "hyperfuse 1 (abc)"])
+    pages.main()
+    text = (tmp_path / "feinfn-gpu.md").read_text()
+    assert "| bfloat16 | feinfn | operation by operation | 12.0 | 1.25 | 5.0, 3.0 |" in text
+    assert "| bfloat16 | feinfn | compiled, recorded | 10.0 | 1.00 | 5.8, - |" in text
+    assert "| encoder, float32, channels first | 9.00 | 0.50 |" in text
+    assert "| parity | 1e-7 |" in text
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
+    monkeypatch.setattr("sys.argv", ["page", "--output", str(tmp_path)])
+    pages.main()
+    assert (tmp_path / "feinfn-gpu.md").read_text() == text
