@@ -3,11 +3,11 @@ import threading
 import pytest
 
 from hyperfuse.runtime.interruption import (
-    begin,
     finish_removals,
     interrupt,
     interruptible,
     remove_at_the_end,
+    start_command,
     uninterrupted,
 )
 
@@ -83,7 +83,7 @@ def test_blocks_of_other_threads_hold_nothing_back():
 
 
 def test_what_a_signal_left_is_removed_once(tmp_path):
-    begin()
+    start_command()
     gone = []
     first = remove_at_the_end(tmp_path / "a", lambda: gone.append("a"))
     remove_at_the_end(tmp_path / "b", lambda: gone.append("b"))
@@ -96,7 +96,7 @@ def test_what_a_signal_left_is_removed_once(tmp_path):
 def test_blocks_that_an_earlier_command_left_open_hold_nothing_back():
     left_open = uninterrupted()
     left_open.__enter__()
-    begin()
+    start_command()
     with pytest.raises(KeyboardInterrupt):
         interrupt(KeyboardInterrupt())
     left_open.__exit__(None, None, None)

@@ -87,7 +87,7 @@ def _run(words: list[str], *, alone: bool = False) -> int:
         finally:
             flush_stdout()
             if alone:
-                # The process ends: to look for garbage among all objects of torch takes longer than some commands.
+                # The process ends: to search garbage among all objects of torch takes longer than some commands.
                 gc.freeze()
 
 

@@ -17,7 +17,7 @@ from hyperfuse.text import single_line
 
 # Lines of progress in any second, and the pause between two that differ by their fraction only: the others of a second
 # are for new messages, so that the last line always names the step that is worked on.
-_MOST, _PAUSE_SECONDS = 10, 0.2
+_MAXIMUM, _PAUSE_SECONDS = 10, 0.2
 # Below it, the time that the first steps took says nothing about the others.
 _FRACTION_FOR_ETA = 0.01
 
@@ -35,7 +35,7 @@ class EventLines:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._start = clock()
-        self._times: deque[float] = deque(maxlen=_MOST)
+        self._times: deque[float] = deque(maxlen=_MAXIMUM)
         self._fraction, self._message = 0.0, ""
         self._lock = threading.Lock()
 
@@ -80,7 +80,7 @@ class EventLines:
             now = self._clock()
             self._fraction = max(self._fraction, min(fraction, 1.0))
             pause = now - self._times[-1] if self._times else _PAUSE_SECONDS
-            full = len(self._times) == _MOST and now - self._times[0] < 1.0
+            full = len(self._times) == _MAXIMUM and now - self._times[0] < 1.0
             if not last and (full or (message == self._message and pause < _PAUSE_SECONDS)):
                 return
             self._times.append(now)

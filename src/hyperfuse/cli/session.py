@@ -103,15 +103,15 @@ class Session:
     def note(self, text: str) -> None:
         """Write a note on stderr, unless quiet."""
         if not self.quiet:
-            self._tell("note", text)
+            self._report("note", text)
 
     def note_always(self, text: str) -> None:
         """Write an important note on stderr, also when quiet; as JSON it is a warning."""
-        self._tell("warning", text)
+        self._report("warning", text)
 
     def error(self, text: str) -> None:
         """Write on stderr why the command ends."""
-        self._tell("error", f"error: {text}", **self._traceback)
+        self._report("error", f"error: {text}", **self._traceback)
 
     def wrote(self, *files: Path | str) -> None:
         """Remember files that were written, for the result of ``--progress json``."""
@@ -158,7 +158,7 @@ class Session:
             return
         self.warnings.append(text)
         where = f" ({category.__name__} at {filename}:{lineno})" if self.debug else ""
-        self._tell("warning", f"warning: {text}{where}")
+        self._report("warning", f"warning: {text}{where}")
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Progress]:
@@ -183,7 +183,7 @@ class Session:
             raise HyperfuseError("stdout is closed, and results have nowhere to go")
         sys.stdout.write(text + "\n")
 
-    def _tell(self, event: str, text: str, **fields: str) -> None:
+    def _report(self, event: str, text: str, **fields: str) -> None:
         if self.events is not None:
             self.events.message(event, text, **fields)
             return

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from hyperfuse.cli.streams import asks_for_json
-from hyperfuse.runtime.interruption import begin, interrupt
+from hyperfuse.runtime.interruption import interrupt, start_command
 
 # By name, because not every system has them all; the last is Windows's, by which a program ends a process group.
 _MESSAGES = {
@@ -48,7 +48,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def end_at_once(number: int, frame: FrameType | None = None) -> None:
-    """End a process that has not begun to work, as while it loads what it works with: nothing has to be removed."""
+    """End a process that has not started to work, as while it loads what it works with: nothing has to be removed."""
     message = _MESSAGES[signal.Signals(number).name]
     line = f'{{"event": "error", "message": "{message}"}}' if asks_for_json(sys.argv) else f"error: {message}"
     with suppress(OSError):
@@ -92,7 +92,7 @@ def signals_raised() -> Iterator[None]:
 
     before = sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
-        begin()
+        start_command()
         sys.unraisablehook = unraisable
         for number in _numbers():
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler, end_at_once):

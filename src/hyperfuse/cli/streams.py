@@ -30,7 +30,7 @@ def prepare_stdout() -> None:
 
 
 def flush_stdout() -> None:
-    """Flush stdout; where that fails, as at the end of an error that says so, what is left is dropped."""
+    """Flush stdout; where that fails, as at the end of an error that says so, the rest is dropped."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

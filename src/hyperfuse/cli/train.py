@@ -39,7 +39,7 @@ def train(
         config: YAML file; those that ship are in configs/ of the source, docs/training.md explains every key.
         overrides: Keys to change, such as data.folder=CAVE or optimiser.learning_rate=1e-3.
         resume: Continue the training run in the output folder, as resume=true does; starts one where there is none.
-        prepare: Make the images of the base that the run starts from, print how many, their size and the time, and end.
+        prepare: Make the images of the base that training needs, print how many, their size and the time, and end.
             They are kept in the user's cache folder, and read by every run that needs them.
         overwrite: Remove the training run in the output folder.
         json: Write the scores as JSON.

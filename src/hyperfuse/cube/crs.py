@@ -9,7 +9,7 @@ from hyperfuse.errors import InputError
 if TYPE_CHECKING:
     from rasterio.crs import CRS
 
-# Attribute of an image that no grid places: by what it is placed; and what is to be done then.
+# Attribute of an image that no grid places: by what it has a position; and what is to be done then.
 PLACED_BY = "placed_by"
 ORTHORECTIFIED = (
     "order the orthorectified (map-projected) level of the product, often called L2, L1T or ortho, or orthorectify it"

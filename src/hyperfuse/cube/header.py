@@ -121,7 +121,7 @@ class CubeHeader(Shaped):
         return f"CubeHeader({', '.join(self.facts())})"
 
     def facts(self) -> list[str]:
-        """Return the main facts in a few words each: size, wavelengths, CRS, pixel and units, as far as known."""
+        """Return the main facts briefly: size, wavelengths, CRS, pixel and units, as far as known."""
         found = [f"{self.bands} {'band' if self.bands == 1 else 'bands'}", f"{self.rows} x {self.cols} pixels"]
         known = None if self.wavelengths is None else self.wavelengths[np.isfinite(self.wavelengths)]
         if known is not None and known.size:

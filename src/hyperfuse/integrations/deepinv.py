@@ -265,9 +265,9 @@ def _pansharpening(physics: Any) -> tuple[Sensor, tuple[int, int, int], Shape]:
         )
     bands, rows, cols = sampling.imsize
     factor = int(sampling.factor)
-    left = [size - 1 if valid else 0 for size in kernel.shape]
-    lr_size = (math.ceil((rows - left[0]) / factor), math.ceil((cols - left[1]) / factor))
-    # Of a kernel with an even number of rows deepinv puts the centre on the row before the middle.
+    lost = [size - 1 if valid else 0 for size in kernel.shape]
+    lr_size = (math.ceil((rows - lost[0]) / factor), math.ceil((cols - lost[1]) / factor))
+    # Of a kernel with an even number of rows deepinv puts the centre on the row before the symmetric one.
     y, x = ((size - 1) / 2 if valid else (size + 1) % 2 / 2 for size in kernel.shape)
     response = physics.decolorize.srf.detach().cpu().double().numpy().reshape(1, -1)
     sensor = Sensor(

@@ -35,7 +35,7 @@ Floats = NDArray[np.float64]
 Shape = tuple[int, int]
 
 _BLIND = "-blind"
-# LR pixels at the border that tell nothing of a PSF that is not known, of an image with as many times more.
+# LR pixels at the border that say nothing of a PSF that is not known, of an image with as many times more.
 _BORDER, _LEAST = 3, 8
 # Where less of the PSF lies on the image, dividing would only amplify noise.
 _LEAST_WEIGHT = 0.05

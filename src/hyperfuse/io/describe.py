@@ -50,7 +50,7 @@ def summary(cube: Cube) -> dict[str, Any]:
 
 
 def header_summary(header: CubeHeader) -> dict[str, Any]:
-    """Describe a header like a cube, see :func:`summary`; what the values would tell is None.
+    """Describe a header like a cube, see :func:`summary`; what the values would show is None.
 
     Example:
         >>> header_summary(CubeHeader(shape=(3, 4, 5), wavelengths=[470, 650, 550]))["rgb_bands"]

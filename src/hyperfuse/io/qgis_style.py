@@ -20,7 +20,7 @@ from hyperfuse.io.windows.open import open_windows
 from hyperfuse.io.windows.source import WindowSource
 
 _CUT = (0.02, 0.98)  # QGIS's own default of a cumulative cut
-# Values are taken from windows of this side, at most so many along each axis.
+# Values are taken from windows of this side, at most this many along each axis.
 _SIDE, _WINDOWS = 256, 4
 _SUFFIX = ".qml"
 
@@ -73,8 +73,8 @@ def _bands(source: WindowSource) -> tuple[int, ...]:
     if stated is not None:
         return stated
     side = min(64, header.rows, header.cols)
-    middle = Window((header.rows - side) // 2, (header.cols - side) // 2, side, side)
-    return choose_display(source.read(middle)).bands
+    centre = Window((header.rows - side) // 2, (header.cols - side) // 2, side, side)
+    return choose_display(source.read(centre)).bands
 
 
 def _limits(source: WindowSource) -> NDArray[np.float64]:

@@ -132,7 +132,7 @@ class ItemAsset:
 
     Attributes:
         path: of the file.
-        title: in a few words.
+        title: short.
         roles: as STAC calls them, such as ``data``.
         header: of an image.
         dtype: of its stored values.
@@ -260,7 +260,7 @@ def _bands(header: CubeHeader, dtype: str) -> list[dict[str, Any]]:
 
 
 def _footprint(header: CubeHeader) -> tuple[dict[str, Any] | None, list[float] | None]:
-    """Return the outline of an image in longitude and latitude, and the box around it; None without a position."""
+    """Return the footprint of an image in longitude and latitude, and the box around it; None without a position."""
     if header.transform is None or header.crs is None:
         return None, None
     from rasterio.warp import transform
@@ -269,12 +269,12 @@ def _footprint(header: CubeHeader) -> tuple[dict[str, Any] | None, list[float] |
 
     steps = np.linspace(0, 1, _ALONG)[:-1]
     corners = [(0, 0), (0, 1), (1, 1), (1, 0), (0, 0)]
-    outline = [
+    footprint = [
         (start[0] + step * (end[0] - start[0]), start[1] + step * (end[1] - start[1]))
         for start, end in pairwise(corners)
         for step in steps
     ]
-    placed = [header.transform @ (col * header.cols, row * header.rows) for col, row in outline]
+    placed = [header.transform @ (col * header.cols, row * header.rows) for col, row in footprint]
     xs, ys = transform(parse_crs(header.crs), parse_crs("EPSG:4326"), *zip(*placed, strict=True))
     if not np.isfinite([xs, ys]).all() or max(xs) - min(xs) > 180:
         warn("the image crosses the antimeridian or a pole: the STAC item states its place by the projection alone")

@@ -293,7 +293,7 @@ def _are_names(header: CubeHeader) -> bool:
 
 
 def _refuse_other_scale(first: Cube, second: Cube, names: tuple[str, str]) -> None:
-    """Refuse values of which one image holds a multiple of the other's, as reflectance beside its 10000-fold."""
+    """Refuse values of which one image holds a multiple of the other's, as reflectance next to its 10000-fold."""
     step = max(1, first.data.size // _SAMPLES)
     a, b = (cube.data.ravel()[::step].astype(np.float64) for cube in (first, second))
     finite = np.isfinite(a) & np.isfinite(b)

@@ -325,7 +325,7 @@ class BDT(ComparedNetwork):
         return upsampled + apply_layer(self.t, torch.cat([upsampled, msi], dim=1), hsi)
 
     def tiling(self) -> Tiling:
-        """Cells of the coarsest level's dilated windows, and the convs that merge the levels, 4 pixels of each."""
+        """Blocks of the coarsest level's dilated windows, and the convs that merge the levels, 4 pixels of each."""
         coarsest = 2 ** (len(self.t.layout.down) - 1)
-        cell = 2 * WINDOW * coarsest
-        return Tiling(multiple=cell, overlap=cell + 4 * (2 * coarsest - 2) + 3, side=512 if coarsest == 4 else 640)
+        block = 2 * WINDOW * coarsest
+        return Tiling(multiple=block, overlap=block + 4 * (2 * coarsest - 2) + 3, side=512 if coarsest == 4 else 640)

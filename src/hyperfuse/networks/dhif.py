@@ -157,7 +157,7 @@ class DHIF(ComparedNetwork):
 
     @torch.no_grad()
     def zero_output_layer(self) -> None:
-        """Set the step sizes to 0: what is left is the HSI upsampled bicubically."""
+        """Set the step sizes to 0: the result is the HSI upsampled bicubically."""
         for stage in range(_STAGES):
             self.get_parameter(f"eta_{stage}").zero_()
 

@@ -3,7 +3,7 @@
 Deng, Deng, Wu, Ran, Hong and Vivone: PSRT: Pyramid Shuffle-and-Reshuffle Transformer for Multispectral and
 Hyperspectral Image Fusion, IEEE TGRS 61 (2023), doi 10.1109/TGRS.2023.3244750. The program multiplies the products of
 queries and keys by 4, where attention has 1/2 for heads of this width; its weights need that. Between the first and the
-last conv everything stays within aligned cells of 16 x 16 pixels.
+last conv everything stays within aligned blocks of 16 x 16 pixels.
 """
 
 from __future__ import annotations
@@ -144,9 +144,9 @@ class PSRT(ComparedNetwork):
 
     @property
     def side_multiple(self) -> int:
-        """The windows' side; in half a cell at the border the shuffle joins other runs, as in the program."""
+        """The windows' side; in half a block at the border the shuffle joins other runs, as in the program."""
         return max(WINDOWS)
 
     def tiling(self) -> Tiling:
-        """Windows of 8 pixels in cells of 16, and a conv before and after them."""
+        """Windows of 8 pixels in blocks of 16, and a conv before and after them."""
         return Tiling(multiple=CELL, overlap=CELL + 1)

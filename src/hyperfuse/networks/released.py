@@ -66,7 +66,7 @@ def describe_released(
                 reference = _shapes(name, _HSI_BANDS, _MSI_BANDS, **options)
             except InputError:  # a ratio that it does not admit
                 continue
-            if not reference.shares_names_with(state):  # nor would it with other options
+            if not reference.resembles(state):  # nor would it with other options
                 break
             if reference.has_names_of(state) and (one := _fitted(name, options, reference, state)):
                 found.append(one)
@@ -324,7 +324,7 @@ class _Shapes(NamedTuple):
     network: ComparedNetwork
     sizes: dict[str, tuple[int, ...]]
 
-    def shares_names_with(self, state: Mapping[str, torch.Tensor]) -> bool:
+    def resembles(self, state: Mapping[str, torch.Tensor]) -> bool:
         """Whether most names of a state dict are those of the network, some of which its options decide."""
         return 2 * len(self.sizes.keys() & state.keys()) > len(state)
 

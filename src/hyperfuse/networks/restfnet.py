@@ -40,7 +40,7 @@ def _up(into: int, out: int) -> list[nn.Module]:
 
 
 class _TwoStream(ComparedNetwork):
-    """What ResTFNet and TFNet share: bands, values and sizes."""
+    """What ResTFNet and TFNet have in common: bands, values and sizes."""
 
     reference = _REFERENCE
     year = 2020

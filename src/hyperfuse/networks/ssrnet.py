@@ -108,10 +108,10 @@ class SSRNet(ComparedNetwork):
         return Tiling(overlap=16)
 
     def _replaced(self, upsampled: torch.Tensor, msi: torch.Tensor) -> torch.Tensor:
-        """Return the upsampled HSI with the MSI's bands in place of evenly spread ones, the last for the last."""
+        """Return the upsampled HSI with evenly spaced bands replaced by the MSI's, the last by the last."""
         gap = self.hsi_bands / (self.msi_bands - 1)
-        places = [*(math.floor(gap * band) for band in range(self.msi_bands - 1)), self.hsi_bands - 1]
-        where = {place: band for band, place in enumerate(places)}
+        positions = [*(math.floor(gap * band) for band in range(self.msi_bands - 1)), self.hsi_bands - 1]
+        where = {position: band for band, position in enumerate(positions)}
         bands = [
             msi[:, where[band] : where[band] + 1] if band in where else upsampled[:, band : band + 1]
             for band in range(self.hsi_bands)

@@ -28,8 +28,8 @@ class _Command:
 _commands = [_Command()]
 
 
-def begin() -> None:
-    """Begin a command: blocks of an earlier one, which a signal may have left open, count no more."""
+def start_command() -> None:
+    """Start a command: blocks of an earlier one, which a signal may have left open, count no more."""
     _commands[0] = _Command()
 
 
@@ -100,7 +100,7 @@ def remove_at_the_end(path: Path, remove: Callable[[], None]) -> Callable[[], No
 
 
 def finish_removals() -> None:
-    """Remove what is left at the end of a command that was interrupted."""
+    """Remove the remains at the end of a command that was interrupted."""
     removals = _commands[0].removals
     while removals:
         _, remove = removals.popitem()

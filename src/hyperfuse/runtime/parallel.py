@@ -23,7 +23,7 @@ def in_threads(
     """Call a task on every item in as many threads as torch computes with; return the results in the items' order.
 
     Inside, torch computes with one thread, so that results depend on how the work is divided into items alone, and a
-    call within a task is made by its own thread. An exception ends the call after the tasks that have begun.
+    call within a task is made by its own thread. An exception ends the call after the tasks that have started.
 
     Args:
         task: releases the interpreter for most of its time, as torch and numpy do on large arrays.

@@ -101,7 +101,7 @@ def run_in_workers(
     preparation = multiprocessing.spawn.get_preparation_data(_NAME)
     preparation.pop("authkey", None)  # of no use there, and not to be pickled
     pickled = pickle.dumps(task)
-    waiting, deaths, in_a_row = deque(enumerate(items)), Counter[int](), 0
+    waiting, deaths, consecutive = deque(enumerate(items)), Counter[int](), 0
     replies: queue.Queue[tuple[_Worker, Any]] = queue.Queue()
     alive: set[_Worker] = set()
     busy: dict[_Worker, tuple[int, Item]] = {}
@@ -122,16 +122,16 @@ def run_in_workers(
                 continue
             number, item = busy.pop(worker)
             if reply is not None:
-                in_a_row = 0
+                consecutive = 0
                 yield _result(reply)
                 continue
             alive.remove(worker)
             failure = worker.failure()
             worker.kill()
             deaths[number] += 1
-            in_a_row += 1
+            consecutive += 1
             waiting.append((number, item))
-            if deaths[number] == _DEATHS or in_a_row == _DEATHS * workers:
+            if deaths[number] == _DEATHS or consecutive == _DEATHS * workers:
                 raise WorkersKilledError(f"the worker processes are killed again and again ({failure})")
     finally:
         for worker in alive:
@@ -152,7 +152,7 @@ def _result(reply: Any) -> Any:
     raise value from _WorkerError(f"\n{text}")
 
 
-def _answer(task: Callable[[Any], Any], item: Any) -> tuple[str, Any, str]:
+def _reply(task: Callable[[Any], Any], item: Any) -> tuple[str, Any, str]:
     try:
         return "result", task(item), ""
     except BaseException as error:
@@ -175,7 +175,7 @@ def _main() -> None:
     multiprocessing.spawn.prepare(preparation)
     task = pickle.loads(pickled)
     while True:
-        pickle.dump(_answer(task, pickle.load(messages)), back)
+        pickle.dump(_reply(task, pickle.load(messages)), back)
         back.flush()
 
 

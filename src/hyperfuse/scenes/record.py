@@ -140,7 +140,7 @@ def _outliers(details: Mapping[str, Any]) -> str:
 
 
 def _of_pixels(fraction: Any, rest: str) -> str:
-    """Return a sentence that a fraction begins, empty where there is none."""
+    """Return a sentence that starts with a fraction, empty where there is none."""
     if not isinstance(fraction, float) or not fraction:
         return ""
     return f"{f'{fraction:.1%}' if fraction >= 0.001 else 'less than 0.1%'} {rest}"

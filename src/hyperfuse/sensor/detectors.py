@@ -20,7 +20,7 @@ _NAMED = re.compile(r"(VNIR|SWIR)\b", re.IGNORECASE)
 # Instruments whose bands are numbered through: the first number of the second detector (EO-1 User Guide).
 _SECOND_FROM = {"hyperion": 71}
 _NUMBERED = re.compile(r"B(\d{1,3})")
-# Wavelengths that fall back once or a few times: each run of at least so many rising ones is a detector.
+# Wavelengths that fall back once or a few times: each run of at least this many rising ones is a detector.
 _LEAST_RUN, _MOST_RUNS = 10, 4
 
 
@@ -102,7 +102,7 @@ def detectors_of(header: CubeHeader) -> tuple[Detector, ...]:
     """Return the detectors that the header of an HSI states, without shifts; none where it states fewer than two.
 
     The names of its bands state them (``VNIR 12``, ``SWIR 3``), or its instrument and their numbers, or wavelengths
-    that fall back where the next detector begins.
+    that fall back where the next detector starts.
 
     Example:
         >>> names = ("VNIR 1", "VNIR 2", "SWIR 1")

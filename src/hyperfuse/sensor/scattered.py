@@ -143,11 +143,11 @@ def scattered_sampling(
     inverse = np.stack([np.stack([xx, -yx]), np.stack([-xy, yy])]) / (yy * xx - yx * xy)
 
     def some(rows: slice) -> sparse.csr_matrix:
-        centres, back, most = flat[:, rows], inverse[:, :, rows, None, None], reach[:, rows].max(axis=1)
+        centres, back, widest = flat[:, rows], inverse[:, :, rows, None, None], reach[:, rows].max(axis=1)
         index, offset = [], []
         for axis in (0, 1):
-            first = np.ceil(centres[axis] - most[axis] - 1e-9).astype(np.int64)
-            index.append(first[:, None] + np.arange(int(np.floor(2 * most[axis] + 1e-9)) + 1))
+            first = np.ceil(centres[axis] - widest[axis] - 1e-9).astype(np.int64)
+            index.append(first[:, None] + np.arange(int(np.floor(2 * widest[axis] + 1e-9)) + 1))
             offset.append(index[axis] - centres[axis][:, None])
         along = [back[axis, 0] * offset[0][:, :, None] + back[axis, 1] * offset[1][:, None, :] for axis in (0, 1)]
         weights = np.zeros(along[0].shape)

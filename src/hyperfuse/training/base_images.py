@@ -173,13 +173,13 @@ def _load(path: Path, shape: tuple[int, ...]) -> torch.Tensor | None:
 
 def _make_room(folder: Path, size: int) -> bool:
     """Remove images that were not used for longest until another one fits; return whether it does."""
-    kept = []
+    present = []
     for path in folder.glob("*.npy"):
         with suppress(OSError):  # another process has removed it
             state = path.stat()
-            kept.append((state.st_mtime, state.st_size, path))
-    total = sum(one for _, one, _ in kept)
-    for _, one, path in sorted(kept):
+            present.append((state.st_mtime, state.st_size, path))
+    total = sum(one for _, one, _ in present)
+    for _, one, path in sorted(present):
         if total + size <= _MOST_BYTES:
             break
         path.unlink(missing_ok=True)

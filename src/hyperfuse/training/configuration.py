@@ -96,7 +96,7 @@ class TrainingConfig(Settings):
             for one in value if name == "at" else (value,):
                 if isinstance(one, Duration) and (one.unit == "minutes") != timed:
                     raise ValueError(
-                        f"schedule.{name} is in {one.unit}, length in {self.length.unit}; write both alike"
+                        f"schedule.{name} is in {one.unit}, length in {self.length.unit}; write both in one unit"
                     )
             if timed and value == "epoch":
                 raise ValueError(f"schedule.{name}=epoch counts patches, length is in minutes; set it to step")

@@ -207,8 +207,8 @@ class _Run:
                     self._validate()
                     self.budget.add(self.processes.mean(time.monotonic() - paused))
                 if self.processes.main and self._due(self.save_every):
-                    kept = self.config.checkpoints.keep
-                    save_checkpoint(self.config.output, state, self.network, self.average, self.optimiser, kept)
+                    count = self.config.checkpoints.keep
+                    save_checkpoint(self.config.output, state, self.network, self.average, self.optimiser, count)
                 started += time.monotonic() - paused
         self.processes.accelerator.wait_for_everyone()
         scores = self.scores or self._score()  # a run that is resumed after its last step has none yet

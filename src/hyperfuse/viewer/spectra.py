@@ -150,7 +150,7 @@ def _cuts(start: int, count: int, step: int) -> list[tuple[int, int]]:
 
 
 def _too_many(image: Viewed, pixels: int) -> str:
-    return f"the polygon covers {pixels} pixels of {image.name}; the most that are averaged at once are {_MOST_PIXELS}"
+    return f"the polygon covers {pixels} pixels of {image.name}; at most {_MOST_PIXELS} are averaged at once"
 
 
 def _numbers(values: NDArray[np.floating]) -> list[float | None]:

@@ -87,7 +87,7 @@ def values_of(scene: ViewedScene, number: int, tile: PlaneTile, look: Look) -> t
 
 
 class Reach(NamedTuple):
-    """Which pixels of an image a tile shows: of the level of which one is as large as one of the screen, or half.
+    """Which pixels of an image are in a tile: of the level of which one is as large as one of the screen, or half.
 
     Attributes:
         inside: pixels of the tile that lie in the image, (256, 256).
@@ -110,7 +110,7 @@ class Reach(NamedTuple):
 
 
 def reach_of(image: Viewed, tile: PlaneTile, bands: Bands) -> Reach | None:
-    """Return which pixels of an image a tile shows; None where it shows none.
+    """Return which pixels of an image are in a tile; None where none are.
 
     Raises:
         InputError: far more pixels than the tile has.

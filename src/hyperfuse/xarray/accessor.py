@@ -46,7 +46,7 @@ class _Bands(NamedTuple):
 
 
 class _Accessor(ABC, Generic[Data]):
-    """What the accessors of ``DataArray`` and ``Dataset`` share: work on the one image of the object."""
+    """What the accessors of ``DataArray`` and ``Dataset`` have in common: work on the one image of the object."""
 
     def __init__(self, data: Data) -> None:
         self._data: Data = data

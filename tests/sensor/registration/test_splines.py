@@ -99,7 +99,7 @@ def test_slopes_are_those_of_the_splines():
 
 def test_a_field_is_made_constant_beyond_the_image():
     field = bent()
-    level = field.level_beyond(SHAPE, 1e-3)
+    level = field.constant_beyond(SHAPE, 1e-3)
     np.testing.assert_allclose(level.at(ROWS, COLS), field.at(ROWS, COLS), atol=0.1)
     far = level.displacement((1.0, 1.0)).at([-40.0, -60.0], COLS)
     np.testing.assert_allclose(far[:, 0], far[:, 1], atol=1e-9)

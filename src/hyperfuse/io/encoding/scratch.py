@@ -29,7 +29,7 @@ _NAME = re.compile(r"\..+\.[a-z0-9_]{8}\.part", re.DOTALL)
 _LOCK = "lock"
 _MOVES = "moves.json"
 _NEW, _OLD = "new", "old"
-# Errors of file systems that cannot sync a file or folder, as opposed to those that tell of lost data.
+# Errors of file systems that cannot sync a file or folder, as opposed to those that mean lost data.
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)
 _LONGEST_NAME = 60
 _MANY = 200
@@ -69,7 +69,7 @@ def _remove(scratch: Path) -> None:
 
 
 def _locked(parent: Path, name: str) -> tuple[Path, FileLock | None]:
-    """Make a scratch folder and lock it; None on a file system without locks, where what a kill leaves stays."""
+    """Make a scratch folder and lock it; None on a file system without locks, where those of a killed process stay."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{name[:_LONGEST_NAME]}.", suffix=_SUFFIX, dir=parent))
         try:
@@ -155,16 +155,16 @@ def _move(scratch: Path, folder: Path, names: Sequence[str], stale: Sequence[str
     done: list[tuple[Path, Path]] = []
     try:
         for name in (*stale, *names):
-            kept, place, comes = old / name, folder / name, name in names
+            kept, path, comes = old / name, folder / name, name in names
             if comes and not os.path.lexists(new / name):
                 continue  # moved before a kill
-            if os.path.lexists(place):
-                if not os.path.lexists(kept) and not (comes and _linked(place, kept)):
-                    place.rename(kept)
-                done.append((kept, place))
+            if os.path.lexists(path):
+                if not os.path.lexists(kept) and not (comes and _linked(path, kept)):
+                    path.rename(kept)
+                done.append((kept, path))
             if comes:
-                (new / name).replace(place)
-                done.append((place, new / name))
+                (new / name).replace(path)
+                done.append((path, new / name))
         _sync(folder)
     except BaseException:
         if undo:

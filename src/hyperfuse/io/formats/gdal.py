@@ -54,7 +54,7 @@ class Raster(rasterio.DatasetReader):  # type: ignore[misc]  # rasterio has no t
 
     @property
     def indexes(self) -> range:
-        """The numbers of the bands; rasterio searches them for every band that is read, in a tuple made anew."""
+        """The numbers of the bands; rasterio searches them for every band that is read, in a new tuple."""
         return range(1, self.count + 1)
 
 

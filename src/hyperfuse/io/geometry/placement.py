@@ -118,11 +118,11 @@ class PlacedImage:
         order = np.argsort(index, kind="stable")
         for image, start, sorted_pixels in self._parts(index[order]):
             pixels = order[sorted_pixels]
-            for part, chosen, places in _blocks(image, index[pixels] - start, pixels):
+            for part, chosen, positions in _blocks(image, index[pixels] - start, pixels):
                 cube = image.read(part)
                 data = data.astype(np.result_type(data, cube.data), copy=False)
-                data[:, places] = cube.data[:, chosen[0], chosen[1]]
-                valid[:, places] = True if cube.valid is None else cube.valid[:, chosen[0], chosen[1]]
+                data[:, positions] = cube.data[:, chosen[0], chosen[1]]
+                valid[:, positions] = True if cube.valid is None else cube.valid[:, chosen[0], chosen[1]]
         return Cube.from_header(header, data.reshape(header.shape), valid.reshape(header.shape))
 
     @property

@@ -125,14 +125,14 @@ def _numbers(bands: Sequence[DatasetBand], part: Part) -> NDArray[Any]:
     low, high = int(indices.min()), int(indices.max()) + 1
     # h5py is much faster with slices than with lists.
     taken: Any = slice(low, high) if high - low <= 4 * indices.size else np.unique(indices)
-    place = indices - low if isinstance(taken, slice) else np.searchsorted(taken, indices)
+    position = indices - low if isinstance(taken, slice) else np.searchsorted(taken, indices)
     chosen = dict(zip("rc", part.window.slices, strict=True), b=taken)
     block = hdf5.stored(item, tuple(chosen[axis] for axis in axes))
     if "b" not in axes:
         block, axes = block[None], f"b{axes}"
     block = block.transpose([axes.index(letter) for letter in "brc"])
     rows, cols = _within(part)
-    return block[place][:, rows[:, None], cols] if part.step > 1 else block[place]
+    return block[position][:, rows[:, None], cols] if part.step > 1 else block[position]
 
 
 def _within(part: Part) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

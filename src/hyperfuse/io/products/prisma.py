@@ -137,8 +137,8 @@ def _hsi_bands(file: h5py.File, swath: str) -> tuple[list[_Detector], list[Produ
     for name in ("Vnir", "Swir"):
         values = hdf5.dataset(file, f"{swath}/Data Fields/{name.upper()}_Cube", 3)
         scale, offset = _coding(file, name)
-        place = f"{swath}/Data Fields/{name.upper()}_PIXEL_L2_ERR_MATRIX"
-        detectors.append(_Detector(values, _errors(file, place, values.shape, name.upper())))
+        path = f"{swath}/Data Fields/{name.upper()}_PIXEL_L2_ERR_MATRIX"
+        detectors.append(_Detector(values, _errors(file, path, values.shape, name.upper())))
         centres, widths, flags = _lists(file, name, values.shape[1])
         index = [int(band) for band in np.argsort(centres, kind="stable") if centres[band] > 0]
         bands += [

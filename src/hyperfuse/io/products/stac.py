@@ -83,7 +83,7 @@ def stated_bands(holder: Mapping[str, Any]) -> list[StatedBand]:
 
 
 def stated_of_all(holder: Mapping[str, Any]) -> StatedBand:
-    """Return what an asset states of all of its bands alike."""
+    """Return what an asset states of all of its bands."""
     return _band((), holder)
 
 

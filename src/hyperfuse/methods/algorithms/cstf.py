@@ -213,7 +213,7 @@ class _Factorisation:
         return misfit + self.settings.sparsity * float(self.core.abs().sum())
 
     def update_dictionaries(self) -> None:
-        """Solve for the dictionaries of rows, columns and bands in turn."""
+        """Solve for the dictionaries of rows, columns and bands, one after the other."""
         (hsi, msi), proximity = self.observed, self.settings.proximity
         rows = solve_dictionary(
             row_equations(hsi, self.core, self._degraded),

@@ -40,7 +40,7 @@ class LinearModel:
     which the images do not show the same decide nothing.
 
     Attributes:
-        agreement: of both images; None where there are too few pixels to tell.
+        agreement: of both images; None where there are too few pixels.
         msi_noise: standard deviation of the MSI's noise, (msi_bands,).
         whitening: of the denoised MSI.
         signal: components of the HSI that differ from noise.

@@ -228,7 +228,7 @@ class FeinfnModel(StoredModel):
 
 
 def _refuse_network(settings: FeinfnSettings) -> None:
-    """Refuse a network for displaced pixels, unless it is only what a budget would leave time for."""
+    """Refuse a network for displaced pixels, unless it is only made as far as a budget admits."""
     reason = "FeINFN is fitted to pixels at regular positions only, and those of the HSI are displaced"
     if settings.weights is not None:
         raise InputError(f"{reason}; leave out weights=..., or use the method network", "weights")

@@ -1,4 +1,4 @@
-"""Noise of an HSI that its MSI shares: it is in the scene, and stronger at HR, where no PSF has averaged it."""
+"""Noise of an HSI that is in its MSI too: it is in the scene, and stronger at HR, where no PSF has averaged it."""
 
 from __future__ import annotations
 

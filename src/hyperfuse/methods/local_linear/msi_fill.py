@@ -12,7 +12,7 @@ from hyperfuse.methods.local_linear.solvers import conjugate_gradients
 from hyperfuse.sensor.model import Sensor
 
 COMPONENTS = 24  # of the HSI, from which its MSI is predicted
-_MIN_SEEN = 0.1  # of the most that LR pixels see of any HR pixel: of others the HSI says too little
+_MIN_WEIGHT = 0.1  # of the largest weight of an HR pixel in the HSI: of others it says too little
 _PRIOR = 0.5  # of a band's contrast: by which a value may differ from what stands in its stead
 
 
@@ -27,7 +27,7 @@ def seen_of_msi(sensor: Sensor, fine: tuple[int, int], coarse: tuple[int, int]) 
 
 def well_seen(seen: torch.Tensor) -> torch.Tensor:
     """Return the HR pixels of which the HSI says enough, by :func:`seen_of_msi`, bool (H, W)."""
-    return seen > _MIN_SEEN * seen.max()
+    return seen > _MIN_WEIGHT * seen.max()
 
 
 def missing_msi(pair: PairTensors, by_hsi: MsiByHsi, unknown: torch.Tensor) -> torch.Tensor:

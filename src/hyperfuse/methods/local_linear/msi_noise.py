@@ -11,7 +11,7 @@ from hyperfuse.sensor.model import Sensor
 from hyperfuse.statistics.noise import QUIET_ENERGY_OF_UNIT_NOISE, estimate_noise, laplacian_difference, quiet_energy
 
 _MIN_SIZE = 10  # pixels along a side, for the energy of quiet blocks
-MIN_LR_PIXELS = 128  # below, noise of neither image can be told from texture
+MIN_LR_PIXELS = 128  # below, noise of neither image can be distinguished from texture
 _MIN_BANDS = 5  # below, bands do not predict each other well enough to distinguish signal from noise
 _PIXELS_PER_COMPONENT = 6
 _PIXELS_PER_SAMPLE = 4.0  # under a wide PSF the noise of neighbouring pixels is correlated
@@ -79,7 +79,7 @@ def _unexplained(hsi: torch.Tensor, msi: torch.Tensor, sensor: Sensor, agrees: t
     if not bool(whole.any()):
         return unknown
     squared = laplacian_difference((degraded - weights @ scores).unflatten(1, coarse))[:, whole].square()
-    # Of noise, mean and quartile tell the same; saturated, changed or filled pixels raise the mean alone.
+    # Of noise, mean and quartile say the same; saturated, changed or filled pixels raise the mean alone.
     residual = torch.minimum(squared.mean(1), squared.quantile(0.25, dim=1) / _QUARTILE_OF_UNIT_SQUARE)
     residual = residual * pixels / (pixels - components - 1)
     from_hsi = (weights @ basis.T).square() @ estimate_noise(hsi).double().square()

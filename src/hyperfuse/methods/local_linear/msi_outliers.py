@@ -29,7 +29,7 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class MsiOutliers:
-    """What tells outliers of an MSI from objects of one pixel's size.
+    """What distinguishes outliers of an MSI from objects of one pixel's size.
 
     An HR pixel is compared with the median of its eight neighbours. The degraded MSI minus what the HSI shows of it
     contains the difference, as far as the PSF transmits it, where the pixel is an outlier, and nothing of it where the
@@ -48,7 +48,7 @@ class MsiOutliers:
 
     @classmethod
     def fit(cls, samples: Sequence[PairTensors], by_hsi: MsiByHsi) -> MsiOutliers | None:
-        """Return what tells outliers of a scene; None where it has none."""
+        """Return what distinguishes outliers of a scene; None where it has none."""
         for _ in range(_FITS):  # the first map is fitted to outliers as well
             contradicted = [_contradicted(one, by_hsi) for one in samples]
             if not any(bool(one.outlier.any()) for one in contradicted):

@@ -31,7 +31,7 @@ class MsiSaturation:
 
     @classmethod
     def fit(cls, samples: Sequence[PairTensors], by_hsi: MsiByHsi) -> MsiSaturation | None:
-        """Return what a scene's HSI shows; None where no band is saturated, or the HSI sees too few HR pixels to tell.
+        """Return what a scene's HSI shows; None where no band is saturated, or the HSI covers too few HR pixels.
 
         A narrow PSF sees some pixels alone; single ones that stand out from their neighbours would be worse.
         """

@@ -39,7 +39,7 @@ class Preparation:
 
     @classmethod
     def fit(cls, samples: Sequence[PairTensors]) -> Preparation | None:
-        """Find out on samples of a scene what has to be done; None where nothing has, or too few pixels tell."""
+        """Find out on samples of a scene what has to be done; None where nothing has, or there are too few pixels."""
         by_hsi = MsiByHsi.fit(samples, COMPONENTS)
         if by_hsi is None:
             return None

@@ -21,7 +21,7 @@ _MOST_RECORDED = 40
 class Iterations:
     """Counts iterations until they converge, are as many as allowed, or their wall time is over.
 
-    One is always made. The next is not begun where it would, if it takes as long as the last one, exceed the time.
+    One is always made. The next is not started where it would, if it takes as long as the last one, exceed the time.
     Messages state the duration of all where that is above ten minutes, as far as it is seen from those made.
 
     Args:

@@ -89,9 +89,9 @@ def solve_dictionary(
     values, vectors = torch.linalg.eigh(whole.gram)
     # Rounding of the smallest ones must not reach the proximity.
     root = vectors * (values.clamp_min(0) + proximity).rsqrt()
-    coupled, turned = torch.linalg.eigh(root.T @ degraded.gram @ root)
+    coupled, rotation = torch.linalg.eigh(root.T @ degraded.gram @ root)
     gains, axes = torch.linalg.eigh(operator.T @ operator)
-    basis = root @ turned
+    basis = root @ rotation
     solved = (axes.T @ right @ basis) / (1 + gains.clamp_min(0)[:, None] * coupled.clamp_min(0))
     result: torch.Tensor = axes @ solved @ basis.T
     return result

@@ -19,7 +19,7 @@ def cut_windows(image: torch.Tensor, side: int, dilation: int = 1) -> torch.Tens
     Args:
         image: (B, H, W, C), H and W multiples of ``side * dilation``.
         side: pixels of a group along an axis.
-        dilation: distance of a group's pixels: in each aligned cell of ``side * dilation`` pixels, those whose rows,
+        dilation: distance of a group's pixels: in each aligned block of ``side * dilation`` pixels, those whose rows,
             and columns, agree modulo ``dilation`` form a group; 1 for plain windows.
 
     Returns:
@@ -31,17 +31,17 @@ def cut_windows(image: torch.Tensor, side: int, dilation: int = 1) -> torch.Tens
         [0.0, 2.0, 4.0, 6.0]
     """
     batch, height, width, channels = image.shape
-    cell = side * dilation
-    cells = image.view(batch, height // cell, side, dilation, width // cell, side, dilation, channels)
-    return cells.permute(0, 1, 3, 4, 6, 2, 5, 7).reshape(-1, side * side, channels)
+    block = side * dilation
+    blocks = image.view(batch, height // block, side, dilation, width // block, side, dilation, channels)
+    return blocks.permute(0, 1, 3, 4, 6, 2, 5, 7).reshape(-1, side * side, channels)
 
 
 def join_windows(groups: torch.Tensor, size: tuple[int, int], side: int, dilation: int = 1) -> torch.Tensor:
     """Put the groups of :func:`cut_windows` back to the image (B, *size, C) that they were cut from."""
     height, width = size
-    cell = side * dilation
-    cells = groups.view(-1, height // cell, dilation, width // cell, dilation, side, side, groups.shape[-1])
-    return cells.permute(0, 1, 5, 2, 3, 6, 4, 7).reshape(-1, height, width, groups.shape[-1])
+    block = side * dilation
+    blocks = groups.view(-1, height // block, dilation, width // block, dilation, side, side, groups.shape[-1])
+    return blocks.permute(0, 1, 5, 2, 3, 6, 4, 7).reshape(-1, height, width, groups.shape[-1])
 
 
 def shuffle_runs(image: torch.Tensor, run: int) -> torch.Tensor:

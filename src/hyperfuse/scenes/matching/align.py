@@ -50,7 +50,7 @@ class Alignment:
         explained_before: fraction of the MSI's variance that the HSI explains at the position by the metadata.
         explained_after: the same at the estimated position.
         accepted: whether the pair determines the shift.
-        doubt: why not, in a few words.
+        doubt: why not, briefly.
     """
 
     shift_y: float

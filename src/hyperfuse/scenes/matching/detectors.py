@@ -22,15 +22,15 @@ from hyperfuse.statistics.prediction import LinearMap
 
 Bools = NDArray[np.bool_]
 
-# Detectors lie apart by fractions of an LR pixel: so many are searched to either side.
+# Detectors lie apart by fractions of an LR pixel: this many are searched to either side.
 _REACH = 1.5
 # Bands from which a position is fitted, at least.
 _LEAST_BANDS = 5
 # Two detectors lie apart where they do by more LR pixels, and more standard errors, than this; the shift of one must
-# explain at least this fraction of what its bands leave unexplained at the common position (held out).
+# explain at least this fraction of the residual of its bands at the common position (held out).
 _NEGLIGIBLE, _STANDARD_ERRORS, _GAIN = 0.03, 3.0, 0.05
-# MSI bands that locate a detector: those of which it leaves at most so many times the least fraction unexplained, which
-# is told from so many LR pixels; less than the rounding of float32 images is none.
+# MSI bands that locate a detector: those of which the fraction that it does not explain is at most this many times the
+# least, from this many LR pixels; less than the rounding of float32 images is none.
 _UNEXPLAINED, _PIXELS, _ROUNDING = 2.0, 4000, 1e-6
 _ROUNDS = 2  # of choosing them at the position found before
 
@@ -120,7 +120,7 @@ def find_detectors(
 
 
 def _located(sensor: Sensor, parts: Sequence[PairPart], used: Bools, detector: Detector) -> _Found | None:
-    """Return where a detector lies; None of one with too few bands to tell."""
+    """Return where a detector lies; None of one with too few bands."""
     own = np.zeros(used.size, np.bool_)
     own[list(detector.bands)] = True
     own = own[used]
@@ -129,7 +129,7 @@ def _located(sensor: Sensor, parts: Sequence[PairPart], used: Bools, detector: D
     index = np.flatnonzero(own)
     of_detector = [replace(part, hsi=part.hsi[index], sensor=part.sensor.replace(srf=None)) for part in parts]
     reach = _REACH * max(sensor.ratio)
-    # Bands of the MSI that a detector hardly explains, as those of the other, would pull it to where they lie.
+    # Bands of the MSI that a detector hardly explains, as those of the other, would move it to where they lie.
     fit, clear = fit_positions(of_detector, max_shift=reach, affine=False), of_detector
     for _ in range(_ROUNDS):
         seen = _explained_bands([part.moved(fit.motion.shift) for part in of_detector])

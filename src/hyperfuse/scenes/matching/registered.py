@@ -20,7 +20,7 @@ SEARCH_METRES = 350.0
 _SEARCH_PIXELS, _SEARCH_FRACTION = 12.0, 0.25
 # A displacement that is affine and larger than this many LR pixels is left to the MSI's grid, which is then rotated.
 _LARGEST_AFFINE = 4.0
-# Weights of positions beyond the image, at which a field that folds there is made constant, tried in turn.
+# Weights of positions beyond the image, at which a field that folds there is made constant, tried one after the other.
 _BEYOND = (1e-4, 2e-3, 0.05)
 
 
@@ -62,9 +62,9 @@ def register_pair(pair: PairComponents, hsi: CubeHeader, binned: int = 1, metres
     if not found.bends or found.field is None:
         return found
     # Where a field ends steeply it may fold beyond the image, which is no reason to do without it.
-    level = [replace(found, field=found.field.level_beyond(found.lr_shape, weight)) for weight in _BEYOND]
+    constant = [replace(found, field=found.field.constant_beyond(found.lr_shape, weight)) for weight in _BEYOND]
     refused = ""
-    for tried in (found, *level):
+    for tried in (found, *constant):
         try:
             pair.sensor.replace(displacement=tried.displacement(pair.sensor.ratio))
         except InputError as error:

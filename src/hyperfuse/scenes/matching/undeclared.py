@@ -87,7 +87,7 @@ def find_undeclared(
     """Return the spectra that are to be taken for gaps, and notes on the pixels that may be some.
 
     A collar of zeros that nothing declares would be fitted like a scene and spoil all of it. Only the other image can
-    tell it from a dark background: where that shows something else, the pixels are left out of fits.
+    distinguish it from a dark background: where that shows something else, the pixels are left out of fits.
 
     Args:
         parts: of the pair.
@@ -99,7 +99,9 @@ def find_undeclared(
         _most_common([getattr(part, name) for part in parts], used) for name, used in zip(_NAMES, bands, strict=True)
     ]
     spectra = Undeclared(*(one.spectrum for one in common))
-    edge = whole and common[1].extreme and common[1].fraction >= _REPORTED and _has_a_side(parts[0].msi, spectra.msi)
+    edge = (
+        whole and common[1].extreme and common[1].fraction >= _REPORTED and _lies_at_border(parts[0].msi, spectra.msi)
+    )
     contradicted = _contradicted(parts, bands, spectra, narrow=edge)
     where = "" if whole else f" in {len(parts)} parts of the scene"
     notes = [
@@ -111,7 +113,7 @@ def find_undeclared(
     return Undeclared(*kept), tuple(note for note in notes if note)
 
 
-def _has_a_side(msi: Cube, spectrum: Spectrum | None) -> bool:
+def _lies_at_border(msi: Cube, spectrum: Spectrum | None) -> bool:
     """Return whether all pixels of a side of the image have a spectrum."""
     found = undeclared_pixels(msi, spectrum)
     return found is not None and any(bool(side.all()) for side in (found[0], found[-1], found[:, 0], found[:, -1]))

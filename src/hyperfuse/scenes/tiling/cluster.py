@@ -144,7 +144,7 @@ def _client(scheduler: str) -> Iterator[Any]:
         # A client that finds this out by itself prints a traceback when it is collected.
         raise InputError(f"{scheduler} needs certificates; name them in dask's configuration", "scheduler")
     loggers = [logging.getLogger(name) for name in ("distributed", "asyncio", "tornado")]
-    levels = [logger.level for logger in loggers]
+    thresholds = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
     try:
@@ -158,8 +158,8 @@ def _client(scheduler: str) -> Iterator[Any]:
             with contextlib.suppress(Exception):
                 client.close(timeout=_CONNECT_SECONDS)
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for logger, threshold in zip(loggers, thresholds, strict=True):
+            logger.setLevel(threshold)
 
 
 def _workers(client: Any) -> Mapping[str, Any]:

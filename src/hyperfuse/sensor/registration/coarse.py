@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 HSI_COMPONENTS, MSI_COMPONENTS = 4, 3
 _KNOWN = 0.5  # weight of a pixel that counts
-# What varies more slowly than this, in pixels of the search, tells nothing of a shift; what is beyond this many
+# What varies more slowly than this, in pixels of the search, says nothing of a shift; what is beyond this many
 # deviations (clouds, roofs) counts no more than others.
 _HIGH_PASS, _CLIPPED = 4.0, 3.0
 # Sides of the image in which all shifts are compared, at most; finer ones are searched around the best.
@@ -63,7 +63,7 @@ class CoarseShift(NamedTuple):
 
     @property
     def doubt(self) -> str:
-        """Why the shift is not to be trusted, empty where it is."""
+        """Why the shift is not accepted, empty where it is."""
         peak = self.peak
         if not peak.height >= _SIGNIFICANT:
             return f"no shift within {self.reach:.0f} LR pixels stands out"

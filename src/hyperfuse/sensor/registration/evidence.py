@@ -118,7 +118,7 @@ def compare(images: PairImages, weight: Array, displacement: Array | HeldOut) ->
 def improvement(before: HeldOutEnergy, after: HeldOutEnergy) -> tuple[float, float]:
     """Return by which fraction the residual falls, and by how many standard errors its logarithm does.
 
-    Blocks count by the weight of their pixels: those under clouds tell nothing.
+    Blocks count by the weight of their pixels: those under clouds say nothing.
     """
     known = (before.blocks > 0) & (after.blocks > 0)
     if known.sum() < 2:

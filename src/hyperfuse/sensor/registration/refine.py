@@ -15,7 +15,7 @@ from hyperfuse.sensor.registration.splines import Field, NormalEquations, Spline
 
 Array = NDArray[np.float64]
 
-# Gauss-Newton: steps per level, their largest displacement in LR pixels (more where the images are blurred), the root
+# Gauss-Newton: steps per scale, their largest displacement in LR pixels (more where the images are blurred), the root
 # mean square that ends them, and the step after which the penalty is chosen again.
 _STEPS, _MAX_STEP, _SETTLED, _AGAIN = 8, 1.5, 1e-3, 2
 # Penalties on the bending, in the variance of the residual, from which held-out blocks choose.
@@ -23,15 +23,15 @@ _PENALTIES = tuple(10.0**power for power in range(0, 10))
 _FOLDS = 4
 _CHOSEN_ON = 24  # control points along a side from which the penalty is chosen
 _BLOCK = 8.0  # LR pixels
-# Least penalty while the field may be off by more than so many LR pixels: what little evidence is then right must not
+# Least penalty while the field may be off by more than this many LR pixels: what little evidence is then right must not
 # bend it far where there is none.
 _LEAST_PENALTY, _NEAR = 1e3, 0.1
 # Rounds of weights and linear map.
 _ROUNDS = 5
 
 
-class Level(NamedTuple):
-    """A level of the pyramid: blur and spacing of the control points in LR pixels, and how far off it may start."""
+class PyramidScale(NamedTuple):
+    """A scale of the pyramid: blur and spacing of the control points in LR pixels, and how far off it may start."""
 
     blur: float
     spacing: float
@@ -192,16 +192,18 @@ class Refined(NamedTuple):
     size: float
 
 
-def refine(images: PairImages, field: Field, level: Level, lr_shape: tuple[int, int], steps: int = _STEPS) -> Refined:
-    """Refine a field on one level by Gauss-Newton; spacing of the level, penalty by held-out blocks."""
-    grid = SplineGrid.over(lr_shape, level.spacing)
-    field, tolerance = field.on(grid), level.tolerance
+def refine(
+    images: PairImages, field: Field, scale: PyramidScale, lr_shape: tuple[int, int], steps: int = _STEPS
+) -> Refined:
+    """Refine a field on one scale by Gauss-Newton; spacing of the scale, penalty by held-out blocks."""
+    grid = SplineGrid.over(lr_shape, scale.spacing)
+    field, tolerance = field.on(grid), scale.tolerance
     masks = fold_masks(images)
     penalty, size = _PENALTIES[-1], np.inf
     for number in range(steps):
         at = linearise(images, field.at(images.rows, images.cols), tolerance)
         if number in (0, _AGAIN):
-            least = _LEAST_PENALTY if level.tolerance > _NEAR else 0.0
+            least = _LEAST_PENALTY if scale.tolerance > _NEAR else 0.0
             penalty = choose_penalty([at.equations(grid, images, mask) for mask in masks], field.coefficients, least)
         step = at.step(grid, images, penalty, field.coefficients)
         moved = grid.field(step, images.rows, images.cols)

@@ -1,4 +1,4 @@
-"""Registration of a pair beyond its metadata: coarse search, tie points, dense field, and whether to believe it."""
+"""Registration of a pair beyond its metadata: coarse search, tie points, dense field, and whether to accept it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hyperfuse.sensor.registration.coarse import CoarseShift, search_shift
 from hyperfuse.sensor.registration.components import PairComponents
 from hyperfuse.sensor.registration.evidence import HeldOutEnergy, compare, hold_out, improvement, projections
 from hyperfuse.sensor.registration.images import PairImages
-from hyperfuse.sensor.registration.refine import Level, Linearised, Refined, linearise, refine
+from hyperfuse.sensor.registration.refine import Linearised, PyramidScale, Refined, linearise, refine
 from hyperfuse.sensor.registration.result import Model, Registration
 from hyperfuse.sensor.registration.splines import Field, SplineGrid
 from hyperfuse.sensor.registration.tie_points import field_of, find_tie_points
@@ -19,12 +19,18 @@ from hyperfuse.sensor.registration.tie_points import field_of, find_tie_points
 Array = NDArray[np.float64]
 
 # From the coarsest: blur, spacing of control points and how far off the start may be, in LR pixels.
-_PYRAMID = (Level(8, np.inf, 3.0), Level(4, 64, 2.0), Level(2, 32, 1.0), Level(1, 16, 0.5), Level(0, 16, 0.3))
-_FROM_TIE_POINTS = 2  # first level after a start by tie points
-_FINEST = Level(0, 10, 0.1)
-# A level needs an image of this many times its blur.
+_PYRAMID = (
+    PyramidScale(8, np.inf, 3.0),
+    PyramidScale(4, 64, 2.0),
+    PyramidScale(2, 32, 1.0),
+    PyramidScale(1, 16, 0.5),
+    PyramidScale(0, 16, 0.3),
+)
+_FROM_TIE_POINTS = 2  # first scale after a start by tie points
+_FINEST = PyramidScale(0, 10, 0.1)
+# A scale needs an image of this many times its blur.
 _SIDES = 6
-# LR pixels that are compared on a level.
+# LR pixels that are compared on a scale.
 _PIXELS = 250_000
 # The MSI is seen through the field before its PSF, once per round.
 _ROUNDS = 2
@@ -117,20 +123,20 @@ def _fits(images: PairImages, coarse: CoarseShift | None, start: Field) -> bool:
 
 
 def _start(images: PairImages, start: Field) -> tuple[Field, int]:
-    """Return where the refinement starts, and its first level: tie points around the coarse start, where it has any."""
+    """Return where the refinement starts, and its first scale: tie points around the coarse start, where it has any."""
     shape = (images.rows.size, images.cols.size)
     field = field_of(find_tie_points(images, start, _LOCAL_REACH), shape)
     return (start, 0) if field is None else (field, _FROM_TIE_POINTS)
 
 
 def _refined(pair: PairComponents, images: PairImages, start: Field, first: int) -> Field:
-    """Refine a field from a level of the pyramid to the finest."""
+    """Refine a field from a scale of the pyramid to the finest."""
     shape, found = pair.lr_shape, Refined(start, 0.0, np.inf)
-    for level in (*_PYRAMID[first:], _FINEST):
-        if level.blur * _SIDES > min(shape):
+    for scale in (*_PYRAMID[first:], _FINEST):
+        if scale.blur * _SIDES > min(shape):
             continue
-        seen = images if level.blur == 0 else images.blurred(level.blur)
-        found = refine(seen.thinned(_PIXELS), found.field, level, shape)
+        seen = images if scale.blur == 0 else images.blurred(scale.blur)
+        found = refine(seen.thinned(_PIXELS), found.field, scale, shape)
     field = found.field
     for _ in range(_ROUNDS):
         seen = pair.images(field).thinned(_PIXELS)

@@ -36,7 +36,7 @@ class Registration:
         explained_before: fraction of the MSI's variance that the HSI explains at the position by the metadata, held
             out; NaN where it was not compared.
         explained_after: the same at the position found.
-        doubt: why it is not accepted, in a few words; empty where it is.
+        doubt: why it is not accepted, briefly; empty where it is.
         first: LR pixel (row, col) of the HSI from which positions count.
     """
 

@@ -11,18 +11,18 @@ from hyperfuse.sensor.registration.splines import SplineGrid
 
 Array = NDArray[np.float64]
 
-# Gain and offset vary over control points so many LR pixels apart; prior variance of a component within such a
+# Gain and offset vary over control points this many LR pixels apart; prior variance of a component within such a
 # neighbourhood, in that of the image, below which its gain is that of the whole image.
 _GAIN_SPACING, _GAIN_RIDGE = 12.0, 0.1
 # The variance of the residual is that of its neighbourhood (standard deviation in LR pixels), and at least a fraction
 # of the median. Pixels that are outlying do not count in it, so that a cloud does not cost its surroundings their
-# weight: where few others are near, that many LR pixels of typical variance are assumed; it is at most so many times
+# weight: where few others are near, that many LR pixels of typical variance are assumed; it is at most this many times
 # the median.
 _LOCAL, _FLOOR, _TYPICAL, _CAP = 2.5, 0.05, 0.02, 5.0
-# Residuals of more than so many standard deviations of their neighbourhood count less: their mean over the nearest LR
+# Residuals of more than this many standard deviations of their neighbourhood count less: their mean over the nearest LR
 # pixels (standard deviation in these), or half of that of a single one.
 _OUTLYING, _NEAR, _SINGLE = 3.0, 0.8, 0.5
-# Where residuals are as large as displacements of so many LR pixels would cause, they tell nothing of these.
+# Where residuals are as large as displacements of this many LR pixels would cause, they say nothing of these.
 _VAGUE = 1.0
 
 
@@ -98,7 +98,7 @@ class PixelWeights:
         local = self._smooth(base * energy, _LOCAL) / self._local
         typical = float(np.median((around if sharp else local)[self._known])) if self._known.any() else 1.0
         floor = max(_FLOOR * typical, 1e-12)
-        if sharp:  # blurred images are as far from each other as their displacement is from the true one
+        if sharp:  # blurred images are as far from each other as their displacement is from the true displacement
             regular = self._smooth(self._regular, _LOCAL)
             local = (self._smooth(self._regular * energy, _LOCAL) + _TYPICAL * typical) / (regular + _TYPICAL)
             local = np.minimum(local, _CAP * typical)

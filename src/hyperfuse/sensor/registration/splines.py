@@ -35,9 +35,9 @@ def basis(positions: Array, origin: float, spacing: float, count: int) -> Array:
 def _gram(count: int, spacing: float, order: int) -> Array:
     """Return the Gram matrix (count, count) of derivatives of some order over the range, per LR pixel."""
     points, weights = np.polynomial.legendre.leggauss(4)
-    cells = np.arange(1, count - 2)
-    u = (cells[:, None] + (points[None] + 1) / 2).ravel()
-    weight = np.tile(weights / 2, cells.size) * spacing
+    intervals = np.arange(1, count - 2)
+    u = (intervals[:, None] + (points[None] + 1) / 2).ravel()
+    weight = np.tile(weights / 2, intervals.size) * spacing
     offset = u[:, None] - np.arange(count)[None]
     distance, sign = np.abs(offset), np.sign(offset)
     if order == 0:
@@ -67,9 +67,9 @@ class SplineGrid:
     @classmethod
     def over(cls, lr_shape: tuple[int, int], spacing: float) -> SplineGrid:
         """Return a grid over an image, of about the given spacing."""
-        cells = [max(1, round((size - 1) / spacing)) for size in lr_shape]
-        steps = [max(size - 1, 1) / count for size, count in zip(lr_shape, cells, strict=True)]
-        return cls((cells[0] + 3, cells[1] + 3), (steps[0], steps[1]), (-steps[0], -steps[1]))
+        intervals = [max(1, round((size - 1) / spacing)) for size in lr_shape]
+        steps = [max(size - 1, 1) / count for size, count in zip(lr_shape, intervals, strict=True)]
+        return cls((intervals[0] + 3, intervals[1] + 3), (steps[0], steps[1]), (-steps[0], -steps[1]))
 
     @property
     def count(self) -> int:
@@ -179,7 +179,7 @@ class Field:
         second = at.at_points(y.ravel(), x.ravel()).reshape(first.shape)
         return more.grid.fit(first + second, np.ones(lr_shape), rows, cols, _SMOOTH)
 
-    def level_beyond(self, lr_shape: tuple[int, int], weight: float) -> Field:
+    def constant_beyond(self, lr_shape: tuple[int, int], weight: float) -> Field:
         """Return the same over an LR image, constant soon beyond it, where a steep field would fold.
 
         ``weight`` is that of positions beyond the image, relative to those in it.
