@@ -47,7 +47,8 @@ trial=() rows=() learn=(--workers 13 --every 60 --crops 4) tests=90 timings=110 
 if [ -n "${TRIAL:-}" ]; then
   trial=(--size 32 --large 64 --patches 1 --seconds 0.02 --width 8)
   rows=(--width 8 --scenes 6 --side 64 --batch 1 --narrow-batch 1 --ablation-patches 2 --every 10 --check 2)
-  learn=(--workers 2 --every 10 --scenes 6 --side 96 --crop 48 --crops 2 --scenes-per-step 2 --hidden 8)
+  learn=(--workers 2 --every 10 --scenes 6 --side 96 --crop 48 --crops 2 --scenes-per-step 2 --hidden 8
+    --degradation x4 --degradation x8)
 fi
 
 cd "$here" || exit 2
