@@ -9,6 +9,7 @@ GPU meanwhile. `feinfn_gpu_table.py` makes a page of the numbers.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 import time
@@ -65,6 +66,7 @@ def report(args: argparse.Namespace) -> None:
             traceback.print_exc(limit=6)
         if args.json is not None:  # now: a later part may be cut off
             args.json.write_text(json.dumps(results, indent=2))
+        gc.collect()  # what was recorded holds memory until then
         if bench.on_gpu:
             torch.cuda.empty_cache()
 

@@ -108,7 +108,7 @@ class Bench:
                 began = time.perf_counter()
                 run()
                 times.append(1e3 * (time.perf_counter() - began))
-        peak = torch.cuda.max_memory_allocated() / 2**30 if self.on_gpu else float("nan")
+        peak = torch.cuda.max_memory_allocated() / 2**30 if self.on_gpu else float("nan")  # not what recordings hold
         return statistics.median(times), peak
 
     def forward(self, program: str, precision: str, size: int) -> Callable[[], torch.Tensor]:

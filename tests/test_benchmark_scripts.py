@@ -108,6 +108,7 @@ def test_the_page_of_a_gpu_compares_with_the_literal_form(script, monkeypatch, t
         f"forward 512x512, TF32, {literal}": [36.0, 1.5],
         "forward 512x512, bfloat16, feinfn": [12.0, 1.25],
         "encoder, float32, channels first": [9.0, 0.5],
+        "forward, float32, feinfn, channels first": [30.0, 2.5],
         "forward 512x512, TF32, feinfn": "failed: RuntimeError",
         "parity": "1e-7",
     }
@@ -119,8 +120,9 @@ def test_the_page_of_a_gpu_compares_with_the_literal_form(script, monkeypatch, t
     monkeypatch.setattr("sys.argv", ["page", *files, "--output", str(tmp_path), "--source", "hyperfuse 1 (abc)"])
     pages.main()
     text = (tmp_path / "feinfn-gpu.md").read_text()
-    assert "| bfloat16 | feinfn | operation by operation | 12.0 | 1.25 | 5.0, 3.0 |" in text
-    assert "| bfloat16 | feinfn | compiled, recorded | 10.0 | 1.00 | 5.8, - |" in text
+    assert "| bfloat16 | feinfn | operation by operation | 12.0 | 1.25 | 5.0 | 3.0 | 6.9 |" in text
+    assert "| bfloat16 | feinfn | compiled, recorded | 10.0 | - | 5.8 | - | 6.2 |" in text
+    assert "| float32 | feinfn | operation by operation, channels first | 30.0 | 2.50 | 2.0 | 1.2 | 2.8 |" in text
     assert "| encoder, float32, channels first | 9.00 | 0.50 |" in text
     assert "| parity | 1e-7 |" in text
     monkeypatch.setattr(pages, "RESULTS", tmp_path)

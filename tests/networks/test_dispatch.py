@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hyperfuse.errors import HyperfuseWarning
 from hyperfuse.networks import create_network
 from hyperfuse.networks.kernels import dispatch, precision
-from hyperfuse.networks.kernels.dispatch import Path, force_path, rows_per_block, select_path
+from hyperfuse.networks.kernels.dispatch import Path, force_path, rows_per_block, select_layout, select_path
 from hyperfuse.networks.kernels.precision import available_precision, compute_dtype
 from small_networks import FEINFN
 from small_networks import small_network as build
@@ -91,6 +91,29 @@ def test_kernels_and_whole_images_agree(domains, pair):
     with force_path(Path.WHOLE):
         whole = run()
     for a, b in zip(by_kernels, whole, strict=True):
+        assert (a - b).norm() <= 1e-9 * b.norm() + 1e-12
+
+
+def test_float32_proper_is_convolved_channels_first_on_cuda(monkeypatch):
+    x = torch.zeros(1)
+    assert select_layout(x) is torch.channels_last
+    on_cuda = type("OnCuda", (), {"device": torch.device("cuda"), "dtype": torch.float32})()
+    for in_tf32, layout in ((True, torch.channels_last), (False, torch.contiguous_format)):
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", in_tf32)
+        assert select_layout(on_cuda) is layout
+    on_cuda.dtype = torch.bfloat16
+    assert select_layout(on_cuda) is torch.channels_last
+
+
+def test_the_layout_of_the_encoders_changes_no_number(name, pair, monkeypatch):
+    network, found = build(name).double(), []
+    hsi, msi = pair(2, (4, 4), (16, 16), dtype=torch.float64)
+    with force_path(Path.WHOLE):
+        for layout in (torch.channels_last, torch.contiguous_format):
+            monkeypatch.setattr("hyperfuse.networks.feinfn.select_layout", lambda x, layout=layout: layout)
+            fused = network(hsi, msi)
+            found.append([fused, *torch.autograd.grad(fused.square().sum(), list(network.parameters()))])
+    for a, b in zip(*found, strict=True):
         assert (a - b).norm() <= 1e-9 * b.norm() + 1e-12
 
 

@@ -92,8 +92,19 @@ def select_winograd(x: torch.Tensor, weight: torch.Tensor) -> Winograd:
 
 
 def select_layout(x: torch.Tensor) -> torch.memory_format:
-    """Return the memory layout in which the convolutions of ``x`` should run."""
-    return torch.channels_last
+    """Return the memory layout in which the convolutions of ``x`` should run.
+
+    Channels last, but for convolutions in float32 proper on CUDA: those without TF32 have kernels for channels first
+    alone, and each would convert its input and its output.
+    """
+    if torch.compiler.is_compiling() or x.device.type != "cuda" or x.dtype != torch.float32 or _convolves_in_tf32():
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def _convolves_in_tf32() -> bool:
+    conv = getattr(torch.backends.cudnn, "conv", None)  # not in older releases of torch
+    return torch.backends.cudnn.allow_tf32 if conv is None else bool(conv.fp32_precision == "tf32")
 
 
 def rows_per_block(x: torch.Tensor, rows: int, columns: int, bytes_per_pixel: int, pixels: int | None = None) -> int:
