@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from hyperfuse.sensor.presets import uestc
 from hyperfuse.sensor.srf.names import create_srf
 from hyperfuse.training.captured import OptimisationStep, create_adam, set_rate
 from hyperfuse.training.losses import weighted_loss
+from hyperfuse.training.pixels import ImagePixels
 
 PATCH, SRF, BANDS, MSI_BANDS = 64, "nikon-d700", 31, 3
 METRICS = ("psnr_db", "sam_degrees", "ergas", "ssim")
@@ -57,15 +59,21 @@ class Scenes:
         ``scenes`` are the numbers of the pairs to take them from, int64 on the device.
         """
         device, small = self.hsi.device, patch // self.ratio
-        scene = scenes[torch.randint(len(scenes), (batch, 1, 1), device=device)]
-        row, column = (torch.randint(n - small + 1, (batch, 1, 1), device=device) for n in self.hsi.shape[1:3])
+        scene = scenes[torch.randint(len(scenes), (batch,), device=device)]
+        row, column = (torch.randint(n - small + 1, (batch,), device=device) for n in self.hsi.shape[1:3])
+        hsi, msi, reference = self._pixels
+        return (
+            hsi.crops(scene, row, column, small),
+            msi.crops(scene, self.ratio * row, self.ratio * column, self.ratio * small),
+            reference.crops(scene, self.ratio * row, self.ratio * column, self.ratio * small),
+        )
 
-        def window(images: torch.Tensor, scale: int) -> torch.Tensor:
-            pixel = torch.arange(scale * small, device=device)
-            rows, columns = scale * row + pixel.view(1, -1, 1), scale * column + pixel.view(1, 1, -1)
-            return images[scene, rows, columns].permute(0, 3, 1, 2)
-
-        return window(self.hsi, 1), window(self.msi, self.ratio), window(self.reference, self.ratio)
+    @cached_property
+    def _pixels(self) -> list[ImagePixels]:
+        return [
+            ImagePixels(x.flatten(0, 2), [(x.shape[1], x.shape[2])] * len(x))
+            for x in (self.hsi, self.msi, self.reference)
+        ]
 
     def pair(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return HSI, MSI and reference of a scene, a batch of one each."""

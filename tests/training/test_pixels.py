@@ -16,7 +16,7 @@ def images():
 
 
 def test_crops_equal_slices(images):
-    pixels = ImagePixels(images, SHAPES, 3, torch.device("cpu"))
+    pixels = ImagePixels.copied(images, SHAPES, 3, torch.device("cpu"))
     numbers, rows, cols = np.array([2, 0, 1, 1]), np.array([0, 3, 0, 0]), np.array([2, 1, 0, 5])
     found = pixels.crops(numbers, rows, cols, 4)
     for one, number, row, col in zip(found, numbers, rows, cols, strict=True):
@@ -24,7 +24,7 @@ def test_crops_equal_slices(images):
 
 
 def test_rows_and_columns_in_any_order_and_number(images):
-    pixels = ImagePixels(iter(images), SHAPES, 3, torch.device("cpu"))
+    pixels = ImagePixels.copied(iter(images), SHAPES, 3, torch.device("cpu"))
     rows, cols = torch.tensor([[5, 5, 0], [1, 2, 3]]), torch.tensor([[0, 4], [8, 0]])
     found = pixels.gather(torch.tensor([0, 1]), rows, cols)
     assert found.shape == (2, 3, 3, 2)
@@ -35,6 +35,6 @@ def test_rows_and_columns_in_any_order_and_number(images):
 
 def test_images_that_are_not_as_stated_are_refused(images):
     with pytest.raises(ValueError, match="zip"):
-        ImagePixels(images[:2], SHAPES, 3, torch.device("cpu"))
+        ImagePixels.copied(images[:2], SHAPES, 3, torch.device("cpu"))
     with pytest.raises(RuntimeError):
-        ImagePixels(images, SHAPES, 2, torch.device("cpu"))
+        ImagePixels.copied(images, SHAPES, 2, torch.device("cpu"))

@@ -138,7 +138,7 @@ class ResidentVersions:
 
         def pixels(images: list[torch.Tensor]) -> ImagePixels:
             shapes = [(image.shape[1], image.shape[2]) for image in images]
-            return ImagePixels(images, shapes, images[0].shape[0], device)
+            return ImagePixels.copied(images, shapes, images[0].shape[0], device)
 
         pairs = [one.pair for one in examples.versions]
         self._hsi = pixels([one.hsi for one in pairs])

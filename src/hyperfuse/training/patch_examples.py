@@ -180,7 +180,9 @@ class ResidentPatches:
         self._examples, store = examples, examples.source.store
         self._shapes = {name: store.shape(name) for name in store.names}
         self._numbers = {name: number for number, name in enumerate(store.names)}
-        self._pixels = ImagePixels(map(store.load, store.names), list(self._shapes.values()), store.bands, device)
+        self._pixels = ImagePixels.copied(
+            map(store.load, store.names), list(self._shapes.values()), store.bands, device
+        )
 
     def batch(self, positions: Sequence[int]) -> ExampleBatch:
         """Return the patches at positions of one step."""

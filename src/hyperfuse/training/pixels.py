@@ -12,28 +12,29 @@ Indices = torch.Tensor | NDArray[np.int64]
 
 
 class ImagePixels:
-    """Images of the same bands and of any sizes, as pixels of all bands next to each other, (pixels, bands), float32.
+    """Images of the same bands and of any sizes, as pixels of all bands next to each other.
 
     Args:
-        images: each (bands, H, W), taken one after the other.
-        shapes: (H, W) of each.
-        bands: of all of them.
-        device: where they are kept and gathered.
+        pixels: of one image after the other, row by row, (pixels, bands); not copied.
+        shapes: (H, W) of each image.
     """
 
-    def __init__(
-        self,
-        images: Iterable[torch.Tensor],
-        shapes: Sequence[tuple[int, int]],
-        bands: int,
-        device: torch.device,
-    ) -> None:
+    def __init__(self, pixels: torch.Tensor, shapes: Sequence[tuple[int, int]]) -> None:
         sizes = [rows * cols for rows, cols in shapes]
-        self._pixels = torch.empty(sum(sizes), bands, device=device)
-        for image, part in zip(images, torch.split(self._pixels, sizes), strict=True):
+        self._pixels = pixels
+        self._first = torch.tensor([0, *np.cumsum(sizes)[:-1].tolist()], device=pixels.device)
+        self._cols = torch.tensor([cols for _, cols in shapes], device=pixels.device)
+
+    @classmethod
+    def copied(
+        cls, images: Iterable[torch.Tensor], shapes: Sequence[tuple[int, int]], bands: int, device: torch.device
+    ) -> ImagePixels:
+        """Copy images (bands, H, W), taken one after the other, to a device, in float32."""
+        sizes = [rows * cols for rows, cols in shapes]
+        pixels = torch.empty(sum(sizes), bands, device=device)
+        for image, part in zip(images, torch.split(pixels, sizes), strict=True):
             part.copy_(image.to(device).flatten(1).T)
-        self._first = torch.tensor([0, *np.cumsum(sizes)[:-1].tolist()], device=device)
-        self._cols = torch.tensor([cols for _, cols in shapes], device=device)
+        return cls(pixels, shapes)
 
     def gather(self, numbers: Indices, rows: Indices, cols: Indices) -> torch.Tensor:
         """Return pixels of an image each, (B, bands, h, w), which lie channels last in memory.
