@@ -111,7 +111,7 @@ def test_processes_that_are_killed_again_and_again_are_an_error_that_says_what_t
 
 
 def test_there_are_as_many_processes_as_cores_and_memory_admit(monkeypatch):
-    base = base_image.create_base(BaseSection(method="regression"))
+    base = base_image.create_base(BaseSection(method="regression"), parallel=True)
     (one,) = pairs(1)
     workers = base.image._workers
     monkeypatch.setattr(base_image, "usable_threads", lambda: 16)
@@ -123,6 +123,9 @@ def test_there_are_as_many_processes_as_cores_and_memory_admit(monkeypatch):
     assert workers(one) == 3
     monkeypatch.setattr(base_image, "free_bytes", lambda: 0.0)
     assert workers(one) == 1
+    # Processes import the main script, so that Python gets them on request only.
+    monkeypatch.setattr(base_image, "free_bytes", lambda: 1e12)
+    assert base_image.create_base(BaseSection(method="regression")).image._workers(one) == 1
 
 
 def test_a_run_is_the_same_with_images_of_parallel_processes(make, scenes, tmp_path, monkeypatch):
@@ -132,7 +135,7 @@ def test_a_run_is_the_same_with_images_of_parallel_processes(make, scenes, tmp_p
     for cores in (1, 2):
         monkeypatch.setattr(base_image, "usable_threads", lambda cores=cores: cores)
         config = make(output=tmp_path / str(cores), length=3, base=section, augmentation={"gain": 0.2})
-        base = base_image.create_base(config.base)
+        base = base_image.create_base(config.base, parallel=True)
         weights.append((train(config, scenes, base=base).best / "model.safetensors").read_bytes())
         assert base.image.made == 2 * 2 + 1
     assert weights[0] == weights[1]

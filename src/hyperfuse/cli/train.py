@@ -57,7 +57,7 @@ def train(
     data = settings.data
     held_out = f"{data.hold_out:.0%} of each" if data.hold_out else f"{len(data.validation)} others"
     session.note(f"{settings.network.name}: {len(data.train)} scenes to learn from, {held_out} to validate on")
-    base = None if settings.base is None else create_base(settings.base)
+    base = None if settings.base is None else create_base(settings.base, parallel=True)
     if prepare:
         if base is None:
             raise InputError(f"{config}: names no base, so that there is nothing to prepare")

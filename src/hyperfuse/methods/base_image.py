@@ -22,8 +22,13 @@ from hyperfuse.training.sections import BaseSection
 _MEMORY_FRACTION, _PROGRAM = 0.5, 350e6
 
 
-def create_base(section: BaseSection) -> Base:
-    """Return the base that a training configuration names; its images are made by as many processes as there are cores.
+def create_base(section: BaseSection, *, parallel: bool = False) -> Base:
+    """Return the base that a training configuration names.
+
+    Args:
+        section: of the configuration.
+        parallel: whether several processes make the images, one per core as far as memory admits. They import the main
+            script, which then has its calls under ``if __name__ == "__main__":``.
 
     Raises:
         InputError: no such method, or settings that it does not take.
@@ -33,8 +38,14 @@ def create_base(section: BaseSection) -> Base:
     method.configure(**section.settings)
     described = f" {json.dumps(section.settings, sort_keys=True)}" if section.settings else ""
     name = f"{method.name}{described}"
-    images = BaseImages(name, make, cache_folder() / "bases" if section.cache else None, make.workers)
+    images = BaseImages(
+        name, make, cache_folder() / "bases" if section.cache else None, make.workers if parallel else _alone
+    )
     return Base(name, images, section.guidance, section.versions, section.scale)
+
+
+def _alone(inputs: Inputs) -> int:
+    return 1
 
 
 @dataclass(frozen=True)
