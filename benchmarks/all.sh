@@ -56,6 +56,8 @@ fi
 renew compared-networks.md compared_networks.py "$data"/golden --markdown $results/compared-networks.md
 renew compared-training.md compared_training.py "$data"/cave-unpacked runs --score
 renew feinfn-gpu.md feinfn_gpu_table.py  # of what benchmarks/gpu.sh measured
+renew paper-rows.md paper_pages.py  # of what benchmarks/gpu.sh recorded
+renew network-ablation.md paper_pages.py
 renew training.md training.py --device cpu --threads 1 --markdown $results/training.md
 renew feinfn-cpu-one-core.md feinfn.py --threads 1 --repeats 2 --scenario "forward 512 x4" --markdown $results/feinfn-cpu-one-core.md
 OMP_NUM_THREADS=2 renew feinfn-cpu.md feinfn.py --threads 2 --repeats 2 --scenario "training 4x64 x4" --scenario "forward 256 x4" \

@@ -8,8 +8,9 @@ moving average of the weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -107,6 +108,18 @@ def make_pairs(cubes: Sequence[np.ndarray], ratio: int, device: torch.device, or
                 part.append(one.permute(1, 2, 0).contiguous())
     reference, msi, hsi = (torch.stack(part) for part in parts)
     return Scenes(reference, msi, hsi, ratio)
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Float32 products in full within it, as pairs and scores need; in TF32 outside."""
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
 
 
 def fused_images(fuse: Fuse, scenes: Scenes) -> list[np.ndarray]:

@@ -11,39 +11,48 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hyperfuse.benchmark.reproduce.ablations import order_checks
 from hyperfuse.benchmark.reproduce.published import PUBLISHED
+from hyperfuse.benchmark.reproduce.results import Check
 from hyperfuse.benchmark.weights import describe_training
 from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.networks import create_network
 from network_training import BANDS, METRICS, MSI_BANDS
-from paper_entries import NETWORKS, PROPOSED, RATIOS, TABLES, slug
+from paper_entries import NETWORKS, PROPOSED, RATIOS, SEEDS, TABLES, ablation, slug
 from recording import RESULTS, made_by
 
 Record = dict[str, Any]
 Records = Mapping[str, Record]
 STORED = "paper-rows.json"
 _FORMATS = (".2f", ".3f", ".3f", ".4f")
+# With the digits that were published.
+_PUBLISHED_FORMATS = (".2f", ".2f", ".2f", ".3f")
 _PARTS = {"linear": "linear part", "default": "default"}
 
 
-def cell(scores: Mapping[str, float] | Sequence[float | None] | None) -> str:
-    """Return PSNR / SAM / ERGAS / SSIM.
-
-    Example:
-        >>> cell((52.47, 1.91, None, 0.998))
-        '52.47 / 1.910 / - / 0.9980'
-    """
+def cell(scores: Mapping[str, float] | None) -> str:
+    """Return PSNR / SAM / ERGAS / SSIM that were measured."""
     if scores is None:
         return "-"
-    values = [scores[metric] for metric in METRICS] if isinstance(scores, Mapping) else list(scores)
-    return " / ".join("-" if value is None else f"{value:{form}}" for value, form in zip(values, _FORMATS, strict=True))
+    return " / ".join(f"{scores[metric]:{form}}" for metric, form in zip(METRICS, _FORMATS, strict=True))
+
+
+def published(ratio: int) -> str:
+    """Return PSNR / SAM / ERGAS / SSIM that were published for FeINFN on CAVE.
+
+    Example:
+        >>> published(4), published(8)
+        ('52.47 / 1.91 / 0.98 / 0.998', '-')
+    """
+    scores = PUBLISHED["cave", ratio].get("FeINFN", ())
+    cells = [f"{value:{form}}" for value, form in zip(scores, _PUBLISHED_FORMATS, strict=False) if value is not None]
+    return " / ".join(cells) or "-"
 
 
 def mean(scores: Mapping[str, Mapping[str, float]], scenes: Sequence[str]) -> dict[str, float]:
@@ -80,7 +89,6 @@ def rows_page(records: Records) -> list[str]:
     for ratio in RATIOS:
         for network in NETWORKS:
             chosen = [one for one in found if (one["entry"]["network"], one["entry"]["ratio"]) == (network, ratio)]
-            published = cell(PUBLISHED["cave", ratio].get("FeINFN"))
             for one in sorted(chosen, key=lambda one: one["entry"]["fold"]):
                 scenes = one["held_out"]
                 cells = [
@@ -91,10 +99,17 @@ def rows_page(records: Records) -> list[str]:
                     cell(mean(one["scores"]["network"], scenes)),
                     cell(mean(one["scores"]["bicubic"], scenes)),
                     *(cell(mean(others[ratio, part], scenes)) for part in _PARTS),
-                    published,
+                    published(ratio),
                 ]
                 lines.append(f"| {' | '.join(cells)} |")
+    below = [
+        mean(others[one["entry"]["ratio"], "linear"], one["held_out"])["psnr_db"]
+        - mean(one["scores"]["network"], one["held_out"])["psnr_db"]
+        for one in found
+    ]
     lines += [
+        "",
+        f"Each network lies {min(below):.1f} to {max(below):.1f} dB below the linear part on the same scenes.",
         "",
         "Published: after 7.84 million patches of all 20 scenes, scored on the 11 test scenes of the split, which are "
         "not among these; where there is none, the paper's figure is not known. The linear part and the default learn "
@@ -135,7 +150,8 @@ def ablation_page(records: Records) -> list[str]:
         f"Narrow networks (width {some['entry']['options']['width']}; the paper's has 128) from random weights, each "
         f"on {patches:,} crops of 64x64 of 16 scenes of CAVE, x{ratio}, preset `uestc`, Nikon D700; scored on "
         f"{', '.join(scenes)}, which are kept out. Mean over these scenes, then mean and standard deviation over the "
-        "seeds of weights and crops; a difference smaller than the deviations decides nothing.",
+        "seeds of weights and crops, those with which all variants of a table were trained. An order is decided where "
+        "the difference is larger than its own deviation, which takes two seeds.",
         "",
         f"The interpolated HSI, to which each adds, has {cell(start)}; the default's linear part, untrained, "
         f"{cell(mean(untrained(ratio, 'linear'), scenes))} on the same scenes (PSNR in dB / SAM in degrees / ERGAS / "
@@ -145,22 +161,54 @@ def ablation_page(records: Records) -> list[str]:
         lines += ["", f"## {table[0].upper()}{table[1:]}", "", "| variant | PSNR, dB | SAM, degrees | ERGAS | SSIM "]
         lines[-1] += "| parameters | seeds |"
         lines.append("| --- | --- | --- | --- | --- | --- | --- |")
-        psnr: dict[str, float] = {}
-        for name, switches in variants.items():
-            chosen = by_variant.get(slug(name) if switches else PROPOSED, [])
-            if not chosen:
-                lines.append(f"| {name} | - | - | - | - | - | 0 |")
-                continue
+        psnr: dict[str, list[float]] = {}
+        names = {name: slug(name) if switches else PROPOSED for name, switches in variants.items()}
+        of_table = {name: by_variant.get(file, []) for name, file in names.items()}
+        # The same seeds for all variants of a table.
+        seeds = set.intersection(*({one["entry"]["seed"] for one in chosen} for chosen in of_table.values()))
+        if not seeds:
+            lines[-2:] = ["Not all variants were trained."]
+            continue
+        for name, every in of_table.items():
+            chosen = [one for one in every if one["entry"]["seed"] in seeds]
             means = [mean(one["scores"]["network"], scenes) for one in chosen]
-            psnr[name] = statistics.fmean(one["psnr_db"] for one in means)
+            psnr[name] = [one["psnr_db"] for one in means]
             columns = zip(METRICS, _FORMATS, strict=True)
             cells = [spread([one[metric] for one in means], form) for metric, form in columns]
             lines.append(f"| {name} | {' | '.join(cells)} | {parameters(chosen[0]):,} | {len(chosen)} |")
         proposed = next(name for name, switches in variants.items() if not switches)
-        if proposed in psnr and len(psnr) > 1:
-            lines += ["", *(f"- {check}" for check in order_checks(psnr, proposed, start["psnr_db"]))]
+        lines += ["", *(f"- {check}" for check in orders(psnr, proposed))]
+    planned = ablation(patches)
+    lines += ["", f"{len(found)} of {len(planned)} trainings were finished: {len(SEEDS)} seeds were planned of each."]
     lines += ["", *how_trained(found)]
     return [*lines, *unfinished(records, "ablation"), *calls()]
+
+
+def orders(psnr: Mapping[str, Sequence[float]], proposed: str) -> list[Check]:
+    """Return whether the proposed variant is above each other one: decided where the difference exceeds its deviation.
+
+    Args:
+        psnr: of each variant by seed, dB.
+        proposed: that of the paper.
+
+    Example:
+        >>> [check.holds for check in orders({"A": [41.0, 41.2], "B": [40.0, 40.2], "C": [41.0, 41.3]}, "A")]
+        [True, None]
+    """
+    checks = []
+    for name, values in psnr.items():
+        if name == proposed:
+            continue
+        difference = statistics.fmean(psnr[proposed]) - statistics.fmean(values)
+        measured, holds = f"difference {difference:.2f} dB", None
+        if len(values) > 1:
+            deviation = math.hypot(statistics.stdev(psnr[proposed]), statistics.stdev(values))
+            measured += f", deviation {deviation:.2f} dB"
+            holds = difference > 0 if abs(difference) > deviation else None
+        else:
+            measured += ", one seed"
+        checks.append(Check(f"{proposed} above {name}", holds, measured, "order"))
+    return checks
 
 
 def unfinished(records: Records, part: str) -> list[str]:

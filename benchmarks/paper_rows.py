@@ -20,9 +20,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,7 @@ from network_training import (
     Scenes,
     Trainer,
     bicubic,
+    exact_products,
     fused_images,
     make_pairs,
     psnr_of,
@@ -234,18 +234,6 @@ class Worker:
                 save_file(half, str(scratch))
 
 
-@contextmanager
-def exact_products() -> Iterator[None]:
-    """Float32 products in full within it, as pairs and scores need; in TF32 outside."""
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.allow_tf32 = True
-
-
 def read_record(state: Path, name: str) -> dict[str, Any]:
     """Return the record of a training, empty where there is none."""
     file = state / f"{name}.json"
@@ -260,7 +248,8 @@ def write_record(state: Path, name: str, record: dict[str, Any]) -> None:
 
 def gather(entries: Sequence[Entry], state: Path, out: Path) -> int:
     """Write what there is of all trainings to OUT; return the number of those that are finished."""
-    records = {entry.name: record for entry in entries if (record := read_record(state, entry.name))}
+    known = json.loads((out / RECORDS).read_text("utf-8")) if (out / RECORDS).is_file() else {}
+    records = known | {entry.name: record for entry in entries if (record := read_record(state, entry.name))}
     with replacing(out / RECORDS) as scratch:
         scratch.write_text(json.dumps(records, indent=1) + "\n", "utf-8")
     for ratio in sorted({entry.ratio for entry in entries}):
@@ -274,7 +263,7 @@ def gather(entries: Sequence[Entry], state: Path, out: Path) -> int:
         if weights:
             with replacing(out / f"weights-x{ratio}.safetensors") as scratch:
                 save_file(weights, str(scratch))
-    return sum(bool(record["finished"]) for record in records.values())
+    return sum(bool(records.get(entry.name, {}).get("finished")) for entry in entries)
 
 
 def drive(args: argparse.Namespace, entries: Sequence[Entry]) -> int:
