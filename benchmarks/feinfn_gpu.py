@@ -100,7 +100,7 @@ def eager_entries(bench: Bench, args: argparse.Namespace, attempt: Attempt) -> N
     )
     attempt("encoders", lambda: encoder_efficiency(bench, args.large))
     attempt("parity", lambda: parity(bench, 256 if args.size >= 256 else args.size))
-    with mock.patch.object(few_passes, "ENABLED", False):
+    with few_passes.differentiate_automatically():
         attempt(
             f"recorded {step}, {MIXED}, {OURS}, automatic differentiation",
             lambda: bench.time(bench.recorded_step(OURS, MIXED, args.patches), warm_up=6),

@@ -1,14 +1,16 @@
 """Gradients in few passes against automatic differentiation of the plain form."""
 
+import contextlib
+
 import pytest
 import torch
 
 from hyperfuse.networks.blocks.gabor import RealGabor
 from hyperfuse.networks.blocks.implicit import blend
-from hyperfuse.networks.kernels import few_passes
 from hyperfuse.networks.kernels.dispatch import Path, force_path
 from hyperfuse.networks.kernels.few_passes import (
     blend_by_softmax,
+    differentiate_automatically,
     fewer_passes,
     linear_with_bias,
     whole_gated_gabor,
@@ -19,6 +21,17 @@ from small_networks import FEINFN, small_network
 
 def numbers(*size, seed=0, dtype=torch.float64):
     return torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=dtype).requires_grad_()
+
+
+def graph(x):
+    """The names of all operations that a gradient goes through."""
+    found, nodes = set(), [x.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            nodes += [before for before, _ in node.next_functions]
+    return {node.name() for node in found}
 
 
 def test_linear_with_bias():
@@ -74,14 +87,16 @@ def test_the_slope_takes_the_layout_of_the_image(layout):
 
 
 @pytest.mark.parametrize("name", FEINFN)
-def test_networks_agree_with_automatic_differentiation(name, pair, monkeypatch):
+def test_networks_agree_with_automatic_differentiation(name, pair):
     network, found = small_network(name).double(), []
     hsi, msi = pair(2, (6, 5), (24, 20), dtype=torch.float64)
     with force_path(Path.WHOLE):
-        for enabled in (True, False):
-            monkeypatch.setattr(few_passes, "ENABLED", enabled)
-            fused = network(hsi, msi)
+        for context in (contextlib.nullcontext, differentiate_automatically):
+            with context():
+                fused = network(hsi, msi)
             found.append([fused, *torch.autograd.grad(fused.square().sum(), list(network.parameters()))])
+    assert "_Blend" in str(graph(found[0][0]))
+    assert "_Blend" not in str(graph(found[1][0]))
     for few, plain in zip(*found, strict=True):
         assert (few - plain).norm() <= 1e-9 * plain.norm() + 1e-12
 

@@ -6,6 +6,9 @@ to use them; the plain form stands where they are called, and is their oracle.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -14,7 +17,7 @@ from hyperfuse.networks.kernels.dispatch import Path, select_path
 from hyperfuse.networks.kernels.four_neighbours import softmax_weights
 from hyperfuse.networks.kernels.precision import own_gradient
 
-ENABLED = True
+_automatic: ContextVar[bool] = ContextVar("automatic_differentiation", default=False)
 # Rows of ones by which a matrix is multiplied to sum its rows: as many as a tensor core takes at once.
 _ONES = 8
 
@@ -23,7 +26,17 @@ def fewer_passes(x: torch.Tensor) -> bool:
     """Return whether to compute on ``x`` by the functions below: on an accelerator, for training, not compiled."""
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return False
-    return ENABLED and select_path(x) is Path.WHOLE
+    return not _automatic.get() and select_path(x) is Path.WHOLE
+
+
+@contextmanager
+def differentiate_automatically() -> Iterator[None]:
+    """Use none of the functions below while the context lasts (in this thread or task); for tests and comparisons."""
+    token = _automatic.set(True)
+    try:
+        yield
+    finally:
+        _automatic.reset(token)
 
 
 def linear_with_bias(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
