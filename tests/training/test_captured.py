@@ -5,8 +5,9 @@ import copy
 import pytest
 import torch
 
+from hyperfuse.errors import InputError
 from hyperfuse.training import captured
-from hyperfuse.training.captured import OptimisationStep, create_adam, set_rate
+from hyperfuse.training.captured import OptimisationStep, compile_loss, create_adam, set_rate
 
 
 class Graph:
@@ -129,3 +130,18 @@ def test_what_cannot_be_recorded_is_launched_and_noted_once(monkeypatch, graphs)
     assert len(set(losses)) == 8
     assert len(notes) == 1
     assert notes[0].endswith("(operation not permitted when stream is capturing)")
+
+
+def test_a_compiler_that_fails_is_an_error_that_says_what_to_do(monkeypatch):
+    class CompilerError(RuntimeError):
+        __module__ = "torch._dynamo.exc"
+
+    def fail(loss, dynamic):
+        def call(*inputs):
+            raise CompilerError("\nno C compiler found\nat all")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", fail)
+    with pytest.raises(InputError, match=r"torch.compile failed \(no C compiler found\); set compiled=false"):
+        compile_loss(lambda x: x)(torch.zeros(1))

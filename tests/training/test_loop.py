@@ -559,3 +559,26 @@ def test_only_feinfn_is_whitened():
 
     with pytest.raises(InputError, match="whitened_input is for feinfn, not other"):
         whiten_first_layers(Other(3, 2, NetworkOptions()), None, None, guidance=False)
+
+
+@pytest.mark.slow
+def test_a_compiled_run_takes_the_same_way(make, scenes, monkeypatch, tmp_path):
+    compiler, compiled = torch.compile, []
+
+    def by_tracing(loss, **options):
+        compiled.append(options)
+        return compiler(loss, backend="aot_eager", fullgraph=True, **options)
+
+    monkeypatch.setattr(torch, "compile", by_tracing)
+    found = []
+    for name in ("launched", "compiled"):
+        config = make(output=tmp_path / name, length=3, losses={"l1": 1.0, "ssim": 0.1}, compiled=name == "compiled")
+        result = train(config, scenes)
+        found.append(losses(result.folder))
+    assert compiled == [{"dynamic": False}]
+    np.testing.assert_allclose(*found, rtol=1e-4)
+
+
+def test_compiled_steps_are_of_one_pass(make):
+    with pytest.raises((InputError, ValueError), match="compiled=true is for steps of one pass"):
+        make(compiled=True, accumulation=2)

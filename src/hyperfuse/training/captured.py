@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from hyperfuse.errors import InputError
+
 # Steps of a shape that run before it is recorded: libraries choose algorithms, compilers compile, the optimiser makes
 # its state.
 WARM_UP_STEPS = 3
@@ -103,6 +105,25 @@ class OptimisationStep:
             result = self._launch(inputs)
         main.wait_stream(aside)
         return result
+
+
+def compile_loss(loss: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Return a loss that ``torch.compile`` compiles when it is first called with images of a shape.
+
+    The one that is returned raises InputError where the compiler fails.
+    """
+    compiled = torch.compile(loss, dynamic=False)
+
+    def call(*inputs: torch.Tensor | None) -> torch.Tensor:
+        try:
+            return compiled(*inputs)
+        except RuntimeError as error:
+            if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                raise
+            reason = next((line for line in str(error).splitlines() if line), "no reason given")
+            raise InputError(f"torch.compile failed ({reason}); set compiled=false", parameter="compiled") from error
+
+    return call
 
 
 def create_adam(

@@ -54,6 +54,7 @@ class TrainingConfig(Settings):
     precision: Precision = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     deterministic: bool = False
+    compiled: bool = False
     workers: NonNegativeInt = 0
     network: NetworkSection = NetworkSection()
     base: BaseSection | None = None
@@ -82,6 +83,8 @@ class TrainingConfig(Settings):
             raise ValueError("losses: every weight is 0; give at least one term, such as {l1: 1}")
         if self.losses.get("ssim") and self.data.patch < SSIM_WINDOW:
             raise ValueError(f"the SSIM loss has windows of {SSIM_WINDOW} pixels, data.patch is {self.data.patch}")
+        if self.compiled and self.accumulation > 1:
+            raise ValueError("compiled=true is for steps of one pass; set accumulation=1, or compiled=false")
         changed = [
             name for name, value in self.augmentation if value != type(self.augmentation).model_fields[name].default
         ]

@@ -21,7 +21,7 @@ from hyperfuse.runtime.optional import check_installed
 from hyperfuse.runtime.threads import let_idle_threads_sleep
 from hyperfuse.training.arithmetic import arithmetic
 from hyperfuse.training.averaging import WeightAverage
-from hyperfuse.training.captured import OptimisationStep, create_adam, set_rate
+from hyperfuse.training.captured import OptimisationStep, compile_loss, create_adam, set_rate
 from hyperfuse.training.checkpoints import BEST, RunState, load_checkpoint, save_best, save_checkpoint
 from hyperfuse.training.configuration import TrainingConfig
 from hyperfuse.training.data import open_training_data
@@ -133,6 +133,8 @@ class _Run:
         self.average = WeightAverage(self.network, average.decay, warm_up=average.warm_up) if average else None
         kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
         self.one_pass = processes.count == 1 and config.accumulation == 1
+        if config.compiled and processes.count > 1:
+            raise InputError("compiled=true is for one process; start one, or set compiled=false", parameter="compiled")
         self.recorded = self.one_pass and processes.device.type == "cuda"
         if processes.device.type == "cuda" and not self.recorded:
             note("steps of several processes or of accumulated batches are not recorded as a CUDA graph")
@@ -168,8 +170,14 @@ class _Run:
         state, data, log_every = self.state, self.data, self.config.log.every
         outputs = IntermediateOutputs(self.network) if self.config.network.intermediate else self.network
         model = self.processes.accelerator.prepare_model(outputs)  # gradients are averaged over the processes
+
+        def loss_of(
+            hsi: torch.Tensor, msi: torch.Tensor, reference: torch.Tensor, base: torch.Tensor | None
+        ) -> torch.Tensor:
+            return self._loss(model, ExampleBatch(hsi, msi, reference, base, ()))
+
         optimisation = OptimisationStep(
-            lambda hsi, msi, reference, base: self._loss(model, ExampleBatch(hsi, msi, reference, base, ())),
+            compile_loss(loss_of) if self.config.compiled else loss_of,
             self.network.parameters(),
             self.optimiser,
             gradient_norm=self.config.optimiser.gradient_norm or float("inf"),
