@@ -3,11 +3,13 @@
 import pytest
 import torch
 
-from hyperfuse.methods.feinfn.trained_features import FeatureNetwork
+from hyperfuse.methods.feinfn.trained_features import CHANNELS, IMAGE_RUNS, FeatureNetwork
+
+HIDDEN, FEATURES = 12, 5
 
 
 @pytest.fixture
 def feature_network():
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
-        return FeatureNetwork.untrained(hidden=12, features=5, blocks=1)
+    generator = torch.Generator().manual_seed(2)
+    shapes = (HIDDEN, CHANNELS), (HIDDEN,), (FEATURES, HIDDEN), (FEATURES,), (IMAGE_RUNS, FEATURES)
+    return FeatureNetwork(*(0.3 * torch.randn(shape, generator=generator) for shape in shapes))

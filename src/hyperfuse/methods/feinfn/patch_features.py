@@ -69,9 +69,9 @@ class Description(NamedTuple):
         means = band_runs(image, IMAGE_RUNS) if runs else image.new_empty(0, *image.shape[1:])
         return cls(components.project(image), means, window.msi, window.predictors)
 
-    def seen_by(self, rows: slice, cols: slice, margin: int) -> Description:
-        """Return the part that some LR pixels see of the window, with a margin of HR pixels around it."""
-        predictors, (y, x) = self.predictors.seen_by(rows, cols, margin)
+    def seen_by(self, rows: slice, cols: slice) -> Description:
+        """Return the part that some LR pixels see of the window, with the patches around it."""
+        predictors, (y, x) = self.predictors.seen_by(rows, cols, RADIUS)
         return Description(self.components[:, y, x], self.runs[:, y, x], self.msi[:, y, x], predictors)
 
 
@@ -137,11 +137,6 @@ class PatchEncoding:
     def describe(self, window: GuidedImage) -> Description:
         """Return what the features of a window are made of."""
         return Description.of(window, self.components, runs=self.trained is not None)
-
-    @property
-    def margin(self) -> int:
-        """HR pixels around one that decide its features."""
-        return RADIUS if self.trained is None else RADIUS + self.trained.network.margin
 
     @property
     def count(self) -> int:

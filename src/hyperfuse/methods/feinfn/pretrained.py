@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from hyperfuse.errors import InputError, nearest_name
-from hyperfuse.methods.feinfn.trained_features import CHANNELS, FeatureNetwork
+from hyperfuse.methods.feinfn.trained_features import CHANNELS, IMAGE_RUNS, FeatureNetwork
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.pretrained import find_pretrained, from_pretrained, read_base, read_weights
 
@@ -78,8 +78,9 @@ def read_features(features: str | os.PathLike[str]) -> FeatureNetwork:
     if sorted(stored) != sorted(names) or not all(value.is_floating_point() for value in stored.values()):
         raise InputError(f"{file}: holds no weights of trained features (benchmarks/feature_training.py writes them)")
     network = FeatureNetwork(**{name: stored[name].float() for name in names})
-    expected = FeatureNetwork.untrained(len(network.first), network.count, network.margin)
-    if any(getattr(network, name).shape != getattr(expected, name).shape for name in names):
+    hidden, outputs = len(network.first_bias), len(network.second_bias)
+    expected = (hidden, CHANNELS), (hidden,), (outputs, hidden), (outputs,), (IMAGE_RUNS, outputs)
+    if tuple(getattr(network, name).shape for name in names) != expected:
         raise InputError(f"{file}: its layers do not follow one another, or the first does not take {CHANNELS} inputs")
     return network
 

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from hyperfuse.methods.feinfn.fold_ridge import RidgePixels, fit_ridge
-from hyperfuse.methods.feinfn.patch_features import Description, GuidedImage, PatchEncoding, leading_components
+from hyperfuse.methods.feinfn.patch_features import RADIUS, Description, GuidedImage, PatchEncoding, leading_components
 from hyperfuse.methods.feinfn.trained_features import FeatureNetwork
 from hyperfuse.methods.local_linear.predictors import pooled
 from hyperfuse.runtime.parallel import in_threads, strips
@@ -159,16 +159,16 @@ class ResidualRegression:
 
     def predict(self, window: GuidedImage) -> torch.Tensor:
         """Return the residual that is expected at every HR pixel of a window, (bands, H, W)."""
-        (rows, cols), margin = window.image.shape[1:], self.encoding.margin
+        rows, cols = window.image.shape[1:]
         result = torch.empty_like(window.image)
 
         def fill(strip: slice) -> None:
-            first, stop = max(0, strip.start - margin), min(rows, strip.stop + margin)
+            first, stop = max(0, strip.start - RADIUS), min(rows, strip.stop + RADIUS)
             inside = slice(strip.start - first, strip.stop - first)
             residual = self._predict(window.rows(slice(first, stop)), inside)
             torch.mul(residual, self.shrinkage.of(window.image[:, strip]), out=result[:, strip])
 
-        in_threads(fill, strips(rows, max(4 * margin, _STRIP_PIXELS // cols)), result.device)
+        in_threads(fill, strips(rows, max(4 * RADIUS, _STRIP_PIXELS // cols)), result.device)
         return result
 
     def _predict(self, window: GuidedImage, rows: slice) -> torch.Tensor:
@@ -229,7 +229,7 @@ def _at_lr(encoding: PatchEncoding, window: Description) -> torch.Tensor:
             for size, ratio in zip(predictors.shape, predictors.sensor.ratio, strict=True)
         )
         parts = [(row, col) for row in rows for col in cols]
-        in_threads(lambda part: fill(part, window.seen_by(*part, encoding.margin)), parts)
+        in_threads(lambda part: fill(part, window.seen_by(*part)), parts)
     return result.flatten(1)
 
 
