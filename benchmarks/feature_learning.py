@@ -69,7 +69,7 @@ class Pixels:
         return cls(*half, (weight / weight.mean()).to(device), contrast(raw).to(device))
 
 
-def untrained(hidden: int, features: int, seed: int) -> FeatureNetwork:
+def untrained(width: int, features: int, seed: int) -> FeatureNetwork:
     """Return a network with random weights and no output."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -78,7 +78,7 @@ def untrained(hidden: int, features: int, seed: int) -> FeatureNetwork:
         weights = limit * (2 * torch.rand(outputs, inputs, generator=generator) - 1)
         return weights, limit * (2 * torch.rand(outputs, generator=generator) - 1)
 
-    return FeatureNetwork(*layer(hidden, CHANNELS), *layer(features, hidden), torch.zeros(IMAGE_RUNS, features))
+    return FeatureNetwork(*layer(width, CHANNELS), *layer(features, width), torch.zeros(IMAGE_RUNS, features))
 
 
 def predicted(
@@ -162,7 +162,7 @@ class Learner:
 
     def __init__(self, args: argparse.Namespace, bands: int) -> None:
         self.args, device = args, torch.device(args.device)
-        start = vars(untrained(args.hidden, args.features, args.seed))
+        start = vars(untrained(args.width, args.features, args.seed))
         self.network = FeatureNetwork(**{name: value.to(device).requires_grad_() for name, value in start.items()})
         self.log_ridge = torch.tensor(-3.0, device=device, requires_grad=True)
         self.parameters = [*vars(self.network).values(), self.log_ridge]

@@ -73,7 +73,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that prepare scenes [cores]")
     parser.add_argument("--ratio", type=int, default=4)
     parser.add_argument("--preset", default="uestc", choices=["uestc", "dhif", "mtf"])
-    parser.add_argument("--hidden", type=int, default=192)
+    parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--features", type=int, default=96)
     parser.add_argument("--batch", type=int, default=8192, help="pixels, of four scenes [8192]")
     parser.add_argument("--pixels", type=int, default=60000, help="of each scene [60000]")
@@ -101,7 +101,7 @@ def main() -> None:
     tasks = [Task(args.data, name, args.ratio, args.preset, args.side, folder) for name in names]
     folds = args.fold or [*map(str, range(FOLDS)), ALL]
     scores: dict[str, Any] = {}
-    random = untrained(args.hidden, args.features, args.seed)
+    random = untrained(args.width, args.features, args.seed)
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
         for line in pool.map(prepare, tasks):
             print(line, flush=True)

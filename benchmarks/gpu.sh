@@ -5,8 +5,8 @@
 #     bash benchmarks/gpu.sh DATA OUT [SECONDS]
 #
 # DATA     a file of packed scenes, as `hyperfuse data pack CAVE FILE` writes it
-# OUT      a folder: log.txt (everything), timings.json, compiled.json, profile.txt, features-*/ (networks.pt, what
-#          feature_training.py has reached in folds, and features.safetensors), rows.json (rows and ablations: scores,
+# OUT      a folder: log.txt (everything), timings.json, compiled.json, profile.txt, features/ (features.safetensors,
+#          checkpoints, scores-*.md), rows.json (rows and ablations: scores,
 #          patches seen, time, machine), weights-x4.safetensors, weights-x8.safetensors (the rows' networks of one
 #          fold in half precision)
 # SECONDS  of all parts together [570]
@@ -43,12 +43,11 @@ fi
 nvidia-smi 2>/dev/null
 "$python" -c 'import torch, sys; print(sys.version, torch.__version__, torch.cuda.is_available() and torch.cuda.get_device_name())'
 
-trial=() rows=() learn=(--workers 13 --every 60 --crops 4) tests=90 timings=110 measuring=15
+trial=() rows=() learn=(--workers 13 --seconds 60 --fold 0 --fold all --batch 32768) tests=90 timings=110 measuring=15 features=260
 if [ -n "${TRIAL:-}" ]; then
   trial=(--size 32 --large 64 --patches 1 --seconds 0.02 --width 8)
   rows=(--width 8 --scenes 6 --side 64 --batch 1 --narrow-batch 1 --ablation-patches 2 --every 10 --check 2)
-  learn=(--workers 2 --every 10 --scenes 6 --side 96 --crop 48 --crops 2 --scenes-per-step 2 --hidden 8
-    --degradation x4 --degradation x8)
+  learn=(--workers 2 --seconds 4 --scenes 6 --side 96 --pixels 3000 --fold 0 --fold all)
 fi
 
 cd "$here" || exit 2
@@ -64,20 +63,10 @@ compiled &
 compiler=$!
 total=$((total - measuring))
 
-# Scenes are prepared by nearly as many processes as there are cores: 12 s of a core for each of 100. Then a wide and a
-# deep network for each of three folds and for all scenes; two of them share the prepared scenes.
+# Scenes are prepared by nearly as many processes as there are cores, in 12 s of a core for each.
 features() {
-  local state
-  state=$(mktemp -d)
-  part 250 "$python" benchmarks/feature_training.py "$data" "$out/features" --state "$state" "${learn[@]}" --part prepare
-  rest=$(($(left) - 20))
-  for looks in "deep --blocks 3" "wide --blocks 1 --hidden 96 --gain 0.5 --curve 0.25 --overlap 0.5"; do
-    # shellcheck disable=SC2086  # options are words
-    set -- $looks
-    part $((rest + 20)) "$python" benchmarks/feature_training.py "$data" "$out/features-$1" --device "$device" --state "$state" \
-      "${@:2}" "${learn[@]}" --part train --seconds "$rest" --fold 0 --fold 2 --fold 4 --fold all &
-  done
-  wait
+  part $features "$python" benchmarks/feature_training.py "$data" "$out/features" --device "$device" \
+    --prepared "$(mktemp -d)" "${learn[@]}"
 }
 # Rows and ablations end by themselves when their time is over; the seconds after it are for the last scores.
 paper() {

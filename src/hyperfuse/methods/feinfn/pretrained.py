@@ -78,8 +78,8 @@ def read_features(features: str | os.PathLike[str]) -> FeatureNetwork:
     if sorted(stored) != sorted(names) or not all(value.is_floating_point() for value in stored.values()):
         raise InputError(f"{file}: holds no weights of trained features (benchmarks/feature_training.py writes them)")
     network = FeatureNetwork(**{name: stored[name].float() for name in names})
-    hidden, outputs = len(network.first_bias), len(network.second_bias)
-    expected = (hidden, CHANNELS), (hidden,), (outputs, hidden), (outputs,), (IMAGE_RUNS, outputs)
+    width, outputs = len(network.first_bias), len(network.second_bias)
+    expected = (width, CHANNELS), (width,), (outputs, width), (outputs,), (IMAGE_RUNS, outputs)
     if tuple(getattr(network, name).shape for name in names) != expected:
         raise InputError(f"{file}: its layers do not follow one another, or the first does not take {CHANNELS} inputs")
     return network

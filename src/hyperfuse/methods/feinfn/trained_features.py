@@ -30,9 +30,9 @@ class FeatureNetwork:
     """Two layers with ReLU, and what their features are worth in most scenes.
 
     Attributes:
-        first: (hidden, CHANNELS).
-        first_bias: (hidden,).
-        second: (features, hidden).
+        first: (width, CHANNELS).
+        first_bias: (width,).
+        second: (features, width).
         second_bias: (features,).
         output: what predicts the residual of runs of bands from the features in most scenes, in units of the RMS
             residual of each band, (IMAGE_RUNS, features).
@@ -51,8 +51,8 @@ class FeatureNetwork:
 
     def __call__(self, described: torch.Tensor) -> torch.Tensor:
         """Return the features (features, n) of descriptions (CHANNELS, n)."""
-        hidden = torch.addmm(self.first_bias[:, None], self.first, described).relu()
-        return torch.addmm(self.second_bias[:, None], self.second, hidden).relu()
+        first = torch.addmm(self.first_bias[:, None], self.first, described).relu()
+        return torch.addmm(self.second_bias[:, None], self.second, first).relu()
 
     def prediction(self, bands: int) -> torch.Tensor:
         """Return the weights of the features that predict each band in most scenes, (bands, features)."""
@@ -132,9 +132,9 @@ def between_runs(bands: int) -> torch.Tensor:
 
 def raw_description(image: torch.Tensor, msi: torch.Tensor, units: torch.Tensor, step: int = 1) -> torch.Tensor:
     """Return differences and values in units of the mean radiance, (RAW_CHANNELS, H, W)."""
-    runs, guide = image / units[0], band_runs(msi, MSI_RUNS) / units[1]
-    parts = [differences(guide, MSI_RADIUS, step), differences(band_runs(runs, _PAIRS), IMAGE_RADIUS, step)]
-    return torch.cat([*parts, runs[:, ::step, ::step], guide[:, ::step, ::step]])
+    runs, msi_runs = image / units[0], band_runs(msi, MSI_RUNS) / units[1]
+    parts = [differences(msi_runs, MSI_RADIUS, step), differences(band_runs(runs, _PAIRS), IMAGE_RADIUS, step)]
+    return torch.cat([*parts, runs[:, ::step, ::step], msi_runs[:, ::step, ::step]])
 
 
 def contrast(raw: torch.Tensor) -> torch.Tensor:
@@ -149,7 +149,7 @@ def description(raw: torch.Tensor, contrast: torch.Tensor) -> torch.Tensor:
     around = around / (around.abs() / _COMPRESSED + 1)
     values = raw[_DIFFERENCES:].clamp(-1.0, _BRIGHTEST)
     image, msi = values[:IMAGE_RUNS], values[IMAGE_RUNS:]
-    radiance, guide = (one.mean(0, keepdim=True).clamp_min(0.0) for one in (image, msi))
+    radiance, msi_radiance = (one.mean(0, keepdim=True).clamp_min(0.0) for one in (image, msi))
     spectra = [(image / (radiance + _FLOOR)).clamp(-1.0, 4.0) - 1, _HALF * image]
-    msi_spectrum = (msi / (guide + _FLOOR)).clamp(-1.0, 4.0) - 1
+    msi_spectrum = (msi / (msi_radiance + _FLOOR)).clamp(-1.0, 4.0) - 1
     return torch.cat([_HALF * around, *spectra, msi_spectrum, _HALF * (radiance + _DARK).log(), radiance.sqrt()])
