@@ -1,6 +1,7 @@
 """Trained features: the same for any unit and number of bands, stored and read, used where a file is named."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from safetensors.torch import save_file
 
 from hyperfuse.errors import InputError
 from hyperfuse.methods import PairTensors, get_method
+from hyperfuse.methods.feinfn import residual_regression
 from hyperfuse.methods.feinfn.pretrained import read_features, save_features
 from hyperfuse.methods.feinfn.trained_features import (
     CHANNELS,
@@ -96,7 +98,8 @@ def test_other_files_are_refused(tmp_path, feature_network):
         read_features(file)
 
 
-def test_the_default_takes_a_file_of_them(make_pair, tmp_path, feature_network):
+def test_the_default_takes_a_file_of_them(make_pair, tmp_path, feature_network, monkeypatch):
+    monkeypatch.setattr(residual_regression, "_MIN_TRAINED_DB", -math.inf)
     pair = make_pair(shape=(96, 96))
     save_features(feature_network, tmp_path / "features.safetensors")
     tensors = PairTensors(pair.hsi, pair.msi, pair.sensor)
@@ -106,3 +109,13 @@ def test_the_default_takes_a_file_of_them(make_pair, tmp_path, feature_network):
     assert not torch.equal(with_features, plain)
     with pytest.raises(InputError, match=r"no trained features .*null for none"):
         METHOD.fuse(tensors, METHOD.configure(features=str(tmp_path / "none.safetensors")))
+
+
+def test_features_that_predict_held_out_pixels_worse_are_left_out(make_pair, tmp_path, feature_network, monkeypatch):
+    pair = make_pair(shape=(96, 96))
+    save_features(feature_network, tmp_path / "features.safetensors")
+    tensors = PairTensors(pair.hsi, pair.msi, pair.sensor)
+    monkeypatch.setattr(residual_regression, "_MIN_TRAINED_DB", math.inf)
+    plain = METHOD.fuse(tensors, METHOD.configure(features=None)).image
+    with_features = METHOD.fuse(tensors, METHOD.configure(features=str(tmp_path / "features.safetensors"))).image
+    torch.testing.assert_close(with_features, plain, atol=1e-5, rtol=0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
@@ -20,6 +21,8 @@ from hyperfuse.statistics.subspace import Subspace, model_subspace
 _MIN_PIXELS = 256  # LR pixels of all samples; below, there is nothing to learn from
 # Variance of the HSI's noise relative to that of the residual, beyond which components of the image are no features.
 _MAX_NOISE = 0.5
+# Trained features must lower the validation error by more than this, in dB: where they raised it, they did at HR.
+_MIN_TRAINED_DB = 0.0
 # HR pixels of an image, and HR pixels along a side of a part of it, that are computed at a time: what is made of them
 # stays in cache.
 _STRIP_PIXELS, _PART_SIDE = 2**13, 64
@@ -73,39 +76,12 @@ class ResidualRegression:
             hsis: of each sample the LR-HSI, (bands, h, w).
             noise: standard deviation of the HSI's noise, (bands,).
             noisy: a part of the scene as it is, and with as much noise again as it holds; None where it holds none.
-            trained: features that were trained on other scenes, next to the others; None for none.
+            trained: features that were trained on other scenes, next to the others where held-out pixels are
+                predicted better with them; None for none.
 
         Returns:
             The regression; None where it predicts nothing.
         """
-        found = cls._fit(samples, hsis, noise, noisy, trained)
-        return None if found is None else found[0]
-
-    @classmethod
-    def left_over(
-        cls,
-        sample: tuple[GuidedImage, torch.Tensor],
-        hsi: torch.Tensor,
-        noise: torch.Tensor,
-        noisy: tuple[GuidedImage, GuidedImage] | None = None,
-    ) -> torch.Tensor:
-        """Return what held-out predictions leave of the residual of one sample, (bands, h, w).
-
-        Features are trained to explain it; arguments as in :meth:`fit`.
-        """
-        found = cls._fit([sample], [hsi], noise, noisy, None)
-        return sample[1] if found is None else found[1].reshape(hsi.shape)
-
-    @classmethod
-    def _fit(
-        cls,
-        samples: Iterable[tuple[GuidedImage, torch.Tensor]],
-        hsis: Sequence[torch.Tensor],
-        noise: torch.Tensor,
-        noisy: tuple[GuidedImage, GuidedImage] | None,
-        trained: FeatureNetwork | None,
-    ) -> tuple[ResidualRegression, torch.Tensor] | None:
-        """Return the regression, and the residual minus its held-out prediction, (bands, n)."""
         if sum(one[0].numel() for one in hsis) < _MIN_PIXELS:
             return None
         components = leading_components(hsis)
@@ -126,36 +102,48 @@ class ResidualRegression:
         folds = torch.cat([block_folds(one.predictors.shape, features.device).flatten() for one in windows])
         if float(residual.norm()) <= _ROUNDING * float(pooled(hsis).norm()):
             return None
-        subspace = model_subspace(residual)
-        targets = (residual if subspace is None else subspace.project(residual)).flatten(1)
-        reliability = _reliability(residual)
         change = features.new_zeros(len(features), 1)
         if noisy is not None:
             change = torch.sub(*(_at_hr(encoding, one) for one in reversed(noisy)))
-        known = _known(encoding, variance.sqrt().to(features.dtype), subspace)
+        held_out = _HeldOut(pooled(hsis), residual, folds, _reliability(residual), model_subspace(residual))
+        found = cls._solve(encoding, features, change, held_out)
+        if trained is None or found is None:
+            return found
+        count = encoding.count - trained.count
+        without = cls._solve(replace(encoding, trained=None), features[:count], change[:count], held_out)
+        gained = found.gain_db - (0.0 if without is None else without.gain_db)
+        return found if gained > _MIN_TRAINED_DB else without
+
+    @classmethod
+    def _solve(
+        cls, encoding: PatchEncoding, features: torch.Tensor, change: torch.Tensor, held_out: _HeldOut
+    ) -> ResidualRegression | None:
+        """Regress on features (count, n), which noise changes at HR by ``change`` (count, m)."""
+        hsi, residual, folds, reliability, subspace = held_out
+        targets = (residual if subspace is None else subspace.project(residual)).flatten(1)
+        known = _known(encoding, residual.flatten(1).square().mean(1).sqrt(), subspace)
         solved = fit_ridge(features, targets, RidgePixels(folds, reliability), change, known)
         if not bool(solved.accepted.any()):
             return None
-        estimate = pooled(hsis) - residual
+        estimate = hsi - residual
         fitted = solved.weights @ (features - solved.offset[:, None])
         fitted, predicted = (
             one if subspace is None else subspace.expand_change(one)
             for one in (fitted[:, None], solved.held_out[:, None])
         )
         # The factor of a class is decided by few pixels: with weights closer to equal ones.
-        shrinkage = RadianceShrinkage.fit(estimate, predicted, estimate + residual, reliability.sqrt())
+        shrinkage = RadianceShrinkage.fit(estimate, predicted, hsi, reliability.sqrt())
         factor = shrinkage.of(estimate)
-        left_over = residual - factor * predicted
         before, inside, after = (
-            one.flatten(1).double().square() + _TINY**2 for one in (residual, residual - factor * fitted, left_over)
+            one.flatten(1).double().square() + _TINY**2
+            for one in (residual, residual - factor * fitted, residual - factor * predicted)
         )
         gain = float(10 * ((before @ reliability) / (after @ reliability)).log10().mean())
         if gain <= 0:
             return None
         inside, after = inside.mean(1), after.mean(1)
         rmse, inflation = after.sqrt().to(residual.dtype), (after / inside).sqrt().to(residual.dtype)
-        fit = cls(encoding, solved.offset, solved.weights, subspace, shrinkage, gain, rmse, inflation)
-        return fit, left_over.flatten(1)
+        return cls(encoding, solved.offset, solved.weights, subspace, shrinkage, gain, rmse, inflation)
 
     def predict(self, window: GuidedImage) -> torch.Tensor:
         """Return the residual that is expected at every HR pixel of a window, (bands, H, W)."""
@@ -180,6 +168,24 @@ class ResidualRegression:
             total.addmm_(weights[:, part], maps.flatten(1))
         residual = total.reshape(-1, *shape)
         return residual if self.subspace is None else self.subspace.expand_change(residual)
+
+
+class _HeldOut(NamedTuple):
+    """LR pixels of all samples.
+
+    Attributes:
+        hsi: (bands, 1, n).
+        residual: that minus its held-out prediction, (bands, 1, n).
+        folds: of each pixel, (n,).
+        reliability: weight of each pixel, (n,).
+        subspace: components of the residual; None for the bands themselves.
+    """
+
+    hsi: torch.Tensor
+    residual: torch.Tensor
+    folds: torch.Tensor
+    reliability: torch.Tensor
+    subspace: Subspace | None
 
 
 def _reliability(residual: torch.Tensor) -> torch.Tensor:
