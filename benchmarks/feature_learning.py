@@ -174,7 +174,7 @@ class Learner:
     def averaged(self) -> FeatureNetwork:
         """Return the network of the moving average of the weights, on the processor."""
         names = [field.name for field in fields(FeatureNetwork)]
-        return FeatureNetwork(**{name: one.cpu() for name, one in zip(names, self.average, strict=False)})
+        return FeatureNetwork(**{name: one.cpu() for name, one in zip(names, self.average[:-1], strict=True)})
 
     def step(self, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor], rate: float) -> torch.Tensor:
         """Take a step; return both losses relative to that without a prediction."""

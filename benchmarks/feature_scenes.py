@@ -11,11 +11,13 @@ import torch
 
 import hyperfuse as hf
 from hyperfuse.datasets.packed import read_index, read_packed
+from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.methods.contract.method import PairTensors
 from hyperfuse.methods.feinfn.linear_part import LinearModel
 from hyperfuse.methods.feinfn.residual_regression import ResidualRegression
 from hyperfuse.methods.feinfn.trained_features import FeatureNetwork
 from hyperfuse.methods.local_linear.predictors import pooled_noise
+from hyperfuse.metrics import psnr
 from hyperfuse.progress import silent
 from hyperfuse.sensor.presets import create_sensor
 from hyperfuse.sensor.srf.names import create_srf
@@ -75,21 +77,15 @@ def prepare(task: Task) -> str:
     noise, noisy = pooled_noise([agreeing.hsi]), model.with_noise(agreeing, linear.predictors, linear.hsi)
     kept = {"reference": image, "default": fused.image, "guided": linear.guided(), "held_out": held_out}
     save(task.file, {**kept, "hsi": linear.hsi, "noise": noise, "noisy": noisy})
-    gain = psnr(fused.image, image) - psnr(linear.image, image)
+    gain = psnr(image, fused.image.clamp(0, 1)) - psnr(image, linear.image.clamp(0, 1))
     seconds = time.process_time() - start
     return f"{task.name}: the regression adds {gain:.3f} dB, {seconds:.0f} s"
 
 
 def save(file: Path, kept: dict[str, object]) -> None:
     """Write a file whole or not at all."""
-    partial = file.with_suffix(".part")
-    torch.save(kept, partial)
-    partial.replace(file)
-
-
-def psnr(image: torch.Tensor, reference: torch.Tensor) -> float:
-    """Return the mean over bands, in dB, for values in [0, 1]."""
-    return float((-10 * (image.clamp(0, 1) - reference).square().mean((1, 2)).log10()).mean())
+    with replacing(file) as scratch:
+        torch.save(kept, scratch)
 
 
 def score(file: Path, networks: dict[str, FeatureNetwork]) -> dict[str, float]:
@@ -97,8 +93,9 @@ def score(file: Path, networks: dict[str, FeatureNetwork]) -> dict[str, float]:
     torch.set_num_threads(1)
     kept = torch.load(file, weights_only=False)
     guided, reference = kept["guided"], kept["reference"]
-    found = {"default": psnr(kept["default"], reference)}
+    found = {"default": psnr(reference, kept["default"].clamp(0, 1))}
     for name, network in networks.items():
         fitted = ResidualRegression.fit([kept["held_out"]], [kept["hsi"]], kept["noise"], kept["noisy"], network)
-        found[name] = psnr(guided.image if fitted is None else fitted.predict(guided) + guided.image, reference)
+        image = guided.image if fitted is None else fitted.predict(guided) + guided.image
+        found[name] = psnr(reference, image.clamp(0, 1))
     return found

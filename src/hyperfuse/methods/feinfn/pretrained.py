@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from hyperfuse.errors import InputError, nearest_name
+from hyperfuse.io.encoding.atomic import replacing
 from hyperfuse.methods.feinfn.trained_features import CHANNELS, IMAGE_RUNS, FeatureNetwork
 from hyperfuse.networks.feinfn import FeINFN
 from hyperfuse.networks.pretrained import find_pretrained, from_pretrained, read_base, read_weights
@@ -86,8 +87,7 @@ def read_features(features: str | os.PathLike[str]) -> FeatureNetwork:
 
 
 def save_features(network: FeatureNetwork, file: str | os.PathLike[str]) -> None:
-    """Write weights of trained features, in half precision, under another name that is then changed."""
-    partial = Path(f"{os.fspath(file)}.part")
+    """Write weights of trained features, in half precision, whole or not at all."""
     stored = {field.name: getattr(network, field.name).detach().cpu().half() for field in fields(network)}
-    save_file({name: value.contiguous() for name, value in stored.items()}, partial)
-    partial.replace(file)
+    with replacing(Path(file)) as scratch:
+        save_file({name: value.contiguous() for name, value in stored.items()}, scratch)
