@@ -71,6 +71,7 @@ class ViewServer:
         )
         self._thread = threading.Thread(target=self._run, name="hyperfuse-view", daemon=True)
         self._failure: BaseException | None = None
+        self._ended = threading.Event()
         self._thread.start()
         while not self._server.started and self._thread.is_alive():
             time.sleep(0.005)
@@ -80,8 +81,10 @@ class ViewServer:
 
     def wait(self) -> None:
         """Wait until it is closed, or a signal arrives."""
-        while self._thread.is_alive():
-            self._thread.join(0.5)
+        # Not Thread.join: an exception that a signal raises in it makes Python take a running thread for one that has
+        # ended, so that closing does not wait for it.
+        while not self._ended.is_set():
+            time.sleep(0.1)
 
     def close(self) -> None:
         """End the server and all its threads, and close the files."""
@@ -97,6 +100,8 @@ class ViewServer:
             self._server.run(sockets=[self._socket])
         except BaseException as error:  # reported by the thread that started it
             self._failure = error
+        finally:
+            self._ended.set()
 
 
 def _bound(port: int) -> socket.socket:
