@@ -70,7 +70,7 @@ def variants(pair: hf.Pair, steps: int) -> Iterator[tuple[str, np.ndarray]]:
         yield name, enforce_consistency(image, hsi, sensor).numpy()
     method = hf.get_method("feinfn")
     for name, settings in NETWORKS.items() if steps else ():
-        yield f"+ {name}", method(hsi, msi, sensor, method.configure(steps=steps, **settings)).numpy()
+        yield f"+ {name}", method(hsi, msi, sensor, method.configure(steps=steps, features=None, **settings)).numpy()
 
 
 def main() -> int:

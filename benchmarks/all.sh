@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Renews every file of benchmarks/results on this machine, then the tables of the README: hours, one thread.
 #
-#   bash benchmarks/all.sh DATA [LARGE]
+#   FEATURES=FOLDER bash benchmarks/all.sh DATA [LARGE]
 #
 # DATA is described in benchmarks/scenes.py; in LARGE, a folder with 40 GB of room, the two large jobs are done too.
+# FOLDER holds what benchmarks/feature_training.py writes: without it, tables of scenes that the features of the default
+# method were trained on are not renewed.
 # A file that states the present version and commit of src is left as it is (default.py knows each of its parts), so a
 # call that was interrupted continues.
 # What fails is named at the end, and the exit code is 1.
@@ -28,10 +30,16 @@ renew() {  # FILE SCRIPT ARGUMENT...: run the script unless its results file is 
 
 for table in cave-x4 cave-x8 remote-x4 enmap-x3 paris-x3; do renew $table.md classical.py "$data" --table $table; done
 renew compared-classical.md compared_classical.py "$data"
-for table in paris-x3 enmap-x4 remote-x4 cave-x4 cave-x8 dhif-x4; do renew default-$table.md default.py "$data" --table $table; done
-for table in cave20-x4 cave20-x8; do renew default-$table.md default.py "$data" --table $table --part linear --part default; done
-for table in enmap-x4 remote-x4 cave-x4; do
-    for snr in 30 20; do renew default-$table-${snr}db.md default.py "$data" --table $table --snr $snr; done
+tables=(paris-x3 enmap-x4 remote-x4) cave=() default=(default.py "$data")
+if [ -n "${FEATURES:-}" ]; then
+    cave=(cave-x4 cave-x8 dhif-x4) default+=(--features "$FEATURES")
+    for table in cave20-x4 cave20-x8; do
+        renew default-$table.md "${default[@]}" --table $table --part linear --part default
+    done
+fi
+for table in "${tables[@]}" "${cave[@]}"; do renew default-$table.md "${default[@]}" --table $table; done
+for table in enmap-x4 remote-x4 "${cave[@]::1}"; do
+    for snr in 30 20; do renew default-$table-${snr}db.md "${default[@]}" --table $table --snr $snr; done
 done
 renew robustness.md robustness.py "$data"
 renew calibration.md calibration.py "$data"

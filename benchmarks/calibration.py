@@ -76,7 +76,9 @@ def measure(pair: hf.Pair) -> Cells:
     hsi = torch.from_numpy(np.nan_to_num(pair.hsi.data[usable])).float()
     msi = torch.from_numpy(np.nan_to_num(pair.msi.data)).float()
     method = hf.get_method("feinfn")
-    outcome = method.fuse(PairTensors(hsi, msi, pair.sensor.replace(srf=None)), method.configure(uncertainty=True))
+    # Features that ship were trained on some of these scenes.
+    settings = method.configure(uncertainty=True, features=None)
+    outcome = method.fuse(PairTensors(hsi, msi, pair.sensor.replace(srf=None)), settings)
     rows, columns = outcome.image.shape[-2:]
     truth = torch.from_numpy(np.nan_to_num(pair.reference.data[usable][:, :rows, :columns])).float()
     ratio = ((outcome.image - truth).abs() / outcome.uncertainty).flatten(1)

@@ -1,13 +1,16 @@
 """The default method, its linear part alone, and the best of the classical methods, on the scenes of a data folder.
 
-    python benchmarks/default.py DATA
-    python benchmarks/default.py DATA --table cave-x4 --snr 30 --set effort='"best"'
+    python benchmarks/default.py DATA --features FOLDER
+    python benchmarks/default.py DATA --features FOLDER --table cave-x4 --snr 30 --set effort='"best"'
 
 DATA holds the folders that benchmarks/scenes.py names. For every scene, PSNR, SAM, ERGAS and SSIM of `feinfn` with its
 settings as they are, and of its linear part alone (`--effort fast`), which is what the rest corrects; SAM without the
 darkest pixels (reference norm below 1 % of the maximum), seconds, and of the classical methods the highest PSNR and the
 lowest SAM. With --snr, white noise of that signal-to-noise ratio in dB is added to each band of both images. Scores
 depend on the seed and, through rounding, on the machine; seconds on its load.
+
+The features that ship were trained on 20 scenes of CAVE: each of these is fused with those of FOLDER that were trained
+without it, fold-N.safetensors as `python benchmarks/feature_training.py CAVE FOLDER` writes them.
 
 Every table goes to benchmarks/results/default-NAME.md, with its numbers in default-NAME.json: what was measured at the
 present commit of the source is not measured again, so an interrupted call continues. `--part linear` (repeatable)
@@ -42,6 +45,7 @@ from scenes import read_cave, read_cave_jp2, read_enmap, read_paris, read_remote
 Scene = tuple[str, hf.Pair]
 METHOD = "feinfn"
 _DARK = 0.01
+FOLDS = 5  # of benchmarks/feature_training.py
 # Wavelengths known or nominal: Sentinel-2A; else six runs of bands.
 _REMOTE = {
     "jasper_ridge": "sentinel-2a",
@@ -144,7 +148,8 @@ def score(pair: hf.Pair, ratio: int, method: str, settings: dict[str, Any] | Non
     found = {key: scores[key] for key in ("psnr_db", "sam_degrees", "ergas", "ssim")}
     found |= {"sam_bright": sam_without_dark(pair.reference, fused), "seconds": seconds}
     run = fused.history[-1].get("run", {})
-    return {**found, "steps": run.get("steps", 0), "regression_gain_db": run.get("regression_gain_db", 0.0)}
+    found |= {"steps": run.get("steps", 0), "regression_gain_db": run.get("regression_gain_db", 0.0)}
+    return {**found, "trained_features": run.get("trained_features", False)}
 
 
 def best_classical(pair: hf.Pair, ratio: int, _: dict[str, Any]) -> dict[str, Any]:
@@ -218,10 +223,20 @@ def sources(rows: dict[str, dict[str, Any]]) -> list[str]:
     return ["", *(f"- {part}, {which}: {', '.join(scenes)}" for (part, which), scenes in sorted(found.items()))]
 
 
+def left_out_by(scene: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the setting by which a scene is fused with features that were trained without it; none where all are."""
+    trained_on = sorted(file.stem for file in (options.data / "cave").glob("*.jp2"))
+    if scene not in trained_on:
+        return {}
+    if options.features is None:
+        raise SystemExit(f"the features that ship were trained on {scene}: --features FOLDER, or --set features=null")
+    return {"features": f"fold-{trained_on.index(scene) % FOLDS}.safetensors"}
+
+
 def table_of(name: str, options: argparse.Namespace) -> tuple[Path, list[str]]:
     """Measure what is missing of a table; return its file and its lines."""
     table, present = TABLES[name], source()
-    settings = {name: json.loads(value) for name, value in (word.split("=") for word in options.set)}
+    asked = {name: json.loads(value) for name, value in (word.split("=") for word in options.set)}
     suffix = "" if options.snr is None else f"-{options.snr:g}db"
     file = options.output / f"default-{name}{suffix}.md"
     stored = file.with_suffix(".json")
@@ -229,17 +244,30 @@ def table_of(name: str, options: argparse.Namespace) -> tuple[Path, list[str]]:
     for scene, clean in table.scenes(options.data):
         pair = clean if options.snr is None else with_noise(clean, options.snr)
         row = rows.setdefault(scene, {})
+        settings, used = asked, asked
+        if "features" not in asked and (fold := left_out_by(scene, options)):
+            settings = {**asked, **fold}
+            used = {**settings, "features": str(options.features / settings["features"])}
         for part in options.part or PARTS:
             known = row.get(part, {})
             if known.get("source") == present and known.get("settings") == settings and "changes" not in present:
                 continue
-            row[part] = {**PARTS[part](pair, table.ratio, settings), "source": present, "settings": settings}
+            row[part] = {**PARTS[part](pair, table.ratio, used), "source": present, "settings": settings}
             stored.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
         print(name, line(scene, row), flush=True)
     stored.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
-    call = f"python benchmarks/default.py DATA --table {name}" + "".join(f" --set {word}" for word in options.set)
+    folds = (
+        " --features FOLDER"
+        if any("features" in row.get("default", {}).get("settings", {}) for row in rows.values())
+        else ""
+    )
+    call = f"python benchmarks/default.py DATA{folds} --table {name}" + "".join(
+        f" --set {word}" for word in options.set
+    )
     call += "" if options.snr is None else f" --snr {options.snr:g}"
     noise = "" if options.snr is None else f" Noise of {options.snr:g} dB in each band of both images."
+    if folds:
+        noise += " Each scene that the shipped features were trained on: with features trained without it."
     what = "PSNR in dB / SAM in degrees / ERGAS / SSIM."
     lines = [f"# {METHOD}, the default: {name}", "", f"{table.conditions}{noise} {what}", "", *_HEAD]
     lines += [line(scene, row) for scene, row in rows.items()]
@@ -251,6 +279,7 @@ def main() -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, metavar="DATA")
+    parser.add_argument("--features", type=Path, metavar="FOLDER", help="of feature_training.py")
     parser.add_argument("--table", action="append", choices=list(TABLES), help="repeatable; default: all")
     parser.add_argument("--part", action="append", choices=list(PARTS), help="repeatable; default: all")
     parser.add_argument("--snr", type=float, help="dB; default: no noise")

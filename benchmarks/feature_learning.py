@@ -70,15 +70,15 @@ class Pixels:
 
 
 def untrained(width: int, features: int, seed: int) -> FeatureNetwork:
-    """Return a network with random weights and no output."""
+    """Return a network of one member with random weights and no output."""
     generator = torch.Generator().manual_seed(seed)
 
     def layer(outputs: int, inputs: int) -> tuple[torch.Tensor, torch.Tensor]:
         limit = inputs**-0.5
-        weights = limit * (2 * torch.rand(outputs, inputs, generator=generator) - 1)
-        return weights, limit * (2 * torch.rand(outputs, generator=generator) - 1)
+        weights = limit * (2 * torch.rand(1, outputs, inputs, generator=generator) - 1)
+        return weights, limit * (2 * torch.rand(1, outputs, generator=generator) - 1)
 
-    return FeatureNetwork(*layer(width, CHANNELS), *layer(features, width), torch.zeros(IMAGE_RUNS, features))
+    return FeatureNetwork(*layer(width, CHANNELS), *layer(features, width), torch.zeros(1, IMAGE_RUNS, features))
 
 
 def predicted(
@@ -153,16 +153,17 @@ def loss_of(error: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 
 class Learner:
-    """A network in training.
+    """A member of a network in training.
 
     Args:
         args: of the command.
         bands: of the residuals.
+        seed: of its first weights.
     """
 
-    def __init__(self, args: argparse.Namespace, bands: int) -> None:
+    def __init__(self, args: argparse.Namespace, bands: int, seed: int = 0) -> None:
         self.args, device = args, torch.device(args.device)
-        start = vars(untrained(args.width, args.features, args.seed))
+        start = vars(untrained(args.width, args.features, seed))
         self.network = FeatureNetwork(**{name: value.to(device).requires_grad_() for name, value in start.items()})
         self.log_ridge = torch.tensor(-3.0, device=device, requires_grad=True)
         self.parameters = [*vars(self.network).values(), self.log_ridge]
@@ -182,8 +183,9 @@ class Learner:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         count, pixels = residual.shape[:2]
-        features = self.network(described.flatten(0, 1).T).T.reshape(count, pixels, -1)
-        output, support = self.bands @ self.network.output, self.support
+        _, second = self.network.layers(0, described.flatten(0, 1).T)
+        features = second.T.reshape(count, pixels, -1)
+        output, support = self.bands @ self.network.output[0], self.support
         fitted = predicted(features, residual, output, support, self.log_ridge.exp())
         own = loss_of(features @ output.T - residual, weight)
         drawn = loss_of(fitted - residual[:, support:], weight[:, support:])
@@ -210,12 +212,12 @@ class Learner:
         self.average, self.steps = state["average"], state["steps"]
 
 
-def train(files: list[Path], checkpoint: Path, args: argparse.Namespace) -> FeatureNetwork:
-    """Train for some time, on a processor that of the processor; continue from the checkpoint where there is one."""
-    device, draw = torch.device(args.device), random.Random(args.seed)
-    torch.manual_seed(args.seed)
+def train(files: list[Path], checkpoint: Path, args: argparse.Namespace, seed: int) -> FeatureNetwork:
+    """Train a member for some time, on a processor that of the processor; continue from its checkpoint."""
+    device, draw = torch.device(args.device), random.Random(seed)
+    torch.manual_seed(seed)
     scenes = [Pixels.of(file, args.pixels, device) for file in files]
-    learner, done = Learner(args, scenes[0].residual.shape[1]), 0.0
+    learner, done = Learner(args, scenes[0].residual.shape[1], seed), 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         learner.restore(state)
@@ -240,7 +242,7 @@ def train(files: list[Path], checkpoint: Path, args: argparse.Namespace) -> Feat
 
 
 def restored(checkpoint: Path, args: argparse.Namespace) -> FeatureNetwork:
-    """Return the network that a checkpoint holds."""
+    """Return the member that a checkpoint holds."""
     if not checkpoint.exists():
         raise SystemExit(f"{checkpoint} does not exist: leave out --score-only, and it is trained")
     learner = Learner(args, bands=IMAGE_RUNS)

@@ -6,10 +6,10 @@ DATA is a folder of CAVE or a file of packed scenes (`hyperfuse data pack`). Eve
 makes a fold, with an offset of the fold's number. In this order, each part continued where it was stopped:
 
 1. Every scene is degraded and fused by the default without trained features, in parallel processes.
-2. For each fold, and once for all scenes: a network is trained on what the default's image lacks of the reference, in
-   units of each band's residual (feature_learning.py), by the features' own prediction (`--shared`) and by weights that
-   are drawn to it for each scene of a batch (`--solved`). Gain, spectral curve, contrast and orientation are random.
-   Checkpoints in OUT/fold-N.pt.
+2. For each fold, and once for all scenes: `--members` networks, each from other weights, are trained on what the
+   default's image lacks of the reference, in units of each band's residual (feature_learning.py), by the features' own
+   prediction (`--shared`) and by weights that are drawn to it for each scene of a batch (`--solved`). Gain, spectral
+   curve, contrast and orientation are random. Checkpoints in OUT/fold-N-MEMBER.pt, features in OUT/fold-N.safetensors.
 3. The scenes left out are fused with these features, and with those of weights that were not trained.
 
 OUT gets `features.safetensors` (trained on all scenes; `--set features=FILE` of the method feinfn reads it), and the
@@ -64,7 +64,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("data", type=Path, help="a folder of CAVE, or a file of packed scenes")
     parser.add_argument("output", type=Path, help="a folder")
     parser.add_argument("--prepared", type=Path, help="a folder for prepared scenes, 130 MB each [OUT/prepared]")
-    parser.add_argument("--seconds", type=float, default=1500, help="of training for each fold [1500]")
+    parser.add_argument("--seconds", type=float, default=500, help="of training for each member [500]")
+    parser.add_argument("--members", type=int, default=2, help="networks whose features stand side by side [2]")
     parser.add_argument(
         "--fold", action="append", choices=[*map(str, range(FOLDS)), ALL], help="repeatable [all of them]"
     )
@@ -83,7 +84,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--solved", type=float, default=1.0, help="weight of the loss of solved layers [1]")
     parser.add_argument("--gain", type=float, default=0.2, help="deviation of the logarithm of the radiance [0.2]")
     parser.add_argument("--curve", type=float, default=0.1, help="deviation of slope and bend of spectra [0.1]")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the first member [0]")
     parser.add_argument("--save-every", type=float, default=60, help="seconds [60]")
     parser.add_argument("--scenes", type=int, help="at most, to try this script out")
     parser.add_argument("--side", type=int, help="side of the part of a scene that is used, to try this script out")
@@ -101,20 +102,23 @@ def main() -> None:
     tasks = [Task(args.data, name, args.ratio, args.preset, args.side, folder) for name in names]
     folds = args.fold or [*map(str, range(FOLDS)), ALL]
     scores: dict[str, Any] = {}
-    random = untrained(args.width, args.features, args.seed)
+    seeds = range(args.seed, args.seed + args.members)
+    random = FeatureNetwork.joined([untrained(args.width, args.features, seed) for seed in seeds])
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
         for line in pool.map(prepare, tasks):
             print(line, flush=True)
         for fold in folds:
             left_out = [] if fold == ALL else tasks[int(fold) :: FOLDS]
-            checkpoint = args.output / f"fold-{fold}.pt"
-            network: FeatureNetwork
+            checkpoints = {seed: args.output / f"fold-{fold}-{seed}.pt" for seed in seeds}
             if args.score_only:
-                network = restored(checkpoint, args)
+                members = [restored(checkpoint, args) for checkpoint in checkpoints.values()]
             else:
-                network = train([one.file for one in tasks if one not in left_out], checkpoint, args)
-            if fold == ALL:
-                save_features(network, args.output / "features.safetensors")
+                files = [one.file for one in tasks if one not in left_out]
+                members = [train(files, checkpoint, args, seed) for seed, checkpoint in checkpoints.items()]
+            network = FeatureNetwork.joined(members)
+            learnt_from = [one.name for one in tasks if one not in left_out]
+            name = "features" if fold == ALL else f"fold-{fold}"
+            save_features(network, args.output / f"{name}.safetensors", learnt_from)
             jobs = [pool.submit(score, one.file, {"trained": network, "untrained": random}) for one in left_out]
             for task, job in zip(left_out, jobs, strict=True):
                 scores[task.name] = {"fold": fold, **job.result()}

@@ -43,7 +43,7 @@ fi
 nvidia-smi 2>/dev/null
 "$python" -c 'import torch, sys; print(sys.version, torch.__version__, torch.cuda.is_available() and torch.cuda.get_device_name())'
 
-trial=() rows=() learn=(--workers 13 --seconds 60 --fold 0 --fold all --batch 32768) tests=90 timings=110 measuring=15 features=260
+trial=() rows=() learn=(--workers 13 --seconds 30 --fold 0 --fold all --batch 32768) tests=90 timings=110 measuring=15 features=260
 if [ -n "${TRIAL:-}" ]; then
   trial=(--size 32 --large 64 --patches 1 --seconds 0.02 --width 8)
   rows=(--width 8 --scenes 6 --side 64 --batch 1 --narrow-batch 1 --ablation-patches 2 --every 10 --check 2)

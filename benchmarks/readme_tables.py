@@ -61,7 +61,7 @@ def default() -> list[str]:
         *markdown(titles, rows),
         "",
         "PSNR in dB / SAM in degrees / ERGAS / SSIM.",
-        *_measured("python benchmarks/default.py DATA"),
+        *_measured("python benchmarks/default.py DATA --features FOLDER"),
     ]
     if len(set.union(*sources.values())) == 1:
         return [*lines, f"at {_listed(sources['default'])}."]

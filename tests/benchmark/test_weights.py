@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from hyperfuse.benchmark.entries import method_entry
 from hyperfuse.benchmark.plan import Pairs, make_plan
 from hyperfuse.benchmark.summary import describe_weights, summarise_plan, summary_table
 from hyperfuse.benchmark.weights import compared_networks, entries_of, find_weights, missing_networks
@@ -82,6 +83,12 @@ def test_scenes_that_weights_learnt_from_are_counted(folder):
     told = "trained here: 62,720 patches in 1.5 h; learnt from 2 of these 3 scenes"
     assert describe_weights(entry, scenes) == told
     assert describe_weights(entry, ["balloons"]) == "trained here: 62,720 patches in 1.5 h"
+
+
+def test_scenes_that_the_features_of_a_method_learnt_from_are_counted():
+    told = "features from other scenes; learnt from 1 of these 2 scenes"
+    assert describe_weights(method_entry("feinfn"), ["balloons", "paints"]) == told
+    assert describe_weights(method_entry("feinfn", {"features": None}), ["paints"]) is None
 
 
 def test_networks_without_weights_are_rows_that_say_how_to_get_them(folder, cave, made):

@@ -44,9 +44,9 @@ class Entry:
         network: registered name of the network, or None for a method.
         in_blocks: whether the network is applied as ``fuse --network`` does, in blocks and on top of its base; else to
             the whole scene at once.
-        origin: of the weights, in words, where it is known.
+        origin: of the weights or features, in words, where it is known.
         ratios: at which it takes part; None for all.
-        seen: names of the scenes that the weights learnt from, where they are known.
+        seen: names of the scenes that weights or features learnt from, where they are known.
         takes_minutes: whether an image of 512x512x31 takes minutes on two cores.
     """
 
@@ -143,13 +143,16 @@ def method_entry(method: str, settings: Mapping[str, Any] | None = None) -> Entr
     """
     changed = dict(settings or {})
     found = get_method(method)
-    resolved = found.configure(**changed).model_dump(mode="json")
+    configured = found.configure(**changed)
+    resolved = configured.model_dump(mode="json")
     # The benchmark sets the seed, unless a setting fixes it.
     if "seed" in resolved and "seed" not in changed:
         del resolved["seed"]
     listed = ", ".join(f"{name}={value}" for name, value in changed.items())
     name = f"{method} ({listed})" if listed else method
-    return Entry(name, method, resolved, takes_minutes=found.cost == "minutes")
+    seen = configured.learnt_from
+    origin = "features from other scenes" if seen else None
+    return Entry(name, method, resolved, origin=origin, seen=seen, takes_minutes=found.cost == "minutes")
 
 
 def network_entry(weights: str | Path, name: str | None = None) -> Entry:

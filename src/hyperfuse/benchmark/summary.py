@@ -327,7 +327,7 @@ def _summary(name: str, ratio: float, group: Sequence[Record]) -> Summary:
 
 
 def describe_weights(entry: Entry, scenes: Sequence[str]) -> str | None:
-    """Return where the weights of a network come from, and how many of the scenes it learnt from; None for a method."""
+    """Return where weights or features come from, and how many of the scenes they learnt from; None without any."""
     if entry.origin is None:
         return None
     known = sum(any(same_scene(scene, other) for other in entry.seen) for scene in scenes)

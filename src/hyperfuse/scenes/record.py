@@ -160,8 +160,10 @@ def _added(details: Mapping[str, Any]) -> str:
     gain = details.get("regression_gain_db")
     if not isinstance(gain, float):
         return ""
-    applied = f"{gain:+.2f} dB at held-out LR pixels" if gain else "nothing gained at held-out LR pixels, not applied"
-    return f"regression on patches: {applied}"
+    if not gain:
+        return "regression on patches: nothing gained at held-out LR pixels, not applied"
+    trained = " and on features from other scenes" if details.get("trained_features") else ""
+    return f"regression on patches{trained}: {gain:+.2f} dB at held-out LR pixels"
 
 
 def _end(details: Mapping[str, Any], fractions: Sequence[float] | None) -> str:

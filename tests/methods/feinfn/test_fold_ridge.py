@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hyperfuse.methods.feinfn import fold_ridge
-from hyperfuse.methods.feinfn.fold_ridge import RidgePixels, fit_ridge
+from hyperfuse.methods.feinfn.fold_ridge import FoldRidge, RidgePixels
 from hyperfuse.statistics.folds import FOLDS, block_folds
 
 
@@ -17,7 +17,7 @@ def test_weights_are_those_of_ridge_regression_and_folds_are_predicted_by_the_ot
     folds = block_folds((16, 16)).flatten()
     targets[1, folds % 2 == 0] *= -1  # what each half of the folds teaches is wrong for the other
     weight = 0.5 + torch.rand(256, generator=generator).double()
-    solved = fit_ridge(features, targets, RidgePixels(folds, weight), features.new_zeros(5, 1), None)
+    solved = FoldRidge.of(features, targets, RidgePixels(folds, weight), features.new_zeros(5, 1)).solve()
     x, w = features.numpy(), weight.numpy()
     x = x - np.average(x, axis=1, weights=w)[:, None]
     deviation = np.sqrt(np.average(x**2, axis=1, weights=w))
@@ -41,8 +41,8 @@ def test_what_noise_would_do_at_hr_is_part_of_the_error_that_is_minimised():
     targets = features[:1] + 0.1 * features[3:4]
     pixels = RidgePixels(block_folds((16, 16)).flatten(), torch.ones(256).double())
     noise = torch.linalg.qr(torch.randn(4096, 5, generator=generator).double())[0].T * 4096**0.5
-    solved = fit_ridge(features, targets, pixels, 0.5**0.5 * noise, None)
-    assert not fit_ridge(features, targets, pixels, 1000 * noise, None).accepted.any()
+    solved = FoldRidge.of(features, targets, pixels, 0.5**0.5 * noise).solve()
+    assert not FoldRidge.of(features, targets, pixels, 1000 * noise).solve().accepted.any()
     ridge = fold_ridge._RIDGES[0]
     whole = torch.linalg.solve(features @ features.T / 256 + (0.5 + ridge) * torch.eye(5), features @ targets[0] / 256)
     torch.testing.assert_close(solved.weights[0], whole, atol=1e-6, rtol=1e-6)
@@ -57,7 +57,8 @@ def test_weights_are_drawn_to_the_fraction_of_known_ones_that_predicts_folds_bes
     known = torch.cat([truth / 0.7, -truth, 1.5 * truth])
     targets = (truth @ features).expand(3, -1) + 0.1 * torch.randn(3, 256, generator=generator).double()
     folds = block_folds((16, 16)).flatten()
-    solved = fit_ridge(features, targets, RidgePixels(folds, torch.ones(256).double()), features.new_zeros(5, 1), known)
+    pixels = RidgePixels(folds, torch.ones(256).double())
+    solved = FoldRidge.of(features, targets, pixels, features.new_zeros(5, 1)).solve(known)
 
     def drawn(some, band, fraction):
         right = some @ targets[band, mask] + 3 * mask.sum() * fraction * known[band]
@@ -74,3 +75,15 @@ def test_weights_are_drawn_to_the_fraction_of_known_ones_that_predicts_folds_bes
         best, mask = min(errors, key=errors.get), torch.ones(256, dtype=torch.bool)
         torch.testing.assert_close(solved.weights[band], drawn(features, band, best), atol=0.02, rtol=0)
         assert best == pytest.approx((0.7, 0.0, 2 / 3)[band], abs=0.06)
+
+
+def test_the_first_features_alone_are_solved_for_as_if_there_were_no_others():
+    generator = torch.Generator().manual_seed(8)
+    features = torch.randn(6, 256, generator=generator).double()
+    targets = features[:2] + features[4:] + 0.1 * torch.randn(2, 256, generator=generator).double()
+    pixels = RidgePixels(block_folds((16, 16)).flatten(), 0.5 + torch.rand(256, generator=generator).double())
+    change = 0.1 * torch.randn(6, 64, generator=generator).double()
+    part = FoldRidge.of(features, targets, pixels, change).first(4).solve()
+    alone = FoldRidge.of(features[:4], targets, pixels, change[:4]).solve()
+    for name in ("weights", "offset", "held_out"):
+        torch.testing.assert_close(getattr(part, name), getattr(alone, name))

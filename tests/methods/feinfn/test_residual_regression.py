@@ -39,8 +39,9 @@ def fit(window, residual, network=None):
 def test_trained_features_are_regressed_on_with_the_others(window, feature_network):
     components = leading_components([window.predictors.degrade(window.image)])
     encoding = PatchEncoding.fit(components, [Description.of(window, components, runs=True)], feature_network)
-    features = encoding.trained.maps(band_runs(window.image, IMAGE_RUNS), window.msi, 1, slice(None))
-    residual = 0.1 * (features[:3] - features[:3].mean((1, 2), keepdim=True))
+    runs = band_runs(window.image, IMAGE_RUNS)
+    features = torch.cat([maps for _, maps in encoding.trained.maps(runs, window.msi, 1, slice(None))])
+    residual = 0.1 * (features[12:15] - features[12:15].mean((1, 2), keepdim=True))
     before, after = (
         float((fit(window, residual, some).predict(window) - residual).square().mean())
         for some in (None, feature_network)

@@ -25,6 +25,11 @@ _FIT_FRACTION = 0.9  # of the progress of a pair that is fitted and applied at o
 class MethodSettings(Settings):
     """Base of every method's settings."""
 
+    @property
+    def learnt_from(self) -> tuple[str, ...]:
+        """Names of the scenes that features or weights among the settings were trained on, where that is known."""
+        return ()
+
 
 S = TypeVar("S", bound=MethodSettings)
 Values = Mapping[str, Any]

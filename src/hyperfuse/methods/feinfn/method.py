@@ -29,7 +29,7 @@ from hyperfuse.methods.feinfn.correction import (
     fit_encoding,
 )
 from hyperfuse.methods.feinfn.linear_part import LinearImage, LinearModel
-from hyperfuse.methods.feinfn.pretrained import TrainedNetwork, load_for_pair, read_features
+from hyperfuse.methods.feinfn.pretrained import TrainedNetwork, load_for_pair, read_features, scenes_of
 from hyperfuse.methods.feinfn.uncertainty import FusedSample, VarianceModel
 from hyperfuse.methods.local_linear.msi_saturation import saturation_levels
 from hyperfuse.methods.local_linear.preparation import Preparation
@@ -69,9 +69,14 @@ class FeinfnSettings(MethodSettings):
         default=None, description="a network trained on other scenes to start from: a folder, or hub:OWNER/NAME"
     )
     features: str | None = Field(
-        default=None,
-        description="feature maps trained on other scenes, for the regression: a name that ships, or a file",
+        default="residual-features",
+        description="feature maps trained on other scenes, for the regression: a name that ships, a file, or null",
     )
+
+    @property
+    def learnt_from(self) -> tuple[str, ...]:
+        """Names of the scenes that the features were trained on."""
+        return () if self.features is None or self.effort == "fast" else scenes_of(self.features)
 
 
 @register_method(
@@ -254,6 +259,7 @@ def _details(
         details["differing_fraction"] = float(f"{linear.agreement.fraction:.3g}")
     if linear.regression is not None:
         details["regression_gain_db"] = float(f"{linear.regression.gain_db:.3g}")
+        details["trained_features"] = linear.regression.encoding.trained is not None
         details["held_out_rmse"] = [float(f"{value:.3g}") for value in linear.regression.rmse.tolist()]
     elif regressed:
         details["regression_gain_db"] = 0.0

@@ -168,8 +168,8 @@ class PatchEncoding:
             first += size
         if self.trained is not None:
             del values, flat
-            maps = self.trained.maps(window.runs, window.msi, step, rows)
-            yield slice(first, first + len(maps)), maps
+            for some, maps in self.trained.maps(window.runs, window.msi, step, rows):
+                yield slice(first + some.start, first + some.stop), maps
 
     def _describe(self, window: Description, step: int = 1) -> torch.Tensor:
         """Return what random features are made of, not standardised, at every ``step``-th pixel: (d, H, W).

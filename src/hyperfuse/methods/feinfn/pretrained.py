@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from hyperfuse.errors import InputError, nearest_name
@@ -18,6 +20,7 @@ from hyperfuse.networks.pretrained import find_pretrained, from_pretrained, read
 # Features that ship: a file each, with a model card.
 _SHIPPED = Path(__file__).parent / "weights"
 _SUFFIX = ".safetensors"
+_SCENES = "scenes"  # that features were trained on, in the file's metadata
 # Method whose linear part their images were made by.
 _BASE = "feinfn"
 
@@ -68,26 +71,52 @@ def read_features(features: str | os.PathLike[str]) -> FeatureNetwork:
     Raises:
         InputError: no such name or file, or a file of something else.
     """
-    file, known = Path(features), sorted(one.stem for one in _SHIPPED.glob(f"*{_SUFFIX}"))
-    if str(features) in known:
-        file = _SHIPPED / f"{features}{_SUFFIX}"
-    elif not file.is_file():
-        hint = nearest_name(str(features), known)
-        raise InputError(f"no trained features {str(features)!r}{hint}; specify a file, or null for none", "features")
+    file = _find_features(features)
     stored = read_weights(file)
     names = [field.name for field in fields(FeatureNetwork)]
     if sorted(stored) != sorted(names) or not all(value.is_floating_point() for value in stored.values()):
         raise InputError(f"{file}: holds no weights of trained features (benchmarks/feature_training.py writes them)")
     network = FeatureNetwork(**{name: stored[name].float() for name in names})
-    width, outputs = len(network.first_bias), len(network.second_bias)
-    expected = (width, CHANNELS), (width,), (outputs, width), (outputs,), (IMAGE_RUNS, outputs)
-    if tuple(getattr(network, name).shape for name in names) != expected:
+    (members, width), outputs = (*network.first_bias.shape, 0)[:2], network.second_bias.shape[-1]
+    shapes = (width, CHANNELS), (width,), (outputs, width), (outputs,), (IMAGE_RUNS, outputs)
+    if [value.shape for value in vars(network).values()] != [(members, *shape) for shape in shapes]:
         raise InputError(f"{file}: its layers do not follow one another, or the first does not take {CHANNELS} inputs")
     return network
 
 
-def save_features(network: FeatureNetwork, file: str | os.PathLike[str]) -> None:
-    """Write weights of trained features, in half precision, whole or not at all."""
+def scenes_of(features: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return the names of the scenes that features of a name or file were trained on, where the file states them.
+
+    Raises:
+        InputError: no such name or file, or a file of something else.
+    """
+    file = _find_features(features)
+    try:
+        with safe_open(file, "pt") as stored:
+            named = (stored.metadata() or {}).get(_SCENES, "")
+    except SafetensorError as error:
+        raise InputError(f"{file}: holds no weights of trained features ({error})", "features") from error
+    return tuple(named.split(",")) if named else ()
+
+
+def _find_features(features: str | os.PathLike[str]) -> Path:
+    file, known = Path(features), sorted(one.stem for one in _SHIPPED.glob(f"*{_SUFFIX}"))
+    if str(features) in known:
+        return _SHIPPED / f"{features}{_SUFFIX}"
+    if not file.is_file():
+        hint = nearest_name(str(features), known)
+        raise InputError(f"no trained features {str(features)!r}{hint}; specify a file, or null for none", "features")
+    return file
+
+
+def save_features(network: FeatureNetwork, file: str | os.PathLike[str], scenes: Sequence[str] = ()) -> None:
+    """Write weights of trained features, in half precision, whole or not at all.
+
+    Args:
+        network: whose they are.
+        file: to be written.
+        scenes: names of those that it was trained on.
+    """
     stored = {field.name: getattr(network, field.name).detach().cpu().half() for field in fields(network)}
     with replacing(Path(file)) as scratch:
-        save_file({name: value.contiguous() for name, value in stored.items()}, scratch)
+        save_file({name: value.contiguous() for name, value in stored.items()}, scratch, {_SCENES: ",".join(scenes)})

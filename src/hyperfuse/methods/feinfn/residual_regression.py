@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
-from hyperfuse.methods.feinfn.fold_ridge import RidgePixels, fit_ridge
+from hyperfuse.methods.feinfn.fold_ridge import FoldRidge, RidgePixels
 from hyperfuse.methods.feinfn.patch_features import RADIUS, Description, GuidedImage, PatchEncoding, leading_components
 from hyperfuse.methods.feinfn.trained_features import FeatureNetwork
 from hyperfuse.methods.local_linear.predictors import pooled
@@ -77,7 +77,7 @@ class ResidualRegression:
             noise: standard deviation of the HSI's noise, (bands,).
             noisy: a part of the scene as it is, and with as much noise again as it holds; None where it holds none.
             trained: features that were trained on other scenes, next to the others where held-out pixels are
-                predicted better with them; None for none.
+                predicted better with them, unless the HSI is noisy; None for none.
 
         Returns:
             The regression; None where it predicts nothing.
@@ -92,10 +92,12 @@ class ResidualRegression:
         residual = pooled(residuals)
         variance = residual.flatten(1).double().square().mean(1).clamp_min(_TINY**2)
         if float((noise.double().square() / variance).mean()) > _MAX_NOISE:
-            # The image around a pixel holds a little of that pixel's own noise, which would be taken for knowledge; the
-            # means of an eighth of the bands that trained features receive do not suffice for that.
+            # The image around a pixel holds a little of that pixel's own noise, which would be taken for knowledge.
+            trained = None
             components = leading_components(hsis, 0)
-            windows = [one._replace(components=one.components[:0].clone()) for one in windows]
+            windows = [
+                one._replace(components=one.components[:0].clone(), runs=one.runs[:0].clone()) for one in windows
+            ]
         encoding = PatchEncoding.fit(components, windows, trained)
         features = torch.cat([_at_lr(encoding, one) for one in windows], dim=1)
         encoding = encoding.limited(features)
@@ -105,24 +107,25 @@ class ResidualRegression:
         change = features.new_zeros(len(features), 1)
         if noisy is not None:
             change = torch.sub(*(_at_hr(encoding, one) for one in reversed(noisy)))
-        held_out = _HeldOut(pooled(hsis), residual, folds, _reliability(residual), model_subspace(residual))
-        found = cls._solve(encoding, features, change, held_out)
+        subspace, reliability = model_subspace(residual), _reliability(residual)
+        targets = (residual if subspace is None else subspace.project(residual)).flatten(1)
+        equations = FoldRidge.of(features, targets, RidgePixels(folds, reliability), change)
+        held_out = _HeldOut(pooled(hsis), residual, reliability, subspace)
+        found = cls._solve(encoding, features, equations, held_out)
         if trained is None or found is None:
             return found
         count = encoding.count - trained.count
-        without = cls._solve(replace(encoding, trained=None), features[:count], change[:count], held_out)
+        without = cls._solve(replace(encoding, trained=None), features[:count], equations.first(count), held_out)
         gained = found.gain_db - (0.0 if without is None else without.gain_db)
         return found if gained > _MIN_TRAINED_DB else without
 
     @classmethod
     def _solve(
-        cls, encoding: PatchEncoding, features: torch.Tensor, change: torch.Tensor, held_out: _HeldOut
+        cls, encoding: PatchEncoding, features: torch.Tensor, equations: FoldRidge, held_out: _HeldOut
     ) -> ResidualRegression | None:
-        """Regress on features (count, n), which noise changes at HR by ``change`` (count, m)."""
-        hsi, residual, folds, reliability, subspace = held_out
-        targets = (residual if subspace is None else subspace.project(residual)).flatten(1)
-        known = _known(encoding, residual.flatten(1).square().mean(1).sqrt(), subspace)
-        solved = fit_ridge(features, targets, RidgePixels(folds, reliability), change, known)
+        """Regress on features (count, n)."""
+        hsi, residual, reliability, subspace = held_out
+        solved = equations.solve(_known(encoding, residual.flatten(1).square().mean(1).sqrt(), subspace))
         if not bool(solved.accepted.any()):
             return None
         estimate = hsi - residual
@@ -176,14 +179,12 @@ class _HeldOut(NamedTuple):
     Attributes:
         hsi: (bands, 1, n).
         residual: that minus its held-out prediction, (bands, 1, n).
-        folds: of each pixel, (n,).
         reliability: weight of each pixel, (n,).
         subspace: components of the residual; None for the bands themselves.
     """
 
     hsi: torch.Tensor
     residual: torch.Tensor
-    folds: torch.Tensor
     reliability: torch.Tensor
     subspace: Subspace | None
 

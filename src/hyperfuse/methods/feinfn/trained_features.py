@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch.nn import functional as F
 
 from hyperfuse.methods.feinfn.differences import differences
 
@@ -27,15 +28,18 @@ CHANNELS = _DIFFERENCES + 2 * IMAGE_RUNS + MSI_RUNS + 2
 
 @dataclass(frozen=True)
 class FeatureNetwork:
-    """Two layers with ReLU, and what their features are worth in most scenes.
+    """Members of two layers with ReLU each, of which all units are features, and what these predict in most scenes.
+
+    Members are trained apart, from other weights: their units differ, and the mean of their predictions is better than
+    each of them.
 
     Attributes:
-        first: (width, CHANNELS).
-        first_bias: (width,).
-        second: (features, width).
-        second_bias: (features,).
-        output: what predicts the residual of runs of bands from the features in most scenes, in units of the RMS
-            residual of each band, (IMAGE_RUNS, features).
+        first: (members, width, CHANNELS).
+        first_bias: (members, width).
+        second: (members, outputs, width).
+        second_bias: (members, outputs).
+        output: what predicts the residual of runs of bands from each second layer in most scenes, in units of the RMS
+            residual of each band, (members, IMAGE_RUNS, outputs).
     """
 
     first: torch.Tensor
@@ -44,19 +48,37 @@ class FeatureNetwork:
     second_bias: torch.Tensor
     output: torch.Tensor
 
+    @classmethod
+    def joined(cls, networks: Sequence[FeatureNetwork]) -> FeatureNetwork:
+        """Return all members of some networks."""
+        return cls(*(torch.cat(some) for some in zip(*(vars(one).values() for one in networks), strict=True)))
+
     @property
     def count(self) -> int:
         """Number of features."""
-        return len(self.second)
+        return self.first_bias.numel() + self.second_bias.numel()
 
-    def __call__(self, described: torch.Tensor) -> torch.Tensor:
-        """Return the features (features, n) of descriptions (CHANNELS, n)."""
-        first = torch.addmm(self.first_bias[:, None], self.first, described).relu()
-        return torch.addmm(self.second_bias[:, None], self.second, first).relu()
+    def layers(self, member: int, described: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return both layers (width, n), (outputs, n) of a member, from descriptions (CHANNELS, n)."""
+        first = torch.addmm(self.first_bias[member, :, None], self.first[member], described).relu_()
+        return first, torch.addmm(self.second_bias[member, :, None], self.second[member], first).relu_()
+
+    def parts(self, described: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield all features of descriptions (CHANNELS, n), a layer at a time: their numbers, and they, (some, n).
+
+        Both layers of a member are made before the first is yielded: each may be changed in place.
+        """
+        start = 0
+        for member in range(len(self.first)):
+            for layer in self.layers(member, described):
+                yield slice(start, start + len(layer)), layer
+                start += len(layer)
 
     def prediction(self, bands: int) -> torch.Tensor:
-        """Return the weights of the features that predict each band in most scenes, (bands, features)."""
-        return between_runs(bands).to(self.output) @ self.output
+        """Return the weights of the features that predict each band in most scenes, (bands, count)."""
+        members, width = self.first_bias.shape
+        of_runs = F.pad(self.output / members, (width, 0))  # that of a second layer, none of a first
+        return between_runs(bands).to(self.output) @ of_runs.transpose(0, 1).flatten(1)
 
 
 @dataclass(frozen=True)
@@ -101,8 +123,10 @@ class TrainedFeatures:
         """Number of features."""
         return self.network.count
 
-    def maps(self, image: torch.Tensor, msi: torch.Tensor, step: int, rows: slice) -> torch.Tensor:
-        """Return the features of rows of every ``step``-th pixel: (features, H, W).
+    def maps(
+        self, image: torch.Tensor, msi: torch.Tensor, step: int, rows: slice
+    ) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield the features of rows of every ``step``-th pixel, some at a time: their numbers, and maps (some, H, W).
 
         Args:
             image: its runs of bands, (IMAGE_RUNS, H, W).
@@ -111,9 +135,11 @@ class TrainedFeatures:
             rows: of those.
         """
         raw = raw_description(image, msi, self.units, step)[:, rows]
-        features = self.network(description(raw.flatten(1), self.contrast))
-        low, high = self.limits[:, :, None]
-        return features.clamp_(low, high).reshape(-1, *raw.shape[1:])
+        described, shape = description(raw.flatten(1), self.contrast), raw.shape[1:]
+        del raw
+        for some, features in self.network.parts(described):
+            low, high = self.limits[:, some, None]
+            yield some, features.clamp_(low, high).reshape(-1, *shape)
 
 
 def band_runs(image: torch.Tensor, count: int) -> torch.Tensor:
