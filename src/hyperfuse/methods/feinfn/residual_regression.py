@@ -21,6 +21,8 @@ from hyperfuse.statistics.subspace import Subspace, model_subspace
 _MIN_PIXELS = 256  # LR pixels of all samples; below, there is nothing to learn from
 # Variance of the HSI's noise relative to that of the residual, beyond which components of the image are no features.
 _MAX_NOISE = 0.5
+# The same of trained features, which receive the means of an eighth of the bands, with less noise than components.
+_MAX_TRAINED_NOISE = 0.9
 # Trained features must lower the validation error by more than this, in dB: where they raised it, they did at HR.
 _MIN_TRAINED_DB = 0.0
 # HR pixels of an image, and HR pixels along a side of a part of it, that are computed at a time: what is made of them
@@ -91,13 +93,14 @@ class ResidualRegression:
             residuals.append(one)
         residual = pooled(residuals)
         variance = residual.flatten(1).double().square().mean(1).clamp_min(_TINY**2)
-        if float((noise.double().square() / variance).mean()) > _MAX_NOISE:
-            # The image around a pixel holds a little of that pixel's own noise, which would be taken for knowledge.
-            trained = None
+        # The image around a pixel holds a little of that pixel's own noise, which would be taken for knowledge.
+        share = float((noise.double().square() / variance).mean())
+        if share > _MAX_NOISE:
             components = leading_components(hsis, 0)
-            windows = [
-                one._replace(components=one.components[:0].clone(), runs=one.runs[:0].clone()) for one in windows
-            ]
+            windows = [one._replace(components=one.components[:0].clone()) for one in windows]
+        if share > _MAX_TRAINED_NOISE:
+            trained = None
+            windows = [one._replace(runs=one.runs[:0].clone()) for one in windows]
         encoding = PatchEncoding.fit(components, windows, trained)
         features = torch.cat([_at_lr(encoding, one) for one in windows], dim=1)
         encoding = encoding.limited(features)
