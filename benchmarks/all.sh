@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Renews every file of benchmarks/results on this machine, then the tables of the README: hours, one thread.
 #
-#   FEATURES=FOLDER bash benchmarks/all.sh DATA [LARGE]
+#   CAVE=FOLDER FEATURES=FOLDER bash benchmarks/all.sh DATA [LARGE]
 #
 # DATA is described in benchmarks/scenes.py; in LARGE, a folder with 40 GB of room, the two large jobs are done too.
-# FOLDER holds what benchmarks/feature_training.py writes: without it, tables of scenes that the features of the default
-# method were trained on are not renewed.
+# FEATURES holds, or gets, what benchmarks/feature_training.py makes of CAVE, a folder of that dataset: without it, tables
+# of scenes that the features of the default method were trained on are not renewed.
 # A file that states the present version and commit of src is left as it is (default.py knows each of its parts), so a
 # call that was interrupted continues.
 # What fails is named at the end, and the exit code is 1.
@@ -33,6 +33,8 @@ renew compared-classical.md compared_classical.py "$data"
 tables=(paris-x3 enmap-x4 remote-x4) cave=() default=(default.py "$data")
 if [ -n "${FEATURES:-}" ]; then
     cave=(cave-x4 cave-x8 dhif-x4) default+=(--features "$FEATURES")
+    features=(feature_training.py "${CAVE:?the folder of the dataset that features are trained on}" "$FEATURES")
+    renew trained-features.md "${features[@]}" --also 8-uestc --also 4-dhif --record $results/trained-features.md
     for table in cave20-x4 cave20-x8; do
         renew default-$table.md "${default[@]}" --table $table --part linear --part default
     done

@@ -12,9 +12,9 @@ makes a fold, with an offset of the fold's number. In this order, each part cont
    curve, contrast and orientation are random. Checkpoints in OUT/fold-N-MEMBER.pt, features in OUT/fold-N.safetensors.
 3. The scenes left out are fused with these features, and with those of weights that were not trained.
 
-OUT gets `features.safetensors` (trained on all scenes; `--set features=FILE` of the method feinfn reads it), and the
-scores as JSON and Markdown. `--score-only` with `--ratio 8` or `--preset dhif` scores what was trained on other
-degradations. On a core without other work, 100 seconds are 12 million pixels.
+OUT gets `features.safetensors` (trained on all scenes; `--set features=FILE` of the method feinfn reads it) and the
+scores as JSON, `--record FILE` a page of them. `--also 8-uestc` scores what was trained on another degradation, too. On
+a core without other work, 100 seconds are 12 million pixels.
 """
 
 from __future__ import annotations
@@ -40,22 +40,43 @@ from feature_learning import restored, train, untrained
 from feature_scenes import Task, prepare, scene_names, score
 from hyperfuse.methods.feinfn.pretrained import save_features
 from hyperfuse.methods.feinfn.trained_features import FeatureNetwork
+from recording import made_by
 
 FOLDS, ALL = 5, "all"
 
 
-def table(scores: dict[str, Any]) -> list[str]:
-    """Return the scores as Markdown."""
+def page(folder: Path) -> list[str]:
+    """Return a page of what features gain by scene and degradation, by the scores in a folder."""
+    found = {file.stem.removeprefix("scores-"): json.loads(file.read_text()) for file in folder.glob("scores-*.json")}
+    ordered = sorted(found, key=lambda name: (not name.endswith("uestc"), name))
+    scores = {name: found[name]["scores"] for name in ordered}
+    titles = [f"{name.replace('-', ', ')} (dB) | gain" for name in scores]
     lines = [
-        "| scene | fold | default (dB) | trained features | the same, not trained |",
-        "| --- | --- | --- | --- | --- |",
+        "# Features from other scenes",
+        "",
+        "PSNR of the default without features, before data consistency, and what features gain that were trained on",
+        "scenes of the other folds, with the first of these degradations alone.",
+        "",
+        f"| scene | fold | {' | '.join(titles)} |",
+        "| --- | --- |" + " --- | --- |" * len(titles),
     ]
-    for name, row in scores.items():
-        gains = [f"{row[part] - row['default']:+.3f}" for part in ("trained", "untrained")]
-        lines.append(f"| {name} | {row['fold']} | {row['default']:.3f} | {' | '.join(gains)} |")
-    gains = {part: [row[part] - row["default"] for row in scores.values()] for part in ("trained", "untrained")}
-    means = " | ".join(f"{np.mean(some):+.3f} ({min(some):+.3f} to {max(some):+.3f})" for some in gains.values())
-    return [*lines, f"| mean | | {np.mean([row['default'] for row in scores.values()]):.3f} | {means} |"]
+    for scene, first in next(iter(scores.values())).items():
+        rows = [some.get(scene) for some in scores.values()]
+        cells = [
+            "- | -" if row is None else f"{row['default']:.2f} | {row['trained'] - row['default']:+.3f}" for row in rows
+        ]
+        lines.append(f"| {scene} | {first['fold']} | {' | '.join(cells)} |")
+    for title, part in (("mean", "trained"), ("mean with random weights", "untrained")):
+        means = [
+            f"{np.mean([row['default'] for row in some.values()]):.2f} | "
+            f"{np.mean([row[part] - row['default'] for row in some.values()]):+.3f}"
+            for some in scores.values()
+        ]
+        lines.append(f"| {title} | | {' | '.join(means)} |")
+    return [
+        *lines,
+        *made_by("python benchmarks/feature_training.py CAVE OUT --also 8-uestc --also 4-dhif --record FILE", 1),
+    ]
 
 
 def parsed() -> argparse.Namespace:
@@ -70,10 +91,14 @@ def parsed() -> argparse.Namespace:
         "--fold", action="append", choices=[*map(str, range(FOLDS)), ALL], help="repeatable [all of them]"
     )
     parser.add_argument("--score-only", action="store_true", help="with the checkpoints that are there")
+    parser.add_argument("--record", type=Path, help="a page of all scores in OUT, of any degradation")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that prepare scenes [cores]")
     parser.add_argument("--ratio", type=int, default=4)
     parser.add_argument("--preset", default="uestc", choices=["uestc", "dhif", "mtf"])
+    parser.add_argument(
+        "--also", action="append", default=[], metavar="RATIO-PRESET", help="scored as well, not trained on; repeatable"
+    )
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--features", type=int, default=96)
     parser.add_argument("--batch", type=int, default=8192, help="pixels, of four scenes [8192]")
@@ -99,37 +124,43 @@ def main() -> None:
     for one in (folder, args.output):
         one.mkdir(parents=True, exist_ok=True)
     names = scene_names(args.data)[: args.scenes]
-    tasks = [Task(args.data, name, args.ratio, args.preset, args.side, folder) for name in names]
-    folds = args.fold or [*map(str, range(FOLDS)), ALL]
-    scores: dict[str, Any] = {}
+    degradations = [(args.ratio, args.preset)]
+    degradations += [(int(ratio), preset) for ratio, preset in (one.split("-") for one in args.also)]
+    tasks = [[Task(args.data, name, *one, args.side, folder) for name in names] for one in degradations]
+    scores: list[dict[str, Any]] = [{} for _ in degradations]
     seeds = range(args.seed, args.seed + args.members)
     random = FeatureNetwork.joined([untrained(args.width, args.features, seed) for seed in seeds])
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
-        for line in pool.map(prepare, tasks):
+        for line in pool.map(prepare, [one for some in tasks for one in some]):
             print(line, flush=True)
-        for fold in folds:
-            left_out = [] if fold == ALL else tasks[int(fold) :: FOLDS]
+        for fold in args.fold or [*map(str, range(FOLDS)), ALL]:
+            outside = [] if fold == ALL else names[int(fold) :: FOLDS]
+            learnt_from = [one for one in tasks[0] if one.name not in outside]
             checkpoints = {seed: args.output / f"fold-{fold}-{seed}.pt" for seed in seeds}
             if args.score_only:
                 members = [restored(checkpoint, args) for checkpoint in checkpoints.values()]
             else:
-                files = [one.file for one in tasks if one not in left_out]
+                files = [one.file for one in learnt_from]
                 members = [train(files, checkpoint, args, seed) for seed, checkpoint in checkpoints.items()]
             network = FeatureNetwork.joined(members)
-            learnt_from = [one.name for one in tasks if one not in left_out]
             name = "features" if fold == ALL else f"fold-{fold}"
-            save_features(network, args.output / f"{name}.safetensors", learnt_from)
-            jobs = [pool.submit(score, one.file, {"trained": network, "untrained": random}) for one in left_out]
-            for task, job in zip(left_out, jobs, strict=True):
-                scores[task.name] = {"fold": fold, **job.result()}
-                print(task.name, scores[task.name], flush=True)
-    if scores:
-        record = {"arguments": {key: str(value) for key, value in vars(args).items()}, "scores": scores}
-        suffix = f"x{args.ratio}-{args.preset}"
-        (args.output / f"scores-{suffix}.json").write_text(json.dumps(record, indent=1) + "\n")
-        lines = table(scores)
-        (args.output / f"scores-{suffix}.md").write_text("\n".join(lines) + "\n")
-        print("\n".join(lines))
+            save_features(network, args.output / f"{name}.safetensors", [one.name for one in learnt_from])
+            for some, found in zip(tasks, scores, strict=True):
+                left_out = [one for one in some if one.name in outside]
+                jobs = [pool.submit(score, one.file, {"trained": network, "untrained": random}) for one in left_out]
+                for task, job in zip(left_out, jobs, strict=True):
+                    found[task.name] = {"fold": fold, **job.result()}
+                    print(task.file.stem, found[task.name], flush=True)
+    for (ratio, preset), found in zip(degradations, scores, strict=True):
+        if found:
+            record = {"arguments": {key: str(value) for key, value in vars(args).items()}, "scores": found}
+            (args.output / f"scores-x{ratio}-{preset}.json").write_text(json.dumps(record, indent=1) + "\n")
+    if not any(scores):
+        return
+    lines = page(args.output)
+    print("\n".join(lines))
+    if args.record:
+        args.record.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

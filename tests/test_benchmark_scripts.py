@@ -95,7 +95,8 @@ def test_one_call_renews_every_file_of_results(tmp_path):
     stub.write_text("#!/bin/sh\necho stub\n")
     stub.chmod(0o755)
     call = ["bash", str(BENCHMARKS / "all.sh"), str(tmp_path), str(tmp_path)]
-    done = subprocess.run(call, env={"PATH": "/usr/bin:/bin", "PYTHON": str(stub)}, capture_output=True, text=True)
+    env = {"PATH": "/usr/bin:/bin", "PYTHON": str(stub), "CAVE": str(tmp_path), "FEATURES": str(tmp_path)}
+    done = subprocess.run(call, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert set(re.findall(r"results/([\w-]+\.md): python", done.stdout)) >= {file.name for file in RESULTS}
     assert set(re.findall(r"python benchmarks/([\w-]+\.py)", done.stdout)) <= {path.name for path in SCRIPTS}

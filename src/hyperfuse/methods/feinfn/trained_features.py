@@ -53,6 +53,10 @@ class FeatureNetwork:
         """Return all members of some networks."""
         return cls(*(torch.cat(some) for some in zip(*(vars(one).values() for one in networks), strict=True)))
 
+    def like(self, image: torch.Tensor) -> FeatureNetwork:
+        """Return the network in the type and on the device of an image."""
+        return FeatureNetwork(*(one.to(image) for one in vars(self).values()))
+
     @property
     def count(self) -> int:
         """Number of features."""
@@ -112,7 +116,7 @@ class TrainedFeatures:
         found = torch.stack([contrast(raw_description(*one, units, _UNIT_STEP)) for one in windows])
         unlimited = torch.tensor([-torch.inf, torch.inf]).to(found)
         limits = unlimited[:, None].expand(-1, network.count)
-        return cls(network, units, fractions.to(found) @ found, limits)
+        return cls(network.like(found), units, fractions.to(found) @ found, limits)
 
     def limited(self, fitted: torch.Tensor) -> TrainedFeatures:
         """Return features that stay in the range of those, (features, n), to which weights are fitted."""
