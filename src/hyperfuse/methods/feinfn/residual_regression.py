@@ -21,8 +21,9 @@ from hyperfuse.statistics.subspace import Subspace, model_subspace
 _MIN_PIXELS = 256  # LR pixels of all samples; below, there is nothing to learn from
 # Variance of the HSI's noise relative to that of the residual, beyond which components of the image are no features.
 _MAX_NOISE = 0.5
-# The same of trained features, which receive the means of an eighth of the bands, with less noise than components.
-_MAX_TRAINED_NOISE = 0.9
+# The same of trained features, which receive means of an eighth of the bands, with less noise than components. Up to
+# here they gained on every scene, at 2.4 they cost 0.2 dB on one.
+_MAX_TRAINED_NOISE = 2.0
 # Trained features must lower the validation error by more than this, in dB: where they raised it, they did at HR.
 _MIN_TRAINED_DB = 0.0
 # HR pixels of an image, and HR pixels along a side of a part of it, that are computed at a time: what is made of them
