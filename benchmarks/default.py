@@ -38,14 +38,15 @@ import numpy as np
 import torch
 
 import hyperfuse as hf
+from hyperfuse.benchmark.plan import same_scene
 from hyperfuse.datasets import load_indian_pines
+from hyperfuse.methods.feinfn.pretrained import scenes_of
 from recording import made_by, source
 from scenes import read_cave, read_cave_jp2, read_enmap, read_paris, read_remote
 
 Scene = tuple[str, hf.Pair]
 METHOD = "feinfn"
 _DARK = 0.01
-FOLDS = 5  # of benchmarks/feature_training.py
 # Wavelengths known or nominal: Sentinel-2A; else six runs of bands.
 _REMOTE = {
     "jasper_ridge": "sentinel-2a",
@@ -223,14 +224,16 @@ def sources(rows: dict[str, dict[str, Any]]) -> list[str]:
     return ["", *(f"- {part}, {which}: {', '.join(scenes)}" for (part, which), scenes in sorted(found.items()))]
 
 
-def left_out_by(scene: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the setting by which a scene is fused with features that were trained without it; none where all are."""
-    trained_on = sorted(file.stem for file in (options.data / "cave").glob("*.jp2"))
-    if scene not in trained_on:
-        return {}
+def features_without(scene: str, options: argparse.Namespace) -> Path | None:
+    """Return features that were trained without a scene; None where those that ship were."""
+    if not any(same_scene(scene, other) for other in hf.get_method(METHOD).configure().learnt_from):
+        return None
     if options.features is None:
         raise SystemExit(f"the features that ship were trained on {scene}: --features FOLDER, or --set features=null")
-    return {"features": f"fold-{trained_on.index(scene) % FOLDS}.safetensors"}
+    for file in sorted(options.features.glob("fold-*.safetensors")):
+        if not any(same_scene(scene, other) for other in scenes_of(file)):
+            return file
+    raise SystemExit(f"{options.features}: no fold-N.safetensors was trained without {scene}")
 
 
 def table_of(name: str, options: argparse.Namespace) -> tuple[Path, list[str]]:
@@ -245,9 +248,8 @@ def table_of(name: str, options: argparse.Namespace) -> tuple[Path, list[str]]:
         pair = clean if options.snr is None else with_noise(clean, options.snr)
         row = rows.setdefault(scene, {})
         settings, used = asked, asked
-        if "features" not in asked and (fold := left_out_by(scene, options)):
-            settings = {**asked, **fold}
-            used = {**settings, "features": str(options.features / settings["features"])}
+        if "features" not in asked and (features := features_without(scene, options)) is not None:
+            settings, used = {**asked, "features": features.name}, {**asked, "features": str(features)}
         for part in options.part or PARTS:
             known = row.get(part, {})
             if known.get("source") == present and known.get("settings") == settings and "changes" not in present:
@@ -256,14 +258,10 @@ def table_of(name: str, options: argparse.Namespace) -> tuple[Path, list[str]]:
             stored.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
         print(name, line(scene, row), flush=True)
     stored.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
-    folds = (
-        " --features FOLDER"
-        if any("features" in row.get("default", {}).get("settings", {}) for row in rows.values())
-        else ""
-    )
-    call = f"python benchmarks/default.py DATA{folds} --table {name}" + "".join(
-        f" --set {word}" for word in options.set
-    )
+    stored_settings = [row.get("default", {}).get("settings", {}) for row in rows.values()]
+    folds = " --features FOLDER" if any(one.get("features") for one in stored_settings) else ""
+    words = "".join(f" --set {word}" for word in options.set)
+    call = f"python benchmarks/default.py DATA{folds} --table {name}{words}"
     call += "" if options.snr is None else f" --snr {options.snr:g}"
     noise = "" if options.snr is None else f" Noise of {options.snr:g} dB in each band of both images."
     if folds:
