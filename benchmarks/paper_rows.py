@@ -308,6 +308,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--ablation-workers", type=int, default=2, help="processes; 0: one for everything [2]")
     parser.add_argument("--ablation-patches", type=int, default=12000, help="that each network sees [12000]")
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1], help="of the rows [0 1]")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the ablations [0 1 2]")
     parser.add_argument("--batch", type=int, default=8, help="of rows [8]")
     parser.add_argument("--rate", type=float, default=3e-4, help="the highest learning rate of rows [3e-4]")
     parser.add_argument("--narrow-batch", type=int, default=8, help="of ablations [8]")
@@ -336,7 +337,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
     width = args.width
     size = {} if width is None else {"width": width, "hidden": [2 * width, width], "decoder_width": width}
-    entries = [*rows(size, args.folds), *ablation(args.ablation_patches)]
+    entries = [*rows(size, args.folds), *ablation(args.ablation_patches, seeds=args.seeds)]
     entries = [entry for entry in entries if args.part is None or entry.part in args.part]
     if args.entry is None:
         return min(1, drive(args, entries))
