@@ -1,6 +1,21 @@
 """Fixtures of all tests."""
 
+import signal
+
 import pytest
+
+from hyperfuse.cli.signals import signals_restored
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before():
+    """Fail a test that leaves signals handled otherwise: processes that later tests start inherit what is ignored."""
+    watched = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = [signal.getsignal(number) for number in watched]
+    with signals_restored():
+        yield
+        after = [signal.getsignal(number) for number in watched]
+    assert after == before
 
 
 @pytest.fixture(autouse=True)
