@@ -98,15 +98,18 @@ def make_pairs(cubes: Sequence[np.ndarray], ratio: int, device: torch.device, or
     """Degrade scenes in some orientations: those of scene ``n`` begin at ``n * orientations``, upright first."""
     srf = create_srf(SRF, BANDS, wavelengths=np.linspace(400.0, 700.0, BANDS))
     sensor = uestc(ratio, srf)
-    parts: tuple[list[torch.Tensor], ...] = ([], [], [])
-    for cube in cubes:
+    bands, rows, cols = cubes[0].shape
+    shapes = (rows, cols, bands), (rows, cols, MSI_BANDS), (rows // ratio, cols // ratio, bands)
+    # Filled in place: stacked, they would take twice the memory for a while, and on a CPU for good.
+    reference, msi, hsi = (torch.empty(len(cubes) * orientations, *shape, device=device) for shape in shapes)
+    for number, cube in enumerate(cubes):
         upright = torch.as_tensor(cube).to(device)
         for turn in range(orientations):
             image = torch.rot90(upright, turn % 4, (1, 2))
             image = (image.flip(2) if turn >= 4 else image).contiguous()
-            for part, one in zip(parts, (image, sensor.respond(image), sensor.degrade(image)), strict=True):
-                part.append(one.permute(1, 2, 0).contiguous())
-    reference, msi, hsi = (torch.stack(part) for part in parts)
+            parts = image, sensor.respond(image), sensor.degrade(image)
+            for whole, part in zip((reference, msi, hsi), parts, strict=True):
+                whole[number * orientations + turn] = part.permute(1, 2, 0)
     return Scenes(reference, msi, hsi, ratio)
 
 
