@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hyperfuse.statistics.subspace import fit_subspace, model_subspace
+from hyperfuse.statistics.subspace import fit_subspace, leading_subspace, model_subspace
 
 
 def image(seed=0, bands=6, rows=5, cols=7):
@@ -93,3 +93,4 @@ def test_an_image_is_modelled_in_the_components_that_it_has(rank, components):
     if rank <= components:
         torch.testing.assert_close(subspace.expand(subspace.project(mixed)), mixed, atol=1e-4, rtol=1e-4)
     assert model_subspace(mixed[:32]) is None
+    assert leading_subspace(mixed[:20]).basis.shape == (20, min(20, components))

@@ -80,12 +80,15 @@ def fit_subspace(hsi: torch.Tensor, components: int, *, standardise: bool = Fals
 
 
 def model_subspace(image: torch.Tensor) -> Subspace | None:
-    """Return the components in which an image (bands, rows, cols) is modelled; None where its bands are few.
+    """Return the components in which an image (bands, rows, cols) is modelled; None where its bands are few."""
+    return None if image.shape[0] <= _MAX_COMPONENTS else leading_subspace(image)
 
-    Of an image of fewer components, as one without its noise is, only those: the others are rounding.
+
+def leading_subspace(image: torch.Tensor) -> Subspace:
+    """Return the 32 leading components of the standardised bands of an image (bands, rows, cols).
+
+    Of an image of fewer components, as one of few bands or without its noise is, only those: the others are rounding.
     """
-    if image.shape[0] <= _MAX_COMPONENTS:
-        return None
     subspace = fit_subspace(image, _MAX_COMPONENTS, standardise=True)
     variance = subspace.project(image.double()).flatten(1).var(1, correction=0)
     count = max(1, int((variance > _ROUNDING * variance[0]).sum()))

@@ -33,8 +33,9 @@ def test_weights_are_those_of_ridge_regression_and_folds_are_predicted_by_the_ot
     np.testing.assert_allclose(solved.weights[0].numpy() * deviation, whole, rtol=1e-6)
 
 
-def test_what_noise_would_do_at_hr_is_part_of_the_error_that_is_minimised():
+def test_what_noise_would_do_at_hr_is_part_of_the_error_that_is_minimised(monkeypatch):
     """With noise of variance v in every feature, of unit variance, ridge regression has v more on its diagonal."""
+    monkeypatch.setattr(fold_ridge, "_RIDGES", (1e-3,))
     generator = torch.Generator().manual_seed(4)
     features = torch.randn(5, 256, generator=generator).double()
     features = (features - features.mean(1, keepdim=True)) / features.std(1, correction=0, keepdim=True)
@@ -75,6 +76,20 @@ def test_weights_are_drawn_to_the_fraction_of_known_ones_that_predicts_folds_bes
         best, mask = min(errors, key=errors.get), torch.ones(256, dtype=torch.bool)
         torch.testing.assert_close(solved.weights[band], drawn(features, band, best), atol=0.02, rtol=0)
         assert best == pytest.approx((0.7, 0.0, 2 / 3)[band], abs=0.06)
+
+
+@pytest.mark.parametrize(("deviation", "best"), [(1e-4, 1e-3), (100.0, 10.0)])
+def test_weaker_and_stronger_ridges_than_usual_are_tried_where_they_predict_better(deviation, best, monkeypatch):
+    """Without noise the weakest predicts best, of noise alone the strongest."""
+    generator = torch.Generator().manual_seed(7)
+    features = torch.randn(40, 256, generator=generator).double()
+    targets = features[:1] + deviation * torch.randn(1, 256, generator=generator).double()
+    pixels = RidgePixels(block_folds((16, 16)).flatten(), torch.ones(256).double())
+    monkeypatch.setattr(fold_ridge, "_MIN_GAIN", 2.0)  # noise is predicted worse than by nothing
+    found = FoldRidge.of(features, targets, pixels, features.new_zeros(40, 1)).solve()
+    monkeypatch.setattr(fold_ridge, "_RIDGES", (best,))
+    only = FoldRidge.of(features, targets, pixels, features.new_zeros(40, 1)).solve()
+    torch.testing.assert_close(found.weights, only.weights)
 
 
 def test_the_first_features_alone_are_solved_for_as_if_there_were_no_others():

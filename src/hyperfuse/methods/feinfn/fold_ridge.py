@@ -12,8 +12,11 @@ from hyperfuse.runtime.parallel import in_threads, strips
 from hyperfuse.statistics.folds import FOLDS
 
 _RIDGES = (1e-3, 1e-2, 1e-1, 0.3, 1.0, 3.0, 10.0)  # relative to the features' correlation matrix
-_USUAL = slice(2, 5)  # of them: weaker and stronger ones are tried where a component prefers the end of those tried
-_BLOCK = 256  # rows of a symmetric product: what lies below its diagonal blocks is mirrored
+_USUAL = slice(2, 5)  # of them: weaker and stronger ones are tried where they promise to be better
+# They do where the last step to the end of those tried lowered the error by more than this, over the components that
+# prefer it: the next step brings less than the last.
+_STEP = 0.02
+_BLOCK = 256  # features at a time; of a symmetric product, what lies below its diagonal blocks is mirrored
 # The held-out mean squared error must fall to this fraction: smaller gains at LR, under noise, were none at HR.
 _MIN_GAIN = 0.98
 _TINY = 1e-12
@@ -69,7 +72,8 @@ class FoldRidge:
         """
         fractions = (pixels.weight / pixels.weight.sum()).to(features.dtype)
         offset = (features @ fractions)[:, None]
-        deviation = ((features - offset).square() @ fractions).sqrt()[:, None]
+        variance = [(features[some] - offset[some]).square() @ fractions for some in strips(len(features), _BLOCK)]
+        deviation = torch.cat(variance).sqrt()[:, None]
         # What varies by rounding alone is constant.
         varies = deviation > _ROUNDING * offset.abs().amax().clamp_min(_TINY)
         deviation = torch.where(varies, deviation, torch.inf)
@@ -79,7 +83,7 @@ class FoldRidge:
         folds = [torch.nonzero(pixels.fold == fold)[:, 0] for fold in range(FOLDS)]
         parts = in_threads(
             lambda fold: _Fold.of(
-                (features[:, fold] - offset) / deviation, targets[:, fold], pixels.weight[fold], noise
+                features[:, fold].sub_(offset).div_(deviation), targets[:, fold], pixels.weight[fold], noise
             ),
             folds,
             features.device,
@@ -129,8 +133,12 @@ class FoldRidge:
             # Of a fold's squared error, what depends on the weights.
             errors = energy + changes + (fraction * curvature - 2 * slope) * fraction
             least, best = errors.min(0)
-            ends = ((numbers[0] - 1, 0), (numbers[-1] + 1, len(numbers) - 1))
-            missing = [index for index, end in ends if 0 <= index < len(_RIDGES) and bool((best == end).any())]
+            ends = (numbers[0] - 1, errors[0], errors[:2][-1]), (numbers[-1] + 1, errors[-1], errors[-2:][0])
+            missing = [
+                index
+                for index, end, inner in ends
+                if 0 <= index < len(_RIDGES) and bool((inner - end).clamp_min(0).sum() > _STEP * inner.sum())
+            ]
         accepted = least < _MIN_GAIN * energy
         held_out, chosen = torch.zeros_like(targets), torch.arange(len(targets), device=device)
         fraction = fraction[best, chosen]

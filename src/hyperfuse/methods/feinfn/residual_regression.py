@@ -16,7 +16,7 @@ from hyperfuse.methods.local_linear.predictors import pooled
 from hyperfuse.runtime.parallel import in_threads, strips
 from hyperfuse.statistics.folds import block_folds
 from hyperfuse.statistics.shrinkage import RadianceShrinkage
-from hyperfuse.statistics.subspace import Subspace, model_subspace
+from hyperfuse.statistics.subspace import Subspace, leading_subspace
 
 _MIN_PIXELS = 256  # LR pixels of all samples; below, there is nothing to learn from
 # Variance of the HSI's noise relative to that of the residual, beyond which components of the image are no features.
@@ -43,7 +43,8 @@ class ResidualRegression:
         offset: weighted mean of every feature at LR, (features,).
         weights: of the residual's components on the features, (components, features); 0 for components of which
             the validation error does not fall.
-        subspace: the components; None for the bands themselves.
+        subspace: the components: of bands, whose residuals are alike, each would be drawn to known weights alone, and
+            with the ridge that serves what it shares with others.
         shrinkage: of the correction, at low radiance.
         gain_db: fall of the validation error, mean over bands, of reliable pixels more than of others.
         rmse: root mean squared validation error of each band, (bands,).
@@ -53,7 +54,7 @@ class ResidualRegression:
     encoding: PatchEncoding
     offset: torch.Tensor
     weights: torch.Tensor
-    subspace: Subspace | None
+    subspace: Subspace
     shrinkage: RadianceShrinkage
     gain_db: float
     rmse: torch.Tensor
@@ -111,8 +112,8 @@ class ResidualRegression:
         change = features.new_zeros(len(features), 1)
         if noisy is not None:
             change = torch.sub(*(_at_hr(encoding, one) for one in reversed(noisy)))
-        subspace, reliability = model_subspace(residual), _reliability(residual)
-        targets = (residual if subspace is None else subspace.project(residual)).flatten(1)
+        subspace, reliability = leading_subspace(residual), _reliability(residual)
+        targets = subspace.project(residual).flatten(1)
         equations = FoldRidge.of(features, targets, RidgePixels(folds, reliability), change)
         held_out = _HeldOut(pooled(hsis), residual, reliability, subspace)
         found = cls._solve(encoding, features, equations, held_out)
@@ -134,10 +135,7 @@ class ResidualRegression:
             return None
         estimate = hsi - residual
         fitted = solved.weights @ (features - solved.offset[:, None])
-        fitted, predicted = (
-            one if subspace is None else subspace.expand_change(one)
-            for one in (fitted[:, None], solved.held_out[:, None])
-        )
+        fitted, predicted = (subspace.expand_change(one[:, None]) for one in (fitted, solved.held_out))
         # The factor of a class is decided by few pixels: with weights closer to equal ones.
         shrinkage = RadianceShrinkage.fit(estimate, predicted, hsi, reliability.sqrt())
         factor = shrinkage.of(estimate)
@@ -173,8 +171,7 @@ class ResidualRegression:
         total = constant[:, None].expand(-1, shape[0] * shape[1]).contiguous()
         for part, maps in self.encoding.maps(self.encoding.describe(window), rows=rows):
             total.addmm_(weights[:, part], maps.flatten(1))
-        residual = total.reshape(-1, *shape)
-        return residual if self.subspace is None else self.subspace.expand_change(residual)
+        return self.subspace.expand_change(total.reshape(-1, *shape))
 
 
 class _HeldOut(NamedTuple):
@@ -184,13 +181,13 @@ class _HeldOut(NamedTuple):
         hsi: (bands, 1, n).
         residual: that minus its held-out prediction, (bands, 1, n).
         reliability: weight of each pixel, (n,).
-        subspace: components of the residual; None for the bands themselves.
+        subspace: components of the residual.
     """
 
     hsi: torch.Tensor
     residual: torch.Tensor
     reliability: torch.Tensor
-    subspace: Subspace | None
+    subspace: Subspace
 
 
 def _reliability(residual: torch.Tensor) -> torch.Tensor:
@@ -207,19 +204,19 @@ def _reliability(residual: torch.Tensor) -> torch.Tensor:
     return weight
 
 
-def _known(encoding: PatchEncoding, unit: torch.Tensor, subspace: Subspace | None) -> torch.Tensor | None:
+def _known(encoding: PatchEncoding, unit: torch.Tensor, subspace: Subspace) -> torch.Tensor | None:
     """Return the weights (components, features) that trained features have in most scenes; None without any.
 
     Args:
         encoding: of the features.
         unit: RMS residual of each band, (bands,).
-        subspace: the components of residuals; None for the bands themselves.
+        subspace: the components of residuals.
     """
     if encoding.trained is None:
         return None
     network = encoding.trained.network
     of_bands = unit[:, None] * network.prediction(len(unit)).to(unit)
-    weights = of_bands if subspace is None else subspace.part(slice(None)).project(of_bands[..., None])[..., 0]
+    weights = subspace.part(slice(None)).project(of_bands[..., None])[..., 0]
     return F.pad(weights, (encoding.count - network.count, 0))
 
 
