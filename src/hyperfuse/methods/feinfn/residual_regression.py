@@ -134,7 +134,7 @@ class ResidualRegression:
         if not bool(solved.accepted.any()):
             return None
         estimate = hsi - residual
-        fitted = solved.weights @ (features - solved.offset[:, None])
+        fitted = torch.addmm(-(solved.weights @ solved.offset)[:, None], solved.weights, features)
         fitted, predicted = (subspace.expand_change(one[:, None]) for one in (fitted, solved.held_out))
         # The factor of a class is decided by few pixels: with weights closer to equal ones.
         shrinkage = RadianceShrinkage.fit(estimate, predicted, hsi, reliability.sqrt())
