@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -137,7 +136,8 @@ def rows_page(records: Records) -> list[str]:
 
 def ablation_page(records: Records) -> list[str]:
     """Return the lines of the page of the ablations."""
-    found = scored(records, "ablation")
+    finished = scored(records, "ablation")
+    found = [one for one in finished if learnt(one)]
     some = found[0]
     scenes, ratio, patches = some["held_out"], some["entry"]["ratio"], some["patches"]
     start = mean(some["scores"]["bicubic"], scenes)
@@ -150,8 +150,9 @@ def ablation_page(records: Records) -> list[str]:
         f"Narrow networks (width {some['entry']['options']['width']}; the paper's has 128) from random weights, each "
         f"on {patches:,} crops of 64x64 of 16 scenes of CAVE, x{ratio}, preset `uestc`, Nikon D700; scored on "
         f"{', '.join(scenes)}, which are kept out. Mean over these scenes, then mean and standard deviation over the "
-        "seeds of weights and crops, those with which all variants of a table were trained. An order is decided where "
-        "the difference is larger than its own deviation, which takes two seeds.",
+        "seeds of weights and crops, those with which all variants of a table were trained. All networks of a seed "
+        "were trained on one machine, and are compared with each other: an order is decided where the mean of the "
+        "differences is larger than their deviation over the seeds.",
         "",
         f"The interpolated HSI, to which each adds, has {cell(start)}; the default's linear part, untrained, "
         f"{cell(mean(untrained(ratio, 'linear'), scenes))} on the same scenes (PSNR in dB / SAM in degrees / ERGAS / "
@@ -165,12 +166,12 @@ def ablation_page(records: Records) -> list[str]:
         names = {name: slug(name) if switches else PROPOSED for name, switches in variants.items()}
         of_table = {name: by_variant.get(file, []) for name, file in names.items()}
         # The same seeds for all variants of a table.
-        seeds = set.intersection(*({one["entry"]["seed"] for one in chosen} for chosen in of_table.values()))
+        seeds = set.intersection(*({seed_of(one) for one in chosen} for chosen in of_table.values()))
         if not seeds:
             lines[-2:] = ["Not all variants were trained."]
             continue
         for name, every in of_table.items():
-            chosen = [one for one in every if one["entry"]["seed"] in seeds]
+            chosen = sorted((one for one in every if seed_of(one) in seeds), key=seed_of)
             means = [mean(one["scores"]["network"], scenes) for one in chosen]
             psnr[name] = [one["psnr_db"] for one in means]
             columns = zip(METRICS, _FORMATS, strict=True)
@@ -179,16 +180,23 @@ def ablation_page(records: Records) -> list[str]:
         proposed = next(name for name, switches in variants.items() if not switches)
         lines += ["", *(f"- {check}" for check in orders(psnr, proposed))]
     planned = ablation(patches)
-    lines += ["", f"{len(found)} of {len(planned)} trainings were finished: {len(SEEDS)} seeds were planned of each."]
+    lines += [
+        "",
+        f"{len(finished)} of {len(planned)} trainings were finished: {len(SEEDS)} seeds were planned of each.",
+    ]
+    if stuck := sorted(str(one["name"]) for one in finished if not learnt(one)):
+        lines[-1] += f" Left out, because they learnt nothing (within 0.1 dB of the start): {', '.join(stuck)}."
     lines += ["", *how_trained(found)]
     return [*lines, *unfinished(records, "ablation"), *calls()]
 
 
 def orders(psnr: Mapping[str, Sequence[float]], proposed: str) -> list[Check]:
-    """Return whether the proposed variant is above each other one: decided where the difference exceeds its deviation.
+    """Return whether the proposed variant is above each other one, compared seed by seed.
+
+    It is decided where the mean difference exceeds the deviation of the differences.
 
     Args:
-        psnr: of each variant by seed, dB.
+        psnr: of each variant, dB, in the same order of seeds.
         proposed: that of the paper.
 
     Example:
@@ -199,16 +207,28 @@ def orders(psnr: Mapping[str, Sequence[float]], proposed: str) -> list[Check]:
     for name, values in psnr.items():
         if name == proposed:
             continue
-        difference = statistics.fmean(psnr[proposed]) - statistics.fmean(values)
+        differences = [ours - other for ours, other in zip(psnr[proposed], values, strict=True)]
+        difference = statistics.fmean(differences)
         measured, holds = f"difference {difference:.2f} dB", None
         if len(values) > 1:
-            deviation = math.hypot(statistics.stdev(psnr[proposed]), statistics.stdev(values))
+            deviation = statistics.stdev(differences)
             measured += f", deviation {deviation:.2f} dB"
             holds = difference > 0 if abs(difference) > deviation else None
         else:
             measured += ", one seed"
         checks.append(Check(f"{proposed} above {name}", holds, measured, "order"))
     return checks
+
+
+def learnt(record: Record) -> bool:
+    """Return whether a network is better on the scenes kept out than the image that it adds to."""
+    network, start = (mean(record["scores"][name], record["held_out"])["psnr_db"] for name in ("network", "bicubic"))
+    return network > start + 0.1
+
+
+def seed_of(record: Record) -> int:
+    """Return the seed of weights and crops."""
+    return int(record["entry"]["seed"])
 
 
 def unfinished(records: Records, part: str) -> list[str]:
@@ -253,18 +273,25 @@ def folds_of(found: Sequence[Record]) -> dict[int, list[str]]:
 
 
 def how_trained(found: Sequence[Record]) -> list[str]:
-    """Return sentences on recipe and machine."""
+    """Return sentences on recipe and machines, with the seeds that each has trained where there are several."""
     recipes = sorted(
         {
             f"Batches of {one['batch']}, AdamW with one cycle of the learning rate up to {one['rate']:g}, gradients "
-            f"normalised, a moving average of the weights; L1 + 0.1 (1 - SSIM); products in {one['precision']}; each "
+            "normalised, a moving average of the weights; L1 + 0.1 (1 - SSIM); each "
             f"scene in {one['orientations']} orientation{'' if one['orientations'] == 1 else 's'}; the output layer "
             "starts at zero. The last average is scored, in float32; scores of scenes kept out chose nothing."
             for one in found
         }
     )
-    machines = sorted({f"{one['machine']}, torch {one['torch']}, {one['source']}" for one in found})
-    return [*recipes, "", f"Trained on: {'; '.join(machines)}; several trainings at a time share the device."]
+    machines: dict[str, set[int]] = {}
+    for one in found:
+        machine = f"{one['machine']}, products in {one['precision']}, torch {one['torch']}, {one['source']}"
+        machines.setdefault(machine, set()).add(seed_of(one))
+    lines = [*recipes, "", "Trained on, several at a time:", ""]
+    for machine, seeds in sorted(machines.items(), key=lambda item: min(item[1])):
+        of = f" (seed {', '.join(map(str, sorted(seeds)))})" if len(machines) > 1 else ""
+        lines.append(f"- {machine}{of}")
+    return lines
 
 
 def calls() -> list[str]:
