@@ -174,10 +174,24 @@ def test_the_page_of_ablations_has_mean_and_deviation_over_seeds(entries, pages)
     # Without the third seed of one variant, the others of its table go without it too.
     assert "| ReLU | 40.50 ± 0.71 |" in text
     assert "| GELU | 40.50 ± 0.71 |" in text
-    assert "(both above spatial): not decided, difference 0.50 dB, deviation 1.12 dB." in text
+    assert "(both above spatial): not decided, difference 0.50 dB, deviation 0.87 dB." in text
     assert "32 of 33 trainings were finished" in text
     assert "Cut off, and in no table: relu-seed2." in text
     assert "on 32,000 crops of 64x64" in text
+
+
+def test_networks_that_learnt_nothing_are_named_and_machines_with_their_seeds(entries, pages):
+    found = {one.name: record(one, 40.0 + one.seed) for one in entries.ablation(32000)}
+    for name, one in found.items():
+        if name.endswith("-seed2"):
+            one["machine"] = "CPU, 1 thread(s)"
+    found["spatial-seed1"]["scores"]["network"] = found["spatial-seed1"]["scores"]["bicubic"]
+    text = "\n".join(pages.ablation_page(found))
+    assert "learnt nothing (within 0.1 dB of the start): spatial-seed1." in text
+    assert "| frequency | 41.00 ± 1.41 |" in text  # seeds 0 and 2
+    assert "33 of 33 trainings were finished" in text
+    (cpu,) = (line for line in text.splitlines() if line.startswith("- CPU"))
+    assert cpu.endswith("(seed 2)")
 
 
 @pytest.mark.slow
