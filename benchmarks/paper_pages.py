@@ -29,6 +29,7 @@ from recording import RESULTS, made_by
 Record = dict[str, Any]
 Records = Mapping[str, Record]
 STORED = "paper-rows.json"
+_LEAST_DB = 0.1  # above the image that it adds to: below, a network has learnt nothing
 _FORMATS = (".2f", ".3f", ".3f", ".4f")
 # With the digits that were published.
 _PUBLISHED_FORMATS = (".2f", ".2f", ".2f", ".3f")
@@ -186,7 +187,7 @@ def ablation_page(records: Records) -> list[str]:
         f"{len(finished)} of {len(planned)} trainings were finished: {len(SEEDS)} seeds were planned of each.",
     ]
     if stuck := sorted(str(one["name"]) for one in finished if not learnt(one)):
-        lines[-1] += f" Left out, because they learnt nothing (within 0.1 dB of the start): {', '.join(stuck)}."
+        lines[-1] += f" Left out, because they learnt nothing (within {_LEAST_DB} dB of the start): {', '.join(stuck)}."
     lines += ["", *how_trained(found)]
     return [*lines, *unfinished(records, "ablation"), *calls(found)]
 
@@ -224,7 +225,7 @@ def orders(psnr: Mapping[str, Sequence[float]], proposed: str) -> list[Check]:
 def learnt(record: Record) -> bool:
     """Return whether a network is better on the scenes kept out than the image that it adds to."""
     network, start = (mean(record["scores"][name], record["held_out"])["psnr_db"] for name in ("network", "bicubic"))
-    return network > start + 0.1
+    return network > start + _LEAST_DB
 
 
 def seed_of(record: Record) -> int:

@@ -43,8 +43,8 @@ class ResidualRegression:
         offset: weighted mean of every feature at LR, (features,).
         weights: of the residual's components on the features, (components, features); 0 for components of which
             the validation error does not fall.
-        subspace: the components; of few bands too, so that what they share has one ridge and one fraction of known
-            weights.
+        subspace: the components; of few bands too, so that what they have in common has one ridge and one fraction of
+            known weights.
         shrinkage: of the correction, at low radiance.
         gain_db: fall of the validation error, mean over bands, of reliable pixels more than of others.
         rmse: root mean squared validation error of each band, (bands,).

@@ -204,7 +204,7 @@ class _Search:
         self._pixels = similar.bank.outside(predictors).after(own)
         # The window's own pixels in double precision; a bank keeps what is stored.
         values = torch.cat([predictors.coarse.flatten(1).T, self._pixels.predictors[len(own.positions) :].double()])
-        # Cut in the middle, which is sooner made than at the median, and sooner searched.
+        # Divided at midpoints, which is sooner made than at medians, and sooner searched.
         self._tree = cKDTree(self._joint(values, self._pixels.positions), balanced_tree=False)
 
     def nearest(self, *, fine: bool, count: int) -> tuple[np.ndarray, np.ndarray]:
